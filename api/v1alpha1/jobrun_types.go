@@ -1,0 +1,515 @@
+package v1alpha1
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// CoalescePolicy says what becomes of a trigger when a run already waits for
+// its key.
+//
+// +kubebuilder:validation:Enum=Skip
+type CoalescePolicy string
+
+// CoalesceSkip keeps the waiting run as it is and absorbs the trigger.
+const CoalesceSkip CoalescePolicy = "Skip"
+
+// Disposition says what became of a trigger.
+//
+// +kubebuilder:validation:Enum=Created;Coalesced;Idempotent
+type Disposition string
+
+const (
+	// DispositionCreated means that the trigger became a run of its own.
+	DispositionCreated Disposition = "Created"
+	// DispositionCoalesced means that the waiting run of the key absorbed the trigger.
+	DispositionCoalesced Disposition = "Coalesced"
+	// DispositionIdempotent means that the trigger was delivered before and
+	// that the run of the first delivery stands for it.
+	DispositionIdempotent Disposition = "Idempotent"
+)
+
+// Phase says where a JobRun is in its life. An empty phase means that nothing
+// is known yet, or that the run waits for its key to become free.
+//
+// +kubebuilder:validation:Enum=Pending;Leased;Completed;Failed;Cancelled;Coalesced;Idempotent
+type Phase string
+
+const (
+	// PhasePending means that the run is the one that waits for its key.
+	PhasePending Phase = "Pending"
+	// PhaseLeased means that somebody holds the run's lease and executes it.
+	PhaseLeased Phase = "Leased"
+	// PhaseCompleted means that the run ended well. Final.
+	PhaseCompleted Phase = "Completed"
+	// PhaseFailed means that the run ended badly; status.error says why. Final.
+	PhaseFailed Phase = "Failed"
+	// PhaseCancelled means that the run was cancelled. Final.
+	PhaseCancelled Phase = "Cancelled"
+	// PhaseCoalesced marks a receipt that another run absorbed. Final; the
+	// outcome of that run appears in the receipt's conditions.
+	PhaseCoalesced Phase = "Coalesced"
+	// PhaseIdempotent marks a receipt of a trigger that was delivered before.
+	// Final; the outcome of the run appears in the receipt's conditions.
+	PhaseIdempotent Phase = "Idempotent"
+)
+
+// Condition types of a JobRun. At most one of Complete, Failed and Cancelled is
+// ever True; a receipt has the one of its run.
+const (
+	// ConditionComplete is True once the run, or the run that stands for a receipt, ended well.
+	ConditionComplete = "Complete"
+	// ConditionFailed is True once the run, or the run that stands for a receipt, failed.
+	ConditionFailed = "Failed"
+	// ConditionCancelled is True once the run, or the run that stands for a receipt, was cancelled or deleted.
+	ConditionCancelled = "Cancelled"
+	// ConditionCoalesced is True on a receipt that is bound to the run that stands for it.
+	ConditionCoalesced = "Coalesced"
+)
+
+// JobRunSpec is what a trigger asks for. It is immutable, but for cancel,
+// which may go from false to true.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.coalesce) || has(self.concurrencyKey)",message="coalesce needs concurrencyKey",fieldPath=".coalesce",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="has(self.concurrencyKey) == has(oldSelf.concurrencyKey) && (!has(self.concurrencyKey) || self.concurrencyKey == oldSelf.concurrencyKey)",message="concurrencyKey is immutable",fieldPath=".concurrencyKey",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.coalesce) == has(oldSelf.coalesce) && (!has(self.coalesce) || self.coalesce == oldSelf.coalesce)",message="coalesce is immutable",fieldPath=".coalesce",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.idempotencyKey) == has(oldSelf.idempotencyKey) && (!has(self.idempotencyKey) || self.idempotencyKey == oldSelf.idempotencyKey)",message="idempotencyKey is immutable",fieldPath=".idempotencyKey",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.input) == has(oldSelf.input) && (!has(self.input) || self.input == oldSelf.input)",message="input is immutable",fieldPath=".input",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template)",message="template is immutable",fieldPath=".template",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.leaseDurationSeconds) == has(oldSelf.leaseDurationSeconds) && (!has(self.leaseDurationSeconds) || self.leaseDurationSeconds == oldSelf.leaseDurationSeconds)",message="leaseDurationSeconds is immutable",fieldPath=".leaseDurationSeconds",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.maxAttempts) == has(oldSelf.maxAttempts) && (!has(self.maxAttempts) || self.maxAttempts == oldSelf.maxAttempts)",message="maxAttempts is immutable",fieldPath=".maxAttempts",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)",message="ttlSecondsAfterFinished is immutable",fieldPath=".ttlSecondsAfterFinished",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.admission) == has(oldSelf.admission) && (!has(self.admission) || self.admission == oldSelf.admission)",message="admission is written by the webhook alone",fieldPath=".admission",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",message="a cancelled run stays cancelled",fieldPath=".cancel",reason=FieldValueForbidden
+type JobRunSpec struct {
+	// jobName names the job that this is a run of. A DNS-1123 label: lower-case
+	// letters, digits and '-', at most 63 characters. It scopes concurrencyKey
+	// and idempotencyKey: two jobs never share a key. Immutable.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be a DNS-1123 label: lower-case letters, digits and '-', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobName is immutable",reason=FieldValueForbidden
+	JobName string `json:"jobName,omitempty"`
+
+	// input is handed to whoever executes the run: any JSON value, at most
+	// 64 KiB. null is the same as no input. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Input *apiextensionsv1.JSON `json:"input,omitempty"`
+
+	// concurrencyKey is the key of the run: per namespace, jobName and
+	// concurrencyKey at most one run executes and at most one waits. Any
+	// characters, 1 to 256 of them. Without it runs are not limited. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	ConcurrencyKey string `json:"concurrencyKey,omitempty"`
+
+	// coalesce says what becomes of this trigger when a run already waits for
+	// its key. Skip: the waiting run stays as it is and absorbs this trigger,
+	// which becomes a receipt. Without it such a trigger is refused with a 409
+	// Conflict that names the waiting run. Needs concurrencyKey. Immutable.
+	//
+	// +optional
+	Coalesce CoalescePolicy `json:"coalesce,omitempty"`
+
+	// idempotencyKey identifies this trigger across deliveries: a second
+	// trigger with the same namespace, jobName and idempotencyKey, while the
+	// first one's run still exists, starts nothing and is answered with that
+	// run. Any characters, 1 to 256 of them. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+
+	// template describes the Job that executes the run. The operator adds the
+	// JOBRUN_* environment to every container and owns the Job's name and
+	// ttlSecondsAfterFinished. Without a template the run waits for an
+	// external worker to claim it. Immutable.
+	//
+	// +optional
+	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
+
+	// leaseDurationSeconds is how long a lease lives without renewal, 1 to
+	// 86400 seconds. An external worker's lease lives 30 seconds when this is
+	// not set; a Job's lease then ends only with the Job. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
+
+	// maxAttempts is how many leases of this run may expire before it fails,
+	// 1 to 1000. Immutable.
+	//
+	// +optional
+	// +default=3
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxAttempts int32 `json:"maxAttempts,omitempty"`
+
+	// ttlSecondsAfterFinished is how long the JobRun is kept once it has an
+	// outcome, in seconds; 0 deletes it at once. Without it the JobRun is kept
+	// until somebody deletes it. A run is kept as long as one of its receipts
+	// has no outcome. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// cancel asks that the run end without result: a waiting run leaves its
+	// key at once, an executing one ends when its Job and Pods are gone. It
+	// cannot be taken back. On a receipt that has no outcome yet it ends the
+	// receipt alone, never the run that stands for it.
+	//
+	// +optional
+	Cancel *bool `json:"cancel,omitempty"`
+
+	// admission is what became of this trigger. The operator's webhook writes
+	// it, whatever the caller sends, and the answer of the create carries it.
+	//
+	// +optional
+	Admission *Admission `json:"admission,omitempty"`
+}
+
+// Admission is the webhook's record of a trigger.
+type Admission struct {
+	// disposition says what became of the trigger: Created, Coalesced or Idempotent.
+	//
+	// +required
+	Disposition Disposition `json:"disposition,omitempty"`
+
+	// runName names the run that stands for this trigger: itself when Created.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	RunName string `json:"runName,omitempty"`
+
+	// runToken identifies the run that stands for this trigger. A name can be
+	// used again, a token cannot.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	RunToken string `json:"runToken,omitempty"`
+
+	// keyVersion is the resourceVersion of the RunKey in the read that showed
+	// the run waiting. Set on Coalesced triggers only.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	KeyVersion string `json:"keyVersion,omitempty"`
+
+	// token identifies this trigger.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Token string `json:"token,omitempty"`
+}
+
+// ObjectReference names an object in the same namespace.
+type ObjectReference struct {
+	// name of the object.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// uid of the object.
+	//
+	// +optional
+	UID types.UID `json:"uid,omitempty"`
+}
+
+// RunLease says who executes a run, and until when.
+type RunLease struct {
+	// holderIdentity names the holder: a Job as job/<name>, an external worker
+	// by the name of the coordination.k8s.io Lease it renews, or by any other
+	// name if it renews renewTime. Empty while nobody holds the lease.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	HolderIdentity string `json:"holderIdentity,omitempty"`
+
+	// generation is the fencing token: it rises by one at each acquisition and
+	// at each expiry, and never falls.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Generation int64 `json:"generation,omitempty"`
+
+	// keyVersion is the resourceVersion of the RunKey that the claim's
+	// compare-and-swap was based on. Not set on runs without a concurrencyKey.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	KeyVersion string `json:"keyVersion,omitempty"`
+
+	// acquireTime is when this lease was acquired.
+	//
+	// +optional
+	AcquireTime *metav1.MicroTime `json:"acquireTime,omitempty"`
+
+	// renewTime is when the holder last renewed. The lease counts as expired
+	// when it was seen unchanged for durationSeconds by the operator's own clock.
+	//
+	// +optional
+	RenewTime *metav1.MicroTime `json:"renewTime,omitempty"`
+
+	// durationSeconds is how long the lease lives without renewal. Not set on
+	// a Job's lease that ends only with the Job.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	DurationSeconds int32 `json:"durationSeconds,omitempty"`
+}
+
+// CoalescedTriggers is the durable record of the triggers a run absorbed.
+type CoalescedTriggers struct {
+	// count is how many triggers this run absorbed, each counted exactly once.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int64 `json:"count,omitempty"`
+
+	// recent holds the triggers that were absorbed last, at most 32, the
+	// latest at the end.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Recent []CoalescedTrigger `json:"recent,omitempty"`
+}
+
+// CoalescedTrigger is one absorbed trigger, by its receipt.
+type CoalescedTrigger struct {
+	// name of the receipt.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// uid of the receipt.
+	//
+	// +required
+	UID types.UID `json:"uid,omitempty"`
+
+	// time the receipt was created.
+	//
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// input that was skipped, as JSON text cut to 1 KiB.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Input string `json:"input,omitempty"`
+
+	// labels of the receipt, without those of the operator, at most 16.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Progress is what the holder last reported.
+type Progress struct {
+	// generation of the lease that reports. It must be the current one.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Generation int64 `json:"generation,omitempty"`
+
+	// current is how much is done, in units of the job's own.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Current *int64 `json:"current,omitempty"`
+
+	// total is how much there is to do, in the units of current.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Total *int64 `json:"total,omitempty"`
+
+	// message is one line for people.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// JobRunStatus is what is known of a run or a receipt.
+//
+// +kubebuilder:validation:MinProperties=0
+// +kubebuilder:validation:XValidation:rule="!has(self.phase) || !(self.phase in ['Completed','Failed','Cancelled']) || (has(self.lease) ? has(self.finishedGeneration) && self.finishedGeneration == self.lease.generation : !has(self.finishedGeneration))",message="a terminal phase needs finishedGeneration equal to lease.generation: this holder's lease was lost",fieldPath=".finishedGeneration",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(self.phase) || self.phase != 'Leased' || has(self.lease)",message="phase Leased needs a lease",fieldPath=".lease",reason=FieldValueRequired
+type JobRunStatus struct {
+	// phase says where the JobRun is in its life: Pending, Leased, Completed,
+	// Failed, Cancelled for a run; Coalesced, Idempotent for a receipt. Empty
+	// until known, and while a run waits for its key to become free.
+	//
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+
+	// runRef is the run that stands for this trigger: the JobRun itself unless
+	// it is a receipt. Where it differs from spec.admission, this is right.
+	//
+	// +optional
+	RunRef *ObjectReference `json:"runRef,omitempty"`
+
+	// lease says who executes the run, and until when. It stays after the run
+	// ended.
+	//
+	// +optional
+	Lease *RunLease `json:"lease,omitempty"`
+
+	// finishedGeneration is the generation of the lease whose holder ended the
+	// run. The API server refuses a terminal phase unless it equals
+	// lease.generation, so a holder that lost its lease cannot end the run.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	FinishedGeneration int64 `json:"finishedGeneration,omitempty"`
+
+	// attempts is how many leases of this run expired.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Attempts int32 `json:"attempts,omitempty"`
+
+	// coalesced is the record of the triggers that this run absorbed.
+	//
+	// +optional
+	Coalesced *CoalescedTriggers `json:"coalesced,omitempty"`
+
+	// jobRef is the Job of the current lease.
+	//
+	// +optional
+	JobRef *ObjectReference `json:"jobRef,omitempty"`
+
+	// output is the result of a completed run, any JSON value. For a Job: the
+	// termination message of its first container, at most 4 KiB; a JSON string
+	// if it is no JSON itself. A receipt has the output of its run.
+	//
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Output *apiextensionsv1.JSON `json:"output,omitempty"`
+
+	// progress is what the holder last reported.
+	//
+	// +optional
+	Progress *Progress `json:"progress,omitempty"`
+
+	// error is one line for people: why the run failed or was cancelled, or
+	// what it waits for while it cannot go on.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+
+	// startTime is when the run was leased first.
+	//
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when the run, or the run of a receipt, got its outcome.
+	//
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status is about.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions are Complete, Failed, Cancelled and Coalesced.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// JobRun is one trigger of a job. It becomes a run that executes, or, when a
+// run already waits for its key, a receipt of that run. For each namespace,
+// jobName and concurrencyKey at most one run executes and at most one waits.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=jr,categories=all
+// +kubebuilder:selectablefield:JSONPath=`.spec.jobName`
+// +kubebuilder:selectablefield:JSONPath=`.spec.concurrencyKey`
+// +kubebuilder:selectablefield:JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Job",type=string,JSONPath=`.spec.jobName`
+// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.concurrencyKey`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Run",type=string,JSONPath=`.status.runRef.name`,description="The run that stands for this trigger"
+// +kubebuilder:printcolumn:name="Coalesced",type=integer,JSONPath=`.status.coalesced.count`,description="How many triggers this run absorbed"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Holder",type=string,JSONPath=`.status.lease.holderIdentity`,priority=1
+// +kubebuilder:printcolumn:name="Attempts",type=integer,JSONPath=`.status.attempts`,priority=1
+// +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.error`,priority=1
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.template) || size(self.metadata.name) <= 52",message="metadata.name must have at most 52 characters when spec.template is set: the Job is named <name>-<generation>"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || has(self.status)",message="status cannot be removed"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || (has(self.status.lease) && self.status.lease.generation >= oldSelf.status.lease.generation)",message="status.lease cannot be removed and its generation never falls"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || !has(self.status.lease) || self.status.lease.generation > oldSelf.status.lease.generation || self.status.lease.?holderIdentity.orValue('') == oldSelf.status.lease.?holderIdentity.orValue('')",message="status.lease.holderIdentity changes only with a higher generation"
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.progress) || (has(oldSelf.status) && has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress) || (has(self.status.lease) && self.status.progress.generation == self.status.lease.generation)",message="a changed status.progress needs its generation equal to lease.generation: this holder's lease was lost"
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || self.status.?phase.orValue('') == oldSelf.?status.?phase.orValue('') || self.status.?phase.orValue('') in {'': ['Pending','Leased','Failed','Cancelled','Coalesced','Idempotent'], 'Pending': ['','Leased','Failed','Cancelled'], 'Leased': ['','Pending','Completed','Failed','Cancelled'], 'Completed': [], 'Failed': [], 'Cancelled': [], 'Coalesced': [], 'Idempotent': []}[oldSelf.?status.?phase.orValue('')]",message="status.phase may not change like this; terminal phases are final"
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || self.status.?phase.orValue('') != 'Leased' || oldSelf.?status.?phase.orValue('') == 'Leased' || self.status.lease.generation > oldSelf.?status.?lease.?generation.orValue(0)",message="entering phase Leased needs a higher lease.generation"
+type JobRun struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata. With a template the name has
+	// at most 52 characters. The operator stamps the labels
+	// batch.jobrun.dev/job-name, batch.jobrun.dev/key and
+	// batch.jobrun.dev/disposition and keeps them.
+	//
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the trigger asks for.
+	//
+	// +required
+	Spec JobRunSpec `json:"spec,omitzero"`
+
+	// status is what is known of the run or the receipt.
+	//
+	// +optional
+	Status JobRunStatus `json:"status,omitzero"`
+}
+
+// JobRunList is a list of JobRuns.
+//
+// +kubebuilder:object:root=true
+type JobRunList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []JobRun `json:"items"`
+}

@@ -1,0 +1,59 @@
+package v1alpha1
+
+// Labels that the webhook stamps on JobRuns and the operator on Jobs and Pods.
+const (
+	// LabelJobName is spec.jobName.
+	LabelJobName = "batch.jobrun.dev/job-name"
+	// LabelKey is the name of the RunKey of the run's concurrencyKey.
+	LabelKey = "batch.jobrun.dev/key"
+	// LabelDisposition is created, coalesced or idempotent; on JobRuns only.
+	LabelDisposition = "batch.jobrun.dev/disposition"
+	// LabelRun is the name of the run; on Jobs and Pods only.
+	LabelRun = "batch.jobrun.dev/run"
+)
+
+// Annotations that the operator puts on Jobs and Pods.
+const (
+	// AnnotationToken is the token of the run that the Job executes.
+	AnnotationToken = "batch.jobrun.dev/token"
+	// AnnotationGeneration is the generation of the lease that the Job executes under.
+	AnnotationGeneration = "batch.jobrun.dev/generation"
+)
+
+// Environment of every container of a run's Job.
+const (
+	// EnvName is the name of the JobRun.
+	EnvName = "JOBRUN_NAME"
+	// EnvNamespace is the namespace of the JobRun.
+	EnvNamespace = "JOBRUN_NAMESPACE"
+	// EnvJobName is spec.jobName.
+	EnvJobName = "JOBRUN_JOB_NAME"
+	// EnvInput is spec.input as JSON; null when there is none.
+	EnvInput = "JOBRUN_INPUT"
+	// EnvConcurrencyKey is spec.concurrencyKey.
+	EnvConcurrencyKey = "JOBRUN_CONCURRENCY_KEY"
+	// EnvGeneration is the generation of the lease, the fencing token.
+	EnvGeneration = "JOBRUN_GENERATION"
+)
+
+// Limits that the schema cannot express or that code shares with it.
+const (
+	// MaxInputBytes bounds spec.input.
+	MaxInputBytes = 64 << 10
+	// MaxTemplateRunName bounds the name of a run with a template.
+	MaxTemplateRunName = 52
+	// MaxRecent bounds status.coalesced.recent.
+	MaxRecent = 32
+	// MaxRecentInputBytes bounds the input of one entry of status.coalesced.recent.
+	MaxRecentInputBytes = 1 << 10
+	// MaxRecentLabels bounds the labels of one entry of status.coalesced.recent.
+	MaxRecentLabels = 16
+	// MaxOutputBytes bounds the termination message that becomes status.output.
+	MaxOutputBytes = 4 << 10
+	// MaxErrorBytes bounds status.error.
+	MaxErrorBytes = 1 << 10
+	// DefaultLeaseDurationSeconds is how long an external worker's lease lives when the spec does not say.
+	DefaultLeaseDurationSeconds = 30
+	// DefaultMaxAttempts is how many leases may expire before a run fails when the spec does not say.
+	DefaultMaxAttempts = 3
+)
