@@ -1,0 +1,298 @@
+// Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests:
+// etcd, kube-apiserver, kube-controller-manager and kube-scheduler with ports and state of their own, which can
+// be killed and started again. It also has what is needed around them: nodes, other processes, an address that
+// several webhook servers share, and counts of what was written to etcd.
+//
+// It is not secured against other users of this machine: etcd serves loopback without authentication.
+package controlplane
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/keyutil"
+)
+
+const (
+	startTimeout = 2 * time.Minute // of one component, on a busy machine
+	stopGrace    = 10 * time.Second
+)
+
+// Options configure Start. The zero value runs everything but the audit log.
+type Options struct {
+	// Assets is the directory of the binaries. By default what KUBEBUILDER_ASSETS names, or else
+	// the bin/k8s of the checkout that the working directory is in.
+	Assets string
+	// Dir holds all state and must be empty or missing. By default it is a temporary directory, which Stop
+	// removes.
+	Dir string
+	// Keep lets the temporary directory stay.
+	Keep bool
+	// AuditLog makes the API server log each request (see AuditLogFile).
+	AuditLog bool
+
+	NoScheduler         bool
+	NoControllerManager bool
+
+	// ExtraArgs are added to the arguments of the component of that name, e.g. "kube-apiserver".
+	ExtraArgs map[string][]string
+	// Log is told what has become ready, and how long it took.
+	Log io.Writer
+}
+
+// ControlPlane is a control plane that runs until Stop.
+type ControlPlane struct {
+	options   Options
+	assets    string
+	dir       string
+	removeDir bool
+
+	ca               *authority
+	httpClient       *http.Client
+	etcdAddress      string
+	apiServerAddress string
+	adminKubeconfig  string
+	adminConfig      *rest.Config
+	client           kubernetes.Interface
+
+	etcd, apiServer *component
+	components      []*component // in the order of their start
+
+	mu        sync.Mutex // guards processes and writes to options.Log
+	processes []*Process // those that Run started
+}
+
+// component is one of the control plane's own processes. It is started with the same arguments each time.
+type component struct {
+	name    string
+	args    []string
+	probe   func(context.Context) error
+	process *Process
+}
+
+// Start starts a control plane and waits until it is ready. The context bounds the start only. When it fails, the
+// logs that the error names stay.
+func Start(ctx context.Context, options Options) (*ControlPlane, error) {
+	assets, err := findAssets(options)
+	if err != nil {
+		return nil, err
+	}
+	if options.Log == nil {
+		options.Log = io.Discard
+	}
+	cp := &ControlPlane{options: options, assets: assets}
+	if err := cp.prepare(); err != nil {
+		return nil, fmt.Errorf("prepare the control plane: %w", err)
+	}
+	if err := cp.startAll(ctx); err != nil {
+		return nil, errors.Join(err, cp.killAll())
+	}
+	return cp, nil
+}
+
+// Dir is where the state and, under logs, the logs of all processes are.
+func (cp *ControlPlane) Dir() string { return cp.dir }
+
+// LogFile is the log of the component or process of that name.
+func (cp *ControlPlane) LogFile(name string) string {
+	return filepath.Join(cp.dir, "logs", name+".log")
+}
+
+// Run starts another process that Stop ends, e.g. a manager. Its log is LogFile(spec.Name), unless the spec
+// names one.
+func (cp *ControlPlane) Run(spec ProcessSpec) (*Process, error) {
+	if spec.Name == "" {
+		spec.Name = filepath.Base(spec.Path)
+	}
+	if spec.LogFile == "" {
+		spec.LogFile = cp.LogFile(spec.Name)
+	}
+	process, err := StartProcess(spec)
+	if err != nil {
+		return nil, err
+	}
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.processes = append(cp.processes, process)
+	return process, nil
+}
+
+// Stop ends all processes, those of Run first and in good order, and removes the temporary directory.
+func (cp *ControlPlane) Stop() error {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	var errs []error
+	for _, process := range slices.Backward(cp.processes) {
+		errs = append(errs, process.Stop(stopGrace))
+	}
+	errs = append(errs, cp.killAll())
+	if cp.removeDir && !cp.options.Keep {
+		errs = append(errs, os.RemoveAll(cp.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// killAll need not be gentle: what the components keep is in etcd, which survives this.
+func (cp *ControlPlane) killAll() error {
+	var errs []error
+	for _, c := range slices.Backward(cp.components) {
+		if c.process != nil {
+			errs = append(errs, c.process.Kill9())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (cp *ControlPlane) prepare() error {
+	if err := cp.prepareDir(); err != nil {
+		return err
+	}
+	addresses := make([]string, 4)
+	for i := range addresses {
+		var err error
+		if addresses[i], err = FreeAddress(); err != nil {
+			return err
+		}
+	}
+	cp.etcdAddress, cp.apiServerAddress = addresses[0], addresses[2]
+	if err := cp.preparePKI(); err != nil {
+		return err
+	}
+	if err := cp.prepareAdmin(); err != nil {
+		return err
+	}
+	return cp.prepareComponents(addresses[1], addresses[3])
+}
+
+func (cp *ControlPlane) prepareDir() (err error) {
+	if cp.options.Dir == "" {
+		cp.removeDir = true
+		cp.dir, err = os.MkdirTemp("", "jobrun-controlplane-")
+		return err
+	}
+	if cp.dir, err = filepath.Abs(cp.options.Dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cp.dir, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(cp.dir)
+	if len(entries) > 0 {
+		return fmt.Errorf("the directory for the state must be empty: %s has %s", cp.dir, entries[0].Name())
+	}
+	return err
+}
+
+func (cp *ControlPlane) preparePKI() (err error) {
+	if cp.ca, err = newAuthority("jobrun-controlplane"); err != nil {
+		return err
+	}
+	servingCert, servingKey, err := cp.ca.servingCert("127.0.0.1", "localhost")
+	if err != nil {
+		return err
+	}
+	serviceAccountKey, err := keyutil.MakeEllipticPrivateKeyPEM()
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cp.ca.cert)
+	cp.httpClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	return writeFiles(cp.pki(""), map[string][]byte{
+		"ca.crt":              cp.ca.pem,
+		"serving.crt":         servingCert,
+		"serving.key":         servingKey,
+		"service-account.key": serviceAccountKey,
+		"audit-policy.yaml":   []byte(auditPolicy),
+	})
+}
+
+func (cp *ControlPlane) pki(file string) string { return filepath.Join(cp.dir, "pki", file) }
+
+func (cp *ControlPlane) prepareAdmin() (err error) {
+	if cp.adminKubeconfig, err = cp.KubeconfigFor("admin", "system:masters"); err != nil {
+		return err
+	}
+	if cp.adminConfig, err = clientcmd.BuildConfigFromFlags("", cp.adminKubeconfig); err != nil {
+		return err
+	}
+	cp.adminConfig.QPS = -1
+	cp.client, err = kubernetes.NewForConfig(cp.adminConfig)
+	return err
+}
+
+func (cp *ControlPlane) prepareComponents(etcdPeerAddress, schedulerAddress string) error {
+	cp.etcd = cp.newEtcd(cp.etcdAddress, etcdPeerAddress)
+	cp.apiServer = cp.newAPIServer()
+	cp.components = []*component{cp.etcd, cp.apiServer}
+	if !cp.options.NoControllerManager {
+		kubeconfig, err := cp.KubeconfigFor("system:kube-controller-manager")
+		if err != nil {
+			return err
+		}
+		cp.components = append(cp.components, cp.newControllerManager(kubeconfig))
+	}
+	if !cp.options.NoScheduler {
+		kubeconfig, err := cp.KubeconfigFor("system:kube-scheduler")
+		if err != nil {
+			return err
+		}
+		cp.components = append(cp.components, cp.newScheduler(kubeconfig, schedulerAddress))
+	}
+	return nil
+}
+
+// startAll starts etcd, then the API server, then what needs both.
+func (cp *ControlPlane) startAll(ctx context.Context) error {
+	if err := cp.start(ctx, cp.etcd); err != nil {
+		return err
+	}
+	if err := cp.start(ctx, cp.apiServer); err != nil {
+		return err
+	}
+	var group errgroup.Group
+	for _, c := range cp.components[2:] {
+		group.Go(func() error { return cp.start(ctx, c) })
+	}
+	return group.Wait()
+}
+
+func (cp *ControlPlane) start(ctx context.Context, c *component) error {
+	if c.process != nil && !c.process.Exited() {
+		return fmt.Errorf("%s is running already, as process %d", c.name, c.process.PID())
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	begin := time.Now()
+	process, err := StartProcess(ProcessSpec{
+		Name:    c.name,
+		Path:    filepath.Join(cp.assets, c.name),
+		Args:    slices.Concat(c.args, cp.options.ExtraArgs[c.name]),
+		LogFile: cp.LogFile(c.name),
+	})
+	if err != nil {
+		return err
+	}
+	c.process = process
+	if err := process.WaitReady(ctx, c.probe); err != nil {
+		return err
+	}
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	_, err = fmt.Fprintf(cp.options.Log, "%s is ready after %.1fs\n", c.name, time.Since(begin).Seconds())
+	return err
+}

@@ -1,0 +1,203 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	pollInterval = 50 * time.Millisecond
+	probeTimeout = 5 * time.Second
+	tailLines    = 25
+)
+
+// ProcessSpec says what to run.
+type ProcessSpec struct {
+	// Name is used in messages. By default the binary's.
+	Name string
+	Path string
+	Args []string
+	// Env is added to this process's own environment.
+	Env []string
+	// LogFile takes what the process prints; it is appended to.
+	LogFile string
+}
+
+// Process is a child in a process group of its own, which ends with it. On Linux it is killed when this process
+// dies, however that happens.
+type Process struct {
+	Name    string
+	LogFile string
+
+	cmd     *exec.Cmd
+	done    chan struct{}
+	waitErr error // valid once done is closed
+}
+
+// StartProcess returns as soon as the process exists; WaitReady tells when it is of use.
+func StartProcess(spec ProcessSpec) (*Process, error) {
+	if spec.Name == "" {
+		spec.Name = filepath.Base(spec.Path)
+	}
+	if err := os.MkdirAll(filepath.Dir(spec.LogFile), 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(spec.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() // the child has its own copy
+	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd.Env = append(os.Environ(), spec.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = processAttributes()
+
+	p := &Process{Name: spec.Name, LogFile: spec.LogFile, cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
+	}
+	return p, nil
+}
+
+func (p *Process) run(started chan<- error) {
+	// The kernel ties the death signal to the thread that forked, so that thread has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	p.waitErr = p.cmd.Wait()
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // what it left of its group, if anything
+	close(p.done)
+}
+
+// PID is also the id of the process group.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exited tells whether the process has ended.
+func (p *Process) Exited() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait waits until the process has ended and returns its *exec.ExitError, if any.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.waitErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Signal reaches the whole process group, e.g. with SIGSTOP and SIGCONT.
+func (p *Process) Signal(signal syscall.Signal) error {
+	if p.Exited() {
+		return os.ErrProcessDone
+	}
+	return syscall.Kill(-p.PID(), signal)
+}
+
+// Kill9 ends the process group as kill -9 does, and waits for the process.
+func (p *Process) Kill9() error {
+	if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s: %w", p.Name, err)
+	}
+	<-p.done
+	return nil
+}
+
+// Stop asks the process to end. It is an error when it has to be killed because it took longer than grace.
+// A process that has ended already is no error.
+func (p *Process) Stop(grace time.Duration) error {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} { // a stopped one hears it too
+		if err := p.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("stop %s: %w", p.Name, err)
+		}
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(grace):
+		return errors.Join(p.errorf("had to be killed: it did not end within %s of SIGTERM", grace), p.Kill9())
+	}
+}
+
+// WaitReady waits until the probe succeeds. It gives up when ctx or the process ends.
+func (p *Process) WaitReady(ctx context.Context, probe func(context.Context) error) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		err := runProbe(ctx, probe)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return p.errorf("ended before it was ready: %s", p.cmd.ProcessState)
+		case <-ctx.Done():
+			return p.errorf("is not ready: %w (last probe: %w)", ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+func runProbe(ctx context.Context, probe func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return probe(ctx)
+}
+
+// errorf adds what a person needs to find out why: the end of the log, and where all of it is.
+func (p *Process) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s %w\nthe end of %s:\n%s", p.Name, fmt.Errorf(format, args...), p.LogFile, p.LogTail())
+}
+
+// LogTail returns the last lines that the process printed.
+func (p *Process) LogTail() string {
+	log, err := os.ReadFile(p.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return "\t" + strings.Join(lines[max(0, len(lines)-tailLines):], "\n\t")
+}
+
+// HTTPReady is a probe that wants an answer of 200 from the URL.
+func HTTPReady(client *http.Client, url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET %s: %s", url, response.Status)
+		}
+		return nil
+	}
+}

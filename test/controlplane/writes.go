@@ -1,0 +1,156 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const registry = "/registry/"
+
+// Writes are the revisions that etcd stored.
+type Writes struct{ Puts, Deletes int }
+
+// Total is all of them.
+func (w Writes) Total() int { return w.Puts + w.Deletes }
+
+func (w Writes) plus(other Writes) Writes {
+	return Writes{Puts: w.Puts + other.Puts, Deletes: w.Deletes + other.Deletes}
+}
+
+// WriteCounter counts what is written to etcd from its creation on, whoever writes it. It follows etcd's own
+// history, so a write is neither missed nor counted twice.
+type WriteCounter struct {
+	client *clientv3.Client
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	revision int64
+	writes   map[string]Writes // by etcd key
+	err      error
+}
+
+// NewWriteCounter starts to count; Close ends it.
+func (cp *ControlPlane) NewWriteCounter(ctx context.Context) (*WriteCounter, error) {
+	client, err := cp.EtcdClient()
+	if err != nil {
+		return nil, err
+	}
+	revision, err := currentRevision(ctx, client)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	watchContext, cancel := context.WithCancel(context.Background())
+	counter := &WriteCounter{client: client, cancel: cancel, revision: revision, writes: map[string]Writes{}}
+	counter.changed = sync.NewCond(&counter.mu)
+	// The whole of etcd is watched: each revision then shows up, so one knows when the count is up to date.
+	go counter.follow(client.Watch(watchContext, "", clientv3.WithPrefix(), clientv3.WithRev(revision+1)))
+	return counter, nil
+}
+
+// Close ends the counting.
+func (c *WriteCounter) Close() error {
+	c.cancel()
+	return c.client.Close()
+}
+
+// Under returns what was written below a prefix of the API server's keys, e.g. "batch.jobrun.dev/runkeys/default/".
+// All that was stored before the call is in it.
+func (c *WriteCounter) Under(ctx context.Context, prefix string) (Writes, error) {
+	var sum Writes
+	err := c.each(ctx, func(key string, writes Writes) {
+		if strings.HasPrefix(key, registry+prefix) {
+			sum = sum.plus(writes)
+		}
+	})
+	return sum, err
+}
+
+// ByResource returns what was written per resource, e.g. "batch.jobrun.dev/jobruns", "pods" or "jobs". All that
+// was stored before the call is in it.
+func (c *WriteCounter) ByResource(ctx context.Context) (map[string]Writes, error) {
+	sums := map[string]Writes{}
+	err := c.each(ctx, func(key string, writes Writes) {
+		resource := resourceOf(key)
+		sums[resource] = sums[resource].plus(writes)
+	})
+	return sums, err
+}
+
+// each visits all keys, once the count is up to date.
+func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes Writes)) error {
+	revision, err := currentRevision(ctx, c.client)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, c.wake)()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.revision < revision {
+		if c.err != nil {
+			return fmt.Errorf("count the writes to etcd: %w", c.err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the count of writes is at revision %d of %d: %w", c.revision, revision, ctx.Err())
+		}
+		c.changed.Wait()
+	}
+	for key, writes := range c.writes {
+		visit(key, writes)
+	}
+	return nil
+}
+
+func (c *WriteCounter) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed.Broadcast()
+}
+
+func (c *WriteCounter) follow(responses clientv3.WatchChan) {
+	for response := range responses {
+		c.count(response)
+	}
+}
+
+func (c *WriteCounter) count(response clientv3.WatchResponse) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.changed.Broadcast()
+	if err := response.Err(); err != nil {
+		c.err = err
+		return
+	}
+	for _, event := range response.Events {
+		writes := c.writes[string(event.Kv.Key)]
+		if event.Type == clientv3.EventTypePut {
+			writes.Puts++
+		} else {
+			writes.Deletes++
+		}
+		c.writes[string(event.Kv.Key)] = writes
+		c.revision = event.Kv.ModRevision
+	}
+}
+
+func currentRevision(ctx context.Context, client *clientv3.Client) (int64, error) {
+	response, err := client.Get(ctx, registry, clientv3.WithCountOnly())
+	if err != nil {
+		return 0, fmt.Errorf("revision of etcd: %w", err)
+	}
+	return response.Header.Revision, nil
+}
+
+// resourceOf takes the resource out of /registry/RESOURCE/... or, for a custom one, /registry/GROUP/RESOURCE/...
+func resourceOf(key string) string {
+	parts := strings.SplitN(strings.TrimPrefix(key, registry), "/", 3)
+	if len(parts) > 1 && strings.Contains(parts[0], ".") {
+		return parts[0] + "/" + parts[1]
+	}
+	return parts[0]
+}
