@@ -1,0 +1,135 @@
+package index
+
+import (
+	"context"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Field indexes of the cache. They are computed from the immutable spec and
+// from the status, never from labels, which anybody may change.
+const (
+	// FieldHome finds what is active by its Home: runs without outcome, and
+	// receipts without outcome.
+	FieldHome = "jobrun.home"
+	// FieldIdempotency finds JobRuns by the name of their idempotency RunKey.
+	FieldIdempotency = "jobrun.idempotency"
+	// FieldAbsorber finds receipts by the token of the run they were answered
+	// with, and by the UID of the run they are bound to.
+	FieldAbsorber = "jobrun.absorber"
+	// FieldPhase finds runs by phase, as long as they have no outcome.
+	FieldPhase = "jobrun.phase"
+	// FieldJobHome finds Jobs by the Home of their run.
+	FieldJobHome = "job.home"
+)
+
+// Fields are the index functions by object and field.
+var Fields = []struct {
+	Object  client.Object
+	Field   string
+	Extract client.IndexerFunc
+}{
+	{&v1alpha1.JobRun{}, FieldHome, onRun(homeOfActive)},
+	{&v1alpha1.JobRun{}, FieldIdempotency, onRun(idempotencyKeyName)},
+	{&v1alpha1.JobRun{}, FieldAbsorber, onRun(absorbers)},
+	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
+	{&batchv1.Job{}, FieldJobHome, jobHome},
+}
+
+// SetupFields registers the field indexes.
+func SetupFields(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, f := range Fields {
+		if err := indexer.IndexField(ctx, f.Object, f.Field, f.Extract); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Home is the thing that a JobRun contends for: its concurrency RunKey, or
+// itself if it has no concurrencyKey.
+func Home(run *v1alpha1.JobRun) string {
+	if run.Spec.ConcurrencyKey == "" {
+		return RunHome(run.Name)
+	}
+	return v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+}
+
+// RunHome is the home of a run without a concurrencyKey.
+func RunHome(name string) string { return "run/" + name }
+
+func onRun(extract func(*v1alpha1.JobRun) []string) client.IndexerFunc {
+	return func(o client.Object) []string {
+		run, ok := o.(*v1alpha1.JobRun)
+		if !ok {
+			return nil
+		}
+		return extract(run)
+	}
+}
+
+func homeOfActive(run *v1alpha1.JobRun) []string {
+	if HasOutcome(run) {
+		return nil
+	}
+	return []string{Home(run)}
+}
+
+func idempotencyKeyName(run *v1alpha1.JobRun) []string {
+	if run.Spec.IdempotencyKey == "" {
+		return nil
+	}
+	return []string{v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)}
+}
+
+func absorbers(run *v1alpha1.JobRun) []string {
+	var found []string
+	if a := run.Spec.Admission; a != nil && a.Disposition != v1alpha1.DispositionCreated && run.Status.Phase == "" {
+		found = append(found, AbsorberToken(a.RunToken))
+	}
+	if ref := run.Status.RunRef; ref != nil && ref.UID != "" && ref.UID != run.UID {
+		found = append(found, AbsorberUID(string(ref.UID)))
+	}
+	return found
+}
+
+// AbsorberToken is the value of FieldAbsorber for receipts not yet bound.
+func AbsorberToken(token string) string { return "token/" + token }
+
+// AbsorberUID is the value of FieldAbsorber for receipts bound to the run with that UID.
+func AbsorberUID(uid string) string { return "uid/" + uid }
+
+func activePhase(run *v1alpha1.JobRun) []string {
+	switch run.Status.Phase {
+	case "", v1alpha1.PhasePending, v1alpha1.PhaseLeased:
+		return []string{string(run.Status.Phase)}
+	default:
+		return nil
+	}
+}
+
+func jobHome(o client.Object) []string {
+	labels := o.GetLabels()
+	if key := labels[v1alpha1.LabelKey]; key != "" {
+		return []string{key}
+	}
+	if run := labels[v1alpha1.LabelRun]; run != "" {
+		return []string{RunHome(run)}
+	}
+	return nil
+}
+
+// HasOutcome reports whether a JobRun, run or receipt, is at its end.
+func HasOutcome(run *v1alpha1.JobRun) bool {
+	switch run.Status.Phase {
+	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
+		return true
+	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
+		return run.Status.CompletionTime != nil
+	default:
+		return false
+	}
+}

@@ -1,0 +1,127 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// ErrChanged says that the key is not at the version that was decided on:
+// observe again and decide again.
+var ErrChanged = errors.New("the RunKey changed")
+
+// Index reads and writes RunKeys.
+type Index struct {
+	cached client.Reader
+	live   client.Reader
+	writer client.Writer
+	clock  clock.PassiveClock
+	shared *sharedReads
+}
+
+// Options of an Index.
+type Options struct {
+	// Cached reads may lag behind.
+	Cached client.Reader
+	// Live reads go to the API server.
+	Live client.Reader
+	// Writer writes RunKeys.
+	Writer client.Writer
+	// Clock stamps reservations.
+	Clock clock.PassiveClock
+}
+
+// New makes an Index.
+func New(o Options) *Index {
+	x := &Index{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
+	x.shared = newSharedReads(x.read)
+	return x
+}
+
+// Cached is the key as the cache knows it; nil if the cache knows none.
+func (x *Index) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return get(ctx, x.cached, name)
+}
+
+// Live is the key as stored at some time after the call; nil if there is none.
+// The answer is shared: it must not be changed.
+func (x *Index) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return x.shared.get(ctx, name)
+}
+
+func (x *Index) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return get(ctx, x.live, name)
+}
+
+func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	key := &v1alpha1.RunKey{}
+	switch err := reader.Get(ctx, name, key); {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read RunKey %s: %w", name, err)
+	}
+	return key, nil
+}
+
+// CompareAndSwap makes next of current and returns what was stored. A nil
+// current is created, a nil next deleted. ErrChanged says that current was not
+// what is stored; after any other error the write may or may not have happened.
+func (x *Index) CompareAndSwap(
+	ctx context.Context, name types.NamespacedName, current *v1alpha1.RunKey, next *v1alpha1.RunKeySpec,
+) (*v1alpha1.RunKey, error) {
+	switch {
+	case current == nil && next == nil:
+		return nil, nil
+	case current == nil:
+		return x.create(ctx, name, next)
+	case next == nil:
+		return nil, x.delete(ctx, current)
+	default:
+		return x.update(ctx, current, next)
+	}
+}
+
+func (x *Index) create(ctx context.Context, name types.NamespacedName, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
+	key := &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Spec: *spec}
+	if err := x.writer.Create(ctx, key); err != nil {
+		return nil, changed(name, err)
+	}
+	return key, nil
+}
+
+func (x *Index) update(ctx context.Context, current *v1alpha1.RunKey, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
+	key := current.DeepCopy()
+	key.Spec = *spec
+	if err := x.writer.Update(ctx, key); err != nil {
+		return nil, changed(client.ObjectKeyFromObject(current), err)
+	}
+	return key, nil
+}
+
+func (x *Index) delete(ctx context.Context, current *v1alpha1.RunKey) error {
+	preconditions := client.Preconditions{UID: &current.UID, ResourceVersion: &current.ResourceVersion}
+	if err := x.writer.Delete(ctx, current.DeepCopy(), preconditions); err != nil {
+		return changed(client.ObjectKeyFromObject(current), err)
+	}
+	return nil
+}
+
+// changed tells a lost race from an error.
+func changed(name types.NamespacedName, err error) error {
+	// A terminating namespace and the operator's own policy answer Forbidden,
+	// so that is an error; the three below mean that somebody else was first.
+	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		retries.Inc()
+		return fmt.Errorf("%w: %s: %w", ErrChanged, name, err)
+	}
+	return fmt.Errorf("write RunKey %s: %w", name, err)
+}

@@ -1,0 +1,29 @@
+package index
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+var (
+	retries = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jobrun_runkey_cas_retries_total",
+		Help: "Writes of RunKeys that were refused because somebody else was first.",
+	})
+	liveReads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jobrun_runkey_shared_reads_total",
+		Help: "Live reads of RunKeys that were asked for, by whether they were made (own) or joined (shared).",
+	}, []string{"result"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(retries, liveReads)
+}
+
+func countShared(joined bool) {
+	if joined {
+		liveReads.WithLabelValues("shared").Inc()
+		return
+	}
+	liveReads.WithLabelValues("own").Inc()
+}

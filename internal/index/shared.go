@@ -1,0 +1,95 @@
+package index
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// sharedReadTimeout bounds one live read; whoever waits for it has a deadline
+// of their own.
+const sharedReadTimeout = 8 * time.Second
+
+// sharedReads lets everybody who waits for a read of the same key when that
+// read begins have its answer. A read that has begun is never joined: it may
+// show a state older than the caller.
+type sharedReads struct {
+	read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)
+
+	mu      sync.Mutex
+	waiting map[types.NamespacedName]*sharedRead
+	reading map[types.NamespacedName]bool
+}
+
+// sharedRead is a read and its answer, which is there once done is closed.
+type sharedRead struct {
+	done chan struct{}
+	key  *v1alpha1.RunKey
+	err  error
+}
+
+func newSharedReads(read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)) *sharedReads {
+	return &sharedReads{
+		read:    read,
+		waiting: map[types.NamespacedName]*sharedRead{},
+		reading: map[types.NamespacedName]bool{},
+	}
+}
+
+func (s *sharedReads) get(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	r := s.join(name)
+	select {
+	case <-r.done:
+		return r.key, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// join returns the next read of name to begin.
+func (s *sharedReads) join(name types.NamespacedName) *sharedRead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, joined := s.waiting[name]
+	countShared(joined)
+	if joined {
+		return r
+	}
+	r = &sharedRead{done: make(chan struct{})}
+	s.waiting[name] = r
+	if !s.reading[name] {
+		s.reading[name] = true
+		go s.serve(name)
+	}
+	return r
+}
+
+// serve reads name, again and again, for as long as somebody waits.
+func (s *sharedReads) serve(name types.NamespacedName) {
+	for {
+		r := s.begin(name)
+		if r == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), sharedReadTimeout)
+		r.key, r.err = s.read(ctx, name)
+		cancel()
+		close(r.done)
+	}
+}
+
+// begin closes the next read of name to newcomers; nil if nobody waits.
+func (s *sharedReads) begin(name types.NamespacedName) *sharedRead {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.waiting[name]
+	delete(s.waiting, name)
+	if r == nil {
+		delete(s.reading, name)
+	}
+	return r
+}

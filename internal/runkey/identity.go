@@ -1,0 +1,58 @@
+package runkey
+
+import (
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Identity names a run. The token decides: a name can be used again, a token
+// cannot, so a JobRun of that name with another token is somebody else.
+type Identity struct {
+	Name  string
+	Token string
+}
+
+// Of is the identity of a JobRun. A JobRun that was stored without the webhook
+// has no token of its own; its UID, which is never used again either, serves.
+func Of(run *v1alpha1.JobRun) Identity {
+	if a := run.Spec.Admission; a != nil && a.Token != "" {
+		return Identity{Name: run.Name, Token: a.Token}
+	}
+	return Identity{Name: run.Name, Token: string(run.UID)}
+}
+
+// Pending is who waits for the key; the zero Identity if nobody does.
+func Pending(key *v1alpha1.RunKeySpec) Identity {
+	if key == nil || key.Pending == nil {
+		return Identity{}
+	}
+	return Identity{Name: key.Pending.RunName, Token: key.Pending.Token}
+}
+
+// Leased is who executes for the key; the zero Identity if nobody does.
+func Leased(key *v1alpha1.RunKeySpec) Identity {
+	if key == nil || key.Leased == nil {
+		return Identity{}
+	}
+	return Identity{Name: key.Leased.RunName, Token: key.Leased.Token}
+}
+
+// Owner is who owns an idempotency key; the zero Identity if nobody does.
+func Owner(key *v1alpha1.RunKeySpec) Identity {
+	if key == nil || key.Owner == nil {
+		return Identity{}
+	}
+	return Identity{Name: key.Owner.RunName, Token: key.Owner.Token}
+}
+
+// StartedAfter reports whether a claim based on fromVersion proves that its run
+// started after a trigger that saw the run waiting at keyVersion. Anything that
+// cannot be compared proves nothing.
+func StartedAfter(fromVersion, keyVersion string) bool {
+	if fromVersion == "" || keyVersion == "" {
+		return false
+	}
+	order, err := resourceversion.CompareResourceVersion(fromVersion, keyVersion)
+	return err == nil && order >= 0
+}

@@ -1,0 +1,146 @@
+package v1alpha1
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// nameSuffixLength is longer than the API server's five characters: it does not
+// try another name when admission has filled it in.
+const nameSuffixLength = 10
+
+func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
+	run, errs := decode(req.Object.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	run.Namespace = req.Namespace
+	if run.Name == "" && run.GenerateName != "" {
+		run.Name = generateName(run)
+	}
+	if errs := h.validate(ctx, req.Object.Raw, run); len(errs) > 0 {
+		return invalid(run.Name, errs)
+	}
+	if err := h.nameFree(ctx, client.ObjectKeyFromObject(run)); err != nil {
+		return answer(run.Name, err)
+	}
+
+	trigger := triggerOf(run, req.UID)
+	dryRun := req.DryRun != nil && *req.DryRun
+	out, err := h.index.Admit(ctx, run.Namespace, trigger, dryRun)
+	if err != nil {
+		return answer(run.Name, err)
+	}
+	response := admission.Patched("", stamp(req.Object.Raw, run, admissionOf(trigger, out))...)
+	if out.Disposition != v1alpha1.DispositionCreated {
+		response = response.WithWarnings(h.warning(ctx, run, out))
+	}
+	if !dryRun {
+		triggers.WithLabelValues(string(out.Disposition)).Inc()
+	}
+	return response
+}
+
+// triggerOf is what run asks of its keys. The request's UID is its token: it is
+// never used again, and stays the same when the API server sends the request
+// twice.
+func triggerOf(run *v1alpha1.JobRun, uid types.UID) runkey.Trigger {
+	if uid == "" {
+		uid = uuid.NewUUID()
+	}
+	return runkey.Trigger{
+		Run:            runkey.Identity{Name: run.Name, Token: string(uid)},
+		JobName:        run.Spec.JobName,
+		ConcurrencyKey: run.Spec.ConcurrencyKey,
+		IdempotencyKey: run.Spec.IdempotencyKey,
+		Coalesce:       run.Spec.Coalesce == v1alpha1.CoalesceSkip,
+	}
+}
+
+func admissionOf(t runkey.Trigger, out index.Outcome) v1alpha1.Admission {
+	return v1alpha1.Admission{
+		Disposition: out.Disposition,
+		RunName:     out.Run.Name,
+		RunToken:    out.Run.Token,
+		KeyVersion:  out.KeyVersion,
+		Token:       t.Run.Token,
+	}
+}
+
+// generateName fills the name in, for admission sees no generated one.
+func generateName(run *v1alpha1.JobRun) string {
+	longest := 253
+	if run.Spec.Template != nil {
+		longest = v1alpha1.MaxTemplateRunName
+	}
+	base := run.GenerateName
+	if len(base) > longest-nameSuffixLength {
+		base = base[:longest-nameSuffixLength]
+	}
+	return base + utilrand.String(nameSuffixLength)
+}
+
+// nameFree refuses a name that is taken before anything is reserved for it. The
+// cache decides whether to look: most names are free, and the API server
+// refuses what slips through.
+func (h *Handler) nameFree(ctx context.Context, name types.NamespacedName) error {
+	for _, reader := range []client.Reader{h.cached, h.live} {
+		switch err := reader.Get(ctx, name, &v1alpha1.JobRun{}); {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read JobRun %s: %w", name, err)
+		}
+	}
+	return &index.NameTakenError{Name: name.Name}
+}
+
+// warning tells the caller which run stands for the trigger.
+func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) string {
+	if out.Disposition == v1alpha1.DispositionCoalesced {
+		return fmt.Sprintf("jobrun %s coalesced: run %s already waits for job %q, concurrencyKey %q and stands for this trigger",
+			run.Name, out.Run.Name, run.Spec.JobName, run.Spec.ConcurrencyKey)
+	}
+	text := fmt.Sprintf("jobrun %s starts nothing: idempotencyKey %q of job %q was delivered before, run %s stands for it",
+		run.Name, run.Spec.IdempotencyKey, run.Spec.JobName, out.Run.Name)
+	if first := h.firstDelivery(ctx, run, out); first != nil && !sameInput(first.Spec.Input, run.Spec.Input) {
+		text += fmt.Sprintf("; its input differs from that of %s and is ignored", first.Name)
+	}
+	return text
+}
+
+// firstDelivery is the JobRun that brought the idempotency key first, as far as
+// the cache knows; nil if it does not.
+func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) *v1alpha1.JobRun {
+	var found v1alpha1.JobRunList
+	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
+	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{index.FieldIdempotency: name})
+	if err != nil {
+		return nil
+	}
+	var first *v1alpha1.JobRun
+	for i := range found.Items {
+		if c := &found.Items[i]; c.Spec.IdempotencyKey == run.Spec.IdempotencyKey && (first == nil || runkey.Older(c, first)) {
+			first = c
+		}
+	}
+	if first != nil {
+		return first
+	}
+	owner := &v1alpha1.JobRun{}
+	if err := h.live.Get(ctx, types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}, owner); err != nil {
+		return nil
+	}
+	return owner
+}

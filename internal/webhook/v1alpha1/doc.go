@@ -1,0 +1,11 @@
+// Package v1alpha1 answers the API server's admission requests for JobRuns.
+//
+// On CREATE it says what became of the trigger and stamps that into the object,
+// so that the caller's own answer carries it. Everything the API server would
+// refuse later is refused here first, with nothing taken: a reservation made for
+// a create that fails is repaired only after the grace period. On UPDATE it keeps
+// what the operator stamped and what CEL cannot compare.
+//
+// It does not promise that an admitted object comes to exist: a later admission
+// plugin or a lost connection may prevent that. The controller repairs it.
+package v1alpha1

@@ -1,0 +1,146 @@
+package v1alpha1
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+// Path is where the handler listens; config/webhook names it too.
+const Path = "/mutate-batch-jobrun-dev-v1alpha1-jobrun"
+
+// admissionTimeout leaves time to give a reservation back before the API
+// server's own timeout of 10 s ends the request.
+const admissionTimeout = 8 * time.Second
+
+// CausePendingRun is the type of the cause of a conflict whose message is the
+// name of the pending run.
+const CausePendingRun metav1.CauseType = "PendingRun"
+
+var (
+	kind     = schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: "JobRun"}
+	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
+)
+
+// Options of the webhook.
+type Options struct {
+	// Index holds the keys.
+	Index *index.Index
+	// Cached reads JobRuns from the cache.
+	Cached client.Reader
+	// Live reads JobRuns from the API server.
+	Live client.Reader
+}
+
+// Handler answers admission requests for JobRuns.
+type Handler struct {
+	index  *index.Index
+	cached client.Reader
+	live   client.Reader
+	schema *schemaValidator
+}
+
+// NewHandler makes a Handler.
+func NewHandler(o Options) (*Handler, error) {
+	validator, err := newSchemaValidator()
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{index: o.Index, cached: o.Cached, live: o.Live, schema: validator}, nil
+}
+
+// SetupWithManager registers the handler with the manager's webhook server.
+func SetupWithManager(mgr ctrl.Manager, o Options) error {
+	handler, err := NewHandler(o)
+	if err != nil {
+		return err
+	}
+	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler})
+	return nil
+}
+
+// Handle answers one admission request.
+func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
+	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
+	defer cancel()
+	switch req.Operation {
+	case admissionv1.Create:
+		return h.handleCreate(ctx, req)
+	case admissionv1.Update:
+		return h.handleUpdate(req)
+	default:
+		return admission.Allowed("")
+	}
+}
+
+// decode reads a JobRun; what cannot be read is invalid, and the error says where.
+func decode(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
+	run := &v1alpha1.JobRun{}
+	err := json.Unmarshal(raw, run)
+	if err == nil {
+		return run, nil
+	}
+	path := field.NewPath("")
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) && mismatch.Field != "" {
+		path = field.NewPath(mismatch.Field)
+	}
+	return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
+}
+
+// invalid is the 422 that names each field.
+func invalid(name string, errs field.ErrorList) admission.Response {
+	return refused(apierrors.NewInvalid(kind, name, errs))
+}
+
+// refused answers with an API error as it is, so that the caller gets its code,
+// reason and causes.
+func refused(err *apierrors.StatusError) admission.Response {
+	status := err.Status()
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &status}}
+}
+
+// answer turns the error of an admission into a response.
+func answer(name string, err error) admission.Response {
+	var (
+		conflict *index.ConflictError
+		taken    *index.NameTakenError
+	)
+	switch {
+	case errors.As(err, &conflict):
+		conflicts.Inc()
+		return refused(conflictStatus(name, conflict))
+	case errors.As(err, &taken):
+		return refused(apierrors.NewAlreadyExists(resource, name))
+	case errors.Is(err, context.DeadlineExceeded):
+		return refused(apierrors.NewTimeoutError("the key could not be reserved in time, try again: "+err.Error(), 1))
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
+		return admission.Errored(http.StatusInternalServerError, err)
+	default:
+		return refused(apierrors.NewServiceUnavailable("the key could not be reserved, try again: " + err.Error()))
+	}
+}
+
+func conflictStatus(name string, conflict *index.ConflictError) *apierrors.StatusError {
+	err := apierrors.NewConflict(resource, name, conflict)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
+		Type:    CausePendingRun,
+		Field:   "spec.concurrencyKey",
+		Message: conflict.Pending.Name,
+	}}
+	return err
+}

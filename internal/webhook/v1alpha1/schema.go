@@ -1,0 +1,88 @@
+package v1alpha1
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"sigs.k8s.io/yaml"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/config/crd"
+)
+
+// schemaValidator applies the CustomResourceDefinition's schema and CEL rules
+// with the API server's own code.
+type schemaValidator struct {
+	structural *structuralschema.Structural
+	schema     validation.SchemaValidator
+	rules      *cel.Validator
+}
+
+func newSchemaValidator() (*schemaValidator, error) {
+	props, err := jobRunSchema()
+	if err != nil {
+		return nil, fmt.Errorf("load the schema of JobRun: %w", err)
+	}
+	structural, err := structuralschema.NewStructural(props)
+	if err != nil {
+		return nil, fmt.Errorf("build the structural schema of JobRun: %w", err)
+	}
+	schema, _, err := validation.NewSchemaValidator(props)
+	if err != nil {
+		return nil, fmt.Errorf("build the schema validator of JobRun: %w", err)
+	}
+	return &schemaValidator{
+		structural: structural,
+		schema:     schema,
+		rules:      cel.NewValidator(structural, true, celconfig.PerCallLimit),
+	}, nil
+}
+
+func jobRunSchema() (*apiextensions.JSONSchemaProps, error) {
+	definition := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(crd.JobRuns, definition); err != nil {
+		return nil, err
+	}
+	for _, version := range definition.Spec.Versions {
+		if version.Name != v1alpha1.GroupVersion.Version {
+			continue
+		}
+		props := &apiextensions.JSONSchemaProps{}
+		err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema, props, nil)
+		return props, err
+	}
+	return nil, fmt.Errorf("no version %s", v1alpha1.GroupVersion.Version)
+}
+
+// validate says what the API server would refuse of a JobRun that is created
+// under name. What the API server drops or the webhook overwrites is left out.
+// The API server has pruned and defaulted the object by now.
+func (v *schemaValidator) validate(ctx context.Context, raw []byte, name string) field.ErrorList {
+	object := map[string]any{}
+	if err := utiljson.Unmarshal(raw, &object); err != nil {
+		return field.ErrorList{field.Invalid(field.NewPath(""), "", err.Error())}
+	}
+	delete(object, "status")
+	if spec, ok := object["spec"].(map[string]any); ok {
+		delete(spec, "admission")
+	}
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		metadata["name"] = name
+	}
+	errs := validation.ValidateCustomResource(nil, object, v.schema)
+	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, object)...)
+	if len(errs) > 0 {
+		return errs
+	}
+	errs, _ = v.rules.Validate(ctx, nil, v.structural, object, nil, celconfig.RuntimeCELCostBudget)
+	return errs
+}

@@ -1,0 +1,83 @@
+package v1alpha1
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+
+	"gomodules.xyz/jsonpatch/v2"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// handleUpdate keeps what is stamped and refuses what CEL cannot compare: a
+// template that a typed client rendered anew is the same template, and CEL sees
+// no untyped input.
+func (h *Handler) handleUpdate(req admission.Request) admission.Response {
+	old, errs := decode(req.OldObject.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	run, errs := decode(req.Object.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	if errs := immutable(old, run); len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	return admission.Patched("", keepStamped(req.Object.Raw, old, run)...)
+}
+
+func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
+	var errs field.ErrorList
+	spec := field.NewPath("spec")
+	if !apiequality.Semantic.DeepEqual(old.Spec.Template, run.Spec.Template) {
+		errs = append(errs, field.Forbidden(spec.Child("template"), "template is immutable"))
+	}
+	if !sameInput(old.Spec.Input, run.Spec.Input) {
+		errs = append(errs, field.Forbidden(spec.Child("input"), "input is immutable"))
+	}
+	return errs
+}
+
+// keepStamped puts the operator's stamps back, so that a manifest without them
+// can be replaced or applied.
+func keepStamped(raw []byte, old, run *v1alpha1.JobRun) []jsonpatch.Operation {
+	want := map[string]string{}
+	for _, name := range stampedLabels {
+		if value, ok := old.Labels[name]; ok {
+			want[name] = value
+		}
+	}
+	ops := stampLabels(raw, want)
+	switch {
+	case apiequality.Semantic.DeepEqual(old.Spec.Admission, run.Spec.Admission):
+	case old.Spec.Admission == nil:
+		ops = append(ops, jsonpatch.NewOperation("remove", "/spec/admission", nil))
+	default:
+		ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", old.Spec.Admission))
+	}
+	return ops
+}
+
+// sameInput compares inputs as JSON values; null is no input.
+func sameInput(a, b *apiextensionsv1.JSON) bool {
+	return reflect.DeepEqual(inputValue(a), inputValue(b))
+}
+
+func inputValue(input *apiextensionsv1.JSON) any {
+	if input == nil || len(input.Raw) == 0 {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(input.Raw))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return string(input.Raw)
+	}
+	return value
+}

@@ -1,0 +1,75 @@
+package v1alpha1
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// validate says what is wrong with a new JobRun: first what the API server
+// itself would say, then what neither schema nor CEL can.
+func (h *Handler) validate(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
+	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	errs = append(errs, h.schema.validate(ctx, raw, run.Name)...)
+	spec := field.NewPath("spec")
+	errs = append(errs, validateInput(run, spec.Child("input"))...)
+	if run.Spec.Template != nil {
+		errs = append(errs, validateTemplate(run, spec.Child("template"))...)
+	}
+	return errs
+}
+
+func validateInput(run *v1alpha1.JobRun, path *field.Path) field.ErrorList {
+	if run.Spec.Input == nil || len(run.Spec.Input.Raw) <= v1alpha1.MaxInputBytes {
+		return nil
+	}
+	return field.ErrorList{field.TooLong(path, "", v1alpha1.MaxInputBytes)}
+}
+
+// validateTemplate looks at what the schema lets through and the Job API would
+// refuse in every case, so that the caller hears of it now. The rest fails the
+// run with the Job API's own message.
+func validateTemplate(run *v1alpha1.JobRun, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if problems := validation.IsDNS1123Subdomain(run.Name); len(problems) == 0 && len(run.Name) > v1alpha1.MaxTemplateRunName {
+		// CEL says it too; this one names the field.
+		errs = append(errs, field.TooLong(field.NewPath("metadata", "name"), "", v1alpha1.MaxTemplateRunName))
+	}
+	pod := run.Spec.Template.Spec.Template.Spec
+	path = path.Child("spec", "template", "spec")
+	if len(pod.Containers) == 0 {
+		errs = append(errs, field.Required(path.Child("containers"), "a Job needs at least one container"))
+	}
+	if p := pod.RestartPolicy; p != corev1.RestartPolicyNever && p != corev1.RestartPolicyOnFailure {
+		errs = append(errs, field.NotSupported(path.Child("restartPolicy"), p,
+			[]corev1.RestartPolicy{corev1.RestartPolicyNever, corev1.RestartPolicyOnFailure}))
+	}
+	names := sets.New[string]()
+	errs = append(errs, validateContainers(pod.InitContainers, names, path.Child("initContainers"))...)
+	return append(errs, validateContainers(pod.Containers, names, path.Child("containers"))...)
+}
+
+func validateContainers(containers []corev1.Container, names sets.Set[string], path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, c := range containers {
+		at := path.Index(i)
+		for _, problem := range validation.IsDNS1123Label(c.Name) {
+			errs = append(errs, field.Invalid(at.Child("name"), c.Name, problem))
+		}
+		if names.Has(c.Name) {
+			errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
+		}
+		names.Insert(c.Name)
+		if c.Image == "" {
+			errs = append(errs, field.Required(at.Child("image"), fmt.Sprintf("container %q has no image", c.Name)))
+		}
+	}
+	return errs
+}
