@@ -1,0 +1,47 @@
+# Building the manager and its image, and installing JobRun on the cluster that kubectl talks to.
+DEPLOY_ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
+DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the one that config/manager names
+
+IMG ?= $(strip $(DEPLOY_IMAGE))
+VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2>/dev/null),dev)
+DIST ?= $(DEPLOY_ROOT)/dist
+KUBECTL ?= kubectl
+KUSTOMIZE ?= go -C $(DEPLOY_ROOT) tool -modfile=hack/tools/go.mod kustomize
+CONTAINER_TOOL ?= docker
+PLATFORMS ?= linux/amd64,linux/arm64,linux/ppc64le,linux/s390x
+
+.PHONY: build
+build: ## Build the manager, bin/manager.
+	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG for this machine's platform.
+	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --tag $(IMG) $(DEPLOY_ROOT)
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for all PLATFORMS and push it.
+	$(CONTAINER_TOOL) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMG) --push $(DEPLOY_ROOT)
+
+.PHONY: build-installer
+build-installer: ## Write dist/install.yaml, which installs JobRun with the image IMG.
+	@mkdir -p $(DIST)
+	@$(KUSTOMIZE) build config/default > $(DIST)/install.yaml.tmp
+	@sed 's|image: $(strip $(DEPLOY_IMAGE))$$|image: $(IMG)|' $(DIST)/install.yaml.tmp > $(DIST)/install.yaml
+	@rm $(DIST)/install.yaml.tmp
+	@echo "kubectl apply --server-side -f $(DIST)/install.yaml"
+
+.PHONY: install
+install: ## Install the CRDs alone.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: ## Delete the CRDs, and with them all JobRuns.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: build-installer ## Install JobRun with the image IMG.
+	$(KUBECTL) apply --server-side -f $(DIST)/install.yaml
+
+.PHONY: undeploy
+undeploy: build-installer ## Delete all that deploy installed, and with the CRDs all JobRuns.
+	$(KUBECTL) delete --ignore-not-found -f $(DIST)/install.yaml
