@@ -127,5 +127,3 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
-
-tool sigs.k8s.io/controller-tools/cmd/controller-gen

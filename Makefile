@@ -1,0 +1,35 @@
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Generation and checks share the working tree, the tests share this machine: one thing at a time.
+.NOTPARALLEL:
+
+ROOT := $(CURDIR)
+# Every Go module of the repository, and those of them that have code of ours.
+MODULES := $(sort $(patsubst %/go.mod,%,$(patsubst go.mod,./go.mod,$(wildcard go.mod hack/*/go.mod hack/*/*/go.mod))))
+CODE_MODULES := . hack/localnode
+
+# The tools that hack/tools/go.mod pins: the Go command builds and caches them.
+TOOL := go tool -modfile=$(ROOT)/hack/tools/go.mod
+# golangci-lint with kube-api-linter in it, from a module of its own for its hundreds of dependencies.
+GOLANGCI_LINT := $(ROOT)/bin/tools/golangci-lint
+
+##@ General
+
+.PHONY: help
+help: ## Display this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "\nUsage:\n  make \033[36m<target>\033[0m\n"} \
+		/^[a-zA-Z_0-9.\/-]+:.*?##/ { printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2 } \
+		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ Build
+
+.PHONY: localnode
+localnode: ## Build the node of the demo and the tests: bin/localnode.
+	go build -C hack/localnode -o $(ROOT)/bin/localnode .
+
+.PHONY: clean
+clean: ## Remove what was built, the Kubernetes binaries included.
+	rm -rf bin dist
+
+include hack/make/*.mk

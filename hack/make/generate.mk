@@ -1,0 +1,17 @@
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate deep copies, CRDs and docs/api.md from api/.
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=config/crd/bases
+	mkdir -p docs
+	$(TOOL) crd-ref-docs --log-level=ERROR --config=hack/tools/crd-ref-docs.yaml --source-path=api \
+		--renderer=markdown --output-path=docs/api.md
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the code.
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: tidy
+tidy: ## Tidy every go.mod.
+	@for module in $(MODULES); do echo "go mod tidy in $$module"; go mod -C "$$module" tidy; done
