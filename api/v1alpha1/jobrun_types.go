@@ -13,8 +13,10 @@ import (
 // +kubebuilder:validation:Enum=Skip
 type CoalescePolicy string
 
-// CoalesceSkip keeps the waiting run as it is and absorbs the trigger.
-const CoalesceSkip CoalescePolicy = "Skip"
+const (
+	// CoalesceSkip keeps the waiting run as it is and absorbs the trigger.
+	CoalesceSkip CoalescePolicy = "Skip"
+)
 
 // Disposition says what became of a trigger.
 //
@@ -229,6 +231,9 @@ type ObjectReference struct {
 	// uid of the object.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid,omitempty"`
 }
 
@@ -309,6 +314,9 @@ type CoalescedTrigger struct {
 	// uid of the receipt.
 	//
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid,omitempty"`
 
 	// time the receipt was created.
