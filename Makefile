@@ -26,7 +26,7 @@ help: ## Display this help.
 
 .PHONY: localnode
 localnode: ## Build the node of the demo and the tests: bin/localnode.
-	go build -C hack/localnode -o $(ROOT)/bin/localnode .
+	go -C hack/localnode build -o $(ROOT)/bin/localnode .
 
 .PHONY: clean
 clean: ## Remove what was built, the Kubernetes binaries included.

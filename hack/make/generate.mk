@@ -14,4 +14,4 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 
 .PHONY: tidy
 tidy: ## Tidy every go.mod.
-	@for module in $(MODULES); do echo "go mod tidy in $$module"; go mod -C "$$module" tidy; done
+	@for module in $(MODULES); do echo "go mod tidy in $$module"; go -C "$$module" mod tidy; done

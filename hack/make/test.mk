@@ -15,7 +15,7 @@ test: test-unit test-property test-envtest test-e2e ## Run all tests.
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
 	go test $(TEST_FLAGS) -timeout=10m -skip='^TestProperty' $(PLAIN_PACKAGES)
-	go test -C hack/localnode $(TEST_FLAGS) -timeout=10m ./...
+	go -C hack/localnode test $(TEST_FLAGS) -timeout=10m ./...
 
 .PHONY: test-property
 test-property: ## Run the property tests (TestProperty...).

@@ -2,13 +2,14 @@
 
 $(GOLANGCI_LINT): hack/tools/lint/go.mod hack/tools/lint/go.sum
 	@echo "building golangci-lint (some 3 minutes when nothing is cached)"
-	go build -C hack/tools/lint -o $@ tool
+	go -C hack/tools/lint build -o $@ tool
 
 .PHONY: verify
 verify: verify-generated verify-tidy vet lint ## Check everything that needs no test: generated files, format, go.mod, vet, lint.
 
-# Prints the name of a git tree of all that is in the working tree, uncommitted and untracked files included.
-SNAPSHOT := (index=$$(mktemp -d); trap 'rm -rf "$$index"' EXIT; export GIT_INDEX_FILE=$$index/index; git add --all; git write-tree)
+# In a subshell: prints the name of a git tree of all that is in the working tree, uncommitted and untracked
+# files included.
+SNAPSHOT = index=$$(mktemp -d) && trap 'rm -rf "$$index"' EXIT && export GIT_INDEX_FILE=$$index/index && git add --all && git write-tree
 
 .PHONY: verify-generated
 verify-generated: ## Check that `make generate fmt` changes nothing.
@@ -22,12 +23,12 @@ verify-generated: ## Check that `make generate fmt` changes nothing.
 verify-tidy: ## Check that every go.mod is tidy.
 	@for module in $(MODULES); do \
 		echo "go mod tidy -diff in $$module"; \
-		go mod -C "$$module" tidy -diff || { echo "$$module/go.mod is not tidy: run \`make tidy\`" >&2; exit 1; }; \
+		go -C "$$module" mod tidy -diff || { echo "$$module/go.mod is not tidy: run \`make tidy\`" >&2; exit 1; }; \
 	done
 
 .PHONY: vet
 vet: ## Run go vet in every module.
-	@for module in $(CODE_MODULES); do echo "go vet in $$module"; go vet -C "$$module" ./...; done
+	@for module in $(CODE_MODULES); do echo "go vet in $$module"; go -C "$$module" vet ./...; done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint in every module, and kube-api-linter on api/.
