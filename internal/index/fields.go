@@ -102,9 +102,14 @@ func AbsorberToken(token string) string { return "token/" + token }
 // AbsorberUID is the value of FieldAbsorber for receipts bound to the run with that UID.
 func AbsorberUID(uid string) string { return "uid/" + uid }
 
+// NoPhase is the value of FieldPhase for JobRuns whose phase is empty.
+const NoPhase = "None"
+
 func activePhase(run *v1alpha1.JobRun) []string {
 	switch run.Status.Phase {
-	case "", v1alpha1.PhasePending, v1alpha1.PhaseLeased:
+	case "":
+		return []string{NoPhase}
+	case v1alpha1.PhasePending, v1alpha1.PhaseLeased:
 		return []string{string(run.Status.Phase)}
 	default:
 		return nil

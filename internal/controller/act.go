@@ -1,0 +1,200 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+var (
+	// errStale says that what was decided on is not what is stored: observe again.
+	errStale = errors.New("observed state is stale")
+	// errWaiting says that something must stop first.
+	errWaiting = errors.New("waiting for Jobs and Pods to end")
+)
+
+// refusedError says that the API server refused a Job.
+type refusedError struct {
+	run     types.UID
+	refusal Refusal
+}
+
+func (e *refusedError) Error() string { return "Job refused: " + e.refusal.Message }
+
+// action carries a Plan out.
+type action struct {
+	*Reconciler
+	req Request
+	s   *Snapshot
+	// key is the RunKey as decided on, or as written since.
+	key *v1alpha1.RunKey
+	// written are the JobRuns whose status this action wrote.
+	written map[types.UID]*v1alpha1.JobRun
+	// job is the Job that this action created or found.
+	job *batchv1.Job
+	// after is when to look again, whatever the plan says.
+	after time.Duration
+}
+
+func (r *Reconciler) newAction(req Request, s *Snapshot) *action {
+	return &action{Reconciler: r, req: req, s: s, key: s.Key, written: map[types.UID]*v1alpha1.JobRun{}}
+}
+
+// act does what the plan says, in its order, up to the first operation that
+// does not succeed. Whatever is left undone is found by the next observation.
+func (a *action) act(ctx context.Context, plan Plan) error {
+	for _, op := range plan.Ops {
+		if err := a.do(ctx, op); err != nil {
+			return fmt.Errorf("%s: %w", plan.Step, err)
+		}
+	}
+	return nil
+}
+
+func (a *action) do(ctx context.Context, op Op) error {
+	switch op := op.(type) {
+	case CheckKey:
+		return a.checkKey(ctx)
+	case CheckRun:
+		return a.checkRun(ctx, op.Run)
+	case NoStrays:
+		return a.noStrays(ctx)
+	case Stopped:
+		return a.stopped(ctx, op)
+	case SwapKey:
+		return a.swapKey(ctx, op.Next)
+	case CreateJob:
+		return a.createJob(ctx, op.Run, op.Generation)
+	case ConfirmLease:
+		return a.confirmLease(ctx, op)
+	case WriteStatus:
+		return a.writeStatus(ctx, op.Run, op.Status)
+	case DeleteJob:
+		return a.deleteJob(ctx, op.Job)
+	case DeleteRun:
+		return a.deleteRun(ctx, op.Run)
+	case Emit:
+		a.Events.emit(op.Event)
+	case Count:
+		op.Metric.record()
+	default:
+		return fmt.Errorf("unknown operation %T", op)
+	}
+	return nil
+}
+
+func (a *action) keyName() types.NamespacedName {
+	return types.NamespacedName{Namespace: a.req.Namespace, Name: a.req.RunKey}
+}
+
+func (a *action) checkKey(ctx context.Context) error {
+	live, err := a.Index.Live(ctx, a.keyName())
+	if err != nil {
+		return err
+	}
+	if versionOf(live) != versionOf(a.key) {
+		return fmt.Errorf("%w: RunKey %s", errStale, a.keyName())
+	}
+	return nil
+}
+
+// versionOf is the version of a key, of which there is none while it is free.
+func versionOf(key *v1alpha1.RunKey) string {
+	if key == nil {
+		return ""
+	}
+	return string(key.UID) + "/" + key.ResourceVersion
+}
+
+func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
+	stored, err := a.Index.CompareAndSwap(ctx, a.keyName(), a.key, next)
+	if errors.Is(err, index.ErrChanged) {
+		return fmt.Errorf("%w: %w", errStale, err)
+	}
+	if err != nil {
+		return err
+	}
+	a.key = stored
+	if stored == nil {
+		a.observed.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
+	}
+	return nil
+}
+
+func (a *action) checkRun(ctx context.Context, run *v1alpha1.JobRun) error {
+	live := &v1alpha1.JobRun{}
+	err := a.Live.Get(ctx, client.ObjectKeyFromObject(run), live)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
+	}
+	if err != nil || live.UID != run.UID || live.ResourceVersion != a.latest(run).ResourceVersion || live.DeletionTimestamp != nil {
+		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
+	}
+	return nil
+}
+
+// latest is a run as this action wrote it last.
+func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
+	if written := a.written[run.UID]; written != nil {
+		return written
+	}
+	return run
+}
+
+func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
+	next := a.latest(run).DeepCopy()
+	next.Status = *status.DeepCopy()
+	if next.Status.Phase == v1alpha1.PhaseLeased && a.job != nil {
+		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
+	}
+	switch err := a.Client.Status().Update(ctx, next); {
+	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
+		return fmt.Errorf("%w: JobRun %s/%s: %w", errStale, run.Namespace, run.Name, err)
+	case err != nil:
+		return fmt.Errorf("write the status of JobRun %s/%s: %w", run.Namespace, run.Name, err)
+	}
+	a.written[run.UID] = next
+	if ended(next) {
+		a.observed.forget(leaseSubject(run.UID))
+	}
+	return nil
+}
+
+func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
+	err := a.Client.Delete(ctx, run.DeepCopy(),
+		client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion},
+		client.PropagationPolicy(metav1.DeletePropagationBackground))
+	switch {
+	case err == nil || apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsConflict(err):
+		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
+	default:
+		return fmt.Errorf("delete JobRun %s/%s: %w", run.Namespace, run.Name, err)
+	}
+}
+
+func (a *action) confirmLease(ctx context.Context, op ConfirmLease) error {
+	key, err := a.Index.Live(ctx, a.keyName())
+	if err != nil {
+		return err
+	}
+	if key != nil && runkey.Leased(&key.Spec) == op.Run && key.Spec.Leased.Generation == op.Generation {
+		return nil
+	}
+	if err := a.deleteJob(ctx, a.job); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: RunKey %s leases generation %d of run %s no more", errStale, a.keyName(), op.Generation, op.Run.Name)
+}

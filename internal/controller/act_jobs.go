@@ -1,0 +1,156 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// predecessorPoll is how often to look whether the Job of an earlier run of the
+// same name is gone.
+const predecessorPoll = time.Second
+
+// createJob creates the Job of a run for a generation. The name is a lock: a
+// Job that is there already is the same one if the run owns it.
+func (a *action) createJob(ctx context.Context, run *v1alpha1.JobRun, generation int64) error {
+	job := buildJob(run, generation)
+	err := a.Client.Create(ctx, job)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return a.adoptJob(ctx, run, job.Name)
+	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return &refusedError{run.UID, Refusal{Final: true, Message: err.Error()}}
+	case err != nil:
+		a.after = a.observed.refused(run.UID)
+		return &refusedError{run.UID, Refusal{Message: err.Error()}}
+	}
+	a.observed.accepted(run.UID)
+	a.job = job
+	return nil
+}
+
+// adoptJob takes a Job of the right name that is there already.
+func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string) error {
+	job := &batchv1.Job{}
+	if err := a.Live.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: name}, job); err != nil {
+		return fmt.Errorf("read Job %s/%s: %w", run.Namespace, name, err)
+	}
+	owner := metav1.GetControllerOf(job)
+	switch {
+	case owner != nil && owner.UID == run.UID:
+		a.observed.accepted(run.UID)
+		a.job = job
+		return nil
+	case isJobRun(owner) && owner.Name == run.Name:
+		// Left by an earlier run of the same name, which is gone.
+		a.after = predecessorPoll
+		if err := a.deleteJob(ctx, job); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: Job %s/%s of an earlier run", errWaiting, run.Namespace, name)
+	default:
+		return &refusedError{run.UID, Refusal{Final: true,
+			Message: fmt.Sprintf("Job %s exists and does not belong to this run", name)}}
+	}
+}
+
+// noStrays requires that nothing of the home executes before somebody is let in.
+func (a *action) noStrays(ctx context.Context) error {
+	selector := client.MatchingLabels{v1alpha1.LabelRun: a.req.Run}
+	if a.req.RunKey != "" {
+		selector = client.MatchingLabels{v1alpha1.LabelKey: a.req.RunKey}
+	}
+	jobs, err := a.liveJobs(ctx, selector)
+	if err != nil {
+		return err
+	}
+	strays := 0
+	for _, job := range jobs {
+		if jobResult(job) != nil || a.isNext(job) {
+			continue
+		}
+		strays++
+		if err := a.deleteJob(ctx, job); err != nil {
+			return err
+		}
+	}
+	if strays > 0 {
+		return fmt.Errorf("%w: %d unfinished Jobs are not leased", errWaiting, strays)
+	}
+	return nil
+}
+
+// isNext reports whether a Job is that of a claim of a run without key which is
+// not stored yet: such a Job is created first.
+func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.isStray(job) }
+
+// stopped requires that nothing of a run executes.
+func (a *action) stopped(ctx context.Context, op Stopped) error {
+	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.Name})
+	if err != nil {
+		return err
+	}
+	finished, unfinished := false, 0
+	for _, job := range jobs {
+		id, generation := jobIdentity(job)
+		if id.Token != op.Run.Token {
+			continue
+		}
+		if jobResult(job) != nil {
+			finished = finished || generation == op.Generation
+			continue
+		}
+		unfinished++
+		if err := a.deleteJob(ctx, job); err != nil {
+			return err
+		}
+	}
+	if unfinished > 0 {
+		return fmt.Errorf("%w: %d Jobs of run %s", errWaiting, unfinished, op.Run.Name)
+	}
+	if finished {
+		return nil // The Job controller ends a Job only when its Pods have ended.
+	}
+	return a.noPods(ctx, op.Run)
+}
+
+func (a *action) noPods(ctx context.Context, run runkey.Identity) error {
+	running, err := a.runningPods(ctx, a.req.Namespace, run)
+	if err != nil {
+		return err
+	}
+	if running {
+		a.after = orphanPodsPoll
+		return fmt.Errorf("%w: Pods of run %s", errWaiting, run.Name)
+	}
+	return nil
+}
+
+func (a *action) liveJobs(ctx context.Context, selector client.MatchingLabels) ([]*batchv1.Job, error) {
+	var jobs batchv1.JobList
+	if err := a.Live.List(ctx, &jobs, client.InNamespace(a.req.Namespace), selector); err != nil {
+		return nil, fmt.Errorf("list Jobs: %w", err)
+	}
+	return controlledJobs(jobs.Items), nil
+}
+
+// deleteJob deletes a Job with its Pods: it is seen gone only after them.
+func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
+	if job.DeletionTimestamp != nil {
+		return nil
+	}
+	err := a.Client.Delete(ctx, job.DeepCopy(),
+		client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("delete Job %s/%s: %w", job.Namespace, job.Name, err)
+}

@@ -1,0 +1,104 @@
+package controller
+
+import (
+	"fmt"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// admitBypassed answers triggers that were stored without the webhook by the
+// webhook's own rules: delivered before, absorbed, or refused. One that finds
+// its key free is left to be elected.
+func admitBypassed(s *Snapshot) []Op {
+	for _, run := range s.Receipts {
+		if !bypassed(run) || run.Status.Phase != "" || s.hasRole(run) || cancelled(run) {
+			continue
+		}
+		if s.isReceipt(run) {
+			if first := s.find(s.Owners[run.UID]); first != nil {
+				return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent)}}
+			}
+			continue
+		}
+		if pending := s.find(s.pendingID()); s.Keyed && open(pending) && pending.UID != run.UID {
+			return s.answerBypassed(run, pending)
+		}
+	}
+	return nil
+}
+
+// answerBypassed is the answer of a key for which pending waits.
+func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
+	switch {
+	case run.Spec.Coalesce != v1alpha1.CoalesceSkip:
+		status := endedStatus(run, ending{
+			phase: v1alpha1.PhaseFailed, reason: ReasonConflict, now: s.Now, generation: generationOf(run),
+			message: fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q",
+				pending.Name, run.Spec.JobName, run.Spec.ConcurrencyKey),
+		})
+		return concat(s.checkKey(), []Op{CheckRun{pending}, WriteStatus{run, status}, Emit{endedEvent(run, status)}})
+	case hasRecent(pending, run.UID):
+		return concat(s.checkKey(), []Op{CheckRun{pending}}, markOps(pending, []*v1alpha1.JobRun{run}))
+	case s.unmarkedEntries(pending) >= v1alpha1.MaxRecent:
+		return nil
+	default:
+		receipts := []*v1alpha1.JobRun{run}
+		return concat(
+			s.checkKey(),
+			[]Op{WriteStatus{pending, foldedStatus(pending, receipts, s.Marked)}, Emit{coalesced(pending, run)}},
+			markOps(pending, receipts),
+		)
+	}
+}
+
+// decideIdempotencyKey looks at the row of an idempotency key: it belongs to a
+// run for as long as that run exists, and to its oldest heir after that.
+func decideIdempotencyKey(s *Snapshot) Plan {
+	s.prepare()
+	owner := runkey.Owner(s.spec())
+	if s.Key != nil && (s.find(owner) != nil || !s.Void) {
+		return Plan{}
+	}
+	heir := s.heir()
+	if heir == (runkey.Identity{}) {
+		if s.Key == nil {
+			return Plan{}
+		}
+		return Plan{Step: "free-idempotency", Ops: []Op{SwapKey{}}}
+	}
+	run := s.find(heir)
+	next := runkey.OwnedBy(run.Spec.JobName, s.idempotencyKey(), heir)
+	return Plan{Step: "own-idempotency", Ops: []Op{CheckRun{run}, SwapKey{Next: next}}}
+}
+
+// idempotencyKey is the value of the key, from the row or from whoever shares it.
+func (s *Snapshot) idempotencyKey() string {
+	if s.Key != nil {
+		return s.Key.Spec.Key
+	}
+	return s.Runs[0].Spec.IdempotencyKey
+}
+
+// heir is who owns an idempotency key that nobody owns: the oldest run that was
+// triggered with it, or that stands for a trigger with it, or else the oldest
+// receipt that nobody stands for.
+func (s *Snapshot) heir() runkey.Identity {
+	for _, run := range s.Runs {
+		if bound(run) {
+			if stand := s.standIn(run); stand != nil {
+				return runkey.Of(stand)
+			}
+			continue
+		}
+		if run.Status.Phase != "" || !answeredAsReceipt(run) {
+			return runkey.Of(run)
+		}
+	}
+	for _, run := range s.Runs {
+		if run.Status.Phase == "" && !cancelled(run) && s.Gone[absorberOf(run)] {
+			return runkey.Of(run)
+		}
+	}
+	return runkey.Identity{}
+}

@@ -1,0 +1,256 @@
+package controller
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// settleBatch bounds how many receipts one reconcile gives their outcome.
+const settleBatch = 64
+
+// unbound reports whether a JobRun is a receipt that no run is known to stand
+// for yet.
+func (s *Snapshot) unbound(run *v1alpha1.JobRun, disposition v1alpha1.Disposition) bool {
+	return run.Status.Phase == "" && answeredAsReceipt(run) &&
+		run.Spec.Admission.Disposition == disposition && s.isReceipt(run)
+}
+
+func bound(run *v1alpha1.JobRun) bool {
+	return run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent
+}
+
+// standsFor is the run that a receipt may be bound to; nil if there is none, or
+// if it is not known yet.
+func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	if run := s.counted[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
+		return run
+	}
+	run := s.find(absorberOf(receipt))
+	if run != nil && s.startsAfter(run, receipt) {
+		return run
+	}
+	if run == nil && !s.Gone[absorberOf(receipt)] {
+		return nil
+	}
+	// The run it was answered with ended before, or never came to be. Whoever
+	// waits now starts after the trigger, too.
+	pending := s.find(s.pendingID())
+	if pending != nil && pending.UID != receipt.UID && open(pending) {
+		return pending
+	}
+	return nil
+}
+
+// startsAfter reports whether a run started, or will start, after a trigger was
+// accepted: it still waits, or its claim was based on a later version of the key.
+func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
+	if run.UID == receipt.UID || bound(run) {
+		return false
+	}
+	id := runkey.Of(run)
+	if open(run) && (s.pendingID() == id || (run.Status.Phase == "" && !answeredAsReceipt(run))) {
+		return s.leasedID() != id || s.evidence(run, receipt)
+	}
+	return s.evidence(run, receipt)
+}
+
+// evidence reports whether a run's claim is later than a trigger's admission.
+func (s *Snapshot) evidence(run, receipt *v1alpha1.JobRun) bool {
+	version := ""
+	if run.Status.Lease != nil {
+		version = run.Status.Lease.KeyVersion
+	}
+	if s.leasedID() == runkey.Of(run) {
+		version = s.Key.Spec.Leased.FromVersion
+	}
+	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
+}
+
+// orphaned reports whether a receipt has no run to stand for it and must become
+// one itself.
+func (s *Snapshot) orphaned(receipt *v1alpha1.JobRun) bool {
+	if !s.unbound(receipt, v1alpha1.DispositionCoalesced) || s.standsFor(receipt) != nil {
+		return false
+	}
+	id := absorberOf(receipt)
+	if s.find(id) == nil && !s.Gone[id] {
+		return false
+	}
+	// While somebody holds the waiting place, it is either theirs to stand for
+	// the receipt or about to be freed.
+	return s.pendingID() == runkey.Identity{} || s.vacating()
+}
+
+// vacating reports whether the holder of the waiting place is about to lose it.
+func (s *Snapshot) vacating() bool {
+	run := s.find(s.pendingID())
+	return (run == nil && s.Void) || (run != nil && !open(run))
+}
+
+func hasRecent(run *v1alpha1.JobRun, receipt types.UID) bool {
+	return run.Status.Coalesced != nil && slices.ContainsFunc(run.Status.Coalesced.Recent,
+		func(t v1alpha1.CoalescedTrigger) bool { return t.UID == receipt })
+}
+
+// fold counts absorbed triggers on the run that stands for them, many in one
+// write. The entries it makes are what makes counting exactly once survive a
+// crash: a receipt that is among them is not counted again.
+func fold(s *Snapshot) []Op {
+	for _, first := range s.Receipts {
+		if !s.unbound(first, v1alpha1.DispositionCoalesced) {
+			continue
+		}
+		run := s.standsFor(first)
+		if run == nil || hasRecent(run, first.UID) {
+			continue
+		}
+		receipts := s.uncounted(run)
+		kept := s.unmarkedEntries(run)
+		if room := v1alpha1.MaxRecent - kept; len(receipts) > room {
+			receipts = receipts[:max(room, 0)]
+		}
+		if len(receipts) == 0 {
+			return nil // The entries there are must be marked first.
+		}
+		status := foldedStatus(run, receipts, s.Marked)
+		ops := concat(s.checkKey(), []Op{WriteStatus{run, status}})
+		for _, receipt := range receipts {
+			ops = append(ops, Emit{coalesced(run, receipt)})
+		}
+		return concat(ops, markOps(run, receipts))
+	}
+	return nil
+}
+
+// uncounted are the receipts that run stands for and has not counted.
+func (s *Snapshot) uncounted(run *v1alpha1.JobRun) []*v1alpha1.JobRun {
+	var found []*v1alpha1.JobRun
+	for _, receipt := range s.Receipts {
+		if s.unbound(receipt, v1alpha1.DispositionCoalesced) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
+			found = append(found, receipt)
+		}
+	}
+	return found
+}
+
+// unmarkedEntries counts the recent entries that must stay, for their receipts
+// are not marked yet.
+func (s *Snapshot) unmarkedEntries(run *v1alpha1.JobRun) int {
+	if run.Status.Coalesced == nil {
+		return 0
+	}
+	n := 0
+	for _, entry := range run.Status.Coalesced.Recent {
+		if !s.Marked[entry.UID] {
+			n++
+		}
+	}
+	return n
+}
+
+// mark binds receipts that are counted already.
+func mark(s *Snapshot) []Op {
+	for _, first := range s.Receipts {
+		if !s.unbound(first, v1alpha1.DispositionCoalesced) {
+			continue
+		}
+		run := s.standsFor(first)
+		if run == nil || !hasRecent(run, first.UID) {
+			continue
+		}
+		var receipts []*v1alpha1.JobRun
+		for _, receipt := range s.Receipts {
+			if s.unbound(receipt, v1alpha1.DispositionCoalesced) && hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
+				receipts = append(receipts, receipt)
+			}
+		}
+		return concat(s.checkKey(), []Op{CheckRun{run}}, markOps(run, receipts))
+	}
+	return nil
+}
+
+func markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
+	ops := make([]Op, 0, len(receipts))
+	for _, receipt := range receipts {
+		ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseCoalesced)})
+	}
+	return ops
+}
+
+// bindIdempotent binds triggers that were delivered before. They need no
+// evidence, and are no trigger of their own to be counted.
+func bindIdempotent(s *Snapshot) []Op {
+	for _, receipt := range s.Receipts {
+		if !s.unbound(receipt, v1alpha1.DispositionIdempotent) {
+			continue
+		}
+		run := s.deliveredAs(receipt)
+		if run == nil || run.UID == receipt.UID {
+			continue
+		}
+		return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent)}}
+	}
+	return nil
+}
+
+// deliveredAs is the run that stands for an idempotent receipt: the one it was
+// answered with, or the one that owns the key since.
+func (s *Snapshot) deliveredAs(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	for _, id := range []runkey.Identity{absorberOf(receipt), s.Owners[receipt.UID]} {
+		run := s.find(id)
+		if run != nil && !s.isReceipt(run) {
+			return run
+		}
+		if run == nil && !s.Gone[id] {
+			return nil
+		}
+	}
+	return nil
+}
+
+// settle gives bound receipts the outcome of their run.
+func settle(s *Snapshot) []Op {
+	var ops []Op
+	for _, receipt := range s.Receipts {
+		if len(ops) >= settleBatch {
+			break
+		}
+		if !bound(receipt) || index.HasOutcome(receipt) {
+			continue
+		}
+		if status, ok := s.outcomeOf(receipt); ok {
+			ops = append(ops, WriteStatus{receipt, status})
+		}
+	}
+	return ops
+}
+
+func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, bool) {
+	run := s.standIn(receipt)
+	switch {
+	case run != nil && ended(run):
+		return outcomeStatus(receipt, run), true
+	case run == nil && s.Gone[runOf(receipt)]:
+		return deletedStatus(receipt, s.Now), true
+	case cancelled(receipt):
+		return cancelledReceiptStatus(receipt, s.Now), true
+	default:
+		return v1alpha1.JobRunStatus{}, false
+	}
+}
+
+// standIn is the run that a bound receipt names; nil if it is not in the snapshot.
+func (s *Snapshot) standIn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	return s.byUID[receipt.Status.RunRef.UID]
+}
+
+// runOf identifies the run of a bound receipt by its UID.
+func runOf(receipt *v1alpha1.JobRun) runkey.Identity {
+	ref := receipt.Status.RunRef
+	return runkey.Identity{Name: ref.Name, Token: "uid/" + string(ref.UID)}
+}

@@ -1,0 +1,67 @@
+package controller
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+// Retention is what a decision about how long to keep a JobRun is made from.
+type Retention struct {
+	Now metav1.Time
+	Run *v1alpha1.JobRun
+	// Unbound are the receipts that were answered with the run and are not
+	// bound to any, Bound those bound to it, oldest first.
+	Unbound []*v1alpha1.JobRun
+	Bound   []*v1alpha1.JobRun
+	// History is how many bound receipts are kept.
+	History int
+}
+
+// decideRetention says which JobRuns have been kept long enough. A run stays as
+// long as one of its receipts has no outcome, for the receipt gets it from the
+// run, and a receipt stays until it is counted.
+func decideRetention(t Retention) Plan {
+	if excess := len(t.Bound) - t.History; excess > 0 {
+		plan := Plan{Step: "trim-receipts"}
+		for _, receipt := range t.Bound[:excess] {
+			plan.Ops = append(plan.Ops, DeleteRun{receipt})
+		}
+		return plan
+	}
+	left, kept := timeToLive(t.Run, t.Now)
+	switch {
+	case !kept || t.awaited():
+		return Plan{}
+	case left > 0:
+		return Plan{After: left}
+	default:
+		return Plan{Step: "expire-ttl", Ops: []Op{DeleteRun{t.Run}}}
+	}
+}
+
+// awaited reports whether a receipt still needs the run.
+func (t Retention) awaited() bool {
+	if len(t.Unbound) > 0 {
+		return true
+	}
+	for _, receipt := range t.Bound {
+		if !index.HasOutcome(receipt) {
+			return true
+		}
+	}
+	return false
+}
+
+// timeToLive is how long a JobRun is kept from now; ok is false if it is kept
+// for good.
+func timeToLive(run *v1alpha1.JobRun, now metav1.Time) (left time.Duration, ok bool) {
+	ttl, ended := run.Spec.TTLSecondsAfterFinished, run.Status.CompletionTime
+	if ttl == nil || ended == nil || !index.HasOutcome(run) {
+		return 0, false
+	}
+	return ended.Add(time.Duration(*ttl) * time.Second).Sub(now.Time), true
+}

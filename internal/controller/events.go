@@ -1,0 +1,128 @@
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// maxNoteBytes is what the API server takes as the note of an Event.
+const maxNoteBytes = 1024
+
+// Event is what is told of a run. Events are best effort; statuses are the record.
+type Event struct {
+	Run     *v1alpha1.JobRun
+	Related *v1alpha1.JobRun
+	Warning bool
+	Reason  string
+	Action  string
+	Note    string
+}
+
+// Reasons and actions of events.
+const (
+	EventTriggered    = "RunTriggered"
+	EventCoalesced    = "RunCoalesced"
+	EventLeased       = "RunLeased"
+	EventLeaseExpired = "RunLeaseExpired"
+	EventCompleted    = "RunCompleted"
+	EventFailed       = "RunFailed"
+	EventCancelled    = "RunCancelled"
+	EventBlocked      = "RunBlocked"
+
+	ActionTrigger   = "run:trigger"
+	ActionCoalesced = "run:coalesced"
+	ActionLeased    = "run:leased"
+	ActionExpired   = "run:expired"
+	ActionComplete  = "run:complete"
+	ActionFail      = "run:fail"
+	ActionCancel    = "run:cancel"
+	ActionBlocked   = "run:blocked"
+)
+
+func (e Event) eventType() string {
+	if e.Warning {
+		return corev1.EventTypeWarning
+	}
+	return corev1.EventTypeNormal
+}
+
+func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
+	return Event{Run: run, Reason: reason, Action: action, Note: cut(note, maxNoteBytes)}
+}
+
+// triggered tells of a run that is seen for the first time.
+func triggered(run *v1alpha1.JobRun) []Op {
+	if run.Status.RunRef != nil {
+		return nil
+	}
+	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
+	if run.Spec.ConcurrencyKey != "" {
+		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
+	}
+	return []Op{Emit{newEvent(run, EventTriggered, ActionTrigger, note)}}
+}
+
+// started tells of a lease that a Job has taken.
+func started(run *v1alpha1.JobRun, now metav1.Time) []Op {
+	ops := append(triggered(run), Emit{newEvent(run, EventLeased, ActionLeased, "a Job executes the run")})
+	if run.Status.StartTime == nil {
+		wait := max(now.Sub(run.CreationTimestamp.Time), time.Duration(0))
+		ops = append(ops, Count{Metric{Kind: leasedFirst, Value: wait.Seconds()}})
+	}
+	return ops
+}
+
+// coalesced tells of a trigger that a run absorbed, with what was skipped.
+func coalesced(run, receipt *v1alpha1.JobRun) Event {
+	input := inputText(receipt)
+	if input == "" {
+		input = "null"
+	}
+	labels := "{}"
+	if own := callersLabels(receipt); own != nil {
+		if text, err := json.Marshal(own); err == nil {
+			labels = string(text)
+		}
+	}
+	note := fmt.Sprintf("absorbed trigger %s; skipped labels %s, input %s", receipt.Name, cut(labels, maxNoteBytes/3), input)
+	event := newEvent(run, EventCoalesced, ActionCoalesced, note)
+	event.Related = receipt
+	return event
+}
+
+func leaseExpired(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
+	holder := ""
+	if run.Status.Lease != nil {
+		holder = run.Status.Lease.HolderIdentity
+	}
+	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
+		holder, generationOf(run), status.Attempts, maxAttempts(run))
+	event := newEvent(run, EventLeaseExpired, ActionExpired, note)
+	event.Warning = true
+	return event
+}
+
+func blocked(run *v1alpha1.JobRun, message string) Event {
+	event := newEvent(run, EventBlocked, ActionBlocked, "the Job is refused for now: "+message)
+	event.Warning = true
+	return event
+}
+
+func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
+	switch status.Phase {
+	case v1alpha1.PhaseCompleted:
+		return newEvent(run, EventCompleted, ActionComplete, "completed")
+	case v1alpha1.PhaseCancelled:
+		return newEvent(run, EventCancelled, ActionCancel, status.Error)
+	default:
+		event := newEvent(run, EventFailed, ActionFail, status.Error)
+		event.Warning = true
+		return event
+	}
+}

@@ -1,0 +1,245 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+const (
+	// staleRetry is when to look again after a lost race, should no watch event come.
+	staleRetry = 500 * time.Millisecond
+	// maxDecisions bounds the decisions of one reconcile. Only a decision that
+	// was kept from its first transition is followed by another.
+	maxDecisions = 8
+)
+
+// Options of the controller.
+type Options struct {
+	// Index holds the keys.
+	Index *index.Index
+	// ReceiptHistory is how many bound receipts are kept per run.
+	ReceiptHistory int
+	// ReservationGrace is how long a reservation is kept for a run that is not
+	// there. It must exceed the API server's request timeout.
+	ReservationGrace time.Duration
+	// Clock tells the time.
+	Clock clock.Clock
+	// Concurrency is how many keys are reconciled at once.
+	Concurrency int
+}
+
+// Reconciler reconciles keys and runs.
+type Reconciler struct {
+	Options
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	// Events tells people.
+	Events Recorder
+
+	observed *observations
+}
+
+// Recorder records events; events.EventRecorder in production.
+type Recorder struct{ events.EventRecorder }
+
+func (r Recorder) emit(e Event) {
+	if e.Related == nil {
+		r.Eventf(e.Run, nil, e.eventType(), e.Reason, e.Action, "%s", e.Note)
+		return
+	}
+	r.Eventf(e.Run, e.Related, e.eventType(), e.Reason, e.Action, "%s", e.Note)
+}
+
+// NewReconciler makes a Reconciler.
+func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
+	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, observed: newObservations(o.Clock)}
+}
+
+// SetupWithManager registers the controller. The field indexes must be there.
+func SetupWithManager(mgr ctrl.Manager, o Options) error {
+	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("jobrun"), o)
+	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
+		return err
+	}
+	return builder.TypedControllerManagedBy[Request](mgr).
+		Named("jobrun").
+		Watches(&v1alpha1.JobRun{}, r.handler()).
+		Watches(&v1alpha1.RunKey{}, r.handler()).
+		Watches(&batchv1.Job{}, r.handler()).
+		WithOptions(controller.TypedOptions[Request]{MaxConcurrentReconciles: o.Concurrency}).
+		Complete(r)
+}
+
+// handler maps what changed to requests. A deleted JobRun is remembered: its
+// create is not under way any more.
+func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
+	enqueue := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request], objects ...client.Object) {
+		for _, object := range objects {
+			for _, request := range r.Requests(ctx, object) {
+				queue.Add(request)
+			}
+		}
+	}
+	return handler.TypedFuncs[client.Object, Request]{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			enqueue(ctx, q, e.Object)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			enqueue(ctx, q, e.ObjectNew)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			r.Deleted(e.Object)
+			enqueue(ctx, q, e.Object)
+		},
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			enqueue(ctx, q, e.Object)
+		},
+	}
+}
+
+// Deleted remembers what was seen deleted.
+func (r *Reconciler) Deleted(object client.Object) {
+	if run, ok := object.(*v1alpha1.JobRun); ok {
+		r.observed.buried(runkey.Of(run).Token)
+		r.observed.forget(leaseSubject(run.UID))
+		r.observed.accepted(run.UID)
+	}
+}
+
+// Reconcile brings one home, idempotency key or run forward by at most one
+// transition.
+func (r *Reconciler) Reconcile(ctx context.Context, req Request) (reconcile.Result, error) {
+	after, err := r.reconcile(ctx, req)
+	switch {
+	case errors.Is(err, errStale):
+		log.FromContext(ctx).V(1).Info("Observing again", "reason", err.Error())
+		return reconcile.Result{RequeueAfter: staleRetry}, nil
+	case isTerminating(err):
+		return reconcile.Result{}, nil
+	default:
+		return reconcile.Result{RequeueAfter: after}, err
+	}
+}
+
+// isTerminating reports whether a write failed because its namespace is being
+// deleted, which ends everything in it.
+func isTerminating(err error) bool {
+	return err != nil && apierrors.HasStatusCause(err, "NamespaceTerminating")
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration, error) {
+	switch {
+	case isIdempotencyKey(req.RunKey):
+		return r.reconcileIdempotencyKey(ctx, req)
+	case req.RunKey != "":
+		return r.reconcileHome(ctx, req)
+	}
+	run := &v1alpha1.JobRun{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run)
+	if client.IgnoreNotFound(err) != nil {
+		return 0, err
+	}
+	if err != nil {
+		return 0, nil
+	}
+	kept, err := r.reconcileRetention(ctx, req, run)
+	if err != nil || run.Spec.ConcurrencyKey != "" || index.HasOutcome(run) {
+		return kept, err
+	}
+	after, err := r.reconcileHome(ctx, req)
+	return sooner(kept, after), err
+}
+
+// reconcileHome observes, decides and acts. A transition that has to wait for
+// Jobs to end, or whose Job was refused, leaves room for another decision.
+func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Duration, error) {
+	s, err := r.observeHome(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	var after time.Duration
+	for range maxDecisions {
+		plan := decide(s)
+		a := r.newAction(req, s)
+		err := a.act(ctx, plan)
+		after = sooner(sooner(after, plan.After), sooner(a.after, s.After))
+		var refused *refusedError
+		switch {
+		case errors.As(err, &refused):
+			s.refuse(refused, a)
+		case errors.Is(err, errWaiting):
+			log.FromContext(ctx).V(1).Info("Waiting", "reason", err.Error())
+			s.waiting[plan.Step] = true
+			s.replace(a)
+		default:
+			return after, err
+		}
+	}
+	return after, nil
+}
+
+// refuse makes the snapshot say that a Job was refused, and what was written
+// before that.
+func (s *Snapshot) refuse(refused *refusedError, a *action) {
+	s.replace(a)
+	e := s.Executions[refused.run]
+	if e == nil {
+		e = &Execution{}
+		s.Executions[refused.run] = e
+	}
+	e.Refused = &refused.refusal
+}
+
+// replace puts what an action wrote in the place of what was observed.
+func (s *Snapshot) replace(a *action) {
+	s.Key = a.key
+	for _, runs := range [][]*v1alpha1.JobRun{s.Runs, s.Receipts} {
+		for i, run := range runs {
+			runs[i] = a.latest(run)
+		}
+	}
+	for id, run := range s.Others {
+		s.Others[id] = a.latest(run)
+	}
+}
+
+func (r *Reconciler) reconcileIdempotencyKey(ctx context.Context, req Request) (time.Duration, error) {
+	s, err := r.observeIdempotencyKey(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	return s.After, r.newAction(req, s).act(ctx, decideIdempotencyKey(s))
+}
+
+func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v1alpha1.JobRun) (time.Duration, error) {
+	unbound, bound, err := r.observeReceipts(ctx, run)
+	if err != nil {
+		return 0, err
+	}
+	s := r.newSnapshot()
+	plan := decideRetention(Retention{Now: s.Now, Run: run, Unbound: unbound, Bound: bound, History: r.ReceiptHistory})
+	return plan.After, r.newAction(req, s).act(ctx, plan)
+}

@@ -1,0 +1,85 @@
+package controller
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+var (
+	leaseWait = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "jobrun_trigger_to_lease_seconds",
+		Help:    "Time from the creation of a run to its first lease.",
+		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200},
+	})
+	expirations = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jobrun_lease_expirations_total",
+		Help: "Leases that expired, by what became of the run: requeued or failed.",
+	}, []string{"outcome"})
+	promotions = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jobrun_promotions_total",
+		Help: "Receipts that became runs because the run they were answered with did not stand for them.",
+	})
+	activeRuns = prometheus.NewDesc("jobrun_active_runs",
+		"JobRuns without outcome, by phase: Pending, Leased, or None while the phase is empty.", []string{"phase"}, nil)
+)
+
+func init() {
+	metrics.Registry.MustRegister(leaseWait, expirations, promotions)
+}
+
+// Metric is something that a plan counts.
+type Metric struct {
+	Kind  metricKind
+	Value float64
+}
+
+type metricKind int
+
+const (
+	leasedFirst metricKind = iota
+	requeuedAfterExpiry
+	failedAfterExpiry
+	promotion
+)
+
+var (
+	expiredRequeued = Metric{Kind: requeuedAfterExpiry}
+	expiredFailed   = Metric{Kind: failedAfterExpiry}
+	promoted        = Metric{Kind: promotion}
+)
+
+func (m Metric) record() {
+	switch m.Kind {
+	case leasedFirst:
+		leaseWait.Observe(m.Value)
+	case requeuedAfterExpiry:
+		expirations.WithLabelValues("requeued").Inc()
+	case failedAfterExpiry:
+		expirations.WithLabelValues("failed").Inc()
+	case promotion:
+		promotions.Inc()
+	}
+}
+
+// activeCollector counts active runs in the cache when it is asked.
+type activeCollector struct{ cached client.Reader }
+
+func (c activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeRuns }
+
+func (c activeCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, phase := range []string{index.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
+		var runs v1alpha1.JobRunList
+		err := c.cached.List(context.Background(), &runs, client.MatchingFields{index.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(activeRuns, err)
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(activeRuns, prometheus.GaugeValue, float64(len(runs.Items)), phase)
+	}
+}

@@ -1,0 +1,109 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
+)
+
+const (
+	// blockedBackoffBase and blockedBackoffMax bound how often a refused Job is tried again.
+	blockedBackoffBase = time.Second
+	blockedBackoffMax  = time.Minute
+	// tombstonesKept bounds how many deleted runs are remembered.
+	tombstonesKept = 8192
+)
+
+// observations are what this process alone has seen, and since when. They only
+// ever make it wait: losing them costs time, never correctness.
+type observations struct {
+	clock clock.Clock
+	// tombstones are the tokens of JobRuns that were seen, then seen deleted:
+	// their creates are not under way any more.
+	tombstones *lru.Cache
+	// refusals space out the attempts to create a refused Job.
+	refusals workqueue.TypedRateLimiter[types.UID]
+
+	mu sync.Mutex
+	// retryAt is when to try a refused Job again.
+	retryAt map[types.UID]time.Time
+	// unchanged says since when a subject has looked the same.
+	unchanged map[string]observation
+}
+
+type observation struct {
+	value any
+	since time.Time
+}
+
+func newObservations(c clock.Clock) *observations {
+	return &observations{
+		clock:      c,
+		tombstones: lru.New(tombstonesKept),
+		refusals:   workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
+		retryAt:    map[types.UID]time.Time{},
+		unchanged:  map[string]observation{},
+	}
+}
+
+// unchangedFor is how long this process has seen subject with this value. Time
+// that another machine wrote is never compared with this machine's clock.
+func (o *observations) unchangedFor(subject string, value any) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.clock.Now()
+	seen, ok := o.unchanged[subject]
+	if !ok || seen.value != value {
+		o.unchanged[subject] = observation{value: value, since: now}
+		return 0
+	}
+	return now.Sub(seen.since)
+}
+
+// forget drops what was observed of subject.
+func (o *observations) forget(subject string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.unchanged, subject)
+}
+
+// refused notes that a run's Job was refused, and says how long to wait.
+func (o *observations) refused(run types.UID) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	wait := o.refusals.When(run)
+	o.retryAt[run] = o.clock.Now().Add(wait)
+	return wait
+}
+
+// holdOff is how long not to try a run's Job again.
+func (o *observations) holdOff(run types.UID) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(o.retryAt[run].Sub(o.clock.Now()), 0)
+}
+
+// accepted forgets the refusals of a run's Job.
+func (o *observations) accepted(run types.UID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refusals.Forget(run)
+	delete(o.retryAt, run)
+}
+
+// buried notes that a run was seen deleted.
+func (o *observations) buried(token string) { o.tombstones.Add(token, nil) }
+
+// isBuried reports whether a run was seen deleted.
+func (o *observations) isBuried(token string) bool {
+	_, ok := o.tombstones.Get(token)
+	return ok
+}
+
+func leaseSubject(run types.UID) string { return "lease/" + string(run) }
+
+func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

@@ -1,0 +1,185 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// orphanPodsPoll is how often to look for Pods that outlive their Job: nothing
+// tells of them, for Pods are not watched.
+const orphanPodsPoll = 5 * time.Second
+
+// observeExecutions finds out how far the runs are that hold a lease or are
+// about to.
+func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
+	for _, run := range s.Runs {
+		leased := run.Status.Phase == v1alpha1.PhaseLeased
+		if !leased && runkey.Leased(s.spec()) != runkey.Of(run) && s.isReceipt(run) {
+			continue
+		}
+		e := &Execution{HoldOff: r.observed.holdOff(run.UID)}
+		s.Executions[run.UID] = e
+		if !leased {
+			continue
+		}
+		if err := r.observeExecution(ctx, s, run, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
+	if run.Spec.Template != nil {
+		if err := r.observeJob(ctx, s, run, e); err != nil {
+			return err
+		}
+	}
+	duration := leaseDuration(run)
+	if duration == 0 {
+		return nil
+	}
+	renewed, err := r.renewal(ctx, run)
+	if err != nil {
+		return err
+	}
+	e.Expires = true
+	e.Left = duration - r.observed.unchangedFor(leaseSubject(run.UID), renewed)
+	return nil
+}
+
+// observeJob finds the Job of a lease. A Job that the cache does not show is
+// gone only when live reads show neither it nor a Pod of it that still runs.
+func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
+	for _, job := range s.Jobs {
+		if id, generation := jobIdentity(job); id == runkey.Of(run) && generation == generationOf(run) {
+			e.Job = job
+		}
+	}
+	switch {
+	case e.Job == nil && run.Status.JobRef != nil:
+		return r.observeVanishedJob(ctx, s, run, e)
+	case e.Job != nil && jobResult(e.Job) != nil:
+		return r.observeOutput(ctx, e)
+	default:
+		return nil
+	}
+}
+
+func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
+	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.JobRef.Name}
+	job := &batchv1.Job{}
+	switch err := r.Live.Get(ctx, name, job); {
+	case err == nil && job.UID == run.Status.JobRef.UID:
+		// The cache lags, or somebody took the Job's labels away.
+		e.Job = job
+		s.again(orphanPodsPoll)
+		return nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return fmt.Errorf("read Job %s: %w", name, err)
+	}
+	running, err := r.runningPods(ctx, run.Namespace, runkey.Of(run))
+	if err != nil {
+		return err
+	}
+	e.JobGone = !running
+	if running {
+		s.again(orphanPodsPoll)
+	}
+	return nil
+}
+
+// runningPods reports whether live reads show a Pod of a run that has not ended.
+func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
+	var pods corev1.PodList
+	if err := r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.Name}); err != nil {
+		return false, fmt.Errorf("list the Pods of run %s/%s: %w", namespace, id.Name, err)
+	}
+	for i := range pods.Items {
+		if pods.Items[i].Annotations[v1alpha1.AnnotationToken] == id.Token && !podEnded(&pods.Items[i]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// observeOutput reads the termination message of a Job that completed.
+func (r *Reconciler) observeOutput(ctx context.Context, e *Execution) error {
+	if jobResult(e.Job).Type != batchv1.JobComplete {
+		return nil
+	}
+	var pods corev1.PodList
+	err := r.Live.List(ctx, &pods, client.InNamespace(e.Job.Namespace),
+		client.MatchingLabels{batchv1.ControllerUidLabel: string(e.Job.UID)})
+	if err != nil {
+		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
+	}
+	e.Output = outputOf(pods.Items)
+	return nil
+}
+
+// leaseDuration is how long a run's lease lives without renewal; 0 if it ends
+// with the Job.
+func leaseDuration(run *v1alpha1.JobRun) time.Duration {
+	seconds := run.Spec.LeaseDurationSeconds
+	if run.Status.Lease != nil && run.Status.Lease.DurationSeconds > 0 {
+		seconds = run.Status.Lease.DurationSeconds
+	}
+	if seconds == 0 && run.Spec.Template == nil {
+		seconds = v1alpha1.DefaultLeaseDurationSeconds
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// renewalState is what changes when a holder renews.
+type renewalState struct {
+	generation int64
+	renewed    string
+	lease      string
+}
+
+// renewal is the state of a run's lease: its own renewTime, and the Lease that
+// its holder renews for everything it holds.
+func (r *Reconciler) renewal(ctx context.Context, run *v1alpha1.JobRun) (renewalState, error) {
+	state := renewalState{generation: generationOf(run)}
+	if run.Status.Lease.RenewTime != nil {
+		state.renewed = run.Status.Lease.RenewTime.String()
+	}
+	if run.Spec.Template != nil || run.Status.Lease.HolderIdentity == "" {
+		return state, nil
+	}
+	lease := &coordinationv1.Lease{}
+	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.Lease.HolderIdentity}
+	switch err := r.Live.Get(ctx, name, lease); {
+	case apierrors.IsNotFound(err):
+		return state, nil
+	case err != nil:
+		return state, fmt.Errorf("read Lease %s: %w", name, err)
+	}
+	if lease.Spec.RenewTime != nil {
+		state.lease = lease.Spec.RenewTime.String()
+	}
+	return state, nil
+}
+
+// observeReceipts finds the receipts of a run.
+func (r *Reconciler) observeReceipts(ctx context.Context, run *v1alpha1.JobRun) (unbound, bound []*v1alpha1.JobRun, err error) {
+	unbound, err = r.list(ctx, run.Namespace, index.FieldAbsorber, index.AbsorberToken(runkey.Of(run).Token))
+	if err != nil {
+		return nil, nil, err
+	}
+	bound, err = r.list(ctx, run.Namespace, index.FieldAbsorber, index.AbsorberUID(string(run.UID)))
+	return unbound, bound, err
+}

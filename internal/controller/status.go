@@ -1,0 +1,283 @@
+package controller
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Reasons of conditions.
+const (
+	// ReasonCompleted says that the run's Job completed.
+	ReasonCompleted = "Completed"
+	// ReasonLeaseExpired says that the lease ended before the run did.
+	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonInvalidJob says that the API server called the run's Job invalid.
+	ReasonInvalidJob = "InvalidJob"
+	// ReasonCancelled says that somebody asked for the end.
+	ReasonCancelled = "Cancelled"
+	// ReasonRunDeleted says of a receipt that its run was deleted before it ended.
+	ReasonRunDeleted = "RunDeleted"
+	// ReasonConflict says that the run bypassed the webhook and found another one pending.
+	ReasonConflict = "Conflict"
+	// ReasonCoalesced says that another run stands for the trigger.
+	ReasonCoalesced = "Coalesced"
+)
+
+// ending is how a run ends.
+type ending struct {
+	phase      v1alpha1.Phase
+	generation int64
+	reason     string
+	message    string
+	output     *apiextensionsv1.JSON
+	attempts   int32
+	now        metav1.Time
+}
+
+func failure(reason, message string) ending {
+	return ending{phase: v1alpha1.PhaseFailed, reason: reason, message: message}
+}
+
+// pendingStatus says that a run waits, and that the key names it.
+func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
+	status := statusOf(run)
+	status.Phase = v1alpha1.PhasePending
+	status.RunRef = selfRef(run)
+	status.Error = ""
+	return status
+}
+
+// leasedStatus says that a Job executes a run. The Job itself is named once it
+// is known.
+func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now metav1.Time) v1alpha1.JobRunStatus {
+	status := statusOf(run)
+	status.Phase = v1alpha1.PhaseLeased
+	status.RunRef = selfRef(run)
+	status.Error = ""
+	if generationOf(run) != generation || status.Lease.HolderIdentity == "" {
+		at := metav1.NewMicroTime(now.Time)
+		status.Lease = &v1alpha1.RunLease{
+			HolderIdentity:  "job/" + jobName(run, generation),
+			Generation:      generation,
+			KeyVersion:      keyVersion,
+			AcquireTime:     &at,
+			RenewTime:       &at,
+			DurationSeconds: run.Spec.LeaseDurationSeconds,
+		}
+		status.Progress = nil
+	}
+	if status.StartTime == nil {
+		status.StartTime = &now
+	}
+	return status
+}
+
+// expiredStatus fences the holder of a lease: its generation is spent.
+func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
+	status := statusOf(run)
+	status.Attempts++
+	status.Lease = &v1alpha1.RunLease{Generation: generationOf(run) + 1, KeyVersion: status.Lease.KeyVersion}
+	status.JobRef = nil
+	status.Progress = nil
+	return status
+}
+
+// endedStatus is a run's outcome.
+func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
+	status := statusOf(run)
+	status.Phase = end.phase
+	status.RunRef = selfRef(run)
+	status.CompletionTime = &end.now
+	status.Output = end.output
+	status.Error = ""
+	if end.phase != v1alpha1.PhaseCompleted {
+		status.Error = oneLine(end.message)
+	}
+	if end.attempts > 0 {
+		status.Attempts = end.attempts
+	}
+	if end.generation > 0 {
+		if generationOf(run) != end.generation {
+			status.Lease = &v1alpha1.RunLease{Generation: end.generation}
+		}
+		status.FinishedGeneration = end.generation
+	}
+	setOutcome(&status, run.Generation, outcomeCondition(end.phase), end.reason, end.message, end.now)
+	return status
+}
+
+// boundStatus makes a receipt name the run that stands for it.
+func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase) v1alpha1.JobRunStatus {
+	status := statusOf(receipt)
+	status.Phase = phase
+	status.RunRef = &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
+	status.Error = ""
+	if phase == v1alpha1.PhaseCoalesced {
+		setCondition(&status, receipt.Generation, v1alpha1.ConditionCoalesced, ReasonCoalesced,
+			"run "+run.Name+" stands for this trigger", nil)
+	}
+	return status
+}
+
+// outcomeStatus gives a receipt the outcome of its run.
+func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
+	status := statusOf(receipt)
+	status.CompletionTime = run.Status.CompletionTime
+	status.StartTime = run.Status.StartTime
+	status.Output = run.Status.Output
+	status.Error = run.Status.Error
+	kind := outcomeCondition(run.Status.Phase)
+	reason, message := string(run.Status.Phase), "run "+run.Name+" ended"
+	if c := meta.FindStatusCondition(run.Status.Conditions, kind); c != nil {
+		reason, message = c.Reason, c.Message
+	}
+	if status.CompletionTime == nil {
+		// Whoever ended the run without saying when: an outcome needs a time.
+		status.CompletionTime = &run.CreationTimestamp
+	}
+	setOutcome(&status, receipt.Generation, kind, reason, message, *status.CompletionTime)
+	return status
+}
+
+// deletedStatus is the outcome of a receipt whose run was deleted before it ended.
+func deletedStatus(receipt *v1alpha1.JobRun, now metav1.Time) v1alpha1.JobRunStatus {
+	message := "run " + receipt.Status.RunRef.Name + " was deleted"
+	return receiptCancelled(receipt, ReasonRunDeleted, message, now)
+}
+
+// cancelledReceiptStatus ends a receipt by itself; its run goes on.
+func cancelledReceiptStatus(receipt *v1alpha1.JobRun, now metav1.Time) v1alpha1.JobRunStatus {
+	return receiptCancelled(receipt, ReasonCancelled, "cancelled on request", now)
+}
+
+func receiptCancelled(receipt *v1alpha1.JobRun, reason, message string, now metav1.Time) v1alpha1.JobRunStatus {
+	status := statusOf(receipt)
+	status.CompletionTime = &now
+	status.Error = oneLine(message)
+	setOutcome(&status, receipt.Generation, v1alpha1.ConditionCancelled, reason, message, now)
+	return status
+}
+
+// foldedStatus counts receipts on their run. Entries whose receipts are marked
+// make room, the oldest first.
+func foldedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
+	status := statusOf(run)
+	folded := &v1alpha1.CoalescedTriggers{}
+	if status.Coalesced != nil {
+		folded = status.Coalesced
+	}
+	folded.Count += int64(len(receipts))
+	excess := len(folded.Recent) + len(receipts) - v1alpha1.MaxRecent
+	folded.Recent = slices.DeleteFunc(folded.Recent, func(entry v1alpha1.CoalescedTrigger) bool {
+		if excess <= 0 || !marked[entry.UID] {
+			return false
+		}
+		excess--
+		return true
+	})
+	for _, receipt := range receipts {
+		folded.Recent = append(folded.Recent, recentEntry(receipt))
+	}
+	status.Coalesced = folded
+	return status
+}
+
+func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
+	return v1alpha1.CoalescedTrigger{
+		Name:   receipt.Name,
+		UID:    receipt.UID,
+		Time:   &receipt.CreationTimestamp,
+		Input:  cut(inputText(receipt), v1alpha1.MaxRecentInputBytes),
+		Labels: callersLabels(receipt),
+	}
+}
+
+// callersLabels are the labels of a receipt that are not the operator's, the
+// first of them in order of their names.
+func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
+	var names []string
+	for name := range receipt.Labels {
+		switch name {
+		case v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition:
+		default:
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	names = names[:min(len(names), v1alpha1.MaxRecentLabels)]
+	if len(names) == 0 {
+		return nil
+	}
+	labels := make(map[string]string, len(names))
+	for _, name := range names {
+		labels[name] = receipt.Labels[name]
+	}
+	return labels
+}
+
+// inputText is the input as JSON text; empty if there is none.
+func inputText(run *v1alpha1.JobRun) string {
+	if run.Spec.Input == nil {
+		return ""
+	}
+	return string(run.Spec.Input.Raw)
+}
+
+func statusOf(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
+	status := *run.Status.DeepCopy()
+	status.ObservedGeneration = run.Generation
+	return status
+}
+
+func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
+	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
+}
+
+func outcomeCondition(phase v1alpha1.Phase) string {
+	switch phase {
+	case v1alpha1.PhaseCompleted:
+		return v1alpha1.ConditionComplete
+	case v1alpha1.PhaseCancelled:
+		return v1alpha1.ConditionCancelled
+	default:
+		return v1alpha1.ConditionFailed
+	}
+}
+
+func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
+	setCondition(status, generation, kind, reason, message, &at)
+}
+
+func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at *metav1.Time) {
+	condition := metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: generation,
+	}
+	if at != nil {
+		condition.LastTransitionTime = *at
+	}
+	meta.SetStatusCondition(&status.Conditions, condition)
+}
+
+// oneLine makes a message fit status.error.
+func oneLine(message string) string {
+	return cut(strings.Join(strings.Fields(message), " "), v1alpha1.MaxErrorBytes)
+}
+
+// cut shortens text to at most limit bytes without splitting a rune.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
