@@ -97,7 +97,7 @@ func TestBalancerCloseEndsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer connection.Close()
-	eventually(t, "the connection is forwarded", func(ctx context.Context) (bool, error) {
+	eventually(t, "the connection is forwarded", func(context.Context) (bool, error) {
 		balancer.mu.Lock()
 		defer balancer.mu.Unlock()
 		return len(balancer.open) == 2, nil

@@ -33,12 +33,7 @@ func TestControlPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped := false
-	t.Cleanup(func() {
-		if !stopped {
-			_ = cp.Stop()
-		}
-	})
+	t.Cleanup(func() { _ = cp.Stop() })
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 	if _, err := cp.client.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -53,8 +48,7 @@ func TestControlPlane(t *testing.T) {
 	t.Run("a restart keeps data", func(t *testing.T) { testRestarts(t, cp) })
 	t.Run("the audit log names users", func(t *testing.T) { testAuditLog(t, cp) })
 	t.Run("what fails says why", func(t *testing.T) { testFailure(t, cp) })
-	stopped = true
-	t.Run("nothing is left", func(t *testing.T) { testStop(t, cp) })
+	t.Run("nothing is left", func(t *testing.T) { testStop(t, cp) }) // the last
 }
 
 // eventually polls until the condition holds.
@@ -218,19 +212,6 @@ func testWriteCounter(t *testing.T, cp *ControlPlane) {
 	}
 }
 
-func TestResourceOf(t *testing.T) {
-	for key, want := range map[string]string{
-		"/registry/pods/default/a":                         "pods",
-		"/registry/namespaces/default":                     "namespaces",
-		"/registry/batch.jobrun.dev/jobruns/default/a.b.c": "batch.jobrun.dev/jobruns",
-		"compact_rev_key":                                  "compact_rev_key",
-	} {
-		if got := resourceOf(key); got != want {
-			t.Errorf("%s: got %s, want %s", key, got, want)
-		}
-	}
-}
-
 func testInstallManifests(t *testing.T, cp *ControlPlane) {
 	manifests, err := os.ReadFile(filepath.Join("testdata", "manifests.yaml"))
 	if err != nil {
@@ -244,7 +225,7 @@ func testInstallManifests(t *testing.T, cp *ControlPlane) {
 	}
 	deployment, err := cp.client.AppsV1().Deployments(metav1.NamespaceDefault).Get(t.Context(), "manager", metav1.GetOptions{})
 	if err != nil || *deployment.Spec.Replicas != 0 {
-		t.Errorf("got Deployment %+v, %v, want 0 replicas", deployment, err)
+		t.Errorf("got %+v, %v, want 0 replicas", deployment.Spec, err)
 	}
 }
 

@@ -46,11 +46,17 @@ func (cp *ControlPlane) NewWriteCounter(ctx context.Context) (*WriteCounter, err
 		return nil, err
 	}
 	watchContext, cancel := context.WithCancel(context.Background())
-	counter := &WriteCounter{client: client, cancel: cancel, revision: revision, writes: map[string]Writes{}}
-	counter.changed = sync.NewCond(&counter.mu)
+	counter := newWriteCounter(revision)
+	counter.client, counter.cancel = client, cancel
 	// The whole of etcd is watched: each revision then shows up, so one knows when the count is up to date.
 	go counter.follow(client.Watch(watchContext, "", clientv3.WithPrefix(), clientv3.WithRev(revision+1)))
 	return counter, nil
+}
+
+func newWriteCounter(revision int64) *WriteCounter {
+	counter := &WriteCounter{revision: revision, writes: map[string]Writes{}}
+	counter.changed = sync.NewCond(&counter.mu)
+	return counter
 }
 
 // Close ends the counting.
@@ -88,6 +94,19 @@ func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes W
 	if err != nil {
 		return err
 	}
+	if err := c.await(ctx, revision); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, writes := range c.writes {
+		visit(key, writes)
+	}
+	return nil
+}
+
+// await waits until the revision has been counted.
+func (c *WriteCounter) await(ctx context.Context, revision int64) error {
 	defer context.AfterFunc(ctx, c.wake)()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,9 +118,6 @@ func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes W
 			return fmt.Errorf("the count of writes is at revision %d of %d: %w", c.revision, revision, ctx.Err())
 		}
 		c.changed.Wait()
-	}
-	for key, writes := range c.writes {
-		visit(key, writes)
 	}
 	return nil
 }
