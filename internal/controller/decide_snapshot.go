@@ -209,8 +209,10 @@ func generationOf(run *v1alpha1.JobRun) int64 {
 	return run.Status.Lease.Generation
 }
 
+// cancelled reports whether somebody asked for the end of a run. A JobRun that
+// is being deleted, but is kept by somebody's finalizer, must not execute either.
 func cancelled(run *v1alpha1.JobRun) bool {
-	return run.Spec.Cancel != nil && *run.Spec.Cancel
+	return (run.Spec.Cancel != nil && *run.Spec.Cancel) || run.DeletionTimestamp != nil
 }
 
 func ended(run *v1alpha1.JobRun) bool {
