@@ -1,0 +1,101 @@
+// The manager runs JobRun: the webhook on every replica, the controller on the leader.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/jobrun-dev/jobrun/internal/controller"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+var version = "dev" // set by the linker
+
+func main() {
+	o, err := parseOptions(os.Args[1:], os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n(--help lists the flags)\n", err)
+		os.Exit(2)
+	}
+	logger := zap.New(zap.UseFlagOptions(&o.log))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	// Nothing may happen after this but the end: the leader's Lease is given back.
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		logger.Error(err, "The manager failed")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster (KUBECONFIG, or a Pod's ServiceAccount): %w", err)
+	}
+	config.UserAgent = "jobrun/" + version
+	config.QPS = -1 // the operator has a priority level of its own at the API server
+
+	webhookServer := webhook.NewServer(webhook.Options{Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath})
+	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer))
+	if err != nil {
+		return err
+	}
+	if err := cacheOnEveryReplica(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, webhookServer); err != nil {
+		return err
+	}
+	if err := index.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
+		return fmt.Errorf("set up the field indexes: %w", err)
+	}
+	if err := addControllerAndWebhook(mgr, o); err != nil {
+		return err
+	}
+	ctrl.Log.Info("Starting", "version", version)
+	return mgr.Start(ctx)
+}
+
+func addControllerAndWebhook(mgr manager.Manager, o options) error {
+	keys := index.New(index.Options{
+		Cached: mgr.GetClient(),
+		Live:   mgr.GetAPIReader(),
+		Writer: mgr.GetClient(),
+		Clock:  clock.RealClock{},
+	})
+	err := controller.SetupWithManager(mgr, controller.Options{
+		Index:            keys,
+		ReceiptHistory:   o.receiptHistory,
+		ReservationGrace: o.reservationGrace,
+		Clock:            clock.RealClock{},
+		Concurrency:      o.concurrency,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the controller: %w", err)
+	}
+	return whenCertified(mgr, o, func() error {
+		err := webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
+			Index:  keys,
+			Cached: mgr.GetClient(),
+			Live:   mgr.GetAPIReader(),
+		})
+		if err != nil {
+			return fmt.Errorf("set up the webhook: %w", err)
+		}
+		return nil
+	})
+}

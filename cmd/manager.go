@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// syncPatience is how long one readiness probe waits for the caches.
+const syncPatience = time.Second
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
+	return ctrl.Options{
+		Scheme: scheme,
+		Cache:  cacheOptions(),
+		// Read live where it matters whether work has stopped, so not worth a watch on every Pod of the cluster.
+		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
+		WebhookServer: webhookServer,
+		Metrics: metricsserver.Options{
+			BindAddress:    o.metricsAddress,
+			CertDir:        o.metricsCertPath,
+			SecureServing:  true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "jobrun-controller-manager",
+		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	}
+}
+
+func cacheOptions() cache.Options {
+	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
+	utilruntime.Must(err)
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
+		},
+	}
+}
+
+// cacheOnEveryReplica has what the webhook reads cached from the start, the leader or not: the controller's own
+// watches wait until this replica leads.
+func cacheOnEveryReplica(ctx context.Context, c cache.Cache) error {
+	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}} {
+		if _, err := c.GetInformer(ctx, object); err != nil {
+			return fmt.Errorf("cache %T (are the CRDs installed?): %w", object, err)
+		}
+	}
+	return nil
+}
+
+// addChecks makes a replica ready once its caches are synced and its webhook answers by TLS.
+func addChecks(mgr manager.Manager, webhookServer webhook.Server) error {
+	return errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())),
+		mgr.AddReadyzCheck("webhook", webhookServer.StartedChecker()),
+	)
+}
+
+func cachesSynced(c cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not synced yet")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseOptionsDefaults(t *testing.T) {
+	o, err := parseOptions([]string{"--webhook-cert-path=/certs"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
+		o.receiptHistory != 100 || o.reservationGrace != 90*time.Second || o.certRotation || o.concurrency != 8 {
+		t.Errorf("defaults: %+v", o)
+	}
+	if o.leaderElectionNamespace != "jobrun-system" {
+		t.Errorf("the leader's Lease is in %q, not in the operator's namespace", o.leaderElectionNamespace)
+	}
+}
+
+func TestParseOptionsRefuses(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"no certificates":            {[]string{}, "--webhook-cert-path is required"},
+		"no history":                 {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
+		"grace as long as a request": {[]string{"--reservation-grace=60s"}, "--reservation-grace must exceed 1m0s, not be 1m0s"},
+		"no concurrency":             {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
+		"port too high":              {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
+		"no namespace":               {[]string{"--namespace="}, "--namespace must not be empty"},
+		"rotation without a Secret":  {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
+		"rotation without a Service": {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
+		"rotation without a webhook": {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
+		"unknown flag":               {[]string{"--frobnicate"}, "flag provided but not defined: -frobnicate"},
+		"argument that is no flag":   {[]string{"serve"}, `unexpected argument "serve"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			args := test.args
+			if name != "no certificates" {
+				args = append([]string{"--webhook-cert-path=/certs"}, args...)
+			}
+			_, err := parseOptions(args, nil)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestParseOptionsNamesAllFaultsAtOnce(t *testing.T) {
+	_, err := parseOptions([]string{"--receipt-history=0", "--reservation-grace=1s"}, nil)
+	for _, flagName := range []string{"--webhook-cert-path", "--receipt-history", "--reservation-grace"} {
+		if err == nil || !strings.Contains(err.Error(), flagName) {
+			t.Errorf("error %v does not name %s", err, flagName)
+		}
+	}
+}
+
+func TestParseOptionsHelp(t *testing.T) {
+	var output bytes.Buffer
+	if _, err := parseOptions([]string{"--help"}, &output); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("got error %v", err)
+	}
+	for _, flagName := range []string{"-webhook-port", "-kubeconfig", "-zap-log-level"} {
+		if !strings.Contains(output.String(), flagName) {
+			t.Errorf("help does not list %s", flagName)
+		}
+	}
+}
