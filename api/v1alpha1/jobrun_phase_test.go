@@ -1,0 +1,83 @@
+package v1alpha1_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const noPhase v1alpha1.Phase = ""
+
+var phases = []v1alpha1.Phase{
+	noPhase,
+	v1alpha1.PhasePending, v1alpha1.PhaseLeased,
+	v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled,
+	v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
+}
+
+// successors has the changes of phase that are allowed. To stay in a phase always is.
+var successors = map[v1alpha1.Phase][]v1alpha1.Phase{
+	noPhase: {
+		v1alpha1.PhasePending, v1alpha1.PhaseLeased, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled,
+		v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
+	},
+	v1alpha1.PhasePending: {noPhase, v1alpha1.PhaseLeased, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled},
+	v1alpha1.PhaseLeased: {
+		noPhase, v1alpha1.PhasePending, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled,
+	},
+}
+
+// histories lead to each phase, with a lease of generation 1 or without any.
+var histories = map[string]struct {
+	phase    v1alpha1.Phase
+	leased   bool
+	statuses []string
+}{
+	"nothing":                 {},
+	"Pending":                 {v1alpha1.PhasePending, false, []string{"{phase: Pending}"}},
+	"Pending again":           {v1alpha1.PhasePending, true, []string{leased, "{phase: Pending}"}},
+	"Leased":                  {v1alpha1.PhaseLeased, true, []string{leased}},
+	"Completed":               {v1alpha1.PhaseCompleted, true, []string{leased, "{phase: Completed, finishedGeneration: 1}"}},
+	"Failed":                  {v1alpha1.PhaseFailed, true, []string{leased, "{phase: Failed, finishedGeneration: 1}"}},
+	"Failed while waiting":    {v1alpha1.PhaseFailed, false, []string{"{phase: Pending}", "{phase: Failed}"}},
+	"Cancelled":               {v1alpha1.PhaseCancelled, true, []string{leased, "{phase: Cancelled, finishedGeneration: 1}"}},
+	"Cancelled while waiting": {v1alpha1.PhaseCancelled, false, []string{"{phase: Pending}", "{phase: Cancelled}"}},
+	"Coalesced":               {v1alpha1.PhaseCoalesced, false, []string{"{phase: Coalesced}"}},
+	"Idempotent":              {v1alpha1.PhaseIdempotent, false, []string{"{phase: Idempotent}"}},
+}
+
+const leased = "{phase: Leased, lease: {generation: 1, holderIdentity: worker}}"
+
+func TestJobRunPhaseTransitions(t *testing.T) {
+	for name, from := range histories {
+		for _, to := range phases {
+			t.Run(fmt.Sprintf("%s, then %q", name, to), func(t *testing.T) {
+				t.Parallel()
+				run := create(t, "JobRun", "spec: {jobName: a}")
+				mustPatchStatus(t, run, from.statuses...)
+				want := refusal{}
+				if from.phase != to && !slices.Contains(successors[from.phase], to) {
+					want = refusal{"status.phase", "status.phase may not change like this; terminal phases are final"}
+				}
+				want.check(t, patchStatus(t, run, entering(to, from.leased)))
+			})
+		}
+	}
+}
+
+// entering is a patch that no rule but that of the transitions can refuse.
+func entering(phase v1alpha1.Phase, leased bool) string {
+	switch phase {
+	case noPhase:
+		return "{phase: null, error: waits}"
+	case v1alpha1.PhaseLeased:
+		return "{phase: Leased, lease: {generation: 2, holderIdentity: other}, finishedGeneration: null}"
+	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
+		if leased {
+			return fmt.Sprintf("{phase: %s, finishedGeneration: 1}", phase)
+		}
+	}
+	return fmt.Sprintf("{phase: %s}", phase)
+}
