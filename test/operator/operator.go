@@ -1,0 +1,175 @@
+// Package operator installs JobRun on a control plane of this machine and runs
+// its managers as processes, as the Deployment would run them as Pods: with the
+// rights of their ServiceAccount, and behind one address for the webhook.
+package operator
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+)
+
+const (
+	// Namespace and ServiceAccount are what config/ installs the operator as.
+	Namespace      = "jobrun-system"
+	ServiceAccount = "jobrun-controller-manager"
+
+	startTimeout = time.Minute
+	stopGrace    = 10 * time.Second
+)
+
+// Options of an installation.
+type Options struct {
+	// Root is the directory of the repository, with bin/manager built in it.
+	Root string
+	// Managers is how many to run; at least one.
+	Managers int
+	// Args are added to those of every manager.
+	Args []string
+}
+
+// Operator is an installation.
+type Operator struct {
+	cp         *controlplane.ControlPlane
+	options    Options
+	balancer   *controlplane.Balancer
+	certs      string
+	kubeconfig string
+	managers   []*Manager
+}
+
+// Manager is one replica.
+type Manager struct {
+	*controlplane.Process
+	// Webhook, Metrics and Probes are its addresses.
+	Webhook, Metrics, Probes string
+}
+
+// Install applies config/default, as `kubectl apply --server-side -k` does, and
+// starts the managers.
+func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Operator, error) {
+	op := &Operator{cp: cp, options: o, certs: filepath.Join(cp.Dir(), "webhook-certs")}
+	if err := op.install(ctx); err != nil {
+		return nil, fmt.Errorf("install JobRun: %w", err)
+	}
+	for range max(o.Managers, 1) {
+		if _, err := op.StartManager(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return op, nil
+}
+
+func (o *Operator) install(ctx context.Context) error {
+	var err error
+	if o.balancer, err = controlplane.NewBalancer(); err != nil {
+		return err
+	}
+	ca, err := controlplane.NewServingCert(o.certs)
+	if err != nil {
+		return err
+	}
+	kustomize := o.cp.Kubectl(ctx, "kustomize", filepath.Join(o.options.Root, "config", "default"))
+	manifests, err := kustomize.Output()
+	if err != nil {
+		return fmt.Errorf("kubectl kustomize config/default: %w", withStderr(err))
+	}
+	_, err = o.cp.InstallManifests(ctx, manifests,
+		controlplane.WebhooksAt(o.balancer.Addr(), ca), controlplane.WithoutReplicas)
+	if err != nil {
+		return err
+	}
+	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, Namespace, ServiceAccount)
+	return err
+}
+
+func withStderr(err error) error {
+	if exit, ok := err.(*exec.ExitError); ok {
+		return fmt.Errorf("%w: %s", err, exit.Stderr)
+	}
+	return err
+}
+
+// StartManager starts another replica and waits until it is ready.
+func (o *Operator) StartManager(ctx context.Context) (*Manager, error) {
+	m := &Manager{}
+	for _, address := range []*string{&m.Webhook, &m.Metrics, &m.Probes} {
+		free, err := controlplane.FreeAddress()
+		if err != nil {
+			return nil, err
+		}
+		*address = free
+	}
+	process, err := o.cp.Run(controlplane.ProcessSpec{
+		Name: "manager-" + strconv.Itoa(len(o.managers)+1),
+		Path: filepath.Join(o.options.Root, "bin", "manager"),
+		Args: append(o.managerArgs(m), o.options.Args...),
+		Env:  []string{"KUBECONFIG=" + o.kubeconfig},
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.Process = process
+	o.managers = append(o.managers, m)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := m.WaitReady(ctx, controlplane.HTTPReady(http.DefaultClient, "http://"+m.Probes+"/readyz")); err != nil {
+		return nil, err
+	}
+	o.Rebalance()
+	return m, nil
+}
+
+func (o *Operator) managerArgs(m *Manager) []string {
+	host, port := split(m.Webhook)
+	return []string{
+		"--webhook-host=" + host,
+		"--webhook-port=" + port,
+		"--webhook-cert-path=" + o.certs,
+		"--metrics-bind-address=" + m.Metrics,
+		"--health-probe-bind-address=" + m.Probes,
+		"--leader-elect",
+	}
+}
+
+// Managers are the replicas that were started, dead ones included.
+func (o *Operator) Managers() []*Manager { return o.managers }
+
+// Rebalance sends triggers to the managers that live, as the endpoints of a
+// Service would follow their readiness.
+func (o *Operator) Rebalance() {
+	var live []string
+	for _, m := range o.managers {
+		if !m.Exited() {
+			live = append(live, m.Webhook)
+		}
+	}
+	o.balancer.SetBackends(live...)
+}
+
+// Kill ends a manager at once, as a node that dies would.
+func (o *Operator) Kill(m *Manager) error {
+	err := m.Kill9()
+	o.Rebalance()
+	return err
+}
+
+// Stop ends the managers in good order.
+func (o *Operator) Stop() error {
+	var failed error
+	for _, m := range o.managers {
+		if err := m.Stop(stopGrace); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	if err := o.balancer.Close(); err != nil && failed == nil {
+		failed = err
+	}
+	return failed
+}
