@@ -1,0 +1,104 @@
+package runkey_test
+
+import (
+	"testing"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// id is the identity of the run of that name, unless a test says otherwise.
+func id(name string) runkey.Identity {
+	return runkey.Identity{Name: name, Token: wrappers.TokenOf(name)}
+}
+
+func TestOf(t *testing.T) {
+	emptyToken := wrappers.MakeJobRun("a").Created().Token("").Obj()
+	for name, tc := range map[string]struct {
+		run  *v1alpha1.JobRun
+		want runkey.Identity
+	}{
+		"an admitted run has the token of its trigger": {
+			run:  wrappers.MakeJobRun("a").Created().Obj(),
+			want: runkey.Identity{Name: "a", Token: "token-a"},
+		},
+		"a receipt has its own token, not that of its run": {
+			run:  wrappers.MakeJobRun("b").CoalescedBy("a", "10").Obj(),
+			want: runkey.Identity{Name: "b", Token: "token-b"},
+		},
+		"a run without admission has its UID": {
+			run:  wrappers.MakeJobRun("a").Obj(),
+			want: runkey.Identity{Name: "a", Token: "uid-a"},
+		},
+		"an admission without token counts as none": {
+			run:  emptyToken,
+			want: runkey.Identity{Name: "a", Token: "uid-a"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := runkey.Of(tc.run); got != tc.want {
+				t.Errorf("Of() = %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestRoles(t *testing.T) {
+	full := wrappers.MakeRunKey("k").Pending("a").Leased("b", 2, "5").Row()
+	owned := wrappers.MakeIdempotencyKey("i").Owner("c").Row()
+	for name, tc := range map[string]struct {
+		key                    *v1alpha1.RunKeySpec
+		pending, leased, owner runkey.Identity
+	}{
+		"no key":               {},
+		"an empty key":         {key: wrappers.MakeRunKey("k").Row()},
+		"a concurrency key":    {key: full, pending: id("a"), leased: id("b")},
+		"an idempotency key":   {key: owned, owner: id("c")},
+		"only somebody waits":  {key: wrappers.MakeRunKey("k").Pending("a").Row(), pending: id("a")},
+		"only somebody leases": {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), leased: id("a")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := runkey.Pending(tc.key); got != tc.pending {
+				t.Errorf("Pending() = %v, want %v", got, tc.pending)
+			}
+			if got := runkey.Leased(tc.key); got != tc.leased {
+				t.Errorf("Leased() = %v, want %v", got, tc.leased)
+			}
+			if got := runkey.Owner(tc.key); got != tc.owner {
+				t.Errorf("Owner() = %v, want %v", got, tc.owner)
+			}
+		})
+	}
+}
+
+func TestStartedAfter(t *testing.T) {
+	for name, tc := range map[string]struct {
+		from, key string
+		want      bool
+	}{
+		"claimed from the version that was seen":  {"10", "10", true},
+		"claimed from a later version":            {"11", "10", true},
+		"claimed from an earlier version":         {"9", "10", false},
+		"numbers are compared, not text":          {"100", "99", true},
+		"numbers are compared, not text, earlier": {"99", "100", false},
+		"longer than any integer":                 {"100000000000000000000000", "99999999999999999999999", true},
+		"no claim":                                {"", "10", false},
+		"no version":                              {"10", "", false},
+		"neither":                                 {"", "", false},
+		"a claim that is no number":               {"x", "10", false},
+		"a version that is no number":             {"10", "x", false},
+		"both are the same text":                  {"x", "x", false},
+		"a negative number":                       {"-1", "-2", false},
+		"a sign":                                  {"+11", "10", false},
+		"leading zeros":                           {"011", "10", false},
+		"space":                                   {" 11", "10", false},
+		"hexadecimal":                             {"0x11", "10", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := runkey.StartedAfter(tc.from, tc.key); got != tc.want {
+				t.Errorf("StartedAfter(%q, %q) = %t, want %t", tc.from, tc.key, got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package wrappers
+
+import (
+	"fmt"
+	"strconv"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// JobWrapper builds a Job.
+type JobWrapper struct{ batchv1.Job }
+
+// JobOf is the name of the Job of a run.
+func JobOf(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
+
+// MakeJob starts the Job that executes a run for a generation.
+func MakeJob(run *v1alpha1.JobRun, generation int64) *JobWrapper {
+	token := string(run.UID)
+	if run.Spec.Admission != nil {
+		token = run.Spec.Admission.Token
+	}
+	labels := map[string]string{v1alpha1.LabelRun: run.Name, v1alpha1.LabelJobName: run.Spec.JobName}
+	if run.Spec.ConcurrencyKey != "" {
+		labels[v1alpha1.LabelKey] = v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+	}
+	controller := true
+	name := JobOf(run.Name, generation)
+	return &JobWrapper{batchv1.Job{ObjectMeta: metav1.ObjectMeta{
+		Namespace:       run.Namespace,
+		Name:            name,
+		UID:             UIDOf(name),
+		ResourceVersion: "1",
+		Labels:          labels,
+		Annotations: map[string]string{
+			v1alpha1.AnnotationToken:      token,
+			v1alpha1.AnnotationGeneration: strconv.FormatInt(generation, 10),
+		},
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRun", Name: run.Name, UID: run.UID, Controller: &controller,
+		}},
+	}}}
+}
+
+// Obj is the Job.
+func (w *JobWrapper) Obj() *batchv1.Job { return &w.Job }
+
+// Complete says that the Job ended well.
+func (w *JobWrapper) Complete() *JobWrapper { return w.condition(batchv1.JobComplete, "", "") }
+
+// Failed says that the Job ended badly.
+func (w *JobWrapper) Failed(reason, message string) *JobWrapper {
+	return w.condition(batchv1.JobFailed, reason, message)
+}
+
+// Deleting says that the Job is being deleted.
+func (w *JobWrapper) Deleting() *JobWrapper {
+	w.DeletionTimestamp = Epoch.DeepCopy()
+	w.Finalizers = []string{metav1.FinalizerDeleteDependents}
+	return w
+}
+
+func (w *JobWrapper) condition(kind batchv1.JobConditionType, reason, message string) *JobWrapper {
+	w.Status.Conditions = append(w.Status.Conditions, batchv1.JobCondition{
+		Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: message,
+	})
+	return w
+}

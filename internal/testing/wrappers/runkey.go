@@ -1,0 +1,81 @@
+package wrappers
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// RunKeyWrapper builds a RunKey.
+type RunKeyWrapper struct{ v1alpha1.RunKey }
+
+// MakeRunKey starts the row of a concurrencyKey.
+func MakeRunKey(key string) *RunKeyWrapper {
+	return makeRunKey(v1alpha1.ConcurrencyKeyName(JobName, key), v1alpha1.RunKeyConcurrency, key)
+}
+
+// MakeIdempotencyKey starts the row of an idempotencyKey.
+func MakeIdempotencyKey(key string) *RunKeyWrapper {
+	return makeRunKey(v1alpha1.IdempotencyKeyName(JobName, key), v1alpha1.RunKeyIdempotency, key)
+}
+
+func makeRunKey(name string, kind v1alpha1.RunKeyKind, key string) *RunKeyWrapper {
+	return &RunKeyWrapper{v1alpha1.RunKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: name, UID: "uid-key", ResourceVersion: "10"},
+		Spec:       v1alpha1.RunKeySpec{Kind: kind, JobName: JobName, Key: key},
+	}}
+}
+
+// Obj is the RunKey.
+func (w *RunKeyWrapper) Obj() *v1alpha1.RunKey { return &w.RunKey }
+
+// Row is the spec by itself.
+func (w *RunKeyWrapper) Row() *v1alpha1.RunKeySpec { return &w.RunKey.Spec }
+
+// ResourceVersion sets the version.
+func (w *RunKeyWrapper) ResourceVersion(version string) *RunKeyWrapper {
+	w.ObjectMeta.ResourceVersion = version
+	return w
+}
+
+// Pending gives the waiting place to a run.
+func (w *RunKeyWrapper) Pending(run string) *RunKeyWrapper {
+	return w.PendingAs(run, TokenOf(run))
+}
+
+// PendingAs gives the waiting place to a run of that token.
+func (w *RunKeyWrapper) PendingAs(run, token string) *RunKeyWrapper {
+	w.RunKey.Spec.Pending = &v1alpha1.PendingRun{RunName: run, Token: token, Time: Epoch.DeepCopy()}
+	return w
+}
+
+// LastGeneration sets the last generation that the waiting run used.
+func (w *RunKeyWrapper) LastGeneration(generation int64) *RunKeyWrapper {
+	w.RunKey.Spec.Pending.Generation = generation
+	return w
+}
+
+// IdempotencyKey sets that of the waiting run.
+func (w *RunKeyWrapper) IdempotencyKey(key string) *RunKeyWrapper {
+	w.RunKey.Spec.Pending.IdempotencyKey = key
+	return w
+}
+
+// Leased gives the lease to a run, by a claim of that version of the RunKey.
+func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string) *RunKeyWrapper {
+	w.RunKey.Spec.Leased = &v1alpha1.LeasedRun{
+		RunName: run, Token: TokenOf(run), Generation: generation, FromVersion: fromVersion,
+	}
+	return w
+}
+
+// Owner gives an idempotency key to a run.
+func (w *RunKeyWrapper) Owner(run string) *RunKeyWrapper {
+	return w.OwnerAs(run, TokenOf(run))
+}
+
+// OwnerAs gives an idempotency key to a run of that token.
+func (w *RunKeyWrapper) OwnerAs(run, token string) *RunKeyWrapper {
+	w.RunKey.Spec.Owner = &v1alpha1.KeyOwner{RunName: run, Token: token}
+	return w
+}
