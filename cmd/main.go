@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -49,7 +50,9 @@ func run(ctx context.Context, o options) error {
 	config.UserAgent = "jobrun/" + version
 	config.QPS = -1 // the operator has a priority level of its own at the API server
 
-	webhookServer := webhook.NewServer(webhook.Options{Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath})
+	webhookServer := webhook.NewServer(webhook.Options{
+		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},
+	})
 	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer))
 	if err != nil {
 		return err
@@ -69,6 +72,10 @@ func run(ctx context.Context, o options) error {
 	ctrl.Log.Info("Starting", "version", version)
 	return mgr.Start(ctx)
 }
+
+// http1 keeps HTTP/2 off: over its one connection the API server would send
+// every trigger to the same replica.
+func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
 
 func addControllerAndWebhook(mgr manager.Manager, o options) error {
 	keys := index.New(index.Options{

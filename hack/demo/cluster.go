@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+// demo is what runs while the story is told.
+type demo struct {
+	root     string
+	cp       *controlplane.ControlPlane
+	operator *operator.Operator
+}
+
+// start brings the control plane, the node and the operator up.
+func start(ctx context.Context) (*demo, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	d := &demo{root: root}
+	began := time.Now()
+	d.say("Starting etcd, kube-apiserver, kube-controller-manager and kube-scheduler on loopback ...")
+	if d.cp, err = controlplane.Start(ctx, controlplane.Options{}); err != nil {
+		return nil, err
+	}
+	if err := d.populate(ctx); err != nil {
+		return nil, errors.Join(err, d.stop())
+	}
+	d.say("Up after %.0f s.", time.Since(began).Seconds())
+	return d, nil
+}
+
+func (d *demo) populate(ctx context.Context) error {
+	d.say("Starting a node. It runs the commands of Pods as processes of this machine: no image is pulled ...")
+	if _, err := d.cp.StartLocalNode(ctx, filepath.Join(d.root, "bin", "localnode"), "localnode"); err != nil {
+		return fmt.Errorf("start the node: %w", err)
+	}
+	d.say("Installing JobRun with `kubectl apply --server-side`, and starting two replicas of its manager ...")
+	var err error
+	d.operator, err = operator.Install(ctx, d.cp, operator.Options{Root: d.root, Managers: 2})
+	return err
+}
+
+func (d *demo) stop() error {
+	var err error
+	if d.operator != nil {
+		err = d.operator.Stop()
+	}
+	return errors.Join(err, d.cp.Stop())
+}
+
+func (d *demo) kubectlPath() string {
+	return d.cp.Kubectl(context.Background()).Path
+}

@@ -1,0 +1,49 @@
+// Command demo shows JobRun at work: it starts a Kubernetes control plane, a
+// node and the operator on this machine, and plays the story of a few keyed runs
+// with kubectl. It leaves nothing behind, unless -keep asks to.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	keep := flag.Bool("keep", false, "leave everything up after the story, until Ctrl-C")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	err := run(ctx, *keep)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Println("\nstopped")
+		os.Exit(130)
+	default:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, keep bool) (err error) {
+	d, err := start(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.tell(ctx); err != nil {
+		return err
+	}
+	if keep {
+		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n    export KUBECONFIG=%s\n    %s get jobruns",
+			d.cp.AdminKubeconfig(), d.kubectlPath())
+		<-ctx.Done()
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// tell plays the story. Each step fails the demo if it does not go as told.
+func (d *demo) tell(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.recorded,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	d.say("That was the story: one run executed and one waited at any time, nothing was lost, and all of it is on record.")
+	return nil
+}
+
+func (d *demo) created(ctx context.Context) error {
+	d.say("1. Created. The key org_acme of job sync-users is free: the run starts at once, as a Job.")
+	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-1.yaml"); err != nil {
+		return err
+	}
+	return d.quietly(ctx, "wait", "--for=jsonpath={.status.phase}=Leased", "jobrun/sync-acme-1", "--timeout=30s")
+}
+
+func (d *demo) waiting(ctx context.Context) error {
+	d.say("2. Waiting. A second run of the same key waits until the first one ends.")
+	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-2.yaml"); err != nil {
+		return err
+	}
+	if err := d.quietly(ctx, "wait", "--for=jsonpath={.status.phase}=Pending", "jobrun/sync-acme-2", "--timeout=30s"); err != nil {
+		return err
+	}
+	return d.kubectl(ctx, "get", "jobruns,runkeys")
+}
+
+func (d *demo) coalesced(ctx context.Context) error {
+	d.say("3. Coalesced. One already waits, and this trigger says `coalesce: Skip`: the waiting run absorbs it. Exit code 0.")
+	return d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-3.yaml")
+}
+
+func (d *demo) refused(ctx context.Context) error {
+	d.say("4. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict, and says with which.")
+	err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-strict.yaml")
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return fmt.Errorf("the fourth trigger was not refused (%w)", err)
+	}
+	fmt.Printf("(exit code %d)\n", exit.ExitCode())
+	return nil
+}
+
+func (d *demo) completed(ctx context.Context) error {
+	d.say("5. Completed. Waiting for the receipt is waiting for the run that stands for it; the output arrives there, too.")
+	if err := d.kubectl(ctx, "wait", "--for=condition=Complete", "jobrun/sync-acme-3", "--timeout=60s"); err != nil {
+		return err
+	}
+	if err := d.kubectl(ctx, "get", "jobruns"); err != nil {
+		return err
+	}
+	return d.kubectl(ctx, "get", "jobrun", "sync-acme-3", "-o", "jsonpath={.status.runRef.name} -> {.status.output}{\"\\n\"}")
+}
+
+func (d *demo) idempotent(ctx context.Context) error {
+	d.say("6. Idempotent. The same webhook is delivered twice, under two names: the second delivery starts nothing.")
+	if err := d.kubectl(ctx, "apply", "-f", "config/samples/invoice-1.yaml"); err != nil {
+		return err
+	}
+	return d.kubectl(ctx, "apply", "-f", "config/samples/invoice-2.yaml")
+}
+
+func (d *demo) leaseReleased(ctx context.Context) error {
+	d.say("7. Lease released. Somebody deletes the Job of a running run: its lease ends, and the run is executed again\n" +
+		"   under a higher generation.")
+	for _, args := range [][]string{
+		{"apply", "-f", "config/samples/report-weekly.yaml"},
+		{"wait", "--for=jsonpath={.status.phase}=Leased", "jobrun/report-weekly", "--timeout=30s"},
+		{"delete", "job", "report-weekly-1"},
+		{"wait", "--for=condition=Complete", "jobrun/report-weekly", "--timeout=60s"},
+		{"get", "jobrun", "report-weekly", "-o", "wide"},
+	} {
+		if err := d.kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) recorded(ctx context.Context) error {
+	d.say("8. Recorded. Events tell the story of each run, the skipped input included; status.coalesced keeps the count.")
+	if err := d.events(ctx); err != nil {
+		return err
+	}
+	d.say("The last release of a key deletes its row. What is left are idempotency keys, which last as long as their run:")
+	return d.kubectl(ctx, "get", "runkeys")
+}
+
+// events waits for the last event of the story, for events are written in the
+// background, and prints those of runs.
+func (d *demo) events(ctx context.Context) error {
+	args := []string{"events", "--types=Normal,Warning", "--for=jobrun/sync-acme-2"}
+	for range 50 {
+		output, err := d.cp.Kubectl(ctx, args...).Output()
+		if err == nil && bytes.Contains(output, []byte("RunCompleted")) && bytes.Contains(output, []byte("RunCoalesced")) {
+			break
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if err := d.kubectl(ctx, args...); err != nil {
+		return err
+	}
+	return d.kubectl(ctx, "events", "--for=jobrun/report-weekly")
+}
+
+// say prints what happens next.
+func (d *demo) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		text = "\x1b[1m" + text + "\x1b[0m" // bold on a terminal
+	}
+	fmt.Printf("\n%s\n", text)
+}
+
+// kubectl runs a command as a person would, and shows it.
+func (d *demo) kubectl(ctx context.Context, args ...string) error {
+	fmt.Println("$ kubectl " + quoted(args))
+	command := d.cp.Kubectl(ctx, args...)
+	output, err := command.CombinedOutput()
+	fmt.Print(string(output))
+	if ctx.Err() != nil {
+		return context.Canceled
+	}
+	return err
+}
+
+// quietly runs a command and shows it only if it fails.
+func (d *demo) quietly(ctx context.Context, args ...string) error {
+	output, err := d.cp.Kubectl(ctx, args...).CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Canceled
+	}
+	if err != nil {
+		return fmt.Errorf("kubectl %s: %w\n%s", quoted(args), err, output)
+	}
+	return nil
+}
+
+func quoted(args []string) string {
+	var words []string
+	for _, arg := range args {
+		if strings.ContainsAny(arg, " {}$\"") {
+			arg = "'" + arg + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Canceled
+	case <-time.After(d):
+		return nil
+	}
+}
