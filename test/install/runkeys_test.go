@@ -1,0 +1,111 @@
+package install
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+func newRunKey(namespace string) *v1alpha1.RunKey {
+	return &v1alpha1.RunKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: v1alpha1.ConcurrencyKeyName("sync", "acme")},
+		Spec: v1alpha1.RunKeySpec{
+			Kind:    v1alpha1.RunKeyConcurrency,
+			JobName: "sync",
+			Key:     "acme",
+			Pending: &v1alpha1.PendingRun{RunName: "sync-1", Token: "token-1"},
+		},
+	}
+}
+
+// The operator may write RunKeys; others may not, whatever their roles allow.
+func TestRunKeysAreWrittenByTheOperatorAlone(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, "jobrun-controller-manager")
+	operator := as(t, kubeconfig, err)
+	kubeconfig, err = c.KubeconfigFor("mallory")
+	mallory := as(t, kubeconfig, err)
+	c.grantAll(t, "mallory")
+	const refusal = "RunKeys are written by the JobRun operator alone"
+
+	team := c.newNamespace(t)
+	key := newRunKey(team)
+	for name, other := range map[string]client.Client{"a user with all rights": mallory, "system:masters": c.admin} {
+		g.Eventually(func() error { return other.Create(ctx, newRunKey(team)) }).WithTimeout(patience).
+			Should(And(MatchError(ContainSubstring(refusal)), Satisfy(apierrors.IsForbidden)), "create by %s", name)
+	}
+	g.Expect(operator.Create(ctx, key)).To(Succeed())
+	for name, other := range map[string]client.Client{"a user with all rights": mallory, "system:masters": c.admin} {
+		changed := key.DeepCopy()
+		changed.Spec.Pending.RunName = "mine"
+		g.Expect(other.Update(ctx, changed)).To(MatchError(ContainSubstring(refusal)), "update by %s", name)
+		labelled := key.DeepCopy()
+		labelled.Finalizers = []string{"example.com/never"}
+		g.Expect(other.Update(ctx, labelled)).To(MatchError(ContainSubstring(refusal)), "finalizer by %s", name)
+	}
+	key.Spec.Pending.RunName = "sync-2"
+	g.Expect(operator.Update(ctx, key)).To(Succeed())
+
+	g.Expect(mallory.Delete(ctx, key)).To(Succeed())
+}
+
+func TestRunKeysCanBeDeletedInTheForeground(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	key := c.createRunKey(t, c.newNamespace(t))
+	g.Expect(c.admin.Delete(ctx, key, client.PropagationPolicy(metav1.DeletePropagationForeground))).To(Succeed())
+	c.expectGone(t, key)
+}
+
+func TestNamespacesWithRunKeysCanBeDeleted(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	team := c.newNamespace(t)
+	key := c.createRunKey(t, team)
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: team}}
+	g.Expect(c.admin.Delete(ctx, object)).To(Succeed())
+	c.expectGone(t, key)
+	c.expectGone(t, object)
+}
+
+// createRunKey creates a RunKey as the operator does.
+func (c *cluster) createRunKey(t *testing.T, inNamespace string) *v1alpha1.RunKey {
+	t.Helper()
+	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), namespace, "jobrun-controller-manager")
+	operator, key := as(t, kubeconfig, err), newRunKey(inNamespace)
+	if err := operator.Create(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (c *cluster) expectGone(t *testing.T, object client.Object) {
+	t.Helper()
+	NewWithT(t).Eventually(func() error {
+		return c.admin.Get(t.Context(), client.ObjectKeyFromObject(object), object)
+	}).WithTimeout(patience).Should(Satisfy(apierrors.IsNotFound))
+}
+
+// grantAll gives a user all rights on JobRun's objects.
+func (c *cluster) grantAll(t *testing.T, user string) {
+	t.Helper()
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: user},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"*"}, Verbs: []string{"*"}}},
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: user}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := c.admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
