@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// command is what a container's process runs.
+type command struct {
+	line           []string
+	env            map[string]string
+	dir            string
+	output         io.Writer
+	terminationLog string // to be found at /dev/termination-log, if not empty
+}
+
+// process is a running command, the leader of its own process group.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed once the whole group has ended
+
+	mu     sync.Mutex
+	reaped bool // the group's id may by now be somebody else's
+}
+
+// start runs a command in a new process group.
+func (l *launcher) start(c command) (*process, error) {
+	if len(c.line) == 0 {
+		return nil, errors.New("the container has no command: its image is not pulled, so the image's entrypoint is not known")
+	}
+	if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("workingDir %s: no such directory on this machine (images are not pulled)", c.dir)
+	}
+	path, err := lookPath(c.line[0], c.env["PATH"])
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{
+		Path: path,
+		Args: c.line,
+		Dir:  c.dir,
+		// One writer for both, and not a file: the process gets one pipe, which
+		// it can also open as /dev/stdout.
+		Stdout: c.output,
+		Stderr: c.output,
+		// A descendant that left the group may hold the pipe open for ever.
+		WaitDelay:   time.Second,
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	for name, value := range c.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	if err := l.launch(cmd, c.terminationLog); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		p.wait()
+		l.forget(cmd.Process.Pid)
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// wait reaps the process and ends what is left of its group, as the end of a
+// container's first process ends the container.
+func (p *process) wait() {
+	pid := p.cmd.Process.Pid
+	for {
+		// The group is killed before its leader is reaped, while its id is still taken.
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	p.signal(unix.SIGKILL)
+	p.mu.Lock()
+	p.reaped = true
+	p.mu.Unlock()
+	// What can go wrong is told by the process's state.
+	_ = p.cmd.Wait()
+}
+
+// signal sends a signal to the process group.
+func (p *process) signal(sig unix.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = unix.Kill(-p.cmd.Process.Pid, sig)
+	}
+}
+
+// supervise returns when the group has ended: by itself, by SIGTERM once
+// terminate is closed, or by SIGKILL once kill is closed too.
+func (p *process) supervise(terminate, kill <-chan struct{}) {
+	select {
+	case <-p.done:
+		return
+	case <-terminate:
+		p.signal(unix.SIGTERM)
+	}
+	select {
+	case <-p.done:
+	case <-kill:
+		p.signal(unix.SIGKILL)
+		<-p.done
+	}
+}
+
+// exitCode is the process's own code, or 128 and the number of the signal that
+// ended it.
+func (p *process) exitCode() int32 {
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return 128 + int32(status.Signal())
+	}
+	return int32(status.ExitStatus())
+}
+
+// lookPath finds a program in the container's PATH, which need not be ours.
+func lookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(found) {
+			return found, nil
+		}
+	}
+	return "", fmt.Errorf("%q: not found on this machine in PATH %s (images are not pulled)", name, path)
+}

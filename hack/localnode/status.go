@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// failure is why the node itself ended a Pod.
+type failure struct {
+	reason, message string
+}
+
+// phase is the kubelet's getPhase. ended says that no container runs or will run.
+func phase(policy corev1.RestartPolicy, inits, mains []corev1.ContainerStatus, ended bool) corev1.PodPhase {
+	var waiting, running, stopped, succeeded int
+	for _, init := range inits {
+		switch end := lastEnd(init); {
+		case end == nil:
+			waiting++
+		case end.ExitCode != 0 && policy == corev1.RestartPolicyNever:
+			return corev1.PodFailed
+		}
+	}
+	for _, main := range mains {
+		switch end := lastEnd(main); {
+		case main.State.Running != nil:
+			running++
+		case end == nil:
+			waiting++
+		default:
+			stopped++
+			if end.ExitCode == 0 {
+				succeeded++
+			}
+		}
+	}
+	switch {
+	case ended && waiting == 0 && stopped == succeeded:
+		return corev1.PodSucceeded
+	case ended:
+		return corev1.PodFailed
+	case waiting > 0:
+		return corev1.PodPending
+	case running > 0 || policy == corev1.RestartPolicyAlways:
+		return corev1.PodRunning
+	case stopped == succeeded:
+		return corev1.PodSucceeded
+	case policy == corev1.RestartPolicyNever:
+		return corev1.PodFailed
+	default: // about to be restarted
+		return corev1.PodRunning
+	}
+}
+
+// lastEnd is how a container that does not run last ended, nil if it runs or has
+// never run.
+func lastEnd(status corev1.ContainerStatus) *corev1.ContainerStateTerminated {
+	switch {
+	case status.State.Running != nil:
+		return nil
+	case status.State.Terminated != nil:
+		return status.State.Terminated
+	default:
+		return status.LastTerminationState.Terminated
+	}
+}
+
+// conditions are those that a kubelet reports. A condition keeps the time of its
+// last transition from before.
+func conditions(before []corev1.PodCondition, podPhase corev1.PodPhase, inits, mains []corev1.ContainerStatus, now time.Time) []corev1.PodCondition {
+	initialized := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
+	if names := notReady(inits); len(names) > 0 {
+		initialized.Status = corev1.ConditionFalse
+		initialized.Reason = "ContainersNotInitialized"
+		initialized.Message = fmt.Sprintf("containers with incomplete status: %s", names)
+	} else if podPhase == corev1.PodSucceeded {
+		initialized.Reason = "PodCompleted"
+	}
+
+	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse}
+	names := notReady(mains)
+	switch {
+	case podPhase == corev1.PodSucceeded:
+		ready.Reason = "PodCompleted"
+	case podPhase == corev1.PodFailed:
+		ready.Reason = "PodFailed"
+	case len(names) > 0:
+		ready.Reason = "ContainersNotReady"
+		ready.Message = fmt.Sprintf("containers with unready status: %s", names)
+	default:
+		ready.Status = corev1.ConditionTrue
+	}
+	containersReady := ready
+	containersReady.Type = corev1.ContainersReady
+
+	after := []corev1.PodCondition{initialized, ready, containersReady}
+	for i := range after {
+		after[i].LastTransitionTime = metav1.NewTime(now)
+		for _, old := range before {
+			if old.Type == after[i].Type && old.Status == after[i].Status {
+				after[i].LastTransitionTime = old.LastTransitionTime
+			}
+		}
+	}
+	return after
+}
+
+func notReady(statuses []corev1.ContainerStatus) []string {
+	var names []string
+	for _, status := range statuses {
+		if !status.Ready {
+			names = append(names, status.Name)
+		}
+	}
+	return names
+}
+
+// restarts says whether a container that ended with this code starts again.
+func restarts(policy corev1.RestartPolicy, exitCode int32) bool {
+	switch policy {
+	case corev1.RestartPolicyAlways:
+		return true
+	case corev1.RestartPolicyOnFailure:
+		return exitCode != 0
+	default:
+		return false
+	}
+}
+
+// backOff is how long a container waits before its nth restart: not at all, then
+// ten seconds, twenty and so on up to five minutes, as with a kubelet.
+func backOff(restart int32) time.Duration {
+	const first, most = 10 * time.Second, 5 * time.Minute
+	if restart <= 1 {
+		return 0
+	}
+	return min(most, first<<min(restart-2, 5))
+}
+
+// exited describes a process that ran and ended.
+func exited(exitCode int32, message string, started, finished time.Time) *corev1.ContainerStateTerminated {
+	reason := "Completed"
+	if exitCode != 0 {
+		reason = "Error"
+	}
+	return &corev1.ContainerStateTerminated{
+		ExitCode:   exitCode,
+		Reason:     reason,
+		Message:    message,
+		StartedAt:  metav1.NewTime(started),
+		FinishedAt: metav1.NewTime(finished),
+	}
+}
+
+// neverStarted describes a process that could not be started.
+func neverStarted(err error, now time.Time) *corev1.ContainerStateTerminated {
+	return &corev1.ContainerStateTerminated{
+		ExitCode:   128,
+		Reason:     "StartError",
+		Message:    err.Error(),
+		StartedAt:  metav1.NewTime(now),
+		FinishedAt: metav1.NewTime(now),
+	}
+}
+
+// withoutProcess is the status of a container whose process, if it had one, is lost.
+func withoutProcess(status corev1.ContainerStatus) *corev1.ContainerStatus {
+	after := status.DeepCopy()
+	if running := status.State.Running; running != nil {
+		after.Ready, after.Started = false, new(false)
+		after.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			ExitCode:    137,
+			Reason:      "ContainerStatusUnknown",
+			Message:     "The container could not be located when the pod was terminated",
+			StartedAt:   running.StartedAt,
+			ContainerID: status.ContainerID,
+		}}
+	}
+	return after
+}
