@@ -93,6 +93,12 @@ func TestSizes(t *testing.T) {
 	})
 }
 
+func TestSpecIsRequired(t *testing.T) {
+	for _, kind := range []string{"JobRun", "RunKey"} {
+		refusal{"spec", "Required value"}.check(t, newClient(t).Create(context.Background(), object(t, kind, "{}")))
+	}
+}
+
 // characters are of several bytes, because a length is one of characters.
 func characters(n int) string { return `"` + strings.Repeat("💥", n) + `"` }
 
