@@ -98,7 +98,11 @@ func (a *action) keyName() types.NamespacedName {
 	return types.NamespacedName{Namespace: a.req.Namespace, Name: a.req.RunKey}
 }
 
+// checkKey requires the version decided on of the key, if there is one.
 func (a *action) checkKey(ctx context.Context) error {
+	if a.req.RunKey == "" {
+		return nil
+	}
 	live, err := a.Index.Live(ctx, a.keyName())
 	if err != nil {
 		return err
@@ -138,7 +142,7 @@ func (a *action) checkRun(ctx context.Context, run *v1alpha1.JobRun) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
-	if err != nil || live.UID != run.UID || live.ResourceVersion != a.latest(run).ResourceVersion || live.DeletionTimestamp != nil {
+	if err != nil || live.UID != run.UID || live.ResourceVersion != a.latest(run).ResourceVersion {
 		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -72,20 +73,44 @@ func (a *action) noStrays(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	strays := 0
+	var strays []*batchv1.Job
 	for _, job := range jobs {
-		if jobResult(job) != nil || a.isNext(job) {
-			continue
+		if jobResult(job) == nil && !a.isNext(job) {
+			strays = append(strays, job)
 		}
-		strays++
+	}
+	return a.end(ctx, strays, func() error { return a.unclaimed(ctx) })
+}
+
+// unclaimed requires that nobody was let in since the decision.
+func (a *action) unclaimed(ctx context.Context) error {
+	if a.s.Keyed {
+		return a.checkKey(ctx)
+	}
+	for _, run := range a.s.Runs {
+		if err := a.checkRun(ctx, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end deletes Jobs, and says that it waits for them. current is asked first: a
+// Job that was created since the decision may be one that was leased since, and
+// such a lease shows in a newer version.
+func (a *action) end(ctx context.Context, jobs []*batchv1.Job, current func() error) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	if err := current(); err != nil {
+		return err
+	}
+	for _, job := range jobs {
 		if err := a.deleteJob(ctx, job); err != nil {
 			return err
 		}
 	}
-	if strays > 0 {
-		return fmt.Errorf("%w: %d unfinished Jobs are not leased", errWaiting, strays)
-	}
-	return nil
+	return fmt.Errorf("%w: Jobs of %s", errWaiting, jobs[0].Labels[v1alpha1.LabelRun])
 }
 
 // isNext reports whether a Job is that of a claim of a run without key which is
@@ -98,7 +123,8 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 	if err != nil {
 		return err
 	}
-	finished, unfinished := false, 0
+	finished := false
+	var unfinished []*batchv1.Job
 	for _, job := range jobs {
 		id, generation := jobIdentity(job)
 		if id.Token != op.Run.Token {
@@ -108,18 +134,26 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 			finished = finished || generation == op.Generation
 			continue
 		}
-		unfinished++
-		if err := a.deleteJob(ctx, job); err != nil {
-			return err
-		}
+		unfinished = append(unfinished, job)
 	}
-	if unfinished > 0 {
-		return fmt.Errorf("%w: %d Jobs of run %s", errWaiting, unfinished, op.Run.Name)
+	if err := a.end(ctx, unfinished, func() error { return a.current(ctx, op.Run) }); err != nil {
+		return err
 	}
 	if finished {
 		return nil // The Job controller ends a Job only when its Pods have ended.
 	}
 	return a.noPods(ctx, op.Run)
+}
+
+// current requires that neither the key nor the run has changed since the decision.
+func (a *action) current(ctx context.Context, id runkey.Identity) error {
+	if err := a.checkKey(ctx); err != nil {
+		return err
+	}
+	if run := a.s.find(id); run != nil && !index.HasOutcome(a.latest(run)) {
+		return a.checkRun(ctx, run)
+	}
+	return nil
 }
 
 func (a *action) noPods(ctx context.Context, run runkey.Identity) error {

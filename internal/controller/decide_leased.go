@@ -71,7 +71,8 @@ func decideLeased(s *Snapshot) []Op {
 		return s.release(id, s.leasedGeneration(), true)
 	case run == nil:
 		return nil
-	case ended(run):
+	case ended(run) || bound(run):
+		// A receipt may be bound by another controller while it is claimed.
 		return s.release(id, s.leasedGeneration(), run.Spec.Template != nil)
 	case generationOf(run) > s.leasedGeneration():
 		return finishExpiry(s, run)
@@ -263,10 +264,19 @@ func (s *Snapshot) waitingBehind(run *v1alpha1.JobRun) runkey.Identity {
 func deleteStrayJob(s *Snapshot) []Op {
 	for _, job := range s.Jobs {
 		if jobResult(job) == nil && job.DeletionTimestamp == nil && s.isStray(job) {
-			return concat(s.checkKey(), []Op{DeleteJob{job}})
+			return concat(s.guard(job), []Op{DeleteJob{job}})
 		}
 	}
 	return nil
+}
+
+// guard makes sure that a stray Job is judged by what is stored now.
+func (s *Snapshot) guard(job *batchv1.Job) []Op {
+	id, _ := jobIdentity(job)
+	if run := s.find(id); !s.Keyed && run != nil {
+		return []Op{CheckRun{run}}
+	}
+	return s.checkKey()
 }
 
 // isStray reports whether nothing leases the generation that a Job was made for.

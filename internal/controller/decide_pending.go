@@ -24,7 +24,8 @@ func vacatePending(s *Snapshot) []Op {
 		return s.handOver(id)
 	case run == nil:
 		return nil
-	case index.HasOutcome(run):
+	case index.HasOutcome(run) || bound(run):
+		// A receipt may be bound by another controller while it is promoted.
 		return s.handOver(id)
 	case cancelled(run):
 		status := endedStatus(run, cancellation(run, s.Now))
@@ -114,7 +115,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 	if !s.Keyed {
 		generation := generationOf(run) + 1
 		return concat(
-			[]Op{NoStrays{}, CheckRun{run}, CreateJob{run, generation}},
+			[]Op{CheckRun{run}, NoStrays{}, CheckRun{run}, CreateJob{run, generation}},
 			[]Op{WriteStatus{run, leasedStatus(run, generation, "", s.Now)}},
 			started(run, s.Now),
 		)
@@ -139,7 +140,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 // says that it executes or has ended. A run that can start at once skips it.
 func announcePending(s *Snapshot) []Op {
 	run := s.find(s.pendingID())
-	if run == nil || run.Status.Phase == v1alpha1.PhasePending || !open(run) || !s.predecessorSettled() {
+	if run == nil || run.Status.Phase == v1alpha1.PhasePending || bound(run) || !open(run) || !s.predecessorSettled() {
 		return nil
 	}
 	if run.Status.Phase == v1alpha1.PhaseLeased && !s.requeued(run) {
