@@ -72,7 +72,7 @@ func (l *logFile) open(ctx context.Context, tail int, follow bool) (io.ReadClose
 	if err != nil {
 		return nil, err
 	}
-	reader := &logReader{ctx: ctx, log: l, file: file, follow: follow}
+	reader := &logReader{log: l, file: file, follow: follow, stop: ctx.Done()}
 	if tail > 0 {
 		size, _, _ := l.state()
 		if reader.offset, err = startOfLastLines(file, size, tail); err != nil {
@@ -94,11 +94,11 @@ func (l *logFile) lastPart() string {
 }
 
 type logReader struct {
-	ctx    context.Context
 	log    *logFile
 	file   *os.File
 	offset int64
 	follow bool
+	stop   <-chan struct{}
 }
 
 func (r *logReader) Read(p []byte) (int, error) {
@@ -114,7 +114,7 @@ func (r *logReader) Read(p []byte) (int, error) {
 		}
 		select {
 		case <-changed:
-		case <-r.ctx.Done():
+		case <-r.stop:
 			return 0, io.EOF
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,11 +20,10 @@ type podRun struct {
 	backOff  func(restart int32) time.Duration
 	report   func(*corev1.Pod) // is called in the order of the changes
 
-	// terminating ends when the containers are to end, killing when they are out
-	// of time.
-	terminating, killing context.Context
-	terminate, kill      context.CancelFunc
-	done                 chan struct{} // closed when no process is left
+	// terminating is closed when the containers are to end, killing when they are
+	// out of time, done when no process is left.
+	terminating, killing, done chan struct{}
+	terminate, kill            func()
 
 	mu           sync.Mutex
 	status       corev1.PodStatus
@@ -47,15 +45,17 @@ type container struct {
 
 func newPodRun(pod *corev1.Pod, dir string, l *launcher, report func(*corev1.Pod)) *podRun {
 	r := &podRun{
-		pod:      pod,
-		dir:      dir,
-		launcher: l,
-		backOff:  backOff,
-		report:   report,
-		done:     make(chan struct{}),
+		pod:         pod,
+		dir:         dir,
+		launcher:    l,
+		backOff:     backOff,
+		report:      report,
+		terminating: make(chan struct{}),
+		killing:     make(chan struct{}),
+		done:        make(chan struct{}),
 	}
-	r.terminating, r.terminate = context.WithCancel(context.Background())
-	r.killing, r.kill = context.WithCancel(context.Background())
+	r.terminate = sync.OnceFunc(func() { close(r.terminating) })
+	r.kill = sync.OnceFunc(func() { close(r.killing) })
 
 	now := metav1.Now()
 	r.status = corev1.PodStatus{
@@ -236,7 +236,7 @@ func (r *podRun) runContainer(c *container) bool {
 			c.status.Started = new(false)
 			c.status.Ready = succeeded && c.init
 		})
-		if r.terminating.Err() != nil || !restarts(c.restartPolicy, end.ExitCode) {
+		if r.isTerminating() || !restarts(c.restartPolicy, end.ExitCode) {
 			return succeeded
 		}
 	}
@@ -263,9 +263,18 @@ func (r *podRun) awaitBackOff(c *container, restart int32) bool {
 	}
 	select {
 	case <-time.After(delay):
-	case <-r.terminating.Done():
+	case <-r.terminating:
 	}
-	return r.terminating.Err() == nil
+	return !r.isTerminating()
+}
+
+func (r *podRun) isTerminating() bool {
+	select {
+	case <-r.terminating:
+		return true
+	default:
+		return false
+	}
 }
 
 // runOnce starts the container's process and returns how it ended.
@@ -292,7 +301,7 @@ func (r *podRun) runOnce(c *container, restart int32) *corev1.ContainerStateTerm
 		c.status.Started = new(true)
 		c.status.Ready = !c.init
 	})
-	p.supervise(r.terminating.Done(), r.killing.Done())
+	p.supervise(r.terminating, r.killing)
 
 	message := terminationMessage(terminationLog)
 	if message == "" && p.exitCode() != 0 && c.spec.TerminationMessagePolicy == corev1.TerminationMessageFallbackToLogsOnError {

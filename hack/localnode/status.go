@@ -15,44 +15,47 @@ type failure struct {
 
 // phase is the kubelet's getPhase. ended says that no container runs or will run.
 func phase(policy corev1.RestartPolicy, inits, mains []corev1.ContainerStatus, ended bool) corev1.PodPhase {
-	var waiting, running, stopped, succeeded int
-	for _, init := range inits {
-		switch end := lastEnd(init); {
-		case end == nil:
-			waiting++
-		case end.ExitCode != 0 && policy == corev1.RestartPolicyNever:
-			return corev1.PodFailed
-		}
-	}
-	for _, main := range mains {
-		switch end := lastEnd(main); {
-		case main.State.Running != nil:
-			running++
-		case end == nil:
-			waiting++
-		default:
-			stopped++
-			if end.ExitCode == 0 {
-				succeeded++
-			}
-		}
-	}
+	init, main := count(inits), count(mains)
+	allSucceeded := main.succeeded == len(mains)
 	switch {
-	case ended && waiting == 0 && stopped == succeeded:
+	case ended && allSucceeded:
 		return corev1.PodSucceeded
-	case ended:
+	case ended, policy == corev1.RestartPolicyNever && init.failed > 0:
 		return corev1.PodFailed
-	case waiting > 0:
+	case init.running+init.waiting+main.waiting > 0:
 		return corev1.PodPending
-	case running > 0 || policy == corev1.RestartPolicyAlways:
+	case main.running > 0, policy == corev1.RestartPolicyAlways:
 		return corev1.PodRunning
-	case stopped == succeeded:
+	case allSucceeded:
 		return corev1.PodSucceeded
 	case policy == corev1.RestartPolicyNever:
 		return corev1.PodFailed
 	default: // about to be restarted
 		return corev1.PodRunning
 	}
+}
+
+// counts says how many containers have not run yet, run, and have ended, whether
+// or not they are about to be restarted.
+type counts struct {
+	waiting, running, succeeded, failed int
+}
+
+func count(statuses []corev1.ContainerStatus) counts {
+	var n counts
+	for _, status := range statuses {
+		switch end := lastEnd(status); {
+		case status.State.Running != nil:
+			n.running++
+		case end == nil:
+			n.waiting++
+		case end.ExitCode == 0:
+			n.succeeded++
+		default:
+			n.failed++
+		}
+	}
+	return n
 }
 
 // lastEnd is how a container that does not run last ended, nil if it runs or has

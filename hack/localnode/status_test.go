@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -106,7 +107,7 @@ func TestConditions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			containersReady := c.want[1] // nothing but its containers makes a Pod ready
 			containersReady.Type = corev1.ContainersReady
-			want := append(c.want, containersReady)
+			want := slices.Concat(c.want, []corev1.PodCondition{containersReady})
 			if diff := cmp.Diff(want, conditions(before, c.phase, c.inits, c.mains, now)); diff != "" {
 				t.Error(diff)
 			}
