@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+// The cluster that the suite runs against.
+var (
+	// k8s is an administrator's client.
+	k8s client.Client
+	// kubeconfig is that of kubectl.
+	kubeconfig string
+	// plane and jobrun are the suite's own, for specs labelled local.
+	plane  *controlplane.ControlPlane
+	jobrun *operator.Operator
+)
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+const managers = 3
+
+func startCluster() {
+	GinkgoHelper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	Expect(err).NotTo(HaveOccurred())
+	for _, name := range []string{"manager", "localnode"} {
+		Expect(filepath.Join(root, "bin", name)).To(BeARegularFile(), "run `make test-e2e`, which builds it")
+	}
+	plane, err = controlplane.Start(ctx, controlplane.Options{AuditLog: true, Log: GinkgoWriter})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
+
+	var group errgroup.Group
+	group.Go(func() error {
+		_, err := plane.StartLocalNode(ctx, filepath.Join(root, "bin", "localnode"), "local")
+		return err
+	})
+	group.Go(func() (err error) {
+		jobrun, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: managers})
+		return err
+	})
+	Expect(group.Wait()).To(Succeed())
+	DeferCleanup(func() { Expect(jobrun.Stop()).To(Succeed()) })
+	kubeconfig = plane.AdminKubeconfig()
+	k8s = newClient(plane.AdminConfig())
+}
+
+func useKubeconfig() {
+	GinkgoHelper()
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	Expect(err).NotTo(HaveOccurred(), "E2E_USE_KUBECONFIG=1 needs a KUBECONFIG")
+	k8s = newClient(config)
+	Expect(k8s.List(ctx, &v1alpha1.JobRunList{})).To(Succeed(), "JobRun must be installed at %s", config.Host)
+}
+
+func newClient(config *rest.Config) client.Client {
+	GinkgoHelper()
+	config.QPS = -1
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}

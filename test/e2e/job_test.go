@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// once is busy the first time that it executes.
+const once = `[ "$JOBRUN_GENERATION" != 1 ] || exec sleep 600`
+
+var _ = Describe("The Job of a run", func() {
+	BeforeEach(useNamespace)
+
+	It("may vanish: its run executes again, or fails if another waits for its key", func() {
+		apply(run("no-key", once), run("alone", once).key("acme"), run("followed", once).key("globex"))
+		for _, name := range []string{"no-key", "alone", "followed"} {
+			wait(name, "Leased")
+		}
+		apply(run("follower", quick).key("globex"))
+		wait("follower", "Pending")
+		kubectl("delete", "jobs", "--all")
+
+		for _, name := range []string{"no-key", "alone"} {
+			wait(name, "Complete")
+			status := get(name).Status
+			Expect(status.Attempts).To(BeEquivalentTo(1))
+			Expect(status.Lease.Generation).To(BeNumerically(">", 1))
+		}
+		wait("followed", "Failed")
+		Expect(get("followed").Status.Error).To(Equal("Lease expired; pending run follower already exists"))
+		wait("follower", "Complete")
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(ContainSubstring("RunLeaseExpired"))
+	})
+
+	It("may be refused for now: its run says so, and executes once there is room", func() {
+		kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
+		apply(run("a", quick).key("acme"))
+		Eventually(get).WithArguments("a").Should(HaveField("Status.Error", ContainSubstring("quota")))
+		Expect(get("a").Status.Phase).To(Equal(v1alpha1.PhaseLeased))
+		Eventually(kubectl).WithArguments("events", "--for=jobrun/a").Should(ContainSubstring("RunBlocked"))
+		kubectl("delete", "quota", "none")
+		wait("a", "Complete")
+		Expect(get("a").Status.Error).To(BeEmpty())
+	})
+})
+
+var _ = Describe("An external worker", func() {
+	BeforeEach(useNamespace)
+
+	It("loses its lease when it does not renew it, and with it the right to end the run", func() {
+		apply(workerRun("w").with(func(r *v1alpha1.JobRun) { r.Spec.LeaseDurationSeconds = 1 }))
+		wait("w", "Pending")
+		patch := func(status string) answer {
+			GinkgoHelper()
+			return try("patch", "jobrun", "w", "--subresource=status", "--type=merge", "--patch", `{"status":`+status+`}`)
+		}
+		succeeded(patch(`{"phase":"Leased","lease":{"holderIdentity":"worker","generation":1}}`))
+		wait("w", "Pending")
+		status := get("w").Status
+		Expect(status.Attempts).To(BeEquivalentTo(1))
+		Expect(status.Lease).To(And(HaveField("Generation", BeEquivalentTo(2)), HaveField("HolderIdentity", "")))
+
+		succeeded(patch(`{"phase":"Leased","lease":{"holderIdentity":"worker","generation":3}}`))
+		late := patch(`{"phase":"Completed","finishedGeneration":1}`)
+		Expect(late).To(And(HaveField("Code", 1), HaveField("Stderr", ContainSubstring("this holder's lease was lost"))))
+	})
+})

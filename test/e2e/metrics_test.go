@@ -1,0 +1,24 @@
+package e2e
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+var _ = Describe("The metrics", Label(local), func() {
+	It("count triggers by what became of them", func() {
+		useNamespace()
+		triggers := func() (sum float64) {
+			GinkgoHelper()
+			for _, m := range jobrun.Managers() {
+				families, err := scrape(m)
+				Expect(err).NotTo(HaveOccurred())
+				sum += value(families, "jobrun_triggers_total")
+			}
+			return sum
+		}
+		before := triggers()
+		apply(run("a", quick), run("b", quick))
+		Expect(triggers()).To(Equal(before + 2))
+	})
+})

@@ -1,0 +1,49 @@
+package e2e
+
+import (
+	"fmt"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ns is the namespace of the spec, or of the ordered container that it is in.
+var ns string
+
+// useNamespace makes a namespace, which is gone some time after the spec.
+func useNamespace() {
+	GinkgoHelper()
+	namespace := newNamespace()
+	ns = namespace.Name
+}
+
+func newNamespace() *corev1.Namespace {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
+	Expect(k8s.Create(ctx, namespace)).To(Succeed())
+	DeferCleanup(func() { Expect(client.IgnoreNotFound(k8s.Delete(ctx, namespace))).To(Succeed()) })
+	return namespace
+}
+
+// A spec that failed tells what there was, and what the managers said.
+var _ = JustAfterEach(func() {
+	if !CurrentSpecReport().Failed() {
+		return
+	}
+	for _, args := range [][]string{
+		{"get", "jobruns,runkeys,jobs,pods", "-o", "wide"},
+		{"get", "jobruns,runkeys", "-o", "yaml"},
+		{"get", "events", "--sort-by=.metadata.creationTimestamp"},
+	} {
+		AddReportEntry("what failed", try(args...).String())
+	}
+	if jobrun == nil {
+		return
+	}
+	for _, m := range jobrun.Managers() {
+		AddReportEntry("log", fmt.Sprintf("%s (%s)\n%s", m.Name, m.LogFile, m.LogTail()))
+	}
+})

@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+var _ = Describe("A run", func() {
+	BeforeEach(useNamespace)
+
+	It("executes, and kubectl shows how it went", func() {
+		a := tryApply(run("hello", `echo "running $JOBRUN_NAME"; echo '{"synced": 42}' > "$result"`).key("acme"))
+		Expect(succeeded(a)).To(Equal("jobrun.batch.jobrun.dev/hello created"))
+		wait("hello", "Complete")
+
+		lines := strings.Split(kubectl("get", "jobruns"), "\n")
+		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "JOB", "KEY", "PHASE", "RUN", "COALESCED", "AGE"}))
+		Expect(strings.Fields(lines[1])).To(HaveExactElements("hello", job, "acme", "Completed", "hello", Not(BeEmpty())))
+		lines = strings.Split(kubectl("get", "jr", "hello", "-o", "wide"), "\n")
+		Expect(strings.Fields(lines[0])).To(ContainElements("HOLDER", "ATTEMPTS", "ERROR"))
+		Expect(strings.Fields(lines[1])).To(ContainElement("job/hello-1"))
+
+		Expect(kubectl("get", "jobrun", "hello", "-o", "jsonpath={.status.output}")).To(MatchJSON(`{"synced": 42}`))
+		Expect(kubectl("logs", "--selector=batch.jobrun.dev/run=hello")).To(Equal("running hello"))
+		Eventually(kubectl).WithArguments("events", "--for=jobrun/hello").Should(And(
+			ContainSubstring("RunTriggered"), ContainSubstring("RunLeased"), ContainSubstring("RunCompleted")))
+	})
+
+	It("hands its input on as it is, and text that is no JSON back", func() {
+		const (
+			input = `{"text": "\"quotes\" and 'quotes', $(HOME) $HOME $$, 🚀"}`
+			key   = `it's "acme" $(HOME) 🚀`
+		)
+		apply(run("env", `printf '%s\n' "$JOBRUN_NAME" "$JOBRUN_NAMESPACE" "$JOBRUN_JOB_NAME" \
+			"$JOBRUN_CONCURRENCY_KEY" "$JOBRUN_GENERATION" "$JOBRUN_INPUT" > "$result"`).key(key).input(input))
+		wait("env", "Complete")
+
+		var output string
+		Expect(json.Unmarshal(get("env").Status.Output.Raw, &output)).To(Succeed())
+		lines := strings.Split(output, "\n")
+		Expect(lines[:5]).To(Equal([]string{"env", ns, job, key, "1"}))
+		Expect(lines[5:]).To(HaveExactElements(MatchJSON(input)))
+	})
+
+	It("fails when its command does", func() {
+		apply(run("broken", "echo no such org >&2; exit 3").key("acme"))
+		wait("broken", "Failed")
+		status := get("broken").Status
+		Expect(status.Error).To(HavePrefix("BackoffLimitExceeded: "))
+		Expect(status.Conditions).To(ConsistOf(And(HaveField("Type", "Failed"), HaveField("Reason", "BackoffLimitExceeded"))))
+		Expect(names("runkeys")).To(BeEmpty())
+		Expect(kubectl("logs", "--selector=batch.jobrun.dev/run=broken")).To(Equal("no such org"))
+	})
+
+	DescribeTable("is not changed by applying the same manifest again", func(command ...string) {
+		succeeded(tryWith(handWritten, command...))
+		wait("twice", "Complete")
+		before := versions()
+		again := tryWith(handWritten, command...)
+		Expect(again.Code).To(BeZero(), again.String)
+		Expect(again.Stderr).To(BeEmpty())
+		Expect(versions()).To(Equal(before))
+	},
+		Entry("on the client", "apply", "-f", "-"),
+		Entry("on the server", "apply", "--server-side", "-f", "-"),
+	)
+
+	It("is gone some time after its end if it says so, with its Job", func() {
+		apply(run("short", quick).ttl(1), run("kept", quick))
+		kubectl("wait", "jobrun/short", "--for=delete", "--timeout="+patience.String())
+		wait("kept", "Complete")
+		Eventually(names).WithArguments("jobs").Should(ConsistOf("kept-1"))
+	})
+
+	It("is named by the operator if it asks to be", func() {
+		m := run("", quick)
+		m.obj.GenerateName = "nightly-"
+		Expect(succeeded(tryWith(asYAML(m), "create", "-f", "-"))).To(MatchRegexp(`^jobrun.batch.jobrun.dev/nightly-\w{10} created$`))
+		wait(names("jobruns")[0], "Complete")
+	})
+
+	It("is refused, and takes nothing, if it makes no sense", func() {
+		refuse := func(m manifest, field string) {
+			GinkgoHelper()
+			a := tryWith(asYAML(m), "create", "-f", "-")
+			Expect(a.Code).To(Equal(1), a.String)
+			Expect(a.Stderr).To(ContainSubstring(field))
+		}
+		refuse(run("bad", quick).of("").key("acme"), "spec.jobName")
+		refuse(run("bad", quick).of("Not_A_Label").key("acme"), "spec.jobName")
+		refuse(run("bad", quick).skip(), "spec.coalesce")
+		refuse(run("bad", quick).key(strings.Repeat("k", 5000)), "spec.concurrencyKey")
+		refuse(run("bad", quick).key("acme").input(`"`+strings.Repeat("i", 1<<20)+`"`), "spec.input")
+		refuse(run(strings.Repeat("n", 60), quick).key("acme"), "metadata.name")
+		Expect(versions()).To(BeEmpty())
+	})
+
+	It("is explained", func() {
+		Expect(kubectl("explain", "jobrun.spec")).To(And(
+			ContainSubstring("jobName\t<string> -required-"), ContainSubstring("input is handed to whoever executes the run")))
+		Expect(kubectl("explain", "jobrun.spec.concurrencyKey")).To(ContainSubstring("at most one run executes and at most one waits"))
+		Expect(kubectl("explain", "runkey.spec")).To(ContainSubstring("the run that waits for the key"))
+	})
+})
+
+// handWritten has what a typed client would write otherwise.
+const handWritten = `
+apiVersion: batch.jobrun.dev/v1alpha1
+kind: JobRun
+metadata:
+  name: twice
+spec:
+  jobName: sync
+  concurrencyKey: acme
+  input: {org: acme, ratio: 1.0, none: null}
+  template:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+          - name: main
+            image: busybox:1.37
+            command: ["true"]
+            resources: {requests: {cpu: 1000m, memory: 0.5Gi}}
+`
