@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// stored starts a JobRun of the key "k" that was stored without the webhook.
+func stored(name string) *wrappers.JobRunWrapper { return makeRun(name).Key("k").Template() }
+
+func TestAdmitBypassed(t *testing.T) {
+	full := made("b").Pending()
+	for i := range v1alpha1.MaxRecent {
+		full.Counted(string(rune('A' + i)))
+	}
+	decisions{
+		"a free key is theirs": {
+			given: of(stored("x").Obj()),
+			want:  "elect: CheckKey; CheckRun(x); CheckRun(x); SwapKey(pending=x)",
+		},
+		"behind a run that executes they wait": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj(), stored("x").Obj()), executing(made("a"), 1, "5")),
+			want:  "elect: CheckRun(x); SwapKey(pending=x leased=a g1<5)",
+		},
+		"the oldest of two has the key, the other is refused": {
+			given: of(makeKey("k").PendingAs("x", "uid-x").Leased("a", 1, "5").Obj(), stored("x").Pending().Obj(), stored("y").Age(1).Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			want: `admit-bypassed: CheckKey; CheckRun(x); WriteStatus(y, Failed, Failed=Conflict, "run x is pending for job \"job\", concurrencyKey \"k\"");
+				Emit(RunFailed y)`,
+		},
+		"while a run waits they are refused": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").Obj())),
+			want: `admit-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Failed, Failed=Conflict, "run b is pending for job \"job\", concurrencyKey \"k\"");
+				Emit(RunFailed x)`,
+		},
+		"while a run waits they are absorbed": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().Obj())),
+			want:  "admit-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
+		},
+		"counted already, they are marked": {
+			given: and(waitingBehind(made("b").Pending().Counted("x")), of(stored("x").Skip().Obj())),
+			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Coalesced, of b)",
+		},
+		"the record of the run is full of unmarked ones": {
+			given: and(waitingBehind(full), of(stored("x").Skip().Obj())),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { clear(s.Marked) }
+			},
+		},
+		"the key is reserved for a run that may come": {
+			given: of(makeKey("k").Pending("b").Obj(), stored("x").Obj()),
+			with:  func(c *scene) { c.coming = true },
+		},
+		"they have the key themselves": {
+			given: of(makeKey("k").PendingAs("x", "uid-x").Leased("a", 1, "5").Obj(), stored("x").Pending().Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj()),
+		},
+		"cancelled": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").Cancel().Obj())),
+			want: `cancel-waiting: Stopped(x g0); CheckKey; WriteStatus(x, Cancelled, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled x)`,
+		},
+		"delivered before": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("a").Obj())),
+			want:  "admit-bypassed: WriteStatus(x, Idempotent, of a)",
+		},
+		"delivered before, goes before concurrency": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("b").Obj())),
+			want:  "admit-bypassed: WriteStatus(x, Idempotent, of b)",
+		},
+		"with an idempotencyKey of which is not known whose it is": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj())),
+		},
+		"with an idempotencyKey of a run that may come": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("c").Obj())),
+		},
+		"with an idempotencyKey of their own they are like others": {
+			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").OwnerAs("x", "uid-x").Obj())),
+			want:  "admit-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
+		},
+		"without a key they start": {
+			given: of(makeRun("x").Template().Obj()),
+			want: `claim: CheckRun(x); NoStrays; CheckRun(x); CreateJob(x-1); WriteStatus(x, Leased, g1);
+				Emit(RunTriggered x); Emit(RunLeased x); Count(leased)`,
+		},
+	}.run(t)
+}
+
+// idempotency is what a controller sees of an idempotency key.
+func idempotency(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *Snapshot {
+	objects := make([]client.Object, len(runs))
+	for i, run := range runs {
+		objects[i] = run
+	}
+	c := newScene(objects...)
+	s := c.observe()
+	s.Keyed, s.Key = true, key
+	s.Runs = c.runs
+	if owner := runkey.Owner(s.spec()); owner != (runkey.Identity{}) {
+		c.lookFor(s, owner)
+		s.Void = s.Gone[owner]
+	}
+	for _, run := range s.Runs {
+		c.observeReferences(s, run)
+	}
+	return s
+}
+
+func TestDecideIdempotencyKey(t *testing.T) {
+	receipt := func(name, run string) *wrappers.JobRunWrapper {
+		return answered(name, run, "10").IdempotencyKey("i")
+	}
+	owned := makeIdempotencyKey("i").Owner("a").Obj()
+	for name, tc := range map[string]struct {
+		key    *v1alpha1.RunKey
+		runs   []*v1alpha1.JobRun
+		coming bool
+		want   string
+	}{
+		"the owner waits":           {key: owned, runs: []*v1alpha1.JobRun{made("a").IdempotencyKey("i").Pending().Obj()}},
+		"the owner ended and stays": {key: owned, runs: []*v1alpha1.JobRun{made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed).Obj()}},
+		"the owner may still come":  {key: owned, coming: true},
+		"the owner is gone": {
+			key:  owned,
+			want: "free-idempotency: SwapKey(free)",
+		},
+		"another run has the owner's name": {
+			key:  owned,
+			runs: []*v1alpha1.JobRun{made("a").IdempotencyKey("i").Token("later").Obj()},
+			want: "own-idempotency: CheckRun(a); SwapKey(owner=a)",
+		},
+		"the owner is gone: the oldest run of the key": {
+			key: owned,
+			runs: []*v1alpha1.JobRun{
+				made("c").Age(2).IdempotencyKey("i").Obj(), made("b").Age(1).IdempotencyKey("i").Ended(v1alpha1.PhaseFailed).Obj(),
+			},
+			want: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
+		},
+		"the owner is gone: the run that stands for a trigger": {
+			key:  owned,
+			runs: []*v1alpha1.JobRun{receipt("r", "a").BoundTo("x").Obj(), made("x").Pending().Obj()},
+			want: "own-idempotency: CheckRun(x); SwapKey(owner=x)",
+		},
+		"the owner is gone: a run before receipts": {
+			key:  owned,
+			runs: []*v1alpha1.JobRun{receipt("r", "a").Obj(), made("b").Age(5).IdempotencyKey("i").Obj()},
+			want: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
+		},
+		"the owner is gone: the oldest receipt": {
+			key: owned,
+			runs: []*v1alpha1.JobRun{
+				delivered("r2", "a").Age(2).Obj(), delivered("r1", "a").Age(1).Obj(),
+			},
+			want: "own-idempotency: CheckRun(r1); SwapKey(owner=r1)",
+		},
+		"the owner is gone: no receipt that was cancelled": {
+			key:  owned,
+			runs: []*v1alpha1.JobRun{delivered("r1", "a").Cancel().Obj(), delivered("r2", "a").Age(2).Obj()},
+			want: "own-idempotency: CheckRun(r2); SwapKey(owner=r2)",
+		},
+		"the key was deleted": {
+			runs: []*v1alpha1.JobRun{made("b").Age(1).IdempotencyKey("i").Pending().Obj(), delivered("r", "b").BoundTo("b").Obj()},
+			want: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
+		},
+		"the key was deleted and a receipt waits for its run": {
+			runs: []*v1alpha1.JobRun{delivered("r", "b").Obj()},
+			want: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+		},
+		"without the webhook the oldest has it": {
+			runs: []*v1alpha1.JobRun{stored("y").Age(1).IdempotencyKey("i").Obj(), stored("x").IdempotencyKey("i").Obj()},
+			want: "own-idempotency: CheckRun(x); SwapKey(owner=x)",
+		},
+		"nothing is left": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := idempotency(tc.key, tc.runs...)
+			if tc.coming {
+				s.Void = false
+			}
+			if got := format(decideIdempotencyKey(s)); got != tc.want {
+				t.Errorf("plan\n got %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// The row that is made has all of the key.
+func TestOwnedKey(t *testing.T) {
+	s := idempotency(nil, delivered("r", "b").Obj())
+	plan := decideIdempotencyKey(s)
+	next := plan.Ops[1].(SwapKey).Next
+	if !runkey.Matches(next, v1alpha1.RunKeyIdempotency, wrappers.JobName, "i") {
+		t.Errorf("the new row is %+v", next)
+	}
+}

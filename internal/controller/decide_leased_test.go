@@ -1,0 +1,402 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// keyless starts a run without a key that was answered Created.
+func keyless(name string) *wrappers.JobRunWrapper { return makeRun(name).Template().Created() }
+
+// executing is a run under its lease, and its Job.
+func executing(run *wrappers.JobRunWrapper, generation int64, from string) []client.Object {
+	run = run.Leased(generation, from)
+	return []client.Object{run.Obj(), makeJob(run.Obj(), generation).Obj()}
+}
+
+// and joins objects.
+func and(groups ...[]client.Object) []client.Object {
+	var all []client.Object
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
+func of(objects ...client.Object) []client.Object { return objects }
+
+func TestLeased(t *testing.T) {
+	leased := makeKey("k").Leased("a", 1, "5")
+	run := made("a").Leased(1, "5")
+	decisions{
+		"it goes on": {given: and(of(leased.Obj()), executing(made("a"), 1, "5"))},
+		"it goes on, whatever becomes of others": {
+			given: and(of(leased.Obj(), makeJob(run.Obj(), 0).Failed("x", "y").Obj()), executing(made("a"), 1, "5")),
+		},
+		"the lease is not stored yet": {
+			given: of(leased.Obj(), made("a").Pending().Obj()),
+			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+				Emit(RunLeased a); Count(leased)`,
+		},
+		"the lease is not stored yet, and the run was never heard of": {
+			given: of(leased.Obj(), made("a").Obj()),
+			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
+		},
+		"a worker's claim that is not stored yet is the worker's": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Pending().Obj()),
+		},
+		"the run is not in the cache yet": {
+			given: of(leased.Obj()),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+		},
+		"the run is gone": {
+			given: of(leased.Obj()),
+			want:  "leased: Stopped(a g1); SwapKey(free)",
+		},
+		"the run is gone and another waits": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()),
+			want:  "leased: Stopped(a g1); SwapKey(pending=b)",
+		},
+		"another run has its name": {
+			given: of(leased.Obj(), made("a").UID("other").Token("other").Obj()),
+			want:  "leased: Stopped(a g1); SwapKey(free)",
+		},
+		"the run ended": {
+			given: of(leased.Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj()),
+			want:  "leased: Stopped(a g1); SwapKey(free)",
+		},
+		"a worker's run ended": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()),
+			want:  "leased: SwapKey(free)",
+		},
+		"the Job completed": {
+			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				Stopped(a g1); SwapKey(free)`,
+		},
+		"the Job completed with output": {
+			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) {
+					s.Executions[wrappers.UIDOf("a")].Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
+				}
+			},
+			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
+				Stopped(a g1); SwapKey(free)`,
+		},
+		"the Job failed": {
+			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
+				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+		},
+		"the Job completed while it was cancelled": {
+			given: of(leased.Obj(), made("a").Cancel().Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				Stopped(a g1); SwapKey(free)`,
+		},
+		"the Job completed and another run waits": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				Stopped(a g1); SwapKey(pending=b)`,
+		},
+		"it is cancelled": {
+			given: and(of(leased.Obj()), executing(made("a").Cancel(), 1, "5")),
+			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+		},
+		"it is being deleted": {
+			given: and(of(leased.Obj()), executing(made("a").Deleting(), 1, "5")),
+			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+		},
+		"it is cancelled before its lease is stored": {
+			given: of(leased.Obj(), made("a").Pending().Cancel().Obj(), makeJob(run.Obj(), 1).Obj()),
+			want: `leased: Stopped(a g0); CheckKey; WriteStatus(a, Cancelled, g1, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+		},
+		"a run without a key completed": {
+			given: of(keyless("a").Leased(2, "").Obj(), makeJob(keyless("a").Obj(), 2).Complete().Obj()),
+			want:  `leased: WriteStatus(a, Completed, finished g2, Complete=Completed); Emit(RunCompleted a); Stopped(a g2)`,
+		},
+		"a run without a key is cancelled": {
+			given: executing(keyless("a").Cancel(), 2, ""),
+			want: `leased: Stopped(a g2); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g2)`,
+		},
+	}.run(t)
+}
+
+func TestExpire(t *testing.T) {
+	expired := func(c *scene) { c.expired = true }
+	heartbeat := made("a").LeaseSeconds(5)
+	decisions{
+		"the Job vanished": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
+			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
+				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"the Job gave no sign of life": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
+			with:  expired,
+			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
+				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"the Job gives signs of life": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
+		},
+		"the Job's Pods have not ended": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].JobGone = false } },
+		},
+		"a worker's lease": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Obj()),
+			with:  expired,
+			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
+				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"another run waits": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(pending=b)`,
+		},
+		"the key is reserved for a run that may come": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
+			with:  func(c *scene) { c.coming = true },
+		},
+		"the key is reserved for a run that never came": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
+			want:  "vacate-pending: SwapKey(leased=a g1<5)",
+		},
+		"the run that waits is cancelled": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Cancel().Obj()),
+			want: `vacate-pending: SwapKey(leased=a g1<5); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled b)`,
+		},
+		"the last attempt": {
+			given: of(makeKey("k").Leased("a", 5, "5").Obj(), made("a").Leased(5, "5").Attempts(2).Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5); SwapKey(free)`,
+		},
+		"the only attempt": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").MaxAttempts(1).Leased(1, "5").Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(free)`,
+		},
+		"the last attempt goes before whoever waits": {
+			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5); SwapKey(pending=b)`,
+		},
+		"a run without a key": {
+			given: of(keyless("a").Leased(1, "").Obj()),
+			want: `leased: Stopped(a g1); WriteStatus(a, Pending, g2, no holder, attempts 1, no job);
+				Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"a worker's run without a key": {
+			given: of(makeRun("a").Created().Leased(1, "").Holder("worker").Obj()),
+			with:  expired,
+			want:  `leased: WriteStatus(a, Pending, g2, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"the last attempt of a run without a key": {
+			given: of(keyless("a").Leased(5, "").Attempts(2).Obj()),
+			want: `leased: WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5)`,
+		},
+	}.run(t)
+}
+
+func TestFinishExpiry(t *testing.T) {
+	fenced := func() *wrappers.JobRunWrapper { return made("a").Leased(1, "5").Fenced() }
+	decisions{
+		"the fence is written": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj()),
+			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); WriteStatus(a, Pending);
+				Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+		"another run waits by now": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g2); SwapKey(pending=b)`,
+		},
+		"the key is reserved by now for a run that may come": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj()),
+			with:  func(c *scene) { c.coming = true },
+		},
+		"a Job that comes late is deleted first": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); WriteStatus(a, Pending);
+				Emit(RunLeaseExpired a); Count(requeued)`,
+		},
+	}.run(t)
+}
+
+func TestBlockedAndInvalid(t *testing.T) {
+	with := func(r Refusal) func(*scene) {
+		return func(c *scene) { c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].Refused = &r } }
+	}
+	claimed := of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Obj())
+	blocked := of(makeKey("k").Leased("a", 1, "5").Obj(), unnamed(made("a").Leased(1, "5").Error("no quota")).Obj())
+	decisions{
+		"refused for now": {
+			given: claimed,
+			with:  with(Refusal{Message: "no quota"}),
+			want:  `leased: CheckKey; WriteStatus(a, Leased, g1<5, "no quota"); Emit(RunTriggered a); Emit(RunBlocked a)`,
+		},
+		"refused again, for the same reason": {
+			given: blocked,
+			with:  with(Refusal{Message: "no quota"}),
+		},
+		"refused again, for another reason": {
+			given: blocked,
+			with:  with(Refusal{Message: "no webhook"}),
+			want:  `leased: CheckKey; WriteStatus(a, Leased, "no webhook"); Emit(RunBlocked a)`,
+		},
+		"tried again": {
+			given: blocked,
+			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
+				Emit(RunLeased a)`,
+		},
+		"not before its time": {
+			given: blocked,
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+			},
+		},
+		"cancelled meanwhile": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), unnamed(made("a").Cancel().Leased(1, "5").Error("no quota")).Obj()),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+			},
+			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+		},
+		"a run without a key, tried again": {
+			given: of(unnamed(keyless("a").Leased(1, "").Error("no quota")).Obj()),
+			want:  `leased: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
+		},
+		"blocked, then invalid": {
+			given: blocked,
+			with:  with(Refusal{Final: true, Message: "no such field"}),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
+				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+		},
+	}.run(t)
+}
+
+// unnamed takes the Job from the status of a run whose Job was refused.
+func unnamed(run *wrappers.JobRunWrapper) *wrappers.JobRunWrapper {
+	run.Status.JobRef = nil
+	return run
+}
+
+func TestRestoreLease(t *testing.T) {
+	decisions{
+		"the key was deleted": {
+			given: executing(made("a"), 3, "5"),
+			want:  "restore-lease: CheckKey; CheckRun(a); CheckRun(a); SwapKey(leased=a g3<5)",
+		},
+		"the key was deleted and another run waits": {
+			given: and(executing(made("a"), 3, "5"), of(made("b").Pending().Obj(), answered("r", "b", "10").Obj())),
+			want:  "restore-lease: CheckKey; CheckRun(a); CheckRun(b); CheckRun(a); SwapKey(leased=a g3<5)",
+		},
+		"the key was deleted and reserved anew": {
+			given: and(of(makeKey("k").Pending("b").Obj(), made("b").Obj()), executing(made("a"), 3, "5")),
+			want:  "restore-lease: CheckRun(a); SwapKey(pending=b leased=a g3<5)",
+		},
+		"the key never heard of the claim": {
+			given: and(of(makeKey("k").Pending("a").Obj()), executing(made("a"), 3, "5")),
+			want:  "restore-lease: CheckRun(a); SwapKey(leased=a g3<5)",
+		},
+		"the lease expired and only the status is behind": {
+			given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), made("a").Leased(1, "5").Fenced().Obj()),
+			want:  "announce-pending: CheckKey; WriteStatus(a, Pending)",
+		},
+		"a run without a key has no place": {given: executing(keyless("a"), 3, "")},
+	}.run(t)
+}
+
+func TestLoseLease(t *testing.T) {
+	other := func(waiting string) client.Object {
+		key := makeKey("k").Leased("b", 1, "9")
+		if waiting != "" {
+			key.Pending(waiting)
+		}
+		return key.Obj()
+	}
+	decisions{
+		"another run has the lease": {
+			given: and(of(other("")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Obj())),
+			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+		},
+		"another run has the lease and a third waits": {
+			given: and(of(other("c")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Obj(), made("c").Pending().Obj())),
+			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+		},
+		"a run of the same name has the lease": {
+			given: of(makeKey("k").Leased("a", 1, "9").Obj(), made("a").UID("other").Token("earlier").Leased(3, "5").Obj()),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+		},
+		"it was the last attempt": {
+			given: and(of(other("")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Attempts(2).Obj())),
+			want: `lose-lease: Stopped(a g3); CheckKey;
+				WriteStatus(a, Failed, finished g3, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used"); Emit(RunLeaseExpired a)`,
+		},
+		"its Job goes first": {
+			given: and(of(other("")), executing(made("b"), 1, "9"), executing(made("a"), 3, "5")),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-3)",
+		},
+	}.run(t)
+}
+
+func TestDeleteStrayJob(t *testing.T) {
+	a := made("a").Obj()
+	decisions{
+		"of a run that waits": {
+			given: of(makeKey("k").Pending("a").Obj(), a, makeJob(a, 1).Obj()),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+		"of an earlier generation": {
+			given: and(of(makeKey("k").Leased("a", 2, "5").Obj(), makeJob(a, 1).Obj()), executing(made("a"), 2, "5")),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+		"of a run of that name with another token": {
+			given: and(of(makeKey("k").Leased("a", 2, "5").Obj(), makeJob(made("a").Token("earlier").Obj(), 7).Obj()), executing(made("a"), 2, "5")),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-7)",
+		},
+		"of a key that nobody holds": {
+			given: of(makeJob(a, 1).Obj(), made("a").Cancel().Obj()),
+			with:  func(c *scene) { c.keyed = true },
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+		"it is being deleted": {
+			given: and(of(makeKey("k").Leased("a", 2, "5").Obj(), makeJob(a, 1).Deleting().Obj()), executing(made("a"), 2, "5")),
+		},
+		"it has ended": {
+			given: and(of(makeKey("k").Leased("a", 2, "5").Obj(), makeJob(a, 1).Failed("x", "").Obj()), executing(made("a"), 2, "5")),
+		},
+		"a claim without key that is not stored yet": {
+			given: of(keyless("a").Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
+			want: `claim: CheckRun(a); NoStrays; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
+				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
+		},
+		"of a run without a key, after its lease expired": {
+			given: of(keyless("a").Leased(1, "").Fenced().Phase(v1alpha1.PhasePending).Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
+			want:  "delete-stray-job: CheckRun(a); DeleteJob(a-1)",
+		},
+		"of an earlier run of that name without a key": {
+			given: and(executing(keyless("a"), 1, ""), of(makeJob(keyless("a").Token("earlier").Obj(), 2).Obj())),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { s.Gone[runOfJob(c, "a-2")] = true }
+			},
+			want: "delete-stray-job: DeleteJob(a-2)",
+		},
+	}.run(t)
+}

@@ -1,0 +1,271 @@
+package controller
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// delivered starts a receipt without a key that was answered Idempotent.
+func delivered(name, run string) *wrappers.JobRunWrapper {
+	return makeRun(name).IdempotencyKey("i").Template().DeliveredAs(run)
+}
+
+// waitingBehind is a key whose lease goes on, so that "b" stays where it waits.
+func waitingBehind(b *wrappers.JobRunWrapper) []client.Object {
+	return and(of(makeKey("k").Leased("a", 1, "5").Pending(b.Name).Obj(), b.Obj()), executing(made("a"), 1, "5"))
+}
+
+func TestFold(t *testing.T) {
+	decisions{
+		"one receipt": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj())),
+			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+		},
+		"many receipts in one write": {
+			given: and(waitingBehind(made("b").Pending().Counted("q")),
+				of(answered("r2", "b", "10").Age(2).Obj(), answered("r1", "b", "10").Age(1).Obj(), answered("q", "b", "10").BoundTo("b").Obj())),
+			want: `fold: CheckKey; WriteStatus(b, Pending, count 3 [q r1 r2]); Emit(RunCoalesced b<-r1); Emit(RunCoalesced b<-r2);
+				WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)`,
+		},
+		"receipts of two runs, one run at a time": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r1", "a", "4").Age(1).Obj(), answered("r2", "b", "10").Age(2).Obj())),
+			want:  "fold: CheckKey; WriteStatus(a, Leased, count 1 [r1]); Emit(RunCoalesced a<-r1); WriteStatus(r1, Coalesced, of a)",
+		},
+		"on a run that has ended": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "5").Obj()),
+			want:  "fold: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+		},
+		"counted already: it is marked, no more": {
+			given: and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj())),
+			want:  "mark: CheckKey; CheckRun(b); WriteStatus(r, Coalesced, of b)",
+		},
+		"some counted already: the others are counted first": {
+			given: and(waitingBehind(made("b").Pending().Counted("r1")), of(answered("r1", "b", "10").Obj(), answered("r2", "b", "10").Obj())),
+			want:  "fold: CheckKey; WriteStatus(b, Pending, count 2 [r1 r2]); Emit(RunCoalesced b<-r2); WriteStatus(r2, Coalesced, of b)",
+		},
+		"all at once are marked": {
+			given: and(waitingBehind(made("b").Pending().Counted("r1", "r2")), of(answered("r1", "b", "10").Obj(), answered("r2", "b", "10").Obj())),
+			want:  "mark: CheckKey; CheckRun(b); WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)",
+		},
+		"a receipt whose run may still come waits": {
+			given: of(makeKey("k").Pending("b").Obj(), answered("r", "b", "10").Obj()),
+			with:  func(c *scene) { c.coming = true },
+		},
+		"a receipt of a run that the cache does not show waits": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "c", "10").Obj())),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+		},
+		"a receipt of a run that is gone goes to who waits": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "gone", "10").Obj())),
+			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+		},
+	}.run(t)
+}
+
+func TestFoldedStatus(t *testing.T) {
+	names := func(prefix string, n int) []string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf("%s%02d", prefix, i)
+		}
+		return all
+	}
+	for name, tc := range map[string]struct {
+		recent, unmarked, folded []string
+		count                    int64
+		want                     []string
+	}{
+		"the first":           {folded: []string{"r"}, count: 1, want: []string{"r"}},
+		"room for all":        {recent: names("a", 30), folded: names("b", 2), count: 32, want: append(names("a", 30), names("b", 2)...)},
+		"the oldest go":       {recent: names("a", 32), folded: names("b", 2), count: 34, want: append(names("a", 32)[2:], names("b", 2)...)},
+		"unmarked ones stay":  {recent: names("a", 32), unmarked: []string{"a00", "a02"}, folded: names("b", 2), count: 34, want: append(append([]string{"a00", "a02"}, names("a", 32)[4:]...), names("b", 2)...)},
+		"all of them go":      {recent: names("a", 32), folded: names("b", 32), count: 64, want: names("b", 32)},
+		"no more than needed": {recent: names("a", 31), folded: names("b", 2), count: 33, want: append(names("a", 31)[1:], names("b", 2)...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := made("run").Counted(tc.recent...).Obj()
+			before := run.DeepCopy()
+			marked := map[string]bool{}
+			for _, name := range tc.recent {
+				marked[name] = true
+			}
+			for _, name := range tc.unmarked {
+				marked[name] = false
+			}
+			var receipts []*v1alpha1.JobRun
+			for _, name := range tc.folded {
+				receipts = append(receipts, answered(name, "run", "10").Obj())
+			}
+			status := foldedStatus(run, receipts, uids(marked))
+			var got []string
+			for _, entry := range status.Coalesced.Recent {
+				got = append(got, entry.Name)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("recent (-want +got):\n%s", diff)
+			}
+			if status.Coalesced.Count != tc.count {
+				t.Errorf("count = %d, want %d", status.Coalesced.Count, tc.count)
+			}
+			if diff := cmp.Diff(before, run); diff != "" {
+				t.Errorf("the run changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBindIdempotent(t *testing.T) {
+	bound := "bind-idempotent: WriteStatus(r, Idempotent, of a)"
+	decisions{
+		"to the run of the first delivery": {
+			given: of(makeIdempotencyKey("i").Owner("a").Obj(), keyless("a").Leased(1, "").Obj(), delivered("r", "a").Obj()),
+			want:  bound,
+			with:  onlyRun("r"),
+		},
+		"to a run that has ended": {
+			given: of(makeIdempotencyKey("i").Owner("a").Obj(), keyless("a").Leased(1, "").Ended(v1alpha1.PhaseCompleted).Obj(), delivered("r", "a").Obj()),
+			want:  bound,
+		},
+		"to a run that was cancelled: no evidence is asked for": {
+			given: of(keyless("a").Ended(v1alpha1.PhaseCancelled).Obj(), delivered("r", "a").Obj()),
+			want:  bound,
+		},
+		"to the run of another key": {
+			given: and(waitingBehind(made("b").Pending()), of(delivered("r", "c").Key("k").Obj(), makeRun("c").Key("other").Created().Ended(v1alpha1.PhaseCompleted).Obj())),
+			want:  "bind-idempotent: WriteStatus(r, Idempotent, of c)",
+		},
+		"to the run that owns the key by now": {
+			given: of(makeIdempotencyKey("i").Owner("b").Obj(), keyless("b").Ended(v1alpha1.PhaseCompleted).Obj(), delivered("r", "a").Obj()),
+			want:  "bind-idempotent: WriteStatus(r, Idempotent, of b)",
+		},
+		"to nobody while nothing is known of the run": {
+			given: of(delivered("r", "a").Obj()),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+		},
+		"to nobody while the key says nothing": {
+			given: of(delivered("r", "a").Obj()),
+		},
+		"the heir of the key becomes a run": {
+			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Obj()),
+			want: `claim: CheckRun(r); NoStrays; CheckRun(r); CreateJob(r-1); WriteStatus(r, Leased, g1);
+				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
+		},
+		"the heir of the key waits for its concurrency key": {
+			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj()),
+			want:  "elect: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
+		},
+		"a delivery again is no trigger to count": {
+			given: and(waitingBehind(made("b").Pending()), of(delivered("r", "b").Key("k").Obj())),
+			want:  "bind-idempotent: WriteStatus(r, Idempotent, of b)",
+		},
+	}.run(t)
+}
+
+// onlyRun leaves in the home what has that name: runs without a key are at home
+// with themselves.
+func onlyRun(name string) func(*scene) {
+	return func(c *scene) {
+		c.change = func(s *Snapshot) {
+			var home []*v1alpha1.JobRun
+			for _, run := range s.Runs {
+				if run.Name == name {
+					home = append(home, run)
+				} else {
+					s.Others[identityOf(run)] = run
+				}
+			}
+			s.Runs, s.Receipts = home, home
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	busy := waitingBehind(made("b").Pending())
+	decisions{
+		"with the outcome of a run that completed": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			want:  "settle: WriteStatus(r, Coalesced, Complete=Completed)",
+		},
+		"with the outcome of a run that failed": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("too bad").Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			want:  `settle: WriteStatus(r, Coalesced, Failed=Failed, "too bad")`,
+		},
+		"with the outcome of a run that was cancelled": {
+			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
+		},
+		"many at once": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(),
+				answered("r", "a", "4").BoundTo("a").Obj(), delivered("s", "a").Key("k").BoundTo("a").Obj(), answered("t", "a", "4").BoundTo("a").Settled().Obj()),
+			want: "settle: WriteStatus(r, Coalesced, Complete=Completed); WriteStatus(s, Idempotent, Complete=Completed)",
+		},
+		"of a run that was deleted": {
+			given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())),
+			want:  `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run gone was deleted")`,
+		},
+		"of a run that was deleted and whose name is used again": {
+			given: and(waitingBehind(made("b").UID("later").Token("later").Pending()), of(answered("r", "b", "4").BoundTo("b").Obj())),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { s.Key.Spec.Pending.Token = "later" }
+			},
+			want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run b was deleted")`,
+		},
+		"not while the run goes on":     {given: and(busy, of(answered("r", "a", "4").BoundTo("a").Obj()))},
+		"not while the run waits":       {given: and(busy, of(answered("r", "b", "10").BoundTo("b").Obj()))},
+		"not twice":                     {given: and(busy, of(answered("r", "gone", "10").BoundTo("gone").Settled().Obj()))},
+		"not while nothing is known":    {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } }},
+		"cancelled by itself, alone":    {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
+		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "settle: WriteStatus(r, Coalesced, Complete=Completed)"},
+	}.run(t)
+}
+
+func TestSettleIsBounded(t *testing.T) {
+	c := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj())
+	for i := range settleBatch + 1 {
+		c.runs = append(c.runs, answered(fmt.Sprintf("r%03d", i), "a", "4").BoundTo("a").Obj())
+	}
+	if got := len(decide(c.observe()).Ops); got != settleBatch {
+		t.Errorf("%d receipts settled at once, want %d", got, settleBatch)
+	}
+	c.rest(t, nil)
+	for _, run := range c.runs {
+		if run.Status.CompletionTime == nil {
+			t.Errorf("%s has no outcome", run.Name)
+		}
+	}
+}
+
+// A receipt has all of its run's outcome.
+func TestOutcomeStatus(t *testing.T) {
+	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
+	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
+	run.Status.CompletionTime = later(30)
+	setOutcome(&run.Status, 1, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
+
+	want := answered("r", "a", "4").BoundTo("a").Error("exit code 3").Obj().Status
+	want.ObservedGeneration = 1
+	want.Output, want.StartTime, want.CompletionTime = run.Status.Output, run.Status.StartTime, later(30)
+	want.Conditions = run.Status.Conditions
+	if diff := cmp.Diff(want, outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// Whoever ends a run may write no more than its phase.
+func TestOutcomeStatusOfABareEnd(t *testing.T) {
+	run := made("a").Age(7).Phase(v1alpha1.PhaseCompleted).Obj()
+	got := outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)
+	if diff := cmp.Diff(later(7), got.CompletionTime); diff != "" {
+		t.Errorf("completionTime (-want +got):\n%s", diff)
+	}
+	if c := got.Conditions[0]; c.Type != v1alpha1.ConditionComplete || c.Reason != "Completed" || c.Message != "run a ended" {
+		t.Errorf("condition = %+v", c)
+	}
+}

@@ -1,0 +1,77 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// Time is what this process has seen pass since it saw the last change.
+func TestUnchangedFor(t *testing.T) {
+	clock := clocktesting.NewFakeClock(wrappers.Epoch.Time)
+	o := newObservations(clock)
+	expect := func(value any, want time.Duration) {
+		t.Helper()
+		if got := o.unchangedFor("lease", value); got != want {
+			t.Errorf("unchanged for %s, want %s", got, want)
+		}
+	}
+	expect("a", 0)
+	clock.Step(5 * time.Second)
+	expect("a", 5*time.Second)
+	clock.Step(5 * time.Second)
+	expect("a", 10*time.Second)
+	expect("b", 0)
+	clock.Step(time.Second)
+	expect("b", time.Second)
+	if got := o.unchangedFor("another", "b"); got != 0 {
+		t.Errorf("another subject is unchanged for %s", got)
+	}
+	o.forget("lease")
+	expect("b", 0)
+	if got := newObservations(clock).unchangedFor("lease", "b"); got != 0 {
+		t.Errorf("another process has seen it unchanged for %s", got)
+	}
+}
+
+func TestHoldOff(t *testing.T) {
+	clock := clocktesting.NewFakeClock(wrappers.Epoch.Time)
+	o := newObservations(clock)
+	if got := o.holdOff("a"); got != 0 {
+		t.Errorf("a run that was not refused waits %s", got)
+	}
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		if got := o.refused("a"); got != want*time.Second {
+			t.Errorf("refused: wait %s, want %s", got, want*time.Second)
+		}
+		if got := o.holdOff("a"); got != want*time.Second {
+			t.Errorf("hold off %s, want %s", got, want*time.Second)
+		}
+	}
+	clock.Step(59 * time.Second)
+	if got := o.holdOff("a"); got != time.Second {
+		t.Errorf("hold off %s, want 1s", got)
+	}
+	clock.Step(time.Hour)
+	if got := o.holdOff("a"); got != 0 {
+		t.Errorf("hold off %s after its time", got)
+	}
+	o.accepted("a")
+	if got := o.refused("a"); got != time.Second {
+		t.Errorf("refused after it was accepted: wait %s, want 1s", got)
+	}
+	if got := o.holdOff("b"); got != 0 {
+		t.Errorf("another run waits %s", got)
+	}
+}
+
+func TestTombstones(t *testing.T) {
+	o := newObservations(clocktesting.NewFakeClock(wrappers.Epoch.Time))
+	o.buried("token-a")
+	if !o.isBuried("token-a") || o.isBuried("token-b") {
+		t.Error("the wrong runs are buried")
+	}
+}

@@ -1,0 +1,64 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"sigs.k8s.io/yaml"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/config/crd"
+)
+
+type schema struct {
+	structural *structuralschema.Structural
+	values     validation.SchemaValidator
+	rules      *cel.Validator
+}
+
+// jobRunSchema is the API server's own view of the CustomResourceDefinition.
+var jobRunSchema = sync.OnceValue(func() schema {
+	var definition apiextensionsv1.CustomResourceDefinition
+	must(yaml.UnmarshalStrict(crd.JobRuns, &definition))
+	var props apiextensions.JSONSchemaProps
+	must(apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(
+		definition.Spec.Versions[0].Schema.OpenAPIV3Schema, &props, nil))
+	structural, err := structuralschema.NewStructural(&props)
+	must(err)
+	values, _, err := validation.NewSchemaValidator(&props)
+	must(err)
+	return schema{structural, values, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
+})
+
+// validateStatus says what the API server would of an update of the status.
+func validateStatus(old, next *v1alpha1.JobRun) error {
+	o, n := untyped(old), untyped(next)
+	s := jobRunSchema()
+	errs := validation.ValidateCustomResource(nil, n, s.values)
+	celErrs, _ := s.rules.Validate(context.Background(), nil, s.structural, n, o, celconfig.RuntimeCELCostBudget)
+	if errs = append(errs, celErrs...); len(errs) > 0 {
+		return fmt.Errorf("the API server refuses: %w", errs.ToAggregate())
+	}
+	return nil
+}
+
+func untyped(run *v1alpha1.JobRun) map[string]any {
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(run)
+	must(err)
+	object["apiVersion"], object["kind"] = v1alpha1.GroupVersion.String(), "JobRun"
+	return object
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

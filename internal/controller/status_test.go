@@ -1,0 +1,148 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+func condition(kind, reason, message string) metav1.Condition {
+	return metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: 1, LastTransitionTime: now,
+	}
+}
+
+// Statuses in full: the tables of decisions say only what changes.
+func TestStatuses(t *testing.T) {
+	at := metav1.NewMicroTime(now.Time)
+	self := &v1alpha1.ObjectReference{Name: "a", UID: "uid-a"}
+	reported := func(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
+		w.Status.Progress = &v1alpha1.Progress{Generation: w.Status.Lease.Generation}
+		return w.Obj()
+	}
+	for name, tc := range map[string]struct{ got, want v1alpha1.JobRunStatus }{
+		"pending": {
+			pendingStatus(made("a").Error("waits for its key").Obj()),
+			v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending, RunRef: self, ObservedGeneration: 1},
+		},
+		"leased": {
+			leasedStatus(made("a").LeaseSeconds(5).Error("blocked").Obj(), 1, "10", now),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseLeased, RunRef: self, ObservedGeneration: 1, StartTime: &now,
+				Lease: &v1alpha1.RunLease{
+					HolderIdentity: "job/a-1", Generation: 1, KeyVersion: "10", AcquireTime: &at, RenewTime: &at, DurationSeconds: 5,
+				},
+			},
+		},
+		"leased again: it started long ago, and what the last holder said is void": {
+			leasedStatus(reported(made("a").Leased(1, "5").Fenced()), 3, "10", now),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseLeased, RunRef: self, ObservedGeneration: 1, Attempts: 1, StartTime: later(0),
+				Lease: &v1alpha1.RunLease{HolderIdentity: "job/a-3", Generation: 3, KeyVersion: "10", AcquireTime: &at, RenewTime: &at},
+			},
+		},
+		"leased already: the lease and what its holder said stay": {
+			leasedStatus(reported(made("a").Leased(2, "5").Error("blocked")), 2, "10", now),
+			func() v1alpha1.JobRunStatus {
+				status := made("a").Leased(2, "5").Obj().Status
+				status.Progress = &v1alpha1.Progress{Generation: 2}
+				return status
+			}(),
+		},
+		"expired": {
+			expiredStatus(reported(made("a").Leased(2, "5"))),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseLeased, RunRef: self, ObservedGeneration: 1, Attempts: 1, StartTime: later(0),
+				Lease: &v1alpha1.RunLease{Generation: 3, KeyVersion: "5"},
+			},
+		},
+		"completed": {
+			endedStatus(made("a").Leased(2, "5").Error("x").Obj(), ending{
+				phase: v1alpha1.PhaseCompleted, generation: 2, reason: "Completed", message: "the Job completed",
+				output: &apiextensionsv1.JSON{Raw: []byte("1")}, now: now,
+			}),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseCompleted, RunRef: self, ObservedGeneration: 1, StartTime: later(0), CompletionTime: &now,
+				Lease: made("a").Leased(2, "5").Obj().Status.Lease, FinishedGeneration: 2,
+				JobRef: &v1alpha1.ObjectReference{Name: "a-2", UID: "uid-a-2"}, Output: &apiextensionsv1.JSON{Raw: []byte("1")},
+				Conditions: []metav1.Condition{condition("Complete", "Completed", "the Job completed")},
+			},
+		},
+		"failed before it was leased": {
+			endedStatus(made("a").Obj(), ending{phase: v1alpha1.PhaseFailed, reason: "Conflict", message: "one\ntwo", now: now}),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseFailed, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "one two",
+				Conditions: []metav1.Condition{condition("Failed", "Conflict", "one\ntwo")},
+			},
+		},
+		"cancelled": {
+			endedStatus(made("a").Obj(), cancellation(made("a").Obj(), now)),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseCancelled, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "cancelled on request",
+				Conditions: []metav1.Condition{condition("Cancelled", "Cancelled", "cancelled on request")},
+			},
+		},
+		"a receipt whose run was deleted": {
+			deletedStatus(answered("r", "a", "4").BoundTo("a").Obj(), now),
+			v1alpha1.JobRunStatus{
+				Phase: v1alpha1.PhaseCoalesced, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "run a was deleted",
+				Conditions: []metav1.Condition{condition("Cancelled", "RunDeleted", "run a was deleted")},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, tc.got); diff != "" {
+				t.Errorf("status (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRecentEntry(t *testing.T) {
+	many := answered("r", "a", "4").Label(v1alpha1.LabelKey, "x")
+	want := map[string]string{}
+	for i := range 20 {
+		name := fmt.Sprintf("label-%02d", i)
+		many.Label(name, "v")
+		if i < v1alpha1.MaxRecentLabels {
+			want[name] = "v"
+		}
+	}
+	for name, tc := range map[string]struct {
+		receipt *v1alpha1.JobRun
+		want    v1alpha1.CoalescedTrigger
+	}{
+		"without input and labels": {
+			answered("r", "a", "4").Age(9).Obj(),
+			v1alpha1.CoalescedTrigger{Name: "r", UID: "uid-r", Time: later(9)},
+		},
+		"the operator's own labels are left out": {
+			answered("r", "a", "4").Label("env", "prod").Label(v1alpha1.LabelKey, "x").Label(v1alpha1.LabelJobName, "x").Label(v1alpha1.LabelDisposition, "x").Obj(),
+			v1alpha1.CoalescedTrigger{Name: "r", UID: "uid-r", Time: later(0), Labels: map[string]string{"env": "prod"}},
+		},
+		"no more labels than there is room for": {
+			many.Obj(), v1alpha1.CoalescedTrigger{Name: "r", UID: "uid-r", Time: later(0), Labels: want},
+		},
+		"input": {
+			answered("r", "a", "4").Input(`{"org":"acme"}`).Obj(),
+			v1alpha1.CoalescedTrigger{Name: "r", UID: "uid-r", Time: later(0), Input: `{"org":"acme"}`},
+		},
+		"input that is too long is cut between runes": {
+			answered("r", "a", "4").Input(`"` + strings.Repeat("💥", 300) + `"`).Obj(),
+			v1alpha1.CoalescedTrigger{Name: "r", UID: "uid-r", Time: later(0), Input: `"` + strings.Repeat("💥", 255)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, recentEntry(tc.receipt)); diff != "" {
+				t.Errorf("entry (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
