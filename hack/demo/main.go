@@ -16,18 +16,22 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave everything up after the story, until Ctrl-C")
 	flag.Parse()
+	os.Exit(exitCode(*keep))
+}
+
+func exitCode(keep bool) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-
-	err := run(ctx, *keep)
+	err := run(ctx, keep)
 	switch {
 	case err == nil:
+		return 0
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Println("\nstopped")
-		os.Exit(130)
+		return 130
 	default:
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
+		return 1
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -150,7 +149,7 @@ func (a *action) current(ctx context.Context, id runkey.Identity) error {
 	if err := a.checkKey(ctx); err != nil {
 		return err
 	}
-	if run := a.s.find(id); run != nil && !index.HasOutcome(a.latest(run)) {
+	if run := a.s.find(id); run != nil && !runkey.HasOutcome(a.latest(run)) {
 		return a.checkRun(ctx, run)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -24,7 +23,7 @@ func vacatePending(s *Snapshot) []Op {
 		return s.handOver(id)
 	case run == nil:
 		return nil
-	case index.HasOutcome(run) || bound(run):
+	case runkey.HasOutcome(run) || bound(run):
 		// A receipt may be bound by another controller while it is promoted.
 		return s.handOver(id)
 	case cancelled(run):
@@ -166,7 +165,7 @@ func (s *Snapshot) predecessorSettled() bool {
 // cancelWaiting ends runs that are cancelled while the key does not name them.
 func cancelWaiting(s *Snapshot) []Op {
 	for _, run := range s.Runs {
-		if !cancelled(run) || s.hasRole(run) || index.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
+		if !cancelled(run) || s.hasRole(run) || runkey.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
 			continue
 		}
 		if bound(run) || (s.isReceipt(run) && !s.orphaned(run)) {

@@ -6,7 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -220,7 +219,7 @@ func settle(s *Snapshot) []Op {
 		if len(ops) >= settleBatch {
 			break
 		}
-		if !bound(receipt) || index.HasOutcome(receipt) {
+		if !bound(receipt) || runkey.HasOutcome(receipt) {
 			continue
 		}
 		if status, ok := s.outcomeOf(receipt); ok {

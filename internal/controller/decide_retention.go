@@ -6,7 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // Retention is what a decision about how long to keep a JobRun is made from.
@@ -49,7 +49,7 @@ func (t Retention) awaited() bool {
 		return true
 	}
 	for _, receipt := range t.Bound {
-		if !index.HasOutcome(receipt) {
+		if !runkey.HasOutcome(receipt) {
 			return true
 		}
 	}
@@ -60,7 +60,7 @@ func (t Retention) awaited() bool {
 // for good.
 func timeToLive(run *v1alpha1.JobRun, now metav1.Time) (left time.Duration, ok bool) {
 	ttl, ended := run.Spec.TTLSecondsAfterFinished, run.Status.CompletionTime
-	if ttl == nil || ended == nil || !index.HasOutcome(run) {
+	if ttl == nil || ended == nil || !runkey.HasOutcome(run) {
 		return 0, false
 	}
 	return ended.Add(time.Duration(*ttl) * time.Second).Sub(now.Time), true

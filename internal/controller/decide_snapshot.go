@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -226,5 +225,5 @@ func ended(run *v1alpha1.JobRun) bool {
 
 // open reports whether a run has not ended and nobody asked it to.
 func open(run *v1alpha1.JobRun) bool {
-	return run != nil && !index.HasOutcome(run) && !cancelled(run)
+	return run != nil && !runkey.HasOutcome(run) && !cancelled(run)
 }

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -60,7 +59,7 @@ func buildJob(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 func jobLabels(run *v1alpha1.JobRun) map[string]string {
 	labels := map[string]string{v1alpha1.LabelRun: run.Name, v1alpha1.LabelJobName: run.Spec.JobName}
 	if run.Spec.ConcurrencyKey != "" {
-		labels[v1alpha1.LabelKey] = index.Home(run)
+		labels[v1alpha1.LabelKey] = runkey.Home(run)
 	}
 	return labels
 }

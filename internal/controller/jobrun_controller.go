@@ -158,15 +158,11 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 		return r.reconcileHome(ctx, req)
 	}
 	run := &v1alpha1.JobRun{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run)
-	if client.IgnoreNotFound(err) != nil {
-		return 0, err
-	}
-	if err != nil {
-		return 0, nil
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run); err != nil {
+		return 0, client.IgnoreNotFound(err)
 	}
 	kept, err := r.reconcileRetention(ctx, req, run)
-	if err != nil || run.Spec.ConcurrencyKey != "" || index.HasOutcome(run) {
+	if err != nil || run.Spec.ConcurrencyKey != "" || runkey.HasOutcome(run) {
 		return kept, err
 	}
 	after, err := r.reconcileHome(ctx, req)

@@ -21,7 +21,7 @@ import (
 // it counts as gone.
 func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, error) {
 	s := r.newSnapshot()
-	home := index.RunHome(req.Run)
+	home := runkey.RunHome(req.Run)
 	if req.RunKey != "" {
 		home, s.Keyed = req.RunKey, true
 	}

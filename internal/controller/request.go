@@ -27,7 +27,7 @@ func homeRequest(run *v1alpha1.JobRun) Request {
 	if run.Spec.ConcurrencyKey == "" {
 		return runRequest(run.Namespace, run.Name)
 	}
-	return Request{Namespace: run.Namespace, RunKey: index.Home(run)}
+	return Request{Namespace: run.Namespace, RunKey: runkey.Home(run)}
 }
 
 func runRequest(namespace, name string) Request {
@@ -54,7 +54,7 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 		name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
 		requests = append(requests, Request{Namespace: run.Namespace, RunKey: name})
 	}
-	if index.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
+	if runkey.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
 	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
@@ -74,7 +74,7 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 			continue // The field is registered; the cache cannot fail otherwise.
 		}
 		for _, receipt := range receipts {
-			if index.Home(receipt) != index.Home(run) {
+			if runkey.Home(receipt) != runkey.Home(run) {
 				requests = append(requests, homeRequest(receipt))
 			}
 		}

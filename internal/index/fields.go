@@ -7,12 +7,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // Field indexes of the cache. They are computed from the immutable spec and
 // from the status, never from labels, which anybody may change.
 const (
-	// FieldHome finds what is active by its Home: runs without outcome, and
+	// FieldHome finds what is active by its runkey.Home: runs without outcome, and
 	// receipts without outcome.
 	FieldHome = "jobrun.home"
 	// FieldIdempotency finds JobRuns by the name of their idempotency RunKey.
@@ -22,7 +23,7 @@ const (
 	FieldAbsorber = "jobrun.absorber"
 	// FieldPhase finds runs by phase, as long as they have no outcome.
 	FieldPhase = "jobrun.phase"
-	// FieldJobHome finds Jobs by the Home of their run.
+	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"
 )
 
@@ -49,18 +50,6 @@ func SetupFields(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// Home is the thing that a JobRun contends for: its concurrency RunKey, or
-// itself if it has no concurrencyKey.
-func Home(run *v1alpha1.JobRun) string {
-	if run.Spec.ConcurrencyKey == "" {
-		return RunHome(run.Name)
-	}
-	return v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
-}
-
-// RunHome is the home of a run without a concurrencyKey.
-func RunHome(name string) string { return "run/" + name }
-
 func onRun(extract func(*v1alpha1.JobRun) []string) client.IndexerFunc {
 	return func(o client.Object) []string {
 		run, ok := o.(*v1alpha1.JobRun)
@@ -72,10 +61,10 @@ func onRun(extract func(*v1alpha1.JobRun) []string) client.IndexerFunc {
 }
 
 func homeOfActive(run *v1alpha1.JobRun) []string {
-	if HasOutcome(run) {
+	if runkey.HasOutcome(run) {
 		return nil
 	}
-	return []string{Home(run)}
+	return []string{runkey.Home(run)}
 }
 
 func idempotencyKeyName(run *v1alpha1.JobRun) []string {
@@ -122,19 +111,7 @@ func jobHome(o client.Object) []string {
 		return []string{key}
 	}
 	if run := labels[v1alpha1.LabelRun]; run != "" {
-		return []string{RunHome(run)}
+		return []string{runkey.RunHome(run)}
 	}
 	return nil
-}
-
-// HasOutcome reports whether a JobRun, run or receipt, is at its end.
-func HasOutcome(run *v1alpha1.JobRun) bool {
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		return true
-	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
-		return run.Status.CompletionTime != nil
-	default:
-		return false
-	}
 }

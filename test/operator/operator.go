@@ -5,6 +5,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -16,8 +17,9 @@ import (
 )
 
 const (
-	// Namespace and ServiceAccount are what config/ installs the operator as.
-	Namespace      = "jobrun-system"
+	// Namespace is where config/ installs the operator.
+	Namespace = "jobrun-system"
+	// ServiceAccount is whose rights config/ gives the operator.
 	ServiceAccount = "jobrun-controller-manager"
 
 	startTimeout = time.Minute
@@ -90,7 +92,8 @@ func (o *Operator) install(ctx context.Context) error {
 }
 
 func withStderr(err error) error {
-	if exit, ok := err.(*exec.ExitError); ok {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		return fmt.Errorf("%w: %s", err, exit.Stderr)
 	}
 	return err

@@ -1,0 +1,27 @@
+package runkey
+
+import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+
+// Home is the thing that a JobRun contends for: its concurrency RunKey, or
+// itself if it has no concurrencyKey.
+func Home(run *v1alpha1.JobRun) string {
+	if run.Spec.ConcurrencyKey == "" {
+		return RunHome(run.Name)
+	}
+	return v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+}
+
+// RunHome is the home of a run without a concurrencyKey.
+func RunHome(name string) string { return "run/" + name }
+
+// HasOutcome reports whether a JobRun, run or receipt, is at its end.
+func HasOutcome(run *v1alpha1.JobRun) bool {
+	switch run.Status.Phase {
+	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
+		return true
+	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
+		return run.Status.CompletionTime != nil
+	default:
+		return false
+	}
+}
