@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -163,3 +164,8 @@ func (c *scene) formatState() string {
 
 // splitOps makes differences between plans readable.
 func splitOps(plan string) []string { return strings.Split(plan, "; ") }
+
+// lines makes differences between states readable: each name begins one.
+func lines(state string) []string {
+	return regexp.MustCompile(` (?:job )?\S+: `).Split(state, -1)
+}

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -90,6 +89,17 @@ func (c *scene) run(name string) *v1alpha1.JobRun {
 	panic("no run " + name)
 }
 
+// count is how many runs are in a phase.
+func (c *scene) count(phase v1alpha1.Phase) int {
+	n := 0
+	for _, run := range c.runs {
+		if run.Status.Phase == phase {
+			n++
+		}
+	}
+	return n
+}
+
 // observe is what a controller sees.
 func (c *scene) observe() *Snapshot {
 	s := &Snapshot{
@@ -99,7 +109,7 @@ func (c *scene) observe() *Snapshot {
 		Jobs: slices.Clone(c.jobs),
 	}
 	for _, run := range c.runs {
-		if !index.HasOutcome(run) {
+		if !runkey.HasOutcome(run) {
 			s.Runs = append(s.Runs, run)
 		}
 	}
@@ -287,15 +297,35 @@ func (p *performance) writeStatus(run *v1alpha1.JobRun, status v1alpha1.JobRunSt
 	if err := validateStatus(p.runs[i], next); err != nil {
 		return err
 	}
+	if err := p.keyLeads(p.runs[i], next); err != nil {
+		return err
+	}
 	next.ResourceVersion = p.nextVersion()
 	p.written[run.UID] = next.ResourceVersion
 	p.runs[i] = next
 	return nil
 }
 
+// keyLeads says whether a run enters a phase before its key says so.
+func (p *performance) keyLeads(old, next *v1alpha1.JobRun) error {
+	if !p.keyed || old.Status.Phase == next.Status.Phase {
+		return nil
+	}
+	role := map[v1alpha1.Phase]runkey.Identity{
+		v1alpha1.PhasePending: runkey.Pending(p.keySpec()), v1alpha1.PhaseLeased: runkey.Leased(p.keySpec()),
+	}
+	if id, ok := role[next.Status.Phase]; ok && id != runkey.Of(next) {
+		return fmt.Errorf("I1: %s reads %s while the key says %s", next.Name, next.Status.Phase, formatKey(p.keySpec()))
+	}
+	return nil
+}
+
 func (p *performance) createJob(run *v1alpha1.JobRun, generation int64) error {
 	if p.refuse != nil {
 		return &refusedError{run.UID, *p.refuse}
+	}
+	if p.keyed && (runkey.Leased(p.keySpec()) != runkey.Of(run) || p.scene.key.Spec.Leased.Generation != generation) {
+		return fmt.Errorf("I4: a Job %s while the key says %s", jobName(run, generation), formatKey(p.keySpec()))
 	}
 	job := buildJob(run, generation)
 	job.UID = wrappers.UIDOf(job.Name)
