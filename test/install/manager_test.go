@@ -49,6 +49,7 @@ func TestReplicas(t *testing.T) {
 	_, err := output(exec.Command("go", "build", "-o", binary, "./cmd"))
 	g.Expect(err).NotTo(HaveOccurred())
 
+	c.createScraper(t)
 	leader := c.startReplica(t, binary, "manager-1")
 	g.Eventually(c.leader(t)).WithTimeout(patience).ShouldNot(BeEmpty())
 	first := c.leader(t)()
@@ -68,6 +69,7 @@ func TestReplicas(t *testing.T) {
 	}
 
 	t.Run("metrics are for those who may read them", func(t *testing.T) { testMetrics(t, c, standby) })
+	t.Run("the metrics of the alerts exist", func(t *testing.T) { testAlerts(t, c, leader) })
 	t.Run("a certificate that is lost is made again", func(t *testing.T) { testRenewal(t, c, replicas) })
 	t.Run("applying again leaves what the manager wrote", func(t *testing.T) { testApplyOver(t, c, replicas) })
 
@@ -167,16 +169,8 @@ func (c *cluster) servedBy(t *testing.T, r *replica) func() (string, error) {
 func testMetrics(t *testing.T, c *cluster, r *replica) {
 	g, url := NewWithT(t), "https://"+r.metrics+"/metrics"
 	g.Expect(get(url, "")()).To(Equal(http.StatusUnauthorized))
-	scraper := c.token(t, "default")
-	g.Expect(get(url, scraper)()).To(Equal(http.StatusForbidden))
-
-	g.Expect(c.admin.Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "scraper"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jobrun-metrics-reader"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: "jobrun-controller-manager"}},
-	})).To(Succeed())
-	// Of another ServiceAccount: the manager remembers for a while who may not.
-	g.Eventually(get(url, c.token(t, "jobrun-controller-manager"))).WithTimeout(patience).Should(Equal(http.StatusOK))
+	g.Expect(get(url, c.token(t, "default"))()).To(Equal(http.StatusForbidden))
+	g.Expect(get(url, c.token(t, scraper))()).To(Equal(http.StatusOK))
 }
 
 func testRenewal(t *testing.T, c *cluster, replicas []*replica) {
@@ -200,6 +194,24 @@ func testApplyOver(t *testing.T, c *cluster, replicas []*replica) {
 	g.Expect(c.certificate(t)()).To(Equal(before))
 	for _, r := range replicas {
 		g.Expect(c.servedBy(t, r)()).To(Equal(before))
+	}
+}
+
+const scraper = "scraper"
+
+// createScraper creates a ServiceAccount that may read metrics.
+func (c *cluster) createScraper(t *testing.T) {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: scraper}}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: scraper},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jobrun-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: scraper}},
+	}
+	for _, object := range []client.Object{account, binding} {
+		if err := c.admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
