@@ -1,0 +1,583 @@
+package index_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+func id(name string) runkey.Identity {
+	return runkey.Identity{Name: name, Token: wrappers.TokenOf(name)}
+}
+
+// trigger of a run b with the concurrencyKey "k".
+func trigger(changes ...func(*runkey.Trigger)) runkey.Trigger {
+	t := runkey.Trigger{Run: id("b"), JobName: wrappers.JobName, ConcurrencyKey: "k"}
+	for _, change := range changes {
+		change(&t)
+	}
+	return t
+}
+
+func skip(t *runkey.Trigger)     { t.Coalesce = true }
+func delivery(t *runkey.Trigger) { t.IdempotencyKey = "i" }
+func keyless(t *runkey.Trigger)  { t.ConcurrencyKey = "" }
+func twin(t *runkey.Trigger)     { t.Run = id("twin") }
+
+// objects are a list, even if there are none.
+func objects(o ...client.Object) []client.Object { return append([]client.Object{}, o...) }
+
+var (
+	created    = index.Outcome{Disposition: v1alpha1.DispositionCreated, Run: id("b")}
+	coalesced  = index.Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: id("a"), KeyVersion: "10"}
+	idempotent = index.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: id("a")}
+	conflict   = &index.ConflictError{Pending: id("a"), JobName: wrappers.JobName, Key: "k"}
+)
+
+func waiting(run string) client.Object   { return wrappers.MakeRunKey("k").Pending(run).Obj() }
+func executing(run string) client.Object { return wrappers.MakeRunKey("k").Leased(run, 1, "9").Obj() }
+func owned(run string) client.Object     { return wrappers.MakeIdempotencyKey("i").Owner(run).Obj() }
+
+func TestAdmit(t *testing.T) {
+	earlier := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k").PendingAs("b", "earlier") }
+	pendingB := wrappers.MakeRunKey("k").Pending("b").Row()
+	pendingBI := wrappers.MakeRunKey("k").Pending("b").IdempotencyKey("i").Row()
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		// cached is what a cache shows that lags; it shows what is stored if nil.
+		cached  []client.Object
+		trigger runkey.Trigger
+		want    index.Outcome
+		wantErr error
+		// wantKey and wantOwner are the rows afterwards.
+		wantKey, wantOwner *v1alpha1.RunKeySpec
+		writes             []string
+	}{
+		"no keys at all": {
+			trigger: trigger(keyless), want: created,
+		},
+		"a free key": {
+			trigger: trigger(), want: created, wantKey: pendingB, writes: []string{"create"},
+		},
+		"a run executes, nobody waits": {
+			stored: objects(executing("a")), trigger: trigger(), want: created,
+			wantKey: wrappers.MakeRunKey("k").Leased("a", 1, "9").Pending("b").Row(), writes: []string{"update"},
+		},
+		"a run waits": {
+			stored: objects(waiting("a")), trigger: trigger(), wantErr: conflict, wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
+		},
+		"a run waits and the trigger coalesces": {
+			stored: objects(waiting("a")), trigger: trigger(skip), want: coalesced, wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
+		},
+		"a cache that shows a run waiting which has started does not coalesce": {
+			stored: objects(executing("a")), cached: objects(waiting("a")), trigger: trigger(skip), want: created,
+			wantKey: wrappers.MakeRunKey("k").Leased("a", 1, "9").Pending("b").Row(), writes: []string{"update"},
+		},
+		"a cache that shows a run waiting which has started does not refuse": {
+			stored: objects(executing("a")), cached: objects(waiting("a")), trigger: trigger(), want: created,
+			wantKey: wrappers.MakeRunKey("k").Leased("a", 1, "9").Pending("b").Row(), writes: []string{"update"},
+		},
+		"a cache that shows a run waiting which is gone": {
+			cached: objects(waiting("a")), trigger: trigger(skip), want: created, wantKey: pendingB, writes: []string{"create"},
+		},
+		"a cache that shows another run waiting than does": {
+			stored: objects(waiting("a")), cached: objects(waiting("x")), trigger: trigger(skip), want: coalesced,
+			wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
+		},
+		"a cache that does not show the key yet": {
+			stored: objects(waiting("a")), cached: objects(), trigger: trigger(skip), want: coalesced,
+			wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
+		},
+		"a cache that does not show who waits yet": {
+			stored:  objects(wrappers.MakeRunKey("k").Leased("x", 1, "9").Pending("a").Obj()),
+			cached:  objects(wrappers.MakeRunKey("k").Leased("x", 1, "8").ResourceVersion("9").Obj()),
+			trigger: trigger(), wantErr: conflict, wantKey: wrappers.MakeRunKey("k").Leased("x", 1, "9").Pending("a").Row(),
+		},
+		"a cache that shows a key which is gone": {
+			cached: objects(executing("a")), trigger: trigger(), want: created, wantKey: pendingB, writes: []string{"create"},
+		},
+
+		"idempotent before concurrency": {
+			stored: objects(owned("a"), waiting("x")), trigger: trigger(delivery), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Pending("x").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"idempotent before a free key": {
+			stored: objects(owned("a")), trigger: trigger(delivery), want: idempotent,
+			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"idempotent without a concurrencyKey": {
+			stored: objects(owned("a")), trigger: trigger(delivery, keyless), want: idempotent,
+			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"a cache that does not show the delivery before, and no key": {
+			stored: objects(owned("a")), cached: objects(), trigger: trigger(delivery, keyless), want: idempotent,
+			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"a cache that does not show the delivery before, and a run waits": {
+			stored: objects(owned("a"), waiting("x")), cached: objects(), trigger: trigger(delivery), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Pending("x").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"a cache that does not show the delivery before, and the trigger coalesces": {
+			stored: objects(owned("a"), waiting("x")), cached: objects(), trigger: trigger(delivery, skip), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Pending("x").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+		},
+		"a cache that does not show the delivery before: the loser gives its key back": {
+			stored: objects(owned("a")), cached: objects(), trigger: trigger(delivery), want: idempotent,
+			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(), writes: []string{"create", "delete"},
+		},
+		"the loser gives its place back and leaves who executes": {
+			stored: objects(owned("a"), executing("x")), cached: objects(executing("x")), trigger: trigger(delivery), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Leased("x", 1, "9").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
+			writes: []string{"update", "update"},
+		},
+		"a cache that shows a delivery whose key is free again": {
+			cached: objects(owned("a")), trigger: trigger(delivery), want: created,
+			wantKey: pendingBI, wantOwner: wrappers.MakeIdempotencyKey("i").Owner("b").Row(), writes: []string{"create", "create"},
+		},
+		"a first delivery": {
+			trigger: trigger(delivery), want: created,
+			wantKey: pendingBI, wantOwner: wrappers.MakeIdempotencyKey("i").Owner("b").Row(), writes: []string{"create", "create"},
+		},
+		"a first delivery without a concurrencyKey": {
+			trigger: trigger(delivery, keyless), want: created,
+			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("b").Row(), writes: []string{"create"},
+		},
+		"a first delivery that is absorbed is remembered": {
+			stored: objects(waiting("a")), trigger: trigger(delivery, skip), want: coalesced,
+			wantKey: wrappers.MakeRunKey("k").Pending("a").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(), writes: []string{"create"},
+		},
+		"a first delivery that is refused is not": {
+			stored: objects(waiting("a")), trigger: trigger(delivery), wantErr: conflict, wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
+		},
+		"the trigger's twin waits and does not own the idempotency key yet": {
+			stored: objects(wrappers.MakeRunKey("k").Pending("a").IdempotencyKey("i").Obj()), trigger: trigger(delivery), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Pending("a").IdempotencyKey("i").Row(),
+		},
+		"the trigger's twin waits, and the trigger coalesces": {
+			stored: objects(wrappers.MakeRunKey("k").Pending("a").IdempotencyKey("i").Obj()), trigger: trigger(delivery, skip), want: idempotent,
+			wantKey: wrappers.MakeRunKey("k").Pending("a").IdempotencyKey("i").Row(),
+		},
+
+		"the key is held under the trigger's name by a run that is gone": {
+			stored: objects(earlier().Obj()), trigger: trigger(), want: created, wantKey: pendingB, writes: []string{"update"},
+		},
+		"the key is held under the trigger's name by a run that is gone, and it coalesces": {
+			stored: objects(earlier().Obj()), trigger: trigger(skip), want: created, wantKey: pendingB, writes: []string{"update"},
+		},
+		"the key is held under the trigger's name by a run that is there": {
+			stored: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()), trigger: trigger(),
+			wantErr: &index.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
+		},
+		"the key is held under the trigger's name by a run that the cache does not show": {
+			stored: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()), cached: objects(earlier().Obj()),
+			trigger: trigger(), wantErr: &index.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
+		},
+		"the key is held under the trigger's name by a run that only the cache shows": {
+			stored: objects(earlier().Obj()), cached: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()),
+			trigger: trigger(), want: created, wantKey: pendingB, writes: []string{"update"},
+		},
+		"the idempotency key is held under the trigger's name by a run that is gone": {
+			stored: objects(wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Obj()), trigger: trigger(delivery), want: created,
+			wantKey: pendingBI, wantOwner: wrappers.MakeIdempotencyKey("i").Owner("b").Row(), writes: []string{"create", "update"},
+		},
+		"the idempotency key is held under the trigger's name by a run that is there": {
+			stored:  objects(wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()),
+			trigger: trigger(delivery), wantErr: &index.NameTakenError{Name: "b"},
+			wantOwner: wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Row(), writes: []string{"create", "delete"},
+		},
+	} {
+		for _, dryRun := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, dry run %t", name, dryRun), func(t *testing.T) {
+				store := wrappers.NewStore(nil, copies(tc.stored)...)
+				cached := store
+				if tc.cached != nil {
+					cached = wrappers.NewStore(nil, copies(tc.cached)...)
+				}
+				keyBefore, ownerBefore := row(t, store, keyName), row(t, store, ownerName)
+				got, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, dryRun)
+				if diff := cmp.Diff(fmt.Sprint(tc.wantErr), fmt.Sprint(err)); diff != "" {
+					t.Fatalf("error (-want +got):\n%s", diff)
+				}
+				if tc.wantErr != nil {
+					got = index.Outcome{}
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("outcome (-want +got):\n%s", diff)
+				}
+				wantKey, wantOwner, writes := tc.wantKey, tc.wantOwner, tc.writes
+				if dryRun {
+					wantKey, wantOwner, writes = keyBefore, ownerBefore, nil
+				}
+				if diff := cmp.Diff(wantKey, row(t, store, keyName)); diff != "" {
+					t.Errorf("concurrency key (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(wantOwner, row(t, store, ownerName)); diff != "" {
+					t.Errorf("idempotency key (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(writes, verbs(store)); diff != "" {
+					t.Errorf("writes (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+func copies(all []client.Object) []client.Object {
+	fresh := make([]client.Object, len(all))
+	for i, o := range all {
+		fresh[i] = o.DeepCopyObject().(client.Object)
+	}
+	return fresh
+}
+
+func verbs(store *wrappers.Store) []string {
+	var all []string
+	for _, write := range store.Writes() {
+		verb, _, _ := strings.Cut(write, " ")
+		all = append(all, verb)
+	}
+	return all
+}
+
+// The errors can be told apart and say what a person needs.
+func TestAdmitErrors(t *testing.T) {
+	store := wrappers.NewStore(nil, waiting("a"))
+	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
+	var got *index.ConflictError
+	if !errors.As(err, &got) || *got != *conflict {
+		t.Errorf("error %v", err)
+	}
+	if want := `run a is pending for job "job", concurrencyKey "k"`; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	if want, got := `jobrun "b" already exists`, (&index.NameTakenError{Name: "b"}).Error(); got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+}
+
+// The API server may send a request twice; the token stays the same.
+func TestAdmitTwice(t *testing.T) {
+	for name, tc := range map[string]struct {
+		trigger runkey.Trigger
+		stored  []client.Object
+		want    index.Outcome
+		writes  int
+	}{
+		"created":                         {trigger(), nil, created, 1},
+		"created with an idempotency key": {trigger(delivery), nil, created, 2},
+		"behind a run that executes":      {trigger(), objects(executing("a")), created, 1},
+		"coalesced":                       {trigger(skip), objects(waiting("a")), coalesced, 0},
+		"delivered before":                {trigger(delivery), objects(owned("a")), idempotent, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := wrappers.NewStore(nil, tc.stored...)
+			for range 2 {
+				got, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false)
+				if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+					t.Errorf("outcome (-want +got), error %v:\n%s", err, diff)
+				}
+			}
+			if n := len(store.Writes()); n != tc.writes {
+				t.Errorf("%d writes, want %d: %v", n, tc.writes, store.Writes())
+			}
+		})
+	}
+}
+
+// Two deliveries at once: the second comes at each of the first one's writes,
+// before it is stored and after.
+func TestAdmitTwins(t *testing.T) {
+	for write := range 2 {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("at write %d, after %t", write, after), func(t *testing.T) {
+				store := wrappers.NewStore(nil)
+				x := newIndex(store, wrappers.NewStore(nil))
+				var second index.Outcome
+				var secondErr error
+				n := 0
+				step := func(string, client.Object) error {
+					if n++; n == write+1 {
+						second, secondErr = x.Admit(context.Background(), wrappers.Namespace, trigger(delivery, twin), false)
+					}
+					return nil
+				}
+				if after {
+					store.After = step
+				} else {
+					store.Before = step
+				}
+				first, err := x.Admit(context.Background(), wrappers.Namespace, trigger(delivery), false)
+				if err != nil || secondErr != nil {
+					t.Fatalf("errors %v, %v", err, secondErr)
+				}
+				winner, loser := first, second
+				if second.Disposition == v1alpha1.DispositionCreated {
+					winner, loser = second, first
+				}
+				if winner.Disposition != v1alpha1.DispositionCreated ||
+					loser != (index.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: winner.Run}) {
+					t.Errorf("outcomes %+v, %+v", first, second)
+				}
+				if got := runkey.Pending(row(t, store, keyName)); got != winner.Run {
+					t.Errorf("%v waits, want %v", got, winner.Run)
+				}
+				if got := runkey.Owner(row(t, store, ownerName)); got != winner.Run {
+					t.Errorf("%v owns the idempotency key, want %v", got, winner.Run)
+				}
+			})
+		}
+	}
+}
+
+// lost is an answer that never came.
+var lost = errors.New("connection reset")
+
+// After an error nobody knows whether the write happened: nothing may be left taken.
+func TestAdmitGivesBack(t *testing.T) {
+	kindOf := func(o client.Object) v1alpha1.RunKeyKind { return o.(*v1alpha1.RunKey).Spec.Kind }
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		lose   v1alpha1.RunKeyKind
+		refuse bool
+		want   *v1alpha1.RunKeySpec
+	}{
+		"the answer to the reservation is lost": {lose: v1alpha1.RunKeyConcurrency},
+		"the reservation does not arrive":       {lose: v1alpha1.RunKeyConcurrency, refuse: true},
+		"the answer is lost and a run executes": {
+			stored: objects(executing("a")), lose: v1alpha1.RunKeyConcurrency, want: wrappers.MakeRunKey("k").Leased("a", 1, "9").Row(),
+		},
+		"the answer about the idempotency key is lost": {lose: v1alpha1.RunKeyIdempotency},
+		"the idempotency key does not arrive":          {lose: v1alpha1.RunKeyIdempotency, refuse: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := wrappers.NewStore(nil, tc.stored...)
+			done := false
+			fail := func(_ string, o client.Object) error {
+				if done || kindOf(o) != tc.lose {
+					return nil
+				}
+				done = true
+				return lost
+			}
+			if tc.refuse {
+				store.Before = fail
+			} else {
+				store.After = fail
+			}
+			_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false)
+			if !errors.Is(err, lost) {
+				t.Errorf("error %v, want %v", err, lost)
+			}
+			if diff := cmp.Diff(tc.want, row(t, store, keyName)); diff != "" {
+				t.Errorf("concurrency key (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The time to give back does not come out of the caller's.
+func TestAdmitGivesBackWhenTimeIsUp(t *testing.T) {
+	store := wrappers.NewStore(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	store.After = func(verb string, _ client.Object) error {
+		if verb == "create" {
+			cancel()
+			return ctx.Err()
+		}
+		return nil
+	}
+	if _, err := newIndex(store, store).Admit(ctx, wrappers.Namespace, trigger(), false); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if got := row(t, store, keyName); got != nil {
+		t.Errorf("left taken: %+v", got)
+	}
+}
+
+func TestAdmitCannotGiveBack(t *testing.T) {
+	store := wrappers.NewStore(nil)
+	forbidden := apierrors.NewForbidden(anyRunKeys, "k", errors.New("x"))
+	store.After = func(verb string, _ client.Object) error {
+		if verb == "create" {
+			return lost
+		}
+		return nil
+	}
+	store.Before = func(verb string, _ client.Object) error {
+		if verb == "delete" {
+			return forbidden
+		}
+		return nil
+	}
+	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
+	if !errors.Is(err, lost) || !errors.Is(err, forbidden) {
+		t.Errorf("error %v, want both", err)
+	}
+}
+
+// A loser that gives back races others, too.
+func TestGiveBackRetries(t *testing.T) {
+	store := wrappers.NewStore(nil)
+	once := true
+	store.After = func(verb string, _ client.Object) error {
+		if verb == "create" {
+			return lost
+		}
+		return nil
+	}
+	store.Before = func(verb string, _ client.Object) error {
+		if verb == "delete" && once {
+			once = false
+			key := &v1alpha1.RunKey{}
+			if err := store.Get(context.Background(), keyName, key); err != nil {
+				t.Fatal(err)
+			}
+			key.Labels = map[string]string{"touched": "true"}
+			if err := store.Update(context.Background(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return nil
+	}
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, lost) {
+		t.Errorf("error %v", err)
+	}
+	if got := row(t, store, keyName); got != nil {
+		t.Errorf("left taken: %+v", got)
+	}
+}
+
+// What was given to another meanwhile is not the loser's to give back.
+func TestGiveBackLeavesOthers(t *testing.T) {
+	store := wrappers.NewStore(nil)
+	store.After = func(verb string, _ client.Object) error {
+		if verb != "create" {
+			return nil
+		}
+		key := &v1alpha1.RunKey{}
+		if err := store.Get(context.Background(), keyName, key); err != nil {
+			t.Fatal(err)
+		}
+		key.Spec = *wrappers.MakeRunKey("k").Pending("x").Row()
+		if err := store.Update(context.Background(), key); err != nil {
+			t.Fatal(err)
+		}
+		return lost
+	}
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, lost) {
+		t.Errorf("error %v", err)
+	}
+	if got := runkey.Pending(row(t, store, keyName)); got != id("x") {
+		t.Errorf("%v waits, want x", got)
+	}
+}
+
+// The name of a RunKey is a hash: the whole key is compared too.
+func TestAdmitHashCollision(t *testing.T) {
+	collide := func(key *wrappers.RunKeyWrapper) client.Object {
+		key.RunKey.Spec.Key = "somebody else's"
+		return key.Obj()
+	}
+	for name, tc := range map[string]struct {
+		stored  client.Object
+		trigger runkey.Trigger
+	}{
+		"a run waits":                   {collide(wrappers.MakeRunKey("k").Pending("a")), trigger()},
+		"a run waits, and it coalesces": {collide(wrappers.MakeRunKey("k").Pending("a")), trigger(skip)},
+		"an idempotency key":            {collide(wrappers.MakeIdempotencyKey("i").Owner("a")), trigger(delivery)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := wrappers.NewStore(nil, tc.stored)
+			out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false)
+			if err == nil || !strings.Contains(err.Error(), `belongs to job "job", key "somebody else's"`) {
+				t.Errorf("outcome %+v, error %v", out, err)
+			}
+			if writes := store.Writes(); len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
+		})
+	}
+}
+
+// Reads that fail end the admission with nothing taken.
+func TestAdmitReadErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fail    func(store, cached *wrappers.Store)
+		trigger runkey.Trigger
+	}{
+		"the cache":                        {func(_, cached *wrappers.Store) { cached.Read = broken("c-") }, trigger()},
+		"the cache, of an idempotency key": {func(_, cached *wrappers.Store) { cached.Read = broken("i-") }, trigger(delivery)},
+		"live":                             {func(store, _ *wrappers.Store) { store.Read = broken("c-") }, trigger()},
+		"live, of an idempotency key":      {func(store, _ *wrappers.Store) { store.Read = broken("i-") }, trigger(delivery)},
+		"live, of the JobRun": {
+			func(store, _ *wrappers.Store) { store.Read = broken("b") },
+			trigger(func(t *runkey.Trigger) { t.ConcurrencyKey = "same name" }),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			same := wrappers.MakeRunKey("same name").PendingAs("b", "earlier").Obj()
+			store, cached := wrappers.NewStore(nil, waiting("a"), owned("a"), same), wrappers.NewStore(nil, waiting("a"), owned("a"))
+			tc.fail(store, cached)
+			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false); !errors.Is(err, lost) {
+				t.Errorf("outcome %+v, error %v", out, err)
+			}
+			if writes := store.Writes(); len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
+		})
+	}
+}
+
+func broken(prefix string) func(client.ObjectKey, client.Object) error {
+	return func(key client.ObjectKey, _ client.Object) error {
+		if strings.HasPrefix(key.Name, prefix) {
+			return lost
+		}
+		return nil
+	}
+}
+
+// A storm on one key: one run, everybody is told its name, and live reads are shared.
+func TestAdmitStorm(t *testing.T) {
+	const callers = 300
+	store := wrappers.NewStore(nil)
+	replicas := []*index.Index{newIndex(store, wrappers.NewStore(nil)), newIndex(store, wrappers.NewStore(nil)), newIndex(store, wrappers.NewStore(nil))}
+	outcomes := make([]index.Outcome, callers)
+	var wait sync.WaitGroup
+	for i := range callers {
+		wait.Go(func() {
+			own := trigger(skip, func(t *runkey.Trigger) { t.Run = id(fmt.Sprintf("run-%d", i)) })
+			out, err := replicas[i%len(replicas)].Admit(context.Background(), wrappers.Namespace, own, false)
+			if err != nil {
+				t.Error(err)
+			}
+			outcomes[i] = out
+		})
+	}
+	wait.Wait()
+	winner := runkey.Pending(row(t, store, keyName))
+	creations := 0
+	for _, out := range outcomes {
+		if out.Run != winner {
+			t.Errorf("%+v, want %v", out, winner)
+		}
+		if out.Disposition == v1alpha1.DispositionCreated {
+			creations++
+		}
+	}
+	if creations != 1 || len(store.Writes()) != 1 {
+		t.Errorf("%d runs, writes %v", creations, store.Writes())
+	}
+}

@@ -1,0 +1,209 @@
+package wrappers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Scheme knows every type that the operator reads or writes.
+var Scheme = sync.OnceValue(func() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme, coordinationv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			panic(err)
+		}
+	}
+	return scheme
+})
+
+// Index is an index of the Store.
+type Index struct {
+	Object  client.Object
+	Field   string
+	Extract client.IndexerFunc
+}
+
+// Store is controller-runtime's fake client with what it lacks: UIDs, and
+// preconditions and updates that look at them. It notes what is written, and
+// lets a test step in.
+type Store struct {
+	client.WithWatch
+
+	// Before is asked before each write, and After once it is stored; an error
+	// of Before refuses the write, one of After takes its answer away. Read is
+	// asked before each get.
+	Before, After func(verb string, o client.Object) error
+	Read          func(key client.ObjectKey, o client.Object) error
+
+	mu     sync.Mutex
+	writes []string
+	reads  int
+	uids   int
+}
+
+// NewStore holds the objects.
+func NewStore(indexes []Index, objects ...client.Object) *Store {
+	s := &Store{}
+	builder := fake.NewClientBuilder().WithScheme(Scheme()).WithGlobalResourceVersionCounter().
+		WithStatusSubresource(&v1alpha1.JobRun{}, &batchv1.Job{}).WithObjects(objects...)
+	for _, i := range indexes {
+		builder = builder.WithIndex(i.Object, i.Field, i.Extract)
+	}
+	s.WithWatch = interceptor.NewClient(builder.Build(), interceptor.Funcs{
+		Get:               s.get,
+		List:              s.list,
+		Create:            s.create,
+		Update:            s.update,
+		Delete:            s.remove,
+		SubResourceUpdate: s.updateStatus,
+	})
+	return s
+}
+
+// Writes are the writes that were stored, in order: verb, kind and name.
+func (s *Store) Writes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.writes)
+}
+
+// Reads is how many objects and lists were read.
+func (s *Store) Reads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+func (s *Store) get(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	s.count()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.Read != nil {
+		if err := s.Read(key, o); err != nil {
+			return err
+		}
+	}
+	return c.Get(ctx, key, o, opts...)
+}
+
+func (s *Store) list(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+	s.count()
+	return c.List(ctx, list, opts...)
+}
+
+func (s *Store) count() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+}
+
+func (s *Store) create(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	return s.write(ctx, "create", o, func() error {
+		if o.GetUID() == "" {
+			o.SetUID(s.nextUID())
+		}
+		return c.Create(ctx, o, opts...)
+	})
+}
+
+func (s *Store) update(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+	return s.write(ctx, "update", o, func() error {
+		if err := s.sameObject(ctx, c, o, o.GetUID()); err != nil {
+			return err
+		}
+		return c.Update(ctx, o, opts...)
+	})
+}
+
+func (s *Store) updateStatus(ctx context.Context, c client.Client, name string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+	return s.write(ctx, name, o, func() error { return c.SubResource(name).Update(ctx, o, opts...) })
+}
+
+func (s *Store) remove(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+	return s.write(ctx, "delete", o, func() error {
+		options := client.DeleteOptions{}
+		options.ApplyOptions(opts)
+		if p := options.Preconditions; p != nil && p.UID != nil {
+			if err := s.sameObject(ctx, c, o, *p.UID); err != nil {
+				return err
+			}
+		}
+		return c.Delete(ctx, o, opts...)
+	})
+}
+
+func (s *Store) write(ctx context.Context, verb string, o client.Object, do func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.Before != nil {
+		if err := s.Before(verb, o); err != nil {
+			return err
+		}
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.writes = append(s.writes, fmt.Sprintf("%s %s %s", verb, kindOf(o), o.GetName()))
+	s.mu.Unlock()
+	if s.After != nil {
+		return s.After(verb, o)
+	}
+	return nil
+}
+
+// sameObject requires that what is stored has that UID.
+func (s *Store) sameObject(ctx context.Context, c client.WithWatch, o client.Object, uid types.UID) error {
+	stored, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("%T is no object", o)
+	}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(o), stored); err != nil {
+		return err
+	}
+	if stored.GetUID() != uid {
+		return apierrors.NewConflict(schema.GroupResource{Resource: kindOf(o)}, o.GetName(),
+			errors.New("the UID in the precondition does not match"))
+	}
+	return nil
+}
+
+func (s *Store) nextUID() types.UID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uids++
+	return types.UID(fmt.Sprintf("uid-%d", s.uids))
+}
+
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *v1alpha1.JobRun:
+		return "JobRun"
+	case *v1alpha1.RunKey:
+		return "RunKey"
+	case *batchv1.Job:
+		return "Job"
+	default:
+		return fmt.Sprintf("%T", o)
+	}
+}
