@@ -8,6 +8,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     go mod download
 COPY api api
 COPY cmd cmd
+COPY config/crd config/crd
 COPY internal internal
 ARG TARGETOS TARGETARCH VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod \
