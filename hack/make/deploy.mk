@@ -1,3 +1,5 @@
+##@ Build and install
+
 # Building the manager and its image, and installing JobRun on the cluster that kubectl talks to.
 DEPLOY_ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
 DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the one that config/manager names
@@ -28,7 +30,7 @@ build-installer: ## Write dist/install.yaml, which installs JobRun with the imag
 	@$(KUSTOMIZE) build config/default > $(DIST)/install.yaml.tmp
 	@sed 's|image: $(strip $(DEPLOY_IMAGE))$$|image: $(IMG)|' $(DIST)/install.yaml.tmp > $(DIST)/install.yaml
 	@rm $(DIST)/install.yaml.tmp
-	@echo "kubectl apply --server-side -f $(DIST)/install.yaml"
+	@echo "wrote $(DIST)/install.yaml: kubectl apply --server-side -f it"
 
 .PHONY: install
 install: ## Install the CRDs alone.
