@@ -168,13 +168,22 @@ func cancelWaiting(s *Snapshot) []Op {
 		if !cancelled(run) || s.hasRole(run) || runkey.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
 			continue
 		}
-		if bound(run) || (s.isReceipt(run) && !s.orphaned(run)) {
+		if bound(run) || (s.isReceipt(run) && !s.forsaken(run)) {
 			continue
 		}
 		status := endedStatus(run, cancellation(run, s.Now))
 		return concat(stopped(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})
 	}
 	return nil
+}
+
+// forsaken reports whether no run will stand for a receipt unless it becomes
+// one itself.
+func (s *Snapshot) forsaken(receipt *v1alpha1.JobRun) bool {
+	if s.unbound(receipt, v1alpha1.DispositionIdempotent) {
+		return s.Gone[absorberOf(receipt)] && s.deliveredAs(receipt) == nil
+	}
+	return bypassed(receipt) || s.orphaned(receipt)
 }
 
 // elect gives a free waiting place to whoever waits for it longest.

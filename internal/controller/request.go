@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/index"
@@ -40,7 +41,11 @@ func (r *Reconciler) Requests(ctx context.Context, object client.Object) []Reque
 	case *v1alpha1.JobRun:
 		return append(requestsForRun(object), r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
-		return append([]Request{{Namespace: object.Namespace, RunKey: object.Name}}, r.requestsForHeirs(ctx, object)...)
+		requests := []Request{{Namespace: object.Namespace, RunKey: object.Name}}
+		if isIdempotencyKey(object.Name) {
+			requests = append(requests, r.requestsForHeirs(ctx, object.Namespace, object.Name)...)
+		}
+		return requests
 	case *batchv1.Job:
 		return requestsForJob(object)
 	default:
@@ -69,36 +74,39 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	var requests []Request
 	for _, value := range []string{index.AbsorberToken(runkey.Of(run).Token), index.AbsorberUID(string(run.UID))} {
-		receipts, err := r.list(ctx, run.Namespace, index.FieldAbsorber, value)
-		if err != nil {
-			continue // The field is registered; the cache cannot fail otherwise.
-		}
-		for _, receipt := range receipts {
+		for _, receipt := range r.listed(ctx, run.Namespace, index.FieldAbsorber, value) {
 			if runkey.Home(receipt) != runkey.Home(run) {
 				requests = append(requests, homeRequest(receipt))
 			}
 		}
 	}
-	return requests
+	if run.Spec.IdempotencyKey == "" {
+		return requests
+	}
+	// The run may own its idempotency key since its receipts were answered.
+	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
+	return append(requests, r.requestsForHeirs(ctx, run.Namespace, name)...)
 }
 
-// requestsForHeirs are the homes of the triggers that share an idempotency key:
-// its owner may be one of them now.
-func (r *Reconciler) requestsForHeirs(ctx context.Context, key *v1alpha1.RunKey) []Request {
-	if !isIdempotencyKey(key.Name) {
-		return nil
-	}
-	runs, err := r.list(ctx, key.Namespace, index.FieldIdempotency, key.Name)
-	if err != nil {
-		return nil
-	}
+// requestsForHeirs are the homes of the triggers that share an idempotency key
+// and that nobody is known to stand for: its owner may be one of them now.
+func (r *Reconciler) requestsForHeirs(ctx context.Context, namespace, name string) []Request {
 	var requests []Request
-	for _, run := range runs {
+	for _, run := range r.listed(ctx, namespace, index.FieldIdempotency, name) {
 		if run.Status.Phase == "" {
 			requests = append(requests, homeRequest(run))
 		}
 	}
 	return requests
+}
+
+// listed is list without an error: a cache whose fields are registered has none.
+func (r *Reconciler) listed(ctx context.Context, namespace, field, value string) []*v1alpha1.JobRun {
+	runs, err := r.list(ctx, namespace, field, value)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Listing JobRuns from the cache", "field", field)
+	}
+	return runs
 }
 
 func requestsForJob(job *batchv1.Job) []Request {

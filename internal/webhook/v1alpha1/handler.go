@@ -56,7 +56,7 @@ type Handler struct {
 
 // NewHandler makes a Handler.
 func NewHandler(o Options) (*Handler, error) {
-	validator, err := newSchemaValidator()
+	validator, err := loadSchemaValidator()
 	if err != nil {
 		return nil, err
 	}

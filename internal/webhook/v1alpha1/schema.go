@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -26,6 +27,9 @@ type schemaValidator struct {
 	schema     validation.SchemaValidator
 	rules      *cel.Validator
 }
+
+// loadSchemaValidator makes the validator once: the rules take a while to compile.
+var loadSchemaValidator = sync.OnceValues(newSchemaValidator)
 
 func newSchemaValidator() (*schemaValidator, error) {
 	props, err := jobRunSchema()
