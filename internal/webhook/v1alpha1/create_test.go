@@ -1,0 +1,551 @@
+package v1alpha1_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// replica is one webhook over one API server, with a cache that is up to date.
+type replica struct {
+	*webhook.Handler
+	store *wrappers.Store
+}
+
+func newReplica(t *testing.T, stored ...client.Object) replica {
+	t.Helper()
+	var fields []wrappers.Index
+	for _, f := range index.Fields {
+		fields = append(fields, wrappers.Index(f))
+	}
+	store := wrappers.NewStore(fields, stored...)
+	handler, err := webhook.NewHandler(webhook.Options{
+		Index: index.New(index.Options{
+			Cached: store, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
+		}),
+		Cached: store,
+		Live:   store,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return replica{handler, store}
+}
+
+// create asks what becomes of a manifest, as the API server does after it has
+// pruned and defaulted it.
+func (r replica) create(t *testing.T, manifest string, changes ...func(*admission.Request)) admission.Response {
+	t.Helper()
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		UID: "token-b", Operation: admissionv1.Create, Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: toJSON(t, manifest)},
+	}}
+	for _, change := range changes {
+		change(&req)
+	}
+	return r.Handle(context.Background(), req)
+}
+
+func toJSON(t *testing.T, manifest string) []byte {
+	t.Helper()
+	raw, err := yaml.YAMLToJSON([]byte("apiVersion: batch.jobrun.dev/v1alpha1\nkind: JobRun\n" + manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func dryRun(req *admission.Request) {
+	yes := true
+	req.DryRun = &yes
+}
+
+// admitted is the object after the response's patch.
+func admitted(t *testing.T, manifest string, response admission.Response) (*v1alpha1.JobRun, []byte) {
+	t.Helper()
+	if !response.Allowed {
+		t.Fatalf("refused: %+v", response.Result)
+	}
+	ops, err := json.Marshal(response.Patches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := jsonpatch.DecodePatch(ops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := patch.Apply(toJSON(t, manifest))
+	if err != nil {
+		t.Fatalf("apply %s: %v", ops, err)
+	}
+	run := &v1alpha1.JobRun{}
+	if err := json.Unmarshal(raw, run); err != nil {
+		t.Fatal(err)
+	}
+	return run, raw
+}
+
+const (
+	plain   = "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k}\n"
+	skips   = "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, coalesce: Skip}\n"
+	repeats = "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, idempotencyKey: i, input: {org: acme}}\n"
+)
+
+// withTemplate is a manifest of that name with that pod.
+func withTemplate(name, pod string) string {
+	return fmt.Sprintf("metadata: {name: %s}\nspec: {jobName: job, concurrencyKey: k, template: {spec: {template: {spec: %s}}}}\n", name, pod)
+}
+
+const onePod = "{restartPolicy: Never, containers: [{name: main, image: busybox}]}"
+
+// Each bad input is refused with the field, and nothing is left taken.
+func TestCreateBadInput(t *testing.T) {
+	spec := func(rest string) string { return "metadata: {name: b}\nspec: {" + rest + "}\n" }
+	containers := "spec.template.spec.template.spec.containers"
+	for name, tc := range map[string]struct{ manifest, field string }{
+		"no jobName":                      {spec("concurrencyKey: k"), "spec.jobName"},
+		"an empty jobName":                {spec("jobName: '', concurrencyKey: k"), "spec.jobName"},
+		"a jobName that is no DNS label":  {spec("jobName: Sync_Users, concurrencyKey: k"), "spec.jobName"},
+		"a jobName with a dot":            {spec("jobName: sync.users, concurrencyKey: k"), "spec.jobName"},
+		"a jobName that is too long":      {spec("concurrencyKey: k, jobName: " + strings.Repeat("j", 64)), "spec.jobName"},
+		"a jobName that is a number":      {spec("jobName: 5, concurrencyKey: k"), "spec.jobName"},
+		"coalesce without concurrencyKey": {spec("jobName: job, coalesce: Skip"), "spec.coalesce"},
+		"unknown coalesce":                {spec("jobName: job, concurrencyKey: k, coalesce: Replace"), "spec.coalesce"},
+		"an empty coalesce":               {spec("jobName: job, concurrencyKey: k, coalesce: ''"), "spec.coalesce"},
+		"an empty key":                    {spec("jobName: job, concurrencyKey: ''"), "spec.concurrencyKey"},
+		"a key that is too long":          {spec("jobName: job, concurrencyKey: " + strings.Repeat("k", 5000)), "spec.concurrencyKey"},
+		"a key that is a number":          {spec("jobName: job, concurrencyKey: 5"), "spec.concurrencyKey"},
+		"an empty idempotencyKey":         {spec("jobName: job, concurrencyKey: k, idempotencyKey: ''"), "spec.idempotencyKey"},
+		"an idempotencyKey too long":      {spec("jobName: job, concurrencyKey: k, idempotencyKey: " + strings.Repeat("k", 257)), "spec.idempotencyKey"},
+		"1 MiB of input":                  {spec("jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 1<<20)), "spec.input"},
+		"input a byte too long":           {spec("jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 64<<10-1)), "spec.input"},
+		"a lease of no time":              {spec("jobName: job, concurrencyKey: k, leaseDurationSeconds: 0"), "spec.leaseDurationSeconds"},
+		"a lease of more than a day":      {spec("jobName: job, concurrencyKey: k, leaseDurationSeconds: 86401"), "spec.leaseDurationSeconds"},
+		"no attempts":                     {spec("jobName: job, concurrencyKey: k, maxAttempts: 0"), "spec.maxAttempts"},
+		"too many attempts":               {spec("jobName: job, concurrencyKey: k, maxAttempts: 1001"), "spec.maxAttempts"},
+		"a negative ttl":                  {spec("jobName: job, concurrencyKey: k, ttlSecondsAfterFinished: -1"), "spec.ttlSecondsAfterFinished"},
+		"no spec":                         {"metadata: {name: b}\n", "spec"},
+		"no name":                         {"metadata: {}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"a name that is none":             {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"a generateName that makes none":  {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"a label that is none":            {"metadata: {name: b, labels: {x: 'a b'}}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
+		"a 60-character name, a template": {withTemplate(strings.Repeat("n", 60), onePod), "metadata.name"},
+		"a 53-character name, a template": {withTemplate(strings.Repeat("n", 53), onePod), "metadata.name"},
+		"no container":                    {withTemplate("b", "{restartPolicy: Never, containers: []}"), containers},
+		"a container without name":        {withTemplate("b", "{restartPolicy: Never, containers: [{image: x}]}"), containers + "[0].name"},
+		"a bad container name":            {withTemplate("b", "{restartPolicy: Never, containers: [{name: Main!, image: x}]}"), containers + "[0].name"},
+		"two containers of one name":      {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x}, {name: a, image: z}]}"), containers + "[1]"},
+		"one name in both lists":          {withTemplate("b", "{restartPolicy: Never, initContainers: [{name: a, image: x}], containers: [{name: a, image: z}]}"), containers + "[0].name"},
+		"a bad init container name":       {withTemplate("b", "{restartPolicy: Never, initContainers: [{name: A, image: x}], containers: [{name: a, image: z}]}"), "spec.template.spec.template.spec.initContainers[0].name"},
+		"a container without image":       {withTemplate("b", "{restartPolicy: Never, containers: [{name: a}]}"), containers + "[0].image"},
+		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
+		"a restartPolicy of no Job":       {withTemplate("b", "{restartPolicy: Always, containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			response := r.create(t, tc.manifest)
+			if response.Allowed || response.Result.Code != http.StatusUnprocessableEntity || response.Result.Reason != metav1.StatusReasonInvalid {
+				t.Fatalf("allowed %t, %+v; want a 422", response.Allowed, response.Result)
+			}
+			named := slices.ContainsFunc(response.Result.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == tc.field })
+			if !named {
+				t.Errorf("want the field %s named, got %.300v", tc.field, response.Result.Details.Causes)
+			}
+			if writes := r.store.Writes(); len(writes) > 0 {
+				t.Errorf("left taken: %v", writes)
+			}
+		})
+	}
+}
+
+// What is odd but allowed.
+func TestCreateOddInput(t *testing.T) {
+	for name, tc := range map[string]struct{ manifest, key string }{
+		"a key with slashes, quotes, emoji": {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: '/a/\"b\" 💥'}\n", `/a/"b" 💥`},
+		"a key of 256 characters":           {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: " + strings.Repeat("💥", 256) + "}\n", strings.Repeat("💥", 256)},
+		"input that is a bare string":       {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: hello}\n", "k"},
+		"input that is null":                {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: null}\n", "k"},
+		"64 KiB of input":                   {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 64<<10-2) + "}\n", "k"},
+		"a 52-character name, a template":   {withTemplate(strings.Repeat("n", 52), onePod), "k"},
+		"a 253-character name, none":        {"metadata: {name: " + strings.Repeat("n", 253) + "}\nspec: {jobName: job, concurrencyKey: k}\n", "k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			run, _ := admitted(t, tc.manifest, r.create(t, tc.manifest))
+			if run.Spec.Admission.Disposition != v1alpha1.DispositionCreated {
+				t.Errorf("admission %+v", run.Spec.Admission)
+			}
+			want := []string{"create RunKey " + v1alpha1.ConcurrencyKeyName("job", tc.key)}
+			if diff := cmp.Diff(want, r.store.Writes()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// stamped says what the webhook adds to an object.
+func TestCreateStamps(t *testing.T) {
+	key := v1alpha1.ConcurrencyKeyName("job", "k")
+	owned := wrappers.MakeIdempotencyKey("i").Owner("a").Obj()
+	first := func(input string) client.Object {
+		return wrappers.MakeJobRun("a").Key("k").IdempotencyKey("i").Input(input).Created().Obj()
+	}
+	for name, tc := range map[string]struct {
+		stored   []client.Object
+		manifest string
+		want     v1alpha1.Admission
+		labels   map[string]string
+		warnings []string
+	}{
+		"created": {
+			manifest: plain,
+			want:     v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "created"},
+		},
+		"created without a key": {
+			manifest: "metadata: {name: b, labels: {env: prod, batch.jobrun.dev/key: forged}}\nspec: {jobName: job}\n",
+			want:     v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"},
+			labels:   map[string]string{"env": "prod", "batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/disposition": "created"},
+		},
+		"coalesced": {
+			stored:   []client.Object{wrappers.MakeRunKey("k").Pending("a").Obj()},
+			manifest: skips,
+			want:     v1alpha1.Admission{Disposition: "Coalesced", RunName: "a", RunToken: "token-a", KeyVersion: "10", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "coalesced"},
+			warnings: []string{`jobrun b coalesced: run a already waits for job "job", concurrencyKey "k" and stands for this trigger`},
+		},
+		"idempotent": {
+			stored:   []client.Object{owned, first(`{"org": "acme"}`)},
+			manifest: repeats,
+			want:     v1alpha1.Admission{Disposition: "Idempotent", RunName: "a", RunToken: "token-a", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "idempotent"},
+			warnings: []string{`jobrun b starts nothing: idempotencyKey "i" of job "job" was delivered before, run a stands for it`},
+		},
+		"idempotent with another input": {
+			stored:   []client.Object{owned, first(`{"org": "other"}`)},
+			manifest: repeats,
+			want:     v1alpha1.Admission{Disposition: "Idempotent", RunName: "a", RunToken: "token-a", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "idempotent"},
+			warnings: []string{`jobrun b starts nothing: idempotencyKey "i" of job "job" was delivered before, run a stands for it; its input differs from that of a and is ignored`},
+		},
+		"idempotent, the first delivery was absorbed by a run with another input": {
+			stored: []client.Object{owned, wrappers.MakeJobRun("a").Key("k").Input(`"other"`).Created().Obj(),
+				wrappers.MakeJobRun("r").Key("k").Skip().IdempotencyKey("i").Input(`{"org":"acme"}`).CoalescedBy("a", "4").Obj()},
+			manifest: repeats,
+			want:     v1alpha1.Admission{Disposition: "Idempotent", RunName: "a", RunToken: "token-a", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "idempotent"},
+			warnings: []string{`jobrun b starts nothing: idempotencyKey "i" of job "job" was delivered before, run a stands for it`},
+		},
+		"idempotent, and nothing of the first delivery is there": {
+			stored:   []client.Object{owned},
+			manifest: repeats,
+			want:     v1alpha1.Admission{Disposition: "Idempotent", RunName: "a", RunToken: "token-a", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "idempotent"},
+			warnings: []string{`jobrun b starts nothing: idempotencyKey "i" of job "job" was delivered before, run a stands for it`},
+		},
+		"a forged admission": {
+			stored:   []client.Object{wrappers.MakeRunKey("k").Pending("a").Obj()},
+			manifest: skips[:len(skips)-2] + ", admission: {disposition: Created, runName: b, runToken: mine, keyVersion: '999', token: mine}}\n",
+			want:     v1alpha1.Admission{Disposition: "Coalesced", RunName: "a", RunToken: "token-a", KeyVersion: "10", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "coalesced"},
+			warnings: []string{`jobrun b coalesced: run a already waits for job "job", concurrencyKey "k" and stands for this trigger`},
+		},
+		"a forged admission that is none": {
+			manifest: plain[:len(plain)-2] + ", admission: {disposition: Nonsense}}\n",
+			want:     v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "created"},
+		},
+		"forged labels": {
+			manifest: "metadata: {name: b, labels: {batch.jobrun.dev/job-name: x, batch.jobrun.dev/key: x, batch.jobrun.dev/disposition: x}}\nspec: {jobName: job, concurrencyKey: k}\n",
+			want:     v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"},
+			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "created"},
+		},
+	} {
+		for _, dry := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, dry run %t", name, dry), func(t *testing.T) {
+				r := newReplica(t, tc.stored...)
+				var changes []func(*admission.Request)
+				if dry {
+					changes = append(changes, dryRun)
+				}
+				response := r.create(t, tc.manifest, changes...)
+				run, _ := admitted(t, tc.manifest, response)
+				if diff := cmp.Diff(&tc.want, run.Spec.Admission); diff != "" {
+					t.Errorf("admission (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(tc.labels, run.Labels); diff != "" {
+					t.Errorf("labels (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(tc.warnings, response.Warnings); diff != "" {
+					t.Errorf("warnings (-want +got):\n%s", diff)
+				}
+				if writes := r.store.Writes(); dry && len(writes) > 0 {
+					t.Errorf("a dry run writes %v", writes)
+				}
+			})
+		}
+	}
+}
+
+// The patch touches nothing but name, labels and admission: quantities stay as
+// they were sent, and so does what this version does not know.
+func TestCreatePatchTouchesLittle(t *testing.T) {
+	manifest := `
+metadata: {generateName: b-, annotations: {a: "1"}}
+spec:
+  jobName: job
+  input: {n: 1.50, big: 12345678901234567890}
+  template: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x, resources: {limits: {cpu: 1000m, memory: 1024Mi}}}]}}}}
+`
+	response := newReplica(t).create(t, manifest)
+	allowed := regexp.MustCompile(`^/(metadata/(name|labels(/.*)?)|spec/admission)$`)
+	for _, op := range response.Patches {
+		if !allowed.MatchString(op.Path) {
+			t.Errorf("%s %s", op.Operation, op.Path)
+		}
+	}
+	_, raw := admitted(t, manifest, response)
+	for _, verbatim := range []string{`"cpu":"1000m"`, `"memory":"1024Mi"`, `"generateName":"b-"`, `"annotations":{"a":"1"}`} {
+		if !strings.Contains(string(raw), verbatim) {
+			t.Errorf("%s is not in %s", verbatim, raw)
+		}
+	}
+}
+
+func TestGenerateName(t *testing.T) {
+	manifest := func(base string, template bool) string {
+		m := "metadata: {generateName: " + base + "}\nspec: {jobName: job"
+		if template {
+			m += ", template: {spec: {template: {spec: " + onePod + "}}}"
+		}
+		return m + "}\n"
+	}
+	for name, tc := range map[string]struct {
+		base     string
+		template bool
+		want     string
+	}{
+		"short":                     {"sync-", true, `^sync-[a-z0-9]{10}$`},
+		"as long as it may be":      {strings.Repeat("n", 42), true, `^n{42}[a-z0-9]{10}$`},
+		"too long with a template":  {strings.Repeat("n", 60), true, `^n{42}[a-z0-9]{10}$`},
+		"long without a template":   {strings.Repeat("n", 60), false, `^n{60}[a-z0-9]{10}$`},
+		"too long without template": {strings.Repeat("n", 253), false, `^n{243}[a-z0-9]{10}$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, m := newReplica(t), manifest(tc.base, tc.template)
+			seen := map[string]bool{}
+			for range 3 {
+				run, _ := admitted(t, m, r.create(t, m))
+				if !regexp.MustCompile(tc.want).MatchString(run.Name) || seen[run.Name] {
+					t.Errorf("name %s, want another one like %s", run.Name, tc.want)
+				}
+				if run.Spec.Admission.RunName != run.Name {
+					t.Errorf("admission %+v", run.Spec.Admission)
+				}
+				seen[run.Name] = true
+			}
+		})
+	}
+	t.Run("a name goes before a generateName", func(t *testing.T) {
+		m := "metadata: {name: b, generateName: x-}\nspec: {jobName: job}\n"
+		if run, _ := admitted(t, m, newReplica(t).create(t, m)); run.Name != "b" {
+			t.Errorf("name %s", run.Name)
+		}
+	})
+}
+
+// The API server may send one request twice.
+func TestCreateTwice(t *testing.T) {
+	r := newReplica(t)
+	for range 2 {
+		run, _ := admitted(t, repeats, r.create(t, repeats))
+		want := &v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"}
+		if diff := cmp.Diff(want, run.Spec.Admission); diff != "" {
+			t.Errorf("admission (-want +got):\n%s", diff)
+		}
+	}
+	if writes := r.store.Writes(); len(writes) != 2 {
+		t.Errorf("writes %v", writes)
+	}
+}
+
+// A request without UID still has a token that nobody else has.
+func TestCreateWithoutUID(t *testing.T) {
+	anonymous := func(req *admission.Request) { req.UID = "" }
+	tokens := map[string]bool{}
+	for range 2 {
+		run, _ := admitted(t, plain, newReplica(t).create(t, plain, anonymous))
+		tokens[run.Spec.Admission.Token] = true
+	}
+	if len(tokens) != 2 || tokens[""] {
+		t.Errorf("tokens %v", tokens)
+	}
+}
+
+func TestCreateRefusals(t *testing.T) {
+	resource := schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "runkeys"}
+	refuseWrites := func(err error) func(*wrappers.Store) {
+		return func(s *wrappers.Store) { s.Before = func(string, client.Object) error { return err } }
+	}
+	for name, tc := range map[string]struct {
+		stored   []client.Object
+		manifest string
+		fail     func(*wrappers.Store)
+		code     int32
+		reason   metav1.StatusReason
+		message  string
+		causes   []metav1.StatusCause
+	}{
+		"a run waits": {
+			stored: []client.Object{wrappers.MakeRunKey("k").Pending("a").Obj()}, manifest: plain,
+			code: http.StatusConflict, reason: metav1.StatusReasonConflict,
+			message: `run a is pending for job "job", concurrencyKey "k"`,
+			causes:  []metav1.StatusCause{{Type: "PendingRun", Field: "spec.concurrencyKey", Message: "a"}},
+		},
+		"the name exists": {
+			stored: []client.Object{wrappers.MakeJobRun("b").Created().Obj()}, manifest: plain,
+			code: http.StatusConflict, reason: metav1.StatusReasonAlreadyExists, message: `"b" already exists`,
+		},
+		"the name is reserved by a run that exists": {
+			stored: []client.Object{
+				wrappers.MakeRunKey("k").PendingAs("b", "earlier").Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj(),
+			}, manifest: plain,
+			code: http.StatusConflict, reason: metav1.StatusReasonAlreadyExists, message: `"b" already exists`,
+		},
+		"time is up": {
+			manifest: plain, fail: refuseWrites(context.DeadlineExceeded),
+			code: http.StatusGatewayTimeout, reason: metav1.StatusReasonTimeout, message: "try again",
+		},
+		"the API server is busy": {
+			manifest: plain, fail: refuseWrites(apierrors.NewTooManyRequestsError("busy")),
+			code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, message: "try again",
+		},
+		"the operator may not": {
+			manifest: plain, fail: refuseWrites(apierrors.NewForbidden(resource, "k", errors.New("terminating"))),
+			code: http.StatusServiceUnavailable, reason: metav1.StatusReasonServiceUnavailable, message: "terminating",
+		},
+		"something else": {
+			manifest: plain, fail: refuseWrites(errors.New("connection refused")),
+			code: http.StatusInternalServerError, message: "connection refused",
+		},
+		"names cannot be read": {
+			manifest: plain, fail: func(s *wrappers.Store) {
+				s.Read = func(client.ObjectKey, client.Object) error { return errors.New("connection refused") }
+			},
+			code: http.StatusInternalServerError, message: "connection refused",
+		},
+	} {
+		for _, dry := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, dry run %t", name, dry), func(t *testing.T) {
+				var changes []func(*admission.Request)
+				if dry {
+					changes = append(changes, dryRun)
+				}
+				if dry && tc.code != http.StatusConflict {
+					return // Nothing is written that could fail.
+				}
+				r := newReplica(t, tc.stored...)
+				if tc.fail != nil {
+					tc.fail(r.store)
+				}
+				response := r.create(t, tc.manifest, changes...)
+				if response.Allowed || response.Result.Code != tc.code || response.Result.Reason != tc.reason {
+					t.Errorf("allowed %t, code %d, reason %q", response.Allowed, response.Result.Code, response.Result.Reason)
+				}
+				if !strings.Contains(response.Result.Message, tc.message) {
+					t.Errorf("message %q, want %q in it", response.Result.Message, tc.message)
+				}
+				var causes []metav1.StatusCause
+				if response.Result.Details != nil {
+					causes = response.Result.Details.Causes
+				}
+				if tc.causes != nil {
+					if diff := cmp.Diff(tc.causes, causes); diff != "" {
+						t.Errorf("causes (-want +got):\n%s", diff)
+					}
+				}
+				if writes := r.store.Writes(); len(writes) > 0 {
+					t.Errorf("left taken: %v", writes)
+				}
+			})
+		}
+	}
+}
+
+// A name that is free again, though the cache still shows it, is free.
+func TestCreateNameFreeAgain(t *testing.T) {
+	r := newReplica(t, wrappers.MakeJobRun("b").Created().Obj())
+	cached := true
+	r.store.Read = func(key client.ObjectKey, o client.Object) error {
+		if _, ok := o.(*v1alpha1.JobRun); !ok || cached {
+			cached = false
+			return nil
+		}
+		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+	}
+	if run, _ := admitted(t, plain, r.create(t, plain)); run.Spec.Admission.Disposition != v1alpha1.DispositionCreated {
+		t.Errorf("admission %+v", run.Spec.Admission)
+	}
+}
+
+// The API server waits 10 s. By then the answer is there, and nothing is left taken.
+func TestCreateInTime(t *testing.T) {
+	r := newReplica(t)
+	synctest.Test(t, func(t *testing.T) {
+		r.store.After = func(verb string, _ client.Object) error {
+			if verb == "create" {
+				time.Sleep(admissionDeadline)
+				return context.DeadlineExceeded
+			}
+			return nil
+		}
+		start := time.Now()
+		response := r.create(t, plain)
+		if response.Allowed || response.Result.Reason != metav1.StatusReasonTimeout {
+			t.Errorf("allowed %t, %+v", response.Allowed, response.Result)
+		}
+		if took := time.Since(start); took >= 10*time.Second {
+			t.Errorf("answered after %s", took)
+		}
+		writes := r.store.Writes()
+		if len(writes) != 2 || !strings.HasPrefix(writes[1], "delete RunKey ") {
+			t.Errorf("writes %v", writes)
+		}
+	})
+}
+
+// admissionDeadline is how long an admission takes at most before it gives back.
+const admissionDeadline = 8 * time.Second
+
+func TestOtherOperations(t *testing.T) {
+	for _, operation := range []admissionv1.Operation{admissionv1.Delete, admissionv1.Connect} {
+		response := newReplica(t).create(t, plain, func(req *admission.Request) { req.Operation = operation })
+		if !response.Allowed || len(response.Patches) > 0 {
+			t.Errorf("%s: %+v", operation, response)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package v1alpha1_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+)
+
+func (r replica) update(t *testing.T, before, after string) admission.Response {
+	t.Helper()
+	return r.Handle(context.Background(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		UID: "x", Operation: admissionv1.Update, Name: "b",
+		OldObject: runtime.RawExtension{Raw: toJSON(t, before)}, Object: runtime.RawExtension{Raw: toJSON(t, after)},
+	}})
+}
+
+const (
+	labels = "{batch.jobrun.dev/job-name: job, batch.jobrun.dev/key: c-x, batch.jobrun.dev/disposition: created}"
+	answer = "{disposition: Created, runName: b, runToken: t, token: t}"
+)
+
+// ours is a stored JobRun, with what tests change of it.
+func ours(labels, spec string) string {
+	return "metadata: {name: b, labels: " + labels + "}\nspec: {jobName: job, concurrencyKey: k, " + spec + "}\n"
+}
+
+func TestUpdate(t *testing.T) {
+	template := func(cpu string) string {
+		return "admission: " + answer + ", template: {spec: {template: {spec: {restartPolicy: Never, " +
+			"containers: [{name: main, image: x, resources: {limits: {cpu: " + cpu + "}}}]}}}}"
+	}
+	rendered := "admission: " + answer + ", template: {metadata: {}, spec: {template: {metadata: {creationTimestamp: null}, spec: {restartPolicy: Never, " +
+		"containers: [{name: main, image: x, resources: {limits: {cpu: '1'}}}]}}}}"
+	stamped := ours(labels, "admission: "+answer)
+	for name, tc := range map[string]struct {
+		before, after string
+		// field is the one that the refusal names.
+		field string
+		// want is the object afterwards; as it was sent if empty.
+		want string
+	}{
+		"nothing changes":                    {before: stamped, after: stamped},
+		"a label is added":                   {before: stamped, after: ours(labels[:len(labels)-1]+", env: prod}", "admission: "+answer)},
+		"cancel":                             {before: stamped, after: ours(labels, "cancel: true, admission: "+answer)},
+		"a template that is rendered anew":   {before: ours(labels, template("1000m")), after: ours(labels, rendered)},
+		"a template that changed":            {before: ours(labels, template("1000m")), after: ours(labels, template("2")), field: "spec.template"},
+		"a template that is gone":            {before: ours(labels, template("1000m")), after: stamped, field: "spec.template"},
+		"a template that is new":             {before: stamped, after: ours(labels, template("1")), field: "spec.template"},
+		"an input that is written otherwise": {before: ours(labels, `input: {a: 1, b: [x]}, admission: `+answer), after: ours(labels, `input: {b: [x], a: 1}, admission: `+answer)},
+		"an input that changed":              {before: ours(labels, `input: {a: 1}, admission: `+answer), after: ours(labels, `input: {a: 2}, admission: `+answer), field: "spec.input"},
+		"an input that is gone":              {before: ours(labels, `input: {a: 1}, admission: `+answer), after: stamped, field: "spec.input"},
+		"an input that is new":               {before: stamped, after: ours(labels, `input: false, admission: `+answer), field: "spec.input"},
+		"an input of other type":             {before: ours(labels, `input: "1", admission: `+answer), after: ours(labels, `input: 1, admission: `+answer), field: "spec.input"},
+		"a number beyond floats":             {before: ours(labels, `input: 9007199254740993, admission: `+answer), after: ours(labels, `input: 9007199254740992, admission: `+answer), field: "spec.input"},
+		"null is no input":                   {before: stamped, after: ours(labels, "input: null, admission: "+answer)},
+		"no input is null":                   {before: ours(labels, "input: null, admission: "+answer), after: stamped},
+		"null deeper is something":           {before: ours(labels, "input: {a: null}, admission: "+answer), after: ours(labels, "input: {}, admission: "+answer), field: "spec.input"},
+
+		"stamped labels are put back": {before: stamped, after: ours("{env: prod}", "admission: "+answer), want: ours(labels[:len(labels)-1]+", env: prod}", "admission: "+answer)},
+		"all labels are put back":     {before: stamped, after: "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, admission: " + answer + "}\n", want: stamped},
+		"changed labels are put back": {before: stamped, after: ours("{batch.jobrun.dev/job-name: x, batch.jobrun.dev/key: x, batch.jobrun.dev/disposition: x}", "admission: "+answer), want: stamped},
+		"admission is put back":       {before: stamped, after: ours(labels, ""), want: stamped},
+		"a changed admission is put back": {
+			before: stamped, after: ours(labels, "admission: {disposition: Coalesced, runName: x, runToken: x, token: x}"), want: stamped,
+		},
+		"who has no admission gets none": {
+			before: ours("{}", ""), after: ours(labels, "admission: "+answer), want: ours("{}", ""),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			response := r.update(t, tc.before, tc.after)
+			if writes := r.store.Writes(); len(writes) > 0 || r.store.Reads() > 0 {
+				t.Errorf("an update writes %v and reads %d times", writes, r.store.Reads())
+			}
+			if tc.field != "" {
+				if response.Allowed || response.Result.Code != http.StatusUnprocessableEntity || response.Result.Details.Causes[0].Field != tc.field {
+					t.Errorf("allowed %t, %+v; want a refusal of %s", response.Allowed, response.Result, tc.field)
+				}
+				return
+			}
+			if tc.want == "" {
+				tc.want = tc.after
+				if len(response.Patches) > 0 {
+					t.Errorf("patched: %v", response.Patches)
+				}
+			}
+			got, _ := admitted(t, tc.after, response)
+			want, _ := admitted(t, tc.want, admission.Allowed(""))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("object (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUpdateThatCannotBeRead(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after, field string }{
+		"the new object": {ours(labels, ""), "metadata: {name: b}\nspec: {jobName: 5}\n", "spec.jobName"},
+		"the old object": {"metadata: {name: b}\nspec: {cancel: 'x'}\n", ours(labels, ""), "spec.cancel"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response := newReplica(t).update(t, tc.before, tc.after)
+			if response.Allowed || response.Result.Code != http.StatusUnprocessableEntity || response.Result.Details.Causes[0].Field != tc.field {
+				t.Errorf("allowed %t, %+v; want a refusal of %s", response.Allowed, response.Result, tc.field)
+			}
+		})
+	}
+}
