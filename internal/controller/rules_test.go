@@ -1,0 +1,536 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// The rules of docs/design.md, as far as decisions keep them, each with the
+// schedule that it closes. The index and the webhook keep the rest of P1 and P10.
+
+// Delete "a", apply "a" again before a reconcile: it must not become a receipt of
+// itself, nor of another receipt, nor be taken for the run before it.
+func TestP1IdentityIsTheToken(t *testing.T) {
+	again := func() *wrappers.JobRunWrapper { return answered("a", "a", "10").Token("again").UID("again") }
+	decisions{
+		"a receipt that was answered with its own name": {
+			given: of(makeKey("k").Pending("a").Obj(), again().Obj()),
+			want:  "vacate-pending: CheckRun(a); SwapKey(pending=a); Count(promotion)",
+		},
+		"and is pending itself": {
+			given: and(of(makeKey("k").PendingAs("a", "again").Leased("x", 1, "5").Obj(), again().Obj()), executing(made("x"), 1, "5")),
+			want:  "announce-pending: CheckKey; WriteStatus(a, Pending); Emit(RunTriggered a)",
+		},
+		"an earlier run of that name has the lease": {
+			given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), made("a").UID("again").Token("again").Obj(), made("b").Pending().Obj()),
+			want:  "leased: Stopped(a g3); SwapKey(pending=b)",
+		},
+		"an earlier run of that name has the waiting place": {
+			given: of(makeKey("k").Pending("a").Obj(), made("a").UID("again").Token("again").Pending().Obj()),
+			want:  "vacate-pending: CheckRun(a); SwapKey(pending=a)",
+		},
+		"the Job of an earlier run of that name": {
+			given: of(makeKey("k").PendingAs("a", "again").Obj(), made("a").UID("again").Token("again").Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+		"a run of that name is not the one that stands for a receipt": {
+			given: and(waitingBehind(made("b").UID("again").Token("again").Pending()), of(answered("r", "b", "10").Obj())),
+			with:  func(c *scene) { c.change = func(s *Snapshot) { s.Key.Spec.Pending.Token = "again" } },
+			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+		},
+		"a receipt does not stand for another": {
+			given: and(executing(made("x"), 1, "5"), of(makeKey("k").Leased("x", 1, "5").Obj(),
+				answered("r", "x", "9").Age(1).Obj(), answered("q", "r", "10").Age(2).Obj())),
+			want: "elect: CheckRun(r); SwapKey(pending=r leased=x g1<5); Count(promotion)",
+		},
+		"a delivery again is not bound to a receipt": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").BoundTo("b").Obj(), delivered("q", "r").Key("k").Obj())),
+		},
+	}.run(t)
+}
+
+// Evidence that a run started after a trigger was accepted is a claim from the
+// version that the trigger saw, or a later one.
+func TestP2StartedAfterNeedsEvidence(t *testing.T) {
+	// "b" cannot be claimed while "a" executes from version 20.
+	scene := func(keyVersion string) decision {
+		return decision{given: and(executing(made("a"), 1, "20"), of(makeKey("k").Leased("a", 1, "20").Pending("b").Obj(), made("b").Pending().Obj(),
+			answered("r", "a", keyVersion).Obj()))}
+	}
+	bound, passedOn := scene("20"), scene("21")
+	bound.want = "fold: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"
+	passedOn.want = "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)"
+	noVersion := scene("")
+	noVersion.want = passedOn.want
+	promoted := "elect: CheckKey; CheckRun(r); SwapKey(pending=r); Count(promotion)"
+	decisions{
+		"claimed from what the trigger saw":                     bound,
+		"claimed before, bound to who waits now":                passedOn,
+		"an admission without version proves nothing":           noVersion,
+		"the key proves it before the status does":              {given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()), with: skipping("leased"), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the key proves more than the status of a lease before": {given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), with: skipping("leased"), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the run ended before":                                  {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: promoted},
+		"the run ended after":                                   {given: of(made("a").Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: "fold: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the run was cancelled before it started":               {given: of(made("a").Ended(v1alpha1.PhaseCancelled).Obj(), answered("r", "a", "10").Obj()), want: promoted},
+		"the run is cancelled and waits":                        {given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()), want: `vacate-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
+		"the run is gone":                                       {given: of(answered("r", "a", "10").Obj()), want: promoted},
+		"the lease expired and the run waits again":             {given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"a bound receipt shares its run's fate: deletion":       {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
+		"a bound receipt shares its run's fate: cancellation": {
+			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Obj(), answered("r", "a", "10").BoundTo("a").Obj()),
+			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
+		},
+	}.run(t)
+}
+
+// skipping leaves a step out, as one that waits for something to stop.
+func skipping(step string) func(*scene) {
+	return func(c *scene) { c.change = func(s *Snapshot) { s.waiting[step] = true } }
+}
+
+// The order of writes, whatever else is done between them.
+func TestP3OrderOfWrites(t *testing.T) {
+	for name, tc := range map[string]struct {
+		decision
+		writes string
+	}{
+		"entering: the key, the Job, the status": {
+			decision{given: of(makeKey("k").Pending("a").Obj(), made("a").Obj())},
+			"SwapKey(leased=a g1<10) CreateJob(a-1) WriteStatus(a, Leased, g1<10)",
+		},
+		"ending: the status, a look at the Job, the key": {
+			decision{given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj())},
+			"WriteStatus(a, Completed, finished g1, Complete=Completed) Stopped(a g1) SwapKey(free)",
+		},
+		"cancelling who waits: the key, which the claim races, then the status": {
+			decision{given: of(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj())},
+			`SwapKey(free) WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request")`,
+		},
+		"expiring: the fence, the key with that generation, the status": {
+			decision{
+				given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Obj()),
+				with:  func(c *scene) { c.expired = true },
+			},
+			"WriteStatus(a, Leased, g2<5, no holder, attempts 1) SwapKey(pending=a g2) WriteStatus(a, Pending, g2<5, no holder, attempts 1)",
+		},
+		"failing an expired run: the status, then the key": {
+			decision{
+				given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Obj(), made("b").Pending().Obj()),
+				with:  func(c *scene) { c.expired = true },
+			},
+			`WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists") SwapKey(pending=b)`,
+		},
+		"who enters does not read Pending while who left does": {
+			decision{
+				given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Pending().Obj(), made("b").Obj()),
+			},
+			"",
+		},
+		"nor while who left has not said which lease it has": {
+			decision{
+				given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Leased(1, "4").Obj(), made("b").Obj()),
+			},
+			"",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(tc.given...)
+			if tc.with != nil {
+				tc.with(c)
+			}
+			var writes []string
+			for _, op := range decide(c.observe()).Ops {
+				switch op.(type) {
+				case SwapKey, WriteStatus, CreateJob, Stopped:
+					writes = append(writes, formatOp(op))
+				}
+			}
+			if got := strings.Join(writes, " "); got != tc.writes {
+				t.Errorf("writes\n got %s\nwant %s", got, tc.writes)
+			}
+		})
+	}
+}
+
+// A claim takes the greater of what the key and the status remember, and one
+// more. The run is read live before the claim and before the Job.
+func TestP4GenerationsSurviveStaleCaches(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key, status, want int64
+	}{
+		"never leased":         {0, 0, 1},
+		"leased before":        {4, 4, 5},
+		"the status lags":      {4, 2, 5},
+		"the key was made new": {0, 7, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := made("a").Pending()
+			if tc.status > 0 {
+				run.Leased(tc.status-1, "5").Fenced().Phase(v1alpha1.PhasePending)
+			}
+			plan := decide(newScene(makeKey("k").Pending("a").LastGeneration(tc.key).Obj(), run.Obj()).observe())
+			ops := plan.Ops
+			claim := slices.IndexFunc(ops, func(op Op) bool { _, ok := op.(SwapKey); return ok })
+			create := slices.IndexFunc(ops, func(op Op) bool { _, ok := op.(CreateJob); return ok })
+			if claim < 1 || create < 1 {
+				t.Fatalf("no claim: %s", format(plan))
+			}
+			if got := ops[claim].(SwapKey).Next.Leased.Generation; got != tc.want {
+				t.Errorf("claimed generation %d, want %d", got, tc.want)
+			}
+			if got := ops[create].(CreateJob).Generation; got != tc.want {
+				t.Errorf("Job of generation %d, want %d", got, tc.want)
+			}
+			for _, i := range []int{claim, create} {
+				if check, ok := ops[i-1].(CheckRun); !ok || check.Run.Name != "a" {
+					t.Errorf("%s follows %s", formatOp(ops[i]), formatOp(ops[i-1]))
+				}
+			}
+		})
+	}
+}
+
+// A status write is guarded by a look at the key, unless one's own
+// compare-and-swap came directly before. The outcome of a run that has ended, and
+// the answer to a delivery again, do not depend on the key.
+func TestP5StatusWritesLookAtTheKey(t *testing.T) {
+	steps := map[string]bool{}
+	for name, c := range everySituation() {
+		t.Run(name, func(t *testing.T) {
+			c.rest(t, func(_ *scene, plan Plan) {
+				steps[plan.Step] = true
+				if plan.Step == "settle" || plan.Step == "bind-idempotent" {
+					return
+				}
+				guarded := false
+				for _, op := range plan.Ops {
+					switch op := op.(type) {
+					case CheckKey, SwapKey, ConfirmLease:
+						guarded = true
+					case WriteStatus:
+						if idempotent := op.Status.Phase == v1alpha1.PhaseIdempotent; c.keyed && !guarded && !idempotent {
+							t.Errorf("%s is not guarded in %s", formatOp(op), format(plan))
+						}
+					}
+				}
+			})
+		})
+	}
+	for _, step := range []string{"claim", "leased", "vacate-pending", "announce-pending", "unseat", "lose-lease", "fold", "mark", "cancel-waiting", "admit-bypassed"} {
+		if !steps[step] {
+			t.Errorf("no situation calls for %s", step)
+		}
+	}
+}
+
+// everySituation has something for each step to do.
+func everySituation() map[string]*scene {
+	situations := map[string]*scene{
+		"claim":           newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj()),
+		"stray":           newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), makeJob(made("a").Obj(), 4).Obj()),
+		"finish":          newScene(and(waitingBehind(made("b").Pending()), of(makeJob(made("a").Obj(), 1).Complete().Obj()))[1:]...),
+		"cancel leased":   newScene(and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").Cancel(), 1, "5"))...),
+		"cancel pending":  newScene(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj(), answered("r", "a", "10").Obj()),
+		"expire":          newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
+		"expire behind":   newScene(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
+		"fenced":          newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Fenced().Obj()),
+		"two pending":     newScene(and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj(), made("d").Cancel().Obj()))...),
+		"two leased":      newScene(and(of(makeKey("k").Leased("b", 1, "9").Obj()), executing(made("b"), 1, "9"), executing(made("a"), 3, "5"))...),
+		"key deleted":     newScene(and(executing(made("a"), 3, "5"), of(made("b").Pending().Obj()))...),
+		"counted":         newScene(and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj(), answered("q", "b", "10").Obj()))...),
+		"counted, marked": newScene(and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj()))...),
+		"bypassed":        newScene(stored("x").Obj(), stored("y").Obj(), stored("z").Skip().Obj()),
+		"repeated":        newScene(and(waitingBehind(made("b").Pending()), of(delivered("r", "b").Key("k").Obj()))...),
+	}
+	blocked := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
+	blocked.refuse = &Refusal{Message: "no quota"}
+	invalid := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
+	invalid.refuse = &Refusal{Final: true, Message: "no such field"}
+	situations["blocked"], situations["invalid"] = blocked, invalid
+	return situations
+}
+
+// An unfinished Job that the key does not lease goes before anybody is let in,
+// and before anything else.
+func TestP6StrayJobs(t *testing.T) {
+	for name, c := range everySituation() {
+		t.Run(name, func(t *testing.T) {
+			c.rest(t, func(_ *scene, plan Plan) {
+				if plan.Step == "claim" {
+					if _, ok := plan.Ops[0].(NoStrays); !ok {
+						t.Errorf("a claim without a look for stray Jobs: %s", format(plan))
+					}
+				}
+			})
+		})
+	}
+	a := made("a").Obj()
+	decisions{
+		"before a claim": {
+			given: of(makeKey("k").Pending("a").Obj(), a, makeJob(a, 1).Obj()),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+		"while another executes": {
+			given: and(of(makeKey("k").Leased("b", 1, "5").Obj(), makeJob(a, 7).Obj()), executing(made("b"), 1, "5")),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-7)",
+		},
+		"of a run that ended": {
+			given: of(makeKey("k").Leased("b", 1, "5").Obj(), made("b").Obj(), made("a").Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj(), makeJob(a, 1).Obj()),
+			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
+		},
+	}.run(t)
+}
+
+// Who was answered Created waits without a phase, as long as it takes.
+func TestP7CreatedIsNeverRefused(t *testing.T) {
+	decisions{
+		"its place is another's: it waits": {
+			given: and(waitingBehind(made("b").Pending()), of(made("c").Obj())),
+		},
+		"it asked to coalesce: it waits all the same": {
+			given: and(waitingBehind(made("b").Pending()), of(made("c").Skip().Obj())),
+		},
+		"it reads Pending: that is taken back": {
+			given: and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj())),
+			want:  `unseat: CheckKey; WriteStatus(c, -, "waits for its key: run b is pending")`,
+		},
+		"its place was another's and is free now": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj(), made("c").Obj()), executing(made("a"), 1, "5")),
+			want:  "elect: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
+		},
+		"its create may be under way: its place is kept": {
+			given: of(makeKey("k").Pending("b").Obj(), made("c").Obj()),
+			with:  func(c *scene) { c.coming = true },
+		},
+	}.run(t)
+}
+
+func TestP8Counting(t *testing.T) {
+	// crowd is a run with that many receipts to count, and its record of others.
+	crowd := func(uncounted int, recent, marked []string) *scene {
+		b := made("b").Pending().Counted(recent...)
+		c := newScene(waitingBehind(b)...)
+		for i := range uncounted {
+			c.runs = append(c.runs, answered(fmt.Sprintf("r%03d", i), "b", "10").Age(i).Obj())
+		}
+		for _, name := range recent {
+			if !slices.Contains(marked, name) {
+				c.runs = append(c.runs, answered(name, "b", "10").Obj())
+			}
+		}
+		return c
+	}
+	names := func(n int) []string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf("q%02d", i)
+		}
+		return all
+	}
+	folded := func(plan Plan) (count int, recent []v1alpha1.CoalescedTrigger) {
+		if plan.Step != "fold" {
+			t.Fatalf("no fold but %s", format(plan))
+		}
+		status := plan.Ops[1].(WriteStatus).Status
+		return int(status.Coalesced.Count), status.Coalesced.Recent
+	}
+
+	t.Run("a fold takes as many as recent holds", func(t *testing.T) {
+		count, recent := folded(decide(crowd(100, nil, nil).observe()))
+		if count != v1alpha1.MaxRecent || len(recent) != v1alpha1.MaxRecent {
+			t.Errorf("count %d, %d recent; want %d", count, len(recent), v1alpha1.MaxRecent)
+		}
+	})
+	t.Run("entries that are not marked keep their place", func(t *testing.T) {
+		count, recent := folded(decide(crowd(100, names(10), names(10)[:4]).observe()))
+		if count != 10+v1alpha1.MaxRecent-6 || len(recent) != v1alpha1.MaxRecent {
+			t.Errorf("count %d, %d recent", count, len(recent))
+		}
+		for _, name := range names(10)[4:] {
+			if !slices.ContainsFunc(recent, func(e v1alpha1.CoalescedTrigger) bool { return e.Name == name }) {
+				t.Errorf("%s left recent before it was marked", name)
+			}
+		}
+	})
+	t.Run("a full record is marked first", func(t *testing.T) {
+		if plan := decide(crowd(5, names(v1alpha1.MaxRecent), nil).observe()); plan.Step != "mark" {
+			t.Errorf("no mark but %s", format(plan))
+		}
+	})
+	t.Run("one that is in recent is not counted again", func(t *testing.T) {
+		c := crowd(1, []string{"q"}, nil)
+		if count, _ := folded(decide(c.observe())); count != 2 {
+			t.Errorf("count %d, want 2", count)
+		}
+	})
+	t.Run("one that is in recent is bound to that run, whoever it was answered with", func(t *testing.T) {
+		decisions{"": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "4").Obj())),
+			with: func(c *scene) {
+				c.runs[slices.IndexFunc(c.runs, isNamed("a"))].Status.Coalesced = made("a").Counted("r").Obj().Status.Coalesced
+			},
+			want: "mark: CheckKey; CheckRun(a); WriteStatus(r, Coalesced, of a)",
+		}}.run(t)
+	})
+	t.Run("unless that run started before", func(t *testing.T) {
+		decisions{"": {
+			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj())),
+			with: func(c *scene) {
+				c.runs[slices.IndexFunc(c.runs, isNamed("a"))].Status.Coalesced = made("a").Counted("r").Obj().Status.Coalesced
+			},
+			want: "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+		}}.run(t)
+	})
+	t.Run("all are counted once in the end", func(t *testing.T) {
+		c := crowd(200, nil, nil)
+		c.rest(t, nil)
+		if got := c.run("b").Status.Coalesced.Count; got != 200 {
+			t.Errorf("count %d, want 200", got)
+		}
+	})
+	t.Run("a mark is one for whichever run, or that the receipt is gone", func(t *testing.T) {
+		c := newScene(and(waitingBehind(made("b").Pending().Counted("here", "bound", "elsewhere", "promoted", "gone")), of(
+			answered("here", "b", "10").Obj(), answered("bound", "b", "10").BoundTo("b").Obj(),
+			answered("elsewhere", "b", "10").BoundTo("x").Obj(), answered("promoted", "b", "10").Pending().Obj()))...)
+		marked := c.observe().Marked
+		for name, want := range map[string]bool{"here": false, "bound": true, "elsewhere": true, "promoted": true, "gone": true} {
+			if marked[wrappers.UIDOf(name)] != want {
+				t.Errorf("%s is marked: %t, want %t", name, !want, want)
+			}
+		}
+	})
+}
+
+func isNamed(name string) func(*v1alpha1.JobRun) bool {
+	return func(run *v1alpha1.JobRun) bool { return run.Name == name }
+}
+
+// What somebody still needs stays.
+func TestP9Garbage(t *testing.T) {
+	run := made("a").TTL(0).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()
+	open := answered("r", "a", "4").BoundTo("a").Obj()
+	uncounted := answered("r", "a", "4").TTL(0).Obj()
+	for name, tc := range map[string]struct {
+		retention Retention
+		want      string
+	}{
+		"a run whose receipt has no outcome":    {Retention{Run: run, Bound: []*v1alpha1.JobRun{open}, History: 100}, ""},
+		"a run whose receipt is not counted":    {Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}, History: 100}, ""},
+		"a receipt that is not counted, by TTL": {Retention{Run: uncounted}, ""},
+		"a receipt that is not counted, by age": {Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}}, ""},
+		"nobody needs it":                       {Retention{Run: run, History: 100}, "expire-ttl: DeleteRun(a)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.retention.Now = wrappers.At(1e6)
+			if got := format(decideRetention(tc.retention)); got != tc.want {
+				t.Errorf("plan %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// A trigger that was delivered before follows the run of the first delivery, or
+// becomes it.
+func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
+	decisions{
+		"no evidence is asked of who was delivered before": {
+			given: of(keyless("a").Ended(v1alpha1.PhaseCancelled).Obj(), delivered("r", "a").Obj()),
+			want:  "bind-idempotent: WriteStatus(r, Idempotent, of a)",
+		},
+		"its run never came: the heir is promoted": {
+			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj(), delivered("s", "a").Key("k").Age(1).Obj()),
+			want:  "elect: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
+		},
+		"its run never came: the others follow the heir": {
+			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Pending().Obj(), delivered("s", "a").Key("k").Age(1).Obj(),
+				makeKey("k").Pending("r").Leased("x", 1, "5").Obj(), made("x").Leased(1, "5").Obj(), makeJob(made("x").Obj(), 1).Obj()),
+			want: "bind-idempotent: WriteStatus(s, Idempotent, of r)",
+		},
+		"before it is known whose the key is nobody is promoted": {
+			given: of(delivered("r", "a").Key("k").Obj()),
+		},
+	}.run(t)
+	owned := makeIdempotencyKey("i").Owner("a").Obj()
+	s := idempotency(owned, delivered("s", "a").Age(1).Obj(), delivered("r", "a").Obj())
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+}
+
+// One transition of a key per reconcile: a plan swaps the key at most once, and
+// is the plan of one step.
+func TestP11OneTransition(t *testing.T) {
+	for name, c := range everySituation() {
+		t.Run(name, func(t *testing.T) {
+			c.rest(t, func(_ *scene, plan Plan) {
+				swaps := 0
+				for _, op := range plan.Ops {
+					if _, ok := op.(SwapKey); ok {
+						swaps++
+					}
+				}
+				if swaps > 1 {
+					t.Errorf("%d transitions: %s", swaps, format(plan))
+				}
+			})
+		})
+	}
+	// Several things to do: the first of them is done alone.
+	decisions{"": {
+		given: of(makeKey("k").Leased("gone", 1, "5").Pending("b").Obj(), made("b").Pending().Cancel().Obj(), made("c").Pending().Obj(), answered("r", "b", "10").Obj()),
+		want: `vacate-pending: CheckRun(c); SwapKey(pending=c leased=gone g1<5);
+			WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
+	}}.run(t)
+}
+
+// A promoted receipt keeps its labels and its admission, and is a run.
+func TestP12PromotedReceiptsAreRuns(t *testing.T) {
+	promoted := func() *wrappers.JobRunWrapper {
+		return answered("r", "gone", "10").Label(v1alpha1.LabelDisposition, "coalesced")
+	}
+	decisions{
+		"it is pending": {
+			given: and(waitingBehind(promoted()), of()),
+			want:  "announce-pending: CheckKey; WriteStatus(r, Pending); Emit(RunTriggered r)",
+		},
+		"it is claimed": {
+			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Obj()),
+			want: `claim: NoStrays; CheckRun(r); SwapKey(leased=r g1<10); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1);
+				WriteStatus(r, Leased, g1<10); Emit(RunLeased r); Count(leased)`,
+		},
+		"it is leased": {
+			given: of(makeKey("k").Leased("r", 1, "10").Obj(), promoted().Obj()),
+			want: `leased: CheckKey; CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
+				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
+		},
+		"it is cancelled as a run": {
+			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Cancel().Obj()),
+			want:  `vacate-pending: SwapKey(free); WriteStatus(r, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled r)`,
+		},
+		"it stands for others": {
+			given: and(waitingBehind(promoted().Pending()), of(answered("q", "gone", "10").Age(1).Obj())),
+			want:  "fold: CheckKey; WriteStatus(r, Pending, count 1 [q]); Emit(RunCoalesced r<-q); WriteStatus(q, Coalesced, of r)",
+		},
+		"it gives others its outcome": {
+			given: of(promoted().Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("q", "gone", "10").BoundTo("r").Obj()),
+			want:  "settle: WriteStatus(q, Coalesced, Complete=Completed)",
+		},
+	}.run(t)
+
+	t.Run("an absorber that has ended is looked up by name and token", func(t *testing.T) {
+		s := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").Obj()).observe()
+		s.prepare()
+		if run := s.find(runkey.Identity{Name: "a", Token: "token-a"}); run == nil {
+			t.Error("not found")
+		}
+		if run := s.find(runkey.Identity{Name: "a", Token: "other"}); run != nil {
+			t.Error("somebody else was found")
+		}
+	})
+}
