@@ -183,7 +183,7 @@ func (s *Snapshot) forsaken(receipt *v1alpha1.JobRun) bool {
 	if s.unbound(receipt, v1alpha1.DispositionIdempotent) {
 		return s.Gone[absorberOf(receipt)] && s.deliveredAs(receipt) == nil
 	}
-	return bypassed(receipt) || s.orphaned(receipt)
+	return bypassed(receipt) || s.abandoned(receipt)
 }
 
 // elect gives a free waiting place to whoever waits for it longest.

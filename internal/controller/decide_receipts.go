@@ -73,6 +73,11 @@ func (s *Snapshot) evidence(run, receipt *v1alpha1.JobRun) bool {
 // orphaned reports whether a receipt has no run to stand for it and must become
 // one itself.
 func (s *Snapshot) orphaned(receipt *v1alpha1.JobRun) bool {
+	return s.abandoned(receipt) && !s.keptBack(receipt)
+}
+
+// abandoned reports whether no run stands for a receipt, and none will.
+func (s *Snapshot) abandoned(receipt *v1alpha1.JobRun) bool {
 	if !s.unbound(receipt, v1alpha1.DispositionCoalesced) || s.standsFor(receipt) != nil {
 		return false
 	}
@@ -83,6 +88,14 @@ func (s *Snapshot) orphaned(receipt *v1alpha1.JobRun) bool {
 	// While somebody holds the waiting place, it is either theirs to stand for
 	// the receipt or about to be freed.
 	return s.pendingID() == runkey.Identity{} || s.vacating()
+}
+
+// keptBack reports whether the idempotency key of a receipt decides what becomes
+// of it: another delivery may own the key, or come to own it. A receipt that
+// comes to own it itself is none any more.
+func (s *Snapshot) keptBack(receipt *v1alpha1.JobRun) bool {
+	owner, owned := s.Owners[receipt.UID]
+	return owned && (owner != absorberOf(receipt) || s.Gone[owner])
 }
 
 // vacating reports whether the holder of the waiting place is about to lose it.
@@ -185,22 +198,27 @@ func markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
 // evidence, and are no trigger of their own to be counted.
 func bindIdempotent(s *Snapshot) []Op {
 	for _, receipt := range s.Receipts {
-		if !s.unbound(receipt, v1alpha1.DispositionIdempotent) {
+		if !s.unbound(receipt, v1alpha1.DispositionIdempotent) && !s.abandoned(receipt) {
 			continue
 		}
-		run := s.deliveredAs(receipt)
-		if run == nil || run.UID == receipt.UID {
-			continue
+		if run := s.deliveredAs(receipt); run != nil && run.UID != receipt.UID {
+			return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent)}}
 		}
-		return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent)}}
 	}
 	return nil
 }
 
-// deliveredAs is the run that stands for an idempotent receipt: the one it was
-// answered with, or the one that owns the key since.
+// deliveredAs is the run that stands for a receipt by its idempotency key: the
+// one it was answered with, unless it was absorbed, or the one that owns the key
+// since.
 func (s *Snapshot) deliveredAs(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
-	for _, id := range []runkey.Identity{absorberOf(receipt), s.Owners[receipt.UID]} {
+	candidates := []runkey.Identity{s.Owners[receipt.UID]}
+	if receipt.Spec.Admission.Disposition == v1alpha1.DispositionIdempotent {
+		candidates = []runkey.Identity{absorberOf(receipt), s.Owners[receipt.UID]}
+	} else if candidates[0] == absorberOf(receipt) {
+		return nil
+	}
+	for _, id := range candidates {
 		run := s.find(id)
 		if run != nil && !s.isReceipt(run) {
 			return run

@@ -18,14 +18,14 @@ import (
 	"github.com/jobrun-dev/jobrun/config/crd"
 )
 
-type schema struct {
+type crdSchema struct {
 	structural *structuralschema.Structural
 	values     validation.SchemaValidator
 	rules      *cel.Validator
 }
 
 // jobRunSchema is the API server's own view of the CustomResourceDefinition.
-var jobRunSchema = sync.OnceValue(func() schema {
+var jobRunSchema = sync.OnceValue(func() crdSchema {
 	var definition apiextensionsv1.CustomResourceDefinition
 	must(yaml.UnmarshalStrict(crd.JobRuns, &definition))
 	var props apiextensions.JSONSchemaProps
@@ -35,7 +35,7 @@ var jobRunSchema = sync.OnceValue(func() schema {
 	must(err)
 	values, _, err := validation.NewSchemaValidator(&props)
 	must(err)
-	return schema{structural, values, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
+	return crdSchema{structural, values, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
 })
 
 // validateStatus says what the API server would of an update of the status.
