@@ -139,9 +139,13 @@ func (s *Store) updateStatus(ctx context.Context, c client.Client, name string, 
 }
 
 func (s *Store) remove(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-	return s.write(ctx, "delete", o, func() error {
-		options := client.DeleteOptions{}
-		options.ApplyOptions(opts)
+	options := client.DeleteOptions{}
+	options.ApplyOptions(opts)
+	verb := "delete"
+	if p := options.PropagationPolicy; p != nil {
+		verb += "(" + string(*p) + ")"
+	}
+	return s.write(ctx, verb, o, func() error {
 		if p := options.Preconditions; p != nil && p.UID != nil {
 			if err := s.sameObject(ctx, c, o, *p.UID); err != nil {
 				return err

@@ -1,0 +1,435 @@
+package controller
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// bench is a controller whose plans meet what is stored.
+type bench struct {
+	*Reconciler
+	store  *wrappers.Store
+	clock  *clocktesting.FakeClock
+	events *events.FakeRecorder
+}
+
+func newBench(stored ...client.Object) bench {
+	var fields []wrappers.Index
+	for _, f := range index.Fields {
+		fields = append(fields, wrappers.Index(f))
+	}
+	for i, o := range stored {
+		stored[i] = o.DeepCopyObject().(client.Object)
+	}
+	store := wrappers.NewStore(fields, stored...)
+	clock := clocktesting.NewFakeClock(now.Time)
+	recorder := events.NewFakeRecorder(100)
+	return bench{NewReconciler(store, store, recorder, Options{
+		Index:          index.New(index.Options{Cached: store, Live: store, Writer: store, Clock: clock}),
+		ReceiptHistory: 100, ReservationGrace: 90 * time.Second, Clock: clock, Concurrency: 1,
+	}), store, clock, recorder}
+}
+
+// decidedOn starts an action on what a decision has seen, which may be out of date.
+func (b bench) decidedOn(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *action {
+	s := b.newSnapshot()
+	s.Key, s.Keyed, s.Runs = key, true, runs
+	s.prepare()
+	return b.newAction(Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}, s)
+}
+
+// outcome is what came of an operation.
+func outcome(err error) string {
+	var refused *refusedError
+	switch {
+	case err == nil:
+		return "done"
+	case errors.As(err, &refused) && refused.refusal.Final:
+		return "refused for good"
+	case errors.As(err, &refused):
+		return "refused"
+	case errors.Is(err, errStale):
+		return "stale"
+	case errors.Is(err, errWaiting):
+		return "waiting"
+	default:
+		return "error"
+	}
+}
+
+func writesOf(b bench) string { return strings.Join(b.store.Writes(), "; ") }
+
+func TestActChecks(t *testing.T) {
+	key := makeKey("k").Leased("a", 1, "5")
+	run := made("a").Pending()
+	anotherKey := makeKey("k").Leased("a", 1, "5").Obj()
+	anotherKey.UID = "earlier"
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		key    *v1alpha1.RunKey
+		op     Op
+		want   string
+	}{
+		"the key is as it was":             {of(key.Obj()), makeKey("k").Obj(), CheckKey{}, "done"},
+		"the key changed":                  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), CheckKey{}, "stale"},
+		"the key is another one":           {of(key.Obj()), anotherKey, CheckKey{}, "stale"},
+		"the key is gone":                  {nil, makeKey("k").Obj(), CheckKey{}, "stale"},
+		"the key is new":                   {of(key.Obj()), nil, CheckKey{}, "stale"},
+		"there is no key, as before":       {nil, nil, CheckKey{}, "done"},
+		"the run is as it was":             {of(run.Obj()), nil, CheckRun{made("a").Obj()}, "done"},
+		"the run changed":                  {of(run.Obj()), nil, CheckRun{made("a").ResourceVersion("9").Obj()}, "stale"},
+		"the run is another one":           {of(run.Obj()), nil, CheckRun{made("a").UID("earlier").Obj()}, "stale"},
+		"the run is gone":                  {nil, nil, CheckRun{made("a").Obj()}, "stale"},
+		"the lease is the run's":           {of(key.Obj()), nil, ConfirmLease{runkey.Of(run.Obj()), 1}, "done"},
+		"the lease is of another claim":    {of(key.Obj()), nil, ConfirmLease{runkey.Of(run.Obj()), 2}, "stale"},
+		"the lease is another run's":       {of(key.Obj()), nil, ConfirmLease{runkey.Of(made("b").Obj()), 1}, "stale"},
+		"the lease went with the key":      {nil, nil, ConfirmLease{runkey.Of(run.Obj()), 1}, "stale"},
+		"the key is not what is there now": {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
+		"the key has no place free":        {of(key.Obj()), nil, SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
+		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "done"},
+		"the status is not what it was":    {of(run.Obj()), nil, WriteStatus{made("a").ResourceVersion("9").Obj(), run.Obj().Status}, "stale"},
+		"the status of who is gone":        {nil, nil, WriteStatus{made("a").Obj(), run.Obj().Status}, "stale"},
+		"the status goes on":               {of(run.Obj()), nil, WriteStatus{made("a").Obj(), made("a").Leased(1, "5").Obj().Status}, "done"},
+		"a run is deleted":                 {of(run.Obj()), nil, DeleteRun{made("a").Obj()}, "done"},
+		"a run that changed is not":        {of(run.Obj()), nil, DeleteRun{made("a").ResourceVersion("9").Obj()}, "stale"},
+		"a run of that name is not":        {of(run.Obj()), nil, DeleteRun{made("a").UID("earlier").Obj()}, "stale"},
+		"a run that is gone is gone":       {nil, nil, DeleteRun{made("a").Obj()}, "done"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(tc.stored...)
+			a := b.decidedOn(tc.key)
+			a.job = makeJob(made("a").Obj(), 1).Obj()
+			if got := outcome(a.do(t.Context(), tc.op)); got != tc.want {
+				t.Errorf("%s: %s, want %s", formatOp(tc.op), got, tc.want)
+			}
+			if writes := b.store.Writes(); tc.want == "stale" && len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
+		})
+	}
+}
+
+// What is not known to have been refused for being out of date is an error.
+func TestActErrors(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
+	run := made("a").Obj()
+	for name, op := range map[string]Op{
+		"check the key":  CheckKey{},
+		"check a run":    CheckRun{run},
+		"confirm":        ConfirmLease{runkey.Of(run), 1},
+		"swap the key":   SwapKey{makeKey("k").Pending("a").Row()},
+		"write a status": WriteStatus{run, run.Status},
+		"delete a Job":   DeleteJob{makeJob(run, 1).Obj()},
+		"delete a run":   DeleteRun{run},
+		"unknown":        nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench()
+			b.store.Before = func(string, client.Object) error { return forbidden }
+			b.store.Read = func(client.ObjectKey, client.Object) error { return forbidden }
+			if got := outcome(b.decidedOn(nil).do(t.Context(), op)); got != "error" {
+				t.Errorf("%s, want an error", got)
+			}
+		})
+	}
+}
+
+// A plan ends with the first operation that does not succeed.
+func TestActInOrder(t *testing.T) {
+	a, r := made("a").Pending().Obj(), answered("r", "a", "10").Obj()
+	count := made("a").Pending().Counted("r").Obj().Status
+	plan := Plan{Step: "fold", Ops: []Op{
+		CheckKey{}, WriteStatus{a, count}, Emit{coalesced(a, r)}, WriteStatus{r, boundStatus(r, a, v1alpha1.PhaseCoalesced)},
+	}}
+	for name, tc := range map[string]struct {
+		fail   string
+		want   string
+		writes string
+		events int
+	}{
+		"all of it":         {"", "done", "status JobRun a; status JobRun r", 1},
+		"up to the key":     {"key", "stale", "", 0},
+		"up to the run":     {"a", "error", "", 0},
+		"up to the receipt": {"r", "error", "status JobRun a", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(makeKey("k").Pending("a").Obj(), a, r)
+			b.store.Before = func(_ string, o client.Object) error {
+				if o.GetName() == tc.fail {
+					return errors.New("connection refused")
+				}
+				return nil
+			}
+			key := makeKey("k").Obj()
+			if tc.fail == "key" {
+				key.ResourceVersion = "9"
+			}
+			err := b.decidedOn(key, a).act(t.Context(), plan)
+			if outcome(err) != tc.want || (err != nil && !strings.HasPrefix(err.Error(), "fold: ")) {
+				t.Errorf("%v, want %s", err, tc.want)
+			}
+			if got := writesOf(b); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+			if n := len(b.events.Events); n != tc.events {
+				t.Errorf("%d events, want %d", n, tc.events)
+			}
+		})
+	}
+}
+
+// One plan may write a run twice, and look at it in between.
+func TestActOnItsOwnWrites(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	b := newBench(run, makeKey("k").Leased("a", 1, "5").Obj())
+	a := b.decidedOn(makeKey("k").Obj(), run)
+	fenced := expiredStatus(run)
+	pending := *fenced.DeepCopy()
+	pending.Phase = v1alpha1.PhasePending
+	plan := Plan{Ops: []Op{
+		CheckKey{}, WriteStatus{run, fenced}, CheckRun{run}, SwapKey{makeKey("k").Pending("a").LastGeneration(2).Row()},
+		CheckKey{}, WriteStatus{run, pending}, SwapKey{}, CheckKey{},
+	}}
+	if err := a.act(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	stored := &v1alpha1.JobRun{}
+	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(run), stored); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(pending, stored.Status); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	if run.Status.Phase != v1alpha1.PhaseLeased {
+		t.Error("what was decided on, which is the cache's, changed")
+	}
+}
+
+// A lease names the Job that was made or found for it, and no other status does.
+func TestActNamesTheJob(t *testing.T) {
+	run := made("a").Pending().Obj()
+	for name, tc := range map[string]struct {
+		status v1alpha1.JobRunStatus
+		job    bool
+		want   *v1alpha1.ObjectReference
+	}{
+		"a lease":               {leasedStatus(run, 1, "10", now), true, &v1alpha1.ObjectReference{Name: "a-1", UID: "uid-1"}},
+		"a lease without a Job": {leasedStatus(run, 1, "10", now), false, nil},
+		"no lease":              {pendingStatus(run), true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(run)
+			a := b.decidedOn(nil, run)
+			if tc.job {
+				if err := a.do(t.Context(), CreateJob{run, 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := a.do(t.Context(), WriteStatus{run, tc.status}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, a.latest(run).Status.JobRef); diff != "" {
+				t.Errorf("jobRef (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestActCreateJob(t *testing.T) {
+	run := made("a").Obj()
+	jobs := schema.GroupResource{Group: "batch", Resource: "jobs"}
+	foreign := makeJob(run, 1).Obj()
+	foreign.OwnerReferences = nil
+	ofAnother := makeJob(made("b").Obj(), 1).Obj()
+	ofAnother.Name = "a-1"
+	earlier := makeJob(made("a").UID("earlier").Token("earlier").Obj(), 1).Obj()
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		err    error
+		want   string
+		job    types.UID
+		writes string
+		after  time.Duration
+	}{
+		"created":                        {want: "done", job: "uid-1", writes: "create Job a-1"},
+		"created before":                 {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
+		"left by an earlier run":         {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
+		"somebody's":                     {stored: of(foreign), want: "refused for good"},
+		"another run's":                  {stored: of(ofAnother), want: "refused for good"},
+		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused for good"},
+		"not even an object":             {err: apierrors.NewBadRequest("x"), want: "refused for good"},
+		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
+		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
+		"time is up":                     {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},
+		"the API server is out of reach": {err: errors.New("connection refused"), want: "refused", after: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(tc.stored...)
+			if tc.err != nil {
+				b.store.Before = func(string, client.Object) error { return tc.err }
+			}
+			a := b.decidedOn(nil, run)
+			err := a.do(t.Context(), CreateJob{run, 1})
+			if got := outcome(err); got != tc.want {
+				t.Errorf("%s (%v), want %s", got, err, tc.want)
+			}
+			if got := writesOf(b); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+			if a.after != tc.after {
+				t.Errorf("look again after %s, want %s", a.after, tc.after)
+			}
+			if tc.job != "" && (a.job == nil || a.job.UID != tc.job) {
+				t.Errorf("Job %v, want %s", a.job, tc.job)
+			}
+			if wait := b.observed.holdOff(run.UID); (tc.want == "refused") != (wait > 0) {
+				t.Errorf("hold off %s", wait)
+			}
+		})
+	}
+}
+
+// P6 before a claim: what the key does not lease ends first.
+func TestActNoStrays(t *testing.T) {
+	a, b := made("a").Obj(), made("b").Obj()
+	foreign := makeJob(b, 3).Obj()
+	foreign.OwnerReferences = nil
+	for name, tc := range map[string]struct {
+		stored  []client.Object
+		version string
+		want    string
+		writes  string
+	}{
+		"none":                      {of(makeKey("k").Pending("a").Obj()), "10", "done", ""},
+		"an unfinished one":         {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
+		"of any run of the key":     {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj(), makeJob(b, 2).Obj()), "10", "waiting", "delete(Foreground) Job a-1; delete(Foreground) Job b-2"},
+		"one that is being deleted": {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
+		"one that has ended":        {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Complete().Obj()), "10", "done", ""},
+		"one of another key":        {of(makeKey("k").Pending("a").Obj(), makeJob(made("c").Key("other").Obj(), 1).Obj()), "10", "done", ""},
+		"somebody's, so labelled":   {of(makeKey("k").Pending("a").Obj(), foreign), "10", "done", ""},
+		"leased since the decision": {of(makeKey("k").Leased("a", 1, "9").Obj(), makeJob(a, 1).Obj()), "9", "stale", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bench := newBench(tc.stored...)
+			got := outcome(bench.decidedOn(makeKey("k").Pending("a").ResourceVersion(tc.version).Obj(), a).do(t.Context(), NoStrays{}))
+			if got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+			if got := writesOf(bench); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+		})
+	}
+}
+
+// I8: a run has stopped when a live read shows neither its Job nor a Pod of it.
+func TestActStopped(t *testing.T) {
+	run := made("a").Leased(2, "5").Obj()
+	pod := func(name, token string, phase corev1.PodPhase) client.Object {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: wrappers.Namespace, Name: name,
+				Labels: map[string]string{v1alpha1.LabelRun: "a"}, Annotations: map[string]string{v1alpha1.AnnotationToken: token},
+			},
+			Status: corev1.PodStatus{Phase: phase},
+		}
+	}
+	earlier := makeJob(made("a").UID("earlier").Token("earlier").Obj(), 1).Obj()
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		want   string
+		writes string
+		after  time.Duration
+	}{
+		"nothing is there":                     {nil, "done", "", 0},
+		"its Job runs":                         {of(makeJob(run, 2).Obj()), "waiting", "delete(Foreground) Job a-2", 0},
+		"its Job is being deleted":             {of(makeJob(run, 2).Deleting().Obj()), "waiting", "", 0},
+		"an earlier Job of it runs":            {of(makeJob(run, 1).Obj(), makeJob(run, 2).Complete().Obj()), "waiting", "delete(Foreground) Job a-1", 0},
+		"its Job has ended, and Pods with it":  {of(makeJob(run, 2).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "done", "", 0},
+		"an earlier Job has ended, a Pod runs": {of(makeJob(run, 1).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
+		"a Pod runs":                           {of(pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
+		"a Pod is pending":                     {of(pod("p", "token-a", corev1.PodPending)), "waiting", "", 5 * time.Second},
+		"nobody knows of a Pod":                {of(pod("p", "token-a", corev1.PodUnknown)), "waiting", "", 5 * time.Second},
+		"Pods have ended":                      {of(pod("p", "token-a", corev1.PodFailed), pod("q", "token-a", corev1.PodSucceeded)), "done", "", 0},
+		"a Pod of an earlier run of that name": {of(pod("p", "earlier", corev1.PodRunning)), "done", "", 0},
+		"a Job of an earlier run of that name": {of(earlier), "done", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(and(of(run, makeKey("k").Leased("a", 2, "5").Obj()), tc.stored)...)
+			a := b.decidedOn(makeKey("k").Obj(), run)
+			if got := outcome(a.do(t.Context(), Stopped{runkey.Of(run), 2})); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+			if got := writesOf(b); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+			if a.after != tc.after {
+				t.Errorf("look again after %s, want %s", a.after, tc.after)
+			}
+		})
+	}
+	for name, stored := range map[string][]client.Object{
+		"the key changed": of(run, makeKey("k").Leased("a", 3, "5").ResourceVersion("11").Obj()),
+		"the run changed": of(made("a").Leased(3, "5").ResourceVersion("2").Obj(), makeKey("k").Leased("a", 2, "5").Obj()),
+	} {
+		t.Run("not its Job, if "+name+" since", func(t *testing.T) {
+			b := newBench(and(stored, of(makeJob(run, 2).Obj()))...)
+			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), Stopped{runkey.Of(run), 2})); got != "stale" {
+				t.Errorf("%s, want stale", got)
+			}
+			if got := writesOf(b); got != "" {
+				t.Errorf("writes %q", got)
+			}
+		})
+	}
+}
+
+// A Job that came late for its lease goes again.
+func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
+	run := made("a").Obj()
+	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
+	a := b.decidedOn(nil, run)
+	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1}, ConfirmLease{runkey.Of(run), 1}, WriteStatus{run, run.Status}}})
+	if got := outcome(err); got != "stale" {
+		t.Errorf("%s (%v), want stale", got, err)
+	}
+	if got, want := writesOf(b), "create Job a-1; delete(Foreground) Job a-1"; got != want {
+		t.Errorf("writes %q, want %q", got, want)
+	}
+}
+
+func TestActEmits(t *testing.T) {
+	b := newBench()
+	run, receipt := made("a").Obj(), answered("r", "a", "10").Input(`"100%s"`).Obj()
+	a := b.decidedOn(nil, run)
+	for _, op := range []Op{Emit{endedEvent(run, v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "50% done"})}, Emit{coalesced(run, receipt)}, Count{promoted}} {
+		if err := a.do(t.Context(), op); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, want := range []string{
+		"Warning RunFailed 50% done",
+		`Normal RunCoalesced absorbed trigger r; skipped labels {}, input "100%s"`,
+	} {
+		if got := <-b.events.Events; got != want {
+			t.Errorf("event %q, want %q", got, want)
+		}
+	}
+}
