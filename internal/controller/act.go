@@ -72,6 +72,8 @@ func (a *action) do(ctx context.Context, op Op) error {
 		return a.noStrays(ctx)
 	case Stopped:
 		return a.stopped(ctx, op)
+	case NoPods:
+		return a.noPods(ctx, op.Run)
 	case SwapKey:
 		return a.swapKey(ctx, op.Next)
 	case CreateJob:

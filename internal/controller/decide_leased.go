@@ -110,8 +110,13 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 func execute(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	generation := s.leasedGeneration()
 	status := leasedStatus(run, generation, s.fromVersion(), s.Now)
+	var alone []Op
+	if s.execution(run).Job == nil {
+		alone = []Op{NoPods{runkey.Of(run)}}
+	}
 	return concat(
 		s.checkKey(),
+		alone,
 		[]Op{CheckRun{run}, CreateJob{run, generation}},
 		s.confirm(run, generation),
 		[]Op{WriteStatus{run, status}},

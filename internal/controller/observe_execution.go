@@ -32,6 +32,7 @@ func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 		e := &Execution{HoldOff: r.observed.holdOff(run.UID)}
 		s.Executions[run.UID] = e
 		if !leased {
+			e.Job = s.jobOf(run, s.leasedGeneration())
 			continue
 		}
 		if err := r.observeExecution(ctx, s, run, e); err != nil {
@@ -63,11 +64,7 @@ func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1a
 // observeJob finds the Job of a lease. A Job that the cache does not show is
 // gone only when live reads show neither it nor a Pod of it that still runs.
 func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
-	for _, job := range s.Jobs {
-		if id, generation := jobIdentity(job); id == runkey.Of(run) && generation == generationOf(run) {
-			e.Job = job
-		}
-	}
+	e.Job = s.jobOf(run, generationOf(run))
 	switch {
 	case e.Job == nil && run.Status.JobRef != nil:
 		return r.observeVanishedJob(ctx, s, run, e)
@@ -76,6 +73,16 @@ func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.
 	default:
 		return nil
 	}
+}
+
+// jobOf is the Job of a run for a generation; nil if the cache shows none.
+func (s *Snapshot) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
+	for _, job := range s.Jobs {
+		if id, g := jobIdentity(job); id == runkey.Of(run) && g == generation {
+			return job
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {

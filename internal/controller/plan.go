@@ -41,6 +41,10 @@ type (
 		Generation int64
 	}
 
+	// NoPods lists the Pods of a run live and requires that none of them runs:
+	// its Job may have been deleted before anybody could write down its uid.
+	NoPods struct{ Run runkey.Identity }
+
 	// SwapKey makes Next of the RunKey, by compare-and-swap on the version
 	// decided on; nil deletes it.
 	SwapKey struct{ Next *v1alpha1.RunKeySpec }
@@ -84,6 +88,7 @@ func (CheckKey) op()     {}
 func (CheckRun) op()     {}
 func (NoStrays) op()     {}
 func (Stopped) op()      {}
+func (NoPods) op()       {}
 func (SwapKey) op()      {}
 func (CreateJob) op()    {}
 func (ConfirmLease) op() {}

@@ -39,7 +39,8 @@ func runRequest(namespace, name string) Request {
 func (r *Reconciler) Requests(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
-		return append(requestsForRun(object), r.requestsForReceipts(ctx, object)...)
+		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)
+		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
 		requests := []Request{{Namespace: object.Namespace, RunKey: object.Name}}
 		if isIdempotencyKey(object.Name) {
@@ -65,6 +66,20 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
 		// The run keeps a bounded history of its receipts.
 		requests = append(requests, runRequest(run.Namespace, ref.Name))
+	}
+	return requests
+}
+
+// requestsForOwned are the idempotency keys that a run owns. It need not have
+// been triggered with them: it owns those of the triggers it absorbed, too.
+func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
+	keys, err := r.Index.OwnedBy(ctx, run.Namespace, runkey.Of(run))
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Listing RunKeys from the cache")
+	}
+	var requests []Request
+	for i := range keys {
+		requests = append(requests, Request{Namespace: run.Namespace, RunKey: keys[i].Name})
 	}
 	return requests
 }

@@ -23,6 +23,9 @@ const (
 	FieldAbsorber = "jobrun.absorber"
 	// FieldPhase finds runs by phase, as long as they have no outcome.
 	FieldPhase = "jobrun.phase"
+	// FieldOwner finds idempotency RunKeys by the token of the run that owns
+	// them, which may have been triggered with another idempotencyKey, or none.
+	FieldOwner = "runkey.owner"
 	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"
 )
@@ -37,6 +40,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldIdempotency, onRun(idempotencyKeyName)},
 	{&v1alpha1.JobRun{}, FieldAbsorber, onRun(absorbers)},
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
+	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
 }
 
@@ -103,6 +107,14 @@ func activePhase(run *v1alpha1.JobRun) []string {
 	default:
 		return nil
 	}
+}
+
+func ownerToken(o client.Object) []string {
+	key, ok := o.(*v1alpha1.RunKey)
+	if !ok || key.Spec.Owner == nil {
+		return nil
+	}
+	return []string{key.Spec.Owner.Token}
 }
 
 func jobHome(o client.Object) []string {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // ErrChanged says that the key is not at the version that was decided on:
@@ -55,6 +56,15 @@ func (x *Index) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha
 // The answer is shared: it must not be changed.
 func (x *Index) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 	return x.shared.get(ctx, name)
+}
+
+// OwnedBy are the idempotency keys that a run owns, as the cache knows them.
+// They are the cache's own and must not be changed.
+func (x *Index) OwnedBy(ctx context.Context, namespace string, owner runkey.Identity) ([]v1alpha1.RunKey, error) {
+	var keys v1alpha1.RunKeyList
+	err := x.cached.List(ctx, &keys, client.InNamespace(namespace),
+		client.MatchingFields{FieldOwner: owner.Token}, client.UnsafeDisableDeepCopy)
+	return keys.Items, err
 }
 
 func (x *Index) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
