@@ -1,0 +1,77 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+const weightReconcile = 10
+
+// Controller hands the items of a queue to a reconciler, in goroutines of a
+// process, and treats its results as controller-runtime does.
+type Controller[T comparable] struct {
+	// Queue is what the process's event handlers add to.
+	Queue *Queue[T]
+
+	process   *Process
+	reconcile func(context.Context, T) (reconcile.Result, error)
+	workers   int32
+	busy      atomic.Int32
+	names     map[T]string
+}
+
+// NewController returns a controller with an empty queue and so many workers.
+func NewController[T comparable](p *Process, workers int, reconcile func(context.Context, T) (reconcile.Result, error)) *Controller[T] {
+	return &Controller[T]{Queue: NewQueue[T](p.sim.Clock), process: p, reconcile: reconcile, workers: int32(workers), names: map[T]string{}}
+}
+
+// Steps implements Source.
+func (c *Controller[T]) Steps() []Step {
+	if c.busy.Load() >= c.workers {
+		return nil
+	}
+	var steps []Step
+	for _, item := range c.Queue.Ready() {
+		name := c.name(item)
+		steps = append(steps, Step{Who: c.process.Name, What: name, Weight: weightReconcile, Do: func() { c.work(name, item) }})
+	}
+	return steps
+}
+
+// name of the work on an item, for the trace.
+func (c *Controller[T]) name(item T) string {
+	name, ok := c.names[item]
+	if !ok {
+		name = fmt.Sprintf("reconcile(%v)", item)
+		c.names[item] = name
+	}
+	return name
+}
+
+// Wake implements Source.
+func (c *Controller[T]) Wake() time.Time { return c.Queue.Wake() }
+
+func (c *Controller[T]) work(name string, item T) {
+	c.Queue.Take(item)
+	c.busy.Add(1)
+	c.process.Go(name, func(ctx context.Context) {
+		defer c.busy.Add(-1)
+		defer c.Queue.Done(item)
+		result, err := c.reconcile(ctx, item)
+		switch {
+		case errors.Is(err, reconcile.TerminalError(nil)):
+		case err != nil:
+			c.Queue.AddRateLimited(item)
+		case result.RequeueAfter > 0:
+			c.Queue.Forget(item)
+			c.Queue.AddAfter(item, result.RequeueAfter)
+		default:
+			c.Queue.Forget(item)
+		}
+	})
+}

@@ -1,0 +1,192 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	structuraldefaulting "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	schemaobjectmeta "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
+	structuralpruning "k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apiextensions-apiserver/pkg/crdserverscheme"
+	"k8s.io/apiextensions-apiserver/pkg/registry/customresource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// customKind builds the kind that a CustomResourceDefinition in config/crd/bases
+// defines, out of the same parts as the API server does (see
+// apiextensions-apiserver, customresource_handler.go).
+func customKind(file string, object client.Object, list client.ObjectList) (*kind, error) {
+	crd, err := readCRD(file)
+	if err != nil {
+		return nil, err
+	}
+	version := crd.Spec.Versions[0]
+	props := &apiextensions.CustomResourceValidation{}
+	if err := apiextensionsv1.Convert_v1_CustomResourceValidation_To_apiextensions_CustomResourceValidation(version.Schema, props, nil); err != nil {
+		return nil, fmt.Errorf("convert the schema of %s: %w", file, err)
+	}
+	structural, err := structuralschema.NewStructural(props.OpenAPIV3Schema)
+	if err != nil {
+		return nil, fmt.Errorf("the schema of %s is not structural: %w", file, err)
+	}
+	if err := structuraldefaulting.PruneDefaults(structural); err != nil {
+		return nil, fmt.Errorf("prune the defaults of %s: %w", file, err)
+	}
+	validator, _, err := validation.NewSchemaValidator(props.OpenAPIV3Schema)
+	if err != nil {
+		return nil, fmt.Errorf("compile the schema of %s: %w", file, err)
+	}
+
+	gvk := schema.GroupVersionKind{Group: crd.Spec.Group, Version: version.Name, Kind: crd.Spec.Names.Kind}
+	k := &kind{
+		gvk:       gvk,
+		resource:  schema.GroupResource{Group: crd.Spec.Group, Resource: crd.Spec.Names.Plural},
+		custom:    true,
+		newObject: newOf(object),
+		newList:   newOf(list),
+		newStored: func() runtime.Object {
+			u := &unstructured.Unstructured{}
+			u.SetGroupVersionKind(gvk)
+			return u
+		},
+		decode: func(body []byte) (runtime.Object, error) { return decodeCustom(body, structural) },
+	}
+
+	var hasStatus *apiextensions.CustomResourceSubresourceStatus
+	var statusValidator validation.SchemaValidator
+	if version.Subresources != nil && version.Subresources.Status != nil {
+		hasStatus = &apiextensions.CustomResourceSubresourceStatus{}
+		status := props.OpenAPIV3Schema.Properties["status"]
+		if statusValidator, _, err = validation.NewSchemaValidator(&status); err != nil {
+			return nil, fmt.Errorf("compile the status schema of %s: %w", file, err)
+		}
+	}
+	main := customresource.NewStrategy(crdserverscheme.NewUnstructuredObjectTyper(), true, gvk,
+		validator, statusValidator, structural, hasStatus, nil, version.SelectableFields)
+	k.main = remembering{strategy: main, memory: newMemory()}
+	if hasStatus != nil {
+		k.status = remembering{strategy: customresource.NewStatusStrategy(main), memory: newMemory()}
+	}
+	k.selectable = func(stored runtime.Object) (fields.Set, error) {
+		_, set, err := main.GetAttrs(stored)
+		return set, err
+	}
+	k.supportsField = func(field string) error {
+		selects := func(f apiextensionsv1.SelectableField) bool { return f.JSONPath == "."+field }
+		if objectField(field) || slices.ContainsFunc(version.SelectableFields, selects) {
+			return nil
+		}
+		return fmt.Errorf("field label not supported: %s", field)
+	}
+	return k, nil
+}
+
+// decodeCustom does to the body of a request what the API server does before it
+// hands it to the registry: metadata is coerced, unknown fields and nulls are
+// pruned, defaults are set.
+func decodeCustom(body []byte, structural *structuralschema.Structural) (runtime.Object, error) {
+	u := &unstructured.Unstructured{}
+	if err := utiljson.Unmarshal(body, &u.Object); err != nil {
+		return nil, err
+	}
+	metadata, found, err := schemaobjectmeta.GetObjectMeta(u.Object, false)
+	if err != nil {
+		return nil, err
+	}
+	gvk := u.GroupVersionKind()
+	structuralpruning.PruneWithOptions(u.Object, structural, true, structuralschema.UnknownFieldPathOptions{})
+	structuraldefaulting.PruneNonNullableNullsWithoutDefaults(u.Object, structural)
+	if err := asError(schemaobjectmeta.Coerce(nil, u.Object, structural, false, false)); err != nil {
+		return nil, err
+	}
+	u.SetGroupVersionKind(gvk)
+	if found {
+		if err := schemaobjectmeta.SetObjectMeta(u.Object, metadata); err != nil {
+			return nil, err
+		}
+	}
+	structuraldefaulting.Default(u.Object, structural)
+	return u, nil
+}
+
+// objectField tells whether every kind can be selected by a field.
+func objectField(field string) bool { return field == "metadata.name" || field == "metadata.namespace" }
+
+// asError keeps a nil *field.Error from becoming an error that is not nil.
+func asError(err *field.Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
+func readCRD(file string) (*apiextensionsv1.CustomResourceDefinition, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(root, "config", "crd", "bases", file))
+	if err != nil {
+		return nil, fmt.Errorf("read the CustomResourceDefinition (make manifests writes it): %w", err)
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.Unmarshal(raw, crd); err != nil {
+		return nil, fmt.Errorf("parse %s: %w", file, err)
+	}
+	if len(crd.Spec.Versions) != 1 || crd.Spec.Scope != apiextensionsv1.NamespaceScoped {
+		return nil, fmt.Errorf("%s: the model serves namespaced definitions with one version", file)
+	}
+	return crd, nil
+}
+
+// moduleRoot is the closest directory above the working directory of the test
+// that has a go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+// remembering is a strategy that remembers the outcome of validations. The
+// schema and CEL validation of an update takes half a millisecond, and schedules
+// differ little from each other, so most of them have been done before.
+type remembering struct {
+	strategy
+	memory *memory
+}
+
+// Validate implements rest.RESTCreateStrategy.
+func (r remembering) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
+	return r.memory.recall(nil, obj, func() field.ErrorList { return r.strategy.Validate(ctx, obj) })
+}
+
+// ValidateUpdate implements rest.RESTUpdateStrategy.
+func (r remembering) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	return r.memory.recall(old, obj, func() field.ErrorList { return r.strategy.ValidateUpdate(ctx, obj, old) })
+}

@@ -1,0 +1,260 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	webhookerrors "k8s.io/apiserver/pkg/admission/plugin/webhook/errors"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const (
+	// webhookName is that of config/webhook.
+	webhookName = "mjobrun.batch.jobrun.dev"
+	// webhookTimeout is timeoutSeconds of config/webhook.
+	webhookTimeout = 10 * time.Second
+	// requestTimeout is how long an API server works on a request.
+	requestTimeout = time.Minute
+)
+
+// Gateway is the way of a user's request through the API server: admission by
+// one replica of the webhook, then storage. Anything may happen in between.
+type Gateway struct {
+	server   *Process // whose calls the two steps are
+	replicas []*replica
+	kind     *kind
+}
+
+type replica struct {
+	process *Process
+	handler admission.Handler
+}
+
+// Answer is what a user is told.
+type Answer struct {
+	// Run is the object as it was stored, or as a dry run predicts it.
+	Run *v1alpha1.JobRun
+	// Warnings that came with it.
+	Warnings []string
+	// Err, if the request failed, or if nobody knows.
+	Err error
+}
+
+// NewGateway returns a gateway without replicas: it refuses everything.
+func (s *Sim) NewGateway() (*Gateway, error) {
+	server, err := s.NewProcess("apiserver")
+	if err != nil {
+		return nil, err
+	}
+	k, err := server.Cache.kinds.of(&v1alpha1.JobRun{})
+	return &Gateway{server: server, kind: k}, err
+}
+
+// Serve lets a process answer admission requests until it dies.
+func (g *Gateway) Serve(p *Process, handler admission.Handler) {
+	g.replicas = append(g.replicas, &replica{process: p, handler: handler})
+}
+
+// Create asks for a JobRun to be created. The context names the user.
+func (g *Gateway) Create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) Answer {
+	return g.do(ctx, admissionv1.Create, run, nil, dryRun)
+}
+
+// Update asks for a JobRun to be updated, given the version it was read at.
+func (g *Gateway) Update(ctx context.Context, run, old *v1alpha1.JobRun) Answer {
+	return g.do(ctx, admissionv1.Update, run, old, false)
+}
+
+func (g *Gateway) do(ctx context.Context, operation admissionv1.Operation, run, old *v1alpha1.JobRun, dryRun bool) Answer {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	body, err := g.decoded(run)
+	if err != nil {
+		return Answer{Err: apierrors.NewBadRequest(err.Error())}
+	}
+	var warnings []string
+	if operation == admissionv1.Create || g.guarded(run, old) {
+		request, err := g.review(operation, run, old, body, dryRun)
+		if err != nil {
+			return Answer{Err: err}
+		}
+		if body, warnings, err = g.admit(ctx, request, body); err != nil {
+			return Answer{Err: err, Warnings: warnings}
+		}
+	}
+	stored, err := g.store(ctx, operation, run, body, dryRun)
+	return Answer{Run: stored, Warnings: warnings, Err: err}
+}
+
+// decoded is the object as admission sees it: decoded, pruned and defaulted.
+func (g *Gateway) decoded(run *v1alpha1.JobRun) ([]byte, error) {
+	body, err := g.kind.encode(run)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := g.kind.decode(body)
+	if err != nil {
+		return nil, err
+	}
+	return marshal(obj)
+}
+
+// guarded is the matchCondition of the webhook: updates of anything else never
+// leave the API server.
+func (g *Gateway) guarded(run, old *v1alpha1.JobRun) bool {
+	if !reflect.DeepEqual(run.Spec, old.Spec) {
+		return true
+	}
+	return slices.ContainsFunc([]string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition},
+		func(label string) bool { return run.Labels[label] != old.Labels[label] })
+}
+
+func (g *Gateway) review(operation admissionv1.Operation, run, old *v1alpha1.JobRun, body []byte, dryRun bool) (admission.Request, error) {
+	resource := metav1.GroupVersionResource{Group: g.kind.gvk.Group, Version: g.kind.gvk.Version, Resource: g.kind.resource.Resource}
+	gvk := metav1.GroupVersionKind(g.kind.gvk)
+	request := admissionv1.AdmissionRequest{
+		UID:  uuid.NewUUID(),
+		Kind: gvk, Resource: resource, RequestKind: &gvk, RequestResource: &resource,
+		Name: run.Name, Namespace: run.Namespace, Operation: operation,
+		UserInfo: authenticationv1.UserInfo{Username: "user"},
+		Object:   runtime.RawExtension{Raw: body},
+		DryRun:   ptr.To(dryRun),
+	}
+	if old != nil {
+		raw, err := g.kind.encode(old)
+		if err != nil {
+			return admission.Request{}, err
+		}
+		request.OldObject.Raw = raw
+	}
+	return admission.Request{AdmissionRequest: request}, nil
+}
+
+// admit has the request answered by a replica of the scheduler's choice, and
+// applies its patch.
+func (g *Gateway) admit(ctx context.Context, request admission.Request, body []byte) ([]byte, []string, error) {
+	var response admission.Response
+	for again := true; again; {
+		picked, resend, err := g.pickReplica(ctx, request.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if response, err = picked.call(ctx, request); err != nil {
+			return nil, nil, apierrors.NewInternalError(fmt.Errorf("failed calling webhook %q: failed to call webhook: %w", webhookName, err))
+		}
+		again = resend
+	}
+	if !response.Allowed {
+		return nil, response.Warnings, webhookerrors.ToStatusErr(webhookName, response.Result)
+	}
+	if len(response.Patch) == 0 {
+		return body, response.Warnings, nil
+	}
+	patch, err := jsonpatch.DecodePatch(response.Patch)
+	if err != nil {
+		return nil, response.Warnings, apierrors.NewInternalError(err)
+	}
+	if body, err = patch.Apply(body); err != nil {
+		return nil, response.Warnings, apierrors.NewInternalError(err)
+	}
+	return body, response.Warnings, nil
+}
+
+// pickReplica waits until the scheduler picks a replica. Its answer may get lost,
+// and the same request be sent again.
+func (g *Gateway) pickReplica(ctx context.Context, name string) (picked *replica, resend bool, err error) {
+	c := &call{process: g.server, what: "admission of JobRun " + name}
+	c.dynamic = func() []choice {
+		g.replicas = slices.DeleteFunc(g.replicas, func(r *replica) bool { return r.process.Crashed() })
+		if len(g.replicas) == 0 {
+			return []choice{{name: "no replica can be reached", do: noReplica}}
+		}
+		choices := []choice{{name: "no replica can be reached", hostile: true, fault: true, do: noReplica}}
+		for _, r := range g.replicas {
+			pick := func(again bool) func(*Sim, *call) {
+				return func(s *Sim, c *call) {
+					picked, resend = r, again
+					s.answer(c)
+				}
+			}
+			choices = append(choices,
+				choice{name: "at " + r.process.Name, weight: weightExecute / len(g.replicas), do: pick(false)},
+				choice{name: "at " + r.process.Name + ", whose answer is lost, so it is sent again", hostile: true, fault: true, do: pick(true)})
+		}
+		return choices
+	}
+	_, err = g.server.sim.do(ctx, c)
+	return picked, resend, err
+}
+
+func noReplica(s *Sim, c *call) {
+	c.err = apierrors.NewInternalError(fmt.Errorf("failed calling webhook %q: no endpoints available", webhookName))
+	s.answer(c)
+}
+
+// call has the replica handle the request, and waits no longer than the API
+// server does, and not beyond the replica's death.
+func (r *replica) call(ctx context.Context, request admission.Request) (admission.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
+	defer cancel()
+	answers := make(chan admission.Response, 1)
+	r.process.Go("admit("+request.Name+" of "+actorOf(ctx)+")", func(replicaCtx context.Context) {
+		// The request's context ends with the connection, so with the caller's.
+		replicaCtx, stop := context.WithCancel(replicaCtx)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)()
+		response := r.handler.Handle(replicaCtx, request)
+		if err := response.Complete(request); err != nil {
+			response = admission.Errored(500, err)
+		}
+		answers <- response
+	})
+	select {
+	case response := <-answers:
+		return response, nil
+	case <-r.process.dead:
+		return admission.Response{}, errors.New("connection refused")
+	case <-ctx.Done():
+		return admission.Response{}, ctx.Err()
+	}
+}
+
+// store is the second half: the object is stored, at once or late or never.
+func (g *Gateway) store(ctx context.Context, operation admissionv1.Operation, run *v1alpha1.JobRun, body []byte, dryRun bool) (*v1alpha1.JobRun, error) {
+	r := &Request{Verb: VerbCreate, Namespace: run.Namespace, Name: run.Name, Body: body, kind: g.kind}
+	if operation == admissionv1.Update {
+		r.Verb = VerbUpdate
+	}
+	if dryRun {
+		r.dryRun = []string{metav1.DryRunAll}
+	}
+	refused := choice{name: "a later admission plugin refuses it", hostile: true, fault: true, do: func(s *Sim, c *call) {
+		c.err = apierrors.NewForbidden(g.kind.resource, run.Name, errors.New("refused by a later admission plugin"))
+		s.answer(c)
+	}}
+	response, err := g.server.sim.do(ctx, &call{
+		process: g.server, what: "stores: " + r.String(), writes: !dryRun,
+		choices: []choice{executed, answeredSlowly, responseLost, callerGivesUp, refused},
+		serve:   func() (*Response, error) { return g.server.sim.Server.Serve(r) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	stored := &v1alpha1.JobRun{}
+	response.into(stored)
+	return stored, nil
+}

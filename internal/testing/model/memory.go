@@ -1,0 +1,153 @@
+package model
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const (
+	// memorySize bounds a memory; it starts afresh when it is full.
+	memorySize = 1 << 16
+	// memoryCheck is how often something remembered is validated again.
+	memoryCheck = 256
+)
+
+// memory remembers the outcome of validating an object, or a change from one
+// object to another.
+//
+// Two validations are the same if the objects are, up to a consistent renaming
+// of opaque values: uids, tokens, resourceVersions and times. The schema bounds
+// their length and says of some that they are times, which holds for all that
+// come out of typed objects; rules compare them for equality at most, which a
+// consistent renaming preserves. (The text of an error may name the value of
+// another time.) One in memoryCheck recollections is compared
+// with a new validation, in case this paragraph ever stops being true.
+type memory struct {
+	mu       sync.Mutex
+	outcomes map[string]field.ErrorList
+	recalls  int
+}
+
+func newMemory() *memory {
+	return &memory{outcomes: map[string]field.ErrorList{}}
+}
+
+func (m *memory) recall(old, obj runtime.Object, validate func() field.ErrorList) field.ErrorList {
+	key := memoryKey(old, obj)
+	m.mu.Lock()
+	errs, known := m.outcomes[key]
+	m.recalls++
+	check := m.recalls%memoryCheck == 0
+	m.mu.Unlock()
+	if known && !check {
+		return errs
+	}
+	fresh := validate()
+	// The API server walks maps, so its errors come in any order.
+	slices.SortStableFunc(fresh, func(a, b *field.Error) int {
+		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Type, b.Type))
+	})
+	if known && !sameErrors(errs, fresh) {
+		panic(fmt.Sprintf("remembered %v, but validation says %v, for %v -> %v", errs, fresh, old, obj))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.outcomes) >= memorySize {
+		clear(m.outcomes)
+	}
+	m.outcomes[key] = fresh
+	return fresh
+}
+
+func sameErrors(a, b field.ErrorList) bool {
+	return slices.EqualFunc(a, b, func(a, b *field.Error) bool { return a.Type == b.Type && a.Field == b.Field })
+}
+
+// memoryKey writes both objects as text, opaque values renamed in the order of
+// their appearance.
+func memoryKey(old, obj runtime.Object) string {
+	w := keyWriter{names: map[string]int{}}
+	if old != nil {
+		w.value("", old.(runtime.Unstructured).UnstructuredContent())
+	}
+	w.buffer.WriteByte('|')
+	w.value("", obj.(runtime.Unstructured).UnstructuredContent())
+	return w.buffer.String()
+}
+
+type keyWriter struct {
+	buffer bytes.Buffer
+	names  map[string]int
+}
+
+// value writes the value of a field.
+func (w *keyWriter) value(name string, value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		w.object(v)
+	case []any:
+		w.buffer.WriteByte('[')
+		for _, element := range v {
+			w.value("", element)
+			w.buffer.WriteByte(',')
+		}
+		w.buffer.WriteByte(']')
+	case string:
+		if opaque(name, v) {
+			w.rename(v)
+		} else {
+			w.buffer.WriteString(strconv.Quote(v))
+		}
+	case int64:
+		w.buffer.WriteString(strconv.FormatInt(v, 10))
+	default:
+		fmt.Fprintf(&w.buffer, "%T(%v)", v, v)
+	}
+}
+
+func (w *keyWriter) object(object map[string]any) {
+	fields := make([]string, 0, len(object))
+	for name := range object {
+		fields = append(fields, name)
+	}
+	slices.Sort(fields)
+	w.buffer.WriteByte('{')
+	for _, name := range fields {
+		w.buffer.WriteString(strconv.Quote(name))
+		w.buffer.WriteByte(':')
+		w.value(name, object[name])
+		w.buffer.WriteByte(',')
+	}
+	w.buffer.WriteByte('}')
+}
+
+func (w *keyWriter) rename(value string) {
+	n, ok := w.names[value]
+	if !ok {
+		n = len(w.names)
+		w.names[value] = n
+	}
+	w.buffer.WriteByte('$')
+	w.buffer.WriteString(strconv.Itoa(n))
+}
+
+// opaque tells whether a field's value says nothing but which one it is.
+func opaque(name, value string) bool {
+	if value == "" || len(value) > 64 {
+		return false
+	}
+	switch name {
+	case "uid", "token", "runToken", "resourceVersion", "keyVersion", "fromVersion", "time":
+		return true
+	default:
+		return strings.HasSuffix(name, "Time") || strings.HasSuffix(name, "Timestamp")
+	}
+}

@@ -1,0 +1,186 @@
+package model
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// World is the rest of the cluster: the Job controller, the kubelet, the garbage
+// collector, and people. Each of its actions is one write, as the real ones are,
+// so that the operator can see every state in between.
+type World struct {
+	// Mishaps bounds how many Pods fail, Jobs miss their deadlines, are
+	// suspended, or are deleted, and objects of the operator's are deleted.
+	Mishaps int
+	// KeepKeys lets nobody delete RunKeys.
+	KeepKeys bool
+
+	sim     *Sim
+	client  client.Client
+	clock   clock.PassiveClock
+	mishaps int
+
+	revision uint64 // of the server when actions were listed last
+	listed   []action
+}
+
+// AddWorld adds the rest of the cluster to a simulation.
+func (s *Sim) AddWorld(mishaps int) *World {
+	w := &World{Mishaps: mishaps, sim: s, client: s.Server.Client(), clock: s.Clock}
+	s.Add(w)
+	return w
+}
+
+// action is one thing that the rest of the cluster could do.
+type action struct {
+	who, what string
+	subject   string
+	mishap    bool
+	do        func(context.Context) error
+}
+
+// cluster is what the actions depend on. Its objects are shared.
+type cluster struct {
+	jobs []*batchv1.Job
+	pods []*corev1.Pod
+	runs []*v1alpha1.JobRun
+	keys []*v1alpha1.RunKey
+}
+
+// Steps implements Source.
+func (w *World) Steps() []Step {
+	if revision := w.sim.Server.Revision(); w.revision != revision {
+		w.revision, w.listed = revision, w.actions(w.observe())
+	}
+	var steps []Step
+	for _, a := range w.listed {
+		if a.mishap && w.mishaps >= w.Mishaps {
+			continue
+		}
+		steps = append(steps, Step{Who: a.who, What: a.what + " ", Detail: a.name, Hostile: a.mishap, Do: func() { w.take(a) }})
+	}
+	return steps
+}
+
+func (a action) name() string { return a.subject }
+
+func (w *World) take(a action) {
+	if a.mishap {
+		w.mishaps++
+	}
+	if err := a.do(context.Background()); err != nil {
+		w.sim.Fail("%s %s: %v", a.who, a.what, err)
+	}
+}
+
+// Wake implements Source.
+func (*World) Wake() time.Time { return time.Time{} }
+
+func (w *World) observe() *cluster {
+	s := w.sim.Server
+	return &cluster{
+		jobs: stored[*batchv1.Job](s),
+		pods: stored[*corev1.Pod](s),
+		runs: stored[*v1alpha1.JobRun](s),
+		keys: stored[*v1alpha1.RunKey](s),
+	}
+}
+
+// actions lists what could happen in a cluster, the most benign first.
+func (w *World) actions(c *cluster) []action {
+	var all []action
+	for _, job := range c.jobs {
+		all = append(all, w.runJob(job, c.podsOf(job))...)
+		all = append(all, w.collectGarbage(job, c)...)
+	}
+	for _, pod := range c.pods {
+		all = append(all, w.releasePod(pod, c)...)
+		all = append(all, w.runPod(pod)...)
+		all = append(all, w.collectGarbage(pod, c)...)
+	}
+	return append(all, w.people(c)...)
+}
+
+func (c *cluster) podsOf(job *batchv1.Job) []*corev1.Pod {
+	var pods []*corev1.Pod
+	for _, pod := range c.pods {
+		if metav1.IsControlledBy(pod, job) {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
+}
+
+// exists tells whether an owner is still there.
+func (c *cluster) exists(uid types.UID) bool {
+	return slices.ContainsFunc(c.jobs, func(o *batchv1.Job) bool { return o.UID == uid }) ||
+		slices.ContainsFunc(c.runs, func(o *v1alpha1.JobRun) bool { return o.UID == uid })
+}
+
+// people delete things by hand.
+func (w *World) people(c *cluster) []action {
+	if w.mishaps >= w.Mishaps {
+		return nil
+	}
+	const who = "people"
+	var all []action
+	for _, job := range c.jobs {
+		for _, policy := range []metav1.DeletionPropagation{metav1.DeletePropagationBackground, metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan} {
+			all = append(all, w.delete(who, "delete Job "+string(policy), job, client.PropagationPolicy(policy)).asMishap())
+		}
+	}
+	for _, pod := range c.pods {
+		all = append(all, w.delete(who, "delete Pod", pod).asMishap())
+	}
+	for _, key := range c.keys {
+		if !w.KeepKeys {
+			all = append(all, w.delete(who, "delete RunKey", key).asMishap())
+		}
+	}
+	for _, run := range c.runs {
+		all = append(all, w.delete(who, "delete JobRun", run).asMishap())
+	}
+	return all
+}
+
+// asMishap says that it does not happen by itself.
+func (a action) asMishap() action {
+	a.mishap = true
+	return a
+}
+
+// delete deletes the object that was seen, and no other of its name.
+func (w *World) delete(who, what string, obj client.Object, opts ...client.DeleteOption) action {
+	uid := obj.GetUID()
+	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
+		return client.IgnoreNotFound(w.client.Delete(ctx, obj, append(opts, client.Preconditions{UID: &uid})...))
+	}}
+}
+
+// update writes a changed copy of an object.
+func update[T client.Object](w *World, who, what string, obj T, change func(T)) action {
+	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
+		changed := obj.DeepCopyObject().(T)
+		change(changed)
+		return w.client.Update(ctx, changed)
+	}}
+}
+
+// updateStatus writes a changed copy of an object's status.
+func updateStatus[T client.Object](w *World, who, what string, obj T, change func(T)) action {
+	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
+		changed := obj.DeepCopyObject().(T)
+		change(changed)
+		return w.client.Status().Update(ctx, changed)
+	}}
+}

@@ -1,0 +1,228 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+)
+
+// Who acts.
+const (
+	jobController    = "job-controller"
+	kubelet          = "kubelet"
+	garbageCollector = "garbage-collector"
+)
+
+// nodeName is where Pods run: there is no scheduler.
+const nodeName = "node"
+
+// Output is the termination message of Pods that succeed.
+const Output = `{"done":true}`
+
+// runJob does what the Job controller does to a Job with one Pod at a
+// time, one write after the other: it starts, it counts, it sees the criteria for
+// success or failure met, and it ends when no Pod is left running.
+func (w *World) runJob(job *batchv1.Job, pods []*corev1.Pod) []action {
+	for _, pod := range pods {
+		if ended(pod) && controllerutil.ContainsFinalizer(pod, batchv1.JobTrackingFinalizer) {
+			return []action{w.untrack("counts Pod", pod)}
+		}
+	}
+	if finished(job) || job.DeletionTimestamp != nil {
+		return nil
+	}
+	active, succeeded, failed := census(pods)
+	suspended := ptr.Deref(job.Spec.Suspend, false)
+	switch {
+	case suspended && len(active) > 0:
+		return w.stop(jobController, active)
+	case suspended:
+		return []action{w.suspend(job, false)} // a queueing system lets it start
+	case job.Status.StartTime == nil:
+		return []action{updateStatus(w, jobController, "starts Job", job, func(job *batchv1.Job) { job.Status.StartTime = w.now() })}
+	case has(job, batchv1.JobFailureTarget) && len(active) > 0:
+		return w.stop(jobController, active)
+	case has(job, batchv1.JobFailureTarget):
+		return []action{w.endJob(job, batchv1.JobFailed)}
+	case has(job, batchv1.JobSuccessCriteriaMet):
+		return []action{w.endJob(job, batchv1.JobComplete)}
+	case succeeded > 0:
+		return []action{w.condition(job, batchv1.JobSuccessCriteriaMet, "CompletionsReached")}
+	case failed > int(ptr.Deref(job.Spec.BackoffLimit, 6)):
+		return []action{w.condition(job, batchv1.JobFailureTarget, "BackoffLimitExceeded")}
+	case len(active) == 0:
+		return []action{w.createPod(job, len(pods)), w.suspend(job, true)}
+	default:
+		return []action{w.condition(job, batchv1.JobFailureTarget, "DeadlineExceeded").asMishap(), w.suspend(job, true)}
+	}
+}
+
+// untrack removes the finalizer by which the Job controller keeps a Pod until it
+// has counted it.
+func (w *World) untrack(what string, pod *corev1.Pod) action {
+	return update(w, jobController, what, pod, func(pod *corev1.Pod) {
+		controllerutil.RemoveFinalizer(pod, batchv1.JobTrackingFinalizer)
+	})
+}
+
+// releasePod does what the Job controller does to a Pod whose Job is gone: it
+// stops tracking it.
+func (w *World) releasePod(pod *corev1.Pod, c *cluster) []action {
+	owner := metav1.GetControllerOf(pod)
+	if owner != nil && c.exists(owner.UID) || !controllerutil.ContainsFinalizer(pod, batchv1.JobTrackingFinalizer) {
+		return nil
+	}
+	return []action{w.untrack("lets go of Pod", pod)}
+}
+
+func census(pods []*corev1.Pod) (active []*corev1.Pod, succeeded, failed int) {
+	for _, pod := range pods {
+		switch {
+		case pod.Status.Phase == corev1.PodSucceeded:
+			succeeded++
+		case pod.Status.Phase == corev1.PodFailed:
+			failed++
+		default:
+			active = append(active, pod)
+		}
+	}
+	return active, succeeded, failed
+}
+
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+func has(job *batchv1.Job, condition batchv1.JobConditionType) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == condition && c.Status == corev1.ConditionTrue
+	})
+}
+
+func finished(job *batchv1.Job) bool {
+	return has(job, batchv1.JobComplete) || has(job, batchv1.JobFailed)
+}
+
+func (w *World) now() *metav1.Time { return ptr.To(metav1.NewTime(w.clock.Now())) }
+
+func (w *World) condition(job *batchv1.Job, condition batchv1.JobConditionType, reason string) action {
+	return updateStatus(w, jobController, "says "+string(condition)+" of Job", job, func(job *batchv1.Job) {
+		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{
+			Type: condition, Status: corev1.ConditionTrue, Reason: reason, LastTransitionTime: *w.now(),
+		})
+		if condition == batchv1.JobComplete {
+			job.Status.CompletionTime = w.now()
+		}
+	})
+}
+
+// endJob adds the final condition, with the reason of the one that led to it.
+func (w *World) endJob(job *batchv1.Job, condition batchv1.JobConditionType) action {
+	return w.condition(job, condition, job.Status.Conditions[len(job.Status.Conditions)-1].Reason)
+}
+
+// stop deletes Pods that are not wanted any more.
+func (w *World) stop(who string, pods []*corev1.Pod) []action {
+	for _, pod := range pods {
+		if pod.DeletionTimestamp == nil {
+			return []action{w.delete(who, "deletes Pod", pod)}
+		}
+	}
+	return nil
+}
+
+// suspend suspends a Job, which is a mishap, or lets it start, which is not.
+func (w *World) suspend(job *batchv1.Job, suspend bool) action {
+	set := func(job *batchv1.Job) { job.Spec.Suspend = &suspend }
+	if suspend {
+		return update(w, "kueue", "suspends Job", job, set).asMishap()
+	}
+	return update(w, "kueue", "lets start Job", job, set)
+}
+
+func (w *World) createPod(job *batchv1.Job, n int) action {
+	name := fmt.Sprintf("%s-%d", job.Name, n)
+	return action{who: jobController, what: "creates Pod", subject: name, do: func(ctx context.Context) error {
+		template := job.Spec.Template.DeepCopy()
+		template.Spec.NodeName = nodeName
+		owner := metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))
+		return w.client.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Name:            name,
+			Namespace:       job.Namespace,
+			Labels:          template.Labels,
+			Annotations:     template.Annotations,
+			OwnerReferences: []metav1.OwnerReference{*owner},
+			Finalizers:      []string{batchv1.JobTrackingFinalizer},
+		}, Spec: template.Spec})
+	}}
+}
+
+// runPod runs a Pod, and ends it when it is deleted.
+func (w *World) runPod(pod *corev1.Pod) []action {
+	deleting := pod.DeletionTimestamp != nil
+	switch {
+	case ended(pod) && deleting && len(pod.Finalizers) == 0:
+		return []action{w.delete(kubelet, "removes Pod", pod, client.GracePeriodSeconds(0))}
+	case ended(pod):
+		return nil
+	case deleting:
+		return []action{w.endPod(pod, corev1.PodFailed, 137, "")}
+	case pod.Status.Phase == corev1.PodPending:
+		return []action{updateStatus(w, kubelet, "starts Pod", pod, func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodRunning })}
+	default:
+		return []action{
+			w.endPod(pod, corev1.PodSucceeded, 0, Output),
+			w.endPod(pod, corev1.PodFailed, 1, "no luck").asMishap(),
+		}
+	}
+}
+
+func (w *World) endPod(pod *corev1.Pod, phase corev1.PodPhase, code int32, message string) action {
+	return updateStatus(w, kubelet, "ends as "+string(phase)+" Pod", pod, func(pod *corev1.Pod) {
+		pod.Status.Phase = phase
+		pod.Status.ContainerStatuses = nil
+		for _, container := range pod.Spec.Containers {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+				Name: container.Name, Image: container.Image,
+				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message, FinishedAt: *w.now()}},
+			})
+		}
+	})
+}
+
+// collectGarbage deletes dependents whose owners are gone, and lets an owner go
+// whose dependents are: those that wait for it in the foreground, and those
+// that are to be orphaned.
+func (w *World) collectGarbage(obj client.Object, c *cluster) []action {
+	owners := obj.GetOwnerReferences()
+	orphaned := len(owners) > 0 && !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return c.exists(o.UID) })
+	job, isJob := obj.(*batchv1.Job)
+	switch {
+	case orphaned && obj.GetDeletionTimestamp() == nil:
+		return []action{w.delete(garbageCollector, "deletes dependent", obj, client.PropagationPolicy(metav1.DeletePropagationBackground))}
+	case !isJob || job.DeletionTimestamp == nil:
+		return nil
+	}
+	pods := c.podsOf(job)
+	switch {
+	case controllerutil.ContainsFinalizer(job, metav1.FinalizerOrphanDependents) && len(pods) > 0:
+		return []action{update(w, garbageCollector, "orphans Pod", pods[0], func(pod *corev1.Pod) { pod.OwnerReferences = nil })}
+	case controllerutil.ContainsFinalizer(job, metav1.FinalizerDeleteDependents) && len(pods) > 0:
+		return w.stop(garbageCollector, pods)
+	case controllerutil.ContainsFinalizer(job, metav1.FinalizerOrphanDependents),
+		controllerutil.ContainsFinalizer(job, metav1.FinalizerDeleteDependents):
+		return []action{update(w, garbageCollector, "lets go of Job", job, func(job *batchv1.Job) {
+			controllerutil.RemoveFinalizer(job, metav1.FinalizerOrphanDependents)
+			controllerutil.RemoveFinalizer(job, metav1.FinalizerDeleteDependents)
+		})}
+	default:
+		return nil
+	}
+}

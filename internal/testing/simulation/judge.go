@@ -1,0 +1,294 @@
+package simulation
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/model"
+)
+
+// judge watches every write, in the order of the writes, and knows what was
+// stored at each instant.
+type judge struct {
+	*system
+	// strict is whether statuses may not lag: one controller, and nothing lost.
+	strict bool
+
+	runs map[types.UID]*v1alpha1.JobRun // those that exist
+	keys map[string]*v1alpha1.RunKey    // those that exist
+	jobs map[types.UID]*batchv1.Job     // those that exist
+	pods map[types.UID]*corev1.Pod      // those that exist
+
+	everRuns map[types.UID]*v1alpha1.JobRun // the last state of each
+	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
+	counted  map[types.UID]map[types.UID]bool
+	deleted  map[types.UID]bool // JobRuns that are gone
+}
+
+func newJudge(s *system) *judge {
+	return &judge{
+		system:   s,
+		strict:   s.scenario.Controllers == 1 && s.scenario.Options.Faults == 0 && s.scenario.Options.Crashes == 0,
+		runs:     map[types.UID]*v1alpha1.JobRun{},
+		keys:     map[string]*v1alpha1.RunKey{},
+		jobs:     map[types.UID]*batchv1.Job{},
+		pods:     map[types.UID]*corev1.Pod{},
+		everRuns: map[types.UID]*v1alpha1.JobRun{},
+		claims:   map[runkey.Identity][]uint64{},
+		counted:  map[types.UID]map[types.UID]bool{},
+		deleted:  map[types.UID]bool{},
+	}
+}
+
+// observe judges one write.
+func (j *judge) observe(e *model.Event) {
+	switch object := e.Object().(type) {
+	case *v1alpha1.JobRun:
+		j.observeRun(e, object)
+	case *v1alpha1.RunKey:
+		j.observeKey(e, object)
+	case *batchv1.Job:
+		j.observeJob(e, object)
+	case *corev1.Pod:
+		if e.New == nil {
+			delete(j.pods, object.UID)
+		} else {
+			j.pods[object.UID] = object
+		}
+	}
+}
+
+func (j *judge) observeRun(e *model.Event, run *v1alpha1.JobRun) {
+	j.everRuns[run.UID] = run
+	if e.New == nil {
+		delete(j.runs, run.UID)
+		j.deleted[run.UID] = true
+		return
+	}
+	j.runs[run.UID] = run
+	old, _ := e.Old.(*v1alpha1.JobRun)
+	if old == nil {
+		old = &v1alpha1.JobRun{}
+	}
+	if old.Status.Phase != run.Status.Phase {
+		j.phaseChanged(run)
+	}
+	j.counts(old, run)
+}
+
+// phaseChanged holds I1 for statuses, I2 for what is bound, and I5.
+func (j *judge) phaseChanged(run *v1alpha1.JobRun) {
+	key := j.keyOf(run)
+	switch run.Status.Phase {
+	case v1alpha1.PhasePending:
+		if j.strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.Of(run) {
+			j.Fail("I1: %s reads Pending, but its key names %v", run.Name, runkey.Pending(key))
+		}
+	case v1alpha1.PhaseLeased:
+		if j.strict && run.Spec.ConcurrencyKey != "" && runkey.Leased(key) != runkey.Of(run) {
+			j.Fail("I1: %s reads Leased, but its key names %v", run.Name, runkey.Leased(key))
+		}
+	case v1alpha1.PhaseFailed:
+		j.failed(run, key)
+	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
+		if run.Status.RunRef == nil || run.Status.RunRef.UID == run.UID {
+			j.Fail("P1: receipt %s stands for itself", run.Name)
+		}
+	}
+	if j.strict {
+		j.oneOfEach(run)
+	}
+}
+
+// oneOfEach holds I1 for an observer of JobRuns.
+func (j *judge) oneOfEach(changed *v1alpha1.JobRun) {
+	seen := map[v1alpha1.Phase]string{}
+	for _, run := range j.runs {
+		phase := run.Status.Phase
+		if run.Spec.ConcurrencyKey == "" || runkey.Home(run) != runkey.Home(changed) ||
+			(phase != v1alpha1.PhasePending && phase != v1alpha1.PhaseLeased) {
+			continue
+		}
+		if other, ok := seen[phase]; ok {
+			j.Fail("I1: %s and %s both read %s", other, run.Name, phase)
+		}
+		seen[phase] = run.Name
+	}
+}
+
+// failed holds I5 and P7: a run fails for its key only by its own expired lease.
+func (j *judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
+	if strings.Contains(run.Status.Error, "is pending for job") {
+		j.Fail("P7: %s was answered Created and failed for want of its key: %s", run.Name, run.Status.Error)
+	}
+	pending, expired := strings.CutPrefix(run.Status.Error, "Lease expired; pending run ")
+	if !expired {
+		return
+	}
+	if run.Status.Lease == nil || len(j.claims[runkey.Of(run)]) == 0 {
+		j.Fail("I5: %s failed for an expired lease, but never had one", run.Name)
+	}
+	if name := strings.TrimSuffix(pending, " already exists"); j.strict && runkey.Pending(key).Name != name {
+		j.Fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
+	}
+}
+
+// counts holds I3: each entry that appears is counted once, on each run.
+func (j *judge) counts(old, run *v1alpha1.JobRun) {
+	before, after := old.Status.Coalesced, run.Status.Coalesced
+	if after == nil {
+		return
+	}
+	known := map[types.UID]bool{}
+	var count int64
+	if before != nil {
+		count = before.Count
+		for _, entry := range before.Recent {
+			known[entry.UID] = true
+		}
+	}
+	fresh := int64(0)
+	for _, entry := range after.Recent {
+		if known[entry.UID] {
+			continue
+		}
+		fresh++
+		if j.counted[run.UID] == nil {
+			j.counted[run.UID] = map[types.UID]bool{}
+		}
+		if j.counted[run.UID][entry.UID] {
+			j.Fail("I3: %s counts receipt %s twice", run.Name, entry.Name)
+		}
+		j.counted[run.UID][entry.UID] = true
+	}
+	if after.Count != count+fresh {
+		j.Fail("I3: %s counts %d after %d, with %d new receipts", run.Name, after.Count, count, fresh)
+	}
+}
+
+func (j *judge) observeKey(e *model.Event, key *v1alpha1.RunKey) {
+	old, _ := e.Old.(*v1alpha1.RunKey)
+	var before, after *v1alpha1.RunKeySpec
+	if old != nil {
+		before = &old.Spec
+	}
+	if e.New != nil {
+		after = &key.Spec
+		j.keys[key.Name] = key
+	} else {
+		delete(j.keys, key.Name)
+	}
+	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {
+		if was != (runkey.Identity{}) {
+			j.released(was)
+		}
+		if is != (runkey.Identity{}) {
+			j.claimed(e.Revision, before, after)
+		}
+	}
+}
+
+// claimed holds I4 for generations, and that only who waits is claimed.
+func (j *judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
+	id := runkey.Leased(after)
+	if runkey.Pending(before) != id {
+		j.Fail("I1: %v was leased, but %v was waiting", id, runkey.Pending(before))
+	}
+	if after.Leased.Generation <= before.Pending.Generation {
+		j.Fail("I4: generation %d of %v after %d", after.Leased.Generation, id, before.Pending.Generation)
+	}
+	if from, err := strconv.ParseUint(after.Leased.FromVersion, 10, 64); err != nil || from >= revision {
+		j.Fail("P2: claim of %v at %d is based on version %q", id, revision, after.Leased.FromVersion)
+	}
+	j.claims[id] = append(j.claims[id], revision)
+}
+
+// released holds I8: nothing of a run executes when its key goes on. What a
+// controller that was given up for dead creates later is not guaranteed.
+func (j *judge) released(id runkey.Identity) {
+	for _, pod := range j.pods {
+		if pod.Annotations[v1alpha1.AnnotationToken] == id.Token && running(pod) && j.strict {
+			j.Fail("I8: %v was released while Pod %s runs", id, pod.Name)
+		}
+	}
+	for _, job := range j.jobs {
+		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && unfinished(job) && j.strict {
+			j.Fail("I8: %v was released while Job %s is there", id, job.Name)
+		}
+	}
+}
+
+// observeJob holds I4 for Jobs.
+func (j *judge) observeJob(e *model.Event, job *batchv1.Job) {
+	if e.New == nil {
+		delete(j.jobs, job.UID)
+		return
+	}
+	j.jobs[job.UID] = job
+	if e.Old != nil {
+		return
+	}
+	token, generation := job.Annotations[v1alpha1.AnnotationToken], job.Annotations[v1alpha1.AnnotationGeneration]
+	j.onlyLeased(job, token, generation)
+	j.oneJobPerKey(job)
+}
+
+// onlyLeased holds that a Job is created only for what the key leases.
+func (j *judge) onlyLeased(job *batchv1.Job, token, generation string) {
+	name := job.Labels[v1alpha1.LabelKey]
+	if name == "" || !j.strict {
+		return
+	}
+	key := j.keys[name]
+	if key == nil || key.Spec.Leased == nil || key.Spec.Leased.Token != token ||
+		strconv.FormatInt(key.Spec.Leased.Generation, 10) != generation {
+		j.Fail("I4: Job %s was created without a lease", job.Name)
+	}
+}
+
+func (j *judge) oneJobPerKey(created *batchv1.Job) {
+	if !j.strict || created.Labels[v1alpha1.LabelKey] == "" {
+		return
+	}
+	for _, job := range j.jobs {
+		if job.UID != created.UID && unfinished(job) && job.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
+			j.Fail("I4: Jobs %s and %s of one key at once", job.Name, created.Name)
+		}
+	}
+	for _, pod := range j.pods {
+		if running(pod) && pod.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
+			j.Fail("I8: Job %s was created while Pod %s runs", created.Name, pod.Name)
+		}
+	}
+}
+
+func (j *judge) keyOf(run *v1alpha1.JobRun) *v1alpha1.RunKeySpec {
+	if key := j.keys[runkey.Home(run)]; key != nil {
+		return &key.Spec
+	}
+	return nil
+}
+
+func running(pod *corev1.Pod) bool {
+	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+}
+
+func unfinished(job *batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return false
+		}
+	}
+	return true
+}
+
+func describe(run *v1alpha1.JobRun) string {
+	return fmt.Sprintf("%s (uid %s, phase %q)", run.Name, run.UID, run.Status.Phase)
+}

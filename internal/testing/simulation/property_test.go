@@ -1,0 +1,62 @@
+package simulation
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/model"
+)
+
+// TestPropertyCalm holds every invariant at every instant: caches lag and
+// everything interleaves, Jobs and Pods come to harm, people change their minds.
+func TestPropertyCalm(t *testing.T) {
+	check(t, func(rt *rapid.T) Scenario {
+		return Scenario{
+			Controllers: 1,
+			Replicas:    2,
+			Mishaps:     rapid.IntRange(0, 2).Draw(rt, "mishaps"),
+		}
+	})
+}
+
+// TestPropertyStorm adds a second controller, crashes, lost requests and
+// answers, and writes that are applied late.
+func TestPropertyStorm(t *testing.T) {
+	check(t, func(rt *rapid.T) Scenario {
+		return Scenario{
+			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
+			Replicas:    2,
+			Mishaps:     rapid.IntRange(0, 1).Draw(rt, "mishaps"),
+			Options: model.Options{
+				Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
+				Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+			},
+		}
+	})
+}
+
+func check(t *testing.T, draw func(*rapid.T) Scenario) {
+	t.Helper()
+	rapid.Check(t, func(rt *rapid.T) {
+		scenario := draw(rt)
+		scenario.Triggers = rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 5).Draw(rt, "triggers")
+		length := rapid.SampledFrom([]int{0, 50, 200, 400}).Draw(rt, "length") // rapid's slices are short by themselves
+		scenario.Options.Choices = rapid.SliceOfN(rapid.Uint16(), length, length).Draw(rt, "choices")
+		if err := model.Run(t, func() error { return Simulate(scenario) }); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func drawTrigger(rt *rapid.T) Trigger {
+	t := Trigger{
+		Name:        rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(rt, "name"),
+		Key:         rapid.SampledFrom([]string{"k", "k", "k", "l", ""}).Draw(rt, "key"),
+		Skip:        rapid.Bool().Draw(rt, "skip"),
+		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
+		Then:        rapid.SampledFrom([]Afterthought{Nothing, Nothing, Cancel, Delete, DeleteAndTriggerAgain}).Draw(rt, "then"),
+	}
+	t.Skip = t.Skip && t.Key != ""
+	return t
+}

@@ -1,0 +1,145 @@
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// atRest holds what must be true once nothing happens any more.
+func (j *judge) atRest() error {
+	var errs []error
+	for _, run := range j.runs {
+		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run))
+	}
+	errs = append(errs, j.nothingLeft(), j.idempotent())
+	return errors.Join(errs...)
+}
+
+// hasOutcome holds I2: nothing that was accepted is lost.
+func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
+	if runkey.HasOutcome(run) {
+		return nil
+	}
+	return fmt.Errorf("I2: %s has no outcome at rest", describe(run))
+}
+
+// startedAfter holds I2: a receipt's run started after the trigger was accepted,
+// or shares with it that it never did.
+func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
+	if receipt.Status.Phase != v1alpha1.PhaseCoalesced {
+		return nil
+	}
+	run := j.everRuns[receipt.Status.RunRef.UID]
+	if run == nil {
+		return fmt.Errorf("I2: receipt %s is bound to a run that never was", describe(receipt))
+	}
+	if run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent {
+		return fmt.Errorf("P1: receipt %s is bound to receipt %s", describe(receipt), describe(run))
+	}
+	if run.Status.Phase == v1alpha1.PhaseCancelled || j.deleted[run.UID] {
+		return nil
+	}
+	accepted, err := strconv.ParseUint(receipt.Spec.Admission.KeyVersion, 10, 64)
+	if err != nil {
+		return fmt.Errorf("P2: receipt %s has keyVersion %q", describe(receipt), receipt.Spec.Admission.KeyVersion)
+	}
+	for _, claim := range j.claims[runkey.Of(run)] {
+		if claim > accepted {
+			return nil
+		}
+	}
+	return fmt.Errorf("I2: receipt %s, accepted at %d, is bound to %s, claimed at %v",
+		describe(receipt), accepted, describe(run), j.claims[runkey.Of(run)])
+}
+
+// countsWhatItStandsFor holds I3 for the receipts that are bound to a run.
+func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
+	for _, receipt := range j.everRuns {
+		bound := receipt.Status.Phase == v1alpha1.PhaseCoalesced && receipt.Status.RunRef.UID == run.UID
+		if bound && !j.counted[run.UID][receipt.UID] {
+			return fmt.Errorf("I3: %s does not count its receipt %s", describe(run), describe(receipt))
+		}
+	}
+	return nil
+}
+
+// nothingLeft holds that a key is there exactly while it is busy.
+func (j *judge) nothingLeft() error {
+	for _, key := range j.keys {
+		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
+			return fmt.Errorf("RunKey of %q is left at rest: pending %v, leased %v",
+				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Leased(&key.Spec))
+		}
+		if !j.exists(runkey.Owner(&key.Spec)) {
+			return fmt.Errorf("RunKey of idempotencyKey %q is left at rest: its owner %v is gone", key.Spec.Key, runkey.Owner(&key.Spec))
+		}
+	}
+	for _, job := range j.jobs {
+		if unfinished(job) {
+			return fmt.Errorf("Job %s is left unfinished at rest", job.Name)
+		}
+	}
+	return nil
+}
+
+func (j *judge) exists(id runkey.Identity) bool {
+	for _, run := range j.runs {
+		if runkey.Of(run) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// idempotent holds I6: as long as nothing of a key was deleted or cancelled, one
+// run stands for all deliveries.
+func (j *judge) idempotent() error {
+	stand := map[string]types.UID{}
+	for uid, run := range j.everRuns {
+		key := run.Spec.IdempotencyKey
+		if key == "" || run.Status.RunRef == nil || j.touched(key) {
+			continue
+		}
+		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {
+			return fmt.Errorf("I6: idempotencyKey %q is stood for by %s and %s", key,
+				describe(j.everRuns[other]), describe(j.everRuns[j.everRuns[uid].Status.RunRef.UID]))
+		}
+		stand[key] = run.Status.RunRef.UID
+	}
+	return nil
+}
+
+// touched reports whether somebody deleted or cancelled something that shares
+// an idempotency key, or that stands for it.
+func (j *judge) touched(key string) bool {
+	for uid, run := range j.everRuns {
+		if run.Spec.IdempotencyKey != key {
+			continue
+		}
+		if j.ended(uid) || j.absorberEnded(run) || (run.Status.RunRef != nil && j.ended(run.Status.RunRef.UID)) {
+			return true
+		}
+	}
+	return false
+}
+
+// absorberEnded is ended for the run that a trigger was answered with.
+func (j *judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
+	for uid, run := range j.everRuns {
+		if runkey.Of(run).Token == receipt.Spec.Admission.RunToken {
+			return j.ended(uid)
+		}
+	}
+	return false // It never came to be, so nobody ended it.
+}
+
+func (j *judge) ended(uid types.UID) bool {
+	run := j.everRuns[uid]
+	return j.deleted[uid] || run == nil || (run.Spec.Cancel != nil && *run.Spec.Cancel)
+}

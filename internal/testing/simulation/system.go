@@ -1,0 +1,213 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/controller"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/testing/model"
+	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+const (
+	namespace = "ns"
+	// grace exceeds the time that a create may stay under way.
+	grace = 90 * time.Second
+	// history is small, so that trimming takes part.
+	history = 2
+)
+
+// Trigger is one user: who triggers a run, and may regret it.
+type Trigger struct {
+	Name        string
+	Key         string
+	Skip        bool
+	Idempotency string
+	// Then is what the user does once the trigger is answered.
+	Then   Afterthought
+	DryRun bool
+}
+
+// Afterthought is what a user does after a trigger.
+type Afterthought int
+
+// The afterthoughts.
+const (
+	Nothing Afterthought = iota
+	Cancel
+	Delete
+	DeleteAndTriggerAgain
+)
+
+// Scenario is what a simulation starts with.
+type Scenario struct {
+	Triggers    []Trigger
+	Controllers int
+	Replicas    int
+	Mishaps     int
+	Options     model.Options
+}
+
+// system is a simulated installation.
+type system struct {
+	*model.Sim
+	scenario Scenario
+	gateway  *model.Gateway
+	judge    *judge
+}
+
+// Simulate plays a scenario and returns the first violation of an invariant.
+func Simulate(scenario Scenario) error {
+	sim, err := model.NewSim(scenario.Options)
+	if err != nil {
+		return err
+	}
+	s := &system{Sim: sim, scenario: scenario}
+	if s.gateway, err = sim.NewGateway(); err != nil {
+		return err
+	}
+	s.judge = newJudge(s)
+	sim.Server.Observe(s.judge.observe)
+	for n := range scenario.Replicas {
+		sim.AddMachine(fmt.Sprintf("webhook-%d", n+1), s.startWebhook)
+	}
+	for n := range scenario.Controllers {
+		sim.AddMachine(fmt.Sprintf("controller-%d", n+1), s.startController)
+	}
+	sim.AddWorld(scenario.Mishaps).KeepKeys = true
+	if err := s.startUsers(); err != nil {
+		return err
+	}
+	if err := sim.Run(); err != nil {
+		return err
+	}
+	if err := s.judge.atRest(); err != nil {
+		return fmt.Errorf("%w\n%s", err, sim.Trace())
+	}
+	return nil
+}
+
+func (s *system) index(p *model.Process) *index.Index {
+	return index.New(index.Options{Cached: p.Client, Live: p.Live, Writer: p.Client, Clock: s.Clock})
+}
+
+func watch(p *model.Process, handler model.Handler, objects ...client.Object) error {
+	for _, object := range objects {
+		if err := p.Cache.Watch(object, handler); err != nil {
+			return err
+		}
+	}
+	return index.SetupFields(context.Background(), p.Cache)
+}
+
+func (s *system) startWebhook(p *model.Process) (model.Source, error) {
+	handler, err := webhookv1alpha1.NewHandler(webhookv1alpha1.Options{Index: s.index(p), Cached: p.Client, Live: p.Live})
+	if err != nil {
+		return nil, err
+	}
+	s.gateway.Serve(p, handler)
+	return nil, watch(p, nil, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
+}
+
+func (s *system) startController(p *model.Process) (model.Source, error) {
+	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
+		Index: s.index(p), ReceiptHistory: history, ReservationGrace: grace, Clock: s.Clock,
+	})
+	c := model.NewController(p, 2, r.Reconcile)
+	enqueue := func(old, current client.Object) {
+		if current == nil {
+			r.Deleted(old)
+			current = old
+		}
+		p.Go("handle event", func(ctx context.Context) {
+			for _, request := range r.Requests(ctx, current) {
+				c.Queue.Add(request)
+			}
+		})
+	}
+	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
+}
+
+// silent drops events: nothing rests on them.
+type silent struct{}
+
+func (silent) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
+
+func (s *system) startUsers() error {
+	users, err := s.NewProcess("users")
+	if err != nil {
+		return err
+	}
+	for n, trigger := range s.scenario.Triggers {
+		users.Go(fmt.Sprintf("user %d", n+1), func(ctx context.Context) { s.use(ctx, users, trigger) })
+	}
+	return nil
+}
+
+func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
+	answer := s.gateway.Create(ctx, newRun(t), t.DryRun)
+	if answer.Err != nil || t.DryRun {
+		return
+	}
+	switch t.Then {
+	case Cancel:
+		s.cancel(ctx, users, answer.Run)
+	case Delete, DeleteAndTriggerAgain:
+		uid := answer.Run.UID
+		if err := users.Client.Delete(ctx, answer.Run, client.Preconditions{UID: &uid}); err == nil && t.Then == DeleteAndTriggerAgain {
+			s.gateway.Create(ctx, newRun(t), false)
+		}
+	}
+}
+
+// cancel asks for the end of a run, and tries again while others write to it.
+func (s *system) cancel(ctx context.Context, users *model.Process, run *v1alpha1.JobRun) {
+	for range 5 {
+		old := &v1alpha1.JobRun{}
+		if err := users.Live.Get(ctx, client.ObjectKeyFromObject(run), old); err != nil || old.UID != run.UID {
+			return
+		}
+		next := old.DeepCopy()
+		next.Spec.Cancel = new(true)
+		if answer := s.gateway.Update(ctx, next, old); answer.Err == nil {
+			return
+		}
+	}
+}
+
+func newRun(t Trigger) *v1alpha1.JobRun {
+	run := &v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: t.Name},
+		Spec: v1alpha1.JobRunSpec{
+			JobName:        "sync",
+			ConcurrencyKey: t.Key,
+			IdempotencyKey: t.Idempotency,
+			Input:          &apiextensionsv1.JSON{Raw: []byte(`{"from":"` + t.Name + `"}`)},
+			Template:       template(),
+		},
+	}
+	if t.Skip {
+		run.Spec.Coalesce = v1alpha1.CoalesceSkip
+	}
+	return run
+}
+
+func template() *batchv1.JobTemplateSpec {
+	return &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
+		BackoffLimit: new(int32(0)),
+		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever,
+			Containers:    []corev1.Container{{Name: "main", Image: "busybox"}},
+		}},
+	}}
+}
