@@ -401,6 +401,22 @@ func TestActStopped(t *testing.T) {
 	}
 }
 
+// A Job may have been deleted before anybody wrote down its UID.
+func TestActNoPods(t *testing.T) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: wrappers.Namespace, Name: "p",
+			Labels: map[string]string{v1alpha1.LabelRun: "a"}, Annotations: map[string]string{v1alpha1.AnnotationToken: "token-a"},
+		},
+	}
+	for name, want := range map[string]string{"token-a": "waiting", "earlier": "done"} {
+		a := newBench(pod).decidedOn(nil)
+		if got := outcome(a.do(t.Context(), NoPods{runkey.Identity{Name: "a", Token: name}})); got != want {
+			t.Errorf("a Pod of token-a and the run %s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // A Job that came late for its lease goes again.
 func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()

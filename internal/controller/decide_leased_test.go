@@ -41,13 +41,18 @@ func TestLeased(t *testing.T) {
 		},
 		"the lease is not stored yet": {
 			given: of(leased.Obj(), made("a").Pending().Obj()),
-			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and the run was never heard of": {
 			given: of(leased.Obj(), made("a").Obj()),
-			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
+		},
+		"the lease is not stored yet, and its Job is there": {
+			given: of(leased.Obj(), made("a").Pending().Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+				Emit(RunLeased a); Count(leased)`,
 		},
 		"a worker's claim that is not stored yet is the worker's": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Pending().Obj()),
@@ -260,7 +265,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 		},
 		"tried again": {
 			given: blocked,
-			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
+			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
 				Emit(RunLeased a)`,
 		},
 		"not before its time": {
@@ -279,7 +284,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 		},
 		"a run without a key, tried again": {
 			given: of(unnamed(keyless("a").Leased(1, "").Error("no quota")).Obj()),
-			want:  `leased: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
+			want:  `leased: NoPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
 		},
 		"blocked, then invalid": {
 			given: blocked,

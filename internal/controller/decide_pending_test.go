@@ -209,7 +209,7 @@ func TestUnseat(t *testing.T) {
 		},
 		"the claim of the run is not stored yet": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Pending().Obj(), made("a").Obj()},
-			want: `leased: CheckKey; CheckRun(b); CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<5);
+			want: `leased: CheckKey; NoPods(b); CheckRun(b); CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<5);
 				Emit(RunLeased b); Count(leased)`,
 		},
 	}.run(t)

@@ -35,6 +35,8 @@ func formatOp(op Op) string {
 		return fmt.Sprintf("CheckRun(%s)", op.Run.Name)
 	case Stopped:
 		return fmt.Sprintf("Stopped(%s g%d)", op.Run.Name, op.Generation)
+	case NoPods:
+		return fmt.Sprintf("NoPods(%s)", op.Run.Name)
 	case SwapKey:
 		return fmt.Sprintf("SwapKey(%s)", formatKey(op.Next))
 	case CreateJob:

@@ -55,6 +55,29 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 	}.run(t)
 }
 
+// Not even while the key names it.
+func TestP1ReceiptsStandForNobody(t *testing.T) {
+	r := answered("r", "x", "10").Obj()
+	for name, tc := range map[string]struct {
+		run  *v1alpha1.JobRun
+		want bool
+	}{
+		"a run that waits":          {made("x").Pending().Obj(), true},
+		"a receipt that is bound":   {answered("x", "a", "4").BoundTo("a").Obj(), false},
+		"a delivery that is bound":  {delivered("x", "a").Key("k").BoundTo("a").Obj(), false},
+		"the receipt itself":        {answered("x", "x", "4").UID(r.UID).Obj(), false},
+		"a receipt that has a seat": {answered("x", "gone", "4").Obj(), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(makeKey("k").Pending("x").Obj(), tc.run).observe()
+			s.prepare()
+			if got := s.startsAfter(tc.run, r); got != tc.want {
+				t.Errorf("stands for a receipt: %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 // Evidence that a run started after a trigger was accepted is a claim from the
 // version that the trigger saw, or a later one.
 func TestP2StartedAfterNeedsEvidence(t *testing.T) {
@@ -506,7 +529,7 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 		},
 		"it is leased": {
 			given: of(makeKey("k").Leased("r", 1, "10").Obj(), promoted().Obj()),
-			want: `leased: CheckKey; CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
+			want: `leased: CheckKey; NoPods(r); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
 				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
 		},
 		"it is cancelled as a run": {

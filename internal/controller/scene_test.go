@@ -183,13 +183,10 @@ func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
 	e := &Execution{}
 	s.Executions[run.UID] = e
 	if run.Status.Phase != v1alpha1.PhaseLeased {
+		e.Job = s.jobOf(run, s.leasedGeneration())
 		return
 	}
-	for _, job := range c.jobs {
-		if id, generation := jobIdentity(job); id == runkey.Of(run) && generation == generationOf(run) {
-			e.Job = job
-		}
-	}
+	e.Job = s.jobOf(run, generationOf(run))
 	e.JobGone = e.Job == nil && run.Status.JobRef != nil
 	e.Expires = leaseDuration(run) > 0
 	if e.Expires && !c.expired {
@@ -240,6 +237,7 @@ func (p *performance) do(op Op) error {
 		_ = p.deleteJobs(func(job *batchv1.Job) bool { return job.UID == op.Job.UID })
 	case DeleteRun:
 		p.runs = slices.DeleteFunc(p.runs, func(run *v1alpha1.JobRun) bool { return run.UID == op.Run.UID })
+	case NoPods: // Pods end with their Jobs here.
 	case Emit:
 		p.events = append(p.events, formatEvent(op.Event))
 	case Count:

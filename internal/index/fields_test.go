@@ -56,7 +56,9 @@ func TestFields(t *testing.T) {
 		"a receipt that was delivered before": {wrappers.MakeJobRun("r").DeliveredAs("a").Obj(), map[string][]string{
 			FieldHome: {"run/r"}, FieldAbsorber: {"token/token-a"}, FieldPhase: {"None"},
 		}},
-		"a Job of a key": {wrappers.MakeJob(made().Obj(), 1).Obj(), map[string][]string{FieldJobHome: {key}}},
+		"an idempotency key": {wrappers.MakeIdempotencyKey("i").Owner("a").Obj(), map[string][]string{FieldOwner: {"token-a"}}},
+		"a concurrency key":  {wrappers.MakeRunKey("k").Pending("a").Leased("b", 1, "5").Obj(), map[string][]string{}},
+		"a Job of a key":     {wrappers.MakeJob(made().Obj(), 1).Obj(), map[string][]string{FieldJobHome: {key}}},
 		"a Job of a run without a key": {
 			wrappers.MakeJob(wrappers.MakeJobRun("a").Created().Obj(), 1).Obj(), map[string][]string{FieldJobHome: {"run/a"}},
 		},

@@ -1,0 +1,303 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+var home = Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
+
+// lagging reads from a cache of its own, and writes where the others do.
+type lagging struct {
+	client.Client
+	cache *wrappers.Store
+}
+
+func (l lagging) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	return l.cache.Get(ctx, key, o, opts...)
+}
+
+func (l lagging) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	return l.cache.List(ctx, list, opts...)
+}
+
+// lag gives the controller a cache that shows this.
+func (b bench) lag(cached ...client.Object) bench {
+	cache := newBench(cached...).store
+	b.Client = lagging{b.store, cache}
+	b.Index = index.New(index.Options{Cached: cache, Live: b.store, Writer: b.store, Clock: b.clock})
+	return b
+}
+
+func observed(t *testing.T, b bench) *Snapshot {
+	t.Helper()
+	s, err := b.observeHome(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// P7: a reservation is void when this process has seen it without its run for the
+// grace period, and a live read shows none.
+func TestReservationGrace(t *testing.T) {
+	key := makeKey("k").Pending("a").Obj()
+	t.Run("after the grace period", func(t *testing.T) {
+		b := newBench(key)
+		for _, step := range []time.Duration{0, time.Minute, 29 * time.Second} {
+			b.clock.Step(step)
+			if s := observed(t, b); s.Void || len(s.Gone) > 0 {
+				t.Fatalf("void %s early", s.After)
+			}
+		}
+		if s := observed(t, b); s.After != time.Second {
+			t.Errorf("look again after %s, want 1s", s.After)
+		}
+		b.clock.Step(time.Second)
+		if s := observed(t, b); !s.Void {
+			t.Error("not void after the grace period")
+		}
+	})
+	t.Run("each reservation has its own", func(t *testing.T) {
+		b := newBench(key)
+		observed(t, b)
+		b.clock.Step(89 * time.Second)
+		stored := &v1alpha1.RunKey{}
+		if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(key), stored); err != nil {
+			t.Fatal(err)
+		}
+		stored.Spec = *makeKey("k").Pending("b").Row()
+		if err := b.store.Update(t.Context(), stored); err != nil {
+			t.Fatal(err)
+		}
+		observed(t, b)
+		b.clock.Step(2 * time.Second)
+		if s := observed(t, b); s.Void {
+			t.Error("void with the time of another reservation")
+		}
+	})
+	t.Run("not while the run is there", func(t *testing.T) {
+		b := newBench(key, made("a").Obj())
+		b.clock.Step(time.Hour)
+		if s := observed(t, b); s.Void || len(s.Runs) != 1 {
+			t.Errorf("void %t, runs %v", s.Void, s.Runs)
+		}
+	})
+	t.Run("not while it is there and the cache does not show it", func(t *testing.T) {
+		b := newBench(key, made("a").Obj()).lag(key)
+		observed(t, b)
+		b.clock.Step(time.Hour)
+		if _, err := b.observeHome(t.Context(), home); !errors.Is(err, errStale) {
+			t.Errorf("error %v, want stale", err)
+		}
+	})
+	t.Run("at once if it was seen deleted", func(t *testing.T) {
+		b := newBench(key)
+		b.Deleted(made("a").Obj())
+		if s := observed(t, b); !s.Void {
+			t.Error("not void")
+		}
+	})
+	t.Run("not if another of its name was", func(t *testing.T) {
+		b := newBench(key)
+		b.Deleted(made("a").Token("earlier").Obj())
+		if s := observed(t, b); s.Void {
+			t.Error("void")
+		}
+	})
+	t.Run("at once if it has executed before", func(t *testing.T) {
+		if s := observed(t, newBench(makeKey("k").Pending("a").LastGeneration(2).Obj())); !s.Void {
+			t.Error("not void")
+		}
+	})
+	t.Run("with another run of its name", func(t *testing.T) {
+		b := newBench(key, made("a").Token("other").Obj())
+		observed(t, b)
+		b.clock.Step(time.Hour)
+		if s := observed(t, b); !s.Void {
+			t.Error("not void")
+		}
+	})
+}
+
+// What is not in the cache is gone only if a live read says so, too.
+func TestGoneIsSeenLive(t *testing.T) {
+	receipt := answered("r", "a", "4").Obj()
+	bound := answered("r", "a", "4").BoundTo("a").Obj()
+	ended := made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()
+	other := made("a").UID("other").Token("other").Obj()
+	leased := makeKey("k").Leased("a", 1, "5").Obj()
+	for name, tc := range map[string]struct {
+		stored, cached []client.Object
+		id             runkey.Identity
+		want           string
+	}{
+		"the run of a receipt ended":                     {of(receipt, ended), nil, runkey.Of(ended), "other"},
+		"the run of a receipt is gone":                   {of(receipt), nil, runkey.Of(ended), "gone"},
+		"the run of a receipt is another of its name":    {of(receipt, other), nil, runkey.Of(ended), "gone"},
+		"the run of a receipt is gone from the cache":    {of(receipt, ended), of(receipt), runkey.Of(ended), "stale"},
+		"the run of a bound receipt ended":               {of(bound, ended), nil, runOf(bound), "other"},
+		"the run of a bound receipt is gone":             {of(bound), nil, runOf(bound), "gone"},
+		"the run of a bound receipt is another by UID":   {of(bound, other), nil, runOf(bound), "gone"},
+		"the run of a bound receipt is not in the cache": {of(bound, ended), of(bound), runOf(bound), "stale"},
+		"the run with the lease ended":                   {of(leased, ended), nil, runkey.Of(ended), "other"},
+		"the run with the lease is gone":                 {of(leased), nil, runkey.Of(ended), "gone"},
+		"the run with the lease is not in the cache":     {of(leased, ended), of(leased), runkey.Of(ended), "stale"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(tc.stored...)
+			if tc.cached != nil {
+				b = b.lag(tc.cached...)
+			}
+			s, err := b.observeHome(t.Context(), home)
+			got := "unknown"
+			switch {
+			case errors.Is(err, errStale):
+				got = "stale"
+			case err != nil:
+				t.Fatal(err)
+			case s.Gone[tc.id]:
+				got = "gone"
+			case s.Others[tc.id] != nil:
+				got = "other"
+			}
+			if got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// P8: what is counted on was read before what is to be counted.
+func TestReceiptsAreListedLast(t *testing.T) {
+	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
+	s := observed(t, b)
+	if len(s.Runs) != 2 || len(s.Receipts) != 2 {
+		t.Fatalf("%d runs, %d receipts", len(s.Runs), len(s.Receipts))
+	}
+	// A receipt that comes between the two lists is none of the runs yet.
+	late := answered("late", "a", "10").Obj()
+	late.ResourceVersion = ""
+	lists := 0
+	b.Client = stepIn{b.store, func() {
+		if lists++; lists == 2 {
+			if err := b.store.Create(t.Context(), late); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	s = observed(t, b)
+	if len(s.Runs) != 2 || len(s.Receipts) != 3 {
+		t.Errorf("%d runs, %d receipts; want the late one among receipts alone", len(s.Runs), len(s.Receipts))
+	}
+}
+
+type stepIn struct {
+	client.Client
+	before func()
+}
+
+func (c stepIn) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	c.before()
+	return c.Client.List(ctx, list, opts...)
+}
+
+// Whether a lease lives is told by how long it was seen unchanged.
+func TestLeaseExpiry(t *testing.T) {
+	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
+	renewals := map[string]func(*testing.T, bench){
+		"its own renewTime": func(t *testing.T, b bench) {
+			run := &v1alpha1.JobRun{}
+			if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(worker), run); err != nil {
+				t.Fatal(err)
+			}
+			at := metav1.NewMicroTime(b.clock.Now())
+			run.Status.Lease.RenewTime = &at
+			if err := b.store.Status().Update(t.Context(), run); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the Lease of its holder": func(t *testing.T, b bench) {
+			at := metav1.NewMicroTime(b.clock.Now())
+			lease := &coordinationv1.Lease{
+				ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "worker"}, Spec: coordinationv1.LeaseSpec{RenewTime: &at},
+			}
+			if err := b.store.Create(t.Context(), lease); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, renew := range renewals {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), worker)
+			expect := func(want time.Duration) {
+				t.Helper()
+				if e := observed(t, b).Executions[worker.UID]; !e.Expires || e.Left != want {
+					t.Errorf("expires %t in %s, want %s", e.Expires, e.Left, want)
+				}
+			}
+			expect(10 * time.Second)
+			b.clock.Step(9 * time.Second)
+			expect(time.Second)
+			renew(t, b)
+			expect(10 * time.Second)
+			b.clock.Step(10 * time.Second)
+			expect(0)
+		})
+	}
+}
+
+// I8: a Job that the cache does not show is gone when a live read shows neither
+// it nor a Pod of it.
+func TestJobGone(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	job := makeJob(run, 1).Obj()
+	unlabelled := makeJob(run, 1).Obj()
+	unlabelled.Labels = nil
+	anotherJob := makeJob(run, 1).Obj()
+	anotherJob.UID = "another"
+	pod := func(phase corev1.PodPhase) client.Object {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "p",
+				Labels: map[string]string{v1alpha1.LabelRun: "a"}, Annotations: map[string]string{v1alpha1.AnnotationToken: "token-a"}},
+			Status: corev1.PodStatus{Phase: phase},
+		}
+	}
+	for name, tc := range map[string]struct {
+		stored, cached []client.Object
+		gone, known    bool
+		after          time.Duration
+	}{
+		"it is there":                      {stored: of(job), known: true},
+		"it is there and not in the cache": {stored: of(job), cached: []client.Object{}, known: true, after: 5 * time.Second},
+		"it is there and not labelled":     {stored: of(unlabelled), known: true, after: 5 * time.Second},
+		"it is gone":                       {gone: true},
+		"another of its name is there":     {stored: of(anotherJob), known: true},
+		"it is gone and a Pod runs":        {stored: of(pod(corev1.PodRunning)), after: 5 * time.Second},
+		"it is gone and its Pods ended":    {stored: of(pod(corev1.PodFailed)), gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := of(makeKey("k").Leased("a", 1, "5").Obj(), run)
+			b := newBench(and(base, tc.stored)...)
+			if tc.cached != nil {
+				b = b.lag(and(base, tc.cached)...)
+			}
+			s := observed(t, b)
+			if e := s.Executions[run.UID]; e.JobGone != tc.gone || (e.Job != nil) != tc.known || s.After != tc.after {
+				t.Errorf("gone %t, Job %v, look again after %s", e.JobGone, e.Job != nil, s.After)
+			}
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package controller
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// Whatever changes wakes everything whose decision it may change.
+func TestRequests(t *testing.T) {
+	home := Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
+	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
+	run := func(name string) Request { return Request{Namespace: wrappers.Namespace, Run: name} }
+	foreign := makeJob(made("a").Obj(), 1).Obj()
+	foreign.OwnerReferences = nil
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		object client.Object
+		want   []Request
+	}{
+		"a run":                     {nil, made("a").Obj(), []Request{home}},
+		"a run without a key":       {nil, keyless("a").Obj(), []Request{run("a")}},
+		"a run that ended":          {nil, made("a").Ended(v1alpha1.PhaseFailed).Obj(), []Request{home, run("a")}},
+		"a run with idempotencyKey": {nil, made("a").IdempotencyKey("i").Obj(), []Request{home, owner}},
+		"a receipt":                 {nil, answered("r", "a", "4").Obj(), []Request{home}},
+		"a bound receipt":           {nil, answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
+		"a receipt with an outcome": {nil, answered("r", "a", "4").BoundTo("a").Settled().Obj(), []Request{home, run("r"), run("a")}},
+		"a run with a receipt elsewhere": {
+			of(delivered("r", "a").Obj(), delivered("s", "a").Key("other").BoundTo("a").Obj(), answered("q", "a", "4").Obj()), made("a").Obj(),
+			[]Request{home, run("r"), {Namespace: wrappers.Namespace, RunKey: makeKey("other").Obj().Name}},
+		},
+		"a run whose twins wait": {
+			of(delivered("r", "gone").Obj()), made("a").IdempotencyKey("i").Obj(), []Request{home, owner, run("r")},
+		},
+		"a run that owns the key of a trigger it absorbed": {
+			of(makeIdempotencyKey("theirs").Owner("a").Obj(), makeIdempotencyKey("others").Owner("b").Obj()), made("a").Obj(),
+			[]Request{home, {Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("theirs").Obj().Name}},
+		},
+		"a concurrency key": {of(made("a").Obj()), makeKey("k").Pending("a").Obj(), []Request{home}},
+		"an idempotency key": {
+			of(delivered("r", "gone").Obj(), delivered("s", "gone").Key("k").Obj(), delivered("t", "gone").BoundTo("a").Obj()),
+			makeIdempotencyKey("i").Owner("r").Obj(), []Request{owner, run("r"), home},
+		},
+		"a Job of a key":                {nil, makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
+		"a Job of a run without a key":  {nil, makeJob(keyless("a").Obj(), 1).Obj(), []Request{run("a")}},
+		"somebody's Job":                {nil, &batchv1.Job{}, nil},
+		"somebody's Job, so labelled":   {nil, foreign, []Request{home}},
+		"a Pod is none of our business": {nil, &corev1.Pod{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, newBench(tc.stored...).Requests(context.Background(), tc.object)); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
