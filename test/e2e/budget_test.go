@@ -35,84 +35,67 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 		return writes
 	}
 	runKeys := func() controlplane.Writes { return under("runkeys/" + ns + "/") }
-	// of adds up what was written for these JobRuns.
-	of := func(names ...string) controlplane.Writes {
+	runs := func(prefix string) controlplane.Writes { return under("jobruns/" + ns + "/" + prefix) }
+	// settle waits until everything has its outcome and nothing more is written.
+	settle := func() {
 		GinkgoHelper()
-		var sum controlplane.Writes
-		for _, name := range names {
-			writes := under("jobruns/" + ns + "/" + name)
-			sum.Puts += writes.Puts
-			sum.Deletes += writes.Deletes
-		}
-		return sum
-	}
-	// settled waits until everything has its outcome and nothing more is written.
-	settled := func(names ...string) {
-		GinkgoHelper()
-		for _, name := range names {
-			wait(name, "Complete")
-		}
+		kubectl("wait", "jobruns", "--all", "--for=condition=Complete", "--timeout="+patience.String())
 		Eventually(concurrencyKeys).Should(BeEmpty())
-		total := func() int { return under("jobruns/"+ns+"/").Total() + runKeys().Total() }
+		total := func() int { return runs("").Total() + runKeys().Total() }
 		before := total()
 		Consistently(total, time.Second).Should(Equal(before))
 	}
-	trigger := func(prefix string, change func(manifest, int) manifest) []string {
+	// trigger applies PREFIX-0, PREFIX-1 and so on, as change has them.
+	trigger := func(prefix string, change func(manifest, int) manifest) {
 		GinkgoHelper()
-		var names []string
 		for i := range several {
-			m := change(run(fmt.Sprintf("%s-%d", prefix, i), quick), i)
-			apply(m)
-			names = append(names, m.obj.Name)
+			apply(change(run(fmt.Sprintf("%s-%d", prefix, i), quick), i))
 		}
-		return names
+	}
+	inPhase := func(prefix, phase string) {
+		GinkgoHelper()
+		for i := range several {
+			wait(fmt.Sprintf("%s-%d", prefix, i), phase)
+		}
 	}
 
 	It("is 3 writes for a run without keys", func() {
-		runs := trigger("run", func(m manifest, _ int) manifest { return m })
-		settled(runs...)
-		Expect(of(runs...)).To(Equal(controlplane.Writes{Puts: 3 * several}))
+		trigger("run", func(m manifest, _ int) manifest { return m })
+		settle()
+		Expect(runs("run-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
 		Expect(runKeys().Total()).To(BeZero())
 	})
 
 	It("is 6 writes for a run with a concurrencyKey that need not wait", func() {
-		runs := trigger("run", func(m manifest, i int) manifest { return m.key(fmt.Sprint("k", i)) })
-		settled(runs...)
-		Expect(of(runs...)).To(Equal(controlplane.Writes{Puts: 3 * several}))
+		trigger("run", func(m manifest, i int) manifest { return m.key(fmt.Sprint("k", i)) })
+		settle()
+		Expect(runs("run-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
 		Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 2 * several, Deletes: several}))
 	})
 
 	It("is 2 writes more for an idempotencyKey, the last when the run is deleted", func() {
-		runs := trigger("run", func(m manifest, i int) manifest { return m.delivery(fmt.Sprint("d", i)) })
-		settled(runs...)
+		trigger("run", func(m manifest, i int) manifest { return m.delivery(fmt.Sprint("d", i)) })
+		settle()
 		kubectl("delete", "jobruns", "--all")
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
-		Expect(of(runs...)).To(Equal(controlplane.Writes{Puts: 3 * several, Deletes: several}))
+		Expect(runs("run-")).To(Equal(controlplane.Writes{Puts: 3 * several, Deletes: several}))
 		Expect(runKeys()).To(Equal(controlplane.Writes{Puts: several, Deletes: several}))
 	})
 
 	Context("for keys that are busy", func() {
 		var gate string
-		var first, next []string
 		key := func(i int) string { return fmt.Sprint("k", i) }
 
 		BeforeEach(func() {
 			gate = filepath.Join(GinkgoT().TempDir(), "gate")
-			first = trigger("first", func(_ manifest, i int) manifest {
-				return run(fmt.Sprint("first-", i), "until [ -e "+gate+" ]; do sleep 0.1; done").key(key(i))
+			trigger("first", func(m manifest, i int) manifest {
+				return run(m.obj.Name, "until [ -e "+gate+" ]; do sleep 0.1; done").key(key(i))
 			})
-			for _, name := range first {
-				wait(name, "Leased")
-			}
-			next = trigger("next", func(m manifest, i int) manifest { return m.key(key(i)) })
-			for _, name := range next {
-				wait(name, "Pending")
-			}
+			inPhase("first", "Leased")
+			trigger("next", func(m manifest, i int) manifest { return m.key(key(i)) })
+			inPhase("next", "Pending")
 		})
-		open := func() { Expect(os.WriteFile(gate, nil, 0o600)).To(Succeed()) }
-		expectRunKeys := func() { // of two runs each
-			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 5 * several, Deletes: several}))
-		}
+		openGate := func() { Expect(os.WriteFile(gate, nil, 0o600)).To(Succeed()) }
 
 		It("is 1 write more for a run that waits, and none for a trigger that is refused", func() {
 			before := versions()
@@ -122,35 +105,33 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 				Expect(tryWith(asYAML(m.skip()), "apply", "--dry-run=server", "-f", "-").Code).To(BeZero())
 			}
 			Expect(versions()).To(Equal(before))
-			open()
-			settled(append(first, next...)...)
-			Expect(of(first...)).To(Equal(controlplane.Writes{Puts: 3 * several}))
-			Expect(of(next...)).To(Equal(controlplane.Writes{Puts: 4 * several}))
-			expectRunKeys()
-			Expect(under("jobruns/" + ns + "/refused").Total()).To(BeZero())
+			openGate()
+			settle()
+			Expect(runs("first-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
+			Expect(runs("next-")).To(Equal(controlplane.Writes{Puts: 4 * several}))
+			Expect(runs("refused").Total()).To(BeZero())
+			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 5 * several, Deletes: several}))
 		})
 
 		It("is 4 writes for a receipt that is deleted, and 1 for the run that counts many", func() {
+			const many = v1alpha1.MaxRecent
 			// While nobody leads, triggers are answered but not counted.
 			Expect(jobrun.Kill(leader())).To(Succeed())
-			var receipts []string
-			for i := range v1alpha1.MaxRecent {
-				m := run(fmt.Sprint("receipt-", i), quick).key(key(0)).skip()
-				Expect(k8s.Create(ctx, m.in(ns).obj)).To(Succeed())
-				receipts = append(receipts, m.obj.Name)
+			for i := range many {
+				receipt := run(fmt.Sprint("receipt-", i), quick).key(key(0)).skip().in(ns)
+				Expect(k8s.Create(ctx, receipt.obj)).To(Succeed())
 			}
-			Expect(names("jobruns", "--field-selector=status.phase=Coalesced")).To(BeEmpty(), "was there no leader meanwhile?")
-			_, err := jobrun.StartManager(ctx)
-			Expect(err).NotTo(HaveOccurred())
-			wait(receipts[0], "Coalesced")
-			open()
-			settled(append(append(first, next...), receipts...)...)
+			Expect(names("jobruns", "--field-selector=status.phase=Coalesced")).To(BeEmpty(), "nobody should lead yet")
+			startManagers()
+			wait("receipt-0", "Coalesced")
+			openGate()
+			settle()
 			kubectl("delete", "jobruns", "--selector=batch.jobrun.dev/disposition=coalesced")
 
-			Expect(of(first...)).To(Equal(controlplane.Writes{Puts: 3 * several}))
-			Expect(of(next...)).To(Equal(controlplane.Writes{Puts: 4*several + 1}))
-			Expect(under("jobruns/" + ns + "/receipt-")).To(Equal(controlplane.Writes{Puts: 3 * len(receipts), Deletes: len(receipts)}))
-			expectRunKeys()
+			Expect(runs("first-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
+			Expect(runs("next-")).To(Equal(controlplane.Writes{Puts: 4*several + 1}))
+			Expect(runs("receipt-")).To(Equal(controlplane.Writes{Puts: 3 * many, Deletes: many}))
+			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 5 * several, Deletes: several}))
 		})
 	})
 })

@@ -36,7 +36,7 @@ var _ = Describe("The end of a run", func() {
 	})
 
 	It("ends the whole process group", Label(local), func() {
-		apply(run("cancelled", family), run("deleted", family))
+		apply(run("cancelled", family).key("acme"), run("deleted", family).key("globex"))
 		var groups []int
 		for _, name := range []string{"cancelled", "deleted"} {
 			groups = append(groups, processGroup(name))
@@ -46,6 +46,7 @@ var _ = Describe("The end of a run", func() {
 		wait("cancelled", "Cancelled")
 		Expect(members(groups[0])).To(BeEmpty())
 		Eventually(members).WithArguments(groups[1]).Should(BeEmpty())
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 	})
 
 	It("may be its deletion, after which the name can be used again at once", func() {

@@ -117,6 +117,18 @@ var _ = Describe("A trigger", func() {
 		apply(run("delivery-3", quick).delivery("webhook-456"))
 	})
 
+	It("that was absorbed leaves its idempotencyKey free when its run is deleted after it", func() {
+		apply(run("first", busy).key("acme"))
+		wait("first", "Leased")
+		apply(run("next", busy).key("acme"))
+		wait("next", "Pending")
+		Expect(tryApply(run("third", quick).key("acme").skip().delivery("webhook-456")).Stderr).To(HavePrefix("Warning: "))
+		wait("third", "Coalesced")
+		kubectl("delete", "jobrun", "third")
+		kubectl("delete", "jobrun", "next", "first")
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+	})
+
 	It("of a namespace that is being deleted is refused, and busy keys do not hold that up", func() {
 		apply(run("first", busy).key("acme"))
 		wait("first", "Leased")

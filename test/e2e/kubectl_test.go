@@ -66,7 +66,7 @@ func tryWith(stdin string, args ...string) answer {
 		Fail(err.Error())
 	}
 	a := answer{"kubectl " + strings.Join(args, " "), stdout.String(), stderr.String(), command.ProcessState.ExitCode()}
-	GinkgoWriter.Println(a)
+	GinkgoWriter.Println(clip(a.String()))
 	return a
 }
 

@@ -10,7 +10,7 @@ var _ = Describe("The metrics", Label(local), func() {
 		useNamespace()
 		triggers := func() (sum float64) {
 			GinkgoHelper()
-			for _, m := range jobrun.Managers() {
+			for _, m := range liveManagers() {
 				families, err := scrape(m)
 				Expect(err).NotTo(HaveOccurred())
 				sum += value(families, "jobrun_triggers_total")

@@ -34,11 +34,11 @@ var _ = JustAfterEach(func() {
 		return
 	}
 	for _, args := range [][]string{
-		{"get", "jobruns,runkeys,jobs,pods", "-o", "wide"},
-		{"get", "jobruns,runkeys", "-o", "yaml"},
+		{"get", "jobs,pods,runkeys,jobruns", "-o", "wide"},
+		{"get", "runkeys,jobruns", "-o", "yaml"},
 		{"get", "events", "--sort-by=.metadata.creationTimestamp"},
 	} {
-		AddReportEntry("what failed", try(args...).String())
+		AddReportEntry("what there is", clip(try(args...).String()))
 	}
 	if jobrun == nil {
 		return
@@ -47,3 +47,12 @@ var _ = JustAfterEach(func() {
 		AddReportEntry("log", fmt.Sprintf("%s (%s)\n%s", m.Name, m.LogFile, m.LogTail()))
 	}
 })
+
+// clip keeps the report of a big spec readable.
+func clip(text string) string {
+	const most = 40000
+	if len(text) <= most {
+		return text
+	}
+	return text[:most/2] + "\n...\n" + text[len(text)-most/2:]
+}

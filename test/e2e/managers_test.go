@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -28,10 +29,7 @@ func leader() *operator.Manager {
 	var found *operator.Manager
 	Eventually(func() error {
 		found = nil
-		for _, m := range jobrun.Managers() {
-			if m.Exited() {
-				continue
-			}
+		for _, m := range liveManagers() {
 			families, err := scrape(m)
 			if err != nil {
 				GinkgoWriter.Println(m.Name, err)
@@ -47,6 +45,19 @@ func leader() *operator.Manager {
 		return nil
 	}).Should(Succeed())
 	return found
+}
+
+func liveManagers() []*operator.Manager {
+	return slices.DeleteFunc(slices.Clone(jobrun.Managers()), func(m *operator.Manager) bool { return m.Exited() })
+}
+
+// startManagers starts as many as have ended, as the Deployment would.
+func startManagers() {
+	GinkgoHelper()
+	for range managers - len(liveManagers()) {
+		_, err := jobrun.StartManager(ctx)
+		Expect(err).NotTo(HaveOccurred())
+	}
 }
 
 // scrape reads a manager's metrics as Prometheus would.

@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+const decision = "authorization.k8s.io/decision"
+
+// The last specs of the suite: they look back on what the operator asked of the
+// API server in all others.
+var _ = Describe("The operator's role", Ordered, Label(local), SpecPriority(-1), func() {
+	var requests []auditv1.Event
+
+	BeforeAll(func() {
+		rotateCertificates()
+		requests = operatorsRequests()
+		Expect(requests).NotTo(BeEmpty())
+	})
+
+	It("allows everything that the operator did", func() {
+		rights := operatorsRights()
+		var refused []string
+		for _, request := range requests {
+			allowed := request.Annotations[decision] == "allow" || duringAbsence(request.StageTimestamp.Time)
+			if !allowed || (request.ObjectRef != nil && !covered(request, rights)) {
+				refused = append(refused, request.Verb+" "+request.RequestURI)
+			}
+		}
+		Expect(refused).To(BeEmpty())
+	})
+})
+
+func covered(request auditv1.Event, rights []right) bool {
+	for _, r := range rights {
+		if r.covers(request) {
+			return true
+		}
+	}
+	return false
+}
+
+// absence is a time in which the API server did not know all roles, if it was there
+// at all: it reads them when it starts.
+type absence struct{ from, to time.Time }
+
+var absences []absence
+
+func withoutAPIServer(f func()) {
+	from := time.Now()
+	f()
+	absences = append(absences, absence{from, time.Now()})
+}
+
+func duringAbsence(t time.Time) bool {
+	return slices.ContainsFunc(absences, func(a absence) bool { return t.After(a.from) && t.Before(a.to) })
+}
+
+// operatorsRequests are those in the audit log.
+func operatorsRequests() []auditv1.Event {
+	GinkgoHelper()
+	files, err := filepath.Glob(strings.TrimSuffix(plane.AuditLogFile(), ".log") + "*.log") // with those that were rotated
+	Expect(err).NotTo(HaveOccurred())
+	var requests []auditv1.Event
+	for _, file := range files {
+		log, err := os.Open(file)
+		Expect(err).NotTo(HaveOccurred())
+		defer log.Close()
+		lines := bufio.NewScanner(log)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			var event auditv1.Event
+			Expect(json.Unmarshal(lines.Bytes(), &event)).To(Succeed(), lines.Text)
+			if event.User.Username == "system:serviceaccount:"+operator.Namespace+":"+operator.ServiceAccount {
+				requests = append(requests, event)
+			}
+		}
+		Expect(lines.Err()).NotTo(HaveOccurred())
+	}
+	return requests
+}
+
+// rotateCertificates starts a manager that makes the webhook's certificate itself,
+// as config/default has it. The others do not know its CA, so no trigger is
+// accepted any more. It fills its caches in the way that older API servers need.
+func rotateCertificates() {
+	GinkgoHelper()
+	kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)
+	Expect(err).NotTo(HaveOccurred())
+	before := caBundle()
+	_, err = plane.Run(controlplane.ProcessSpec{
+		Name: "manager-with-rotation",
+		Path: filepath.Join("..", "..", "bin", "manager"),
+		Args: []string{
+			"--cert-rotation", "--webhook-cert-path=" + GinkgoT().TempDir(),
+			"--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect",
+		},
+		Env: []string{"KUBECONFIG=" + kubeconfig, "KUBE_FEATURE_WatchListClient=false"},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	Eventually(func(g Gomega) {
+		var secret corev1.Secret
+		name := types.NamespacedName{Namespace: operator.Namespace, Name: "jobrun-webhook-server-cert"}
+		g.Expect(k8s.Get(ctx, name, &secret)).To(Succeed())
+		g.Expect(secret.Data).To(HaveKey(corev1.TLSCertKey))
+		g.Expect(caBundle()).NotTo(Equal(before))
+	}).Should(Succeed())
+}
+
+func caBundle() []byte {
+	GinkgoHelper()
+	var config admissionregistrationv1.MutatingWebhookConfiguration
+	Expect(k8s.Get(ctx, types.NamespacedName{Name: "jobrun-mutating-webhook-configuration"}, &config)).To(Succeed())
+	return config.Webhooks[0].ClientConfig.CABundle
+}

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+)
+
+// journal is what the processes of runs write down. Each holds an exclusive lock of
+// its key, which the kernel releases when the last process of the run has ended,
+// however that happens.
+type journal struct{ dir string }
+
+func newJournal() journal { return journal{GinkgoT().TempDir()} }
+
+// script is what runs execute.
+func (j journal) script() string {
+	return `
+cd ` + j.dir + `
+note() { echo "$1 $JOBRUN_NAME $(date +%s%N) of $JOBRUN_CONCURRENCY_KEY, generation $JOBRUN_GENERATION" >> journal; }
+note start
+exec 9>> "$JOBRUN_CONCURRENCY_KEY.lock"
+flock --nonblock 9 || { note overlap; exit 1; }
+sleep 0.5
+note end
+`
+}
+
+// entries are the lines that begin with a word.
+func (j journal) entries(word string) []string {
+	GinkgoHelper()
+	text, err := os.ReadFile(filepath.Join(j.dir, "journal"))
+	if !os.IsNotExist(err) {
+		Expect(err).NotTo(HaveOccurred())
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, word+" ") {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// lastStarts says when each run started last.
+func (j journal) lastStarts() map[string]time.Time {
+	GinkgoHelper()
+	starts := map[string]time.Time{}
+	for _, line := range j.entries("start") {
+		fields := strings.Fields(line)
+		nanoseconds, err := strconv.ParseInt(fields[2], 10, 64)
+		Expect(err).NotTo(HaveOccurred())
+		starts[fields[1]] = time.Unix(0, nanoseconds)
+	}
+	return starts
+}

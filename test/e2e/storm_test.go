@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"syscall"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure, Label(local), func() {
+	var j journal
+	var s *storm
+
+	BeforeAll(func() {
+		useNamespace()
+		j = newJournal()
+		s = startStorm(j.script(), "k0", "k1", "k2", "k3", "k4")
+	})
+
+	// goesOn waits until triggers are accepted and runs end as before.
+	goesOn := func() {
+		GinkgoHelper()
+		ended := func() int { return len(j.entries("end")) }
+		accepted, before := s.numberAccepted(), ended()
+		Eventually(s.numberAccepted).Should(BeNumerically(">", accepted+callers/4), s.why)
+		Eventually(ended).Should(BeNumerically(">", before+len(s.keys)))
+	}
+
+	It("goes on when the leader is killed", func() {
+		goesOn()
+		killed := leader()
+		Expect(jobrun.Kill(killed)).To(Succeed())
+		startManagers()
+		Expect(leader()).NotTo(BeIdenticalTo(killed))
+		goesOn()
+	})
+
+	It("goes on when the API server is killed", func() {
+		withoutAPIServer(func() {
+			Expect(plane.KillAPIServer()).To(Succeed())
+			Expect(plane.StartAPIServer(ctx)).To(Succeed())
+		})
+		goesOn()
+	})
+
+	It("goes on when two managers lead for a moment", func() {
+		paused := leader()
+		Expect(paused.Signal(syscall.SIGSTOP)).To(Succeed())
+		Eventually(leader).ShouldNot(BeIdenticalTo(paused))
+		Expect(paused.Signal(syscall.SIGCONT)).To(Succeed())
+		Eventually(paused.Done()).Should(BeClosed(), "it is not the leader any more")
+		startManagers()
+		goesOn()
+	})
+
+	It("goes on when the API server is restarted", func() {
+		withoutAPIServer(func() { Expect(plane.RestartAPIServer(ctx)).To(Succeed()) })
+		goesOn()
+	})
+
+	var all []v1alpha1.JobRun
+
+	It("leaves each trigger that was accepted with an outcome, and no others", func() {
+		s.end()
+		startManagers()
+		Eventually(func(g Gomega) {
+			var list v1alpha1.JobRunList
+			g.Expect(k8s.List(ctx, &list, client.InNamespace(ns))).To(Succeed())
+			all = list.Items
+			g.Expect(withoutOutcome(all)).To(BeEmpty())
+		}).Should(Succeed())
+		Expect(all).To(HaveLen(len(s.accepted)))
+		for _, run := range all {
+			Expect(s.accepted).To(HaveKey(run.Name))
+			Expect(meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete)).To(BeTrue(), run.Name)
+		}
+	})
+
+	It("counts each exactly once", func() {
+		var runs, counted, idempotent int
+		for _, run := range all {
+			switch run.Status.Phase {
+			case v1alpha1.PhaseCoalesced:
+			case v1alpha1.PhaseIdempotent:
+				idempotent++
+			default:
+				runs++
+			}
+			if run.Status.Coalesced != nil {
+				counted += int(run.Status.Coalesced.Count)
+			}
+		}
+		AddReportEntry("storm", map[string]int{
+			"accepted": len(s.accepted), "refused": s.refused, "runs": runs, "coalesced": counted, "idempotent": idempotent,
+		})
+		Expect(runs + counted + idempotent).To(Equal(len(s.accepted)))
+	})
+
+	It("never executes two runs of a key at once", func() {
+		Expect(j.entries("overlap")).To(BeEmpty())
+	})
+
+	It("executes for each trigger after it was sent", func() {
+		started := j.lastStarts()
+		for _, run := range all {
+			if run.Status.Phase != v1alpha1.PhaseIdempotent {
+				Expect(started[run.Status.RunRef.Name]).To(BeTemporally(">", s.accepted[run.Name]), run.Name)
+			}
+		}
+	})
+
+	It("leaves no key taken, and no Job unfinished", func() {
+		Eventually(concurrencyKeys).Should(BeEmpty())
+		var jobs batchv1.JobList
+		Expect(k8s.List(ctx, &jobs, client.InNamespace(ns))).To(Succeed())
+		for _, job := range jobs.Items {
+			Expect(job.Status.Conditions).To(ContainElement(HaveField("Type", BeElementOf(batchv1.JobComplete, batchv1.JobFailed))))
+		}
+		Expect(k8s.DeleteAllOf(ctx, &v1alpha1.JobRun{}, client.InNamespace(ns))).To(Succeed())
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+	})
+})
+
+// withoutOutcome are the names of those that wait for one.
+func withoutOutcome(runs []v1alpha1.JobRun) []string {
+	var found []string
+	for _, run := range runs {
+		if run.Status.CompletionTime == nil {
+			found = append(found, run.Name)
+		}
+	}
+	return found
+}
