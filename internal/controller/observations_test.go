@@ -43,12 +43,13 @@ func TestHoldOff(t *testing.T) {
 	if got := o.holdOff("a"); got != 0 {
 		t.Errorf("a run that was not refused waits %s", got)
 	}
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-		if got := o.refused("a"); got != want*time.Second {
-			t.Errorf("refused: wait %s, want %s", got, want*time.Second)
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		want := time.Duration(seconds) * time.Second
+		if got := o.refused("a"); got != want {
+			t.Errorf("refused: wait %s, want %s", got, want)
 		}
-		if got := o.holdOff("a"); got != want*time.Second {
-			t.Errorf("hold off %s, want %s", got, want*time.Second)
+		if got := o.holdOff("a"); got != want {
+			t.Errorf("hold off %s, want %s", got, want)
 		}
 	}
 	clock.Step(59 * time.Second)

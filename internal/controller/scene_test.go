@@ -221,7 +221,9 @@ func (p *performance) do(op Op) error {
 		return p.createJob(op.Run, op.Generation)
 	case ConfirmLease:
 		if runkey.Leased(p.scene.keySpec()) != op.Run || p.scene.key.Spec.Leased.Generation != op.Generation {
-			p.deleteJobs(func(job *batchv1.Job) bool { return job == p.job })
+			if err := p.deleteJobs(func(job *batchv1.Job) bool { return job == p.job }); err != nil {
+				return err
+			}
 			return errStale
 		}
 	case NoStrays:

@@ -341,8 +341,8 @@ func TestAdmitTwins(t *testing.T) {
 	}
 }
 
-// lost is an answer that never came.
-var lost = errors.New("connection reset")
+// errLost is an answer that never came.
+var errLost = errors.New("connection reset")
 
 // After an error nobody knows whether the write happened: nothing may be left taken.
 func TestAdmitGivesBack(t *testing.T) {
@@ -369,7 +369,7 @@ func TestAdmitGivesBack(t *testing.T) {
 					return nil
 				}
 				done = true
-				return lost
+				return errLost
 			}
 			if tc.refuse {
 				store.Before = fail
@@ -377,8 +377,8 @@ func TestAdmitGivesBack(t *testing.T) {
 				store.After = fail
 			}
 			_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false)
-			if !errors.Is(err, lost) {
-				t.Errorf("error %v, want %v", err, lost)
+			if !errors.Is(err, errLost) {
+				t.Errorf("error %v, want %v", err, errLost)
 			}
 			if diff := cmp.Diff(tc.want, row(t, store, keyName)); diff != "" {
 				t.Errorf("concurrency key (-want +got):\n%s", diff)
@@ -411,7 +411,7 @@ func TestAdmitCannotGiveBack(t *testing.T) {
 	forbidden := apierrors.NewForbidden(anyRunKeys, "k", errors.New("x"))
 	store.After = func(verb string, _ client.Object) error {
 		if verb == "create" {
-			return lost
+			return errLost
 		}
 		return nil
 	}
@@ -422,7 +422,7 @@ func TestAdmitCannotGiveBack(t *testing.T) {
 		return nil
 	}
 	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
-	if !errors.Is(err, lost) || !errors.Is(err, forbidden) {
+	if !errors.Is(err, errLost) || !errors.Is(err, forbidden) {
 		t.Errorf("error %v, want both", err)
 	}
 }
@@ -433,7 +433,7 @@ func TestGiveBackRetries(t *testing.T) {
 	once := true
 	store.After = func(verb string, _ client.Object) error {
 		if verb == "create" {
-			return lost
+			return errLost
 		}
 		return nil
 	}
@@ -451,7 +451,7 @@ func TestGiveBackRetries(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, lost) {
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := row(t, store, keyName); got != nil {
@@ -474,9 +474,9 @@ func TestGiveBackLeavesOthers(t *testing.T) {
 		if err := store.Update(context.Background(), key); err != nil {
 			t.Fatal(err)
 		}
-		return lost
+		return errLost
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, lost) {
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := runkey.Pending(row(t, store, keyName)); got != id("x") {
@@ -530,7 +530,7 @@ func TestAdmitReadErrors(t *testing.T) {
 			same := wrappers.MakeRunKey("same name").PendingAs("b", "earlier").Obj()
 			store, cached := wrappers.NewStore(nil, waiting("a"), owned("a"), same), wrappers.NewStore(nil, waiting("a"), owned("a"))
 			tc.fail(store, cached)
-			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false); !errors.Is(err, lost) {
+			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false); !errors.Is(err, errLost) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
 			if writes := store.Writes(); len(writes) > 0 {
@@ -543,7 +543,7 @@ func TestAdmitReadErrors(t *testing.T) {
 func broken(prefix string) func(client.ObjectKey, client.Object) error {
 	return func(key client.ObjectKey, _ client.Object) error {
 		if strings.HasPrefix(key.Name, prefix) {
-			return lost
+			return errLost
 		}
 		return nil
 	}

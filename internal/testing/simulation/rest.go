@@ -73,7 +73,7 @@ func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 func (j *judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
-			return fmt.Errorf("RunKey of %q is left at rest: pending %v, leased %v",
+			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, leased %v",
 				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Leased(&key.Spec))
 		}
 		if !j.exists(runkey.Owner(&key.Spec)) {
@@ -82,7 +82,7 @@ func (j *judge) nothingLeft() error {
 	}
 	for _, job := range j.jobs {
 		if unfinished(job) {
-			return fmt.Errorf("Job %s is left unfinished at rest", job.Name)
+			return fmt.Errorf("at rest Job %s is left unfinished", job.Name)
 		}
 	}
 	return nil
