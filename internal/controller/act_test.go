@@ -156,7 +156,7 @@ func TestActInOrder(t *testing.T) {
 	a, r := made("a").Pending().Obj(), answered("r", "a", "10").Obj()
 	count := made("a").Pending().Counted("r").Obj().Status
 	plan := Plan{Step: "fold", Ops: []Op{
-		CheckKey{}, WriteStatus{a, count}, Emit{coalesced(a, r)}, WriteStatus{r, boundStatus(r, a, v1alpha1.PhaseCoalesced)},
+		CheckKey{}, WriteStatus{a, count}, Emit{coalesced(a, r)}, WriteStatus{r, answered("r", "a", "10").BoundTo("a").Obj().Status},
 	}}
 	for name, tc := range map[string]struct {
 		fail   string

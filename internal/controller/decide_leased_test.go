@@ -121,11 +121,6 @@ func TestLeased(t *testing.T) {
 			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
 		},
-		"it is cancelled before its lease is stored": {
-			given: of(leased.Obj(), made("a").Pending().Cancel().Obj(), makeJob(run.Obj(), 1).Obj()),
-			want: `leased: Stopped(a g0); CheckKey; WriteStatus(a, Cancelled, g1, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
-		},
 		"a run without a key completed": {
 			given: of(keyless("a").Leased(2, "").Obj(), makeJob(keyless("a").Obj(), 2).Complete().Obj()),
 			want:  `leased: WriteStatus(a, Completed, finished g2, Complete=Completed); Emit(RunCompleted a); Stopped(a g2)`,

@@ -356,22 +356,21 @@ func TestP8Counting(t *testing.T) {
 		}
 		return all
 	}
-	folded := func(plan Plan) (count int, recent []v1alpha1.CoalescedTrigger) {
-		if plan.Step != "fold" {
-			t.Fatalf("no fold but %s", format(plan))
-		}
-		status := plan.Ops[1].(WriteStatus).Status
+	folded := func(c *scene) (count int, recent []v1alpha1.CoalescedTrigger) {
+		s := c.observe()
+		s.prepare()
+		status := fold(s)[1].(WriteStatus).Status
 		return int(status.Coalesced.Count), status.Coalesced.Recent
 	}
 
 	t.Run("a fold takes as many as recent holds", func(t *testing.T) {
-		count, recent := folded(decide(crowd(100, nil, nil).observe()))
+		count, recent := folded(crowd(100, nil, nil))
 		if count != v1alpha1.MaxRecent || len(recent) != v1alpha1.MaxRecent {
 			t.Errorf("count %d, %d recent; want %d", count, len(recent), v1alpha1.MaxRecent)
 		}
 	})
 	t.Run("entries that are not marked keep their place", func(t *testing.T) {
-		count, recent := folded(decide(crowd(100, names(10), names(10)[:4]).observe()))
+		count, recent := folded(crowd(100, names(10), names(10)[:4]))
 		if count != 10+v1alpha1.MaxRecent-6 || len(recent) != v1alpha1.MaxRecent {
 			t.Errorf("count %d, %d recent", count, len(recent))
 		}
@@ -388,7 +387,7 @@ func TestP8Counting(t *testing.T) {
 	})
 	t.Run("one that is in recent is not counted again", func(t *testing.T) {
 		c := crowd(1, []string{"q"}, nil)
-		if count, _ := folded(decide(c.observe())); count != 2 {
+		if count, _ := folded(c); count != 2 {
 			t.Errorf("count %d, want 2", count)
 		}
 	})
