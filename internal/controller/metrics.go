@@ -31,6 +31,10 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(leaseWait, expirations, promotions)
+	// A series that is there from the start shows its first increase.
+	for _, outcome := range []string{"requeued", "failed"} {
+		expirations.WithLabelValues(outcome)
+	}
 }
 
 // Metric is something that a plan counts.

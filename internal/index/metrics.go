@@ -18,6 +18,10 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(retries, liveReads)
+	// A series that is there from the start shows its first increase.
+	for _, result := range []string{"own", "shared"} {
+		liveReads.WithLabelValues(result)
+	}
 }
 
 func countShared(joined bool) {

@@ -3,6 +3,8 @@ package v1alpha1
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 var (
@@ -18,4 +20,10 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(triggers, conflicts)
+	// A series that is there from the start shows its first increase.
+	for _, disposition := range []v1alpha1.Disposition{
+		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,
+	} {
+		triggers.WithLabelValues(string(disposition))
+	}
 }
