@@ -1,12 +1,25 @@
 package simulation
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
 )
+
+// defaultChecks is how many schedules each property plays, unless -rapid.checks
+// says otherwise. They are short; a hundred would not say much.
+const defaultChecks = "1000"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run()) // m.Run parses the flags, so those of the command line win
+}
 
 // TestPropertyCalm holds every invariant at every instant: caches lag and
 // everything interleaves, Jobs and Pods come to harm, people change their minds.
