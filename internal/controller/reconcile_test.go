@@ -1,0 +1,272 @@
+package controller
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// state is what is stored, as a scene writes it.
+func (b bench) state(t *testing.T) string {
+	t.Helper()
+	var (
+		runs v1alpha1.JobRunList
+		keys v1alpha1.RunKeyList
+		jobs batchv1.JobList
+		all  []client.Object
+	)
+	for _, list := range []client.ObjectList{&runs, &keys, &jobs} {
+		if err := b.store.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range runs.Items {
+		all = append(all, &runs.Items[i])
+	}
+	for i := range keys.Items {
+		all = append(all, &keys.Items[i])
+	}
+	for i := range jobs.Items {
+		all = append(all, &jobs.Items[i])
+	}
+	return newScene(all...).formatState()
+}
+
+// reconcile does it once and says what is stored then.
+func (b bench) reconcile(t *testing.T, req Request, wantAfter time.Duration) string {
+	t.Helper()
+	result, err := b.Reconcile(t.Context(), req)
+	if err != nil || result.RequeueAfter != wantAfter {
+		t.Errorf("again after %s, error %v; want %s", result.RequeueAfter, err, wantAfter)
+	}
+	return b.state(t)
+}
+
+func expectState(t *testing.T, got, want string) {
+	t.Helper()
+	if diff := cmp.Diff(lines(oneSpace(want)), lines(oneSpace(got))); diff != "" {
+		t.Errorf("stored (-want +got):\n%s\n%s", diff, got)
+	}
+}
+
+// The life of a run, one reconcile after the other.
+func TestReconcile(t *testing.T) {
+	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
+	expectState(t, b.reconcile(t, home, 0), `key: leased=a g1<10
+		a: Leased, g1<10
+		r: -
+		job a-1: runs`)
+	expectState(t, b.reconcile(t, home, 0), `key: leased=a g1<10
+		a: Leased, g1<10, count 1 [r]
+		r: Coalesced, of a
+		job a-1: runs`)
+	b.finish(t, "a-1", `{"rows": 3}`)
+	expectState(t, b.reconcile(t, home, 0), `key: free
+		a: Completed, g1<10, finished g1, count 1 [r], output {"rows":3}, Complete=Completed
+		r: Coalesced, of a
+		job a-1: Complete`)
+	settled := `key: free
+		a: Completed, g1<10, finished g1, count 1 [r], output {"rows":3}, Complete=Completed
+		r: Coalesced, of a, output {"rows":3}, Complete=Completed
+		job a-1: Complete`
+	expectState(t, b.reconcile(t, home, 0), settled)
+	writes := len(b.store.Writes())
+	expectState(t, b.reconcile(t, home, 0), settled)
+	if n := len(b.store.Writes()); n != writes {
+		t.Errorf("at rest it writes %v", b.store.Writes()[writes:])
+	}
+}
+
+// finish ends a Job as the Job controller and the kubelet do.
+func (b bench) finish(t *testing.T, name, message string) {
+	t.Helper()
+	job := &batchv1.Job{}
+	if err := b.store.Get(t.Context(), client.ObjectKey{Namespace: wrappers.Namespace, Name: name}, job); err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: wrappers.Namespace, Name: name + "-x", Labels: map[string]string{batchv1.ControllerUidLabel: string(job.UID)},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message, FinishedAt: now}},
+		}}},
+	}
+	if err := b.store.Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobComplete, Status: corev1.ConditionTrue})
+	if err := b.store.Status().Update(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A refusal is said in the reconcile that met it, and the Job tried again later.
+func TestReconcileBlocked(t *testing.T) {
+	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
+	quota := true
+	b.store.Before = func(verb string, o client.Object) error {
+		if _, ok := o.(*batchv1.Job); ok && verb == "create" && quota {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: "jobs"}, o.GetName(), errors.New("exceeded quota"))
+		}
+		return nil
+	}
+	blocked := `key: leased=a g1<10
+		a: Leased, g1<10, "jobs \"a-1\" is forbidden: exceeded quota"`
+	expectState(t, b.reconcile(t, home, time.Second), blocked)
+	expectState(t, b.reconcile(t, home, time.Second), blocked)
+	quota = false
+	b.clock.Step(time.Second)
+	expectState(t, b.reconcile(t, home, 0), `key: leased=a g1<10
+		a: Leased, g1<10
+		job a-1: runs`)
+}
+
+func TestReconcileInvalid(t *testing.T) {
+	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
+	b.store.Before = func(verb string, o client.Object) error {
+		if _, ok := o.(*batchv1.Job); ok && verb == "create" {
+			return apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, o.GetName(), nil)
+		}
+		return nil
+	}
+	b.reconcile(t, home, 0)
+	run := &v1alpha1.JobRun{}
+	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(made("a").Obj()), run); err != nil {
+		t.Fatal(err)
+	}
+	if run.Status.Phase != v1alpha1.PhaseFailed || run.Status.Conditions[0].Reason != ReasonInvalidJob {
+		t.Errorf("status %+v", run.Status)
+	}
+}
+
+// While one thing is waited for, others go on.
+func TestReconcileWaits(t *testing.T) {
+	b := newBench(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Cancel().Leased(1, "5").Obj(), made("b").Obj(),
+		makeJob(made("a").Obj(), 1).Deleting().Obj())
+	expectState(t, b.reconcile(t, home, 0), `key: pending=b leased=a g1<5
+		a: Leased, g1<5
+		b: Pending
+		job a-1: runs`)
+}
+
+// What is out of date is looked at again; what fails is an error.
+func TestReconcileErrors(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("x"))
+	terminating := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for name, tc := range map[string]struct {
+		err     error
+		want    reconcile.Result
+		wantErr bool
+	}{
+		"somebody was first":           {conflict, reconcile.Result{RequeueAfter: staleRetry}, false},
+		"the namespace is terminating": {terminating, reconcile.Result{}, false},
+		"anything else":                {errors.New("connection refused"), reconcile.Result{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
+			b.store.Before = func(string, client.Object) error { return tc.err }
+			got, err := b.Reconcile(t.Context(), home)
+			if got != tc.want || (err != nil) != tc.wantErr {
+				t.Errorf("result %+v, error %v", got, err)
+			}
+		})
+	}
+}
+
+func TestReconcileIdempotencyKey(t *testing.T) {
+	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
+	rowOf := func(b bench) string {
+		key := &v1alpha1.RunKey{}
+		if err := b.store.Get(t.Context(), client.ObjectKey{Namespace: owner.Namespace, Name: owner.RunKey}, key); err != nil {
+			return "free"
+		}
+		return formatKey(&key.Spec)
+	}
+	t.Run("it goes with its run, after the grace period", func(t *testing.T) {
+		b := newBench(makeIdempotencyKey("i").Owner("a").Obj())
+		b.reconcile(t, owner, 90*time.Second)
+		b.clock.Step(90 * time.Second)
+		b.reconcile(t, owner, 0)
+		if got := rowOf(b); got != "free" {
+			t.Errorf("row %s", got)
+		}
+	})
+	t.Run("at once if the run was seen deleted", func(t *testing.T) {
+		b := newBench(makeIdempotencyKey("i").Owner("a").Obj())
+		b.Deleted(made("a").IdempotencyKey("i").Obj())
+		b.reconcile(t, owner, 0)
+		if got := rowOf(b); got != "free" {
+			t.Errorf("row %s", got)
+		}
+	})
+	t.Run("it stays with its run", func(t *testing.T) {
+		b := newBench(makeIdempotencyKey("i").Owner("a").Obj(), made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed).Obj())
+		b.reconcile(t, owner, 0)
+		if got := rowOf(b); got != "owner=a" {
+			t.Errorf("row %s", got)
+		}
+	})
+	t.Run("it is made again", func(t *testing.T) {
+		b := newBench(made("a").IdempotencyKey("i").Obj())
+		b.reconcile(t, owner, 0)
+		if got := rowOf(b); got != "owner=a" {
+			t.Errorf("row %s", got)
+		}
+	})
+}
+
+func TestReconcileRetention(t *testing.T) {
+	run := made("a").TTL(90).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()
+	request := runRequest(wrappers.Namespace, "a")
+	exists := func(b bench, name string) bool {
+		return b.store.Get(t.Context(), client.ObjectKey{Namespace: wrappers.Namespace, Name: name}, &v1alpha1.JobRun{}) == nil
+	}
+	t.Run("in time", func(t *testing.T) {
+		b := newBench(run)
+		b.reconcile(t, request, 30*time.Second)
+		if !exists(b, "a") {
+			t.Error("it went too early")
+		}
+		b.clock.Step(30 * time.Second)
+		b.reconcile(t, request, 0)
+		if exists(b, "a") {
+			t.Error("it is still there")
+		}
+	})
+	t.Run("not before its receipts", func(t *testing.T) {
+		for name, receipt := range map[string]client.Object{
+			"uncounted": answered("r", "a", "4").Obj(), "without outcome": answered("r", "a", "4").BoundTo("a").Obj(),
+		} {
+			b := newBench(run, receipt)
+			b.clock.Step(time.Hour)
+			b.reconcile(t, request, 0)
+			if !exists(b, "a") {
+				t.Errorf("it went before a receipt %s", name)
+			}
+		}
+	})
+	t.Run("history", func(t *testing.T) {
+		b := newBench(run, answered("r1", "a", "4").Age(1).BoundTo("a").Obj(), answered("r2", "a", "4").Age(2).BoundTo("a").Obj())
+		b.ReceiptHistory = 1
+		b.reconcile(t, request, 0)
+		if exists(b, "r1") || !exists(b, "r2") {
+			t.Error("not the oldest receipt went")
+		}
+	})
+	t.Run("a run that is gone", func(t *testing.T) { newBench().reconcile(t, request, 0) })
+}
