@@ -12,7 +12,7 @@ import (
 // its key free is left to be elected.
 func admitBypassed(s *Snapshot) []Op {
 	for _, run := range s.Receipts {
-		if !bypassed(run) || run.Status.Phase != "" || s.hasRole(run) || cancelled(run) {
+		if !bypassed(run) || standsForItself(run) || run.Status.Phase != "" || s.hasRole(run) || cancelled(run) {
 			continue
 		}
 		if s.isReceipt(run) {
@@ -57,7 +57,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 func decideIdempotencyKey(s *Snapshot) Plan {
 	s.prepare()
 	owner := runkey.Owner(s.spec())
-	if s.Key != nil && (s.find(owner) != nil || !s.Void) {
+	if run := s.find(owner); s.Key != nil && (run == nil && !s.Void || run != nil && !bound(run)) {
 		return Plan{}
 	}
 	heir := s.heir()

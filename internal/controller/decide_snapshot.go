@@ -165,7 +165,7 @@ func (s *Snapshot) isReceipt(run *v1alpha1.JobRun) bool {
 	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
 		return true
 	case "":
-		return !s.hasRole(run) && s.Owners[run.UID] != runkey.Of(run) && (answeredAsReceipt(run) || unadmitted(run))
+		return !standsForItself(run) && !s.hasRole(run) && s.Owners[run.UID] != runkey.Of(run) && (answeredAsReceipt(run) || unadmitted(run))
 	default:
 		return false
 	}
@@ -226,4 +226,9 @@ func ended(run *v1alpha1.JobRun) bool {
 // open reports whether a run has not ended and nobody asked it to.
 func open(run *v1alpha1.JobRun) bool {
 	return run != nil && !runkey.HasOutcome(run) && !cancelled(run)
+}
+
+// standsForItself reports whether a JobRun was announced as a run once: others may be bound to it.
+func standsForItself(run *v1alpha1.JobRun) bool {
+	return run.Status.RunRef != nil && run.Status.RunRef.UID == run.UID
 }

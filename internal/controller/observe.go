@@ -279,7 +279,8 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (*S
 		if err := r.observeReservation(ctx, req, s, owner, false); err != nil {
 			return nil, err
 		}
-		if !s.Void {
+		// observeReservation may have found it in the cache; a receipt hands the key to its run.
+		if run := s.lookup(owner); !s.Void && (run == nil || !bound(run)) {
 			return s, nil
 		}
 	}
@@ -321,4 +322,14 @@ func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 		}
 	}
 	return jobs
+}
+
+// lookup finds a run before the snapshot is prepared.
+func (s *Snapshot) lookup(id runkey.Identity) *v1alpha1.JobRun {
+	for _, run := range s.Runs {
+		if runkey.Of(run) == id {
+			return run
+		}
+	}
+	return s.Others[id]
 }

@@ -556,3 +556,34 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 		}
 	})
 }
+
+// A promoted receipt that lost its place, because its key was deleted by hand
+// and reserved by somebody else, stays a run: others may be bound to it.
+func TestP12UnseatedRunStaysARun(t *testing.T) {
+	unseated := answered("r", "gone", "10").Pending().Phase("").Obj()
+	s := &Snapshot{Keyed: true, Key: makeKey("k").Pending("n").Obj()}
+	if s.isReceipt(unseated) {
+		t.Error("it is a receipt again")
+	}
+	if !s.isReceipt(answered("q", "gone", "10").Obj()) {
+		t.Error("a receipt that never was announced is a run")
+	}
+}
+
+// An idempotency key that came to be owned by a receipt goes on to the run that
+// stands for it: nobody could follow a receipt.
+func TestP10ReceiptHandsItsKeyOn(t *testing.T) {
+	receipt, run := answered("r", "a", "10").IdempotencyKey("i").BoundTo("q").Obj(), made("q").Pending().Obj()
+	key := &v1alpha1.RunKey{Spec: *runkey.OwnedBy(receipt.Spec.JobName, "i", runkey.Of(receipt))}
+	s := &Snapshot{
+		Keyed: true, Key: key, Runs: []*v1alpha1.JobRun{receipt},
+		Others: map[runkey.Identity]*v1alpha1.JobRun{runOf(receipt): run},
+	}
+	plan := decideIdempotencyKey(s)
+	for _, op := range plan.Ops {
+		if swap, ok := op.(SwapKey); ok && runkey.Owner(swap.Next) == runkey.Of(run) {
+			return
+		}
+	}
+	t.Errorf("plan %q does not give the key to q", format(plan))
+}

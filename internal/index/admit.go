@@ -137,7 +137,7 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 			}
 		}
 		answer := runkey.Reserve(specOf(key), a.trigger)
-		if !live && (answer.Verdict != runkey.Reserved || a.dryRun) {
+		if !live && !a.optimistic(answer) {
 			continue
 		}
 		switch answer.Verdict {
@@ -157,6 +157,12 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 			return created, err
 		}
 	}
+}
+
+// optimistic reports whether an answer from the cache is good enough to act on:
+// only if storing it proves that the cache was right.
+func (a admission) optimistic(answer runkey.Answer) bool {
+	return answer.Verdict == runkey.Reserved && answer.Next != nil && !a.dryRun
 }
 
 // own takes the idempotency key, if the trigger has one, for the run that
@@ -190,7 +196,7 @@ func (a admission) ownKey(ctx context.Context, owner runkey.Identity) (runkey.An
 			}
 		}
 		answer := runkey.Own(specOf(key), a.trigger, owner)
-		if !live && (answer.Verdict != runkey.Reserved || a.dryRun) {
+		if !live && !a.optimistic(answer) {
 			continue
 		}
 		switch answer.Verdict {

@@ -151,14 +151,9 @@ var mutants = map[string]mutant{
 	},
 	"I2: the cache is enough to coalesce": {
 		file: "internal/index/admit.go",
-		from: `if !live && (answer.Verdict != runkey.Reserved || a.dryRun) {
-			continue
-		}
-		switch answer.Verdict {
-		case runkey.Refused:`,
-		to: `switch answer.Verdict {
-		case runkey.Refused:`,
-		pkg: "./internal/index", run: ".",
+		from: `return answer.Verdict == runkey.Reserved && answer.Next != nil && !a.dryRun`,
+		to:   `return true`,
+		pkg:  "./internal/index", run: ".",
 	},
 	"I2: a receipt without a run is left alone": {
 		file: "internal/controller/decide_pending.go",
