@@ -139,8 +139,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req Request) (reconcile.Resu
 		return reconcile.Result{RequeueAfter: staleRetry}, nil
 	case isTerminating(err):
 		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, err
 	default:
-		return reconcile.Result{RequeueAfter: after}, err
+		return reconcile.Result{RequeueAfter: after}, nil
 	}
 }
 

@@ -51,8 +51,6 @@ func startCluster() {
 
 	kubeconfig = plane.AdminKubeconfig()
 	k8s = newClient(plane.AdminConfig())
-	installCRDs(root)
-
 	var group errgroup.Group
 	group.Go(func() error {
 		_, err := plane.StartLocalNode(ctx, filepath.Join(root, "bin", "localnode"), "local")
@@ -64,17 +62,6 @@ func startCluster() {
 	})
 	Expect(group.Wait()).To(Succeed())
 	DeferCleanup(func() { Expect(jobrun.Stop()).To(Succeed()) })
-}
-
-// installCRDs waits until they are served: a manager that starts before ends again.
-func installCRDs(root string) {
-	GinkgoHelper()
-	apply := plane.Kubectl(ctx, "apply", "--server-side", "--kustomize", filepath.Join(root, "config", "crd"))
-	output, err := apply.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s", output)
-	for _, list := range []client.ObjectList{&v1alpha1.JobRunList{}, &v1alpha1.RunKeyList{}} {
-		Eventually(func() error { return k8s.List(ctx, list) }).Should(Succeed())
-	}
 }
 
 func useKubeconfig() {

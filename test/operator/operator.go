@@ -23,6 +23,7 @@ const (
 	ServiceAccount = "jobrun-controller-manager"
 
 	startTimeout = time.Minute
+	pollInterval = 100 * time.Millisecond
 	stopGrace    = 10 * time.Second
 )
 
@@ -87,8 +88,29 @@ func (o *Operator) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.served(ctx); err != nil {
+		return err
+	}
 	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, Namespace, ServiceAccount)
 	return err
+}
+
+// served waits until the API server serves the custom resources: a manager that
+// starts before ends again.
+func (o *Operator) served(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		output, err := o.cp.Kubectl(ctx, "get", "jobruns.batch.jobrun.dev,runkeys.batch.jobrun.dev").CombinedOutput()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the API server does not serve JobRuns: %w: %s", err, output)
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 func withStderr(err error) error {
