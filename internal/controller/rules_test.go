@@ -531,6 +531,15 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 			want: `leased: CheckKey; NoPods(r); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
 				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
 		},
+		"it is leased, its lease is not stored yet, and another waits": {
+			given: of(makeKey("k").Leased("r", 1, "10").Pending("b").Obj(), promoted().Obj(), made("b").Pending().Obj()),
+			with:  skipping("leased"),
+		},
+		"it is pending, and others were delivered as it": {
+			given: and(waitingBehind(promoted()), of(delivered("q", "r").Key("k").Obj())),
+			with:  skipping("announce-pending"),
+			want:  "bind-idempotent: WriteStatus(q, Idempotent, of r)",
+		},
 		"it is cancelled as a run": {
 			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Cancel().Obj()),
 			want:  `vacate-pending: SwapKey(free); WriteStatus(r, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled r)`,
