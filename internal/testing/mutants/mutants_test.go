@@ -82,7 +82,7 @@ var mutants = map[string]mutant{
 	},
 	"P7: a run that was answered Created is refused": {
 		file: "internal/controller/decide_bypassed.go",
-		from: `if !bypassed(run) || run.Status.Phase != ""`,
+		from: `if !bypassed(run) || standsForItself(run) || run.Status.Phase != ""`,
 		to:   `if run.Status.Phase != ""`,
 		pkg:  rules, run: "^TestP7",
 	},
