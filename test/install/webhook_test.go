@@ -28,7 +28,7 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 
 	run := newRun("a")
 	g.Expect(c.Create(ctx, run)).To(Succeed())
-	g.Expect(calls.Swap(0)).To(BeEquivalentTo(1), "create")
+	g.Expect(calls.Swap(0)).To(BeNumerically(">", 0), "create")
 
 	update := func(change func()) func() error {
 		return func() error { change(); return c.Update(ctx, run) }
@@ -36,27 +36,28 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func() error
-		want int32
+		want bool
 	}{
-		{"nothing", update(func() {}), 0},
-		{"a label of the user's", update(func() { metav1.SetMetaDataLabel(&run.ObjectMeta, "team", "a") }), 0},
-		{"an annotation", update(func() { metav1.SetMetaDataAnnotation(&run.ObjectMeta, "note", "b") }), 0},
-		{"the status", func() error { run.Status.Phase = v1alpha1.PhasePending; return c.Status().Update(ctx, run) }, 0},
-		{"a stamped label added", update(func() { run.Labels[v1alpha1.LabelJobName] = "x" }), 1},
-		{"a stamped label changed", update(func() { run.Labels[v1alpha1.LabelJobName] = "y" }), 1},
-		{"a stamped label removed", update(func() { delete(run.Labels, v1alpha1.LabelJobName) }), 1},
-		{"the key's label", update(func() { run.Labels[v1alpha1.LabelKey] = "x" }), 1},
-		{"the disposition's label", update(func() { run.Labels[v1alpha1.LabelDisposition] = "x" }), 1},
-		{"all labels removed", update(func() { run.Labels = nil }), 1},
-		{"cancel", update(func() { run.Spec.Cancel = new(true) }), 1},
-		{"deletion", func() error { return c.Delete(ctx, run) }, 0},
+		{"nothing", update(func() {}), false},
+		{"a label of the user's", update(func() { metav1.SetMetaDataLabel(&run.ObjectMeta, "team", "a") }), false},
+		{"an annotation", update(func() { metav1.SetMetaDataAnnotation(&run.ObjectMeta, "note", "b") }), false},
+		{"the status", func() error { run.Status.Phase = v1alpha1.PhasePending; return c.Status().Update(ctx, run) }, false},
+		{"a stamped label added", update(func() { run.Labels[v1alpha1.LabelJobName] = "x" }), true},
+		{"a stamped label changed", update(func() { run.Labels[v1alpha1.LabelJobName] = "y" }), true},
+		{"a stamped label removed", update(func() { delete(run.Labels, v1alpha1.LabelJobName) }), true},
+		{"the key's label", update(func() { run.Labels[v1alpha1.LabelKey] = "x" }), true},
+		{"the disposition's label", update(func() { run.Labels[v1alpha1.LabelDisposition] = "x" }), true},
+		{"all labels removed", update(func() { run.Labels = nil }), true},
+		{"cancel", update(func() { run.Spec.Cancel = new(true) }), true},
+		{"deletion", func() error { return c.Delete(ctx, run) }, false},
 	}
 	for _, test := range tests {
 		g.Expect(test.do()).To(Succeed(), test.name)
-		g.Expect(calls.Swap(0)).To(Equal(test.want), test.name)
+		// The API server asks again when it had judged by a cached object that was not the latest.
+		g.Expect(calls.Swap(0) > 0).To(Equal(test.want), test.name)
 	}
 	testLargeRun(t, c)
-	g.Expect(calls.Load()).To(BeEquivalentTo(2), "create and cancel of a large run")
+	g.Expect(calls.Load()).To(BeNumerically(">=", 2), "create and cancel of a large run")
 }
 
 // testLargeRun shows that comparing a large run does not exceed what a match condition may cost.
