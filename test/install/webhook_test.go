@@ -54,7 +54,8 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	for _, test := range tests {
 		g.Expect(test.do()).To(Succeed(), test.name)
 		// The API server asks again when it had judged by a cached object that was not the latest.
-		g.Expect(calls.Swap(0) > 0).To(Equal(test.want), test.name)
+		asked := calls.Swap(0) > 0
+		g.Expect(asked).To(Equal(test.want), test.name)
 	}
 	testLargeRun(t, c)
 	g.Expect(calls.Load()).To(BeNumerically(">=", 2), "create and cancel of a large run")
