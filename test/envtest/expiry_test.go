@@ -1,6 +1,7 @@
 package envtest
 
 import (
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -31,7 +32,8 @@ func claim(run *v1alpha1.JobRun, holder string, seconds int32) *v1alpha1.JobRun 
 	return run
 }
 
-// whileDoing does something twice a second until the function it returns is called.
+// whileDoing does something twice a second until the function it returns is
+// called, or the spec ends.
 func whileDoing(do func() error) (stop func()) {
 	GinkgoHelper()
 	ended, done := make(chan struct{}), make(chan struct{})
@@ -47,10 +49,12 @@ func whileDoing(do func() error) (stop func()) {
 			}
 		}
 	}()
-	return func() {
+	stop = sync.OnceFunc(func() {
 		close(ended)
 		<-done
-	}
+	})
+	DeferCleanup(stop)
+	return stop
 }
 
 var _ = Describe("A worker's lease", func() {

@@ -75,6 +75,15 @@ var _ = Describe("A trigger that was delivered before", func() {
 		leased(created(makeRun("b").key("k").delivery("d")))
 	})
 
+	It("and absorbed may be delivered again once that run is deleted, though its receipt went first", func() {
+		a := created(makeWorkerRun("a").key("k"))
+		b := wait(absorbed(makeWorkerRun("b").key("k").skip().delivery("d"), a), inPhase(v1alpha1.PhaseCoalesced))
+		remove(b)
+		Consistently(deliveryOf).WithArguments("d").Should(HaveValue(HaveField("Owner.RunName", "a")))
+		remove(a)
+		Eventually(keys).Should(BeEmpty())
+	})
+
 	It("shares the outcome of the first though it has another key, deletion included", func() {
 		a := created(makeWorkerRun("a").key("k").delivery("d"))
 		b, _ := delivered(makeWorkerRun("b").key("other").delivery("d"), a)

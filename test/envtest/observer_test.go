@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
@@ -38,6 +39,8 @@ type observer struct {
 	// histories are the phases that runs went through, with their generations.
 	histories map[types.UID][]string
 	phases    map[types.UID]v1alpha1.Phase
+	// receipts are those that were ever bound to a run, by the run.
+	receipts map[types.UID]sets.Set[types.UID]
 	// stories are all changes, by namespace, for whoever has to find out what went wrong.
 	stories map[string][]string
 	// tolerated are namespaces in which several controllers act at once: statuses
@@ -72,6 +75,7 @@ func startObserver() *observer {
 		doubles:   map[string][]string{},
 		histories: map[types.UID][]string{},
 		phases:    map[types.UID]v1alpha1.Phase{},
+		receipts:  map[types.UID]sets.Set[types.UID]{},
 		stories:   map[string][]string{},
 		tolerated: map[string]bool{},
 	}
@@ -117,6 +121,9 @@ func (o *observer) sawRun(run *v1alpha1.JobRun, change watch.EventType) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tell(run, change, run.Spec.Admission, run.Status.Phase, run.Status.RunRef, run.Status.Lease, run.Status.Error)
+	if ref := run.Status.RunRef; ref != nil && run.Status.Phase == v1alpha1.PhaseCoalesced {
+		o.receipts[ref.UID] = o.receiptsOf(ref.UID).Insert(run.UID)
+	}
 	before, now := o.phases[run.UID], run.Status.Phase
 	if change == watch.Deleted {
 		now = ""
@@ -136,6 +143,13 @@ func (o *observer) sawRun(run *v1alpha1.JobRun, change watch.EventType) {
 	if now == v1alpha1.PhasePending || now == v1alpha1.PhaseLeased {
 		o.enter(seat{key, now}, run)
 	}
+}
+
+func (o *observer) receiptsOf(run types.UID) sets.Set[types.UID] {
+	if found, ok := o.receipts[run]; ok {
+		return found
+	}
+	return sets.New[types.UID]()
 }
 
 // tell adds to the story of a namespace.
@@ -231,4 +245,17 @@ func history(run *v1alpha1.JobRun) func() []string {
 		defer seen.mu.Unlock()
 		return slices.Clone(seen.histories[run.UID])
 	}
+}
+
+// absorbedBy are the receipts that were ever bound to a run, or counted.
+func absorbedBy(run *v1alpha1.JobRun) sets.Set[types.UID] {
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	found := seen.receiptsOf(run.UID).Clone()
+	if c := run.Status.Coalesced; c != nil {
+		for _, entry := range c.Recent {
+			found.Insert(entry.UID)
+		}
+	}
+	return found
 }
