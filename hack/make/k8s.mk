@@ -1,6 +1,8 @@
 # The control plane that the demo and the tests run against (see hack/k8s).
 # K8S_ASSETS is the directory of its binaries: bin/k8s, unless KUBEBUILDER_ASSETS names another.
 K8S_BUILT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../bin/k8s)
+# Not by way of bin/k8s, which a fresh clone does not have.
+K8S_BUILD := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../k8s/build.sh)
 K8S_BINARIES := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl
 export K8S_ASSETS := $(abspath $(or $(KUBEBUILDER_ASSETS),$(K8S_BUILT)))
 export KUBEBUILDER_ASSETS := $(K8S_ASSETS)
@@ -8,7 +10,7 @@ export KUBEBUILDER_ASSETS := $(K8S_ASSETS)
 .PHONY: k8s
 ifeq ($(K8S_ASSETS),$(K8S_BUILT))
 k8s: ## Build etcd and the Kubernetes binaries into bin/k8s (once, some 7 minutes).
-	@$(K8S_BUILT)/../../hack/k8s/build.sh $(K8S_BUILT)
+	@$(K8S_BUILD) $(K8S_BUILT)
 else
 k8s:
 	@echo "KUBEBUILDER_ASSETS is set: using the Kubernetes binaries in $(K8S_ASSETS)"
