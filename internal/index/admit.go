@@ -160,9 +160,13 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 }
 
 // optimistic reports whether an answer from the cache is good enough to act on:
-// only if storing it proves that the cache was right.
+// only if storing it proves that the cache was right, and the key is the
+// trigger's own and no other of the same hash.
 func (a admission) optimistic(answer runkey.Answer) bool {
-	return answer.Verdict == runkey.Reserved && answer.Next != nil && !a.dryRun
+	t, next := a.trigger, answer.Next
+	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
+		(runkey.Matches(next, v1alpha1.RunKeyConcurrency, t.JobName, t.ConcurrencyKey) ||
+			runkey.Matches(next, v1alpha1.RunKeyIdempotency, t.JobName, t.IdempotencyKey))
 }
 
 // own takes the idempotency key, if the trigger has one, for the run that

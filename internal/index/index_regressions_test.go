@@ -1,0 +1,23 @@
+package index_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// A cached key of that name with a free place is compared as a whole, too.
+func TestAdmitHashCollisionInTheCache(t *testing.T) {
+	key := wrappers.MakeRunKey("k").Leased("a", 1, "9")
+	key.RunKey.Spec.Key = "somebody else's"
+	store := wrappers.NewStore(nil, key.Obj())
+	out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
+	if err == nil {
+		t.Errorf("outcome %+v", out)
+	}
+	if writes := store.Writes(); len(writes) > 0 {
+		t.Errorf("written: %v", writes)
+	}
+}
+
