@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -139,7 +140,7 @@ func resultOf(e *Execution) ending {
 	if reason == "" {
 		reason = "JobFailed"
 	}
-	return failure(reason, c.Reason+": "+c.Message)
+	return failure(reason, strings.Trim(c.Reason+": "+c.Message, ": "))
 }
 
 // outputOf is the termination message of the first container of the Pod that
@@ -171,14 +172,16 @@ func firstContainerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 }
 
 func outputJSON(message string) *apiextensionsv1.JSON {
-	message = strings.TrimSpace(cut(message, v1alpha1.MaxOutputBytes))
+	message = strings.TrimSpace(cut(strings.ToValidUTF8(message, "\uFFFD"), v1alpha1.MaxOutputBytes))
 	if message == "" {
 		return nil
 	}
-	if json.Valid([]byte(message)) {
+	// By the API server's own decoder, which takes no number beyond a float64.
+	var value any
+	if utiljson.Unmarshal([]byte(message), &value) == nil {
 		return &apiextensionsv1.JSON{Raw: []byte(message)}
 	}
-	text, err := json.Marshal(strings.ToValidUTF8(message, "\uFFFD"))
+	text, err := json.Marshal(message)
 	if err != nil {
 		return nil
 	}
