@@ -23,8 +23,12 @@ var steps = []step{
 	// What the key does not lease must not execute.
 	{"delete-stray-job", deleteStrayJob},
 	{"lose-lease", loseLease},
+	// A receipt that is counted is marked before its run can end and be forgotten.
+	{"mark", mark},
 	// The waiting place is freed of a run that is gone, ended or cancelled.
 	{"vacate-pending", vacatePending},
+	// A run that reads Pending gets its place back before a lease may expire.
+	{"reseat", reseat},
 	// The executing run: stored claim, Job, end, expiry.
 	{"leased", decideLeased},
 	// Statuses that say more than the key does are taken back.
@@ -38,7 +42,6 @@ var steps = []step{
 	{"elect", elect},
 	// Receipts: counted, marked, and given the outcome of their run.
 	{"fold", fold},
-	{"mark", mark},
 	{"bind-idempotent", bindIdempotent},
 	{"settle", settle},
 }

@@ -15,9 +15,12 @@ func admitBypassed(s *Snapshot) []Op {
 		if !bypassed(run) || standsForItself(run) || run.Status.Phase != "" || s.hasRole(run) || cancelled(run) {
 			continue
 		}
+		if by := s.counted[run.UID]; by != nil {
+			return concat(s.checkKey(), []Op{CheckRun{by}}, s.markOps(by, []*v1alpha1.JobRun{run}))
+		}
 		if s.isReceipt(run) {
 			if first := s.find(s.Owners[run.UID]); first != nil {
-				return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent)}}
+				return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent, s.Now)}}
 			}
 			continue
 		}
@@ -39,7 +42,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 		})
 		return concat(s.checkKey(), []Op{CheckRun{pending}, WriteStatus{run, status}, Emit{endedEvent(run, status)}})
 	case hasRecent(pending, run.UID):
-		return concat(s.checkKey(), []Op{CheckRun{pending}}, markOps(pending, []*v1alpha1.JobRun{run}))
+		return concat(s.checkKey(), []Op{CheckRun{pending}}, s.markOps(pending, []*v1alpha1.JobRun{run}))
 	case s.unmarkedEntries(pending) >= v1alpha1.MaxRecent:
 		return nil
 	default:
@@ -47,7 +50,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 		return concat(
 			s.checkKey(),
 			[]Op{WriteStatus{pending, foldedStatus(pending, receipts, s.Marked)}, Emit{coalesced(pending, run)}},
-			markOps(pending, receipts),
+			s.markOps(pending, receipts),
 		)
 	}
 }

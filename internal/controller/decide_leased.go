@@ -171,6 +171,7 @@ func (s *Snapshot) claimedVersion() string {
 // the key.
 func finish(s *Snapshot, run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
+	end.keyVersion = s.claimedVersion()
 	end.now = s.Now
 	status := endedStatus(run, end)
 	return concat(

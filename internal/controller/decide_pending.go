@@ -198,6 +198,15 @@ func elect(s *Snapshot) []Op {
 	return concat(s.checkRunsIfKeyMissing(), s.seat(run))
 }
 
+// reseat gives a run that reads Pending its place in the key back, when the key
+// was deleted: whether somebody waits decides what becomes of an expired lease.
+func reseat(s *Snapshot) []Op {
+	if run := s.successor(); run != nil && s.rank(run) == 1 {
+		return elect(s)
+	}
+	return nil
+}
+
 // checkRunsIfKeyMissing makes sure that a key is rebuilt from live objects.
 func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	if s.Key != nil {

@@ -134,7 +134,7 @@ func fold(s *Snapshot) []Op {
 		for _, receipt := range receipts {
 			ops = append(ops, Emit{coalesced(run, receipt)})
 		}
-		return concat(ops, markOps(run, receipts))
+		return concat(ops, s.markOps(run, receipts))
 	}
 	return nil
 }
@@ -181,15 +181,15 @@ func mark(s *Snapshot) []Op {
 				receipts = append(receipts, receipt)
 			}
 		}
-		return concat(s.checkKey(), []Op{CheckRun{run}}, markOps(run, receipts))
+		return concat(s.checkKey(), []Op{CheckRun{run}}, s.markOps(run, receipts))
 	}
 	return nil
 }
 
-func markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
+func (s *Snapshot) markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
 	ops := make([]Op, 0, len(receipts))
 	for _, receipt := range receipts {
-		ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseCoalesced)})
+		ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseCoalesced, s.Now)})
 	}
 	return ops
 }
@@ -202,7 +202,7 @@ func bindIdempotent(s *Snapshot) []Op {
 			continue
 		}
 		if run := s.deliveredAs(receipt); run != nil && run.UID != receipt.UID {
-			return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent)}}
+			return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)}}
 		}
 	}
 	return nil
@@ -263,11 +263,17 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, b
 
 // standIn is the run that a bound receipt names; nil if it is not in the snapshot.
 func (s *Snapshot) standIn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
-	return s.byUID[receipt.Status.RunRef.UID]
+	if ref := receipt.Status.RunRef; ref != nil {
+		return s.byUID[ref.UID]
+	}
+	return nil // Whoever wrote the phase did not say.
 }
 
 // runOf identifies the run of a bound receipt by its UID.
 func runOf(receipt *v1alpha1.JobRun) runkey.Identity {
 	ref := receipt.Status.RunRef
+	if ref == nil {
+		return runkey.Identity{}
+	}
 	return runkey.Identity{Name: ref.Name, Token: "uid/" + string(ref.UID)}
 }

@@ -165,7 +165,14 @@ func (s *Snapshot) isReceipt(run *v1alpha1.JobRun) bool {
 	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
 		return true
 	case "":
-		return !standsForItself(run) && !s.hasRole(run) && s.Owners[run.UID] != runkey.Of(run) && (answeredAsReceipt(run) || unadmitted(run))
+		switch {
+		case s.hasRole(run) || standsForItself(run):
+			return false
+		case s.counted[run.UID] != nil:
+			return true // Whoever counted it stands for it first.
+		default:
+			return s.Owners[run.UID] != runkey.Of(run) && (answeredAsReceipt(run) || unadmitted(run))
+		}
 	default:
 		return false
 	}
@@ -228,7 +235,9 @@ func open(run *v1alpha1.JobRun) bool {
 	return run != nil && !runkey.HasOutcome(run) && !cancelled(run)
 }
 
-// standsForItself reports whether a JobRun was announced as a run once: others may be bound to it.
+// standsForItself reports whether a JobRun was a run once: others may be bound to
+// it, even before it was announced.
 func standsForItself(run *v1alpha1.JobRun) bool {
-	return run.Status.RunRef != nil && run.Status.RunRef.UID == run.UID
+	ref := run.Status.RunRef
+	return (ref != nil && ref.UID == run.UID) || run.Status.Coalesced != nil || run.Status.Lease != nil
 }

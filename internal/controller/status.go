@@ -31,6 +31,9 @@ const (
 	ReasonCoalesced = "Coalesced"
 )
 
+// maxMessageBytes is what a condition holds.
+const maxMessageBytes = 32 << 10
+
 // ending is how a run ends.
 type ending struct {
 	phase      v1alpha1.Phase
@@ -39,6 +42,7 @@ type ending struct {
 	message    string
 	output     *apiextensionsv1.JSON
 	attempts   int32
+	keyVersion string
 	now        metav1.Time
 }
 
@@ -106,7 +110,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	}
 	if end.generation > 0 {
 		if generationOf(run) != end.generation {
-			status.Lease = &v1alpha1.RunLease{Generation: end.generation}
+			status.Lease = &v1alpha1.RunLease{Generation: end.generation, KeyVersion: end.keyVersion}
 		}
 		status.FinishedGeneration = end.generation
 	}
@@ -115,14 +119,14 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 }
 
 // boundStatus makes a receipt name the run that stands for it.
-func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase) v1alpha1.JobRunStatus {
+func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.Phase = phase
 	status.RunRef = &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 	status.Error = ""
 	if phase == v1alpha1.PhaseCoalesced {
 		setCondition(&status, receipt.Generation, v1alpha1.ConditionCoalesced, ReasonCoalesced,
-			"run "+run.Name+" stands for this trigger", nil)
+			"run "+run.Name+" stands for this trigger", now)
 	}
 	return status
 }
@@ -253,17 +257,14 @@ func outcomeCondition(phase v1alpha1.Phase) string {
 }
 
 func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
-	setCondition(status, generation, kind, reason, message, &at)
+	setCondition(status, generation, kind, reason, message, at)
 }
 
-func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at *metav1.Time) {
-	condition := metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: message, ObservedGeneration: generation,
-	}
-	if at != nil {
-		condition.LastTransitionTime = *at
-	}
-	meta.SetStatusCondition(&status.Conditions, condition)
+func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: cut(message, maxMessageBytes),
+		ObservedGeneration: generation, LastTransitionTime: at,
+	})
 }
 
 // oneLine makes a message fit status.error.

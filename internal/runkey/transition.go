@@ -74,10 +74,14 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 		return nil, false
 	}
 	next = concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
+	leased := generation(run)
+	if run.Status.Lease.HolderIdentity == "" && leased > 1 {
+		leased-- // The lease expired: its generation is spent, and the expiry goes on.
+	}
 	next.Leased = &v1alpha1.LeasedRun{
 		RunName:     run.Name,
 		Token:       Of(run).Token,
-		Generation:  generation(run),
+		Generation:  leased,
 		FromVersion: run.Status.Lease.KeyVersion,
 	}
 	if Pending(next) == Of(run) {

@@ -1,0 +1,231 @@
+package controller
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// P1, P12: a promoted receipt whose place is taken back is a run all the same:
+// others are bound to it, and would wait for ever for the outcome of a receipt.
+func TestRunsStayRuns(t *testing.T) {
+	absorbed := func() *wrappers.JobRunWrapper { return answered("s", "gone", "10").Age(1).BoundTo("r") }
+	unseated := answered("r", "gone", "10").Pending().Phase("").Counted("s")
+	bypassed := stored("r").Skip().Pending().Phase("").Counted("s")
+	for name, tc := range map[string]struct {
+		given []client.Object
+		want  string
+	}{
+		"its place was another's": {
+			given: and(waitingBehind(made("b").Age(3).Pending()), of(unseated.Obj(), absorbed().Obj())),
+			want:  "r: -, count 1 [s]",
+		},
+		"it was stored without the webhook, and its place was another's": {
+			given: and(waitingBehind(made("b").Age(3).Pending()), of(bypassed.Obj(), absorbed().Obj())),
+			want:  "r: -, count 1 [s]",
+		},
+		"it lost its lease": {
+			given: and(of(makeKey("k").Leased("a", 1, "9").Pending("b").Obj(), made("b").Age(3).Pending().Obj(), absorbed().Obj(),
+				answered("r", "gone", "4").Leased(1, "5").Counted("s").Obj()), executing(made("a"), 1, "9")),
+			want: "r: -, g2<5, no holder, attempts 1, count 1 [s]",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(tc.given...)
+			c.rest(t, nil)
+			if got := c.formatState(); !strings.Contains(got, tc.want) {
+				t.Errorf("want %q in\n%s", tc.want, got)
+			}
+		})
+	}
+	t.Run("it is cancelled, and the controller stops", func(t *testing.T) {
+		c := newScene(and(of(makeKey("k").Leased("a", 1, "5").Pending("r").Obj(), made("b").Age(3).Obj(), absorbed().Obj(),
+			answered("r", "gone", "10").Cancel().Pending().Counted("s").Obj()), executing(made("a"), 1, "5"))...)
+		crashes{leased: 1, seen: map[string]bool{}, want: oneSpace(`key: pending=b leased=a g1
+			a: Leased, g1
+			r: Cancelled, count 1 [s], Cancelled=Cancelled, "cancelled on request"
+			s: Coalesced, of r, Cancelled=Cancelled, "cancelled on request"
+			b: Pending
+			job a-1: runs`)}.check(t, c, 2)
+	})
+}
+
+// P8, I3: what is counted is bound to who counted it, whatever else happened
+// before the mark.
+func TestCountedIsBoundFirst(t *testing.T) {
+	decisions{
+		"stored without the webhook; who counted it executes": {
+			given: and(of(makeKey("k").Leased("b", 1, "10").Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
+			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+		},
+		"stored without the webhook; who counted it executes, another waits": {
+			given: and(of(makeKey("k").Leased("b", 1, "10").Pending("c").Obj(), made("c").Pending().Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
+			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+		},
+		"it came to own its idempotency key meanwhile": {
+			given: and(waitingBehind(made("x").Pending().Counted("r")), of(answered("r", "gone", "10").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("r").Obj())),
+			want:  "mark: CheckKey; CheckRun(x); WriteStatus(r, Coalesced, of x)",
+		},
+	}.run(t)
+	t.Run("who counted it ends at once", func(t *testing.T) {
+		c := newScene(makeKey("k").Pending("y").Obj(), made("y").Counted("r").Obj(), answered("r", "gone", "4").Obj())
+		c.refuse = &Refusal{Final: true, Message: "no such field"}
+		c.rest(t, nil)
+		if got := c.run("r").Status; got.Phase != v1alpha1.PhaseCoalesced || got.RunRef.Name != "y" {
+			t.Errorf("\n%s", c.formatState())
+		}
+	})
+}
+
+// P10, P1: an idempotency key does not stay with a receipt.
+func TestIdempotencyKeyOfAReceipt(t *testing.T) {
+	s := idempotency(makeIdempotencyKey("i").Owner("r").Obj(),
+		answered("r", "gone", "10").IdempotencyKey("i").BoundTo("x").Obj(), made("x").Pending().Obj())
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(x); SwapKey(owner=x)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+}
+
+// P2: a claim is evidence though its lease was never stored: receipts share the
+// fate of a run that started, and do not repeat it one by one.
+func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {
+	decisions{
+		"the Job is invalid": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Obj()),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) {
+					s.Executions[wrappers.UIDOf("a")].Refused = &Refusal{Final: true, Message: "no such field"}
+				}
+			},
+			want: `leased: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=InvalidJob, "no such field");
+				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+		},
+		"it is cancelled": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Pending().Cancel().Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			want: `leased: Stopped(a g0); CheckKey; WriteStatus(a, Cancelled, g1<5, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+		},
+	}.run(t)
+	c := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
+	c.refuse = &Refusal{Final: true, Message: "no such field"}
+	c.rest(t, nil)
+	if got := c.run("r").Status; got.Phase != v1alpha1.PhaseCoalesced {
+		t.Errorf("\n%s", c.formatState())
+	}
+}
+
+// I5: an expiry that was under way when the key was deleted goes on.
+func TestExpiryGoesOnWithoutTheKey(t *testing.T) {
+	for name, tc := range map[string]struct {
+		given []client.Object
+		want  string
+	}{
+		"nobody waits": {
+			given: of(makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Obj()),
+			want:  "key: pending=a g2 a: Pending, g2<5, no holder, attempts 1",
+		},
+		"another waits": {
+			given: of(makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Obj(), makeKey("k").Pending("b").Obj(), makeRun("b").Key("k").Created().Obj()),
+			want: `key: pending=b a: Failed, g2<5, no holder, finished g2, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists"
+				b: Pending`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(tc.given...)
+			c.rest(t, nil)
+			if got := oneSpace(c.formatState()); got != oneSpace(tc.want) {
+				t.Errorf("at rest\n got %s\nwant %s", got, oneSpace(tc.want))
+			}
+		})
+	}
+}
+
+// I1, I5: when the key was deleted, who reads Pending has its place back before
+// the lease of another expires.
+func TestReseatBeforeExpiry(t *testing.T) {
+	c := newScene(made("a").Leased(1, "5").Obj(), made("b").Pending().Obj())
+	c.rest(t, func(c *scene, plan Plan) {
+		if n := c.count(v1alpha1.PhasePending); n > 1 {
+			t.Errorf("%d runs read Pending before %s", n, format(plan))
+		}
+	})
+	if got := c.run("a").Status.Error; got != "Lease expired; pending run b already exists" {
+		t.Errorf("\n%s", c.formatState())
+	}
+}
+
+// Whatever a container leaves behind, the API server can read the status.
+func TestOutputCanBeStored(t *testing.T) {
+	for _, message := range []string{"1e999", `{"a":[-1e400]}`, "\"\xff\"", `"\ud800"`} {
+		var value any
+		if err := utiljson.Unmarshal(outputJSON(message).Raw, &value); err != nil {
+			t.Errorf("output of %q: %v", message, err)
+		}
+	}
+}
+
+// A message that does not fit a condition must not keep a run from ending.
+func TestLongMessagesAreCut(t *testing.T) {
+	c := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
+	c.refuse = &Refusal{Final: true, Message: strings.Repeat("é", 40000)}
+	c.rest(t, nil)
+	if got := c.run("a").Status.Phase; got != v1alpha1.PhaseFailed {
+		t.Errorf("phase %s", got)
+	}
+}
+
+// There is no clock in a decision.
+func TestBindingHappensNow(t *testing.T) {
+	c := newScene(and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj()))...)
+	c.rest(t, nil)
+	if diff := cmp.Diff(now, c.run("r").Status.Conditions[0].LastTransitionTime); diff != "" {
+		t.Errorf("lastTransitionTime (-want +got):\n%s", diff)
+	}
+}
+
+func TestJobFailureMessage(t *testing.T) {
+	for name, tc := range map[string]struct{ reason, message, want string }{
+		"both":      {"DeadlineExceeded", "too late", "DeadlineExceeded: too late"},
+		"no reason": {"", "too late", "too late"},
+		"no more":   {"DeadlineExceeded", "", "DeadlineExceeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := resultOf(&Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
+				t.Errorf("message %q, want %q", got.message, tc.want)
+			}
+		})
+	}
+}
+
+// Anybody who may write a status may write a phase without the rest.
+func TestPhaseWithoutRunRef(t *testing.T) {
+	c := newScene(waitingBehind(made("b").Pending())...)
+	s := c.observe()
+	x := made("x").Phase(v1alpha1.PhaseCoalesced).Obj()
+	s.Runs, s.Receipts = append(s.Runs, x), append(s.Receipts, x)
+	if got := format(decide(s)); got != "" {
+		t.Errorf("plan %s", got)
+	}
+	s = idempotency(nil, delivered("q", "b").Obj())
+	s.Runs[0].Status.Phase = v1alpha1.PhaseIdempotent
+	if got := format(decideIdempotencyKey(s)); got != "" {
+		t.Errorf("plan %s", got)
+	}
+}
+
+// A run may absorb others before it is announced, while its predecessor is late.
+func TestRunsStayRunsUnannounced(t *testing.T) {
+	c := newScene(and(waitingBehind(made("b").Age(3).Pending()), of(answered("r", "gone", "10").Counted("s").Obj(),
+		answered("s", "gone", "10").Age(1).BoundTo("r").Obj()))...)
+	c.rest(t, nil)
+	if got, want := c.formatState(), "r: -, count 1 [s]"; !strings.Contains(got, want) {
+		t.Errorf("want %q in\n%s", want, got)
+	}
+}
+
