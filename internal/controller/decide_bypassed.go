@@ -99,9 +99,16 @@ func (s *Snapshot) heir() runkey.Identity {
 		}
 	}
 	for _, run := range s.Runs {
-		if run.Status.Phase == "" && !cancelled(run) && s.Gone[absorberOf(run)] {
+		if run.Status.Phase == "" && !cancelled(run) && s.noRun(absorberOf(run)) {
 			return runkey.Of(run)
 		}
 	}
 	return runkey.Identity{}
+}
+
+// noRun reports whether an identity is known not to be a run: there is no such
+// JobRun, or it is a receipt itself.
+func (s *Snapshot) noRun(id runkey.Identity) bool {
+	run := s.find(id)
+	return s.Gone[id] || (run != nil && bound(run))
 }

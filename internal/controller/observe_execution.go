@@ -92,6 +92,9 @@ func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v
 	case err == nil && job.UID == run.Status.JobRef.UID:
 		// The cache lags, or somebody took the Job's labels away.
 		e.Job = job
+		if jobResult(job) != nil {
+			return r.observeOutput(ctx, e)
+		}
 		s.again(orphanPodsPoll)
 		return nil
 	case err != nil && !apierrors.IsNotFound(err):

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -256,6 +257,25 @@ func TestLeaseExpiry(t *testing.T) {
 			b.clock.Step(10 * time.Second)
 			expect(0)
 		})
+	}
+}
+
+// A Job that ended and that the cache does not show leaves its output all the same.
+func TestOutputOfAJobThatTheCacheMisses(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	job := makeJob(run, 1).Complete().Obj()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "p",
+			Labels: map[string]string{batchv1.ControllerUidLabel: string(job.UID)}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: "42"}},
+		}}},
+	}
+	base := of(makeKey("k").Leased("a", 1, "5").Obj(), run)
+	s := observed(t, newBench(and(base, of(job, pod))...).lag(base...))
+	if e := s.Executions[run.UID]; e.Output == nil || string(e.Output.Raw) != "42" {
+		t.Errorf("output %v", e.Output)
 	}
 }
 

@@ -92,6 +92,16 @@ func TestIdempotencyKeyOfAReceipt(t *testing.T) {
 	}
 }
 
+// I6: an idempotency key is not freed while a trigger that was accepted with it is
+// undecided, for the run that it was answered with became a receipt itself.
+func TestIdempotencyKeyOfAnUndecidedReceipt(t *testing.T) {
+	s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(),
+		answered("r", "a", "10").IdempotencyKey("i").Obj(), answered("a", "gone", "4").BoundTo("x").Obj())
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+}
+
 // P2: a claim is evidence though its lease was never stored: receipts share the
 // fate of a run that started, and do not repeat it one by one.
 func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {

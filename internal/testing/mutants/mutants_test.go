@@ -151,8 +151,9 @@ var mutants = map[string]mutant{
 	},
 	"I2: the cache is enough to coalesce": {
 		file: "internal/index/admit.go",
-		from: `return answer.Verdict == runkey.Reserved && answer.Next != nil && !a.dryRun`,
-		to:   `return true`,
+		from: `	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
+		(`,
+		to: `	return true || next == nil || (`,
 		pkg:  "./internal/index", run: ".",
 	},
 	"I2: a receipt without a run is left alone": {
