@@ -33,6 +33,19 @@ const (
 	DispositionIdempotent Disposition = "Idempotent"
 )
 
+// BatchDecision says what became of a batch of triggers. It is made once.
+//
+// +kubebuilder:validation:Enum=Started;Withdrawn
+type BatchDecision string
+
+const (
+	// BatchStarted means that all members exist: each is a trigger like any other.
+	BatchStarted BatchDecision = "Started"
+	// BatchWithdrawn means that the batch was cancelled, or not whole in time:
+	// its members end Cancelled, and none of them ever executes.
+	BatchWithdrawn BatchDecision = "Withdrawn"
+)
+
 // Phase says where a JobRun is in its life. An empty phase means that nothing
 // is known yet, or that the run waits for its key to become free.
 //
@@ -83,6 +96,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.maxAttempts) == has(oldSelf.maxAttempts) && (!has(self.maxAttempts) || self.maxAttempts == oldSelf.maxAttempts)",message="maxAttempts is immutable",fieldPath=".maxAttempts",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)",message="ttlSecondsAfterFinished is immutable",fieldPath=".ttlSecondsAfterFinished",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.admission) == has(oldSelf.admission) && (!has(self.admission) || self.admission == oldSelf.admission)",message="admission is written by the webhook alone",fieldPath=".admission",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.batch) == has(oldSelf.batch) && (!has(self.batch) || self.batch == oldSelf.batch)",message="batch is immutable",fieldPath=".batch",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",message="a cancelled run stays cancelled",fieldPath=".cancel",reason=FieldValueForbidden
 type JobRunSpec struct {
 	// jobName names the job that this is a run of. A DNS-1123 label: lower-case
@@ -166,6 +180,12 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
+	// batch makes this trigger a member of a batch, all of which is triggered or
+	// nothing: no member executes before all exist. Immutable.
+	//
+	// +optional
+	Batch *BatchMember `json:"batch,omitempty"`
+
 	// cancel asks that the run end without result: a waiting run leaves its
 	// key at once, an executing one ends when its Job and Pods are gone. It
 	// cannot be taken back. On a receipt that has no outcome yet it ends the
@@ -179,6 +199,35 @@ type JobRunSpec struct {
 	//
 	// +optional
 	Admission *Admission `json:"admission,omitempty"`
+}
+
+// BatchMember names the batch that a trigger is a member of. All members carry
+// the same values. The leader is created first, and cancelling it before the
+// batch has started withdraws the batch. A batch of which not all members exist
+// after 60 seconds is withdrawn by the operator.
+type BatchMember struct {
+	// id identifies the batch in its namespace. It must never be used again, a
+	// UUID serves. 1 to 64 characters.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ID string `json:"id,omitempty"`
+
+	// size is how many members the batch has, the leader included, 1 to 1000.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Size int32 `json:"size,omitempty"`
+
+	// leader is the name of the member whose status.batch records what becomes
+	// of the batch.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Leader string `json:"leader,omitempty"`
 }
 
 // Admission is the webhook's record of a trigger.
@@ -339,6 +388,14 @@ type CoalescedTrigger struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
+// BatchStatus says what became of a batch.
+type BatchStatus struct {
+	// decision is Started or Withdrawn. It never changes.
+	//
+	// +required
+	Decision BatchDecision `json:"decision,omitempty"`
+}
+
 // Progress is what the holder last reported.
 type Progress struct {
 	// generation of the lease that reports. It must be the current one.
@@ -405,6 +462,13 @@ type JobRunStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	Attempts int32 `json:"attempts,omitempty"`
+
+	// batch says what became of the batch that this trigger is a member of: on
+	// the leader as soon as it is decided, on the other members with their next
+	// change. Not set while it is undecided.
+	//
+	// +optional
+	Batch *BatchStatus `json:"batch,omitempty"`
 
 	// coalesced is the record of the triggers that this run absorbed.
 	//
@@ -489,6 +553,8 @@ type JobRunStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.progress) || (has(oldSelf.status) && has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress) || (has(self.status.lease) && self.status.progress.generation == self.status.lease.generation)",message="a changed status.progress needs its generation equal to lease.generation: this holder's lease was lost",fieldPath=".status.progress.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || (has(self.status.phase) ? (has(oldSelf.status) && has(oldSelf.status.phase) ? (self.status.phase == oldSelf.status.phase || (oldSelf.status.phase == 'Pending' ? self.status.phase in ['Leased','Failed','Cancelled'] : (oldSelf.status.phase == 'Leased' && self.status.phase in ['Pending','Completed','Failed','Cancelled']))) : self.status.phase != 'Completed') : (!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending','Leased']))",message="status.phase may not change like this; terminal phases are final",fieldPath=".status.phase",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || !has(oldSelf.status) || !has(oldSelf.status.lease) || (has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && self.status.lease.generation > oldSelf.status.lease.generation)",message="entering phase Leased needs a higher lease.generation",fieldPath=".status.lease.generation",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.batch) || (has(self.status) && has(self.status.batch) && self.status.batch == oldSelf.status.batch)",message="status.batch is final",fieldPath=".status.batch",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.batch) || !has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Pending','Leased','Coalesced','Idempotent']) || has(self.status.batch)",message="a member of a batch that is undecided has no phase",fieldPath=".status.phase",reason=FieldValueForbidden
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 

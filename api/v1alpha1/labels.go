@@ -52,6 +52,8 @@ const (
 	MaxOutputBytes = 4 << 10
 	// MaxErrorBytes bounds status.error.
 	MaxErrorBytes = 1 << 10
+	// BatchTimeoutSeconds is how long the members of a batch may take to come into being.
+	BatchTimeoutSeconds = 60
 	// DefaultLeaseDurationSeconds is how long an external worker's lease lives when the spec does not say.
 	DefaultLeaseDurationSeconds = 30
 	// DefaultMaxAttempts is how many leases may expire before a run fails when the spec does not say.

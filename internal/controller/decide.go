@@ -54,7 +54,7 @@ func decide(s *Snapshot) Plan {
 			continue
 		}
 		if ops := step.decide(s); len(ops) > 0 {
-			return Plan{Step: step.name, Ops: ops, After: wake(s)}
+			return Plan{Step: step.name, Ops: s.stamped(ops), After: wake(s)}
 		}
 	}
 	return Plan{After: wake(s)}

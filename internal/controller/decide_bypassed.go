@@ -12,19 +12,19 @@ import (
 // its key free is left to be elected.
 func admitBypassed(s *Snapshot) []Op {
 	for _, run := range s.Receipts {
-		if !bypassed(run) || standsForItself(run) || run.Status.Phase != "" || s.hasRole(run) || cancelled(run) {
+		if !bypassed(run) || standsForItself(run) || run.Status.Phase != "" || s.hasRole(run) || s.cancelled(run) || !s.started(run) {
 			continue
 		}
 		if by := s.counted[run.UID]; by != nil {
 			return concat(s.checkKey(), []Op{CheckRun{by}}, s.markOps(by, []*v1alpha1.JobRun{run}))
 		}
 		if s.isReceipt(run) {
-			if first := s.find(s.Owners[run.UID]); first != nil {
+			if first := s.find(s.Owners[run.UID]); first != nil && s.started(first) {
 				return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent, s.Now)}}
 			}
 			continue
 		}
-		if pending := s.find(s.pendingID()); s.Keyed && open(pending) && pending.UID != run.UID {
+		if pending := s.find(s.pendingID()); s.Keyed && s.accepting(pending) && pending.UID != run.UID {
 			return s.answerBypassed(run, pending)
 		}
 	}
@@ -60,7 +60,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 func decideIdempotencyKey(s *Snapshot) Plan {
 	s.prepare()
 	owner := runkey.Owner(s.spec())
-	if run := s.find(owner); s.Key != nil && (run == nil && !s.Void || run != nil && !bound(run)) {
+	if run := s.find(owner); s.Key != nil && (run == nil && !s.Void || run != nil && !bound(run) && !s.withdrawn(run)) {
 		return Plan{}
 	}
 	heir := s.heir()
@@ -89,17 +89,17 @@ func (s *Snapshot) idempotencyKey() string {
 func (s *Snapshot) heir() runkey.Identity {
 	for _, run := range s.Runs {
 		if bound(run) {
-			if stand := s.standIn(run); stand != nil {
+			if stand := s.standIn(run); stand != nil && !s.withdrawn(stand) {
 				return runkey.Of(stand)
 			}
 			continue
 		}
-		if run.Status.Phase != "" || !answeredAsReceipt(run) {
+		if !s.withdrawn(run) && (run.Status.Phase != "" || !answeredAsReceipt(run)) {
 			return runkey.Of(run)
 		}
 	}
 	for _, run := range s.Runs {
-		if run.Status.Phase == "" && !cancelled(run) && s.noRun(absorberOf(run)) {
+		if run.Status.Phase == "" && !s.cancelled(run) && s.noRun(absorberOf(run)) {
 			return runkey.Of(run)
 		}
 	}
@@ -107,8 +107,8 @@ func (s *Snapshot) heir() runkey.Identity {
 }
 
 // noRun reports whether an identity is known not to be a run: there is no such
-// JobRun, or it is a receipt itself.
+// JobRun, or it is a receipt itself, or withdrawn.
 func (s *Snapshot) noRun(id runkey.Identity) bool {
 	run := s.find(id)
-	return s.Gone[id] || (run != nil && bound(run))
+	return s.Gone[id] || (run != nil && (bound(run) || s.withdrawn(run)))
 }

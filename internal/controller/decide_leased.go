@@ -93,7 +93,7 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		return block(s, run, e.Refused.Message)
 	case stored && e.Job != nil && jobResult(e.Job) != nil:
 		return finish(s, run, resultOf(e))
-	case cancelled(run):
+	case s.cancelled(run):
 		return cancelLeased(s, run)
 	case e.HoldOff > 0:
 		return nil

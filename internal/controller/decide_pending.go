@@ -3,8 +3,6 @@ package controller
 import (
 	"fmt"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -26,8 +24,8 @@ func vacatePending(s *Snapshot) []Op {
 	case runkey.HasOutcome(run) || bound(run):
 		// A receipt may be bound by another controller while it is promoted.
 		return s.handOver(id)
-	case cancelled(run):
-		status := endedStatus(run, cancellation(run, s.Now))
+	case s.cancelled(run):
+		status := endedStatus(run, s.cancellation(run))
 		return concat(s.handOver(id), []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})
 	default:
 		return nil
@@ -57,11 +55,15 @@ func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 }
 
 // cancellation ends a run that does not execute.
-func cancellation(run *v1alpha1.JobRun, now metav1.Time) ending {
-	return ending{
+func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
+	end := ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
-		generation: generationOf(run), now: now,
+		generation: generationOf(run), now: s.Now,
 	}
+	if s.withdrawn(run) && !cancelled(run) {
+		end.reason, end.message = ReasonBatchWithdrawn, withdrawnMessage(run.Spec.Batch)
+	}
+	return end
 }
 
 // unseat takes Pending back from a run that the key does not name: it waits
@@ -107,7 +109,7 @@ func claim(s *Snapshot) []Op {
 
 // mayStart reports whether a waiting run can be claimed as it reads now.
 func (s *Snapshot) mayStart(run *v1alpha1.JobRun) bool {
-	return open(run) && (run.Status.Phase == "" || run.Status.Phase == v1alpha1.PhasePending)
+	return s.accepting(run) && (run.Status.Phase == "" || run.Status.Phase == v1alpha1.PhasePending)
 }
 
 func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
@@ -139,7 +141,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 // says that it executes or has ended. A run that can start at once skips it.
 func announcePending(s *Snapshot) []Op {
 	run := s.find(s.pendingID())
-	if run == nil || run.Status.Phase == v1alpha1.PhasePending || bound(run) || !open(run) || !s.predecessorSettled() {
+	if run == nil || run.Status.Phase == v1alpha1.PhasePending || bound(run) || !s.accepting(run) || !s.predecessorSettled() {
 		return nil
 	}
 	if run.Status.Phase == v1alpha1.PhaseLeased && !s.requeued(run) {
@@ -165,13 +167,13 @@ func (s *Snapshot) predecessorSettled() bool {
 // cancelWaiting ends runs that are cancelled while the key does not name them.
 func cancelWaiting(s *Snapshot) []Op {
 	for _, run := range s.Runs {
-		if !cancelled(run) || s.hasRole(run) || runkey.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
+		if !s.cancelled(run) || s.hasRole(run) || runkey.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
 			continue
 		}
-		if bound(run) || (s.isReceipt(run) && !s.forsaken(run)) {
+		if bound(run) || (s.isReceipt(run) && !s.withdrawn(run) && !s.forsaken(run)) {
 			continue
 		}
-		status := endedStatus(run, cancellation(run, s.Now))
+		status := endedStatus(run, s.cancellation(run))
 		return concat(stopped(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})
 	}
 	return nil
@@ -181,7 +183,7 @@ func cancelWaiting(s *Snapshot) []Op {
 // one itself.
 func (s *Snapshot) forsaken(receipt *v1alpha1.JobRun) bool {
 	if s.unbound(receipt, v1alpha1.DispositionIdempotent) {
-		return s.Gone[absorberOf(receipt)] && s.deliveredAs(receipt) == nil
+		return s.noRun(absorberOf(receipt)) && s.deliveredAs(receipt) == nil
 	}
 	return bypassed(receipt) || s.abandoned(receipt)
 }
@@ -236,7 +238,7 @@ func (s *Snapshot) successor() *v1alpha1.JobRun {
 // rank orders successors; 0 is none. Runs are sorted by age already.
 func (s *Snapshot) rank(run *v1alpha1.JobRun) int {
 	switch {
-	case !open(run) || s.hasRole(run) || run.Status.Phase == v1alpha1.PhaseLeased:
+	case !s.open(run) || s.hasRole(run) || run.Status.Phase == v1alpha1.PhaseLeased:
 		return 0
 	case run.Status.Phase == v1alpha1.PhasePending:
 		return 1

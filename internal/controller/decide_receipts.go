@@ -13,10 +13,10 @@ import (
 const settleBatch = 64
 
 // unbound reports whether a JobRun is a receipt that no run is known to stand
-// for yet.
+// for yet. A member of a batch is none before the batch has started.
 func (s *Snapshot) unbound(run *v1alpha1.JobRun, disposition v1alpha1.Disposition) bool {
 	return run.Status.Phase == "" && answeredAsReceipt(run) &&
-		run.Spec.Admission.Disposition == disposition && s.isReceipt(run)
+		run.Spec.Admission.Disposition == disposition && s.isReceipt(run) && s.started(run)
 }
 
 func bound(run *v1alpha1.JobRun) bool {
@@ -39,7 +39,7 @@ func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	// The run it was answered with ended before, or never came to be. Whoever
 	// waits now starts after the trigger, too.
 	pending := s.find(s.pendingID())
-	if pending != nil && pending.UID != receipt.UID && open(pending) {
+	if pending != nil && pending.UID != receipt.UID && s.accepting(pending) {
 		return pending
 	}
 	return nil
@@ -48,11 +48,11 @@ func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 // startsAfter reports whether a run started, or will start, after a trigger was
 // accepted: it still waits, or its claim was based on a later version of the key.
 func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
-	if run.UID == receipt.UID || bound(run) {
+	if run.UID == receipt.UID || bound(run) || !s.started(run) {
 		return false
 	}
 	id := runkey.Of(run)
-	if open(run) && (s.pendingID() == id || (run.Status.Phase == "" && !answeredAsReceipt(run))) {
+	if s.open(run) && (s.pendingID() == id || (run.Status.Phase == "" && !answeredAsReceipt(run))) {
 		return s.leasedID() != id || s.evidence(run, receipt)
 	}
 	return s.evidence(run, receipt)
@@ -101,7 +101,7 @@ func (s *Snapshot) keptBack(receipt *v1alpha1.JobRun) bool {
 // vacating reports whether the holder of the waiting place is about to lose it.
 func (s *Snapshot) vacating() bool {
 	run := s.find(s.pendingID())
-	return (run == nil && s.Void) || (run != nil && !open(run))
+	return (run == nil && s.Void) || (run != nil && !s.open(run))
 }
 
 func hasRecent(run *v1alpha1.JobRun, receipt types.UID) bool {
@@ -220,11 +220,15 @@ func (s *Snapshot) deliveredAs(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	}
 	for _, id := range candidates {
 		run := s.find(id)
-		if run != nil && !s.isReceipt(run) {
-			return run
-		}
-		if run == nil && !s.Gone[id] {
+		switch {
+		case run == nil && !s.Gone[id]:
 			return nil
+		case run == nil || s.isReceipt(run) || s.withdrawn(run):
+			continue
+		case s.started(run):
+			return run
+		default:
+			return nil // Nobody stands on what may be withdrawn.
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -17,6 +18,9 @@ type Retention struct {
 	// bound to any, Bound those bound to it, oldest first.
 	Unbound []*v1alpha1.JobRun
 	Bound   []*v1alpha1.JobRun
+	// Held are those that lead a batch of which a member has yet to learn what
+	// became of it.
+	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int
 }
@@ -28,9 +32,13 @@ func decideRetention(t Retention) Plan {
 	if excess := len(t.Bound) - t.History; excess > 0 {
 		plan := Plan{Step: "trim-receipts"}
 		for _, receipt := range t.Bound[:excess] {
-			plan.Ops = append(plan.Ops, DeleteRun{receipt})
+			if !t.Held[receipt.UID] {
+				plan.Ops = append(plan.Ops, DeleteRun{receipt})
+			}
 		}
-		return plan
+		if len(plan.Ops) > 0 {
+			return plan
+		}
 	}
 	left, kept := timeToLive(t.Run, t.Now)
 	switch {
@@ -43,9 +51,9 @@ func decideRetention(t Retention) Plan {
 	}
 }
 
-// awaited reports whether a receipt still needs the run.
+// awaited reports whether a receipt, or a member of its batch, still needs the run.
 func (t Retention) awaited() bool {
-	if len(t.Unbound) > 0 {
+	if len(t.Unbound) > 0 || t.Held[t.Run.UID] {
 		return true
 	}
 	for _, receipt := range t.Bound {

@@ -37,6 +37,9 @@ type Snapshot struct {
 	Jobs []*batchv1.Job
 	// Executions say how far the runs that hold a lease are.
 	Executions map[types.UID]*Execution
+	// Verdicts say what the leader of a batch records, by member; not set for
+	// members of a batch that is undecided.
+	Verdicts map[types.UID]v1alpha1.BatchDecision
 	// Marked says of a receipt in some run's recent entries that it is marked, or gone.
 	Marked map[types.UID]bool
 	// After is when to look again even if nothing changes; 0 for never.
@@ -230,10 +233,17 @@ func ended(run *v1alpha1.JobRun) bool {
 	}
 }
 
+// cancelled reports whether a JobRun is to end: somebody asked for it, or its
+// batch was withdrawn.
+func (s *Snapshot) cancelled(run *v1alpha1.JobRun) bool { return cancelled(run) || s.withdrawn(run) }
+
 // open reports whether a run has not ended and nobody asked it to.
-func open(run *v1alpha1.JobRun) bool {
-	return run != nil && !runkey.HasOutcome(run) && !cancelled(run)
+func (s *Snapshot) open(run *v1alpha1.JobRun) bool {
+	return run != nil && !runkey.HasOutcome(run) && !s.cancelled(run)
 }
+
+// accepting reports whether a run is open and may start or stand for receipts.
+func (s *Snapshot) accepting(run *v1alpha1.JobRun) bool { return s.open(run) && s.started(run) }
 
 // standsForItself reports whether a JobRun was a run once: others may be bound to
 // it, even before it was announced.

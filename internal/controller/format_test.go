@@ -108,6 +108,9 @@ func formatChange(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
 	}
 	add(old.FinishedGeneration != status.FinishedGeneration, "finished g%d", status.FinishedGeneration)
 	add(old.Attempts != status.Attempts, "attempts %d", status.Attempts)
+	if b := status.Batch; !apiequality.Semantic.DeepEqual(old.Batch, b) {
+		add(true, "batch %s", b.Decision)
+	}
 	if ref := status.RunRef; !apiequality.Semantic.DeepEqual(old.RunRef, ref) {
 		add(ref.UID != run.UID, "of %s", ref.Name)
 	}

@@ -125,6 +125,7 @@ func (r *Reconciler) Deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.observed.buried(runkey.Of(run).Token)
 		r.observed.forget(leaseSubject(run.UID))
+		r.observed.forget(batchSubject(run.UID))
 		r.observed.accepted(run.UID)
 	}
 }
@@ -162,6 +163,14 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	run := &v1alpha1.JobRun{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run); err != nil {
 		return 0, client.IgnoreNotFound(err)
+	}
+	if leads(run) && undecided(run) {
+		decided, err := r.reconcileBatch(ctx, req, run)
+		if err != nil || run.Spec.ConcurrencyKey != "" {
+			return decided, err
+		}
+		after, err := r.reconcileHome(ctx, req)
+		return sooner(decided, after), err
 	}
 	kept, err := r.reconcileRetention(ctx, req, run)
 	if err != nil || run.Spec.ConcurrencyKey != "" || runkey.HasOutcome(run) {
@@ -238,6 +247,8 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 		return 0, err
 	}
 	s := r.newSnapshot()
-	plan := decideRetention(Retention{Now: s.Now, Run: run, Unbound: unbound, Bound: bound, History: r.ReceiptHistory})
+	plan := decideRetention(Retention{
+		Now: s.Now, Run: run, Unbound: unbound, Bound: bound, Held: r.held(ctx, append(bound, run)), History: r.ReceiptHistory,
+	})
 	return plan.After, r.newAction(req, s).act(ctx, plan)
 }

@@ -106,4 +106,6 @@ func (o *observations) isBuried(token string) bool {
 
 func leaseSubject(run types.UID) string { return "lease/" + string(run) }
 
+func batchSubject(member types.UID) string { return "batch/" + string(member) }
+
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

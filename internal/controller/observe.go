@@ -40,6 +40,9 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, e
 	if err := r.observeReferences(ctx, req.Namespace, s); err != nil {
 		return nil, err
 	}
+	if err := r.observeVerdicts(ctx, s); err != nil {
+		return nil, err
+	}
 	if s.Jobs, err = r.listJobs(ctx, req.Namespace, home); err != nil {
 		return nil, err
 	}
@@ -61,6 +64,7 @@ func (r *Reconciler) newSnapshot() *Snapshot {
 		Gone:       map[runkey.Identity]bool{},
 		Owners:     map[types.UID]runkey.Identity{},
 		Executions: map[types.UID]*Execution{},
+		Verdicts:   map[types.UID]v1alpha1.BatchDecision{},
 		waiting:    map[string]bool{},
 	}
 }
@@ -280,7 +284,7 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (*S
 			return nil, err
 		}
 		// observeReservation may have found it in the cache; a receipt hands the key to its run.
-		if run := s.lookup(owner); !s.Void && (run == nil || !bound(run)) {
+		if run := s.lookup(owner); !s.Void && (run == nil || !(bound(run) || s.withdrawn(run))) {
 			return s, nil
 		}
 	}

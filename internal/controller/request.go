@@ -40,6 +40,7 @@ func (r *Reconciler) Requests(ctx context.Context, object client.Object) []Reque
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)
+		requests = append(requests, r.requestsForMembers(ctx, object)...)
 		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
 		requests := []Request{{Namespace: object.Namespace, RunKey: object.Name}}
@@ -63,6 +64,9 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 	if runkey.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
+	if undecided(run) {
+		requests = append(requests, runRequest(run.Namespace, run.Spec.Batch.Leader))
+	}
 	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
 		// The run keeps a bounded history of its receipts.
 		requests = append(requests, runRequest(run.Namespace, ref.Name))
@@ -80,6 +84,16 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	var requests []Request
 	for i := range keys {
 		requests = append(requests, Request{Namespace: run.Namespace, RunKey: keys[i].Name})
+	}
+	return requests
+}
+
+// requestsForMembers are the homes of those who wait for what the leader of
+// their batch records.
+func (r *Reconciler) requestsForMembers(ctx context.Context, leader *v1alpha1.JobRun) []Request {
+	var requests []Request
+	for _, member := range r.undecidedMembers(ctx, leader) {
+		requests = append(requests, homeRequest(member))
 	}
 	return requests
 }

@@ -106,6 +106,7 @@ func (c *scene) observe() *Snapshot {
 		Now: now, Keyed: c.keyed, Key: c.key,
 		Others: map[runkey.Identity]*v1alpha1.JobRun{}, Gone: map[runkey.Identity]bool{},
 		Owners: map[types.UID]runkey.Identity{}, Executions: map[types.UID]*Execution{}, waiting: map[string]bool{},
+		Verdicts: map[types.UID]v1alpha1.BatchDecision{},
 		Jobs: slices.Clone(c.jobs),
 	}
 	for _, run := range c.runs {
@@ -117,6 +118,7 @@ func (c *scene) observe() *Snapshot {
 	for _, run := range s.Runs {
 		c.observeReferences(s, run)
 		c.observeExecution(s, run)
+		c.observeVerdict(s, run)
 	}
 	s.Receipts = slices.Clone(s.Runs)
 	s.Marked = markedEntries(s)
@@ -191,6 +193,20 @@ func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
 	e.Expires = leaseDuration(run) > 0
 	if e.Expires && !c.expired {
 		e.Left = leaseDuration(run)
+	}
+}
+
+// observeVerdict knows at once that a leader is gone for good.
+func (c *scene) observeVerdict(s *Snapshot, run *v1alpha1.JobRun) {
+	if !undecided(run) || leads(run) {
+		return
+	}
+	i := slices.IndexFunc(c.runs, func(r *v1alpha1.JobRun) bool { return r.Name == run.Spec.Batch.Leader })
+	switch {
+	case i < 0:
+		s.Verdicts[run.UID] = v1alpha1.BatchWithdrawn
+	case c.runs[i].Status.Batch != nil:
+		s.Verdicts[run.UID] = c.runs[i].Status.Batch.Decision
 	}
 }
 

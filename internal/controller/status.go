@@ -23,6 +23,8 @@ const (
 	ReasonInvalidJob = "InvalidJob"
 	// ReasonCancelled says that somebody asked for the end.
 	ReasonCancelled = "Cancelled"
+	// ReasonBatchWithdrawn says that the batch of the trigger was withdrawn.
+	ReasonBatchWithdrawn = "BatchWithdrawn"
 	// ReasonRunDeleted says of a receipt that its run was deleted before it ended.
 	ReasonRunDeleted = "RunDeleted"
 	// ReasonConflict says that the run bypassed the webhook and found another one pending.

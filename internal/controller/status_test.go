@@ -83,7 +83,7 @@ func TestStatuses(t *testing.T) {
 			},
 		},
 		"cancelled": {
-			endedStatus(made("a").Obj(), cancellation(made("a").Obj(), now)),
+			endedStatus(made("a").Obj(), (&Snapshot{Now: now}).cancellation(made("a").Obj())),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseCancelled, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "cancelled on request",
 				Conditions: []metav1.Condition{condition("Cancelled", "Cancelled", "cancelled on request")},

@@ -21,6 +21,8 @@ const (
 	// FieldAbsorber finds receipts by the token of the run they were answered
 	// with, and by the UID of the run they are bound to.
 	FieldAbsorber = "jobrun.absorber"
+	// FieldBatch finds the members of a batch.
+	FieldBatch = "jobrun.batch"
 	// FieldPhase finds runs by phase, as long as they have no outcome.
 	FieldPhase = "jobrun.phase"
 	// FieldOwner finds idempotency RunKeys by the token of the run that owns
@@ -39,6 +41,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldHome, onRun(homeOfActive)},
 	{&v1alpha1.JobRun{}, FieldIdempotency, onRun(idempotencyKeyName)},
 	{&v1alpha1.JobRun{}, FieldAbsorber, onRun(absorbers)},
+	{&v1alpha1.JobRun{}, FieldBatch, onRun(batchOf)},
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
 	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
@@ -94,6 +97,16 @@ func AbsorberToken(token string) string { return "token/" + token }
 
 // AbsorberUID is the value of FieldAbsorber for receipts bound to the run with that UID.
 func AbsorberUID(uid string) string { return "uid/" + uid }
+
+func batchOf(run *v1alpha1.JobRun) []string {
+	if run.Spec.Batch == nil {
+		return nil
+	}
+	return []string{Batch(run.Spec.Batch)}
+}
+
+// Batch is the value of FieldBatch for the members of a batch.
+func Batch(b *v1alpha1.BatchMember) string { return b.Leader + "/" + b.ID }
 
 // NoPhase is the value of FieldPhase for JobRuns whose phase is empty.
 const NoPhase = "None"

@@ -208,6 +208,7 @@ func (j *judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 		j.Fail("P2: claim of %v at %d is based on version %q", id, revision, after.Leased.FromVersion)
 	}
 	j.claims[id] = append(j.claims[id], revision)
+	j.executes(id.Token)
 }
 
 // released holds I8: nothing of a run executes when its key goes on. What a
@@ -237,6 +238,7 @@ func (j *judge) observeJob(e *model.Event, job *batchv1.Job) {
 	}
 	token, generation := job.Annotations[v1alpha1.AnnotationToken], job.Annotations[v1alpha1.AnnotationGeneration]
 	j.onlyLeased(job, token, generation)
+	j.executes(token)
 	j.oneJobPerKey(job)
 }
 

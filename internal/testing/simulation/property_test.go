@@ -54,12 +54,18 @@ func check(t *testing.T, draw func(*rapid.T) Scenario) {
 	rapid.Check(t, func(rt *rapid.T) {
 		scenario := draw(rt)
 		scenario.Triggers = rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 5).Draw(rt, "triggers")
+		scenario.Batches = rapid.SliceOfN(rapid.Custom(drawBatch), 0, 2).Draw(rt, "batches")
 		length := rapid.SampledFrom([]int{0, 50, 200, 400}).Draw(rt, "length") // rapid's slices are short by themselves
 		scenario.Options.Choices = rapid.SliceOfN(rapid.Uint16(), length, length).Draw(rt, "choices")
 		if err := model.Run(t, func() error { return Simulate(scenario) }); err != nil {
 			rt.Fatal(err)
 		}
 	})
+}
+
+func drawBatch(rt *rapid.T) Batch {
+	members := rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 3).Draw(rt, "members")
+	return Batch{Members: members, Dies: rapid.IntRange(1, 2*len(members)).Draw(rt, "dies")}
 }
 
 func drawTrigger(rt *rapid.T) Trigger {

@@ -15,7 +15,7 @@ import (
 func (j *judge) atRest() error {
 	var errs []error
 	for _, run := range j.runs {
-		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run))
+		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.allOrNothing(run))
 	}
 	errs = append(errs, j.nothingLeft(), j.idempotent())
 	return errors.Join(errs...)
@@ -41,6 +41,9 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	}
 	if run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent {
 		return fmt.Errorf("P1: receipt %s is bound to receipt %s", describe(receipt), describe(run))
+	}
+	if withdrawn(run) {
+		return fmt.Errorf("batch: receipt %s is bound to %s, which was withdrawn", describe(receipt), describe(run))
 	}
 	if run.Status.Phase == v1alpha1.PhaseCancelled || j.deleted[run.UID] {
 		return nil
@@ -103,7 +106,7 @@ func (j *judge) idempotent() error {
 	stand := map[string]types.UID{}
 	for uid, run := range j.everRuns {
 		key := run.Spec.IdempotencyKey
-		if key == "" || run.Status.RunRef == nil || j.touched(key) {
+		if key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
 			continue
 		}
 		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {

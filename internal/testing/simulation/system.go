@@ -38,6 +38,13 @@ type Trigger struct {
 	DryRun bool
 }
 
+// Batch is one user who triggers all of several runs or nothing.
+type Batch struct {
+	Members []Trigger
+	// Dies is how many members the user triggers before it dies.
+	Dies int
+}
+
 // Afterthought is what a user does after a trigger.
 type Afterthought int
 
@@ -52,6 +59,7 @@ const (
 // Scenario is what a simulation starts with.
 type Scenario struct {
 	Triggers    []Trigger
+	Batches     []Batch
 	Controllers int
 	Replicas    int
 	Mishaps     int
@@ -151,7 +159,33 @@ func (s *system) startUsers() error {
 	for n, trigger := range s.scenario.Triggers {
 		users.Go(fmt.Sprintf("user %d", n+1), func(ctx context.Context) { s.use(ctx, users, trigger) })
 	}
+	for n, batch := range s.scenario.Batches {
+		users.Go(fmt.Sprintf("batch %d", n+1), func(ctx context.Context) { s.triggerAll(ctx, users, n, batch) })
+	}
 	return nil
+}
+
+// triggerAll triggers the members of a batch in order, the leader first, and
+// withdraws the batch if one is refused.
+func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b Batch) {
+	var leader *v1alpha1.JobRun
+	for i, t := range b.Members {
+		if i >= b.Dies {
+			return
+		}
+		run := newRun(t)
+		run.Spec.Batch = &v1alpha1.BatchMember{ID: fmt.Sprintf("batch-%d", n+1), Size: int32(len(b.Members)), Leader: b.Members[0].Name}
+		answer := s.gateway.Create(ctx, run, false)
+		switch {
+		case answer.Err != nil && leader != nil:
+			s.cancel(ctx, users, leader)
+			return
+		case answer.Err != nil:
+			return
+		case leader == nil:
+			leader = answer.Run
+		}
+	}
 }
 
 func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {

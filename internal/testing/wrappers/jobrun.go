@@ -134,6 +134,18 @@ func (w *JobRunWrapper) Cancel() *JobRunWrapper {
 	return w
 }
 
+// Batch makes the JobRun one of two members of the batch that leader leads.
+func (w *JobRunWrapper) Batch(leader string) *JobRunWrapper {
+	w.Spec.Batch = &v1alpha1.BatchMember{ID: "batch-of-" + leader, Size: 2, Leader: leader}
+	return w
+}
+
+// Decided says what became of the batch.
+func (w *JobRunWrapper) Decided(decision v1alpha1.BatchDecision) *JobRunWrapper {
+	w.Status.Batch = &v1alpha1.BatchStatus{Decision: decision}
+	return w
+}
+
 // Created says that the webhook answered the trigger with a run of its own.
 func (w *JobRunWrapper) Created() *JobRunWrapper {
 	return w.Admission(v1alpha1.DispositionCreated, w.Name, TokenOf(w.Name), "")

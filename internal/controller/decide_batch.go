@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"fmt"
+	"time"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Batch is what a decision about a batch is made from.
+type Batch struct {
+	Leader *v1alpha1.JobRun
+	// Members are those that exist, the leader included.
+	Members []*v1alpha1.JobRun
+	// Left is how long the members that are missing may still take.
+	Left time.Duration
+}
+
+// decideBatch says once what becomes of a batch: it starts when all members
+// exist, and is withdrawn when they do not in time. A leader that is cancelled
+// withdraws its batch as it ends.
+func decideBatch(b Batch) Plan {
+	switch {
+	case !undecided(b.Leader) || cancelled(b.Leader):
+		return Plan{}
+	case b.whole():
+		return recorded(b.Leader, v1alpha1.BatchStarted)
+	case b.Left <= 0:
+		return recorded(b.Leader, v1alpha1.BatchWithdrawn)
+	default:
+		return Plan{After: b.Left}
+	}
+}
+
+func recorded(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
+	status := statusOf(leader)
+	status.Batch = &v1alpha1.BatchStatus{Decision: decision}
+	return Plan{Step: "decide-batch", Ops: []Op{WriteStatus{leader, status}}}
+}
+
+// whole reports whether all members exist and none of them is to end.
+func (b Batch) whole() bool {
+	n := 0
+	for _, member := range b.Members {
+		if *member.Spec.Batch == *b.Leader.Spec.Batch && !cancelled(member) && !ended(member) {
+			n++
+		}
+	}
+	return n >= int(b.Leader.Spec.Batch.Size)
+}
+
+// leads reports whether a JobRun is the leader of a batch.
+func leads(run *v1alpha1.JobRun) bool {
+	return run.Spec.Batch != nil && run.Spec.Batch.Leader == run.Name
+}
+
+// undecided reports whether a JobRun does not know yet what became of its batch.
+func undecided(run *v1alpha1.JobRun) bool {
+	return run.Spec.Batch != nil && run.Status.Batch == nil && !ended(run)
+}
+
+// verdict is what became of the batch of a JobRun; empty while it is undecided.
+// A trigger that is in no batch has started by itself.
+func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
+	switch {
+	case run.Spec.Batch == nil:
+		return v1alpha1.BatchStarted
+	case run.Status.Batch != nil:
+		return run.Status.Batch.Decision
+	case leads(run) && cancelled(run):
+		return v1alpha1.BatchWithdrawn
+	default:
+		return s.Verdicts[run.UID]
+	}
+}
+
+func (s *Snapshot) started(run *v1alpha1.JobRun) bool {
+	return s.verdict(run) == v1alpha1.BatchStarted
+}
+
+func (s *Snapshot) withdrawn(run *v1alpha1.JobRun) bool {
+	return s.verdict(run) == v1alpha1.BatchWithdrawn
+}
+
+// stamped makes the statuses that a plan writes say what became of the batch:
+// the leader may be gone before the last member starts.
+func (s *Snapshot) stamped(ops []Op) []Op {
+	for i, op := range ops {
+		write, ok := op.(WriteStatus)
+		if !ok || write.Run.Spec.Batch == nil || write.Status.Batch != nil {
+			continue
+		}
+		if verdict := s.verdict(write.Run); verdict != "" {
+			write.Status.Batch = &v1alpha1.BatchStatus{Decision: verdict}
+			ops[i] = write
+		}
+	}
+	return ops
+}
+
+func withdrawnMessage(b *v1alpha1.BatchMember) string {
+	return fmt.Sprintf("batch %s was withdrawn: its %d members did not all come into being", b.ID, b.Size)
+}

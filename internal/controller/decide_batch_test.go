@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// A batch starts when all its members exist, and is decided once.
+func TestDecideBatch(t *testing.T) {
+	leader := func() *wrappers.JobRunWrapper { return made("a").Batch("a") }
+	member := made("b").Batch("a").Obj()
+	another := made("b").Batch("a").Obj()
+	another.Spec.Batch.ID = "another"
+	for name, tc := range map[string]struct {
+		leader *v1alpha1.JobRun
+		others []*v1alpha1.JobRun
+		left   time.Duration
+		want   string
+		after  time.Duration
+	}{
+		"not whole":                         {leader: leader().Obj(), left: time.Second, after: time.Second},
+		"whole":                             {leader: leader().Obj(), others: runs(member), left: time.Second, want: "decide-batch: WriteStatus(a, -, batch Started)"},
+		"whole, and time is up":             {leader: leader().Obj(), others: runs(member), want: "decide-batch: WriteStatus(a, -, batch Started)"},
+		"time is up":                        {leader: leader().Obj(), want: "decide-batch: WriteStatus(a, -, batch Withdrawn)"},
+		"a receipt is a member like others": {leader: leader().Obj(), others: runs(answered("b", "x", "4").Batch("a").Obj()), left: 1, want: "decide-batch: WriteStatus(a, -, batch Started)"},
+		"a member of another batch":         {leader: leader().Obj(), others: runs(another), left: 1, after: 1},
+		"a member is cancelled":             {leader: leader().Obj(), others: runs(made("b").Batch("a").Cancel().Obj()), left: 1, after: 1},
+		"a member has ended":                {leader: leader().Obj(), others: runs(made("b").Batch("a").Ended(v1alpha1.PhaseCancelled).Obj()), left: 1, after: 1},
+		"the leader is cancelled":           {leader: leader().Cancel().Obj(), others: runs(member)},
+		"it was withdrawn":                  {leader: leader().Decided(v1alpha1.BatchWithdrawn).Obj(), others: runs(member)},
+		"it has started":                    {leader: leader().Decided(v1alpha1.BatchStarted).Obj()},
+		"the leader has ended":              {leader: leader().Ended(v1alpha1.PhaseCancelled).Obj(), others: runs(member)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := decideBatch(Batch{Leader: tc.leader, Members: append(runs(tc.leader), tc.others...), Left: tc.left})
+			if got := format(plan); got != tc.want || plan.After != tc.after {
+				t.Errorf("plan %q after %s, want %q after %s", got, plan.After, tc.want, tc.after)
+			}
+		})
+	}
+}
+
+func runs(runs ...*v1alpha1.JobRun) []*v1alpha1.JobRun { return runs }
+
+// No member of a batch executes, or stands for anything, before the batch has
+// started; and what is withdrawn leaves as if it was cancelled.
+func TestMembersOfABatch(t *testing.T) {
+	leader := func() *wrappers.JobRunWrapper { return makeRun("l").Key("other").Template().Created().Batch("l") }
+	started, withdrawn := leader().Decided(v1alpha1.BatchStarted).Obj(), leader().Decided(v1alpha1.BatchWithdrawn).Obj()
+	member := func() *wrappers.JobRunWrapper { return made("a").Batch("l") }
+	receipt := func(run string) *wrappers.JobRunWrapper { return answered("r", run, "10").Batch("l") }
+	waiting := makeKey("k").Pending("a").Obj()
+	const gone = `Cancelled=BatchWithdrawn, "batch batch-of-l was withdrawn: its 2 members did not all come into being"`
+	for name, tc := range map[string]struct {
+		leader *v1alpha1.JobRun
+		given  []client.Object
+		want   string
+	}{
+		"it waits":         {leader().Obj(), of(waiting, member().Obj()), ""},
+		"the leader waits": {nil, of(waiting, made("a").Batch("a").Obj()), ""},
+		"it waits, and an outsider's receipt with it":  {leader().Obj(), of(waiting, member().Obj(), answered("r", "a", "10").Obj()), ""},
+		"it waits, and a receipt of its batch with it": {leader().Obj(), of(waiting, member().Obj(), receipt("a").Obj()), ""},
+		"a receipt waits though its run executes":      {leader().Obj(), and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")), ""},
+		"it starts": {started, of(waiting, member().Obj()),
+			"claim: NoStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
+		"it is told to wait": {started, and(of(makeKey("k").Leased("b", 1, "5").Pending("a").Obj(), member().Obj()), executing(made("b"), 1, "5")),
+			"announce-pending: CheckKey; WriteStatus(a, Pending, batch Started); Emit(RunTriggered a)"},
+		"its receipt is bound": {started, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
+			"fold: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, batch Started, of a)"},
+		"it is withdrawn": {withdrawn, of(waiting, member().Obj()),
+			"vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+		"it is withdrawn, and an outsider promoted": {withdrawn, of(waiting, member().Obj(), answered("r", "a", "10").Obj()),
+			"vacate-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+		"a receipt is withdrawn though its run executes": {withdrawn, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
+			"cancel-waiting: Stopped(r g0); CheckKey; WriteStatus(r, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled r)"},
+		"the leader is cancelled": {nil, of(waiting, made("a").Batch("a").Cancel().Obj()),
+			`vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
+		"the leader is gone": {nil, of(waiting, member().Obj()),
+			"vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+		"it started, and the leader is gone": {nil, and(of(makeKey("k").Leased("a", 1, "12").Obj()), executing(member().Decided(v1alpha1.BatchStarted), 1, "12")), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(tc.given...)
+			s := c.observe()
+			for _, run := range c.runs {
+				delete(s.Verdicts, run.UID)
+				if tc.leader == nil && undecided(run) && !leads(run) {
+					s.Verdicts[run.UID] = v1alpha1.BatchWithdrawn
+				} else if tc.leader != nil && tc.leader.Status.Batch != nil && undecided(run) {
+					s.Verdicts[run.UID] = tc.leader.Status.Batch.Decision
+				}
+			}
+			if got := format(decide(s)); got != tc.want {
+				t.Errorf("plan\n got %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+// batchTimeout is how long the members of a batch may take to come into being.
+const batchTimeout = v1alpha1.BatchTimeoutSeconds * time.Second
+
+// observeVerdicts finds out what became of the batches of a home's members.
+func (r *Reconciler) observeVerdicts(ctx context.Context, s *Snapshot) error {
+	for _, run := range s.Runs {
+		if !undecided(run) || leads(run) {
+			continue
+		}
+		verdict, err := r.verdict(ctx, s, run)
+		if err != nil {
+			return err
+		}
+		if verdict != "" {
+			s.Verdicts[run.UID] = verdict
+		}
+	}
+	return nil
+}
+
+// verdict is what the leader of a member's batch records. A leader that is not
+// there was deleted, or is yet to come.
+func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.JobRun) (v1alpha1.BatchDecision, error) {
+	batch := *member.Spec.Batch
+	name := types.NamespacedName{Namespace: member.Namespace, Name: batch.Leader}
+	leader, err := r.getRun(ctx, name, func(run *v1alpha1.JobRun) bool {
+		return run.Spec.Batch != nil && *run.Spec.Batch == batch
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case leader == nil:
+		left := batchTimeout - r.observed.unchangedFor(batchSubject(member.UID), batch)
+		if left <= 0 {
+			return v1alpha1.BatchWithdrawn, nil
+		}
+		s.again(left)
+		return "", nil
+	case leader.Status.Batch != nil:
+		return leader.Status.Batch.Decision, nil
+	case ended(leader):
+		return v1alpha1.BatchWithdrawn, nil
+	default:
+		return "", nil
+	}
+}
+
+// held are those of runs that lead a batch of which a member is undecided.
+func (r *Reconciler) held(ctx context.Context, runs []*v1alpha1.JobRun) map[types.UID]bool {
+	held := map[types.UID]bool{}
+	for _, run := range runs {
+		if len(r.undecidedMembers(ctx, run)) > 0 {
+			held[run.UID] = true
+		}
+	}
+	return held
+}
+
+// undecidedMembers are the members of a leader's batch that do not know yet what
+// became of it; none if the JobRun leads no batch.
+func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobRun) []*v1alpha1.JobRun {
+	if !leads(leader) {
+		return nil
+	}
+	members := r.listed(ctx, leader.Namespace, index.FieldBatch, index.Batch(leader.Spec.Batch))
+	return slices.DeleteFunc(members, func(member *v1alpha1.JobRun) bool { return !undecided(member) })
+}
+
+// reconcileBatch decides on the batch of its leader.
+func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1alpha1.JobRun) (time.Duration, error) {
+	members, err := r.list(ctx, leader.Namespace, index.FieldBatch, index.Batch(leader.Spec.Batch))
+	if err != nil {
+		return 0, err
+	}
+	left := batchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
+	plan := decideBatch(Batch{Leader: leader, Members: members, Left: left})
+	return plan.After, r.newAction(req, r.newSnapshot()).act(ctx, plan)
+}

@@ -1,0 +1,72 @@
+package simulation
+
+import (
+	"fmt"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// executes holds that no member of a batch executes before the batch has started.
+func (j *judge) executes(token string) {
+	for _, run := range j.everRuns {
+		if runkey.Of(run).Token == token && run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
+			j.Fail("batch: %s executes, but its batch is %q", describe(run), j.decisionOf(run))
+		}
+	}
+}
+
+// decisionOf is what the leader of a batch records, or recorded before it was deleted.
+func (j *judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
+	if leader := j.leaderOf(member); leader != nil && leader.Status.Batch != nil {
+		return leader.Status.Batch.Decision
+	}
+	return ""
+}
+
+func (j *judge) leaderOf(member *v1alpha1.JobRun) *v1alpha1.JobRun {
+	for _, run := range j.everRuns {
+		if run.Name == member.Spec.Batch.Leader && run.Spec.Batch != nil && *run.Spec.Batch == *member.Spec.Batch {
+			return run
+		}
+	}
+	return nil
+}
+
+// allOrNothing holds that at rest the members of a batch agree on what became of
+// it, and that nobody stands on one that was withdrawn.
+func (j *judge) allOrNothing(run *v1alpha1.JobRun) error {
+	if run.Spec.Batch == nil {
+		return nil
+	}
+	leader := j.leaderOf(run)
+	switch decision := j.decisionOf(run); {
+	case leader == nil || j.deleted[leader.UID]:
+		return nil // Whoever deletes the leader withdraws what has not started.
+	case decision == "":
+		return fmt.Errorf("batch: %s is undecided at rest", describe(run))
+	case withdrawn(run) != (decision == v1alpha1.BatchWithdrawn) && !j.ended(run.UID):
+		return fmt.Errorf("batch: %s says %v, its leader %s", describe(run), run.Status.Batch, decision)
+	case decision == v1alpha1.BatchWithdrawn && run.Status.Phase != v1alpha1.PhaseCancelled:
+		return fmt.Errorf("batch: %s was withdrawn", describe(run))
+	case decision == v1alpha1.BatchStarted && j.members(run) < int(run.Spec.Batch.Size):
+		return fmt.Errorf("batch: %s has started, but only %d of %d members came to be", describe(run), j.members(run), run.Spec.Batch.Size)
+	default:
+		return nil
+	}
+}
+
+// members is how many members of a batch ever were.
+func (j *judge) members(of *v1alpha1.JobRun) int {
+	n := 0
+	for _, run := range j.everRuns {
+		if run.Spec.Batch != nil && *run.Spec.Batch == *of.Spec.Batch {
+			n++
+		}
+	}
+	return n
+}
+
+func withdrawn(run *v1alpha1.JobRun) bool {
+	return run.Status.Batch != nil && run.Status.Batch.Decision == v1alpha1.BatchWithdrawn
+}
