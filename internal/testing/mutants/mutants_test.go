@@ -204,6 +204,24 @@ var mutants = map[string]mutant{
 		to:   `if next == nil {`,
 		pkg:  "./internal/index", run: ".",
 	},
+	"batch: a member starts before its batch": {
+		file: "internal/controller/decide_pending.go",
+		from: `return s.accepting(run) && (run.Status.Phase == ""`,
+		to:   `return s.open(run) && (run.Status.Phase == ""`,
+		pkg:  simulation, run: "^TestPropertyCalm$",
+	},
+	"batch: receipts bind to a member that may be withdrawn": {
+		file: "internal/controller/decide_receipts.go",
+		from: `bound(run) || !s.started(run) {`,
+		to:   `bound(run) {`,
+		pkg:  simulation, run: "^TestPropertyCalm$",
+	},
+	"batch: a batch starts without its last member": {
+		file: "internal/controller/decide_batch.go",
+		from: `return n >= int(`,
+		to:   `return n+1 >= int(`,
+		pkg:  simulation, run: "^TestPropertyCalm$",
+	},
 	"I8: a Job that is gone proves that its Pods are": {
 		file: "internal/controller/act_jobs.go",
 		from: `	return a.noPods(ctx, op.Run)
