@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/index"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -88,6 +90,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 		Index:            keys,
 		ReceiptHistory:   o.receiptHistory,
 		ReservationGrace: o.reservationGrace,
+		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		Clock:            clock.RealClock{},
 		Concurrency:      o.concurrency,
 	})

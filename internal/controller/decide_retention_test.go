@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -16,6 +18,7 @@ func TestDecideRetention(t *testing.T) {
 	for name, tc := range map[string]struct {
 		run            *v1alpha1.JobRun
 		unbound, bound []*v1alpha1.JobRun
+		held           string
 		history        int
 		seconds        int
 		want           string
@@ -49,6 +52,11 @@ func TestDecideRetention(t *testing.T) {
 			run: made("a").Leased(1, "5").Obj(), bound: []*v1alpha1.JobRun{settled("p")}, history: 0,
 			want: "trim-receipts: DeleteRun(p)",
 		},
+		"history keeps the leader of a batch that others look to": {
+			run: made("a").Leased(1, "5").Obj(), bound: []*v1alpha1.JobRun{settled("p"), settled("q"), settled("r")}, history: 1, held: "p",
+			want: "trim-receipts: DeleteRun(q)",
+		},
+		"the leader of a batch that others look to": {run: finished().Obj(), seconds: 1e6, held: "a"},
 		"history lets none go that is not counted": {
 			run: made("a").Leased(1, "5").Obj(), unbound: []*v1alpha1.JobRun{unbound}, history: 0,
 		},
@@ -56,6 +64,7 @@ func TestDecideRetention(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			plan := decideRetention(Retention{
 				Now: wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
+				Held: map[types.UID]bool{wrappers.UIDOf(tc.held): true},
 			})
 			if got := format(plan); got != tc.want {
 				t.Errorf("plan %q, want %q", got, tc.want)

@@ -43,6 +43,8 @@ type Options struct {
 	// ReservationGrace is how long a reservation is kept for a run that is not
 	// there. It must exceed the API server's request timeout.
 	ReservationGrace time.Duration
+	// BatchTimeout is how long the members of a batch may take to come into being.
+	BatchTimeout time.Duration
 	// Clock tells the time.
 	Clock clock.Clock
 	// Concurrency is how many keys are reconciled at once.

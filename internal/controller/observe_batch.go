@@ -11,9 +11,6 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/index"
 )
 
-// batchTimeout is how long the members of a batch may take to come into being.
-const batchTimeout = v1alpha1.BatchTimeoutSeconds * time.Second
-
 // observeVerdicts finds out what became of the batches of a home's members.
 func (r *Reconciler) observeVerdicts(ctx context.Context, s *Snapshot) error {
 	for _, run := range s.Runs {
@@ -43,7 +40,7 @@ func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.
 	case err != nil:
 		return "", err
 	case leader == nil:
-		left := batchTimeout - r.observed.unchangedFor(batchSubject(member.UID), batch)
+		left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(member.UID), batch)
 		if left <= 0 {
 			return v1alpha1.BatchWithdrawn, nil
 		}
@@ -85,7 +82,7 @@ func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1
 	if err != nil {
 		return 0, err
 	}
-	left := batchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
+	left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
 	plan := decideBatch(Batch{Leader: leader, Members: members, Left: left})
 	return plan.After, r.newAction(req, r.newSnapshot()).act(ctx, plan)
 }

@@ -107,7 +107,7 @@ func (c *scene) observe() *Snapshot {
 		Others: map[runkey.Identity]*v1alpha1.JobRun{}, Gone: map[runkey.Identity]bool{},
 		Owners: map[types.UID]runkey.Identity{}, Executions: map[types.UID]*Execution{}, waiting: map[string]bool{},
 		Verdicts: map[types.UID]v1alpha1.BatchDecision{},
-		Jobs: slices.Clone(c.jobs),
+		Jobs:     slices.Clone(c.jobs),
 	}
 	for _, run := range c.runs {
 		if !runkey.HasOutcome(run) {

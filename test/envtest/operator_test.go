@@ -140,6 +140,7 @@ func production() controller.Options {
 	return controller.Options{
 		ReceiptHistory:   100,
 		ReservationGrace: 90 * time.Second,
+		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		Clock:            clock.RealClock{},
 		Concurrency:      8,
 	}
