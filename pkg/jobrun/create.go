@@ -1,0 +1,99 @@
+package jobrun
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// annotationTrigger has a value of its own for each trigger, by which a create
+// whose answer was lost is recognised.
+const annotationTrigger = "batch.jobrun.dev/trigger"
+
+// createBackoff bounds how long the answer of a create is looked for: half a minute.
+var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
+
+// creation is the create of one JobRun, which may take several attempts.
+type creation struct {
+	api     client.WithWatch
+	sent    *v1alpha1.JobRun
+	options []client.CreateOption
+	// lost is that some attempt may have been accepted without an answer.
+	lost bool
+}
+
+// create creates run and returns it as the answer has it. A lost answer makes it
+// try again under the same name: then either this attempt is accepted, or the
+// name is taken, by the same trigger or by somebody else.
+func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) (*v1alpha1.JobRun, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	run.Annotations = merge(run.Annotations, map[string]string{annotationTrigger: string(uuid.NewUUID())})
+	creation := creation{api: c.api, sent: run}
+	if dryRun {
+		creation.options = []client.CreateOption{client.DryRunAll}
+	}
+	return creation.run(ctx)
+}
+
+func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {
+	backoff := createBackoff
+	for {
+		run, err := c.attempt(ctx)
+		if err == nil || !c.lost || !transient(err) {
+			return run, err
+		}
+		if backoff.Steps == 0 || !pause(ctx, backoff.Step()) {
+			return nil, c.unanswered(errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// attempt sends the request once. After an attempt without answer, and where the
+// server itself does not know what it did, a look at the name decides.
+func (c *creation) attempt(ctx context.Context) (*v1alpha1.JobRun, error) {
+	run := c.sent.DeepCopy()
+	err := c.api.Create(ctx, run, c.options...)
+	switch {
+	case err == nil:
+		return run, nil
+	case len(c.options) > 0:
+		return nil, Classify(err) // a dry run leaves nothing to look for
+	case transport(err):
+		c.lost = c.lost || !unsent(err)
+		return nil, err
+	case !c.lost && !apierrors.IsAlreadyExists(err) && !serverFailed(err):
+		return nil, Classify(err)
+	}
+	return c.lookUp(ctx, err)
+}
+
+// lookUp finds the JobRun that an attempt before has created.
+func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun, error) {
+	stored := &v1alpha1.JobRun{}
+	err := c.api.Get(ctx, client.ObjectKeyFromObject(c.sent), stored)
+	switch {
+	case err == nil && stored.Annotations[annotationTrigger] == c.sent.Annotations[annotationTrigger]:
+		return stored, nil
+	case err == nil && apierrors.IsAlreadyExists(refused):
+		return nil, refused // and it is somebody else's
+	case c.lost && transient(refused):
+		return nil, refused
+	case c.lost || serverFailed(refused):
+		return nil, c.unanswered(Classify(refused))
+	default:
+		return nil, refused
+	}
+}
+
+func (c *creation) unanswered(err error) error {
+	return &UnansweredError{Name: c.sent.Name, err: err}
+}

@@ -1,0 +1,62 @@
+package jobrun
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Selector selects JobRuns: those that match all of its fields that are set.
+type Selector struct {
+	// JobName is spec.jobName.
+	JobName string
+	// ConcurrencyKey is spec.concurrencyKey. Jobs do not share keys: without
+	// JobName it selects runs of every job that uses this key.
+	ConcurrencyKey string
+	// Labels are those of the JobRun.
+	Labels labels.Selector
+}
+
+// fields are what the API server selects by: what cannot change, and a phase if
+// it is the only one.
+func (s Selector) fields(phases ...v1alpha1.Phase) client.ListOption {
+	set := fields.Set{}
+	if len(phases) == 1 && phases[0] != "" {
+		set["status.phase"] = string(phases[0])
+	}
+	if s.JobName != "" {
+		set["spec.jobName"] = s.JobName
+	}
+	if s.ConcurrencyKey != "" {
+		set["spec.concurrencyKey"] = s.ConcurrencyKey
+	}
+	return client.MatchingFieldsSelector{Selector: set.AsSelector()}
+}
+
+// List reads the JobRuns that the selector selects, runs and receipts, in any
+// of the phases if there are some; an empty phase is one. They come oldest
+// first. Errors: that of the API server.
+func (c *Client) List(ctx context.Context, s Selector, phases ...v1alpha1.Phase) ([]v1alpha1.JobRun, error) {
+	opts := []client.ListOption{client.InNamespace(c.namespace), s.fields(phases...)}
+	if s.Labels != nil {
+		opts = append(opts, client.MatchingLabelsSelector{Selector: s.Labels})
+	}
+	var list v1alpha1.JobRunList
+	if err := c.api.List(ctx, &list, opts...); err != nil {
+		return nil, Classify(err)
+	}
+	runs := slices.DeleteFunc(list.Items, func(run v1alpha1.JobRun) bool {
+		return len(phases) > 0 && !slices.Contains(phases, run.Status.Phase)
+	})
+	slices.SortStableFunc(runs, older)
+	return runs, nil
+}
+
+func older(a, b v1alpha1.JobRun) int {
+	return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+}

@@ -1,0 +1,90 @@
+package jobrun
+
+import (
+	"maps"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Option is a TriggerOption or a WaitOption.
+type Option interface{ apply(*options) }
+
+// TriggerOption changes how a JobRun is created.
+type TriggerOption interface {
+	Option
+	forTrigger()
+}
+
+// WaitOption changes how an outcome is waited for.
+type WaitOption interface {
+	Option
+	forWait()
+}
+
+type options struct {
+	name, prefix        string
+	labels, annotations map[string]string
+	dryRun              bool
+	onProgress          func(v1alpha1.Progress)
+}
+
+type triggerOption func(*options)
+
+func (o triggerOption) apply(to *options) { o(to) }
+func (triggerOption) forTrigger()         {}
+
+type waitOption func(*options)
+
+func (o waitOption) apply(to *options) { o(to) }
+func (waitOption) forWait()            {}
+
+func gather[O Option](opts []O) options {
+	var o options
+	for _, opt := range opts {
+		opt.apply(&o)
+	}
+	return o
+}
+
+// WithName names the JobRun: a DNS-1123 subdomain of at most 253 characters, or
+// 52 when the spec has a template. A name that is taken is refused with an
+// error of which apierrors.IsAlreadyExists is true.
+func WithName(name string) TriggerOption {
+	return triggerOption(func(o *options) { o.name = name })
+}
+
+// WithGenerateName lets the JobRun's name be prefix and ten random characters.
+// A prefix that is too long is cut. Without any name, the prefix is
+// spec.jobName and "-".
+func WithGenerateName(prefix string) TriggerOption {
+	return triggerOption(func(o *options) { o.prefix = prefix })
+}
+
+// WithLabels adds labels to the JobRun.
+func WithLabels(labels map[string]string) TriggerOption {
+	return triggerOption(func(o *options) { o.labels = merge(o.labels, labels) })
+}
+
+// WithAnnotations adds annotations to the JobRun.
+func WithAnnotations(annotations map[string]string) TriggerOption {
+	return triggerOption(func(o *options) { o.annotations = merge(o.annotations, annotations) })
+}
+
+// DryRun changes nothing: the result is what would become of the trigger now.
+func DryRun() TriggerOption {
+	return triggerOption(func(o *options) { o.dryRun = true })
+}
+
+// OnProgress calls report with each progress of the run that stands for the
+// trigger that was seen, the latest one always among them. Calls come one after
+// the other, from the goroutine that waits, which waits meanwhile.
+func OnProgress(report func(v1alpha1.Progress)) WaitOption {
+	return waitOption(func(o *options) { o.onProgress = report })
+}
+
+func merge(into, from map[string]string) map[string]string {
+	merged := make(map[string]string, len(into)+len(from))
+	maps.Copy(merged, into)
+	maps.Copy(merged, from)
+	return merged
+}

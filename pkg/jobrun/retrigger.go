@@ -1,0 +1,39 @@
+package jobrun
+
+import (
+	"context"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Retrigger triggers what a JobRun, a run or a receipt, was triggered for: the
+// same spec and labels, but without idempotencyKey, cancel and coalesce. So it
+// is a run of its own, or a *ConflictError if a run waits for its key. Labels of
+// the options are added. Errors: *NotFoundError, and those of Trigger.
+func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
+	original, err := c.Get(ctx, name)
+	if err != nil {
+		return TriggerResult{}, err
+	}
+	o := gather(opts)
+	o.labels = merge(callersLabels(original), o.labels)
+	return c.trigger(ctx, again(original.Spec), o)
+}
+
+// again is the spec of a fresh run.
+func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
+	spec.IdempotencyKey = ""
+	spec.Cancel = nil
+	spec.Coalesce = ""
+	spec.Admission = nil
+	return spec
+}
+
+// callersLabels are the labels that the operator has not stamped.
+func callersLabels(run *v1alpha1.JobRun) map[string]string {
+	labels := merge(run.Labels, nil)
+	for _, stamped := range []string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition} {
+		delete(labels, stamped)
+	}
+	return labels
+}

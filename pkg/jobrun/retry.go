@@ -1,0 +1,119 @@
+package jobrun
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// feedBackoff goes from a fifth of a second to ten seconds between attempts.
+var feedBackoff = wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
+
+// maxRefusals is how many refusals in a row end a feed that had contact before:
+// an API server that starts may refuse for a while what it allows later.
+const maxRefusals = 8
+
+// pace says whether and when to try again.
+type pace struct {
+	backoff  wait.Backoff
+	contact  bool
+	refusals int
+}
+
+func newPace() *pace { return &pace{backoff: feedBackoff} }
+
+// reached notes that the API server has answered.
+func (p *pace) reached() { p.contact, p.refusals = true, 0 }
+
+// lively notes that it tells news, so that the next attempt need not wait long.
+func (p *pace) lively() {
+	p.reached()
+	p.backoff = feedBackoff
+}
+
+// retry waits until the next attempt is due. It returns an error instead if
+// there should be none.
+func (p *pace) retry(ctx context.Context, failed error) error {
+	if failed != nil && !transient(failed) && ctx.Err() == nil {
+		if p.refusals++; !p.contact || p.refusals > maxRefusals {
+			return Classify(failed)
+		}
+	}
+	if pause(ctx, p.backoff.Step()) {
+		return nil
+	}
+	if failed != nil && !errors.Is(failed, ctx.Err()) {
+		return fmt.Errorf("%w (the last attempt failed: %v)", ctx.Err(), failed) //nolint:errorlint // ctx's end is what it is
+	}
+	return ctx.Err()
+}
+
+// pause reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// transient reports whether the same request may succeed later.
+func transient(err error) bool {
+	if transport(err) {
+		return !misconfigured(err)
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests || code == http.StatusGone
+}
+
+// serverFailed reports whether the answer leaves open what was done.
+func serverFailed(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError &&
+		status.Status().Code != http.StatusServiceUnavailable
+}
+
+// transport reports whether a request got no answer.
+func transport(err error) bool {
+	var (
+		status  apierrors.APIStatus
+		request *url.Error
+		network net.Error
+	)
+	if errors.As(err, &status) {
+		return false
+	}
+	return errors.As(err, &request) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
+}
+
+// unsent reports whether a request without answer cannot have arrived either.
+func unsent(err error) bool {
+	var operation *net.OpError
+	return errors.As(err, &operation) && operation.Op == "dial" || misconfigured(err)
+}
+
+// misconfigured reports that the other side is not the API server that the
+// caller wants.
+func misconfigured(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &certificate)
+}

@@ -1,0 +1,261 @@
+package jobrun
+
+import (
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// tracker turns states of JobRuns into events: the difference between what it
+// has told and what it sees. So it is the same to it how many states there were
+// in between.
+type tracker struct {
+	labels labels.Selector
+	// records has all JobRuns that exist, as far as is known.
+	records map[types.UID]*record
+	// told has the run of each absorbed trigger that was told of, by the uid of
+	// the receipt, for as long as the receipt exists or the run's recent names it.
+	told map[types.UID]types.UID
+	// events are those not taken yet.
+	events []Event
+}
+
+// record is what was told of a JobRun.
+type record struct {
+	run       *v1alpha1.JobRun
+	selected  bool
+	triggered bool
+	absorbed  int64
+	leases    int64
+	// generation is that of the lease told last.
+	generation int64
+	progress   *v1alpha1.Progress
+	ended      bool
+}
+
+func newTracker(selector labels.Selector) *tracker {
+	return &tracker{labels: selector, records: map[types.UID]*record{}, told: map[types.UID]types.UID{}}
+}
+
+func (t *tracker) take(ch change) {
+	switch {
+	case ch.listed:
+		t.takeAll(ch.all)
+	case ch.deleted:
+		t.takeOne(ch.run)
+		t.forget(ch.run.UID)
+	default:
+		t.takeOne(ch.run)
+	}
+}
+
+// takeAll compares a list with the records. What a run absorbed is told by its
+// receipts first, for its own count does not say which of them are still there.
+func (t *tracker) takeAll(all []v1alpha1.JobRun) {
+	slices.SortStableFunc(all, older)
+	listed := map[types.UID]bool{}
+	receipts := map[types.UID][]*v1alpha1.JobRun{}
+	for i := range all {
+		listed[all[i].UID] = true
+		if run, ok := absorber(&all[i]); ok {
+			receipts[run.UID] = append(receipts[run.UID], &all[i])
+		}
+	}
+	t.forgetOthers(listed)
+	for i := range all {
+		t.remember(&all[i])
+	}
+	for i := range all {
+		if run := &all[i]; isRun(run) {
+			t.takeRun(run, receipts[run.UID])
+			delete(receipts, run.UID)
+		}
+	}
+	for i := range all {
+		if run, ok := absorber(&all[i]); ok && receipts[run.UID] != nil {
+			t.takeReceipt(&all[i], run)
+		}
+	}
+}
+
+func (t *tracker) takeOne(run *v1alpha1.JobRun) {
+	t.remember(run)
+	if isRun(run) {
+		t.takeRun(run, nil)
+	} else if ref, ok := absorber(run); ok {
+		t.takeReceipt(run, ref)
+	}
+}
+
+func (t *tracker) remember(run *v1alpha1.JobRun) *record {
+	r, ok := t.records[run.UID]
+	if !ok {
+		r = &record{selected: t.labels == nil || t.labels.Matches(labels.Set(run.Labels)), run: run}
+		t.records[run.UID] = r
+	}
+	before := r.run
+	r.run = run
+	t.prune(before)
+	return r
+}
+
+// takeRun tells what is new of a run. The receipts are those bound to it.
+func (t *tracker) takeRun(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) {
+	r := t.records[run.UID]
+	if !r.triggered {
+		r.triggered = true
+		t.tell(r, Event{Type: EventTrigger})
+	}
+	for _, receipt := range receipts {
+		t.tellAbsorbed(r, receipt.UID, entryOf(receipt))
+	}
+	t.tellCounted(r)
+	t.tellLeases(r)
+	if p := run.Status.Progress; !reflect.DeepEqual(p, r.progress) {
+		if r.progress = p; p != nil {
+			t.tell(r, Event{Type: EventProgress})
+		}
+	}
+	if end := endOf(run); end != "" && !r.ended {
+		r.ended = true
+		t.tell(r, Event{Type: endEvents[end]})
+	}
+}
+
+var endEvents = map[v1alpha1.Phase]EventType{
+	v1alpha1.PhaseCompleted: EventComplete,
+	v1alpha1.PhaseFailed:    EventFail,
+	v1alpha1.PhaseCancelled: EventCancel,
+}
+
+// takeReceipt tells of a receipt that was not seen to be counted.
+func (t *tracker) takeReceipt(receipt *v1alpha1.JobRun, ref v1alpha1.ObjectReference) {
+	r, known := t.records[ref.UID]
+	if !known {
+		gone := &v1alpha1.JobRun{}
+		gone.Namespace, gone.Name, gone.UID = receipt.Namespace, ref.Name, ref.UID
+		r = &record{run: gone}
+	}
+	t.tellAbsorbed(r, receipt.UID, entryOf(receipt))
+}
+
+// tellCounted tells of the triggers that the run counts: those it names, and
+// then how many more there were.
+func (t *tracker) tellCounted(r *record) {
+	coalesced := r.run.Status.Coalesced
+	if coalesced == nil {
+		return
+	}
+	for i := range coalesced.Recent {
+		entry := &coalesced.Recent[i]
+		if receipt, ok := t.records[entry.UID]; ok {
+			entry = entryOf(receipt.run)
+		}
+		t.tellAbsorbed(r, entry.UID, entry)
+	}
+	if more := coalesced.Count - r.absorbed; more > 0 {
+		r.absorbed += more
+		t.tell(r, Event{Type: EventCoalesced, Count: more})
+	}
+}
+
+func (t *tracker) tellAbsorbed(r *record, receipt types.UID, entry *v1alpha1.CoalescedTrigger) {
+	if t.told[receipt] == r.run.UID {
+		return
+	}
+	t.told[receipt] = r.run.UID
+	r.absorbed++
+	event := Event{Type: EventCoalesced, Skipped: entry}
+	if own, ok := t.records[receipt]; ok && own.selected && !r.selected {
+		t.append(r, event)
+		return
+	}
+	t.tell(r, event)
+}
+
+// tellLeases tells of the leases that were acquired: those that expired, of
+// which attempts is the count, and the current one.
+func (t *tracker) tellLeases(r *record) {
+	held := heldGeneration(r.run)
+	acquired := int64(r.run.Status.Attempts)
+	if held > 0 {
+		acquired++
+	}
+	unseen := acquired - r.leases
+	r.leases = acquired
+	if held > r.generation {
+		r.generation = held
+		defer t.tell(r, Event{Type: EventLeased, Generation: held})
+		unseen--
+	}
+	if unseen > 0 {
+		t.tell(r, Event{Type: EventLeased, Count: unseen})
+	}
+}
+
+// tell notes an event if its run is selected.
+func (t *tracker) tell(r *record, e Event) {
+	if r.selected {
+		t.append(r, e)
+	}
+}
+
+func (t *tracker) append(r *record, e Event) {
+	e.Run = r.run
+	e.Count = max(e.Count, 1)
+	t.events = append(t.events, e)
+}
+
+// forgetOthers forgets what a list does not have any more, oldest first.
+func (t *tracker) forgetOthers(listed map[types.UID]bool) {
+	var gone []v1alpha1.JobRun
+	for uid, r := range t.records {
+		if !listed[uid] {
+			gone = append(gone, *r.run)
+		}
+	}
+	slices.SortStableFunc(gone, older)
+	for i := range gone {
+		t.forget(gone[i].UID)
+	}
+}
+
+func (t *tracker) forget(uid types.UID) {
+	r, ok := t.records[uid]
+	if !ok {
+		return
+	}
+	if r.triggered {
+		t.tell(r, Event{Type: EventDelete})
+	}
+	delete(t.records, uid)
+	t.prune(r.run)
+	if !t.names(t.told[uid], uid) {
+		delete(t.told, uid)
+	}
+}
+
+// prune forgets the triggers in recent that nothing can tell of again.
+func (t *tracker) prune(before *v1alpha1.JobRun) {
+	if before.Status.Coalesced == nil {
+		return
+	}
+	for _, entry := range before.Status.Coalesced.Recent {
+		if _, exists := t.records[entry.UID]; !exists && !t.names(before.UID, entry.UID) {
+			delete(t.told, entry.UID)
+		}
+	}
+}
+
+// names reports whether the run's recent has the receipt.
+func (t *tracker) names(run, receipt types.UID) bool {
+	r, ok := t.records[run]
+	if !ok || r.run.Status.Coalesced == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.run.Status.Coalesced.Recent, func(e v1alpha1.CoalescedTrigger) bool { return e.UID == receipt })
+}

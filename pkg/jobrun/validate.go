@@ -1,0 +1,125 @@
+package jobrun
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Bounds that the schema has.
+const (
+	maxKeyLength            = 256
+	maxLeaseDurationSeconds = 86400
+	maxMaxAttempts          = 1000
+)
+
+// checkName refuses a call that would be one about another resource.
+func (c *Client) checkName(name string) error {
+	errs := c.validateNamespace()
+	for _, problem := range apivalidation.NameIsDNSSubdomain(name, false) {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), name, problem))
+	}
+	if len(errs) > 0 {
+		return invalid(name, errs)
+	}
+	return nil
+}
+
+func (c *Client) validateNamespace() field.ErrorList {
+	if c.namespace == "" {
+		return field.ErrorList{field.Required(field.NewPath("metadata", "namespace"), "this client is one of all namespaces")}
+	}
+	return nil
+}
+
+// validate refuses what the API server would refuse, as far as that can be told
+// without its schema. The template is left to it.
+func (c *Client) validate(run *v1alpha1.JobRun) error {
+	errs := c.validateNamespace()
+	if len(errs) == 0 {
+		errs = apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	}
+	if run.Spec.Template != nil && len(run.Name) > v1alpha1.MaxTemplateRunName {
+		errs = append(errs, field.TooLong(field.NewPath("metadata", "name"), "", v1alpha1.MaxTemplateRunName))
+	}
+	errs = append(errs, validateSpec(&run.Spec, field.NewPath("spec"))...)
+	if len(errs) > 0 {
+		return invalid(run.Name, errs)
+	}
+	return nil
+}
+
+func validateSpec(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
+	errs := validateJobName(spec.JobName, path.Child("jobName"))
+	errs = append(errs, validateInput(spec, path.Child("input"))...)
+	errs = append(errs, validateKeys(spec, path)...)
+	errs = append(errs, validateAmount(spec.LeaseDurationSeconds, maxLeaseDurationSeconds, path.Child("leaseDurationSeconds"))...)
+	errs = append(errs, validateAmount(spec.MaxAttempts, maxMaxAttempts, path.Child("maxAttempts"))...)
+	if ttl := spec.TTLSecondsAfterFinished; ttl != nil && *ttl < 0 {
+		errs = append(errs, field.Invalid(path.Child("ttlSecondsAfterFinished"), *ttl, "must not be negative"))
+	}
+	return errs
+}
+
+func validateJobName(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	var errs field.ErrorList
+	for _, problem := range validation.IsDNS1123Label(name) {
+		errs = append(errs, field.Invalid(path, name, problem))
+	}
+	return errs
+}
+
+func validateInput(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
+	switch {
+	case spec.Input == nil:
+		return nil
+	case len(spec.Input.Raw) > v1alpha1.MaxInputBytes:
+		return field.ErrorList{field.TooLong(path, "", v1alpha1.MaxInputBytes)}
+	case len(spec.Input.Raw) > 0 && !json.Valid(spec.Input.Raw):
+		return field.ErrorList{field.Invalid(path, "", "must be JSON")}
+	default:
+		return nil
+	}
+}
+
+func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
+	errs := validateKey(spec.ConcurrencyKey, path.Child("concurrencyKey"))
+	errs = append(errs, validateKey(spec.IdempotencyKey, path.Child("idempotencyKey"))...)
+	switch {
+	case spec.Coalesce == "":
+	case spec.Coalesce != v1alpha1.CoalesceSkip:
+		errs = append(errs, field.NotSupported(path.Child("coalesce"), spec.Coalesce, []v1alpha1.CoalescePolicy{v1alpha1.CoalesceSkip}))
+	case spec.ConcurrencyKey == "":
+		errs = append(errs, field.Invalid(path.Child("coalesce"), spec.Coalesce, "coalesce needs concurrencyKey"))
+	}
+	return errs
+}
+
+// validateKey counts characters as the API server does. Invalid UTF-8 would be
+// another key there.
+func validateKey(key string, path *field.Path) field.ErrorList {
+	switch {
+	case !utf8.ValidString(key):
+		return field.ErrorList{field.Invalid(path, key, "must be UTF-8")}
+	case utf8.RuneCountInString(key) > maxKeyLength:
+		return field.ErrorList{field.TooLong(path, "", maxKeyLength)}
+	default:
+		return nil
+	}
+}
+
+// validateAmount takes 0 as not set.
+func validateAmount(amount, most int32, path *field.Path) field.ErrorList {
+	if amount < 0 || amount > most {
+		return field.ErrorList{field.Invalid(path, amount, validation.InclusiveRangeError(1, int(most)))}
+	}
+	return nil
+}
