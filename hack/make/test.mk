@@ -3,14 +3,16 @@
 # Extra flags of go test, e.g. TEST_FLAGS=-race.
 TEST_FLAGS ?=
 
-# Packages whose tests start an API server, by what their test binaries link, and the others.
-ALL_PACKAGES = $(shell go list ./... | grep -v '/test/e2e')
+# Packages whose tests start an API server, by what their test binaries link, those that start the operator's
+# processes, too, and the others.
+PROCESS_PACKAGES := /test/(e2e|conformance)$$
+ALL_PACKAGES = $(shell go list ./... | grep -vE '$(PROCESS_PACKAGES)')
 SERVER_PACKAGES = $(shell go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... \
-	| awk '/^[^ ]+\.test .*\/(envtest|test\/controlplane)( |$$)/ { sub(/\.test$$/, "", $$1); print $$1 }' | grep -v '/test/e2e')
+	| awk '/^[^ ]+\.test .*\/(envtest|test\/controlplane)( |$$)/ { sub(/\.test$$/, "", $$1); print $$1 }' | grep -vE '$(PROCESS_PACKAGES)')
 PLAIN_PACKAGES = $(filter-out $(SERVER_PACKAGES),$(ALL_PACKAGES))
 
 .PHONY: test
-test: test-unit test-property test-envtest test-e2e ## Run all tests.
+test: test-unit test-property test-envtest test-conformance test-e2e ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -19,11 +21,15 @@ test-unit: ## Run the tests that need nothing but Go, in every module.
 
 .PHONY: test-property
 test-property: ## Run the property tests (TestProperty...).
-	go test $(TEST_FLAGS) -count=1 -timeout=15m -run='^TestProperty' $(PLAIN_PACKAGES)
+	go test $(TEST_FLAGS) -count=1 -timeout=30m -run='^TestProperty' $(PLAIN_PACKAGES)
 
 .PHONY: test-envtest
 test-envtest: k8s ## Run the tests that start an API server.
 	go test $(TEST_FLAGS) -count=1 -timeout=15m $(SERVER_PACKAGES)
+
+.PHONY: test-conformance
+test-conformance: k8s build localnode ## Run the table of what must hold, through every way to use JobRun.
+	go test $(TEST_FLAGS) -count=1 -timeout=15m -v ./test/conformance
 
 .PHONY: test-e2e
 test-e2e: k8s build localnode ## Run the end-to-end tests: control plane, node and manager as processes.

@@ -1,0 +1,103 @@
+package conformance
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+const (
+	patience = 2 * time.Minute // for busy machines
+	polling  = 100 * time.Millisecond
+	// steady is how long what must not happen is watched for.
+	steady = time.Second
+)
+
+var (
+	ctx    context.Context
+	config *rest.Config
+	// k8s is an administrator's client, without a cache.
+	k8s client.WithWatch
+	// ns is a namespace of the spec's own.
+	ns     string
+	scheme = runtime.NewScheme()
+)
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+func TestConformance(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(patience)
+	SetDefaultEventuallyPollingInterval(polling)
+	SetDefaultConsistentlyDuration(steady)
+	SetDefaultConsistentlyPollingInterval(polling)
+	EnforceDefaultTimeoutsWhenUsingContexts()
+	RunSpecs(t, "JobRun conforms")
+}
+
+var _ = BeforeSuite(func() {
+	var cancel context.CancelFunc
+	ctx, cancel = context.WithCancel(context.Background())
+	DeferCleanup(func() { cancel() })
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	Expect(err).NotTo(HaveOccurred())
+	for _, name := range []string{"manager", "localnode"} {
+		Expect(filepath.Join(root, "bin", name)).To(BeARegularFile(), "run `make test-conformance`, which builds it")
+	}
+	plane, err := controlplane.Start(ctx, controlplane.Options{Log: GinkgoWriter})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
+	start(plane, root)
+
+	config = rest.CopyConfig(plane.AdminConfig())
+	config.QPS = -1
+	config.WarningHandler = rest.NoWarnings{}
+	k8s, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+// start starts a node and two managers whose controllers act at once.
+func start(plane *controlplane.ControlPlane, root string) {
+	GinkgoHelper()
+	var group errgroup.Group
+	group.Go(func() error {
+		_, err := plane.StartLocalNode(ctx, filepath.Join(root, "bin", "localnode"), "local")
+		return err
+	})
+	var jobrun *operator.Operator
+	group.Go(func() (err error) {
+		jobrun, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: 2, Args: []string{"--leader-elect=false"}})
+		return err
+	})
+	Expect(group.Wait()).To(Succeed())
+	DeferCleanup(func() { Expect(jobrun.Stop()).To(Succeed()) })
+}
+
+var _ = BeforeEach(func() { ns = newNamespace() })
+
+func newNamespace() string {
+	GinkgoHelper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "conformance-"}}
+	Expect(k8s.Create(ctx, namespace)).To(Succeed())
+	DeferCleanup(func() { Expect(client.IgnoreNotFound(k8s.Delete(ctx, namespace))).To(Succeed()) })
+	return namespace.Name
+}
