@@ -93,6 +93,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.idempotencyKey) == has(oldSelf.idempotencyKey) && (!has(self.idempotencyKey) || self.idempotencyKey == oldSelf.idempotencyKey)",message="idempotencyKey is immutable",fieldPath=".idempotencyKey",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template)",message="template is immutable",fieldPath=".template",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.leaseDurationSeconds) == has(oldSelf.leaseDurationSeconds) && (!has(self.leaseDurationSeconds) || self.leaseDurationSeconds == oldSelf.leaseDurationSeconds)",message="leaseDurationSeconds is immutable",fieldPath=".leaseDurationSeconds",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds) && (!has(self.activeDeadlineSeconds) || self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds)",message="activeDeadlineSeconds is immutable",fieldPath=".activeDeadlineSeconds",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.maxAttempts) == has(oldSelf.maxAttempts) && (!has(self.maxAttempts) || self.maxAttempts == oldSelf.maxAttempts)",message="maxAttempts is immutable",fieldPath=".maxAttempts",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)",message="ttlSecondsAfterFinished is immutable",fieldPath=".ttlSecondsAfterFinished",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.admission) == has(oldSelf.admission) && (!has(self.admission) || self.admission == oldSelf.admission)",message="admission is written by the webhook alone",fieldPath=".admission",reason=FieldValueForbidden
@@ -161,6 +162,15 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
+
+	// activeDeadlineSeconds is how long a lease of this run may last, renewed or
+	// not, at least 1 second. A run that executes for longer fails with the reason
+	// DeadlineExceeded. A template's own activeDeadlineSeconds holds too; the
+	// shorter one counts. Without it nothing bounds a run that is renewed. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
 	// maxAttempts is how many leases of this run may expire before it fails,
 	// 1 to 1000. Immutable.
@@ -555,6 +565,7 @@ type JobRunStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || !has(oldSelf.status) || !has(oldSelf.status.lease) || (has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && self.status.lease.generation > oldSelf.status.lease.generation)",message="entering phase Leased needs a higher lease.generation",fieldPath=".status.lease.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.batch) || (has(self.status) && has(self.status.batch) && self.status.batch == oldSelf.status.batch)",message="status.batch is final",fieldPath=".status.batch",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.batch) || !has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Pending','Leased','Coalesced','Idempotent']) || has(self.status.batch)",message="a member of a batch that is undecided has no phase",fieldPath=".status.phase",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.lease) || !has(self.status.lease.holderIdentity) || has(self.spec.template) == self.status.lease.holderIdentity.startsWith('job/')",message="a run with a template is held by its Job, as job/<name>, and no other run is",fieldPath=".status.lease.holderIdentity",reason=FieldValueInvalid
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 

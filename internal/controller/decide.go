@@ -68,7 +68,7 @@ func wake(s *Snapshot) time.Duration {
 		if e.Expires {
 			soonest = sooner(soonest, e.Left)
 		}
-		soonest = sooner(soonest, e.HoldOff)
+		soonest = sooner(sooner(soonest, e.HoldOff), sooner(e.Unstored, e.Deadline))
 	}
 	return soonest
 }

@@ -95,6 +95,12 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		return finish(s, run, resultOf(e))
 	case s.cancelled(run):
 		return cancelLeased(s, run)
+	case run.Spec.Template == nil && !stored:
+		return takeBack(s, run)
+	case run.Spec.Template == nil && run.Status.Lease.HolderIdentity == "":
+		return takeGiven(s, run)
+	case e.Overdue:
+		return finish(s, run, failure(ReasonDeadlineExceeded, deadlineMessage(run)))
 	case e.HoldOff > 0:
 		return nil
 	case run.Spec.Template != nil && (!stored || run.Status.JobRef == nil):
@@ -104,6 +110,33 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	default:
 		return nil
 	}
+}
+
+// takeBack ends a worker's claim that the key has granted and that was never
+// stored. It fences a claim that is stored late, and goes the way of an expiry,
+// though nothing was executed: so nothing fails for it, and while another run
+// waits, it is left to the next claim.
+func takeBack(s *Snapshot, run *v1alpha1.JobRun) []Op {
+	fenced := generationOf(run) == s.leasedGeneration()
+	if s.waitingBehind(run) != (runkey.Identity{}) || (s.execution(run).Unstored > 0 && !fenced) {
+		return nil
+	}
+	status := statusOf(run)
+	status.Lease = &v1alpha1.RunLease{Generation: s.leasedGeneration()}
+	next, ok := runkey.Requeue(s.spec(), run, s.leasedGeneration(), s.Now)
+	if !ok {
+		return nil
+	}
+	return concat(s.checkKey(), []Op{WriteStatus{run, status}}, s.swap(next))
+}
+
+// takeGiven lets a run without key wait again that its worker gave back. One with
+// a key takes the way of an expiry.
+func takeGiven(s *Snapshot, run *v1alpha1.JobRun) []Op {
+	if s.Keyed {
+		return nil
+	}
+	return []Op{WriteStatus{run, pendingStatus(run)}}
 }
 
 // execute creates the Job of a lease that the key grants, and stores the lease.
@@ -309,6 +342,10 @@ func stopped(run *v1alpha1.JobRun) []Op {
 		return nil
 	}
 	return []Op{Stopped{Run: runkey.Of(run), Generation: generationOf(run)}}
+}
+
+func deadlineMessage(run *v1alpha1.JobRun) string {
+	return fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", *run.Spec.ActiveDeadlineSeconds)
 }
 
 func maxAttempts(run *v1alpha1.JobRun) int {

@@ -92,6 +92,13 @@ type Execution struct {
 	// Expires it ends with the Job.
 	Expires bool
 	Left    time.Duration
+	// Unstored is how long a worker's claim that the key has granted may yet be
+	// stored; only while it is not.
+	Unstored time.Duration
+	// Overdue says that the lease has lasted as long as the run may execute, which
+	// is the case in Deadline. Deadline is 0 if nothing bounds it.
+	Overdue  bool
+	Deadline time.Duration
 	// Refused says that the API server refused the Job.
 	Refused *Refusal
 	// HoldOff is how long not to try again after a refusal.

@@ -72,10 +72,19 @@ func triggered(run *v1alpha1.JobRun) []Op {
 func started(run *v1alpha1.JobRun, now metav1.Time) []Op {
 	ops := append(triggered(run), Emit{newEvent(run, EventLeased, ActionLeased, "a Job executes the run")})
 	if run.Status.StartTime == nil {
-		wait := max(now.Sub(run.CreationTimestamp.Time), time.Duration(0))
-		ops = append(ops, Count{Metric{Kind: leasedFirst, Value: wait.Seconds()}})
+		ops = append(ops, Count{firstLease(run, now)})
 	}
 	return ops
+}
+
+// claimed tells of a lease that a worker has taken.
+func claimed(run *v1alpha1.JobRun) Event {
+	return newEvent(run, EventLeased, ActionLeased, fmt.Sprintf("worker %s executes the run", run.Status.Lease.HolderIdentity))
+}
+
+// firstLease is how long a run has waited for its first lease.
+func firstLease(run *v1alpha1.JobRun, now metav1.Time) Metric {
+	return Metric{Kind: leasedFirst, Value: max(now.Sub(run.CreationTimestamp.Time), time.Duration(0)).Seconds()}
 }
 
 // coalesced tells of a trigger that a run absorbed, with what was skipped.
@@ -100,6 +109,9 @@ func leaseExpired(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	holder := ""
 	if run.Status.Lease != nil {
 		holder = run.Status.Lease.HolderIdentity
+	}
+	if holder == "" {
+		holder = "a holder that was fenced or gave it back"
 	}
 	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
 		holder, generationOf(run), status.Attempts, maxAttempts(run))

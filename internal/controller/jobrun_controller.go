@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -110,6 +111,7 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 			enqueue(ctx, q, e.Object)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			r.tellOfClaim(e.ObjectOld, e.ObjectNew)
 			enqueue(ctx, q, e.ObjectNew)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
@@ -122,12 +124,27 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 	}
 }
 
+// tellOfClaim tells of a lease that a worker has taken: no decision has written it.
+func (r *Reconciler) tellOfClaim(before, after client.Object) {
+	old, wasRun := before.(*v1alpha1.JobRun)
+	run, isRun := after.(*v1alpha1.JobRun)
+	if !wasRun || !isRun || run.Spec.Template != nil || run.Status.Phase != v1alpha1.PhaseLeased ||
+		run.Status.Lease == nil || run.Status.Lease.HolderIdentity == "" || generationOf(old) == generationOf(run) {
+		return
+	}
+	r.Events.emit(claimed(run))
+	if run.Status.Attempts == 0 {
+		firstLease(run, metav1.NewTime(r.Clock.Now())).record()
+	}
+}
+
 // Deleted remembers what was seen deleted.
 func (r *Reconciler) Deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.observed.buried(runkey.Of(run).Token)
-		r.observed.forget(leaseSubject(run.UID))
-		r.observed.forget(batchSubject(run.UID))
+		for _, subject := range []string{leaseSubject(run.UID), batchSubject(run.UID), claimSubject(run.UID), deadlineSubject(run.UID)} {
+			r.observed.forget(subject)
+		}
 		r.observed.accepted(run.UID)
 	}
 }
@@ -173,6 +190,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 		}
 		after, err := r.reconcileHome(ctx, req)
 		return sooner(decided, after), err
+	}
+	if plan := decideReport(run, metav1.NewTime(r.Clock.Now())); len(plan.Ops) > 0 {
+		return 0, r.newAction(req, r.newSnapshot()).act(ctx, plan)
 	}
 	kept, err := r.reconcileRetention(ctx, req, run)
 	if err != nil || run.Spec.ConcurrencyKey != "" || runkey.HasOutcome(run) {

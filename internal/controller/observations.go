@@ -106,6 +106,10 @@ func (o *observations) isBuried(token string) bool {
 
 func leaseSubject(run types.UID) string { return "lease/" + string(run) }
 
+func claimSubject(run types.UID) string { return "claim/" + string(run) }
+
+func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
+
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

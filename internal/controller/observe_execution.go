@@ -33,6 +33,7 @@ func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 		s.Executions[run.UID] = e
 		if !leased {
 			e.Job = s.jobOf(run, s.leasedGeneration())
+			r.observeClaim(s, run, e)
 			continue
 		}
 		if err := r.observeExecution(ctx, s, run, e); err != nil {
@@ -42,12 +43,33 @@ func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 	return nil
 }
 
+// observeClaim finds out how long a claim that the key has granted may yet be stored.
+func (r *Reconciler) observeClaim(s *Snapshot, run *v1alpha1.JobRun, e *Execution) {
+	if run.Spec.Template != nil || runkey.Leased(s.spec()) != runkey.Of(run) {
+		return
+	}
+	claim := *s.Key.Spec.Leased // A claim that takes over has a version of its own.
+	e.Unstored = max(r.ReservationGrace-r.observed.unchangedFor(claimSubject(run.UID), claim), 0)
+}
+
+// observeDeadline finds out how long a worker may still execute the run. A Job
+// has a deadline of its own.
+func (r *Reconciler) observeDeadline(run *v1alpha1.JobRun, e *Execution) {
+	if run.Spec.ActiveDeadlineSeconds == nil || run.Spec.Template != nil {
+		return
+	}
+	deadline := time.Duration(*run.Spec.ActiveDeadlineSeconds) * time.Second
+	left := deadline - r.observed.unchangedFor(deadlineSubject(run.UID), generationOf(run))
+	e.Overdue, e.Deadline = left <= 0, max(left, 0)
+}
+
 func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
 	if run.Spec.Template != nil {
 		if err := r.observeJob(ctx, s, run, e); err != nil {
 			return err
 		}
 	}
+	r.observeDeadline(run, e)
 	duration := leaseDuration(run)
 	if duration == 0 {
 		return nil

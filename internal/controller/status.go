@@ -19,6 +19,10 @@ const (
 	ReasonCompleted = "Completed"
 	// ReasonLeaseExpired says that the lease ended before the run did.
 	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonDeadlineExceeded says that the run executed for longer than it may.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonReported says that a worker reported the end.
+	ReasonReported = "Reported"
 	// ReasonInvalidJob says that the API server called the run's Job invalid.
 	ReasonInvalidJob = "InvalidJob"
 	// ReasonCancelled says that somebody asked for the end.

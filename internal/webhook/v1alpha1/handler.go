@@ -42,7 +42,7 @@ type Options struct {
 	Index *index.Index
 	// Cached reads JobRuns from the cache.
 	Cached client.Reader
-	// Live reads JobRuns from the API server.
+	// Live reads JobRuns and Jobs from the API server.
 	Live client.Reader
 }
 
@@ -70,6 +70,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler})
+	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: &ClaimHandler{o}})
 	return nil
 }
 

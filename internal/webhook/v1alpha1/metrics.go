@@ -12,6 +12,10 @@ var (
 		Name: "jobrun_triggers_total",
 		Help: "Triggers admitted, by disposition: Created, Coalesced or Idempotent.",
 	}, []string{"disposition"})
+	claims = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jobrun_claims_total",
+		Help: "Claims of keyed runs by external workers, by result: granted, or refused because somebody else was first.",
+	}, []string{"result"})
 	conflicts = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_trigger_conflicts_total",
 		Help: "Triggers refused because a run is pending for their key.",
@@ -19,11 +23,14 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(triggers, conflicts)
+	metrics.Registry.MustRegister(triggers, conflicts, claims)
 	// A series that is there from the start shows its first increase.
 	for _, disposition := range []v1alpha1.Disposition{
 		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,
 	} {
 		triggers.WithLabelValues(string(disposition))
+	}
+	for _, result := range []string{"granted", "refused"} {
+		claims.WithLabelValues(result)
 	}
 }

@@ -1,0 +1,30 @@
+package controller
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// decideReport completes what a worker reported: it ends a run with a phase, and
+// whoever waits for the run waits for a condition.
+func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
+	if !ended(run) || meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase)) {
+		return Plan{}
+	}
+	status := statusOf(run)
+	status.RunRef = selfRef(run)
+	if status.CompletionTime == nil {
+		status.CompletionTime = &now
+	}
+	if l := status.Lease; status.StartTime == nil && l != nil && l.AcquireTime != nil {
+		status.StartTime = &metav1.Time{Time: l.AcquireTime.Time}
+	}
+	message := status.Error
+	if message == "" {
+		message = "reported by its worker"
+	}
+	setOutcome(&status, run.Generation, outcomeCondition(status.Phase), ReasonReported, message, now)
+	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
+}

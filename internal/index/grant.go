@@ -1,0 +1,63 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// NotGrantedError says why a run cannot be leased now.
+type NotGrantedError struct {
+	Run    runkey.Identity
+	Leased runkey.Identity
+	// Want is the generation that the lease would have; 0 if there is none to have.
+	Want int64
+}
+
+func (e *NotGrantedError) Error() string {
+	switch {
+	case e.Want > 0:
+		return fmt.Sprintf("the lease of run %s has generation %d: read the run again", e.Run.Name, e.Want)
+	case e.Leased != runkey.Identity{}:
+		return fmt.Sprintf("run %s executes for the key of run %s", e.Leased.Name, e.Run.Name)
+	default:
+		return fmt.Sprintf("run %s is not the one that waits for its key", e.Run.Name)
+	}
+}
+
+// Grant leases the waiting run of a key to an external worker, and returns the
+// version of the key that this is based on. The run is as it is stored. A dry
+// run changes nothing.
+//
+// Errors: *NotGrantedError, or that the key could not be read or written; it may
+// be leased then, and the next claim takes it over.
+func (x *Index) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
+	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
+	for {
+		key, err := x.Live(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		var version string
+		if key != nil {
+			version = key.ResourceVersion
+		}
+		next, ok := runkey.Grant(specOf(key), version, run)
+		switch {
+		case !ok || !runkey.Matches(next, v1alpha1.RunKeyConcurrency, run.Spec.JobName, run.Spec.ConcurrencyKey):
+			return "", &NotGrantedError{Run: runkey.Of(run), Leased: runkey.Leased(specOf(key))}
+		case next.Leased.Generation != generation:
+			return "", &NotGrantedError{Run: runkey.Of(run), Want: next.Leased.Generation}
+		case dryRun:
+			return version, nil
+		}
+		if _, err = x.CompareAndSwap(ctx, name, key, next); !errors.Is(err, ErrChanged) {
+			return version, err
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package v1alpha1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gomodules.xyz/jsonpatch/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+// ClaimPath is where claims by external workers come; config/webhook names it too.
+const ClaimPath = "/claim-batch-jobrun-dev-v1alpha1-jobrun"
+
+// ClaimHandler answers the status updates by which external workers claim runs
+// with a concurrencyKey: it does the compare-and-swap on the RunKey before it
+// lets the update through.
+type ClaimHandler struct{ Options }
+
+// Handle answers one claim.
+func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
+	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
+	defer cancel()
+	run, errs := decode(req.Object.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	old, errs := decode(req.OldObject.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	if errs := validateClaim(run); len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
+	if err := h.claimable(ctx, old); err != nil {
+		return claimRefused(req.Name, err)
+	}
+	version, err := h.Index.Grant(ctx, old, run.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
+	if err != nil {
+		return claimRefused(req.Name, err)
+	}
+	claims.WithLabelValues("granted").Inc()
+	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
+}
+
+// validateClaim says what no claim may be.
+func validateClaim(run *v1alpha1.JobRun) field.ErrorList {
+	status := field.NewPath("status")
+	switch {
+	case run.Status.Phase != v1alpha1.PhaseLeased:
+		return field.ErrorList{field.Invalid(status.Child("phase"), run.Status.Phase, "a claim enters phase Leased")}
+	case run.Spec.Template != nil:
+		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}
+	default:
+		return nil
+	}
+}
+
+// notClaimableError says that a run is not there to be claimed.
+type notClaimableError struct{ why string }
+
+func (e *notClaimableError) Error() string { return e.why }
+
+// claimable looks at the run, and at what executes for its key, live: a claim is
+// decided on what is stored, never on what a cache or the caller remembers.
+func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) error {
+	live := &v1alpha1.JobRun{}
+	err := h.Live.Get(ctx, types.NamespacedName{Namespace: old.Namespace, Name: old.Name}, live)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read JobRun %s: %w", old.Name, err)
+	case live.UID != old.UID || live.ResourceVersion != old.ResourceVersion:
+		return &notClaimableError{"the run has changed, read it again"}
+	case live.Status.Phase != v1alpha1.PhasePending:
+		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phaseName(live.Status.Phase))}
+	case live.DeletionTimestamp != nil || (live.Spec.Cancel != nil && *live.Spec.Cancel):
+		return &notClaimableError{"the run is being cancelled"}
+	}
+	return h.nothingExecutes(ctx, live)
+}
+
+// nothingExecutes makes sure that no Job that was left behind executes for the key.
+func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun) error {
+	key := v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+	var jobs batchv1.JobList
+	if err := h.Live.List(ctx, &jobs, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelKey: key}); err != nil {
+		return fmt.Errorf("list the Jobs of the key: %w", err)
+	}
+	for i := range jobs.Items {
+		if owner := metav1.GetControllerOf(&jobs.Items[i]); owner != nil && owner.Kind == kind.Kind && !finished(&jobs.Items[i]) {
+			return &notClaimableError{fmt.Sprintf("Job %s still executes for the key, try again", jobs.Items[i].Name)}
+		}
+	}
+	return nil
+}
+
+func finished(job *batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}
+
+func phaseName(phase v1alpha1.Phase) string {
+	if phase == "" {
+		return "without phase"
+	}
+	return string(phase)
+}
+
+// claimRefused is a 409 where somebody else was first, so that a worker moves on.
+func claimRefused(name string, err error) admission.Response {
+	var notGranted *index.NotGrantedError
+	var notClaimable *notClaimableError
+	switch {
+	case errors.As(err, &notGranted), errors.As(err, &notClaimable):
+		claims.WithLabelValues("refused").Inc()
+		return refused(apierrors.NewConflict(resource, name, err))
+	default:
+		return answer(name, err)
+	}
+}
