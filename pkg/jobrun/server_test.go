@@ -31,6 +31,8 @@ type server struct {
 	history []entry
 	// forgotten is the version up to which no watch can begin any more.
 	forgotten int
+	// tellsLate is that such a watch begins, and tells so then.
+	tellsLate bool
 	watches   map[*connection]bool
 
 	// down, if set, is the answer to everything.
@@ -236,10 +238,16 @@ func (s *server) Watch(_ context.Context, _ client.ObjectList, opts ...client.Li
 	if err != nil {
 		return nil, err
 	}
-	if from < s.forgotten {
-		return nil, apierrors.NewResourceExpired("too old resource version")
-	}
 	c := &connection{watch.NewFakeWithChanSize(1000, false), o.FieldSelector}
+	if from < s.forgotten {
+		expired := apierrors.NewResourceExpired("too old resource version")
+		if s.tellsLate {
+			status := expired.Status()
+			c.Action(watch.Error, &status)
+			return c, nil
+		}
+		return nil, expired
+	}
 	for _, e := range s.history {
 		if e.version > from {
 			c.send(e.event)
