@@ -89,8 +89,9 @@ func keepers(run *v1alpha1.JobRun) []string {
 	return slices.Compact(names)
 }
 
-// requestsForOwned are the idempotency keys that a run owns. It need not have
-// been triggered with them: it owns those of the triggers it absorbed, too.
+// requestsForOwned are the idempotency keys that a run owns, and the homes of
+// those who wait for it to stand for them. It need not have been triggered with
+// them: it owns those of the triggers it absorbed, too.
 func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	keys, err := r.Index.OwnedBy(ctx, run.Namespace, runkey.Of(run))
 	if err != nil {
@@ -99,6 +100,7 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	var requests []Request
 	for i := range keys {
 		requests = append(requests, Request{Namespace: run.Namespace, RunKey: keys[i].Name})
+		requests = append(requests, r.requestsForHeirs(ctx, run.Namespace, keys[i].Name)...)
 	}
 	return requests
 }

@@ -48,8 +48,13 @@ func TestRequests(t *testing.T) {
 			of(delivered("r", "gone").Obj()), made("a").IdempotencyKey("i").Obj(), []Request{home, owner, run("r")},
 		},
 		"a run that owns the key of a trigger it absorbed": {
-			of(makeIdempotencyKey("theirs").Owner("a").Obj(), makeIdempotencyKey("others").Owner("b").Obj()), made("a").Obj(),
-			[]Request{home, {Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("theirs").Obj().Name}},
+			of(makeIdempotencyKey("theirs").Owner("a").Obj(), makeIdempotencyKey("others").Owner("b").Obj(),
+				stored("r").Key("other").IdempotencyKey("theirs").Obj()), made("a").Obj(),
+			[]Request{
+				home,
+				{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("theirs").Obj().Name},
+				{Namespace: wrappers.Namespace, RunKey: makeKey("other").Obj().Name},
+			},
 		},
 		"a concurrency key": {of(made("a").Obj()), makeKey("k").Pending("a").Obj(), []Request{home}},
 		"an idempotency key": {
