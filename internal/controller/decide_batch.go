@@ -67,8 +67,8 @@ func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 		return v1alpha1.BatchStarted
 	case run.Status.Batch != nil:
 		return run.Status.Batch.Decision
-	case leads(run) && cancelled(run):
-		return v1alpha1.BatchWithdrawn
+	case leads(run) && cancelled(run), ended(run):
+		return v1alpha1.BatchWithdrawn // It ends, or has ended, before its batch has started.
 	default:
 		return s.Verdicts[run.UID]
 	}

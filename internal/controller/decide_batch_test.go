@@ -101,3 +101,34 @@ func TestMembersOfABatch(t *testing.T) {
 		})
 	}
 }
+
+// decided makes an observation say what the leaders of members record.
+func decided(decision v1alpha1.BatchDecision, members ...string) func(*scene) {
+	return func(c *scene) {
+		c.change = func(s *Snapshot) {
+			for _, member := range members {
+				s.Verdicts[wrappers.UIDOf(member)] = decision
+			}
+		}
+	}
+}
+
+// I6, I2: a member that ended before its batch started never will, so whoever
+// delivered its trigger again does not wait for it.
+func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
+	for phase, a := range map[v1alpha1.Phase]*v1alpha1.JobRun{
+		v1alpha1.PhaseCancelled: made("a").IdempotencyKey("i").Batch("l").Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
+		v1alpha1.PhaseFailed:    made("a").IdempotencyKey("i").Batch("l").Ended(v1alpha1.PhaseFailed).Obj(),
+	} {
+		s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(), a, delivered("r", "a").Key("other").Age(1).Obj())
+		if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+			t.Errorf("%s: plan %q, want %q", phase, got, want)
+		}
+	}
+	s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(),
+		made("a").IdempotencyKey("i").Batch("l").Decided(v1alpha1.BatchStarted).Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
+		delivered("r", "a").Key("other").Age(1).Obj())
+	if got := format(decideIdempotencyKey(s)); got != "" {
+		t.Errorf("the batch has started: plan %q", got)
+	}
+}
