@@ -132,3 +132,32 @@ func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
 		t.Errorf("the batch has started: plan %q", got)
 	}
 }
+
+// I5: a run does not fail for a member that may be withdrawn: both would be
+// lost. It keeps the key until the batch is decided.
+func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
+	member := func() *wrappers.JobRunWrapper { return made("m").Age(1).Batch("l") }
+	key := makeKey("k").Leased("a", 1, "5").Pending("m").Obj()
+	expired := func(decision v1alpha1.BatchDecision) func(*scene) {
+		return func(c *scene) {
+			decided(decision, "m")(c)
+			c.expired = true
+		}
+	}
+	executes := executing(made("a").LeaseSeconds(30), 1, "5")
+	fenced := made("a").LeaseSeconds(30).Attempts(1).Leased(1, "5").Fenced().Obj()
+	decisions{
+		"undecided":               {given: and(of(key, member().Obj()), executes), with: expired("")},
+		"undecided, it is fenced": {given: of(key, member().Obj(), fenced), with: expired("")},
+		"started": {
+			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchStarted),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run m already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(pending=m)`,
+		},
+		"withdrawn": {
+			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchWithdrawn),
+			want: `vacate-pending: SwapKey(leased=a g1<5); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+	}.run(t)
+}
