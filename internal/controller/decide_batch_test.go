@@ -161,3 +161,39 @@ func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 		},
 	}.run(t)
 }
+
+// I6: the key of a trigger whose run was withdrawn goes to one heir. Until that is
+// known no other delivery of it may start.
+func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
+	m := func() *wrappers.JobRunWrapper { return made("m").Batch("l") }
+	coalesced := func() *wrappers.JobRunWrapper { return answered("t", "m", "10").IdempotencyKey("i").Age(2) }
+	again := delivered("d", "m").Key("other").Age(1).Obj()
+	key, owned := makeKey("k").Pending("m").Obj(), makeIdempotencyKey("i").Owner("m").Obj()
+	withdrawn := m().Decided(v1alpha1.BatchWithdrawn).Ended(v1alpha1.PhaseCancelled).Obj()
+	s := idempotency(owned, withdrawn, coalesced().Obj(), again)
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+	decisions{
+		"it leaves": {
+			given: of(key, owned, m().Obj(), coalesced().Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
+			want: `vacate-pending: SwapKey(free); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+		"it has left": {given: of(owned, withdrawn, coalesced().Obj())},
+		"the trigger is the heir": {
+			given: of(makeIdempotencyKey("i").Owner("t").Obj(), withdrawn, coalesced().Obj()),
+			want:  "elect: CheckKey; CheckRun(t); CheckRun(t); SwapKey(pending=t); Count(promotion)",
+		},
+		"another delivery is the heir": {
+			given: of(makeIdempotencyKey("i").Owner("d").Obj(), withdrawn, coalesced().Obj(), delivered("d", "m").Key("k").Leased(1, "5").Obj(),
+				makeKey("k").Leased("d", 1, "5").Obj(), makeJob(delivered("d", "m").Key("k").Leased(1, "5").Obj(), 1).Obj()),
+			want: "bind-idempotent: WriteStatus(t, Idempotent, of d)",
+		},
+		"without an idempotencyKey it takes the place at once": {
+			given: of(key, m().Obj(), answered("t", "m", "10").Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
+			want: `vacate-pending: CheckRun(t); SwapKey(pending=t); Count(promotion); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+	}.run(t)
+}
