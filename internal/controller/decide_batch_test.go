@@ -197,3 +197,31 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 		},
 	}.run(t)
 }
+
+// All or nothing: what was done for a member proves that its batch has started, for
+// as long as its own status does not say so. The leader may be deleted meanwhile.
+func TestMemberThatExecutesIsNotWithdrawn(t *testing.T) {
+	member := func() *wrappers.JobRunWrapper { return made("a").Batch("l") }
+	for _, leader := range []v1alpha1.BatchDecision{"", v1alpha1.BatchWithdrawn} {
+		for name, tc := range map[string]struct {
+			given []client.Object
+			want  string
+		}{
+			"its claim is not stored": {of(makeKey("k").Leased("a", 1, "5").Obj(), member().Obj()),
+				"key: leased=a g1<5\na: Leased, g1<5, batch Started\njob a-1: runs\n"},
+			"its Job is there": {of(makeKey("k").Leased("a", 1, "5").Obj(), member().Obj(), makeJob(member().Obj(), 1).Obj()),
+				"key: leased=a g1<5\na: Leased, g1<5, batch Started\njob a-1: runs\n"},
+			"its Job is there, it has no key": {of(keyless("a").Batch("l").Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
+				"key: free\na: Leased, g1, batch Started\njob a-1: runs\n"},
+			"it is counted": {and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Batch("l").Obj())),
+				"key: pending=b leased=a g1<5\na: Leased, g1<5\nb: Pending, count 1 [r]\nr: Coalesced, batch Started, of b\njob a-1: runs\n"},
+		} {
+			t.Run(name+", "+string(leader), func(t *testing.T) {
+				c := newScene(tc.given...)
+				decided(leader, "a", "r")(c)
+				c.rest(t, nil)
+				expectState(t, c.formatState(), tc.want)
+			})
+		}
+	}
+}

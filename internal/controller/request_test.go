@@ -25,13 +25,13 @@ func TestRequests(t *testing.T) {
 		object client.Object
 		want   []Request
 	}{
-		"a run":                     {nil, made("a").Obj(), []Request{home}},
-		"a run without a key":       {nil, keyless("a").Obj(), []Request{run("a")}},
-		"a run that ended":          {nil, made("a").Ended(v1alpha1.PhaseFailed).Obj(), []Request{home, run("a")}},
-		"a run with idempotencyKey": {nil, made("a").IdempotencyKey("i").Obj(), []Request{home, owner}},
-		"a receipt":                 {nil, answered("r", "a", "4").Obj(), []Request{home, run("a")}},
-		"a bound receipt":           {nil, answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
-		"a receipt with an outcome": {nil, answered("r", "a", "4").BoundTo("a").Settled().Obj(), []Request{home, run("r"), run("a")}},
+		"a run":                       {nil, made("a").Obj(), []Request{home}},
+		"a run without a key":         {nil, keyless("a").Obj(), []Request{run("a")}},
+		"a run that ended":            {nil, made("a").Ended(v1alpha1.PhaseFailed).Obj(), []Request{home, run("a")}},
+		"a run with idempotencyKey":   {nil, made("a").IdempotencyKey("i").Obj(), []Request{home, owner}},
+		"a receipt":                   {nil, answered("r", "a", "4").Obj(), []Request{home, run("a")}},
+		"a bound receipt":             {nil, answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
+		"a receipt with an outcome":   {nil, answered("r", "a", "4").BoundTo("a").Settled().Obj(), []Request{home, run("r"), run("a")}},
 		"a receipt that became a run": {nil, answered("r", "a", "4").Leased(1, "9").Obj(), []Request{home, run("a")}},
 		"a receipt of another run":    {nil, answered("r", "a", "4").BoundTo("b").Obj(), []Request{home, run("a"), run("b")}},
 		"a member of a batch":         {nil, made("a").Batch("l").Obj(), []Request{home, run("l")}},
