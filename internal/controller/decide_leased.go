@@ -47,6 +47,9 @@ func loseLease(s *Snapshot) []Op {
 			continue
 		}
 		status := expiredStatus(run)
+		if run.Status.Lease.HolderIdentity == "" {
+			status.Attempts = run.Status.Attempts // It had expired, and counted.
+		}
 		status.Phase = ""
 		if int(status.Attempts) >= maxAttempts(run) {
 			status = endedStatus(run, ending{

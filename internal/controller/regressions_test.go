@@ -254,3 +254,15 @@ func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
 		t.Errorf("it has executed: plan %q, want %q", got, want)
 	}
 }
+
+// I5: a lease that is lost counts as one attempt, also if it had expired and was
+// fenced already.
+func TestLeaseIsLostOnce(t *testing.T) {
+	c := newScene(and(of(makeKey("k").Leased("b", 1, "9").Obj(), made("a").MaxAttempts(2).Leased(1, "5").Fenced().Obj()),
+		executing(made("b").Age(1), 1, "9"))...)
+	c.rest(t, nil)
+	expectState(t, c.formatState(), `key: pending=a g3 leased=b g1<9
+		a: Pending, g3<5, no holder, attempts 1
+		b: Leased, g1<9
+		job b-1: runs`)
+}
