@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -221,7 +222,7 @@ func (s *server) List(_ context.Context, list client.ObjectList, opts ...client.
 			found.Items = append(found.Items, *run.DeepCopy())
 		}
 	}
-	slices.SortFunc(found.Items, func(a, b v1alpha1.JobRun) int { return len(a.Name) - len(b.Name) })
+	slices.SortFunc(found.Items, func(a, b v1alpha1.JobRun) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
