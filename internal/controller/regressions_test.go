@@ -238,4 +238,3 @@ func TestRunsStayRunsUnannounced(t *testing.T) {
 		t.Errorf("want %q in\n%s", want, got)
 	}
 }
-
