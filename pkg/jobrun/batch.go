@@ -92,7 +92,7 @@ func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 		runs[i] = run
 	}
 	for _, run := range runs {
-		run.Spec.Batch = &v1alpha1.BatchMember{ID: id, Size: int32(len(runs)), Leader: runs[0].Name} //nolint:gosec // at most maxBatchSize
+		run.Spec.Batch = &v1alpha1.BatchMember{ID: id, Size: int32(len(runs)), Leader: runs[0].Name}
 	}
 	return runs, nil
 }
