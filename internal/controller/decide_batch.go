@@ -2,9 +2,13 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // Batch is what a decision about a batch is made from.
@@ -67,11 +71,25 @@ func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 		return v1alpha1.BatchStarted
 	case run.Status.Batch != nil:
 		return run.Status.Batch.Decision
-	case leads(run) && cancelled(run):
-		return v1alpha1.BatchWithdrawn
+	case s.begun(run):
+		return v1alpha1.BatchStarted
+	case leads(run) && cancelled(run), ended(run):
+		return v1alpha1.BatchWithdrawn // It ends, or has ended, before its batch has started.
 	default:
 		return s.Verdicts[run.UID]
 	}
+}
+
+// begun reports whether something was done for a member that is done only once
+// its batch has started: it was claimed, or counted. Its status may not say so
+// yet, and the leader that said so may be gone.
+func (s *Snapshot) begun(member *v1alpha1.JobRun) bool {
+	id := runkey.Of(member)
+	return runkey.Leased(s.spec()) == id || s.counted[member.UID] != nil ||
+		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool {
+			of, _ := jobIdentity(job)
+			return of == id
+		})
 }
 
 func (s *Snapshot) started(run *v1alpha1.JobRun) bool {

@@ -101,3 +101,127 @@ func TestMembersOfABatch(t *testing.T) {
 		})
 	}
 }
+
+// decided makes an observation say what the leaders of members record.
+func decided(decision v1alpha1.BatchDecision, members ...string) func(*scene) {
+	return func(c *scene) {
+		c.change = func(s *Snapshot) {
+			for _, member := range members {
+				s.Verdicts[wrappers.UIDOf(member)] = decision
+			}
+		}
+	}
+}
+
+// I6, I2: a member that ended before its batch started never will, so whoever
+// delivered its trigger again does not wait for it.
+func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
+	for phase, a := range map[v1alpha1.Phase]*v1alpha1.JobRun{
+		v1alpha1.PhaseCancelled: made("a").IdempotencyKey("i").Batch("l").Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
+		v1alpha1.PhaseFailed:    made("a").IdempotencyKey("i").Batch("l").Ended(v1alpha1.PhaseFailed).Obj(),
+	} {
+		s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(), a, delivered("r", "a").Key("other").Age(1).Obj())
+		if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+			t.Errorf("%s: plan %q, want %q", phase, got, want)
+		}
+	}
+	s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(),
+		made("a").IdempotencyKey("i").Batch("l").Decided(v1alpha1.BatchStarted).Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
+		delivered("r", "a").Key("other").Age(1).Obj())
+	if got := format(decideIdempotencyKey(s)); got != "" {
+		t.Errorf("the batch has started: plan %q", got)
+	}
+}
+
+// I5: a run does not fail for a member that may be withdrawn: both would be
+// lost. It keeps the key until the batch is decided.
+func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
+	member := func() *wrappers.JobRunWrapper { return made("m").Age(1).Batch("l") }
+	key := makeKey("k").Leased("a", 1, "5").Pending("m").Obj()
+	expired := func(decision v1alpha1.BatchDecision) func(*scene) {
+		return func(c *scene) {
+			decided(decision, "m")(c)
+			c.expired = true
+		}
+	}
+	executes := executing(made("a").LeaseSeconds(30), 1, "5")
+	fenced := made("a").LeaseSeconds(30).Attempts(1).Leased(1, "5").Fenced().Obj()
+	decisions{
+		"undecided":               {given: and(of(key, member().Obj()), executes), with: expired("")},
+		"undecided, it is fenced": {given: of(key, member().Obj(), fenced), with: expired("")},
+		"started": {
+			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchStarted),
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run m already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(pending=m)`,
+		},
+		"withdrawn": {
+			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchWithdrawn),
+			want: `vacate-pending: SwapKey(leased=a g1<5); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+	}.run(t)
+}
+
+// I6: the key of a trigger whose run was withdrawn goes to one heir. Until that is
+// known no other delivery of it may start.
+func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
+	m := func() *wrappers.JobRunWrapper { return made("m").Batch("l") }
+	coalesced := func() *wrappers.JobRunWrapper { return answered("t", "m", "10").IdempotencyKey("i").Age(2) }
+	again := delivered("d", "m").Key("other").Age(1).Obj()
+	key, owned := makeKey("k").Pending("m").Obj(), makeIdempotencyKey("i").Owner("m").Obj()
+	withdrawn := m().Decided(v1alpha1.BatchWithdrawn).Ended(v1alpha1.PhaseCancelled).Obj()
+	s := idempotency(owned, withdrawn, coalesced().Obj(), again)
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+	decisions{
+		"it leaves": {
+			given: of(key, owned, m().Obj(), coalesced().Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
+			want: `vacate-pending: SwapKey(free); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+		"it has left": {given: of(owned, withdrawn, coalesced().Obj())},
+		"the trigger is the heir": {
+			given: of(makeIdempotencyKey("i").Owner("t").Obj(), withdrawn, coalesced().Obj()),
+			want:  "elect: CheckKey; CheckRun(t); CheckRun(t); SwapKey(pending=t); Count(promotion)",
+		},
+		"another delivery is the heir": {
+			given: of(makeIdempotencyKey("i").Owner("d").Obj(), withdrawn, coalesced().Obj(), delivered("d", "m").Key("k").Leased(1, "5").Obj(),
+				makeKey("k").Leased("d", 1, "5").Obj(), makeJob(delivered("d", "m").Key("k").Leased(1, "5").Obj(), 1).Obj()),
+			want: "bind-idempotent: WriteStatus(t, Idempotent, of d)",
+		},
+		"without an idempotencyKey it takes the place at once": {
+			given: of(key, m().Obj(), answered("t", "m", "10").Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
+			want: `vacate-pending: CheckRun(t); SwapKey(pending=t); Count(promotion); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+		},
+	}.run(t)
+}
+
+// All or nothing: what was done for a member proves that its batch has started, for
+// as long as its own status does not say so. The leader may be deleted meanwhile.
+func TestMemberThatExecutesIsNotWithdrawn(t *testing.T) {
+	member := func() *wrappers.JobRunWrapper { return made("a").Batch("l") }
+	for _, leader := range []v1alpha1.BatchDecision{"", v1alpha1.BatchWithdrawn} {
+		for name, tc := range map[string]struct {
+			given []client.Object
+			want  string
+		}{
+			"its claim is not stored": {of(makeKey("k").Leased("a", 1, "5").Obj(), member().Obj()),
+				"key: leased=a g1<5\na: Leased, g1<5, batch Started\njob a-1: runs\n"},
+			"its Job is there": {of(makeKey("k").Leased("a", 1, "5").Obj(), member().Obj(), makeJob(member().Obj(), 1).Obj()),
+				"key: leased=a g1<5\na: Leased, g1<5, batch Started\njob a-1: runs\n"},
+			"its Job is there, it has no key": {of(keyless("a").Batch("l").Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
+				"key: free\na: Leased, g1, batch Started\njob a-1: runs\n"},
+			"it is counted": {and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Batch("l").Obj())),
+				"key: pending=b leased=a g1<5\na: Leased, g1<5\nb: Pending, count 1 [r]\nr: Coalesced, batch Started, of b\njob a-1: runs\n"},
+		} {
+			t.Run(name+", "+string(leader), func(t *testing.T) {
+				c := newScene(tc.given...)
+				decided(leader, "a", "r")(c)
+				c.rest(t, nil)
+				expectState(t, c.formatState(), tc.want)
+			})
+		}
+	}
+}

@@ -94,7 +94,7 @@ func (s *Snapshot) heir() runkey.Identity {
 			}
 			continue
 		}
-		if !s.withdrawn(run) && (run.Status.Phase != "" || !answeredAsReceipt(run)) {
+		if !s.withdrawn(run) && !discarded(run) && (run.Status.Phase != "" || !answeredAsReceipt(run)) {
 			return runkey.Of(run)
 		}
 	}
@@ -104,6 +104,13 @@ func (s *Snapshot) heir() runkey.Identity {
 		}
 	}
 	return runkey.Identity{}
+}
+
+// discarded reports whether a receipt was cancelled before it executed or stood
+// for others: whoever inherited from it would share its end.
+func discarded(run *v1alpha1.JobRun) bool {
+	return answeredAsReceipt(run) && run.Status.Phase == v1alpha1.PhaseCancelled &&
+		run.Status.Lease == nil && run.Status.Coalesced == nil
 }
 
 // noRun reports whether an identity is known not to be a run: there is no such

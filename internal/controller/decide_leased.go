@@ -47,6 +47,9 @@ func loseLease(s *Snapshot) []Op {
 			continue
 		}
 		status := expiredStatus(run)
+		if run.Status.Lease.HolderIdentity == "" {
+			status.Attempts = run.Status.Attempts // It had expired, and counted.
+		}
 		status.Phase = ""
 		if int(status.Attempts) >= maxAttempts(run) {
 			status = endedStatus(run, ending{
@@ -229,8 +232,7 @@ func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		return expireForGood(s, run, attempts, attemptsMessage(int(attempts)))
 	}
 	if waiting := s.waitingBehind(run); waiting != (runkey.Identity{}) {
-		if s.find(waiting) == nil {
-			// Whether a run comes of the reservation is not known yet.
+		if !s.comes(waiting) {
 			return nil
 		}
 		return expireForGood(s, run, attempts, lostToMessage(waiting.Name))
@@ -251,7 +253,7 @@ func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
 // finishExpiry goes on with an expiry whose fence is written already.
 func finishExpiry(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	if waiting := s.waitingBehind(run); waiting != (runkey.Identity{}) {
-		if s.find(waiting) == nil {
+		if !s.comes(waiting) {
 			return nil
 		}
 		return expireForGood(s, run, run.Status.Attempts, lostToMessage(waiting.Name))
@@ -297,6 +299,13 @@ func (s *Snapshot) waitingBehind(run *v1alpha1.JobRun) runkey.Identity {
 		return id
 	}
 	return runkey.Identity{}
+}
+
+// comes reports whether it is known that a run comes of a reservation: it
+// exists, and is no member of a batch that may be withdrawn.
+func (s *Snapshot) comes(id runkey.Identity) bool {
+	run := s.find(id)
+	return run != nil && s.started(run)
 }
 
 // deleteStrayJob deletes a Job that executes without the key's lease.

@@ -95,7 +95,7 @@ func (s *Snapshot) abandoned(receipt *v1alpha1.JobRun) bool {
 // comes to own it itself is none any more.
 func (s *Snapshot) keptBack(receipt *v1alpha1.JobRun) bool {
 	owner, owned := s.Owners[receipt.UID]
-	return owned && (owner != absorberOf(receipt) || s.Gone[owner])
+	return owned && (owner != absorberOf(receipt) || s.noRun(owner))
 }
 
 // vacating reports whether the holder of the waiting place is about to lose it.

@@ -238,3 +238,31 @@ func TestRunsStayRunsUnannounced(t *testing.T) {
 		t.Errorf("want %q in\n%s", want, got)
 	}
 }
+
+// I2, P10: a receipt that was cancelled before it became a run stands for nobody:
+// whoever inherited from it would end with it.
+func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
+	cancelled := delivered("d", "gone").Key("other").Cancel().Ended(v1alpha1.PhaseCancelled).Obj()
+	waits := answered("t", "gone", "10").IdempotencyKey("i").Age(1).Obj()
+	s := idempotency(makeIdempotencyKey("i").Owner("gone").Obj(), cancelled, waits)
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(t); SwapKey(owner=t)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+	started := delivered("d", "gone").Key("other").Cancel().Leased(1, "5").Ended(v1alpha1.PhaseCancelled).Obj()
+	s = idempotency(makeIdempotencyKey("i").Owner("gone").Obj(), started, waits)
+	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
+		t.Errorf("it has executed: plan %q, want %q", got, want)
+	}
+}
+
+// I5: a lease that is lost counts as one attempt, also if it had expired and was
+// fenced already.
+func TestLeaseIsLostOnce(t *testing.T) {
+	c := newScene(and(of(makeKey("k").Leased("b", 1, "9").Obj(), made("a").MaxAttempts(2).Leased(1, "5").Fenced().Obj()),
+		executing(made("b").Age(1), 1, "9"))...)
+	c.rest(t, nil)
+	expectState(t, c.formatState(), `key: pending=a g3 leased=b g1<9
+		a: Pending, g3<5, no holder, attempts 1
+		b: Leased, g1<9
+		job b-1: runs`)
+}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -64,18 +65,33 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 	if runkey.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
-	if undecided(run) {
-		requests = append(requests, runRequest(run.Namespace, run.Spec.Batch.Leader))
-	}
-	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
-		// The run keeps a bounded history of its receipts.
-		requests = append(requests, runRequest(run.Namespace, ref.Name))
+	for _, name := range keepers(run) {
+		requests = append(requests, runRequest(run.Namespace, name))
 	}
 	return requests
 }
 
-// requestsForOwned are the idempotency keys that a run owns. It need not have
-// been triggered with them: it owns those of the triggers it absorbed, too.
+// keepers are the names of the JobRuns that are kept for this one, or keep a
+// bounded history of it: the leader of its batch, the run it was answered with
+// and the run it is bound to. Each of its changes may be the last they wait for.
+func keepers(run *v1alpha1.JobRun) []string {
+	var names []string
+	if run.Spec.Batch != nil {
+		names = append(names, run.Spec.Batch.Leader)
+	}
+	if answeredAsReceipt(run) {
+		names = append(names, absorberOf(run).Name)
+	}
+	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
+		names = append(names, ref.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// requestsForOwned are the idempotency keys that a run owns, and the homes of
+// those who wait for it to stand for them. It need not have been triggered with
+// them: it owns those of the triggers it absorbed, too.
 func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	keys, err := r.Index.OwnedBy(ctx, run.Namespace, runkey.Of(run))
 	if err != nil {
@@ -84,6 +100,7 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	var requests []Request
 	for i := range keys {
 		requests = append(requests, Request{Namespace: run.Namespace, RunKey: keys[i].Name})
+		requests = append(requests, r.requestsForHeirs(ctx, run.Namespace, keys[i].Name)...)
 	}
 	return requests
 }

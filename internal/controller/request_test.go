@@ -25,13 +25,21 @@ func TestRequests(t *testing.T) {
 		object client.Object
 		want   []Request
 	}{
-		"a run":                     {nil, made("a").Obj(), []Request{home}},
-		"a run without a key":       {nil, keyless("a").Obj(), []Request{run("a")}},
-		"a run that ended":          {nil, made("a").Ended(v1alpha1.PhaseFailed).Obj(), []Request{home, run("a")}},
-		"a run with idempotencyKey": {nil, made("a").IdempotencyKey("i").Obj(), []Request{home, owner}},
-		"a receipt":                 {nil, answered("r", "a", "4").Obj(), []Request{home}},
-		"a bound receipt":           {nil, answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
-		"a receipt with an outcome": {nil, answered("r", "a", "4").BoundTo("a").Settled().Obj(), []Request{home, run("r"), run("a")}},
+		"a run":                       {nil, made("a").Obj(), []Request{home}},
+		"a run without a key":         {nil, keyless("a").Obj(), []Request{run("a")}},
+		"a run that ended":            {nil, made("a").Ended(v1alpha1.PhaseFailed).Obj(), []Request{home, run("a")}},
+		"a run with idempotencyKey":   {nil, made("a").IdempotencyKey("i").Obj(), []Request{home, owner}},
+		"a receipt":                   {nil, answered("r", "a", "4").Obj(), []Request{home, run("a")}},
+		"a bound receipt":             {nil, answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
+		"a receipt with an outcome":   {nil, answered("r", "a", "4").BoundTo("a").Settled().Obj(), []Request{home, run("r"), run("a")}},
+		"a receipt that became a run": {nil, answered("r", "a", "4").Leased(1, "9").Obj(), []Request{home, run("a")}},
+		"a receipt of another run":    {nil, answered("r", "a", "4").BoundTo("b").Obj(), []Request{home, run("a"), run("b")}},
+		"a member of a batch":         {nil, made("a").Batch("l").Obj(), []Request{home, run("l")}},
+		"a member that has started":   {nil, made("a").Batch("l").Decided(v1alpha1.BatchStarted).Obj(), []Request{home, run("l")}},
+		"a leader": {
+			of(keyless("m").Batch("l").Obj(), keyless("n").Batch("l").Decided(v1alpha1.BatchStarted).Obj()),
+			made("l").Batch("l").Obj(), []Request{home, run("l"), run("m")},
+		},
 		"a run with a receipt elsewhere": {
 			of(delivered("r", "a").Obj(), delivered("s", "a").Key("other").BoundTo("a").Obj(), answered("q", "a", "4").Obj()), made("a").Obj(),
 			[]Request{home, run("r"), {Namespace: wrappers.Namespace, RunKey: makeKey("other").Obj().Name}},
@@ -40,8 +48,13 @@ func TestRequests(t *testing.T) {
 			of(delivered("r", "gone").Obj()), made("a").IdempotencyKey("i").Obj(), []Request{home, owner, run("r")},
 		},
 		"a run that owns the key of a trigger it absorbed": {
-			of(makeIdempotencyKey("theirs").Owner("a").Obj(), makeIdempotencyKey("others").Owner("b").Obj()), made("a").Obj(),
-			[]Request{home, {Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("theirs").Obj().Name}},
+			of(makeIdempotencyKey("theirs").Owner("a").Obj(), makeIdempotencyKey("others").Owner("b").Obj(),
+				stored("r").Key("other").IdempotencyKey("theirs").Obj()), made("a").Obj(),
+			[]Request{
+				home,
+				{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("theirs").Obj().Name},
+				{Namespace: wrappers.Namespace, RunKey: makeKey("other").Obj().Name},
+			},
 		},
 		"a concurrency key": {of(made("a").Obj()), makeKey("k").Pending("a").Obj(), []Request{home}},
 		"an idempotency key": {

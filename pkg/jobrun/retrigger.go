@@ -7,7 +7,7 @@ import (
 )
 
 // Retrigger triggers what a JobRun, a run or a receipt, was triggered for: the
-// same spec and labels, but without idempotencyKey, cancel and coalesce. So it
+// same spec and labels, but without idempotencyKey, cancel, coalesce and batch. So it
 // is a run of its own, or a *ConflictError if a run waits for its key. Labels of
 // the options are added. Errors: *NotFoundError, and those of Trigger.
 func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
@@ -26,6 +26,7 @@ func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
 	spec.Cancel = nil
 	spec.Coalesce = ""
 	spec.Admission = nil
+	spec.Batch = nil
 	return spec
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,6 +32,8 @@ type server struct {
 	history []entry
 	// forgotten is the version up to which no watch can begin any more.
 	forgotten int
+	// tellsLate is that such a watch begins, and tells so then.
+	tellsLate bool
 	watches   map[*connection]bool
 
 	// down, if set, is the answer to everything.
@@ -219,7 +222,7 @@ func (s *server) List(_ context.Context, list client.ObjectList, opts ...client.
 			found.Items = append(found.Items, *run.DeepCopy())
 		}
 	}
-	slices.SortFunc(found.Items, func(a, b v1alpha1.JobRun) int { return len(a.Name) - len(b.Name) })
+	slices.SortFunc(found.Items, func(a, b v1alpha1.JobRun) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
@@ -236,10 +239,16 @@ func (s *server) Watch(_ context.Context, _ client.ObjectList, opts ...client.Li
 	if err != nil {
 		return nil, err
 	}
-	if from < s.forgotten {
-		return nil, apierrors.NewResourceExpired("too old resource version")
-	}
 	c := &connection{watch.NewFakeWithChanSize(1000, false), o.FieldSelector}
+	if from < s.forgotten {
+		expired := apierrors.NewResourceExpired("too old resource version")
+		if s.tellsLate {
+			status := expired.Status()
+			c.Action(watch.Error, &status)
+			return c, nil
+		}
+		return nil, expired
+	}
 	for _, e := range s.history {
 		if e.version > from {
 			c.send(e.event)

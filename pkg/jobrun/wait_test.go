@@ -247,6 +247,12 @@ func TestWaitSurvives(t *testing.T) {
 			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
 			s.forget()
 		},
+		"a watch that turns out not to be resumed": func(s *server) {
+			s.tellsLate = true
+			s.cut()
+			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
+			s.forget()
+		},
 		"a server that is down for an hour": func(s *server) { down(s, refused()) },
 		"a server that starts":              func(s *server) { down(s, apierrors.NewServiceUnavailable("starting")) },
 		"a server that is busy":             func(s *server) { down(s, apierrors.NewTooManyRequests("busy", 1)) },
@@ -295,6 +301,28 @@ func TestWaitIsNoBusyLoop(t *testing.T) {
 		}
 		if _, lists, watches := s.counts(); lists != 1 || watches > 100 {
 			t.Errorf("%d lists and %d watches in ten minutes", lists, watches)
+		}
+	})
+}
+
+// Once there is news again, the next pause is a short one.
+func TestWaitIsPromptAfterALongPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		w := startWait(t.Context(), s, "a")
+		down(s, refused())
+		time.Sleep(time.Minute)
+		s.change("a", progressed(1))
+		synctest.Wait()
+		begun := time.Now()
+		s.cut()
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		if _, err := w.result(t); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("it took %s", took)
 		}
 	})
 }

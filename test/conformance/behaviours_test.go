@@ -12,7 +12,8 @@ import (
 
 // surfaces are all there are, by name.
 var surfaces = map[string]func(namespace string) surface{
-	"the API": func(namespace string) surface { return raw{namespace} },
+	"the API":       func(namespace string) surface { return raw{namespace} },
+	"the Go client": newGoClient,
 }
 
 var _ = Describe("Runs with a key, through", func() {

@@ -72,7 +72,7 @@ func (s raw) triggerAll(requests ...request) ([]answer, *refusal) {
 func (s raw) retrigger(name string) (answer, *refusal) {
 	of := get(name)
 	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: name + "-"}, Spec: of.Spec}
-	run.Spec.IdempotencyKey, run.Spec.Coalesce, run.Spec.Admission, run.Spec.Cancel = "", "", nil, nil
+	run.Spec.IdempotencyKey, run.Spec.Coalesce, run.Spec.Admission, run.Spec.Batch, run.Spec.Cancel = "", "", nil, nil, nil
 	return s.create(run)
 }
 

@@ -153,8 +153,8 @@ var mutants = map[string]mutant{
 		file: "internal/index/admit.go",
 		from: `	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
 		(`,
-		to: `	return true || next == nil || (`,
-		pkg:  "./internal/index", run: ".",
+		to:  `	return true || next == nil || (`,
+		pkg: "./internal/index", run: ".",
 	},
 	"I2: a receipt without a run is left alone": {
 		file: "internal/controller/decide_pending.go",

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -18,19 +19,25 @@ func (j *judge) executes(token string) {
 
 // decisionOf is what the leader of a batch records, or recorded before it was deleted.
 func (j *judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
-	if leader := j.leaderOf(member); leader != nil && leader.Status.Batch != nil {
-		return leader.Status.Batch.Decision
-	}
-	return ""
-}
-
-func (j *judge) leaderOf(member *v1alpha1.JobRun) *v1alpha1.JobRun {
-	for _, run := range j.everRuns {
-		if run.Name == member.Spec.Batch.Leader && run.Spec.Batch != nil && *run.Spec.Batch == *member.Spec.Batch {
-			return run
+	var decision v1alpha1.BatchDecision
+	for _, leader := range j.leadersOf(member) {
+		if b := leader.Status.Batch; b != nil && decision != v1alpha1.BatchStarted {
+			decision = b.Decision
 		}
 	}
-	return nil
+	return decision
+}
+
+// leadersOf are the leaders that a batch ever had: one that is deleted may be
+// triggered again.
+func (j *judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
+	var leaders []*v1alpha1.JobRun
+	for _, run := range j.everRuns {
+		if run.Name == member.Spec.Batch.Leader && run.Spec.Batch != nil && *run.Spec.Batch == *member.Spec.Batch {
+			leaders = append(leaders, run)
+		}
+	}
+	return leaders
 }
 
 // allOrNothing holds that at rest the members of a batch agree on what became of
@@ -39,9 +46,10 @@ func (j *judge) allOrNothing(run *v1alpha1.JobRun) error {
 	if run.Spec.Batch == nil {
 		return nil
 	}
-	leader := j.leaderOf(run)
+	leaders := j.leadersOf(run)
+	deleted := slices.ContainsFunc(leaders, func(leader *v1alpha1.JobRun) bool { return j.deleted[leader.UID] })
 	switch decision := j.decisionOf(run); {
-	case leader == nil || j.deleted[leader.UID]:
+	case len(leaders) == 0 || deleted:
 		return nil // Whoever deletes the leader withdraws what has not started.
 	case decision == "":
 		return fmt.Errorf("batch: %s is undecided at rest", describe(run))

@@ -74,6 +74,7 @@ func drawTrigger(rt *rapid.T) Trigger {
 		Key:         rapid.SampledFrom([]string{"k", "k", "k", "l", ""}).Draw(rt, "key"),
 		Skip:        rapid.Bool().Draw(rt, "skip"),
 		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
+		Brief:       rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "brief"),
 		Then:        rapid.SampledFrom([]Afterthought{Nothing, Nothing, Cancel, Delete, DeleteAndTriggerAgain}).Draw(rt, "then"),
 	}
 	t.Skip = t.Skip && t.Key != ""

@@ -24,6 +24,9 @@ func (j *judge) atRest() error {
 // hasOutcome holds I2: nothing that was accepted is lost.
 func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
 	if runkey.HasOutcome(run) {
+		if run.Spec.TTLSecondsAfterFinished != nil {
+			return fmt.Errorf("%s is kept for ever, though its time is over", describe(run))
+		}
 		return nil
 	}
 	return fmt.Errorf("I2: %s has no outcome at rest", describe(run))

@@ -33,6 +33,8 @@ type Trigger struct {
 	Key         string
 	Skip        bool
 	Idempotency string
+	// Brief asks for the run to be deleted as soon as it has an outcome.
+	Brief bool
 	// Then is what the user does once the trigger is answered.
 	Then   Afterthought
 	DryRun bool
@@ -185,6 +187,7 @@ func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b 
 		case leader == nil:
 			leader = answer.Run
 		}
+		s.regret(ctx, users, t, answer.Run)
 	}
 }
 
@@ -193,12 +196,17 @@ func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
 	if answer.Err != nil || t.DryRun {
 		return
 	}
+	s.regret(ctx, users, t, answer.Run)
+}
+
+// regret is what a user does once a trigger is answered.
+func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, run *v1alpha1.JobRun) {
 	switch t.Then {
 	case Cancel:
-		s.cancel(ctx, users, answer.Run)
+		s.cancel(ctx, users, run)
 	case Delete, DeleteAndTriggerAgain:
-		uid := answer.Run.UID
-		if err := users.Client.Delete(ctx, answer.Run, client.Preconditions{UID: &uid}); err == nil && t.Then == DeleteAndTriggerAgain {
+		uid := run.UID
+		if err := users.Client.Delete(ctx, run, client.Preconditions{UID: &uid}); err == nil && t.Then == DeleteAndTriggerAgain {
 			s.gateway.Create(ctx, newRun(t), false)
 		}
 	}
@@ -229,6 +237,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 			Input:          &apiextensionsv1.JSON{Raw: []byte(`{"from":"` + t.Name + `"}`)},
 			Template:       template(),
 		},
+	}
+	if t.Brief {
+		run.Spec.TTLSecondsAfterFinished = new(int32(0))
 	}
 	if t.Skip {
 		run.Spec.Coalesce = v1alpha1.CoalesceSkip

@@ -1,0 +1,182 @@
+package jobrun
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// Patch cancels, which is all that the package patches.
+func (s *server) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run := s.objects[client.ObjectKeyFromObject(o)]
+	if run == nil {
+		return apierrors.NewNotFound(resource, o.GetName())
+	}
+	run = run.DeepCopy()
+	run.Spec.Cancel = new(true)
+	s.store(run)
+	return nil
+}
+
+func items(names ...string) []BatchItem {
+	var all []BatchItem
+	for _, name := range names {
+		all = append(all, BatchItem{Spec: v1alpha1.JobRunSpec{JobName: "sync"}, Options: []TriggerOption{WithName(name)}})
+	}
+	return all
+}
+
+func (s *server) decide(leader string, decision v1alpha1.BatchDecision) {
+	s.change(leader, func(run *v1alpha1.JobRun) { run.Status.Batch = &v1alpha1.BatchStatus{Decision: decision} })
+}
+
+func (s *server) cancelled(name string) bool {
+	run, err := s.client().Get(context.Background(), name)
+	return err == nil && run.Spec.Cancel != nil && *run.Spec.Cancel
+}
+
+func TestBatchTriggerWaitsForTheDecision(t *testing.T) {
+	for decision, want := range map[v1alpha1.BatchDecision]error{v1alpha1.BatchStarted: nil, v1alpha1.BatchWithdrawn: ErrCancelled} {
+		t.Run(string(decision), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				done := make(chan error)
+				var results []TriggerResult
+				go func() {
+					var err error
+					results, err = s.client().BatchTrigger(t.Context(), items("a", "b", "c"))
+					done <- err
+				}()
+				synctest.Wait()
+				select {
+				case err := <-done:
+					t.Fatalf("returned before the decision: %v", err)
+				default:
+				}
+				s.decide("a", decision)
+				if err := <-done; !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+				for i, name := range []string{"a", "b", "c"} {
+					batch := results[i].JobRun.Spec.Batch
+					mustEqual(t, "name", results[i].JobRun.Name, name)
+					mustEqual(t, "batch", *batch, v1alpha1.BatchMember{ID: results[0].JobRun.Spec.Batch.ID, Size: 3, Leader: "a"})
+				}
+			})
+		})
+	}
+}
+
+func TestBatchIsWithdrawnWhenAnItemIsRefused(t *testing.T) {
+	s := newServer()
+	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		if run.Name == "b" {
+			return conflict("waiting")
+		}
+		return store()
+	}
+	_, err := s.client().BatchTrigger(t.Context(), items("a", "b", "c"))
+	var item *BatchItemError
+	if !errors.As(err, &item) || !errors.Is(err, ErrConflict) {
+		t.Fatalf("got %v", err)
+	}
+	mustEqual(t, "index", item.Index, 1)
+	mustEqual(t, "creates", s.creates, 2)
+	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
+}
+
+func TestBatchOfWhichTheFirstItemIsRefusedLeavesNothing(t *testing.T) {
+	s := newServer()
+	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
+	if _, err := s.client().BatchTrigger(t.Context(), items("a", "b")); !errors.Is(err, ErrConflict) {
+		t.Errorf("got %v", err)
+	}
+	mustEqual(t, "creates", s.creates, 1)
+}
+
+func TestBatchIsWithdrawnWhenTheCallerGivesUp(t *testing.T) {
+	s := newServer()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		if run.Name == "b" {
+			cancel()
+			return ctx.Err()
+		}
+		return store()
+	}
+	if _, err := s.client().BatchTrigger(ctx, items("a", "b")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
+}
+
+func TestBatchOfWhichTheDecisionIsNotSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			_, err := s.client().BatchTrigger(ctx, items("a"))
+			done <- err
+		}()
+		synctest.Wait()
+		cancel()
+		err := <-done
+		var unanswered *UnansweredError
+		if !errors.As(err, &unanswered) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		mustEqual(t, "name", unanswered.Name, "a")
+		mustEqual(t, "the leader is cancelled", s.cancelled("a"), false)
+	})
+}
+
+func TestBatchWhoseLeaderIsDeletedIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		done := make(chan error)
+		go func() {
+			_, err := s.client().BatchTrigger(t.Context(), items("a"))
+			done <- err
+		}()
+		synctest.Wait()
+		s.remove("a")
+		var withdrawn *BatchWithdrawnError
+		if err := <-done; !errors.As(err, &withdrawn) {
+			t.Fatalf("got %v", err)
+		}
+		mustEqual(t, "leader", withdrawn.Leader, "a")
+	})
+}
+
+func TestBatchIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	bad := items("a", "b")
+	bad[1].Spec.JobName = "Not A Name"
+	dry := items("a")
+	dry[0].Options = append(dry[0].Options, DryRun())
+	for name, tc := range map[string]struct {
+		items []BatchItem
+		index int
+	}{"an item that is not valid": {bad, 1}, "a dry run": {dry, 0}, "no item": {nil, -1}, "too many": {make([]BatchItem, 1001), -1}} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer()
+			_, err := s.client().BatchTrigger(t.Context(), tc.items)
+			var item *BatchItemError
+			switch {
+			case err == nil:
+				t.Error("not refused")
+			case tc.index >= 0 && (!errors.As(err, &item) || item.Index != tc.index):
+				t.Errorf("got %v, want item %d", err, tc.index)
+			}
+			mustEqual(t, "creates", s.creates, 0)
+		})
+	}
+}
