@@ -20,4 +20,3 @@ func TestAdmitHashCollisionInTheCache(t *testing.T) {
 		t.Errorf("written: %v", writes)
 	}
 }
-
