@@ -168,6 +168,9 @@ func (s *Snapshot) unmarkedEntries(run *v1alpha1.JobRun) int {
 // mark binds receipts that are counted already.
 func mark(s *Snapshot) []Op {
 	for _, first := range s.Receipts {
+		if by := s.counted[first.UID]; by != nil && s.leasedID() == runkey.Of(by) && s.awaitsMark(first) {
+			return concat(s.checkKey(), []Op{CheckRun{by}}, s.markOps(by, []*v1alpha1.JobRun{first}))
+		}
 		if !s.unbound(first, v1alpha1.DispositionCoalesced) {
 			continue
 		}
@@ -184,6 +187,13 @@ func mark(s *Snapshot) []Op {
 		return concat(s.checkKey(), []Op{CheckRun{run}}, s.markOps(run, receipts))
 	}
 	return nil
+}
+
+// awaitsMark reports whether a trigger that was stored without the webhook is to
+// be bound to whoever counted it. It was counted on a run that waited, so a claim
+// of that run came later and is evidence enough.
+func (s *Snapshot) awaitsMark(run *v1alpha1.JobRun) bool {
+	return bypassed(run) && run.Status.Phase == "" && s.isReceipt(run) && !s.cancelled(run) && s.started(run)
 }
 
 func (s *Snapshot) markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {

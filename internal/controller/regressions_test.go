@@ -62,11 +62,11 @@ func TestCountedIsBoundFirst(t *testing.T) {
 	decisions{
 		"stored without the webhook; who counted it executes": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
-			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+			want:  "mark: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
 		"stored without the webhook; who counted it executes, another waits": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Pending("c").Obj(), made("c").Pending().Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
-			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+			want:  "mark: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
 		"it came to own its idempotency key meanwhile": {
 			given: and(waitingBehind(made("x").Pending().Counted("r")), of(answered("r", "gone", "10").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("r").Obj())),
@@ -265,4 +265,16 @@ func TestLeaseIsLostOnce(t *testing.T) {
 		a: Pending, g3<5, no holder, attempts 1
 		b: Leased, g1<9
 		job b-1: runs`)
+}
+
+// P8, I3: a trigger that was stored without the webhook is marked, too, before the
+// run that counted it can end and be forgotten.
+func TestCountedWithoutTheWebhookIsMarkedBeforeItsRunEnds(t *testing.T) {
+	done := makeJob(made("a").Obj(), 1).Complete().Obj()
+	c := newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Counted("r").Leased(1, "5").Obj(), done, stored("r").Skip().Obj())
+	c.rest(t, nil)
+	expectState(t, c.formatState(), `key: free
+		a: Completed, g1<5, finished g1, count 1 [r], Complete=Completed
+		r: Coalesced, of a, Complete=Completed
+		job a-1: Complete`)
 }

@@ -109,7 +109,7 @@ var mutants = map[string]mutant{
 	"P11: two transitions in one reconcile": {
 		file: "internal/controller/decide.go",
 		from: `		if ops := step.decide(s); len(ops) > 0 {
-			return Plan{Step: step.name, Ops: ops, After: wake(s)}
+			return Plan{Step: step.name, Ops: s.stamped(ops), After: wake(s)}
 		}
 	}
 	return Plan{After: wake(s)}`,
@@ -145,8 +145,8 @@ var mutants = map[string]mutant{
 	},
 	"I1: the waiting run is announced before its predecessor has left": {
 		file: "internal/controller/decide_pending.go",
-		from: `|| !open(run) || !s.predecessorSettled() {`,
-		to:   `|| !open(run) {`,
+		from: `|| !s.accepting(run) || !s.predecessorSettled() {`,
+		to:   `|| !s.accepting(run) {`,
 		pkg:  rules, run: ".",
 	},
 	"I2: the cache is enough to coalesce": {
