@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -42,6 +43,7 @@ type Gateway struct {
 type replica struct {
 	process *Process
 	handler admission.Handler
+	claims  admission.Handler
 }
 
 // Answer is what a user is told.
@@ -69,6 +71,15 @@ func (g *Gateway) Serve(p *Process, handler admission.Handler) {
 	g.replicas = append(g.replicas, &replica{process: p, handler: handler})
 }
 
+// ServeClaims lets a process that serves already answer claims by workers, too.
+func (g *Gateway) ServeClaims(p *Process, handler admission.Handler) {
+	for _, r := range g.replicas {
+		if r.process == p {
+			r.claims = handler
+		}
+	}
+}
+
 // Create asks for a JobRun to be created. The context names the user.
 func (g *Gateway) Create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) Answer {
 	return g.do(ctx, admissionv1.Create, run, nil, dryRun)
@@ -77,6 +88,39 @@ func (g *Gateway) Create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool)
 // Update asks for a JobRun to be updated, given the version it was read at.
 func (g *Gateway) Update(ctx context.Context, run, old *v1alpha1.JobRun) Answer {
 	return g.do(ctx, admissionv1.Update, run, old, false)
+}
+
+// UpdateStatus asks for the status of a JobRun to be updated, given the version
+// it was read at.
+func (g *Gateway) UpdateStatus(ctx context.Context, run, old *v1alpha1.JobRun) Answer {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	body, err := g.decoded(run)
+	if err != nil {
+		return Answer{Err: apierrors.NewBadRequest(err.Error())}
+	}
+	if claims(run, old) {
+		request, err := g.review(admissionv1.Update, run, old, body, false)
+		if err != nil {
+			return Answer{Err: err}
+		}
+		request.SubResource = "status"
+		if body, _, err = g.admit(ctx, request, body); err != nil {
+			return Answer{Err: err}
+		}
+	}
+	stored, err := g.store(ctx, VerbUpdateStatus, run, body, false)
+	return Answer{Run: stored, Err: err}
+}
+
+// claims is the matchConditions of the webhook on claims.
+func claims(run, old *v1alpha1.JobRun) bool {
+	lease := run.Status.Lease
+	if run.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
+		return false
+	}
+	entered := run.Status.Phase == v1alpha1.PhaseLeased && old.Status.Phase != v1alpha1.PhaseLeased
+	return entered || old.Status.Lease == nil || lease.Generation > old.Status.Lease.Generation
 }
 
 func (g *Gateway) do(ctx context.Context, operation admissionv1.Operation, run, old *v1alpha1.JobRun, dryRun bool) Answer {
@@ -96,7 +140,11 @@ func (g *Gateway) do(ctx context.Context, operation admissionv1.Operation, run, 
 			return Answer{Err: err, Warnings: warnings}
 		}
 	}
-	stored, err := g.store(ctx, operation, run, body, dryRun)
+	verb := VerbCreate
+	if operation == admissionv1.Update {
+		verb = VerbUpdate
+	}
+	stored, err := g.store(ctx, verb, run, body, dryRun)
 	return Answer{Run: stored, Warnings: warnings, Err: err}
 }
 
@@ -217,7 +265,11 @@ func (r *replica) call(ctx context.Context, request admission.Request) (admissio
 		replicaCtx, stop := context.WithCancel(replicaCtx)
 		defer stop()
 		defer context.AfterFunc(ctx, stop)()
-		response := r.handler.Handle(replicaCtx, request)
+		handler := r.handler
+		if request.SubResource == "status" {
+			handler = r.claims
+		}
+		response := handler.Handle(replicaCtx, request)
 		if err := response.Complete(request); err != nil {
 			response = admission.Errored(500, err)
 		}
@@ -234,11 +286,8 @@ func (r *replica) call(ctx context.Context, request admission.Request) (admissio
 }
 
 // store is the second half: the object is stored, at once or late or never.
-func (g *Gateway) store(ctx context.Context, operation admissionv1.Operation, run *v1alpha1.JobRun, body []byte, dryRun bool) (*v1alpha1.JobRun, error) {
-	r := &Request{Verb: VerbCreate, Namespace: run.Namespace, Name: run.Name, Body: body, kind: g.kind}
-	if operation == admissionv1.Update {
-		r.Verb = VerbUpdate
-	}
+func (g *Gateway) store(ctx context.Context, verb Verb, run *v1alpha1.JobRun, body []byte, dryRun bool) (*v1alpha1.JobRun, error) {
+	r := &Request{Verb: verb, Namespace: run.Namespace, Name: run.Name, Body: body, kind: g.kind}
 	if dryRun {
 		r.dryRun = []string{metav1.DryRunAll}
 	}

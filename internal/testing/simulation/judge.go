@@ -80,6 +80,7 @@ func (j *judge) observeRun(e *model.Event, run *v1alpha1.JobRun) {
 	if old.Status.Phase != run.Status.Phase {
 		j.phaseChanged(run)
 	}
+	j.held(old, run)
 	j.counts(old, run)
 }
 
@@ -104,6 +105,20 @@ func (j *judge) phaseChanged(run *v1alpha1.JobRun) {
 	}
 	if j.strict {
 		j.oneOfEach(run)
+	}
+}
+
+// held holds I1 and I4 for workers: whoever comes to hold a lease holds it of the
+// key, under the key's generation, however late the claim is stored.
+func (j *judge) held(old, run *v1alpha1.JobRun) {
+	lease := run.Status.Lease
+	if run.Spec.Template != nil || run.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" ||
+		(old.Status.Lease != nil && old.Status.Lease.Generation == lease.Generation && old.Status.Phase == run.Status.Phase) ||
+		run.Status.Phase != v1alpha1.PhaseLeased {
+		return
+	}
+	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.Of(run) || key.Leased.Generation != lease.Generation {
+		j.Fail("I4: worker %s holds %s under generation %d, but the key says %v", lease.HolderIdentity, run.Name, lease.Generation, key)
 	}
 }
 

@@ -54,6 +54,7 @@ func check(t *testing.T, draw func(*rapid.T) Scenario) {
 	rapid.Check(t, func(rt *rapid.T) {
 		scenario := draw(rt)
 		scenario.Triggers = rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 5).Draw(rt, "triggers")
+		scenario.Workers = append(rapid.SliceOfN(rapid.SampledFrom([]Way{Works, Dies, GivesBack}), 0, 2).Draw(rt, "workers"), Works)
 		scenario.Batches = rapid.SliceOfN(rapid.Custom(drawBatch), 0, 2).Draw(rt, "batches")
 		length := rapid.SampledFrom([]int{0, 50, 200, 400}).Draw(rt, "length") // rapid's slices are short by themselves
 		scenario.Options.Choices = rapid.SliceOfN(rapid.Uint16(), length, length).Draw(rt, "choices")
@@ -75,6 +76,7 @@ func drawTrigger(rt *rapid.T) Trigger {
 		Skip:        rapid.Bool().Draw(rt, "skip"),
 		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
 		Brief:       rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "brief"),
+		Worker:      rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "worker"),
 		Then:        rapid.SampledFrom([]Afterthought{Nothing, Nothing, Cancel, Delete, DeleteAndTriggerAgain}).Draw(rt, "then"),
 	}
 	t.Skip = t.Skip && t.Key != ""

@@ -35,6 +35,8 @@ type Trigger struct {
 	Idempotency string
 	// Brief asks for the run to be deleted as soon as it has an outcome.
 	Brief bool
+	// Worker says that the run waits for a worker and not for a Job.
+	Worker bool
 	// Then is what the user does once the trigger is answered.
 	Then   Afterthought
 	DryRun bool
@@ -62,6 +64,8 @@ const (
 type Scenario struct {
 	Triggers    []Trigger
 	Batches     []Batch
+	// Workers are the ways of the workers that there are.
+	Workers []Way
 	Controllers int
 	Replicas    int
 	Mishaps     int
@@ -94,6 +98,11 @@ func Simulate(scenario Scenario) error {
 	for n := range scenario.Controllers {
 		sim.AddMachine(fmt.Sprintf("controller-%d", n+1), s.startController)
 	}
+	for n, way := range scenario.Workers {
+		sim.AddMachine(fmt.Sprintf("worker-%d", n+1), func(p *model.Process) (model.Source, error) {
+			return nil, s.startWorker(p, way)
+		})
+	}
 	sim.AddWorld(scenario.Mishaps).KeepKeys = true
 	if err := s.startUsers(); err != nil {
 		return err
@@ -121,11 +130,13 @@ func watch(p *model.Process, handler model.Handler, objects ...client.Object) er
 }
 
 func (s *system) startWebhook(p *model.Process) (model.Source, error) {
-	handler, err := webhookv1alpha1.NewHandler(webhookv1alpha1.Options{Index: s.index(p), Cached: p.Client, Live: p.Live})
+	options := webhookv1alpha1.Options{Index: s.index(p), Cached: p.Client, Live: p.Live}
+	handler, err := webhookv1alpha1.NewHandler(options)
 	if err != nil {
 		return nil, err
 	}
 	s.gateway.Serve(p, handler)
+	s.gateway.ServeClaims(p, webhookv1alpha1.NewClaimHandler(options))
 	return nil, watch(p, nil, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
 }
 
@@ -240,6 +251,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	}
 	if t.Brief {
 		run.Spec.TTLSecondsAfterFinished = new(int32(0))
+	}
+	if t.Worker {
+		run.Spec.Template = nil
 	}
 	if t.Skip {
 		run.Spec.Coalesce = v1alpha1.CoalesceSkip

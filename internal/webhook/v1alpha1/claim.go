@@ -27,6 +27,9 @@ const ClaimPath = "/claim-batch-jobrun-dev-v1alpha1-jobrun"
 // lets the update through.
 type ClaimHandler struct{ Options }
 
+// NewClaimHandler makes a ClaimHandler.
+func NewClaimHandler(o Options) *ClaimHandler { return &ClaimHandler{o} }
+
 // Handle answers one claim.
 func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)

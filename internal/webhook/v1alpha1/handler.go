@@ -70,7 +70,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler})
-	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: &ClaimHandler{o}})
+	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: NewClaimHandler(o)})
 	return nil
 }
 

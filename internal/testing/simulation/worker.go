@@ -1,0 +1,108 @@
+package simulation
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/model"
+)
+
+// Way is what a worker does with the runs that it claims.
+type Way int
+
+// The ways of workers.
+const (
+	// Works completes every run.
+	Works Way = iota
+	// Dies lets the leases of the first runs expire, and works from then on.
+	Dies
+	// GivesBack gives the first runs back, and works from then on.
+	GivesBack
+)
+
+// patience is how many runs a worker treats in its way.
+const patience = 2
+
+// attempts bounds how often a claim is made of which nobody knows what became.
+const attempts = 20
+
+// startWorker has a worker claim whatever it sees waiting.
+func (s *system) startWorker(p *model.Process, way Way) error {
+	left := patience
+	work := func(name string) {
+		p.Go("work on "+name, func(ctx context.Context) {
+			run := s.claim(ctx, p, name)
+			switch {
+			case run == nil:
+			case way == Works || left <= 0:
+				s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
+					status.Phase, status.FinishedGeneration = v1alpha1.PhaseCompleted, status.Lease.Generation
+				})
+			case way == GivesBack:
+				left--
+				s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
+					status.Lease = &v1alpha1.RunLease{Generation: status.Lease.Generation + 1, KeyVersion: status.Lease.KeyVersion}
+				})
+			default:
+				left--
+			}
+		})
+	}
+	return watch(p, func(_, current client.Object) {
+		switch object := current.(type) {
+		case *v1alpha1.JobRun:
+			if object.Spec.Template == nil && object.Status.Phase == v1alpha1.PhasePending {
+				work(object.Name)
+			}
+		case *v1alpha1.RunKey:
+			// Real workers may not read keys, and try again after a while.
+			if waiting := runkey.Pending(&object.Spec); waiting != (runkey.Identity{}) && object.Spec.Leased == nil {
+				work(waiting.Name)
+			}
+		}
+	}, &v1alpha1.JobRun{}, &v1alpha1.RunKey{})
+}
+
+// claim leases a run; nil if there is nothing to lease. Where nobody knows what
+// became of a claim, it is made again.
+func (s *system) claim(ctx context.Context, p *model.Process, name string) *v1alpha1.JobRun {
+	for range attempts {
+		run, err := s.tryClaim(ctx, p, name)
+		if err == nil || apierrors.IsConflict(err) {
+			return run
+		}
+	}
+	return nil
+}
+
+// tryClaim claims by one update of the status.
+func (s *system) tryClaim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
+	old := &v1alpha1.JobRun{}
+	err := p.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, old)
+	if apierrors.IsNotFound(err) || (err == nil && (old.Spec.Template != nil || old.Status.Phase != v1alpha1.PhasePending)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	next := old.DeepCopy()
+	generation := int64(1)
+	if old.Status.Lease != nil {
+		generation = old.Status.Lease.Generation + 1
+	}
+	next.Status.Phase = v1alpha1.PhaseLeased
+	next.Status.Lease = &v1alpha1.RunLease{HolderIdentity: p.Name, Generation: generation, DurationSeconds: 30}
+	answer := s.gateway.UpdateStatus(ctx, next, old)
+	return answer.Run, answer.Err
+}
+
+func (s *system) report(ctx context.Context, run *v1alpha1.JobRun, change func(*v1alpha1.JobRunStatus)) {
+	next := run.DeepCopy()
+	change(&next.Status)
+	s.gateway.UpdateStatus(ctx, next, run)
+}
