@@ -55,9 +55,10 @@ func newScheme() (*runtime.Scheme, error) {
 // newMapper needs no discovery, hence no right to it and no cache of it.
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{"JobRun", "RunKey"} {
-		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
-	}
+	mapper.Add(v1alpha1.GroupVersion.WithKind("JobRun"), meta.RESTScopeNamespace)
+	// Its plural would be guessed to be runkeies.
+	mapper.AddSpecific(v1alpha1.GroupVersion.WithKind("RunKey"), v1alpha1.GroupVersion.WithResource("runkeys"),
+		v1alpha1.GroupVersion.WithResource("runkey"), meta.RESTScopeNamespace)
 	mapper.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)

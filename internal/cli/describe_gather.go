@@ -168,7 +168,7 @@ func (d *description) readEvents(ctx context.Context, c *cluster) error {
 	return nil
 }
 
-// happened is when an event happened first.
+// happened is when an event happened first, to the microsecond or the second.
 func happened(e *corev1.Event) time.Time {
 	switch {
 	case !e.EventTime.IsZero():

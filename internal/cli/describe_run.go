@@ -129,7 +129,7 @@ func (p *page) receipts(d *description) {
 	}
 	heading := "Receipts"
 	if c := d.run.Status.Coalesced; c != nil {
-		heading += fmt.Sprintf(" (%d triggers absorbed)", c.Count)
+		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
 	}
 	p.section(heading, d.hidden["receipts"], []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
 }

@@ -20,8 +20,8 @@ type shower interface {
 }
 
 func (p *plugin) newDisplay() shower {
-	if p.terminal(p.Streams.ErrOut) {
-		return newLiveLine(p.Streams.ErrOut, p.Clock)
+	if p.width(p.Streams.ErrOut) > 0 {
+		return newLiveLine(p.Streams.ErrOut, p.width, p.Clock)
 	}
 	return &plainLines{out: p.Streams.ErrOut}
 }
@@ -44,6 +44,7 @@ func (l *plainLines) close() {}
 // liveLine is one line that is written anew at each change and every second.
 type liveLine struct {
 	out     io.Writer
+	width   func(io.Writer) int
 	clock   clock.WithTicker
 	began   time.Time
 	stop    chan struct{}
@@ -58,8 +59,8 @@ const (
 	eraseLine = "\r\x1b[K"
 )
 
-func newLiveLine(out io.Writer, clock clock.WithTicker) *liveLine {
-	l := &liveLine{out: out, clock: clock, began: clock.Now(), stop: make(chan struct{})}
+func newLiveLine(out io.Writer, width func(io.Writer) int, clock clock.WithTicker) *liveLine {
+	l := &liveLine{out: out, width: width, clock: clock, began: clock.Now(), stop: make(chan struct{})}
 	ticker := clock.NewTicker(tick)
 	l.stopped.Go(func() {
 		defer ticker.Stop()
@@ -84,7 +85,8 @@ func (l *liveLine) draw(line string) {
 		l.line = line
 	}
 	if l.line != "" {
-		fmt.Fprintf(l.out, "%s%s (%s)", eraseLine, l.line, l.clock.Since(l.began).Truncate(time.Second))
+		since := fmt.Sprintf(" (%s)", l.clock.Since(l.began).Truncate(time.Second))
+		fmt.Fprint(l.out, eraseLine+fit(l.line, l.width(l.out)-len(since))+since)
 	}
 }
 
@@ -93,6 +95,15 @@ func (l *liveLine) close() {
 	close(l.stop)
 	l.stopped.Wait()
 	fmt.Fprint(l.out, eraseLine)
+}
+
+// fit cuts a line so that it does not wrap, for only one that does not can be erased.
+func fit(line string, columns int) string {
+	runes := []rune(line)
+	if len(runes) < columns {
+		return line
+	}
+	return string(runes[:max(columns-1, 0)])
 }
 
 // stateLine is what there is to know of a run or a receipt, in one line.

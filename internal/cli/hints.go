@@ -32,7 +32,7 @@ func hintFor(command string, err error) string {
 		return fmt.Sprintf("See with `kubectl get jobrun %s` whether it was accepted before you trigger again.", unanswered.Name)
 	case notInstalled(err):
 		return "Is JobRun installed in this cluster? `kubectl get crd jobruns.batch.jobrun.dev` tells."
-	case errors.Is(err, jobrun.ErrNotFound):
+	case isNoJobRun(err):
 		return "`kubectl get jobruns` lists those of the namespace; -n names another namespace."
 	}
 	return ""
@@ -49,6 +49,16 @@ func conflictHint(err error, canCoalesce bool) error {
 		hint += "; with --coalesce it absorbs this trigger"
 	}
 	return &hinted{err, hint + "."}
+}
+
+// isNoJobRun reports whether it is a JobRun that was not found, rather than its namespace.
+func isNoJobRun(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.Is(err, jobrun.ErrNotFound) || !errors.As(err, &answer) {
+		return false
+	}
+	details := answer.Status().Details
+	return details != nil && details.Kind == "jobruns"
 }
 
 // notInstalled reports whether the API server does not know JobRuns at all.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -75,7 +76,16 @@ func (o *output) object(object runtime.Object, table func() *metav1.Table) error
 	if err != nil {
 		return err
 	}
-	return printer.PrintObj(typed(object), o.out)
+	object = typed(object)
+	if items, err := meta.ExtractList(object); err == nil && *o.flags.OutputFormat == "name" {
+		for _, item := range items {
+			if err := printer.PrintObj(item, o.out); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return printer.PrintObj(object, o.out)
 }
 
 func (o *output) table(table *metav1.Table, options printers.PrintOptions) error {
@@ -92,11 +102,6 @@ func typed(object runtime.Object) runtime.Object {
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RunKeyList"))
 		for i := range o.Items {
 			o.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RunKey"))
-		}
-	case *v1alpha1.JobRunList:
-		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRunList"))
-		for i := range o.Items {
-			o.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRun"))
 		}
 	}
 	return object

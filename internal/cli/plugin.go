@@ -3,11 +3,12 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
 	"time"
 
+	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/utils/clock"
 )
 
@@ -19,8 +20,8 @@ type Options struct {
 	Version string
 	// connect reaches the cluster that the flags name.
 	connect func(genericclioptions.RESTClientGetter, Options) (*cluster, error)
-	// terminal says whether a person looks at what is written to the stream.
-	terminal func(io.Writer) bool
+	// width is how many columns the terminal of a stream has; 0 if it has none.
+	width func(io.Writer) int
 }
 
 // plugin is one invocation.
@@ -35,8 +36,8 @@ func Main(ctx context.Context, args []string, o Options) int {
 	if o.connect == nil {
 		o.connect = connect
 	}
-	if o.terminal == nil {
-		o.terminal = isTerminal
+	if o.width == nil {
+		o.width = widthOf
 	}
 	root := newRoot(o)
 	root.SetArgs(args)
@@ -48,7 +49,17 @@ func (p *plugin) connected() (*cluster, error) {
 	return p.connect(p.config, p.Options)
 }
 
-func isTerminal(w io.Writer) bool { return printers.IsTerminal(w) }
+// widthOf takes a terminal that does not tell for a small one.
+func widthOf(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return 0
+	}
+	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return 80
+}
 
 // within ends the context after a time, with a cause that says so; 0 is no limit.
 func (p *plugin) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {

@@ -34,8 +34,8 @@ func newRoot(o Options) *cobra.Command {
 		// kubectl asks kubectl_complete-jobrun; no shell calls the plugin itself.
 		CompletionOptions:     cobra.CompletionOptions{DisableDefaultCmd: true},
 		DisableFlagsInUseLine: true,
-		Args:          noCommandOf,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:                  noCommandOf,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(o.Streams.In)
 	root.SetOut(o.Streams.Out)

@@ -55,7 +55,7 @@ func (t *top) run(ctx context.Context, jobName string) error {
 	if err != nil {
 		return err
 	}
-	if t.terminal(t.Streams.Out) {
+	if t.width(t.Streams.Out) > 0 {
 		return t.live(ctx, c, jobName)
 	}
 	view, err := t.view(ctx, c, jobName)
@@ -90,12 +90,22 @@ func (t *top) live(ctx context.Context, c *cluster, jobName string) error {
 		case err != nil:
 			view = fmt.Appendf(nil, "The API server does not answer: %v\n", err)
 		}
-		fmt.Fprint(t.Streams.Out, home+strings.ReplaceAll(string(view), "\n", clearLine)+clearRest)
+		fmt.Fprint(t.Streams.Out, t.screen(string(view)))
 		select {
 		case <-ctx.Done():
 		case <-ticker.C():
 		}
 	}
+}
+
+// screen draws over what was there before.
+func (t *top) screen(view string) string {
+	screen := &strings.Builder{}
+	screen.WriteString(home)
+	for line := range strings.Lines(view) {
+		screen.WriteString(fit(strings.TrimSuffix(line, "\n"), t.width(t.Streams.Out)) + clearLine)
+	}
+	return screen.String() + clearRest
 }
 
 // view is what there is to see now.
