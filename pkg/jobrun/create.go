@@ -18,7 +18,7 @@ import (
 const annotationTrigger = "batch.jobrun.dev/trigger"
 
 // createBackoff bounds how long the answer of a create is looked for: half a minute.
-var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 9, Cap: 10 * time.Second}
+var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
 
 // creation is the create of one JobRun, which may take several attempts.
 type creation struct {
@@ -51,7 +51,7 @@ func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {
 		if err == nil || !c.lost || !transient(err) {
 			return run, err
 		}
-		if backoff.Steps <= 1 || !pause(ctx, backoff.Step()) {
+		if backoff.Steps == 0 || !pause(ctx, backoff.Step()) {
 			return nil, c.unanswered(errors.Join(err, ctx.Err()))
 		}
 	}

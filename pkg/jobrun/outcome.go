@@ -1,8 +1,8 @@
 package jobrun
 
 import (
-	"k8s.io/apimachinery/pkg/api/meta"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )

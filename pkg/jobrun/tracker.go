@@ -17,9 +17,9 @@ type tracker struct {
 	labels labels.Selector
 	// records has all JobRuns that exist, as far as is known.
 	records map[types.UID]*record
-	// told are the absorbed triggers that were told of, by the uid of the
-	// receipt, for as long as the receipt exists or a run's recent names it.
-	told map[types.UID]bool
+	// told has the run of each absorbed trigger that was told of, by the uid of
+	// the receipt, for as long as the receipt exists or the run's recent names it.
+	told map[types.UID]types.UID
 	// events are those not taken yet.
 	events []Event
 }
@@ -38,7 +38,7 @@ type record struct {
 }
 
 func newTracker(selector labels.Selector) *tracker {
-	return &tracker{labels: selector, records: map[types.UID]*record{}, told: map[types.UID]bool{}}
+	return &tracker{labels: selector, records: map[types.UID]*record{}, told: map[types.UID]types.UID{}}
 }
 
 func (t *tracker) take(ch change) {
@@ -164,10 +164,10 @@ func (t *tracker) tellCounted(r *record) {
 }
 
 func (t *tracker) tellAbsorbed(r *record, receipt types.UID, entry *v1alpha1.CoalescedTrigger) {
-	if t.told[receipt] {
+	if t.told[receipt] == r.run.UID {
 		return
 	}
-	t.told[receipt] = true
+	t.told[receipt] = r.run.UID
 	r.absorbed++
 	event := Event{Type: EventCoalesced, Skipped: entry}
 	if own, ok := t.records[receipt]; ok && own.selected && !r.selected {
@@ -234,7 +234,7 @@ func (t *tracker) forget(uid types.UID) {
 	}
 	delete(t.records, uid)
 	t.prune(r.run)
-	if run, ok := absorber(r.run); ok && !t.names(run.UID, uid) {
+	if !t.names(t.told[uid], uid) {
 		delete(t.told, uid)
 	}
 }

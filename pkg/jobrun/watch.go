@@ -90,4 +90,3 @@ func (s *stream) drain(yield func(Event, error) bool) bool {
 	}
 	return true
 }
-

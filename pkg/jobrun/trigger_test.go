@@ -1,0 +1,284 @@
+package jobrun
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+var spec = v1alpha1.JobRunSpec{JobName: "sync", ConcurrencyKey: "k"}
+
+func TestTriggerReadsTheAnswerOfItsCreate(t *testing.T) {
+	s := newServer()
+	result, err := s.client().Trigger(t.Context(), spec, WithLabels(map[string]string{"env": "prod"}), WithAnnotations(map[string]string{"by": "me"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCreated)
+	mustEqual(t, "run", result.Run, RunIdentity{Name: result.JobRun.Name, Token: "t-" + result.JobRun.Name})
+	mustEqual(t, "name", strings.HasPrefix(result.JobRun.Name, "sync-") && len(result.JobRun.Name) == len("sync-")+10, true)
+	mustEqual(t, "label", result.JobRun.Labels["env"], "prod")
+	mustEqual(t, "annotation", result.JobRun.Annotations["by"], "me")
+	creates, lists, watches := s.counts()
+	mustEqual(t, "requests", [3]int{creates, lists, watches}, [3]int{1, 0, 0})
+}
+
+func TestTriggerOfAReceipt(t *testing.T) {
+	s := newServer()
+	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		run.Spec.Admission = &v1alpha1.Admission{Disposition: v1alpha1.DispositionCoalesced, RunName: "other", RunToken: "o", Token: "t"}
+		return store()
+	}
+	result, err := s.client().Trigger(t.Context(), spec, WithName("mine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCoalesced)
+	mustEqual(t, "run", result.Run, RunIdentity{Name: "other", Token: "o"})
+	mustEqual(t, "name", result.JobRun.Name, "mine")
+}
+
+func TestNamesAreCut(t *testing.T) {
+	template := v1alpha1.JobRunSpec{JobName: "sync", Template: &batchv1.JobTemplateSpec{}}
+	long := strings.Repeat("a", 300)
+	mustEqual(t, "with template", len(generateName(long, &template)), v1alpha1.MaxTemplateRunName)
+	mustEqual(t, "without", len(generateName(long, &spec)), 253)
+}
+
+func TestRefusedBeforeAnythingIsSent(t *testing.T) {
+	with := func(change func(*v1alpha1.JobRunSpec)) v1alpha1.JobRunSpec {
+		s := *spec.DeepCopy()
+		change(&s)
+		return s
+	}
+	negative := int32(-1)
+	for field, tc := range map[string]struct {
+		spec v1alpha1.JobRunSpec
+		opts []TriggerOption
+	}{
+		"metadata.name":                {spec, []TriggerOption{WithName("Not_A_Name")}},
+		"metadata.labels":              {spec, []TriggerOption{WithLabels(map[string]string{"env": "not valid!"})}},
+		"metadata.annotations":         {spec, []TriggerOption{WithAnnotations(map[string]string{"not valid!": ""})}},
+		"spec.jobName":                 {with(func(s *v1alpha1.JobRunSpec) { s.JobName = "Sync" }), []TriggerOption{WithName("a")}},
+		"spec.input":                   {with(func(s *v1alpha1.JobRunSpec) { s.Input = &apiextensionsv1.JSON{Raw: []byte("{")} }), nil},
+		"spec.concurrencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey = strings.Repeat("鍵", 257) }), nil},
+		"spec.idempotencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyKey = "\xff" }), nil},
+		"spec.coalesce":                {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey, s.Coalesce = "", v1alpha1.CoalesceSkip }), nil},
+		"spec.leaseDurationSeconds":    {with(func(s *v1alpha1.JobRunSpec) { s.LeaseDurationSeconds = 86401 }), nil},
+		"spec.maxAttempts":             {with(func(s *v1alpha1.JobRunSpec) { s.MaxAttempts = -1 }), nil},
+		"spec.ttlSecondsAfterFinished": {with(func(s *v1alpha1.JobRunSpec) { s.TTLSecondsAfterFinished = &negative }), nil},
+	} {
+		t.Run(field, func(t *testing.T) {
+			s := newServer()
+			_, err := s.client().Trigger(t.Context(), tc.spec, tc.opts...)
+			var invalid *ValidationError
+			if !errors.As(err, &invalid) || !errors.Is(err, ErrInvalid) || !apierrors.IsInvalid(err) {
+				t.Fatalf("got %v, want a validation error", err)
+			}
+			mustEqual(t, "field", invalid.Fields[0].Field, field)
+			mustEqual(t, "requests", s.creates, 0)
+		})
+	}
+	t.Run("metadata.namespace", func(t *testing.T) {
+		_, err := newServer().client().Namespace("").Trigger(t.Context(), spec)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "metadata.namespace") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestLongestValuesAreSent(t *testing.T) {
+	s := *spec.DeepCopy()
+	s.ConcurrencyKey = strings.Repeat("鍵", 256)
+	s.Input = &apiextensionsv1.JSON{Raw: []byte(`"` + strings.Repeat("a", v1alpha1.MaxInputBytes-2) + `"`)}
+	if _, err := newServer().client().Trigger(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConflictNamesThePendingRun(t *testing.T) {
+	s := newServer()
+	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
+	_, err := s.client().Trigger(t.Context(), spec)
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || !errors.Is(err, ErrConflict) || !apierrors.IsConflict(err) {
+		t.Fatalf("got %v", err)
+	}
+	mustEqual(t, "pending run", conflict.PendingRun, "waiting")
+	mustEqual(t, "creates", s.creates, 1)
+}
+
+func conflict(pending string) error {
+	err := apierrors.NewConflict(resource, "a", errors.New("run "+pending+" is pending"))
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: causePendingRun, Field: "spec.concurrencyKey", Message: pending}}
+	return err
+}
+
+func TestNameOfSomebodyElse(t *testing.T) {
+	s := newServer()
+	s.put(makeRun("taken", v1alpha1.JobRunStatus{}))
+	_, err := s.client().Trigger(t.Context(), spec, WithName("taken"))
+	mustEqual(t, "already exists", apierrors.IsAlreadyExists(err), true)
+	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), false)
+	mustEqual(t, "creates", s.creates, 1)
+}
+
+// A lost answer is looked for under the same name, and makes no second run.
+func TestLostAnswer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answers []func(store func() error) error
+		want    error
+		stored  int
+	}{
+		"it was stored": {
+			answers: []func(func() error) error{lost(true), accepted},
+			stored:  1,
+		},
+		"it was not": {
+			answers: []func(func() error) error{lost(false), accepted},
+			stored:  1,
+		},
+		"it was stored, and the server restarts": {
+			answers: []func(func() error) error{lost(true), failing(refused()), failing(apierrors.NewServiceUnavailable("starting"))},
+			stored:  1,
+		},
+		"it was stored, and a stale cache answers for another run": {
+			answers: []func(func() error) error{lost(true), failing(conflict("other"))},
+			stored:  1,
+		},
+		"it was not stored so far, and is refused now": {
+			answers: []func(func() error) error{lost(false), failing(conflict("other"))},
+			want:    ErrUnanswered,
+		},
+		"the server failed after it was stored": {
+			answers: []func(func() error) error{func(store func() error) error {
+				_ = store()
+				return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
+			}},
+			stored: 1,
+		},
+		"the server failed": {
+			answers: []func(func() error) error{failing(apierrors.NewInternalError(errors.New("boom")))},
+			want:    ErrUnanswered,
+		},
+		"it could not be sent": {
+			answers: []func(func() error) error{failing(refused())},
+			want:    syscallRefused,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, i := newServer(), 0
+				s.onCreate = func(_ *v1alpha1.JobRun, store func() error) error {
+					i++
+					return tc.answers[i-1](store)
+				}
+				result, err := s.client().Trigger(t.Context(), spec)
+				if !errors.Is(err, tc.want) {
+					t.Fatalf("got %v, want %v", err, tc.want)
+				}
+				mustEqual(t, "attempts", i, len(tc.answers))
+				mustEqual(t, "stored", len(s.objects), tc.stored)
+				if err == nil {
+					mustEqual(t, "uid", result.JobRun.UID, "uid-1")
+					mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCreated)
+				}
+			})
+		})
+	}
+}
+
+var syscallRefused = errors.Unwrap(errors.Unwrap(refused()))
+
+func accepted(store func() error) error { return store() }
+
+func lost(stored bool) func(func() error) error {
+	return func(store func() error) error {
+		if stored {
+			_ = store()
+		}
+		return reset()
+	}
+}
+
+func failing(err error) func(func() error) error {
+	return func(func() error) error { return err }
+}
+
+func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, begun := newServer(), time.Now()
+		s.onCreate = func(*v1alpha1.JobRun, func() error) error { return reset() }
+		_, err := s.client().Trigger(t.Context(), spec, WithName("a"))
+		var unanswered *UnansweredError
+		if !errors.As(err, &unanswered) || unanswered.Name != "a" {
+			t.Fatalf("got %v", err)
+		}
+		if took := time.Since(begun); took < 15*time.Second || took > time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		if s.creates > 12 {
+			t.Errorf("%d attempts", s.creates)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = s.client().Trigger(ctx, spec)
+		mustEqual(t, "unanswered at the deadline", errors.Is(err, ErrUnanswered) && errors.Is(err, context.DeadlineExceeded), true)
+		_, err = s.client().Trigger(ctx, spec)
+		mustEqual(t, "known after the deadline", errors.Is(err, ErrUnanswered), false)
+	})
+}
+
+func TestDryRun(t *testing.T) {
+	s := newServer()
+	result, err := s.client().Trigger(t.Context(), spec, DryRun())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCreated)
+	mustEqual(t, "stored", len(s.objects), 0)
+	if _, err := s.client().TriggerAndWait(t.Context(), spec, DryRun()); err == nil {
+		t.Error("a dry run was waited for")
+	}
+}
+
+func TestRetrigger(t *testing.T) {
+	s := newServer()
+	original := makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed})
+	original.Labels = map[string]string{"env": "prod", v1alpha1.LabelJobName: "sync", v1alpha1.LabelKey: "c-x", v1alpha1.LabelDisposition: "created"}
+	cancel := true
+	original.Spec.IdempotencyKey, original.Spec.Cancel, original.Spec.Coalesce = "once", &cancel, v1alpha1.CoalesceSkip
+	original.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
+	original.Spec.LeaseDurationSeconds, original.Spec.MaxAttempts = 7, 5
+	original.Spec.Template = &batchv1.JobTemplateSpec{}
+	s.put(original)
+
+	result, err := s.client().Retrigger(t.Context(), "a", WithLabels(map[string]string{"again": "1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := result.JobRun
+	mustEqual(t, "own admission", got.Spec.Admission.Token, "t-"+got.Name)
+	mustEqual(t, "kept", got.Spec.IdempotencyKey == "" && got.Spec.Cancel == nil && got.Spec.Coalesce == "", true)
+	mustEqual(t, "input", string(got.Spec.Input.Raw), `{"org":"acme"}`)
+	mustEqual(t, "amounts", got.Spec.LeaseDurationSeconds*10+got.Spec.MaxAttempts, 75)
+	mustEqual(t, "template", got.Spec.Template != nil, true)
+	mustEqual(t, "labels", len(got.Labels) == 2 && got.Labels["env"] == "prod" && got.Labels["again"] == "1", true)
+
+	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("b") }
+	_, err = s.client().Retrigger(t.Context(), "a")
+	mustEqual(t, "conflict", errors.Is(err, ErrConflict), true)
+	_, err = s.client().Retrigger(t.Context(), "missing")
+	mustEqual(t, "not found", errors.Is(err, ErrNotFound) && apierrors.IsNotFound(err), true)
+}

@@ -1,0 +1,374 @@
+package jobrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+var output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
+
+func end(phase v1alpha1.Phase, message string) func(*v1alpha1.JobRun) {
+	return func(run *v1alpha1.JobRun) {
+		run.Status.Phase, run.Status.Error = phase, message
+		if phase == v1alpha1.PhaseCompleted {
+			run.Status.Output = output
+		}
+	}
+}
+
+// settle gives a receipt the outcome of its run.
+func settle(condition, reason, message string) func(*v1alpha1.JobRun) {
+	return func(run *v1alpha1.JobRun) {
+		run.Status.Error = message
+		run.Status.Conditions = []metav1.Condition{{Type: condition, Status: metav1.ConditionTrue, Reason: reason, Message: message}}
+		if condition == v1alpha1.ConditionComplete {
+			run.Status.Output = output
+		}
+	}
+}
+
+func progressed(n int64) func(*v1alpha1.JobRun) {
+	return func(run *v1alpha1.JobRun) { run.Status.Progress = &v1alpha1.Progress{Generation: 1, Current: &n} }
+}
+
+// waiting is a Wait under way, in a bubble.
+type waiting struct {
+	outcome  Outcome
+	err      error
+	progress []int64
+	ended    chan struct{}
+}
+
+func startWait(ctx context.Context, s *server, name string) *waiting {
+	w := &waiting{ended: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		w.outcome, w.err = s.client().Wait(ctx, name, OnProgress(func(p v1alpha1.Progress) { w.progress = append(w.progress, *p.Current) }))
+	}()
+	synctest.Wait()
+	return w
+}
+
+func (w *waiting) result(t *testing.T) (Outcome, error) {
+	t.Helper()
+	select {
+	case <-w.ended:
+	case <-time.After(time.Hour):
+		t.Fatal("the wait does not end")
+	}
+	return w.outcome, w.err
+}
+
+func TestTriggerAndWaitNeedsNoList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		go func() {
+			synctest.Wait()
+			s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		}()
+		outcome, err := s.client().TriggerAndWait(t.Context(), spec, WithName("a"), OnProgress(func(v1alpha1.Progress) {}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "output", outcome.Output, outcome.JobRun.Status.Output)
+		mustEqual(t, "output", string(outcome.Output.Raw), `{"rows":3}`)
+		mustEqual(t, "run", outcome.Run, v1alpha1.ObjectReference{Name: "a", UID: "uid-1"})
+		mustEqual(t, "disposition", outcome.Disposition, v1alpha1.DispositionCreated)
+		creates, lists, watches := s.counts()
+		mustEqual(t, "requests", [3]int{creates, lists, watches}, [3]int{1, 0, 1})
+	})
+}
+
+func TestOutcomesAreTyped(t *testing.T) {
+	for name, tc := range map[string]struct {
+		end  func(*v1alpha1.JobRun)
+		want []error
+		text string
+	}{
+		"failed":    {end(v1alpha1.PhaseFailed, "no rows"), []error{ErrFailed}, "run a failed: no rows"},
+		"cancelled": {end(v1alpha1.PhaseCancelled, "cancelled on request"), []error{ErrCancelled}, "run a was cancelled: cancelled on request"},
+		"expired": {func(run *v1alpha1.JobRun) {
+			settle(v1alpha1.ConditionFailed, reasonLeaseExpired, "Lease expired; pending run b already exists")(run)
+			run.Status.Phase = v1alpha1.PhaseFailed
+		}, []error{ErrFailed, ErrLeaseLost}, "run a failed: Lease expired; pending run b already exists"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer()
+			s.put(makeRun("a", v1alpha1.JobRunStatus{}))
+			s.change("a", tc.end)
+			outcome, err := s.client().Wait(t.Context(), "a")
+			for _, want := range []error{ErrFailed, ErrCancelled, ErrLeaseLost, ErrNotFound} {
+				mustEqual(t, want.Error(), errors.Is(err, want), slices.Contains(tc.want, want))
+			}
+			mustEqual(t, "text", fmt.Sprint(err), tc.text)
+			mustEqual(t, "run", outcome.Run.Name, "a")
+		})
+	}
+}
+
+func TestWaitForWhatIsNotThere(t *testing.T) {
+	_, err := newServer().client().Wait(t.Context(), "a")
+	mustEqual(t, "not found", errors.Is(err, ErrNotFound) && apierrors.IsNotFound(err), true)
+}
+
+// A receipt has its run's outcome and progress.
+func TestWaitForAReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.put(receiptOf(a, "b"))
+		w := startWait(t.Context(), s, "b")
+		for i := range int64(3) {
+			s.change("a", progressed(i))
+			synctest.Wait()
+		}
+		s.cut()
+		s.change("a", progressed(9))
+		time.Sleep(time.Second)
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.change("b", settle(v1alpha1.ConditionComplete, "Completed", ""))
+		outcome, err := w.result(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "progress", fmt.Sprint(w.progress), "[0 1 2 9]")
+		mustEqual(t, "run", outcome.Run, *refTo(a))
+		mustEqual(t, "own", outcome.JobRun.Name, "b")
+		mustEqual(t, "disposition", outcome.Disposition, v1alpha1.DispositionCoalesced)
+		mustEqual(t, "output", string(outcome.Output.Raw), `{"rows":3}`)
+	})
+}
+
+// What was answered is not what came of it: the receipt became a run.
+func TestWaitForAReceiptThatIsPromoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		b := receiptOf(makeRun("a", v1alpha1.JobRunStatus{}), "b")
+		b.Status = v1alpha1.JobRunStatus{}
+		b = s.put(b)
+		w := startWait(t.Context(), s, "b")
+		s.change("b", func(run *v1alpha1.JobRun) {
+			run.Status.Phase, run.Status.RunRef = v1alpha1.PhasePending, refTo(b)
+		})
+		s.change("b", end(v1alpha1.PhaseCompleted, ""))
+		outcome, err := w.result(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "disposition", outcome.Disposition, v1alpha1.DispositionCreated)
+		mustEqual(t, "run", outcome.Run, *refTo(b))
+	})
+}
+
+// Receipts that go are followed to their run, and to no other of its name.
+func TestWaitForAReceiptThatGoes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after func(s *server)
+		want  error
+	}{
+		"its run completes":  {func(s *server) { s.change("a", end(v1alpha1.PhaseCompleted, "")) }, nil},
+		"its run fails":      {func(s *server) { s.change("a", end(v1alpha1.PhaseFailed, "boom")) }, ErrFailed},
+		"its run is deleted": {func(s *server) { s.remove("a") }, ErrCancelled},
+		"its run is replaced": {func(s *server) {
+			s.cut()
+			s.remove("a")
+			s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCompleted}))
+			s.forget()
+		}, ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.put(receiptOf(a, "b"))
+				w := startWait(t.Context(), s, "b")
+				s.remove("b")
+				synctest.Wait()
+				tc.after(s)
+				outcome, err := w.result(t)
+				mustEqual(t, "error", errors.Is(err, tc.want), true)
+				mustEqual(t, "run", outcome.Run, *refTo(a))
+				mustEqual(t, "output", outcome.Output != nil, tc.want == nil)
+			})
+		})
+	}
+}
+
+func TestWaitForARunThatIsDeleted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first func(*v1alpha1.JobRun)
+		seen  bool
+		want  error
+	}{
+		"before it ended":             {func(*v1alpha1.JobRun) {}, true, ErrCancelled},
+		"after it ended":              {end(v1alpha1.PhaseCompleted, ""), true, nil},
+		"unseen, so nothing is known": {end(v1alpha1.PhaseCompleted, ""), false, ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				w := startWait(t.Context(), s, "a")
+				s.cut()
+				s.change("a", tc.first)
+				s.remove("a")
+				if !tc.seen {
+					s.forget()
+				}
+				_, err := w.result(t)
+				mustEqual(t, "error", errors.Is(err, tc.want), true)
+			})
+		})
+	}
+}
+
+// Whatever happens to watches and the server, the wait goes on, at a pace.
+func TestWaitSurvives(t *testing.T) {
+	status := apierrors.NewResourceExpired("too old").Status()
+	internal := apierrors.NewInternalError(errors.New("decode")).Status()
+	for name, disturb := range map[string]func(*server){
+		"lost watches":      func(s *server) { s.cut() },
+		"an expired watch":  func(s *server) { s.cut(watch.Event{Type: watch.Error, Object: &status}) },
+		"an internal error": func(s *server) { s.cut(watch.Event{Type: watch.Error, Object: &internal}) },
+		"a watch that cannot be resumed": func(s *server) {
+			s.cut()
+			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
+			s.forget()
+		},
+		"a watch that turns out not to be resumed": func(s *server) {
+			s.tellsLate = true
+			s.cut()
+			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
+			s.forget()
+		},
+		"a server that is down for an hour": func(s *server) { down(s, refused()) },
+		"a server that starts":              func(s *server) { down(s, apierrors.NewServiceUnavailable("starting")) },
+		"a server that is busy":             func(s *server) { down(s, apierrors.NewTooManyRequests("busy", 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				w := startWait(t.Context(), s, "a")
+				disturb(s)
+				s.change("a", progressed(1))
+				time.Sleep(time.Minute)
+				s.change("a", end(v1alpha1.PhaseCompleted, ""))
+				if _, err := w.result(t); err != nil {
+					t.Error(err)
+				}
+				mustEqual(t, "progress", fmt.Sprint(w.progress), "[1]")
+				if _, lists, watches := s.counts(); lists+watches > 600 {
+					t.Errorf("%d lists and %d watches", lists, watches)
+				}
+			})
+		})
+	}
+}
+
+func down(s *server, err error) {
+	s.goDown(err)
+	s.cut()
+	time.Sleep(time.Hour)
+	s.goDown(nil)
+}
+
+// A server that ends every watch at once is not asked all the time.
+func TestWaitIsNoBusyLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		w := startWait(t.Context(), s, "a")
+		for range 10 * 600 {
+			s.cut()
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		if _, err := w.result(t); err != nil {
+			t.Error(err)
+		}
+		if _, lists, watches := s.counts(); lists != 1 || watches > 100 {
+			t.Errorf("%d lists and %d watches in ten minutes", lists, watches)
+		}
+	})
+}
+
+// Once there is news again, the next pause is a short one.
+func TestWaitIsPromptAfterALongPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		w := startWait(t.Context(), s, "a")
+		down(s, refused())
+		time.Sleep(time.Minute)
+		s.change("a", progressed(1))
+		synctest.Wait()
+		begun := time.Now()
+		s.cut()
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		if _, err := w.result(t); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		w := startWait(ctx, s, "a")
+		s.goDown(refused())
+		s.cut()
+		outcome, err := w.result(t)
+		mustEqual(t, "deadline", errors.Is(err, context.DeadlineExceeded), true)
+		mustEqual(t, "text", err.Error(), "wait for JobRun a: context deadline exceeded (the last attempt failed: "+refused().Error()+")")
+		mustEqual(t, "what is known", outcome.JobRun.UID, a.UID)
+		mustEqual(t, "watches left open", len(s.watches), 0)
+	})
+}
+
+// A refusal ends the wait: at once if there was no contact before, else when it
+// lasts, for a server that starts may refuse what it allows later.
+func TestWaitEndsWithARefusal(t *testing.T) {
+	forbidden := apierrors.NewForbidden(resource, "a", errors.New("no"))
+	t.Run("at once", func(t *testing.T) {
+		s := newServer()
+		s.goDown(forbidden)
+		_, err := s.client().Wait(t.Context(), "a")
+		mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
+		mustEqual(t, "lists", s.lists, 1)
+	})
+	for name, lasts := range map[string]time.Duration{"for good": time.Hour, "for a while": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				w := startWait(t.Context(), s, "a")
+				s.goDown(forbidden)
+				s.cut()
+				time.Sleep(lasts)
+				s.goDown(nil)
+				s.change("a", end(v1alpha1.PhaseCompleted, ""))
+				_, err := w.result(t)
+				mustEqual(t, "forbidden", apierrors.IsForbidden(err), lasts == time.Hour)
+			})
+		})
+	}
+}

@@ -1,0 +1,121 @@
+package jobrun
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// read takes the next n events, and fails if there are not as many in an hour.
+func read(t *testing.T, events func(func(Event, error) bool), n int) string {
+	t.Helper()
+	var got []Event
+	for event, err := range events {
+		if err != nil {
+			t.Fatalf("after %s: %v", short(got), err)
+		}
+		if got = append(got, event); len(got) == n {
+			break
+		}
+	}
+	return short(got)
+}
+
+func TestWatchTellsWhatHappensAfterItReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		s := newServer()
+		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		events, err := s.client().Watch(ctx, Selector{JobName: "sync"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := makeRun("other", v1alpha1.JobRunStatus{})
+		other.Spec.JobName = "other"
+		s.put(other)
+		s.put(receiptOf(a, "b"))
+		s.change("a", held(1))
+		mustEqual(t, "first", read(t, events, 1), "coalesced(a b)")
+
+		// The loop can be left and entered again, whatever happens meanwhile.
+		s.change("a", expired(1))
+		s.change("a", held(3))
+		mustEqual(t, "then", read(t, events, 1), "leased(a 1)")
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.put(makeRun("c", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.forget()
+		mustEqual(t, "at last", read(t, events, 3), "leased(a 3) complete(a) trigger(c)")
+		s.remove("a")
+		mustEqual(t, "and gone", read(t, events, 1), "delete(a)")
+		mustEqual(t, "watches left open", len(s.watches), 0)
+	})
+}
+
+func TestWatchWithExisting(t *testing.T) {
+	s := newServer()
+	a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+	s.put(receiptOf(a, "receipt"))
+	events, err := s.client().Watch(t.Context(), Selector{}, WithExisting())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "requests", s.lists, 1)
+	mustEqual(t, "events", read(t, events, 2), "trigger(a) coalesced(a receipt)")
+	mustEqual(t, "requests", s.begun, 0)
+}
+
+// Nothing is missed or told twice over a server that goes and comes.
+func TestWatchSurvives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		s := newServer()
+		events, err := s.client().Watch(ctx, Selector{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			synctest.Wait()
+			a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+			s.cut()
+			s.change("a", counts(3))
+			s.put(receiptOf(a, "b"))
+			s.put(receiptOf(a, "c"))
+			s.forget()
+			down(s, refused())
+			time.Sleep(time.Minute)
+			s.cut()
+			s.change("a", held(1))
+			down(s, apierrors.NewServiceUnavailable("starting"))
+			s.change("a", end(v1alpha1.PhaseFailed, ""))
+		}()
+		mustEqual(t, "events", read(t, events, 6), "trigger(a) coalesced(a b) coalesced(a c) coalesced(a) leased(a 1) fail(a)")
+	})
+}
+
+func TestWatchEndsWithAnError(t *testing.T) {
+	s := newServer()
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err := s.client().Watch(ctx, Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	n := 0
+	for _, err := range events {
+		n++
+		mustEqual(t, "cancelled", errors.Is(err, context.Canceled), true)
+	}
+	mustEqual(t, "pairs", n, 1)
+
+	s.goDown(apierrors.NewForbidden(resource, "", errors.New("no")))
+	_, err = s.client().Watch(t.Context(), Selector{})
+	mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
+}
