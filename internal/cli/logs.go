@@ -144,8 +144,11 @@ func (l *logs) step(ctx context.Context, now *situation) (done bool, err error) 
 			return true, err
 		}
 	}
+	if ctx.Err() != nil {
+		return false, nil // whoever called knows
+	}
 	l.say(stateLine(now.run))
-	return outcomeOf(now.run) != "" && ctx.Err() == nil, nil
+	return outcomeOf(now.run) != "", nil
 }
 
 // changesOf follows the JobRun, and the Pods that it has if it is a run.

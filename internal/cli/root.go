@@ -35,7 +35,9 @@ func newRoot(o Options) *cobra.Command {
 		CompletionOptions:     cobra.CompletionOptions{DisableDefaultCmd: true},
 		DisableFlagsInUseLine: true,
 		Args:                  noCommandOf,
-		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// How many letters may be wrong in the name of a command that is meant.
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(o.Streams.In)
 	root.SetOut(o.Streams.Out)
