@@ -18,6 +18,10 @@ build: ## Build the manager, bin/manager, and the kubectl plugin, bin/kubectl-jo
 	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
 	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # asked by kubectl at the Tab key
 
+.PHONY: build-plugin
+build-plugin: ## Write the archives of the kubectl plugin for all platforms, and its krew manifest, to dist.
+	@$(DEPLOY_ROOT)/hack/krew/release.sh $(VERSION) $(DIST)
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine's platform.
 	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --tag $(IMG) $(DEPLOY_ROOT)

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -156,7 +157,7 @@ func progressText(p *v1alpha1.Progress) string {
 	case p.Current != nil && p.Total != nil:
 		parts = append(parts, fmt.Sprintf("%d/%d", *p.Current, *p.Total))
 	case p.Current != nil:
-		parts = append(parts, fmt.Sprint(*p.Current))
+		parts = append(parts, strconv.FormatInt(*p.Current, 10))
 	}
 	if p.Message != "" {
 		parts = append(parts, p.Message)

@@ -19,6 +19,9 @@ type logs struct {
 	container string
 
 	cluster *cluster
+	changes *changes
+	// followed is the run, as far as it is known which that is.
+	followed string
 	// read is how much of each log has been written to stdout.
 	read map[containerRun]*reading
 	// said is what the user was told last.
@@ -102,32 +105,39 @@ func noLogs(run *v1alpha1.JobRun) error {
 func (l *logs) followToTheEnd(ctx context.Context, name string) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes := newChanges(l.cluster, l.Clock)
-	l.changesOf(watching, changes, name)
-	followed := name
+	l.changes = newChanges(l.cluster, l.Clock)
+	l.changesOf(watching, name)
 	for {
-		now, err := l.look(ctx, name)
-		switch {
-		case ctx.Err() != nil:
-			return &unfinished{cause: stopped(ctx), what: "run " + followed, again: display + " logs -f " + name}
-		case err != nil && !passing(err):
-			return err
-		case err != nil:
-			l.say("the API server does not answer: " + err.Error())
-		default:
-			if now.run != nil && now.run.Name != followed {
-				followed = now.run.Name
-				l.changesOf(watching, changes, followed)
-			}
-			if done, err := l.step(ctx, now); done || err != nil {
-				return err
+		done, err := l.turn(watching, name)
+		if err == nil && !done {
+			select {
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-l.changes.may:
+				continue
 			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-changes.may:
+		if err != nil && ctx.Err() != nil {
+			return &unfinished{cause: stopped(ctx), what: "run " + l.followed, again: display + " logs -f " + name}
 		}
+		return err
 	}
+}
+
+// turn looks, writes what can be written now, and reports whether that was all.
+func (l *logs) turn(ctx context.Context, name string) (done bool, err error) {
+	now, err := l.look(ctx, name)
+	if err != nil && passing(err) && ctx.Err() == nil {
+		l.say("the API server does not answer: " + err.Error())
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if now.run != nil && now.run.Name != l.followed {
+		l.changesOf(ctx, now.run.Name)
+	}
+	return l.step(ctx, now)
 }
 
 // step writes what can be written now, and reports whether that was all.
@@ -137,26 +147,24 @@ func (l *logs) step(ctx context.Context, now *situation) (done bool, err error) 
 		return false, nil
 	}
 	if now.run.Spec.Template == nil {
-		return true, noLogs(now.run)
+		return false, noLogs(now.run)
 	}
 	for _, c := range now.started(l.container) {
 		if err := l.stream(ctx, c); err != nil {
-			return true, err
+			return false, err
 		}
-	}
-	if ctx.Err() != nil {
-		return false, nil // whoever called knows
 	}
 	l.say(stateLine(now.run))
 	return outcomeOf(now.run) != "", nil
 }
 
 // changesOf follows the JobRun, and the Pods that it has if it is a run.
-func (l *logs) changesOf(ctx context.Context, changes *changes, name string) {
+func (l *logs) changesOf(ctx context.Context, name string) {
+	l.followed = name
 	namespace := client.InNamespace(l.cluster.namespace)
 	named := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", name)}
-	changes.of(ctx, &v1alpha1.JobRunList{}, namespace, named)
-	changes.of(ctx, podList(), namespace, client.MatchingLabels{v1alpha1.LabelRun: name})
+	l.changes.of(ctx, &v1alpha1.JobRunList{}, namespace, named)
+	l.changes.of(ctx, podList(), namespace, client.MatchingLabels{v1alpha1.LabelRun: name})
 }
 
 // say tells the user on stderr what is new.

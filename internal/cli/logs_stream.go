@@ -43,7 +43,7 @@ func (l *logs) stream(ctx context.Context, c loggable) error {
 		err := l.copyFrom(ctx, c, r, true)
 		switch {
 		case ctx.Err() != nil:
-			return nil // whoever called knows
+			return ctx.Err()
 		case apierrors.IsNotFound(err):
 			r.complete = true
 			l.say(fmt.Sprintf("Pod %s is gone, and what was left of its log with it", c.pod.Name))
@@ -56,6 +56,7 @@ func (l *logs) stream(ctx context.Context, c loggable) error {
 		}
 		select {
 		case <-ctx.Done():
+			return ctx.Err()
 		case <-l.Clock.After(retryPause):
 		}
 	}

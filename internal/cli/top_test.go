@@ -39,7 +39,7 @@ func TestTopOnce(t *testing.T) {
 }
 
 func TestTopIsLiveOnATerminal(t *testing.T) {
-	inScene(t, func(t *testing.T, s *scene) {
+	inScene(t, func(_ *testing.T, s *scene) {
 		s.columns = 60
 		code := s.start("top")
 		time.Sleep(3 * time.Second)

@@ -77,7 +77,7 @@ func TestWaitTellsHowItGoes(t *testing.T) {
 }
 
 func TestWaitOnATerminal(t *testing.T) {
-	inScene(t, func(t *testing.T, s *scene) {
+	inScene(t, func(_ *testing.T, s *scene) {
 		s.columns = 40
 		code := s.start("wait", "a")
 		s.settle()
