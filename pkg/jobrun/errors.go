@@ -145,7 +145,7 @@ func (e *CancelledError) Error() string {
 func (e *CancelledError) Is(target error) bool { return target == ErrCancelled }
 
 // UnansweredError is a trigger of which it is not known whether it was accepted:
-// it was sent, and no answer came. It is ErrUnanswered, and unwraps to what went
+// no answer came, or one that leaves it open. It is ErrUnanswered, and unwraps to what went
 // wrong last. If the JobRun exists under this name, it was accepted.
 type UnansweredError struct {
 	// Name that the JobRun has if it exists.
@@ -156,7 +156,7 @@ type UnansweredError struct {
 
 // Error says what went wrong.
 func (e *UnansweredError) Error() string {
-	return fmt.Sprintf("no answer to the creation of JobRun %s, which may exist: %v", e.Name, e.err)
+	return fmt.Sprintf("it is not known whether JobRun %s was created: %v", e.Name, e.err)
 }
 
 // Unwrap is what went wrong last.

@@ -91,7 +91,7 @@ func (t *tracker) takeOne(run *v1alpha1.JobRun) {
 	}
 }
 
-func (t *tracker) remember(run *v1alpha1.JobRun) *record {
+func (t *tracker) remember(run *v1alpha1.JobRun) {
 	r, ok := t.records[run.UID]
 	if !ok {
 		r = &record{selected: t.labels == nil || t.labels.Matches(labels.Set(run.Labels)), run: run}
@@ -100,7 +100,6 @@ func (t *tracker) remember(run *v1alpha1.JobRun) *record {
 	before := r.run
 	r.run = run
 	t.prune(before)
-	return r
 }
 
 // takeRun tells what is new of a run. The receipts are those bound to it.

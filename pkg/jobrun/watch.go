@@ -26,12 +26,13 @@ func WithExisting() WatchOption {
 //     it is gone;
 //   - each absorbed trigger and each lease exactly once, though the details of
 //     those that came and went unseen are lost (see Event.Count);
-//   - the latest progress. Those in between may be missing;
+//   - the latest progress; those in between may be missing.
 //
-// in this order: EventTrigger, then EventCoalesced, EventLeased and
-// EventProgress as they were seen, then the end, then EventDelete. Of a run that
-// was deleted while the connection was lost, all but the EventDelete may be
-// missing. There is no order between runs.
+// Of one run, EventTrigger comes first and EventDelete last; its leases come in
+// order and before its end. EventCoalesced can come after the lease or the end,
+// for triggers are counted a moment later. There is no order between runs. Of a
+// run that was deleted while the connection was lost, all but the EventDelete
+// may be missing.
 //
 // A trigger that was delivered before (Idempotent) makes no event, and neither
 // does what becomes of a receipt later.

@@ -1,0 +1,93 @@
+package client
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+
+	"k8s.io/client-go/rest"
+)
+
+// connections are those of the client under test. They can be cut, and answers
+// can be lost on them.
+type connections struct {
+	mu   sync.Mutex
+	open map[net.Conn]struct{}
+	// lose says whether the answer to a request is lost.
+	lose     func(*http.Request) bool
+	requests []string
+}
+
+// watchConnections makes the config's clients use connections.
+func watchConnections(config *rest.Config) *connections {
+	c := &connections{open: map[net.Conn]struct{}{}}
+	config.Dial = c.dial
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &tap{c, next} })
+	return c
+}
+
+func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open[connection] = struct{}{}
+	}
+	return connection, err
+}
+
+// cut ends all connections.
+func (c *connections) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for connection := range c.open {
+		connection.Close()
+		delete(c.open, connection)
+	}
+}
+
+// losing loses the next n answers to creates.
+func (c *connections) losing(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lose = func(r *http.Request) bool {
+		if r.Method != http.MethodPost || n == 0 {
+			return false
+		}
+		n--
+		return true
+	}
+}
+
+func (c *connections) sent() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests
+}
+
+type tap struct {
+	*connections
+	next http.RoundTripper
+}
+
+// RoundTrip notes a request, and loses the answer if it must: after the API
+// server gave it.
+func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
+	t.mu.Lock()
+	text := r.Method
+	if strings.Contains(r.URL.RawQuery, "watch=true") {
+		text = "WATCH"
+	}
+	t.requests = append(t.requests, text)
+	lost := t.lose != nil && t.lose(r)
+	t.mu.Unlock()
+	response, err := t.next.RoundTrip(r)
+	if err == nil && lost {
+		response.Body.Close()
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
+	return response, err
+}

@@ -1,0 +1,3 @@
+// Package client tests pkg/jobrun against a real API server with the operator's
+// webhook and controller, over restarts of the server and lost connections.
+package client
