@@ -131,7 +131,8 @@ func (p *page) receipts(d *description) {
 	if c := d.run.Status.Coalesced; c != nil {
 		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
 	}
-	p.section(heading, d.hidden["receipts"], []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
+	// What the run's own status says of them is there to be read in any case.
+	p.section(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
 }
 
 func (p *page) job(d *description) {

@@ -109,8 +109,8 @@ func TestDescribeAReceipt(t *testing.T) {
 
 func TestDescribeWhatOneMayRead(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
-		s.forbidden = map[string]bool{"runkeys": true, "pods": true, "events": true}
-		s.want(s.run("describe", "next"), 0, "~Key used by:  not yours to read\n~Pods:    not yours to read\n~Events:  not yours to read\n", "")
+		s.forbidden = map[string]bool{"jobruns": true, "runkeys": true, "pods": true, "events": true}
+		s.want(s.run("describe", "next"), 0, "~Key used by:  not yours to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    not yours to read\n~Events:  not yours to read\n", "")
 	}, aBusyRun()...)
 }
 

@@ -124,16 +124,18 @@ func (s *scene) get(ctx context.Context, api client.WithWatch, key client.Object
 }
 
 func (s *scene) mayRead(object any) error {
-	resource := map[bool]string{}
+	name := ""
 	switch object.(type) {
+	case *v1alpha1.JobRunList:
+		name = "jobruns"
 	case *v1alpha1.RunKey, *v1alpha1.RunKeyList:
-		resource[true] = "runkeys"
+		name = "runkeys"
 	case *corev1.EventList:
-		resource[true] = "events"
+		name = "events"
 	case *corev1.PodList:
-		resource[true] = "pods"
+		name = "pods"
 	}
-	if name := resource[true]; s.forbidden[name] {
+	if s.forbidden[name] {
 		return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource(name).GroupResource(), "", errors.New("not you"))
 	}
 	return nil
