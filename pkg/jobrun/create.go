@@ -87,7 +87,8 @@ func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun,
 		return nil, refused // and it is somebody else's
 	case c.lost && transient(refused):
 		return nil, refused
-	case c.lost || serverFailed(refused):
+	case c.lost || serverFailed(refused) || err != nil && !apierrors.IsNotFound(err):
+		// Nobody knows, or nobody could be asked, whose the name is.
 		return nil, c.unanswered(Classify(refused))
 	default:
 		return nil, refused

@@ -133,6 +133,18 @@ func TestNameOfSomebodyElse(t *testing.T) {
 	mustEqual(t, "creates", s.creates, 1)
 }
 
+// A name may be taken by this very trigger, for the client library tries again
+// by itself; if nobody can tell, that is said.
+func TestNameOfNobodyKnowsWhom(t *testing.T) {
+	s := newServer()
+	s.onCreate = func(run *v1alpha1.JobRun, _ func() error) error {
+		s.down = refused()
+		return apierrors.NewAlreadyExists(resource, run.Name)
+	}
+	_, err := s.client().Trigger(t.Context(), spec, WithName("taken"))
+	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered) && apierrors.IsAlreadyExists(err), true)
+}
+
 // A lost answer is looked for under the same name, and makes no second run.
 func TestLostAnswer(t *testing.T) {
 	for name, tc := range map[string]struct {
