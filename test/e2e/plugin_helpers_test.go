@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -82,7 +83,7 @@ func as(role string, do func()) {
 	Expect(err).NotTo(HaveOccurred())
 	before := kubectlEnv
 	defer func() { kubectlEnv = before }()
-	kubectlEnv = append(before[:len(before):len(before)], "KUBECONFIG="+theirs)
+	kubectlEnv = slices.Concat(before, []string{"KUBECONFIG=" + theirs})
 	// The built-in roles are aggregated by a controller, and known to the API server a moment later.
 	Eventually(try).WithArguments("get", "jobruns,runkeys").Should(HaveField("Code", 0))
 	do()
