@@ -13,8 +13,14 @@ CONTAINER_TOOL ?= docker
 PLATFORMS ?= linux/amd64,linux/arm64,linux/ppc64le,linux/s390x
 
 .PHONY: build
-build: ## Build the manager, bin/manager.
+build: ## Build the manager, bin/manager, and the kubectl plugin, bin/kubectl-jobrun.
 	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
+	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
+	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # asked by kubectl at the Tab key
+
+.PHONY: build-plugin
+build-plugin: ## Write the archives of the kubectl plugin for all platforms, and its krew manifest, to dist.
+	@$(DEPLOY_ROOT)/hack/krew/release.sh $(VERSION) $(DIST)
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG for this machine's platform.

@@ -96,30 +96,26 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Complete(r)
 }
 
-// handler maps what changed to requests. A deleted JobRun is remembered: its
-// create is not under way any more.
+// handler maps what changed to requests.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
-	enqueue := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request], objects ...client.Object) {
-		for _, object := range objects {
-			for _, request := range r.Requests(ctx, object) {
-				queue.Add(request)
-			}
+	enqueue := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request], before, after client.Object) {
+		for _, request := range r.Changed(ctx, before, after) {
+			queue.Add(request)
 		}
 	}
 	return handler.TypedFuncs[client.Object, Request]{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(ctx, q, e.Object)
+			enqueue(ctx, q, nil, e.Object)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
 			r.tellOfClaim(e.ObjectOld, e.ObjectNew)
-			enqueue(ctx, q, e.ObjectNew)
+			enqueue(ctx, q, e.ObjectOld, e.ObjectNew)
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			r.Deleted(e.Object)
-			enqueue(ctx, q, e.Object)
+			enqueue(ctx, q, e.Object, nil)
 		},
 		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(ctx, q, e.Object)
+			enqueue(ctx, q, nil, e.Object)
 		},
 	}
 }
@@ -138,8 +134,23 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 	}
 }
 
-// Deleted remembers what was seen deleted.
-func (r *Reconciler) Deleted(object client.Object) {
+// Changed are the requests that a change calls for; before is nil if the object
+// is new, after if it is gone. A cache that has missed a deletion tells of
+// another object of the same name as if the one before had changed.
+func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) []Request {
+	var requests []Request
+	if before != nil && (after == nil || after.GetUID() != before.GetUID()) {
+		r.deleted(before)
+		requests = r.requests(ctx, before)
+	}
+	if after != nil {
+		requests = append(requests, r.requests(ctx, after)...)
+	}
+	return requests
+}
+
+// deleted remembers what was seen deleted: its create is not under way any more.
+func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.observed.buried(runkey.Of(run).Token)
 		for _, subject := range []string{leaseSubject(run.UID), batchSubject(run.UID), claimSubject(run.UID), deadlineSubject(run.UID)} {

@@ -106,14 +106,14 @@ func TestReservationGrace(t *testing.T) {
 	})
 	t.Run("at once if it was seen deleted", func(t *testing.T) {
 		b := newBench(key)
-		b.Deleted(made("a").Obj())
+		b.deleted(made("a").Obj())
 		if s := observed(t, b); !s.Void {
 			t.Error("not void")
 		}
 	})
 	t.Run("not if another of its name was", func(t *testing.T) {
 		b := newBench(key)
-		b.Deleted(made("a").Token("earlier").Obj())
+		b.deleted(made("a").Token("earlier").Obj())
 		if s := observed(t, b); s.Void {
 			t.Error("void")
 		}

@@ -208,7 +208,7 @@ func TestReconcileIdempotencyKey(t *testing.T) {
 	})
 	t.Run("at once if the run was seen deleted", func(t *testing.T) {
 		b := newBench(makeIdempotencyKey("i").Owner("a").Obj())
-		b.Deleted(made("a").IdempotencyKey("i").Obj())
+		b.deleted(made("a").IdempotencyKey("i").Obj())
 		b.reconcile(t, owner, 0)
 		if got := rowOf(b); got != "free" {
 			t.Errorf("row %s", got)

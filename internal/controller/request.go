@@ -36,8 +36,8 @@ func runRequest(namespace, name string) Request {
 	return Request{Namespace: namespace, Run: name}
 }
 
-// Requests are the requests that a change of an object calls for.
-func (r *Reconciler) Requests(ctx context.Context, object client.Object) []Request {
+// requests are those that a change of an object calls for.
+func (r *Reconciler) requests(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)

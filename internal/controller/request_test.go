@@ -68,9 +68,26 @@ func TestRequests(t *testing.T) {
 		"a Pod is none of our business": {nil, &corev1.Pod{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, newBench(tc.stored...).Requests(context.Background(), tc.object)); diff != "" {
+			if diff := cmp.Diff(tc.want, newBench(tc.stored...).requests(context.Background(), tc.object)); diff != "" {
 				t.Errorf("requests (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A cache that missed a deletion tells of the next object of that name as if the
+// one before had changed: whatever that one contended for is looked at, too.
+func TestADeletionThatWasMissed(t *testing.T) {
+	before, after := made("a").Obj(), made("a").Key("l").UID("another").Token("another").Obj()
+	b := newBench()
+	want := []Request{homeRequest(before), homeRequest(after)}
+	if diff := cmp.Diff(want, b.Changed(t.Context(), before, after)); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if token := before.Spec.Admission.Token; !b.observed.isBuried(token) {
+		t.Error("the one before is not known to be gone")
+	}
+	if diff := cmp.Diff(want[1:], b.Changed(t.Context(), after, after)); diff != "" {
+		t.Errorf("requests of a change (-want +got):\n%s", diff)
 	}
 }

@@ -26,6 +26,7 @@ type options struct {
 	labels, annotations map[string]string
 	dryRun              bool
 	onProgress          func(v1alpha1.Progress)
+	onState             func(*v1alpha1.JobRun)
 }
 
 type triggerOption func(*options)
@@ -80,6 +81,12 @@ func DryRun() TriggerOption {
 // the other, from the goroutine that waits, which waits meanwhile.
 func OnProgress(report func(v1alpha1.Progress)) WaitOption {
 	return waitOption(func(o *options) { o.onProgress = report })
+}
+
+// OnState calls report with each state that was seen of the JobRun, and of the
+// run that stands for it. Do not change it. Calls come as those of OnProgress.
+func OnState(report func(*v1alpha1.JobRun)) WaitOption {
+	return waitOption(func(o *options) { o.onState = report })
 }
 
 func merge(into, from map[string]string) map[string]string {

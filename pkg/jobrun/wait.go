@@ -28,12 +28,20 @@ func (c *Client) Wait(ctx context.Context, name string, opts ...WaitOption) (Out
 	return c.await(ctx, &subject{name: name}, gather(opts))
 }
 
+// WaitFor waits as Wait does, for the JobRun that a trigger was answered with:
+// for that one and not for another one of its name, and even if it ends and is
+// deleted before the wait begins.
+func (c *Client) WaitFor(ctx context.Context, run *v1alpha1.JobRun, opts ...WaitOption) (Outcome, error) {
+	return c.await(ctx, subjectOf(run), gather(opts))
+}
+
 func (c *Client) await(ctx context.Context, own *subject, o options) (Outcome, error) {
 	w := &waiter{
 		client:  c,
 		own:     own,
 		subject: own,
 		report:  o.onProgress,
+		state:   o.onState,
 		updates: make(chan update),
 		done:    make(chan struct{}),
 	}
@@ -63,6 +71,7 @@ type waiter struct {
 
 	report   func(v1alpha1.Progress)
 	reported *v1alpha1.Progress
+	state    func(*v1alpha1.JobRun)
 
 	feeds   sync.WaitGroup
 	updates chan update
@@ -145,9 +154,9 @@ func (w *waiter) pursue(ctx context.Context, gone presence) (ended bool, err err
 	return true, fmt.Errorf("JobRun %s went unseen, and its outcome with it: %w", s.name, missing(s.name))
 }
 
-// followRunner follows the run of a receipt for its progress.
+// followRunner follows the run of a receipt for its progress and its states.
 func (w *waiter) followRunner(ctx context.Context) {
-	if w.report == nil || w.subject != w.own || w.own.seen == nil {
+	if w.report == nil && w.state == nil || w.subject != w.own || w.own.seen == nil {
 		return
 	}
 	ref, ok := standIn(w.own.seen)
@@ -164,7 +173,13 @@ func (w *waiter) followRunner(ctx context.Context) {
 
 // progress reports what is new.
 func (w *waiter) progress(s *subject) {
-	if w.report == nil || s.seen == nil {
+	if s.seen == nil {
+		return
+	}
+	if w.state != nil {
+		w.state(s.seen)
+	}
+	if w.report == nil {
 		return
 	}
 	if p := s.seen.Status.Progress; p != nil && !reflect.DeepEqual(p, w.reported) {

@@ -29,7 +29,11 @@ func findKubectl() {
 	}
 	kubectlPath = filepath.Join(assets, "kubectl")
 	Expect(kubectlPath).To(BeARegularFile(), "run `make k8s`, which builds it")
-	kubectlEnv = append(os.Environ(), "KUBECACHEDIR="+GinkgoT().TempDir())
+	plugins, err := filepath.Abs(filepath.Join("..", "..", "bin"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(filepath.Join(plugins, "kubectl-jobrun")).To(BeARegularFile(), "run `make build`, which builds it")
+	kubectlEnv = append(os.Environ(), "KUBECACHEDIR="+GinkgoT().TempDir(),
+		"PATH="+plugins+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if kubeconfig != "" {
 		kubectlEnv = append(kubectlEnv, "KUBECONFIG="+kubeconfig)
 	}
@@ -55,7 +59,12 @@ func try(args ...string) answer {
 // tryWith runs kubectl with something to read.
 func tryWith(stdin string, args ...string) answer {
 	GinkgoHelper()
-	command := exec.CommandContext(ctx, kubectlPath, append([]string{"--namespace=" + ns}, args...)...)
+	return runKubectl(stdin, append([]string{"--namespace=" + ns}, args...)...)
+}
+
+func runKubectl(stdin string, args ...string) answer {
+	GinkgoHelper()
+	command := exec.CommandContext(ctx, kubectlPath, args...)
 	command.Env = kubectlEnv
 	command.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer

@@ -146,12 +146,8 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object) {
-		if current == nil {
-			r.Deleted(old)
-			current = old
-		}
 		p.Go("handle event", func(ctx context.Context) {
-			for _, request := range r.Requests(ctx, current) {
+			for _, request := range r.Changed(ctx, old, current) {
 				c.Queue.Add(request)
 			}
 		})

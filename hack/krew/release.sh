@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# release.sh VERSION DIR: builds the kubectl plugin for every platform that config/krew/jobrun.yaml names, and writes
+# to DIR the archives, and jobrun.yaml with its placeholders filled. A release uploads all of them.
+set -euo pipefail
+version=$1 dir=$2
+root=$(cd "$(dirname "$0")/../.." && pwd)
+[[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+ ]] || { echo "krew wants a version like v1.2.3, not $version" >&2; exit 1; }
+
+mkdir -p "$dir"
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+fill=(-e "s|@VERSION@|$version|g")
+for platform in $(sed -n 's|.*@SHA256_\(.*\)@.*|\1|p' "$root/config/krew/jobrun.yaml"); do
+  os=${platform%_*} arch=${platform#*_}
+  binary=kubectl-jobrun
+  [[ $os == windows ]] && binary=kubectl-jobrun.exe
+  archive=$dir/kubectl-jobrun_$platform.tar.gz
+  rm -f "$stage"/*
+  CGO_ENABLED=0 GOOS=$os GOARCH=$arch go -C "$root" build -trimpath -ldflags "-s -w -X main.version=$version" \
+    -o "$stage/$binary" ./cmd/kubectl-jobrun
+  # The same binary makes the same archive: no times, no owners.
+  tar -C "$stage" --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$binary" | gzip -n >"$archive"
+  sum=$(sha256sum "$archive")
+  fill+=(-e "s|@SHA256_$platform@|${sum%% *}|")
+  echo "wrote $archive"
+done
+sed "${fill[@]}" -e '/^# A release fills/d' "$root/config/krew/jobrun.yaml" >"$dir/jobrun.yaml"
+echo "wrote $dir/jobrun.yaml"

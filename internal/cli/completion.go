@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// completionPatience is how long a person waits for the Tab key.
+const completionPatience = 3 * time.Second
+
+// completeRuns completes the name of a JobRun.
+func (p *plugin) completeRuns(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Name })
+}
+
+// completeJobs completes the name of a job, from those of the JobRuns there are.
+func (p *plugin) completeJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Labels[v1alpha1.LabelJobName] })
+}
+
+func (p *plugin) complete(
+	cmd *cobra.Command, args []string, prefix string, word func(*metav1.PartialObjectMetadata) string,
+) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return p.words(cmd, v1alpha1.GroupVersion.WithKind("JobRunList"), true, prefix, word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// words are those of the objects of a kind, each once. Nothing is said of what goes
+// wrong: there is nowhere to say it.
+func (p *plugin) words(
+	cmd *cobra.Command, kind schema.GroupVersionKind, namespaced bool, prefix string, word func(*metav1.PartialObjectMetadata) string,
+) []string {
+	c, err := p.connected()
+	if err != nil {
+		return nil
+	}
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := p.within(parent, completionPatience)
+	defer cancel()
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(kind)
+	var options []client.ListOption
+	if namespaced {
+		options = append(options, client.InNamespace(c.namespace))
+	}
+	if err := c.api.List(ctx, list, options...); err != nil {
+		return nil
+	}
+	words := map[string]struct{}{}
+	for i := range list.Items {
+		if w := word(&list.Items[i]); w != "" && strings.HasPrefix(w, prefix) {
+			words[w] = struct{}{}
+		}
+	}
+	return slices.Sorted(maps.Keys(words))
+}
+
+// completeConfigFlags completes the flags that say which cluster and namespace.
+func completeConfigFlags(p *plugin, root *cobra.Command) {
+	for flag, complete := range map[string]cobra.CompletionFunc{
+		"namespace": func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			name := func(m *metav1.PartialObjectMetadata) string { return m.Name }
+			kind := corev1.SchemeGroupVersion.WithKind("NamespaceList")
+			return p.words(cmd, kind, false, prefix, name), cobra.ShellCompDirectiveNoFileComp
+		},
+		"context": func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			config, err := p.config.ToRawKubeConfigLoader().RawConfig()
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			names := slices.Sorted(maps.Keys(config.Contexts))
+			return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), cobra.ShellCompDirectiveNoFileComp
+		},
+	} {
+		// Only a flag that is missing can have an error here.
+		_ = root.RegisterFlagCompletionFunc(flag, complete)
+	}
+}

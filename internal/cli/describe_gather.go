@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// receipt is a trigger that the run absorbed.
+type receipt struct {
+	name        string
+	disposition v1alpha1.Disposition
+	created     *metav1.Time
+	labels      map[string]string
+	input       string
+}
+
+type jobState struct {
+	name string
+	job  *batchv1.Job // nil if it is gone
+}
+
+type podState struct {
+	pod      *corev1.Pod
+	restarts int32
+}
+
+type eventLine struct {
+	at      time.Time
+	version string
+	event   *corev1.Event
+}
+
+// gather reads what there is to say of a run.
+func gather(ctx context.Context, c *cluster, run *v1alpha1.JobRun) (*description, error) {
+	d := &description{run: run, hidden: unreadable{}}
+	for what, read := range map[string]func(context.Context, *cluster) error{
+		"runkeys": d.readKey, "receipts": d.readReceipts, "jobs": d.readJob, "pods": d.readPods,
+	} {
+		if err := d.orHide(what, read(ctx, c)); err != nil {
+			return nil, err
+		}
+	}
+	return d, d.orHide("events", d.readEvents(ctx, c))
+}
+
+func (d *description) orHide(what string, err error) error {
+	if apierrors.IsForbidden(err) {
+		d.hidden[what] = true
+		return nil
+	}
+	return err
+}
+
+func (d *description) readKey(ctx context.Context, c *cluster) error {
+	if d.run.Spec.ConcurrencyKey == "" || outcomeOf(d.run) != "" {
+		return nil
+	}
+	name := v1alpha1.ConcurrencyKeyName(d.run.Spec.JobName, d.run.Spec.ConcurrencyKey)
+	key := &v1alpha1.RunKey{}
+	err := c.api.Get(ctx, types.NamespacedName{Namespace: d.run.Namespace, Name: name}, key)
+	if err == nil {
+		d.key = key
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// readReceipts takes the receipts that exist, and what the run's status keeps of
+// those that are gone.
+func (d *description) readReceipts(ctx context.Context, c *cluster) error {
+	if recorded := d.run.Status.Coalesced; recorded != nil {
+		for _, t := range recorded.Recent {
+			d.receipts = append(d.receipts, receipt{t.Name, v1alpha1.DispositionCoalesced, t.Time, t.Labels, t.Input})
+		}
+	}
+	list := &v1alpha1.JobRunList{}
+	err := c.api.List(ctx, list, client.InNamespace(d.run.Namespace),
+		client.MatchingLabels{v1alpha1.LabelJobName: d.run.Spec.JobName})
+	for i := range list.Items {
+		if r := &list.Items[i]; isReceipt(r) && r.Status.RunRef != nil && r.Status.RunRef.UID == d.run.UID {
+			d.addReceipt(r)
+		}
+	}
+	slices.SortStableFunc(d.receipts, func(a, b receipt) int {
+		return cmp.Or(timeOf(a.created).Compare(timeOf(b.created)), cmp.Compare(a.name, b.name))
+	})
+	return err
+}
+
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}
+
+// addReceipt puts the whole receipt where the status has a part of it.
+func (d *description) addReceipt(r *v1alpha1.JobRun) {
+	d.receipts = slices.DeleteFunc(d.receipts, func(known receipt) bool { return known.name == r.Name })
+	d.receipts = append(d.receipts, receipt{
+		r.Name, v1alpha1.Disposition(r.Status.Phase), &r.CreationTimestamp, callersLabels(r.Labels), jsonText(r.Spec.Input),
+	})
+}
+
+func (d *description) readJob(ctx context.Context, c *cluster) error {
+	ref := d.run.Status.JobRef
+	if ref == nil {
+		return nil
+	}
+	d.job = &jobState{name: ref.Name}
+	job := &batchv1.Job{}
+	err := c.api.Get(ctx, types.NamespacedName{Namespace: d.run.Namespace, Name: ref.Name}, job)
+	if err == nil && (ref.UID == "" || ref.UID == job.UID) {
+		d.job.job = job
+	}
+	return client.IgnoreNotFound(err)
+}
+
+func (d *description) readPods(ctx context.Context, c *cluster) error {
+	if d.run.Spec.Template == nil {
+		return nil
+	}
+	pods, err := c.podsOf(ctx, d.run)
+	for i := range pods {
+		state := podState{pod: &pods[i]}
+		for _, s := range pods[i].Status.ContainerStatuses {
+			state.restarts += s.RestartCount
+		}
+		d.pods = append(d.pods, state)
+	}
+	return err
+}
+
+// readEvents takes those of the run, its Job and its Pods.
+func (d *description) readEvents(ctx context.Context, c *cluster) error {
+	about := []types.UID{d.run.UID}
+	if d.run.Status.JobRef != nil && d.run.Status.JobRef.UID != "" {
+		about = append(about, d.run.Status.JobRef.UID)
+	}
+	for _, p := range d.pods {
+		about = append(about, p.pod.UID)
+	}
+	for _, uid := range about {
+		list := &corev1.EventList{}
+		err := c.api.List(ctx, list, client.InNamespace(d.run.Namespace),
+			client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("involvedObject.uid", string(uid))})
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			e := &list.Items[i]
+			d.events = append(d.events, eventLine{happened(e), e.ResourceVersion, e})
+		}
+	}
+	slices.SortStableFunc(d.events, func(a, b eventLine) int { return cmp.Or(a.at.Compare(b.at), older(a.version, b.version)) })
+	return nil
+}
+
+// happened is when an event happened first, to the microsecond or the second.
+func happened(e *corev1.Event) time.Time {
+	switch {
+	case !e.EventTime.IsZero():
+		return e.EventTime.Time
+	case !e.FirstTimestamp.IsZero():
+		return e.FirstTimestamp.Time
+	default:
+		return e.CreationTimestamp.Time
+	}
+}
+
+// older orders what was written in the same second.
+func older(a, b string) int {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	if err != nil {
+		return 0
+	}
+	return order
+}

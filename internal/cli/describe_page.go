@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// page is what `describe` prints: fields, and indented tables.
+type page struct {
+	out io.Writer
+	to  *tabwriter.Writer
+	now time.Time
+	err error
+}
+
+func newPage(out io.Writer, now time.Time) *page {
+	return &page{out: out, to: tabwriter.NewWriter(out, 0, 8, 2, ' ', 0), now: now}
+}
+
+func (p *page) flush() error { return cmp.Or(p.err, p.to.Flush()) }
+
+// field is left out if there is nothing to say.
+func (p *page) field(name, value string) {
+	if value != "" {
+		fmt.Fprintf(p.to, "%s:\t%s\n", name, oneLine(value))
+	}
+}
+
+// table puts a table under a heading.
+func (p *page) table(heading string, names []string, rows [][]string) {
+	if p.err = p.flush(); p.err != nil {
+		return
+	}
+	fmt.Fprintf(p.out, "%s:\n", heading)
+	buffer := &bytes.Buffer{}
+	w := tabwriter.NewWriter(buffer, 0, 8, 2, ' ', 0)
+	for _, row := range append([][]string{names}, rows...) {
+		for i := range row {
+			row[i] = cmp.Or(oneLine(row[i]), none)
+		}
+		fmt.Fprintln(w, "  "+strings.Join(row, "\t"))
+	}
+	if p.err = w.Flush(); p.err != nil {
+		return
+	}
+	for line := range strings.Lines(buffer.String()) {
+		fmt.Fprintln(p.out, strings.TrimRight(line, " \n"))
+	}
+}
+
+// oneLine keeps what others wrote from breaking the layout or the terminal.
+func oneLine(text string) string {
+	return printers.EscapeTerminal(strings.NewReplacer("\n", " ", "\t", " ").Replace(text))
+}
+
+func (p *page) ago(t *metav1.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s ago)", t.UTC().Format(time.RFC3339), age(t, p.now))
+}
+
+func (p *page) agoMicro(t *metav1.MicroTime) string {
+	if t.IsZero() {
+		return ""
+	}
+	return p.ago(&metav1.Time{Time: t.Time})
+}
+
+// jsonText is a JSON value, or nothing.
+func jsonText(value *apiextensionsv1.JSON) string {
+	if value == nil {
+		return ""
+	}
+	return string(value.Raw)
+}
+
+func labelText(labels map[string]string) string {
+	pairs := make([]string, 0, len(labels))
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		pairs = append(pairs, key+"="+labels[key])
+	}
+	return strings.Join(pairs, ",")
+}
+
+// callersLabels are those that the operator has not stamped.
+func callersLabels(labels map[string]string) map[string]string {
+	own := maps.Clone(labels)
+	for _, stamped := range []string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition} {
+		delete(own, stamped)
+	}
+	return own
+}

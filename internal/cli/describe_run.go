@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// receipt describes a receipt. problem says why its run is not described.
+func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
+	p.trigger(r)
+	stands := ""
+	if r.Status.RunRef != nil {
+		stands = r.Status.RunRef.Name
+	} else if r.Spec.Admission != nil {
+		stands = r.Spec.Admission.RunName
+	}
+	if problem != "" {
+		stands = strings.TrimSpace(stands + " (" + problem + ")")
+	}
+	p.field("Stands for it", stands)
+	p.field("Outcome", string(outcomeOf(r)))
+	p.field("Skipped input", jsonText(r.Spec.Input))
+	p.field("Output", jsonText(r.Status.Output))
+	p.field("Error", r.Status.Error)
+	p.field("Created", p.ago(&r.CreationTimestamp))
+	p.field("Finished", p.ago(r.Status.CompletionTime))
+}
+
+// trigger describes what a JobRun was triggered for.
+func (p *page) trigger(r *v1alpha1.JobRun) {
+	p.field("Name", r.Name)
+	p.field("Namespace", r.Namespace)
+	p.field("Labels", labelText(callersLabels(r.Labels)))
+	p.field("Job", r.Spec.JobName)
+	p.field("Key", r.Spec.ConcurrencyKey)
+	p.field("Coalesce", string(r.Spec.Coalesce))
+	p.field("Idempotency key", r.Spec.IdempotencyKey)
+	p.field("Phase", cmp.Or(string(r.Status.Phase), "none yet"))
+	if cancel := r.Spec.Cancel; cancel != nil && *cancel && outcomeOf(r) == "" {
+		p.field("Cancel", "asked for")
+	}
+}
+
+func (p *page) description(d *description) {
+	r := d.run
+	p.trigger(r)
+	p.field("Input", jsonText(r.Spec.Input))
+	p.field("Output", jsonText(r.Status.Output))
+	p.field("Error", r.Status.Error)
+	p.field("Progress", progressText(r.Status.Progress))
+	p.field("Created", p.ago(&r.CreationTimestamp))
+	p.field("Started", p.ago(r.Status.StartTime))
+	p.field("Finished", p.ago(r.Status.CompletionTime))
+	p.key(d)
+	p.lease(r)
+	p.receipts(d)
+	p.job(d)
+	p.pods(d)
+	p.events(d)
+}
+
+// key says who else uses the run's key.
+func (p *page) key(d *description) {
+	if d.hidden["runkeys"] {
+		p.field("Key used by", hiddenText)
+		return
+	}
+	if d.key == nil {
+		return
+	}
+	var users []string
+	if l := d.key.Spec.Leased; l != nil {
+		users = append(users, l.RunName+" executes")
+	}
+	if w := d.key.Spec.Pending; w != nil {
+		users = append(users, w.RunName+" waits")
+	}
+	p.field("Key used by", strings.Join(users, ", "))
+}
+
+func (p *page) lease(r *v1alpha1.JobRun) {
+	l := r.Status.Lease
+	if l == nil {
+		return
+	}
+	fmt.Fprintln(p.to, "Lease:")
+	p.field("  Holder", cmp.Or(l.HolderIdentity, "nobody"))
+	p.field("  Generation", strconv.FormatInt(l.Generation, 10))
+	p.field("  Acquired", p.agoMicro(l.AcquireTime))
+	p.field("  Renewed", p.agoMicro(l.RenewTime))
+	switch {
+	case l.DurationSeconds > 0:
+		p.field("  Lasts", fmt.Sprintf("%s without renewal", time.Duration(l.DurationSeconds)*time.Second))
+	case r.Spec.Template != nil:
+		p.field("  Lasts", "as long as the Job")
+	}
+	most := cmp.Or(r.Spec.MaxAttempts, v1alpha1.DefaultMaxAttempts)
+	p.field("  Expired", fmt.Sprintf("%d of %d attempts", r.Status.Attempts, most))
+}
+
+const hiddenText = "not yours to read"
+
+// section is a table, or what stands for it.
+func (p *page) section(heading string, hidden bool, names []string, rows [][]string) {
+	switch {
+	case hidden:
+		p.field(heading, hiddenText)
+	case len(rows) > 0:
+		p.table(heading, names, rows)
+	}
+}
+
+func (p *page) receipts(d *description) {
+	rows := make([][]string, 0, len(d.receipts))
+	for _, r := range d.receipts {
+		created := ""
+		if r.created != nil {
+			created = age(r.created, p.now)
+		}
+		rows = append(rows, []string{r.name, string(r.disposition), created, labelText(r.labels), r.input})
+	}
+	heading := "Receipts"
+	if c := d.run.Status.Coalesced; c != nil {
+		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
+	}
+	// What the run's own status says of them is there to be read in any case.
+	p.section(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
+}
+
+func (p *page) job(d *description) {
+	switch {
+	case d.hidden["jobs"]:
+		p.field("Batch Job", hiddenText)
+	case d.job == nil:
+	case d.job.job == nil:
+		p.field("Batch Job", d.job.name+" (it is gone)")
+	default:
+		p.table("Batch Job", []string{"NAME", "STATUS", "ACTIVE", "SUCCEEDED", "FAILED", "AGE"}, [][]string{jobRow(d.job.job, p)})
+	}
+}
+
+func jobRow(job *batchv1.Job, p *page) []string {
+	status := "Running"
+	for _, c := range job.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed || c.Type == batchv1.JobSuspended) {
+			status = string(c.Type)
+		}
+	}
+	if job.DeletionTimestamp != nil {
+		status = "Terminating"
+	}
+	s := job.Status
+	return []string{job.Name, status, number(s.Active), number(s.Succeeded), number(s.Failed), age(&job.CreationTimestamp, p.now)}
+}
+
+func number(n int32) string { return strconv.Itoa(int(n)) }
+
+func (p *page) pods(d *description) {
+	rows := make([][]string, 0, len(d.pods))
+	for _, s := range d.pods {
+		rows = append(rows, []string{
+			s.pod.Name, string(s.pod.Status.Phase), s.pod.Annotations[v1alpha1.AnnotationGeneration],
+			number(s.restarts), s.pod.Spec.NodeName, age(&s.pod.CreationTimestamp, p.now),
+		})
+	}
+	p.section("Pods", d.hidden["pods"], []string{"NAME", "STATUS", "GENERATION", "RESTARTS", "NODE", "AGE"}, rows)
+}
+
+func (p *page) events(d *description) {
+	rows := make([][]string, 0, len(d.events))
+	for _, e := range d.events {
+		about := strings.ToLower(e.event.InvolvedObject.Kind) + "/" + e.event.InvolvedObject.Name
+		rows = append(rows, []string{e.at.UTC().Format(time.TimeOnly), e.event.Type, e.event.Reason, about, e.event.Message})
+	}
+	p.section("Events", d.hidden["events"], []string{"TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"}, rows)
+}

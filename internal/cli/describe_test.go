@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+func anEvent(name, kind, about string, at time.Time, message string) *corev1.Event {
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "default", Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Name: about, UID: types.UID("uid-" + about)},
+		EventTime:      metav1.NewMicroTime(at), Type: "Normal", Reason: "R", Message: message,
+	}
+}
+
+// aBusyRun is one with everything.
+func aBusyRun() []client.Object {
+	run := aRun("next", withTemplate, leased, func(r *v1alpha1.JobRun) {
+		r.Spec.Input = jsonOf(`{"org":"acme"}`)
+		r.Labels["env"] = "prod"
+		r.Status.JobRef = &v1alpha1.ObjectReference{Name: "next-1", UID: "uid-next-1"}
+		r.Status.Attempts = 1
+		r.Status.Progress = &v1alpha1.Progress{Generation: 1, Current: new(int64(7)), Message: "seven \x1b[2J"}
+		r.Status.Coalesced = &v1alpha1.CoalescedTriggers{Count: 2, Recent: []v1alpha1.CoalescedTrigger{
+			{Name: "gone", UID: "uid-gone", Time: &metav1.Time{Time: synctestBegins.Add(-5 * time.Minute)}, Input: `"cut`},
+			{Name: "third", UID: "uid-third", Input: `"cut`},
+		}}
+	})
+	third := aRun("third", receiptOf("next"), func(r *v1alpha1.JobRun) {
+		r.Spec.Input = jsonOf(`"whole"`)
+		r.Labels["by"] = "me"
+	})
+	key := &v1alpha1.RunKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: v1alpha1.ConcurrencyKeyName("sync", "acme")},
+		Spec: v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "acme",
+			Leased:  &v1alpha1.LeasedRun{RunName: "next", Token: "t-next", Generation: 1},
+			Pending: &v1alpha1.PendingRun{RunName: "later", Token: "t", Time: &metav1.Time{Time: synctestBegins.Add(-time.Minute)}},
+		},
+	}
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: "next-1", UID: "uid-next-1", CreationTimestamp: metav1.NewTime(synctestBegins.Add(-30 * time.Second)),
+		},
+		Status: batchv1.JobStatus{Active: 1},
+	}
+	return []client.Object{
+		run, third, key, job, aPod("next-1-x", "next", 20*time.Second, runs),
+		anEvent("e3", "Pod", "next-1-x", synctestBegins.Add(-10*time.Second), "pulled\nan image"),
+		anEvent("e1", "JobRun", "next", synctestBegins.Add(-90*time.Second), "triggered"),
+		anEvent("e2", "Job", "next-1", synctestBegins.Add(-30*time.Second), "created a Pod"),
+		anEvent("e0", "JobRun", "else", synctestBegins, "of somebody else"),
+	}
+}
+
+const busyRunText = `Name:         next
+Namespace:    default
+Labels:       env=prod
+Job:          sync
+Key:          acme
+Phase:        Leased
+Input:        {"org":"acme"}
+Progress:     7 seven ^[[2J
+Created:      1999-12-31T23:58:30Z (90s ago)
+Key used by:  next executes, later waits
+Lease:
+  Holder:      job/next-1
+  Generation:  1
+  Acquired:    1999-12-31T23:59:30Z (30s ago)
+  Lasts:       as long as the Job
+  Expired:     1 of 3 attempts
+Receipts (2 absorbed):
+  NAME   DISPOSITION  AGE  LABELS  SKIPPED INPUT
+  gone   Coalesced    5m   -       "cut
+  third  Coalesced    90s  by=me   "whole"
+Batch Job:
+  NAME    STATUS   ACTIVE  SUCCEEDED  FAILED  AGE
+  next-1  Running  1       0          0       30s
+Pods:
+  NAME      STATUS   GENERATION  RESTARTS  NODE  AGE
+  next-1-x  Running  1           0         node  20s
+Events:
+  TIME      TYPE    REASON  OBJECT        MESSAGE
+  23:58:30  Normal  R       jobrun/next   triggered
+  23:59:30  Normal  R       job/next-1    created a Pod
+  23:59:50  Normal  R       pod/next-1-x  pulled an image
+`
+
+func TestDescribeARun(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("describe", "next"), 0, busyRunText, "")
+	}, aBusyRun()...)
+}
+
+func TestDescribeAReceipt(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("describe", "jr/third"), 0, "~Name:           third\n~Stands for it:  next\n~Skipped input:  \"whole\"\n~"+
+			"\nThe run that stands for it:\n\n"+busyRunText, "")
+	}, aBusyRun()...)
+}
+
+func TestDescribeWhatOneMayRead(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.forbidden = map[string]bool{"jobruns": true, "runkeys": true, "pods": true, "events": true}
+		s.want(s.run("describe", "next"), 0, "~Key used by:  not yours to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    not yours to read\n~Events:  not yours to read\n", "")
+	}, aBusyRun()...)
+}
+
+func TestDescribeWhatIsNotThere(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("describe", "none"), 1, "", "~Error from server (NotFound)")
+		s.want(s.run("describe", "orphan"), 0, "~Stands for it:  gone (it is gone)\n", "")
+		s.want(s.run("describe", "early"), 0, "~Phase:          none yet\n~Stands for it:  gone (not settled yet)\n", "")
+	}, aRun("orphan", receiptOf("gone")), aRun("early", receiptOf("gone"), phase("")))
+}

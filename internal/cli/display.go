@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/cli-runtime/pkg/printers"
+	"k8s.io/utils/clock"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// shower shows how a run gets on, until close.
+type shower interface {
+	show(*v1alpha1.JobRun)
+	close()
+}
+
+func (p *plugin) newDisplay() shower {
+	if p.width(p.Streams.ErrOut) > 0 {
+		return newLiveLine(p.Streams.ErrOut, p.width, p.Clock)
+	}
+	return &plainLines{out: p.Streams.ErrOut}
+}
+
+// plainLines writes a line for each change.
+type plainLines struct {
+	out  io.Writer
+	last string
+}
+
+func (l *plainLines) show(run *v1alpha1.JobRun) {
+	if line := stateLine(run); line != l.last {
+		l.last = line
+		fmt.Fprintln(l.out, line)
+	}
+}
+
+func (l *plainLines) close() {}
+
+// liveLine is one line that is written anew at each change and every second.
+type liveLine struct {
+	out     io.Writer
+	width   func(io.Writer) int
+	clock   clock.WithTicker
+	began   time.Time
+	stop    chan struct{}
+	stopped sync.WaitGroup
+
+	mu   sync.Mutex
+	line string
+}
+
+const (
+	tick      = time.Second
+	eraseLine = "\r\x1b[K"
+)
+
+func newLiveLine(out io.Writer, width func(io.Writer) int, clock clock.WithTicker) *liveLine {
+	l := &liveLine{out: out, width: width, clock: clock, began: clock.Now(), stop: make(chan struct{})}
+	ticker := clock.NewTicker(tick)
+	l.stopped.Go(func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-l.stop:
+				return
+			case <-ticker.C():
+				l.draw("")
+			}
+		}
+	})
+	return l
+}
+
+func (l *liveLine) show(run *v1alpha1.JobRun) { l.draw(stateLine(run)) }
+
+func (l *liveLine) draw(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if line != "" {
+		l.line = line
+	}
+	if l.line != "" {
+		since := fmt.Sprintf(" (%s)", l.clock.Since(l.began).Truncate(time.Second))
+		fmt.Fprint(l.out, eraseLine+fit(l.line, l.width(l.out)-len(since))+since)
+	}
+}
+
+// close leaves the screen as it was.
+func (l *liveLine) close() {
+	close(l.stop)
+	l.stopped.Wait()
+	fmt.Fprint(l.out, eraseLine)
+}
+
+// fit cuts a line so that it does not wrap, for only one that does not can be erased.
+func fit(line string, columns int) string {
+	runes := []rune(line)
+	if len(runes) < columns {
+		return line
+	}
+	return string(runes[:max(columns-1, 0)])
+}
+
+// stateLine is what there is to know of a run or a receipt, in one line.
+func stateLine(run *v1alpha1.JobRun) string {
+	line := run.Name + ": " + state(run)
+	if p := progressText(run.Status.Progress); p != "" && run.Status.Phase == v1alpha1.PhaseLeased {
+		line += ", " + p
+	}
+	return printers.EscapeTerminal(strings.ReplaceAll(line, "\n", " "))
+}
+
+// state is the phase in words.
+func state(run *v1alpha1.JobRun) string {
+	s := run.Status
+	switch s.Phase {
+	case "":
+		return reasoned("waiting for its key or for the operator", s.Error)
+	case v1alpha1.PhasePending:
+		return reasoned("Pending", s.Error)
+	case v1alpha1.PhaseLeased:
+		holder := ""
+		if s.Lease != nil && s.Lease.HolderIdentity != "" {
+			holder = fmt.Sprintf(" by %s, generation %d", s.Lease.HolderIdentity, s.Lease.Generation)
+		}
+		return reasoned("Leased"+holder, s.Error)
+	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
+		if s.RunRef != nil {
+			return fmt.Sprintf("%s, run %s stands for it", s.Phase, s.RunRef.Name)
+		}
+		return string(s.Phase)
+	default:
+		return reasoned(string(s.Phase), s.Error)
+	}
+}
+
+func reasoned(state, reason string) string {
+	if reason == "" {
+		return state
+	}
+	return state + ": " + reason
+}
+
+// progressText is what the holder reported.
+func progressText(p *v1alpha1.Progress) string {
+	if p == nil {
+		return ""
+	}
+	var parts []string
+	switch {
+	case p.Current != nil && p.Total != nil:
+		parts = append(parts, fmt.Sprintf("%d/%d", *p.Current, *p.Total))
+	case p.Current != nil:
+		parts = append(parts, strconv.FormatInt(*p.Current, 10))
+	}
+	if p.Message != "" {
+		parts = append(parts, p.Message)
+	}
+	return strings.Join(parts, " ")
+}

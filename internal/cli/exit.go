@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitConflict    = 3
+	exitTimeout     = 4
+	exitInterrupted = 130
+)
+
+const exitCodesHelp = `Exit codes:
+  0    done; with --wait or wait: the run completed
+  1    the run failed or was cancelled, or the API server refused the request
+  2    the command line or a file that it names makes no sense; nothing was sent
+  3    conflict: a run waits for the key, and the trigger did not ask to coalesce
+  4    --timeout ran out; the run goes on
+  130  interrupted by Ctrl-C; the run goes on`
+
+// usageError is a command line that makes no sense.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// timeLimit is the cause of a context that has lasted as long as it may.
+type timeLimit struct{ limit time.Duration }
+
+func (e *timeLimit) Error() string { return fmt.Sprintf("timed out after %s", e.limit) }
+
+// unfinished is that the plugin stopped before what it looked at ended.
+type unfinished struct {
+	cause error
+	// what goes on, and the command that goes on with it.
+	what, again string
+}
+
+func (e *unfinished) Error() string {
+	return fmt.Sprintf("%v; %s goes on: `%s` takes it up again", e.cause, e.what, e.again)
+}
+
+func (e *unfinished) Unwrap() error { return e.cause }
+
+var errInterrupted = errors.New("interrupted")
+
+// stopped says why a context ended: its time limit, or the user.
+func stopped(ctx context.Context) error {
+	var limit *timeLimit
+	if errors.As(context.Cause(ctx), &limit) {
+		return limit
+	}
+	return errInterrupted
+}
+
+// unlessStopped says of the error of a request that its context ended, if it did.
+func unlessStopped(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", stopped(ctx), err)
+}
+
+// exitCode is that of a command which ended with err.
+func exitCode(err error) int {
+	var usage *usageError
+	var limit *timeLimit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, jobrun.ErrConflict):
+		return exitConflict
+	case errors.As(err, &limit):
+		return exitTimeout
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	default:
+		return exitFailed
+	}
+}
+
+// report says what went wrong and what can be done about it, and returns the exit code.
+func report(w io.Writer, command string, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(w, "%s%v\n", origin(err), err)
+	if hint := hintFor(command, err); hint != "" {
+		fmt.Fprintln(w, hint)
+	}
+	return exitCode(err)
+}
+
+// origin begins an error as kubectl does.
+func origin(err error) string {
+	var answer apierrors.APIStatus
+	if errors.As(err, &answer) {
+		if reason := apierrors.ReasonForError(err); reason != "" {
+			return fmt.Sprintf("Error from server (%s): ", reason)
+		}
+		return "Error from server: "
+	}
+	return "error: "
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// hinted is an error whose reader is told what to do by the command itself.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+
+// hintFor is what can be done about an error.
+func hintFor(command string, err error) string {
+	var usage *usageError
+	var own *hinted
+	var unanswered *jobrun.UnansweredError
+	switch {
+	case errors.As(err, &own):
+		return own.hint
+	case errors.As(err, &usage):
+		return fmt.Sprintf("See '%s --help' for usage.", command)
+	case errors.As(err, &unanswered):
+		return fmt.Sprintf("See with `kubectl get jobrun %s` whether it was accepted before you trigger again.", unanswered.Name)
+	case notInstalled(err):
+		return "Is JobRun installed in this cluster? `kubectl get crd jobruns.batch.jobrun.dev` tells."
+	case isNoJobRun(err):
+		return "`kubectl get jobruns` lists those of the namespace; -n names another namespace."
+	}
+	return ""
+}
+
+// conflictHint says how to get past the run that waits.
+func conflictHint(err error, canCoalesce bool) error {
+	var conflict *jobrun.ConflictError
+	if !errors.As(err, &conflict) {
+		return err
+	}
+	hint := fmt.Sprintf("`%s wait %s` waits for that run, `%s cancel %[2]s` withdraws it", display, conflict.PendingRun, display)
+	if canCoalesce {
+		hint += "; with --coalesce it absorbs this trigger"
+	}
+	return &hinted{err, hint + "."}
+}
+
+// isNoJobRun reports whether it is a JobRun that was not found, rather than its namespace.
+func isNoJobRun(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.Is(err, jobrun.ErrNotFound) || !errors.As(err, &answer) {
+		return false
+	}
+	details := answer.Status().Details
+	return details != nil && details.Kind == "jobruns"
+}
+
+// notInstalled reports whether the API server does not know JobRuns at all.
+func notInstalled(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) || !apierrors.IsNotFound(err) {
+		return false
+	}
+	details := answer.Status().Details
+	return details == nil || details.Name == ""
+}

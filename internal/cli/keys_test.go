@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+func someKeys() []client.Object {
+	key := func(namespace, name string, spec v1alpha1.RunKeySpec) *v1alpha1.RunKey {
+		return &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, CreationTimestamp: metav1.NewTime(synctestBegins.Add(-time.Hour)),
+		}, Spec: spec}
+	}
+	minuteAgo := &metav1.Time{Time: synctestBegins.Add(-time.Minute)}
+	return []client.Object{
+		key("default", "c-2", v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "b",
+			Pending: &v1alpha1.PendingRun{RunName: "waiter", Time: minuteAgo},
+		}),
+		key("default", "c-1", v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "a",
+			Leased: &v1alpha1.LeasedRun{RunName: "worker", Generation: 3}, Pending: &v1alpha1.PendingRun{RunName: "next"},
+		}),
+		key("default", "i-1", v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyIdempotency, JobName: "sync", Key: "hook", Owner: &v1alpha1.KeyOwner{RunName: "worker"},
+		}),
+		key("there", "c-3", v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "other", Key: "x", Leased: &v1alpha1.LeasedRun{RunName: "far", Generation: 1},
+		}),
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		"of the namespace": {stdout: `JOB    KEY   EXECUTES   GENERATION   WAITS    FOR
+sync   a     worker     3            next     -
+sync   b     -          -            waiter   60s
+`},
+		"everywhere, wide": {args: []string{"-A", "-o", "wide"}, stdout: `NAMESPACE   JOB     KEY   EXECUTES   GENERATION   WAITS    FOR   RUNKEY
+default     sync    a     worker     3            next     -     c-1
+default     sync    b     -          -            waiter   60s   c-2
+there       other   x     far        1            -        -     c-3
+`},
+		"of a job":    {args: []string{"other", "-A"}, stdout: "~there       other   x     far"},
+		"idempotency": {args: []string{"--idempotency"}, stdout: "JOB    KEY    OWNER    AGE\nsync   hook   worker   60m\n"},
+		"name":        {args: []string{"-o", "name"}, stdout: "runkey.batch.jobrun.dev/c-1\nrunkey.batch.jobrun.dev/c-2\n"},
+		"jsonpath":    {args: []string{"-o", "jsonpath={.items[*].spec.leased.runName}"}, stdout: "worker"},
+		"yaml":        {args: []string{"-o", "yaml"}, stdout: "~kind: RunKeyList"},
+		"none":        {args: []string{"other"}, stderr: "No key of job other is busy in namespace default.\n"},
+		"two jobs":    {args: []string{"a", "b"}, code: 2, stderr: "~accepts at most 1 arg(s)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) {
+				s.want(s.run(append([]string{"keys"}, tc.args...)...), tc.code, tc.stdout, tc.stderr)
+			}, someKeys()...)
+		})
+	}
+}
+
+func TestKeysThatOneMayNotRead(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.forbidden["runkeys"] = true
+		s.want(s.run("keys"), 1, "", "~Error from server (Forbidden): runkeys.batch.jobrun.dev")
+	})
+}

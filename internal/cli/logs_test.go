@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+func withTemplate(r *v1alpha1.JobRun) { r.Spec.Template = &batchv1.JobTemplateSpec{} }
+
+// aPod is one of a run's, whose container main is in a state.
+func aPod(name, run string, age time.Duration, state corev1.ContainerState) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, UID: types.UID("uid-" + name),
+			CreationTimestamp: metav1.NewTime(synctestBegins.Add(-age)),
+			Labels:            map[string]string{v1alpha1.LabelRun: run},
+			Annotations:       map[string]string{v1alpha1.AnnotationToken: "t-" + run, v1alpha1.AnnotationGeneration: "1"},
+		},
+		Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}, {Name: "side"}}, NodeName: "node"},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "main", State: state}}},
+	}
+}
+
+var (
+	waits   = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}
+	runs    = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	hasDone = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+)
+
+func (s *scene) setContainer(pod string, state corev1.ContainerState) {
+	s.t.Helper()
+	p := &corev1.Pod{}
+	ctx := context.Background()
+	if err := s.api.Get(ctx, types.NamespacedName{Namespace: "default", Name: pod}, p); err != nil {
+		s.t.Fatal(err)
+	}
+	p.Status.ContainerStatuses[0].State = state
+	if err := s.api.Status().Update(ctx, p); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestLogsOfAReceipt(t *testing.T) {
+	strangers := aPod("next-1-old", "next", time.Hour, hasDone)
+	strangers.Annotations[v1alpha1.AnnotationToken] = "another run's of this name"
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.logs["next-1-b"] = []io.ReadCloser{lines("retried\n")}
+		s.logs["next-1-a"] = []io.ReadCloser{lines("first\n")}
+		s.want(s.run("logs", "third"), 0, "first\nretried\n", "==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\n")
+	},
+		aRun("next", withTemplate, leased), aRun("third", withTemplate, receiptOf("next")), strangers,
+		aPod("next-1-b", "next", time.Minute, runs), aPod("next-1-a", "next", 2*time.Minute, hasDone), aPod("next-1-c", "next", time.Second, waits),
+	)
+}
+
+func TestThereAreNoLogs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run    *v1alpha1.JobRun
+		stderr string
+	}{
+		"waits":           {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: no Pod of run a has started\n-f waits for it. Now: a: Pending\n"},
+		"ended":           {aRun("a", withTemplate, ending(failed)), "error: run a has ended, and has no Pods (any more)\nIt ended so: a: Failed: it broke\n"},
+		"external worker": {aRun("a", leased), "~it has no template, and whoever executes it has its logs\nNow: a: Leased by job/a-1"},
+		"not settled":     {aRun("a", withTemplate, receiptOf("b"), phase("")), "~not settled yet which run stands for a\n-f waits for it."},
+		"run is gone":     {aRun("a", withTemplate, receiptOf("b")), "~the run that stands for a is gone~JobRun a: Coalesced, run b stands for it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run("logs", "a"), 1, "", tc.stderr) }, tc.run)
+		})
+	}
+}
+
+// A receipt that is not settled, then the run waits, starts, is retried and ends.
+func TestFollowLogsFromTheReceiptToTheEnd(t *testing.T) {
+	inScene(t, func(t *testing.T, s *scene) {
+		code := s.start("logs", "-f", "third")
+		s.settle()
+		s.update("third", func(st *v1alpha1.JobRunStatus) {
+			st.Phase, st.RunRef = v1alpha1.PhaseCoalesced, &v1alpha1.ObjectReference{Name: "next", UID: "uid-next"}
+		})
+		s.settle()
+		if err := s.api.Create(t.Context(), aPod("next-1-a", "next", 0, waits)); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		s.logs["next-1-a"] = []io.ReadCloser{lines("one\n")}
+		s.setContainer("next-1-a", hasDone)
+		s.settle()
+		wantText(t, "the first log", s.stdout.String(), "one\n")
+		s.logs["next-1-b"] = []io.ReadCloser{lines("two\n")}
+		if err := s.api.Create(t.Context(), aPod("next-1-b", "next", -time.Second, hasDone)); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		s.update("next", completed)
+		s.want(<-code, 0, "one\ntwo\n", "third: waiting for its key or for the operator\n"+
+			"next: Pending\n==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\nnext: Completed\n")
+	},
+		aRun("next", withTemplate, phase(v1alpha1.PhasePending)),
+		aRun("third", withTemplate, receiptOf("next"), phase(""), func(r *v1alpha1.JobRun) { r.Status.RunRef = nil }),
+	)
+}
+
+// broken is a log whose connection is lost after some text.
+func broken(text string) io.ReadCloser {
+	reader, writer := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(writer, text)
+		writer.CloseWithError(errors.New("connection reset"))
+	}()
+	return reader
+}
+
+// What was written is not written again; a stream that ends in good order while
+// the container runs is one that broke off, too.
+func TestFollowLogsThatBreakOff(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.logs["a-1-x"] = []io.ReadCloser{broken("one\ntw"), lines("one\ntwo\n"), lines("one"), lines("one\ntwo\nthree\n")}
+		code := s.start("logs", "-f", "a")
+		time.Sleep(2500 * time.Millisecond)
+		s.setContainer("a-1-x", hasDone)
+		time.Sleep(2 * time.Second)
+		s.update("a", completed)
+		s.want(<-code, 0, "one\ntwo\nthree\n", "==> pod/a-1-x, generation 1\na: Leased by job/a-1, generation 1\na: Completed\n")
+	}, aRun("a", withTemplate, leased), aPod("a-1-x", "a", time.Minute, runs))
+}
+
+func TestFollowLogsOfAPodThatGoes(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		code := s.start("logs", "-f", "a")
+		s.settle()
+		s.update("a", cancelled)
+		s.want(<-code, 0, "", "~Pod a-1-x is gone~a: Cancelled: cancelled on request")
+	}, aRun("a", withTemplate, leased), aPod("a-1-x", "a", time.Minute, runs))
+}
+
+func TestFollowingLogsIsInterrupted(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		code := s.start("logs", "-f", "a")
+		s.settle()
+		s.interrupt()
+		s.want(<-code, 130, "", "a: Pending\nerror: interrupted; run a goes on: `kubectl jobrun logs -f a` takes it up again\n")
+	}, aRun("a", withTemplate, phase(v1alpha1.PhasePending)))
+}
+
+func TestFollowLogsOfWhatHasNone(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("logs", "-f", "a"), 1, "", "~it has no template")
+		s.want(s.run("logs", "-f", "b"), 1, "", "~Error from server (NotFound)")
+		s.forbidden["pods"] = true
+		s.update("t", func(st *v1alpha1.JobRunStatus) { st.Phase = v1alpha1.PhaseLeased })
+		s.want(s.run("logs", "-f", "t"), 1, "", "~Error from server (Forbidden)")
+	}, aRun("a", leased), aRun("t", withTemplate))
+}
+
+func TestWhichContainer(t *testing.T) {
+	pod := aPod("p", "a", 0, runs)
+	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "side", State: runs})
+	for _, tc := range []struct{ flag, annotation, want string }{
+		{"", "", "main"}, {"", "side", "side"}, {"main", "side", "main"}, {"side", "", "side"},
+	} {
+		pod.Annotations[annotationDefaultContainer] = tc.annotation
+		if got, started := logOf(pod, tc.flag); got.container != tc.want || !started {
+			t.Errorf("-c %q with annotation %q is container %q, started: %v", tc.flag, tc.annotation, got.container, started)
+		}
+	}
+	if _, started := logOf(pod, "none"); started {
+		t.Error("a container that does not exist has started")
+	}
+}

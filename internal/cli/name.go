@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// resourceNames are the ways to write what a NAME is of.
+var resourceNames = []string{
+	"jobrun", "jobruns", "jr", "jobrun." + v1alpha1.GroupVersion.Group, "jobruns." + v1alpha1.GroupVersion.Group,
+}
+
+// parseName takes NAME and, as -o name prints it, jobrun.batch.jobrun.dev/NAME.
+func parseName(argument string) (string, error) {
+	resource, name, qualified := strings.Cut(argument, "/")
+	if !qualified {
+		name = argument
+	} else if !isOneOf(resource, resourceNames) {
+		return "", usagef("%q is no JobRun: write NAME or jobrun/NAME", argument)
+	}
+	if name == "" || strings.Contains(name, "/") {
+		return "", usagef("%q is no name of a JobRun", argument)
+	}
+	return name, nil
+}
+
+func isOneOf(word string, words []string) bool {
+	for _, w := range words {
+		if strings.EqualFold(word, w) {
+			return true
+		}
+	}
+	return false
+}

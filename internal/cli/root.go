@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+)
+
+// display is how the plugin is called.
+const display = "kubectl jobrun"
+
+const rootLong = `Trigger runs with a key, wait for them, and see what became of them.
+
+For each job and key at most one run executes and at most one waits. A trigger
+that finds a run waiting is refused (conflict), or with --coalesce absorbed by
+it: its JobRun is then a receipt, which takes over the outcome of that run.
+Wherever a command takes the NAME of a JobRun, it may be a run or a receipt, and
+may be written as jobrun/NAME.
+
+` + exitCodesHelp
+
+func newRoot(o Options) *cobra.Command {
+	p := &plugin{Options: o, config: genericclioptions.NewConfigFlags(true)}
+	p.config.CacheDir = nil // nothing is discovered
+	root := &cobra.Command{
+		Use:           "jobrun",
+		Short:         "Trigger runs with a key, and follow them",
+		Long:          rootLong,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: display},
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		// kubectl asks kubectl_complete-jobrun; no shell calls the plugin itself.
+		CompletionOptions:     cobra.CompletionOptions{DisableDefaultCmd: true},
+		DisableFlagsInUseLine: true,
+		Args:                  noCommandOf,
+		// How many letters may be wrong in the name of a command that is meant.
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(o.Streams.In)
+	root.SetOut(o.Streams.Out)
+	root.SetErr(o.Streams.ErrOut)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	p.config.AddFlags(root.PersistentFlags())
+	root.AddCommand(
+		newTrigger(p), newWait(p), newRetrigger(p), newCancel(p),
+		newDescribe(p), newLogs(p), newKeys(p), newTop(p), newVersion(p), newFlagsTopic(),
+	)
+	root.SetUsageTemplate(usageTemplate)
+	completeConfigFlags(p, root)
+	return root
+}
+
+// noCommandOf refuses what is not the name of a command.
+func noCommandOf(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		message += fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return &usageError{errors.New(message)}
+}
+
+// usageTemplate leaves the flags that all commands have to a topic of their own,
+// as kubectl does.
+const usageTemplate = `Usage:
+  {{.UseLine}}{{if .HasAvailableSubCommands}} COMMAND{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if and .HasParent .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+
+Use "kubectl jobrun options" for the flags that all commands have, such as --namespace and --context.
+`
+
+// newFlagsTopic lists the flags that all commands have.
+func newFlagsTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:               "options",
+		Short:             "List the flags that all commands have",
+		Args:              arguments(cobra.NoArgs),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Every command takes these flags:\n\n%s", cmd.InheritedFlags().FlagUsages())
+			return err
+		},
+	}
+}
+
+// arguments lets a command line with wrong arguments be one that makes no sense.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestCommandLine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		"nothing":         {stdout: "~Exit codes:~trigger     Trigger a run of a job"},
+		"help":            {args: []string{"trigger", "--help"}, stdout: "~Usage:\n  kubectl jobrun trigger [JOB]~Examples:~--coalesce~kubectl jobrun options"},
+		"unknown command": {args: []string{"trgger"}, code: 2, stderr: "~unknown command \"trgger\" for \"kubectl jobrun\"; did you mean \"trigger\"?"},
+		"version":         {args: []string{"version"}, stdout: "kubectl jobrun v1.2.3\n"},
+		"options":         {args: []string{"options"}, stdout: "~--namespace~--context~--kubeconfig~--as"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run(tc.args...), tc.code, tc.stdout, tc.stderr) })
+		})
+	}
+}
+
+func TestFlagsOfAllCommandsAreNotInTheirHelp(t *testing.T) {
+	inScene(t, func(t *testing.T, s *scene) {
+		s.run("wait", "--help")
+		if strings.Contains(s.stdout.String(), "--kubeconfig") {
+			t.Error(s.stdout.String())
+		}
+	})
+}
+
+func TestCompletion(t *testing.T) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-a"}}
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"commands":   {[]string{"re"}, "retrigger\tTrigger again what a JobRun was triggered for\n:4\n"},
+		"runs":       {[]string{"wait", ""}, "a\nb\n:4\n"},
+		"one run":    {[]string{"wait", "a", ""}, ":4\n"},
+		"jobs":       {[]string{"trigger", "s"}, "sync\n:4\n"},
+		"formats":    {[]string{"keys", "-o", "j"}, "~json\n~name\n~wide\n~:4\n"},
+		"namespaces": {[]string{"keys", "-n", ""}, "team-a\n:4\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) {
+				s.want(s.run(append([]string{"__complete"}, tc.args...)...), 0, tc.want, "~ShellCompDirectiveNoFileComp")
+			}, aRun("a"), aRun("b"), namespace)
+		})
+	}
+}

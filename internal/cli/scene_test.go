@@ -1,0 +1,328 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// scene is a cluster and what happens in it. Its time is that of a synctest bubble.
+type scene struct {
+	t      *testing.T
+	api    client.WithWatch
+	stdin  string
+	stdout text
+	stderr text
+	// columns of the terminal; 0 is none.
+	columns int
+
+	// admit says what becomes of a trigger; nil creates a run.
+	admit func(*v1alpha1.JobRun) error
+	// forbidden are the resources that may not be read.
+	forbidden map[string]bool
+	// logs are what the log of a Pod has, each time it is opened.
+	logs map[string][]io.ReadCloser
+
+	interrupt context.CancelFunc
+}
+
+// text can be read while it is written.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *text) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *text) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// inScene runs a test in a bubble, with objects that exist.
+func inScene(t *testing.T, test func(*testing.T, *scene), objects ...client.Object) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		test(t, newScene(t, objects...))
+	})
+}
+
+func newScene(t *testing.T, objects ...client.Object) *scene {
+	t.Helper()
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{t: t, forbidden: map[string]bool{}, logs: map[string][]io.ReadCloser{}}
+	s.api = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(newMapper()).
+		WithObjects(objects...).WithStatusSubresource(&v1alpha1.JobRun{}).
+		WithIndex(&v1alpha1.JobRun{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
+			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+		}).
+		WithInterceptorFuncs(interceptor.Funcs{Create: s.create, List: s.list, Get: s.get}).Build()
+	return s
+}
+
+func (s *scene) create(ctx context.Context, api client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+	if run, ok := o.(*v1alpha1.JobRun); ok {
+		run.Spec.Admission = &v1alpha1.Admission{
+			Disposition: v1alpha1.DispositionCreated, RunName: run.Name, RunToken: "t-" + run.Name, Token: "t-" + run.Name,
+		}
+		if s.admit != nil {
+			if err := s.admit(run); err != nil {
+				return err
+			}
+		}
+	}
+	return api.Create(ctx, o, opts...)
+}
+
+// list leaves out what the fake cannot do: selectors that are not exact.
+func (s *scene) list(ctx context.Context, api client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+	if err := s.mayRead(list); err != nil {
+		return err
+	}
+	options := (&client.ListOptions{}).ApplyOptions(opts)
+	if options.FieldSelector != nil && strings.Contains(options.FieldSelector.String(), "!=") {
+		options.FieldSelector = nil
+	}
+	return api.List(ctx, list, options)
+}
+
+func (s *scene) get(ctx context.Context, api client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if err := s.mayRead(o); err != nil {
+		return err
+	}
+	return api.Get(ctx, key, o, opts...)
+}
+
+func (s *scene) mayRead(object any) error {
+	name := ""
+	switch object.(type) {
+	case *v1alpha1.JobRunList:
+		name = "jobruns"
+	case *v1alpha1.RunKey, *v1alpha1.RunKeyList:
+		name = "runkeys"
+	case *corev1.EventList:
+		name = "events"
+	case *corev1.PodList:
+		name = "pods"
+	}
+	if s.forbidden[name] {
+		return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource(name).GroupResource(), "", errors.New("not you"))
+	}
+	return nil
+}
+
+// run runs the plugin to its end and returns the exit code.
+func (s *scene) run(args ...string) int {
+	s.t.Helper()
+	return <-s.start(args...)
+}
+
+// start runs the plugin. What it writes replaces what was written before.
+func (s *scene) start(args ...string) <-chan int {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.interrupt = cancel
+	s.stdout.b.Reset()
+	s.stderr.b.Reset()
+	code := make(chan int, 1)
+	options := Options{
+		Streams: genericiooptions.IOStreams{In: strings.NewReader(s.stdin), Out: &s.stdout, ErrOut: &s.stderr},
+		Clock:   clock.RealClock{},
+		Version: "v1.2.3",
+		connect: s.connect,
+		width:   func(io.Writer) int { return s.columns },
+	}
+	go func() {
+		defer cancel()
+		code <- Main(ctx, args, options)
+	}()
+	return code
+}
+
+func (s *scene) connect(flags genericclioptions.RESTClientGetter, _ Options) (*cluster, error) {
+	config := flags.(*genericclioptions.ConfigFlags)
+	namespace, insisted := "default", *config.Namespace != ""
+	if insisted {
+		namespace = *config.Namespace
+	}
+	return &cluster{
+		api: s.api, runs: jobrun.New(s.api, namespace), namespace: namespace, insisted: insisted, openLog: s.openLog,
+	}, nil
+}
+
+func (s *scene) openLog(_ context.Context, pod *corev1.Pod, _ *corev1.PodLogOptions) (io.ReadCloser, error) {
+	left := s.logs[pod.Name]
+	if len(left) == 0 {
+		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+	}
+	s.logs[pod.Name] = left[1:]
+	return left[0], nil
+}
+
+func lines(text string) io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
+
+// update changes the status of a JobRun.
+func (s *scene) update(name string, change func(*v1alpha1.JobRunStatus)) {
+	s.t.Helper()
+	run := &v1alpha1.JobRun{}
+	ctx := context.Background()
+	if err := s.api.Get(ctx, types.NamespacedName{Namespace: "default", Name: name}, run); err != nil {
+		s.t.Fatal(err)
+	}
+	change(&run.Status)
+	if err := s.api.Status().Update(ctx, run); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *scene) read(name string) *v1alpha1.JobRun {
+	s.t.Helper()
+	run := &v1alpha1.JobRun{}
+	if err := s.api.Get(context.Background(), types.NamespacedName{Namespace: "default", Name: name}, run); err != nil {
+		s.t.Fatal(err)
+	}
+	return run
+}
+
+// want compares what a command left.
+func (s *scene) want(code, wantCode int, stdout, stderr string) {
+	s.t.Helper()
+	if code != wantCode {
+		s.t.Errorf("exit code %d, want %d", code, wantCode)
+	}
+	wantText(s.t, "stdout", s.stdout.String(), stdout)
+	wantText(s.t, "stderr", s.stderr.String(), stderr)
+}
+
+// wantText compares a text; one that begins with "~" names parts that must be in it.
+func wantText(t *testing.T, what, got, want string) {
+	t.Helper()
+	parts, some := strings.CutPrefix(want, "~")
+	if !some {
+		if got != want {
+			t.Errorf("%s is\n%s\nwant\n%s", what, got, want)
+		}
+		return
+	}
+	for part := range strings.SplitSeq(parts, "~") {
+		if !strings.Contains(got, part) {
+			t.Errorf("%s is\n%s\nand lacks %q", what, got, part)
+		}
+	}
+}
+
+// aRun is a JobRun that was created 90 seconds before.
+func aRun(name string, changes ...func(*v1alpha1.JobRun)) *v1alpha1.JobRun {
+	run := &v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: name, UID: types.UID("uid-" + name),
+			CreationTimestamp: metav1.NewTime(synctestBegins.Add(-90 * time.Second)),
+			Labels:            map[string]string{v1alpha1.LabelJobName: "sync"},
+		},
+		Spec: v1alpha1.JobRunSpec{
+			JobName: "sync", ConcurrencyKey: "acme",
+			Admission: &v1alpha1.Admission{Disposition: v1alpha1.DispositionCreated, RunName: name, RunToken: "t-" + name, Token: "t-" + name},
+		},
+		Status: v1alpha1.JobRunStatus{RunRef: &v1alpha1.ObjectReference{Name: name, UID: types.UID("uid-" + name)}},
+	}
+	for _, change := range changes {
+		change(run)
+	}
+	return run
+}
+
+// synctestBegins is when every bubble does.
+var synctestBegins = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func phase(p v1alpha1.Phase) func(*v1alpha1.JobRun) {
+	return func(r *v1alpha1.JobRun) { r.Status.Phase = p }
+}
+
+func leased(r *v1alpha1.JobRun) {
+	r.Status.Phase = v1alpha1.PhaseLeased
+	r.Status.Lease = &v1alpha1.RunLease{
+		HolderIdentity: "job/" + r.Name + "-1", Generation: 1,
+		AcquireTime: &metav1.MicroTime{Time: synctestBegins.Add(-30 * time.Second)},
+	}
+}
+
+// receiptOf stands for nothing itself.
+func receiptOf(run string) func(*v1alpha1.JobRun) {
+	return func(r *v1alpha1.JobRun) {
+		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionCoalesced, run
+		r.Status.Phase = v1alpha1.PhaseCoalesced
+		r.Status.RunRef = &v1alpha1.ObjectReference{Name: run, UID: types.UID("uid-" + run)}
+	}
+}
+
+func completed(s *v1alpha1.JobRunStatus) {
+	s.Phase = v1alpha1.PhaseCompleted
+	s.Output = jsonOf(`{"synced":42}`)
+	s.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: "Completed"}}
+}
+
+func failed(s *v1alpha1.JobRunStatus) {
+	s.Phase, s.Error = v1alpha1.PhaseFailed, "it broke"
+	s.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "JobFailed"}}
+}
+
+func cancelled(s *v1alpha1.JobRunStatus) {
+	s.Phase, s.Error = v1alpha1.PhaseCancelled, "cancelled on request"
+	s.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionCancelled, Status: metav1.ConditionTrue, Reason: "Cancelled"}}
+}
+
+func ending(change func(*v1alpha1.JobRunStatus)) func(*v1alpha1.JobRun) {
+	return func(r *v1alpha1.JobRun) { change(&r.Status) }
+}
+
+// coalescedBy has a trigger absorbed by a run.
+func coalescedBy(run string) func(*v1alpha1.JobRun) error {
+	return func(r *v1alpha1.JobRun) error {
+		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionCoalesced, run
+		return nil
+	}
+}
+
+// conflictWith refuses a trigger as the webhook does.
+func conflictWith(run string) func(*v1alpha1.JobRun) error {
+	return func(r *v1alpha1.JobRun) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusConflict, Reason: metav1.StatusReasonConflict,
+			Message: "run " + run + " is pending",
+			Details: &metav1.StatusDetails{Name: r.Name, Causes: []metav1.StatusCause{{Type: "PendingRun", Message: run}}},
+		}}
+	}
+}
+
+// settle waits until the plugin has done all that it can do for now.
+func (s *scene) settle() { synctest.Wait() }

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// standing is the run that stands for a JobRun: itself unless it is a receipt; nil
+// as long as that is not settled. The status decides, for what the trigger was
+// answered can have been overtaken.
+func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
+	if !isReceipt(asked) {
+		if asked.Status.Phase == "" && absorbedAtFirst(asked) {
+			return nil, nil //nolint:nilnil // there is none yet, and that is no error
+		}
+		return asked, nil
+	}
+	if asked.Status.RunRef == nil {
+		return nil, nil //nolint:nilnil // as above
+	}
+	run, err := c.runs.Get(ctx, asked.Status.RunRef.Name)
+	if err != nil {
+		return nil, err
+	}
+	if uid := asked.Status.RunRef.UID; uid != "" && uid != run.UID {
+		return nil, jobrun.ErrNotFound // its name was used again
+	}
+	return run, nil
+}
+
+// absorbedAtFirst reports whether the trigger was answered as absorbed.
+func absorbedAtFirst(run *v1alpha1.JobRun) bool {
+	a := run.Spec.Admission
+	return a != nil && a.Disposition != v1alpha1.DispositionCreated
+}
+
+func podList() *corev1.PodList { return &corev1.PodList{} }
+
+// podsOf are the Pods of a run, the oldest first. Those of another run that had
+// its name are not.
+func (c *cluster) podsOf(ctx context.Context, run *v1alpha1.JobRun) ([]corev1.Pod, error) {
+	pods := podList()
+	err := c.api.List(ctx, pods, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelRun: run.Name})
+	if err != nil {
+		return nil, err
+	}
+	token := runkey.Of(run).Token
+	own := slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
+		return pod.Annotations[v1alpha1.AnnotationToken] != token
+	})
+	slices.SortStableFunc(own, func(a, b corev1.Pod) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return own, nil
+}
