@@ -62,10 +62,10 @@ const (
 
 // Scenario is what a simulation starts with.
 type Scenario struct {
-	Triggers    []Trigger
-	Batches     []Batch
+	Triggers []Trigger
+	Batches  []Batch
 	// Workers are the ways of the workers that there are.
-	Workers []Way
+	Workers     []Way
 	Controllers int
 	Replicas    int
 	Mishaps     int
