@@ -565,7 +565,6 @@ type JobRunStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || !has(oldSelf.status) || !has(oldSelf.status.lease) || (has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && self.status.lease.generation > oldSelf.status.lease.generation)",message="entering phase Leased needs a higher lease.generation",fieldPath=".status.lease.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.batch) || (has(self.status) && has(self.status.batch) && self.status.batch == oldSelf.status.batch)",message="status.batch is final",fieldPath=".status.batch",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.batch) || !has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Pending','Leased','Coalesced','Idempotent']) || has(self.status.batch)",message="a member of a batch that is undecided has no phase",fieldPath=".status.phase",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.lease) || !has(self.status.lease.holderIdentity) || has(self.spec.template) == self.status.lease.holderIdentity.startsWith('job/')",message="a run with a template is held by its Job, as job/<name>, and no other run is",fieldPath=".status.lease.holderIdentity",reason=FieldValueInvalid
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 
