@@ -173,7 +173,7 @@ type JobRunSpec struct {
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
 
 	// maxAttempts is how many leases of this run may expire before it fails,
-	// 1 to 1000. Immutable.
+	// 1 to 1000; 3 when it is not set. Immutable.
 	//
 	// +optional
 	// +default=3
@@ -191,7 +191,10 @@ type JobRunSpec struct {
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
 	// batch makes this trigger a member of a batch, all of which is triggered or
-	// nothing: no member executes before all exist. Immutable.
+	// nothing: no member executes before all exist. The leader is created first;
+	// all members carry the same values. The batch is withdrawn, and its members
+	// end Cancelled, if not all exist after 60 seconds or if the leader is
+	// cancelled before the batch has started. Immutable.
 	//
 	// +optional
 	Batch *BatchMember `json:"batch,omitempty"`

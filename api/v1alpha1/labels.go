@@ -20,6 +20,11 @@ const (
 	AnnotationGeneration = "batch.jobrun.dev/generation"
 )
 
+// AnnotationTrigger is what the Go client puts on JobRuns. Its value identifies
+// one attempt of a trigger, however often the create is sent: one whose answer
+// was lost is recognised by it.
+const AnnotationTrigger = "batch.jobrun.dev/trigger"
+
 // Environment of every container of a run's Job.
 const (
 	// EnvName is the name of the JobRun.

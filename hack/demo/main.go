@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
@@ -45,8 +46,9 @@ func run(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	if keep {
-		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n    export KUBECONFIG=%s\n    %s get jobruns",
-			d.cp.AdminKubeconfig(), d.kubectlPath())
+		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
+			"    export KUBECONFIG=%s\n    export PATH=%s:$PATH\n    kubectl get jobruns",
+			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()))
 		<-ctx.Done()
 	}
 	return nil

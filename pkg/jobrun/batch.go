@@ -51,9 +51,9 @@ type BatchItem struct {
 //
 // Errors: *BatchItemError (an item was refused, for the reason that Trigger would
 // have given; nothing executes), *BatchWithdrawnError (nothing executes), or, if
-// ctx ended or the API server went away before the decision was seen,
-// *UnansweredError with the name of the first item's JobRun, whose status.batch
-// has the decision.
+// ctx ended or the API server went away before the last item was answered or the
+// decision was seen, *UnansweredError with the name of the first item's JobRun,
+// whose status.batch has the decision.
 func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error) {
 	runs, err := c.newBatch(items)
 	if err != nil {
@@ -63,7 +63,12 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 	for i, run := range runs {
 		stored, err := c.create(ctx, run, false)
 		if err != nil {
-			c.withdraw(ctx, runs[0].Name, i > 0 || errors.Is(err, ErrUnanswered))
+			unanswered := errors.Is(err, ErrUnanswered)
+			c.withdraw(ctx, runs[0].Name, i > 0 || unanswered)
+			if unanswered && i == len(runs)-1 {
+				// The batch may be whole, and may have started before it could be withdrawn.
+				return nil, &UnansweredError{Name: runs[0].Name, err: fmt.Errorf("trigger the last item of the batch: %w", err)}
+			}
 			return nil, &BatchItemError{Index: i, err: err}
 		}
 		results = append(results, resultOf(stored))

@@ -118,6 +118,35 @@ func TestBatchIsWithdrawnWhenTheCallerGivesUp(t *testing.T) {
 	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
 }
 
+// A batch that may be whole may have started; one that cannot be whole has not.
+func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
+	for lost, open := range map[string]bool{"b": false, "c": true} {
+		t.Run(lost, func(t *testing.T) {
+			s := newServer()
+			ctx, cancel := context.WithCancel(t.Context())
+			s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+				err := store()
+				if run.Name == lost {
+					cancel()
+					return reset()
+				}
+				return err
+			}
+			_, err := s.client().BatchTrigger(ctx, items("a", "b", "c"))
+			var item *BatchItemError
+			mustEqual(t, "nothing executes", errors.As(err, &item), !open)
+			var unanswered *UnansweredError
+			if !errors.As(err, &unanswered) {
+				t.Fatalf("got %v", err)
+			}
+			if open {
+				mustEqual(t, "name", unanswered.Name, "a")
+			}
+			mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
+		})
+	}
+}
+
 func TestBatchOfWhichTheDecisionIsNotSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()

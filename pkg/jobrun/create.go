@@ -13,10 +13,6 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// annotationTrigger has a value of its own for each trigger, by which a create
-// whose answer was lost is recognised.
-const annotationTrigger = "batch.jobrun.dev/trigger"
-
 // createBackoff bounds how long the answer of a create is looked for: half a minute.
 var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
 
@@ -36,7 +32,7 @@ func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	run.Annotations = merge(run.Annotations, map[string]string{annotationTrigger: string(uuid.NewUUID())})
+	run.Annotations = merge(run.Annotations, map[string]string{v1alpha1.AnnotationTrigger: string(uuid.NewUUID())})
 	creation := creation{api: c.api, sent: run}
 	if dryRun {
 		creation.options = []client.CreateOption{client.DryRunAll}
@@ -81,7 +77,7 @@ func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun,
 	stored := &v1alpha1.JobRun{}
 	err := c.api.Get(ctx, client.ObjectKeyFromObject(c.sent), stored)
 	switch {
-	case err == nil && stored.Annotations[annotationTrigger] == c.sent.Annotations[annotationTrigger]:
+	case err == nil && stored.Annotations[v1alpha1.AnnotationTrigger] == c.sent.Annotations[v1alpha1.AnnotationTrigger]:
 		return stored, nil
 	case err == nil && apierrors.IsAlreadyExists(refused):
 		return nil, refused // and it is somebody else's
