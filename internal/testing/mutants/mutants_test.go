@@ -222,6 +222,25 @@ var mutants = map[string]mutant{
 		to:   `return n+1 >= int(`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
+	"claim: granted though another run executes": {
+		file: "internal/runkey/transition.go",
+		from: `if key == nil || key.Pending == nil || key.Leased != nil {`,
+		to:   `if key == nil || key.Pending == nil {`,
+		pkg:  "./internal/runkey", run: "^TestGrant$",
+	},
+	"claim: granted again under another generation": {
+		file: "internal/index/grant.go",
+		from: `case next.Leased.Generation != generation:`,
+		to:   `case next.Leased.Generation < 0:`,
+		pkg:  "./internal/index", run: "^TestGrant$",
+	},
+	"claim: taken back without a fence": {
+		file: "internal/controller/decide_leased.go",
+		from: `return concat(s.checkKey(), []Op{WriteStatus{run, status}}, s.swap(next))`,
+		to: `_ = status
+	return concat(s.checkKey(), s.swap(next))`,
+		pkg: simulation, run: "^TestPropertyStorm$",
+	},
 	"I8: a Job that is gone proves that its Pods are": {
 		file: "internal/controller/act_jobs.go",
 		from: `	return a.noPods(ctx, op.Run)
