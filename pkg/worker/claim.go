@@ -31,10 +31,12 @@ func (w *Worker) claimAndExecute(ctx context.Context, run *v1alpha1.JobRun) {
 // claim makes this worker the holder of a run; nil if it is not. The slot stays
 // taken until that is known.
 func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
-	sent := w.clock.Now()
-	claimed, err := run, w.lease.ensure(ctx)
+	err := w.lease.ensure(ctx)
+	if err == nil && !w.stillWaits(run) {
+		return nil // The Lease took its time.
+	}
+	sent, claimed := w.clock.Now(), run
 	if err == nil {
-		sent = w.clock.Now()
 		claimed, err = w.sendClaim(ctx, run, sent)
 	}
 	w.mu.Lock()
@@ -49,7 +51,7 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	}
 	h := newHold(ctx, w, claimed, sent)
 	w.holds[idOf(run)] = h
-	delete(w.queue.refused, idOf(run))
+	w.queue.won(run)
 	switch seen := w.queue.runs[idOf(run)]; {
 	case seen == nil:
 		h.end(ErrLeaseLost) // It ended before the answer came.
@@ -61,6 +63,17 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	}
 	w.lease.wake()
 	return h
+}
+
+// stillWaits reports whether the run is as it was; if not, its slot is free.
+func (w *Worker) stillWaits(run *v1alpha1.JobRun) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seen := w.queue.runs[idOf(run)]; seen != nil && seen.ResourceVersion == run.ResourceVersion {
+		return true
+	}
+	delete(w.queue.claiming, idOf(run))
+	return false
 }
 
 // sendClaim claims a run until the answer is known, or the lease that it might

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -94,14 +95,13 @@ func (h *hold) end(cause error) {
 	}
 }
 
-// report begins to report what the handler returned; false if there is nothing
-// to report, for the run is not this worker's any more.
-func (h *hold) report() (cause error, ok bool) { //nolint:revive // the cause is no failure of this
+// report begins to report what the handler returned: from now on what is seen
+// stops nothing. It returns why the handler was stopped, if it was.
+func (h *hold) report() (stopped error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reporting = true
-	cause = context.Cause(h.work)
-	return cause, cause == nil || cause == ErrShutdown //nolint:errorlint // as it was given
+	return context.Cause(h.work)
 }
 
 // result is what a handler returned.
@@ -128,11 +128,11 @@ func (w *Worker) execute(h *hold) {
 	done := make(chan result, 1)
 	go w.call(h, done)
 	r := <-done
-	cause, ok := h.report()
+	stopped := h.report()
 	switch {
-	case !ok:
-		log.Info("The run was ended or lost", "cause", cause)
-	case cause != nil && r.err != nil:
+	case stopped != nil && !errors.Is(stopped, ErrShutdown):
+		log.Info("The run was ended or lost", "cause", stopped)
+	case stopped != nil && r.err != nil:
 		w.giveBack(h)
 	default:
 		w.finish(h, r)
@@ -141,7 +141,7 @@ func (w *Worker) execute(h *hold) {
 
 // call calls the handler, and makes a failure of a panic.
 func (w *Worker) call(h *hold, done chan<- result) {
-	r := result{err: fmt.Errorf("the handler ended its goroutine")}
+	r := result{err: errors.New("the handler ended its goroutine")}
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.Error("A handler panicked", "run", h.run.Name, "panic", p, "stack", string(debug.Stack()))

@@ -10,6 +10,11 @@ import (
 )
 
 const (
+	// minSpread and maxSpread are the longest pause before a worker that was idle
+	// claims. It doubles with each claim that somebody else was faster with and
+	// halves with each that was won: the first of n workers claims after spread/n.
+	minSpread = 100 * time.Millisecond
+	maxSpread = 2 * time.Second
 	// minRefusal and maxRefusal are between two claims of a run that is refused
 	// and does not change: the operator may yet be releasing its key, or another
 	// run of the key executes that is not seen.
@@ -44,14 +49,15 @@ type queue struct {
 	// pauseUntil is when the next claim may be sent: a moment after there was
 	// none to send, so that not all workers claim the same run at once.
 	pauseUntil time.Time
+	spread     time.Duration
 	idle       bool
 	jitter     func(atMost time.Duration) time.Duration
 }
 
 func newQueue() queue {
 	return queue{
-		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, refused: map[runID]refusal{}, idle: true,
-		jitter: func(atMost time.Duration) time.Duration { return rand.N(atMost) }, //nolint:gosec // it need not be secret
+		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, refused: map[runID]refusal{}, idle: true, spread: minSpread,
+		jitter: rand.N[time.Duration],
 	}
 }
 
@@ -94,7 +100,14 @@ func (q *queue) refuse(run *v1alpha1.JobRun, now time.Time) {
 	}
 	r.until = now.Add(pause + q.jitter(pause/2))
 	q.refused[idOf(run)] = r
-	q.pauseUntil = now.Add(q.jitter(claimJitter))
+	q.spread = min(2*q.spread, maxSpread)
+	q.pauseUntil = now.Add(q.jitter(q.spread))
+}
+
+// won notes that a claim was.
+func (q *queue) won(run *v1alpha1.JobRun) {
+	delete(q.refused, idOf(run))
+	q.spread = max(q.spread/2, minSpread)
 }
 
 // next is the run to claim now; if there is none, it is how long to wait.
@@ -106,7 +119,7 @@ func (q *queue) next(now time.Time) (*v1alpha1.JobRun, time.Duration) {
 		return nil, wait
 	case q.idle:
 		q.idle = false
-		q.pauseUntil = now.Add(q.jitter(claimJitter))
+		q.pauseUntil = now.Add(q.jitter(q.spread))
 	}
 	if pause := q.pauseUntil.Sub(now); pause > 0 {
 		return nil, pause

@@ -32,7 +32,10 @@ func (e *refusedError) Error() string { return e.err.Error() }
 
 // finish reports what a handler returned.
 func (w *Worker) finish(h *hold, r result) {
-	ops, err := completed(h, r)
+	ops, err := completed(h, r.output)
+	if r.err != nil {
+		ops, err = failed(h, r.err.Error()), nil
+	}
 	if err == nil {
 		err = w.write(h, ops)
 	}
@@ -48,12 +51,9 @@ func (w *Worker) finish(h *hold, r result) {
 	}
 }
 
-func completed(h *hold, r result) ([]op, error) {
-	if r.err != nil {
-		return failed(h, r.err.Error()), nil
-	}
+func completed(h *hold, returned any) ([]op, error) {
 	ops := ended(h, v1alpha1.PhaseCompleted)
-	output, err := json.Marshal(r.output)
+	output, err := json.Marshal(returned)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("encode the output: %w", err)

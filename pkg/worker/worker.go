@@ -28,8 +28,6 @@ const (
 	defaultGrace = 30 * time.Second
 	// stopGrace is how long handlers may take to return once their context is cancelled at shutdown.
 	stopGrace = 10 * time.Second
-	// claimJitter is the longest pause before a worker that was idle claims.
-	claimJitter = 100 * time.Millisecond
 	// callTimeout bounds a request, so that one without answer is tried again.
 	callTimeout = 10 * time.Second
 )
