@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -104,9 +105,9 @@ func (h *hold) report() (stopped error) {
 	return context.Cause(h.work)
 }
 
-// result is what a handler returned.
+// result is what a handler returned, the output as JSON.
 type result struct {
-	output any
+	output json.RawMessage
 	err    error
 }
 
@@ -117,8 +118,9 @@ func (w *Worker) execute(h *hold) {
 	w.mu.Unlock()
 	log := w.log.With("run", h.run.Name, "generation", h.generation)
 	if stopping {
-		h.report()
-		w.giveBack(h)
+		if h.report() == nil {
+			w.giveBack(h)
+		}
 		return
 	}
 	if h.work.Err() != nil {
@@ -149,5 +151,17 @@ func (w *Worker) call(h *hold, done chan<- result) {
 		}
 		done <- r
 	}()
-	r.output, r.err = w.handlers[h.run.Spec.JobName](h.work, newRun(h))
+	output, err := w.handlers[h.run.Spec.JobName](h.work, newRun(h))
+	if err == nil {
+		r.output, err = encode(output)
+	}
+	r.err = err
+}
+
+func encode(output any) (json.RawMessage, error) {
+	encoded, err := json.Marshal(output)
+	if err != nil {
+		return nil, fmt.Errorf("encode the output: %w", err)
+	}
+	return encoded, nil
 }

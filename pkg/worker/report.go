@@ -32,35 +32,26 @@ func (e *refusedError) Error() string { return e.err.Error() }
 
 // finish reports what a handler returned.
 func (w *Worker) finish(h *hold, r result) {
-	ops, err := completed(h, r.output)
+	ops := completed(h, r.output)
 	if r.err != nil {
-		ops, err = failed(h, r.err.Error()), nil
+		ops = failed(h, r.err.Error())
 	}
-	if err == nil {
-		err = w.write(h, ops)
-	}
+	err := w.write(h, ops)
 	var refused *refusedError
-	switch {
-	case errors.As(err, &refused):
+	if errors.As(err, &refused) {
 		err = w.write(h, failed(h, "the output cannot be stored: "+refused.Error()))
-	case r.err == nil && err != nil && !errors.Is(err, ErrLeaseLost):
-		err = w.write(h, failed(h, err.Error()))
 	}
 	if err != nil {
 		w.log.Warn("What became of a run is not reported", "run", h.run.Name, "generation", h.generation, "error", err)
 	}
 }
 
-func completed(h *hold, returned any) ([]op, error) {
+func completed(h *hold, output json.RawMessage) []op {
 	ops := ended(h, v1alpha1.PhaseCompleted)
-	output, err := json.Marshal(returned)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("encode the output: %w", err)
-	case string(output) != "null":
-		ops = append(ops, op{"add", "/status/output", json.RawMessage(output)})
+	if len(output) > 0 && string(output) != "null" {
+		ops = append(ops, op{"add", "/status/output", output})
 	}
-	return ops, nil
+	return ops
 }
 
 func failed(h *hold, message string) []op {

@@ -87,12 +87,13 @@ func TestFailures(t *testing.T) {
 		handler Handler
 		want    string
 	}{
-		"error":       {func(context.Context, *Run) (any, error) { return nil, errors.New("two\nlines") }, "two lines"},
-		"no message":  {func(context.Context, *Run) (any, error) { return nil, errors.New("") }, "failed without a message"},
-		"long":        {func(context.Context, *Run) (any, error) { return nil, errors.New(strings.Repeat("ü", 2000)) }, strings.Repeat("ü", 1023) + "…"},
-		"panic":       {func(context.Context, *Run) (any, error) { panic("oh no") }, "panic: oh no"},
-		"not as JSON": {func(context.Context, *Run) (any, error) { return make(chan int), nil }, "encode the output: json: unsupported type: chan int"},
-		"too large":   {func(context.Context, *Run) (any, error) { return "large", nil }, "the output cannot be stored: Request entity too large: etcdserver: request is too large"},
+		"error":          {func(context.Context, *Run) (any, error) { return nil, errors.New("two\nlines") }, "two lines"},
+		"no message":     {func(context.Context, *Run) (any, error) { return nil, errors.New("") }, "failed without a message"},
+		"long":           {func(context.Context, *Run) (any, error) { return nil, errors.New(strings.Repeat("ü", 2000)) }, strings.Repeat("ü", 1023) + "…"},
+		"panic":          {func(context.Context, *Run) (any, error) { panic("oh no") }, "panic: oh no"},
+		"panics as JSON": {func(context.Context, *Run) (any, error) { return explosive{}, nil }, "panic: boom"},
+		"not as JSON":    {func(context.Context, *Run) (any, error) { return make(chan int), nil }, "encode the output: json: unsupported type: chan int"},
+		"too large":      {func(context.Context, *Run) (any, error) { return "large", nil }, "the output cannot be stored: Request entity too large: etcdserver: request is too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -115,6 +116,10 @@ func TestFailures(t *testing.T) {
 		})
 	}
 }
+
+type explosive struct{}
+
+func (explosive) MarshalJSON() ([]byte, error) { panic("boom") }
 
 func TestClaimsTheOldestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
