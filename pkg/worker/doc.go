@@ -1,0 +1,32 @@
+// Package worker executes runs that have no template: a process claims them,
+// calls a handler, and reports what it returned. docs/workers.md has the protocol.
+//
+//	w, err := worker.NewForConfig(config, worker.Options{Namespace: "demo", Concurrency: 10})
+//	w.Handle("sync-users", func(ctx context.Context, run *worker.Run) (any, error) {
+//		var in Input
+//		if err := run.Input(&in); err != nil {
+//			return nil, err
+//		}
+//		return sync(ctx, in)
+//	})
+//	err = w.Run(ctx)
+//
+// # What it promises
+//
+// The context of a handler is done, with ErrLeaseLost as its cause, no later than
+// the lease may be given to another worker; and what a handler returns after that
+// is not written. A handler that goes on regardless is beyond this: hand
+// Run.Generation to whatever can refuse a lower one.
+//
+// # What it costs
+//
+// One list and one watch per job, then a claim and an outcome per run. While
+// runs are held, one renewal of one Lease at a third of the shortest duration;
+// none per run. An idle worker sends nothing but a new watch every 5 to 10 minutes.
+//
+// One run that 50 idle workers see costs at most 50 claims and an outcome, and 50
+// Leases if no worker has claimed before: 101 calls. That is what was measured for
+// the first run on two busy cores; later ones took 2 to 51, and 6 claims on
+// average where a request and an event take 10 ms each. A worker that was idle
+// pauses at random before it claims, for longer where others were faster before.
+package worker

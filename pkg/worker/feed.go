@@ -1,0 +1,161 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// watchDuration is how long a watch is asked for, up to twice as long.
+const watchDuration = 5 * time.Minute
+
+// newBackoff goes from a fifth of a second to ten seconds between attempts.
+func newBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
+}
+
+// feed is a list of a job's runs without outcome that a watch keeps up to date.
+// Where the watch ends it goes on from the last version seen; where that cannot
+// be, it lists again.
+type feed struct {
+	w        *Worker
+	job      string
+	selector fields.Selector
+	// version was seen last; empty to list first.
+	version string
+	contact bool
+	backoff wait.Backoff
+}
+
+// follow keeps the worker informed of a job's runs until the context is done.
+func (w *Worker) follow(ctx context.Context, job string) {
+	f := &feed{w: w, job: job, selector: withoutOutcome(job), backoff: newBackoff()}
+	for ctx.Err() == nil {
+		err := f.turn(ctx)
+		if err != nil && ctx.Err() == nil {
+			if !f.contact && refusedForGood(err) {
+				w.die(fmt.Errorf("follow the runs of job %s: %w", job, err))
+				return
+			}
+			w.log.Warn("Cannot follow the runs of a job, will try again", "job", job, "error", err)
+		}
+		w.pause(ctx, f.backoff.Step())
+	}
+}
+
+// withoutOutcome selects a job's runs that wait or execute, and what has no
+// phase yet. A run that ends leaves the watch.
+func withoutOutcome(job string) fields.Selector {
+	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
+	for _, phase := range []v1alpha1.Phase{
+		v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
+	} {
+		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
+	}
+	return fields.AndSelectors(terms...)
+}
+
+// turn lists if need be and watches until the watch ends.
+func (f *feed) turn(ctx context.Context) error {
+	scope := []client.ListOption{client.InNamespace(f.w.o.Namespace), client.MatchingFieldsSelector{Selector: f.selector}}
+	if f.version == "" {
+		var list v1alpha1.JobRunList
+		listed, cancel := context.WithTimeout(ctx, 3*callTimeout)
+		defer cancel()
+		if err := f.w.api.List(listed, &list, scope...); err != nil {
+			return err
+		}
+		f.reached(list.ResourceVersion)
+		f.w.listed(ctx, f.job, list.Items)
+	}
+	seconds := int64(wait.Jitter(watchDuration, 1).Seconds())
+	from := &client.ListOptions{Raw: &metav1.ListOptions{
+		ResourceVersion: f.version, AllowWatchBookmarks: true, TimeoutSeconds: &seconds,
+	}}
+	events, err := f.w.api.Watch(ctx, &v1alpha1.JobRunList{}, append(scope, from)...)
+	if err != nil {
+		if answered(err) {
+			f.version = ""
+		}
+		return err
+	}
+	defer events.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event, open := <-events.ResultChan():
+			if !open {
+				return nil
+			}
+			if err := f.take(ctx, event); err != nil {
+				f.version = ""
+				return err
+			}
+		}
+	}
+}
+
+func (f *feed) reached(version string) {
+	f.contact, f.version, f.backoff = true, version, newBackoff()
+}
+
+func (f *feed) take(ctx context.Context, event watch.Event) error {
+	if event.Type == watch.Error {
+		return apierrors.FromObject(event.Object)
+	}
+	run, ok := event.Object.(*v1alpha1.JobRun)
+	if !ok {
+		return fmt.Errorf("the watch of JobRuns brought a %T", event.Object)
+	}
+	f.reached(run.ResourceVersion)
+	switch event.Type {
+	case watch.Bookmark:
+	case watch.Deleted:
+		f.w.gone(run)
+	default:
+		f.w.seen(ctx, run)
+	}
+	return nil
+}
+
+// answered reports whether the API server answered at all.
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status)
+}
+
+// refusedForGood reports whether the API server's answer will stay the same
+// until somebody changes something: rights, or the CRD.
+func refusedForGood(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError &&
+		code != http.StatusTooManyRequests && code != http.StatusGone && code != http.StatusConflict
+}
+
+// pause waits; it reports false when the context ended first.
+func (w *Worker) pause(ctx context.Context, d time.Duration) bool {
+	timer := w.clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,474 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// started runs a worker until the test ends, or stop is called.
+func started(t *testing.T, s *server, o Options, h Handler) (w *Worker, stop func() error) {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	w = New(s, o).Handle("sync", h)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { _ = stop() })
+	return w, stop
+}
+
+func nothing(context.Context, *Run) (any, error) { return nil, nil }
+
+// untilDone waits for the context to end.
+func untilDone(cause *error) Handler {
+	var mu sync.Mutex
+	return func(ctx context.Context, _ *Run) (any, error) {
+		<-ctx.Done()
+		mu.Lock()
+		defer mu.Unlock()
+		*cause = context.Cause(ctx)
+		return "late", nil
+	}
+}
+
+func TestHandlerGetsTheRunAndItsOutputIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		run := pendingRun("a")
+		run.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
+		s.put(run)
+		_, stop := started(t, s, Options{Identity: "w"}, func(ctx context.Context, run *Run) (any, error) {
+			var in struct{ Org string }
+			if err := run.Input(&in); err != nil {
+				return nil, err
+			}
+			if err := run.Progress(ctx, 1, 2, "half"); err != nil {
+				return nil, err
+			}
+			return map[string]any{"org": in.Org, "none": nil, "name": run.Name, "generation": run.Generation}, nil
+		})
+		time.Sleep(time.Second)
+		a := s.get("a")
+		mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "output", string(a.Status.Output.Raw), `{"generation":1,"name":"a","none":null,"org":"acme"}`)
+		mustEqual(t, "progress", *a.Status.Progress.Current, 1)
+		mustEqual(t, "holder", a.Status.Lease.HolderIdentity, "w")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		want := map[string]int{"list": 1, "watch": 1, "create lease": 1, "claim": 1, "patch": 2, "delete lease": 1}
+		if got := s.counts(); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("calls: got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestFailures(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler Handler
+		want    string
+	}{
+		"error":          {func(context.Context, *Run) (any, error) { return nil, errors.New("two\nlines") }, "two lines"},
+		"no message":     {func(context.Context, *Run) (any, error) { return nil, errors.New("") }, "failed without a message"},
+		"long":           {func(context.Context, *Run) (any, error) { return nil, errors.New(strings.Repeat("ü", 2000)) }, strings.Repeat("ü", 1023) + "…"},
+		"panic":          {func(context.Context, *Run) (any, error) { panic("oh no") }, "panic: oh no"},
+		"panics as JSON": {func(context.Context, *Run) (any, error) { return explosive{}, nil }, "panic: boom"},
+		"not as JSON":    {func(context.Context, *Run) (any, error) { return make(chan int), nil }, "encode the output: json: unsupported type: chan int"},
+		"too large":      {func(context.Context, *Run) (any, error) { return "large", nil }, "the output cannot be stored: Request entity too large: etcdserver: request is too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.refuse = func(run *v1alpha1.JobRun) error {
+					if run.Status.Output != nil && run.Status.Phase == v1alpha1.PhaseCompleted {
+						return apierrors.NewRequestEntityTooLargeError("etcdserver: request is too large")
+					}
+					return nil
+				}
+				s.put(pendingRun("a"))
+				started(t, s, Options{}, test.handler)
+				time.Sleep(2 * time.Second)
+				a := s.get("a")
+				mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseFailed)
+				if !strings.HasSuffix(a.Status.Error, test.want[max(0, len(test.want)-60):]) {
+					t.Errorf("error: got %q, want %q", a.Status.Error, test.want)
+				}
+			})
+		})
+	}
+}
+
+type explosive struct{}
+
+func (explosive) MarshalJSON() ([]byte, error) { panic("boom") }
+
+func TestClaimsTheOldestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		base := time.Now()
+		for i, name := range []string{"d", "b", "c", "a"} {
+			run := pendingRun(name)
+			run.CreationTimestamp = metav1.NewTime(base.Add(time.Duration(i/2) * time.Second))
+			s.put(run)
+		}
+		template := pendingRun("job")
+		template.Spec.Template = jobTemplate()
+		s.put(template)
+		var order []string
+		started(t, s, Options{}, func(_ context.Context, run *Run) (any, error) {
+			order = append(order, run.Name)
+			return nil, nil
+		})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if want := []string{"b", "d", "a", "c"}; !slices.Equal(order, want) {
+			t.Errorf("got %v, want %v", order, want)
+		}
+		mustEqual(t, "phase of one with a template", s.get("job").Status.Phase, v1alpha1.PhasePending)
+	})
+}
+
+func TestRenewsOneLeaseForAllAtAThirdOfTheShortest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		for i := range 100 {
+			run := pendingRun(fmt.Sprintf("run-%d", i))
+			if i == 7 {
+				run.Spec.LeaseDurationSeconds = 9
+			}
+			s.put(run)
+		}
+		var cause error
+		started(t, s, Options{Concurrency: 100}, untilDone(&cause))
+		time.Sleep(time.Second)
+		before := s.counts()
+		time.Sleep(30 * time.Second)
+		after := s.counts()
+		mustEqual(t, "renewals", after["renew"]-before["renew"], 10)
+		mustEqual(t, "writes of runs", after["patch"], 0)
+		mustEqual(t, "claims", after["claim"], 100)
+		synctest.Wait()
+		if cause != nil {
+			t.Error(cause)
+		}
+	})
+}
+
+func TestLosesTheLease(t *testing.T) {
+	for name, test := range map[string]struct {
+		happens func(*server)
+		within  time.Duration
+		want    error
+	}{
+		"taken by another": {func(s *server) {
+			s.change("a", func(run *v1alpha1.JobRun) {
+				run.Status.Lease = &v1alpha1.RunLease{Generation: 3, HolderIdentity: "other"}
+			})
+		}, time.Millisecond, ErrLeaseLost},
+		"fenced":  {func(s *server) { s.change("a", fenced) }, time.Millisecond, ErrLeaseLost},
+		"deleted": {func(s *server) { s.remove("a") }, time.Millisecond, ErrLeaseLost},
+		"ended": {func(s *server) {
+			s.change("a", func(run *v1alpha1.JobRun) { run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseFailed, 1 })
+		}, time.Millisecond, ErrLeaseLost},
+		"not renewed": {func(s *server) { s.set(func(s *server) { s.down = refused() }) }, 31 * time.Second, ErrLeaseLost},
+		"cancelled": {func(s *server) {
+			s.change("a", func(run *v1alpha1.JobRun) { run.Spec.Cancel = new(true) })
+		}, time.Millisecond, ErrCancelled},
+		"cancelled while the watch is cut": {func(s *server) {
+			s.change("a", func(run *v1alpha1.JobRun) {
+				run.Spec.Cancel = new(true)
+				run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCancelled, 1
+			})
+			s.set(func(s *server) { s.forgotten = s.version }) // so that nothing but a list tells
+		}, 2 * time.Second, ErrCancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(pendingRun("a"))
+				var cause error
+				started(t, s, Options{}, untilDone(&cause))
+				time.Sleep(time.Second)
+				if strings.Contains(name, "cut") {
+					s.cut()
+				}
+				test.happens(s)
+				time.Sleep(test.within)
+				synctest.Wait()
+				if cause != test.want { //nolint:errorlint // as it is given
+					t.Errorf("cause: got %v, want %v", cause, test.want)
+				}
+				mustEqual(t, "patches", s.counts()["patch"], 0)
+			})
+		})
+	}
+}
+
+func fenced(run *v1alpha1.JobRun) {
+	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: generationOf(run) + 1}
+}
+
+func TestOutlivesAnOutageShorterThanTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(pendingRun("a"))
+		done := make(chan struct{})
+		started(t, s, Options{}, func(context.Context, *Run) (any, error) { <-done; return "fine", nil })
+		time.Sleep(time.Second)
+		s.set(func(s *server) { s.down = refused() })
+		s.cut()
+		close(done)
+		time.Sleep(20 * time.Second)
+		s.set(func(s *server) { s.down = nil })
+		time.Sleep(15 * time.Second)
+		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+		s.put(pendingRun("b"))
+		time.Sleep(15 * time.Second)
+		mustEqual(t, "phase of the next", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
+	})
+}
+
+func TestLostAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.lose = 1
+		s.put(pendingRun("a"))
+		calls := 0
+		started(t, s, Options{}, func(context.Context, *Run) (any, error) {
+			calls++
+			s.set(func(s *server) { s.lose = 1 })
+			return "fine", nil
+		})
+		time.Sleep(10 * time.Second)
+		a := s.get("a")
+		mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "generation", a.Status.Lease.Generation, 1)
+		synctest.Wait()
+		mustEqual(t, "calls of the handler", calls, 1)
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler Handler
+		want    v1alpha1.Phase
+		holder  string
+		took    time.Duration
+		fails   bool
+	}{
+		"waits for what is short": {func(context.Context, *Run) (any, error) { time.Sleep(20 * time.Second); return nil, nil }, v1alpha1.PhaseCompleted, "w", 20 * time.Second, false},
+		"gives back what is long": {func(ctx context.Context, _ *Run) (any, error) { <-ctx.Done(); return nil, context.Cause(ctx) }, v1alpha1.PhaseLeased, "", 30 * time.Second, false},
+		"reports what ends well":  {func(ctx context.Context, _ *Run) (any, error) { <-ctx.Done(); return nil, nil }, v1alpha1.PhaseCompleted, "w", 30 * time.Second, false},
+		"leaves what does not end": {func(context.Context, *Run) (any, error) { time.Sleep(time.Minute); return nil, nil },
+			v1alpha1.PhaseLeased, "w", 40 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(pendingRun("a"))
+				_, stop := started(t, s, Options{Identity: "w"}, func(ctx context.Context, run *Run) (any, error) { return test.handler(ctx, run) })
+				time.Sleep(200 * time.Millisecond)
+				begin := time.Now()
+				go func() {
+					time.Sleep(time.Second)
+					s.put(pendingRun("b"))
+				}()
+				err := stop()
+				mustEqual(t, "fails", err != nil, test.fails)
+				if took := time.Since(begin); took < test.took-time.Second || took > test.took+time.Second {
+					t.Errorf("took %v, want %v", took, test.took)
+				}
+				a := s.get("a")
+				mustEqual(t, "phase", a.Status.Phase, test.want)
+				mustEqual(t, "holder", a.Status.Lease.HolderIdentity, test.holder)
+				mustEqual(t, "phase of what came later", s.get("b").Status.Phase, v1alpha1.PhasePending)
+				mustEqual(t, "Lease left", len(s.leases) == 1, test.fails)
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+func TestGivesBackWhatAnEarlierProcessLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		left := pendingRun("a")
+		left.Status.Phase, left.Status.Lease = v1alpha1.PhaseLeased, &v1alpha1.RunLease{HolderIdentity: "w", Generation: 4, KeyVersion: "7"}
+		s.put(left)
+		started(t, s, Options{Identity: "w"}, nothing)
+		time.Sleep(time.Second)
+		mustEqual(t, "lease", *s.get("a").Status.Lease, v1alpha1.RunLease{Generation: 5, KeyVersion: "7"})
+	})
+}
+
+func TestTwoProcessesWithOneIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(pendingRun("a"))
+		var first, second error
+		_, stop := started(t, s, Options{Identity: "w"}, untilDone(&first))
+		time.Sleep(6 * time.Second)
+		started(t, s, Options{Identity: "w"}, untilDone(&second))
+		time.Sleep(100 * time.Millisecond)
+		s.put(pendingRun("b"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if first != ErrLeaseLost { //nolint:errorlint // as it is given
+			t.Errorf("the first one's handler ended for %v", first)
+		}
+		for range 30 {
+			time.Sleep(time.Second)
+			for _, name := range []string{"a", "b"} {
+				if run := s.get(name); run.Status.Lease != nil && run.Status.Lease.HolderIdentity == "" {
+					s.change(name, func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
+				}
+			}
+		}
+		if err := stop(); !errors.Is(err, ErrIdentityTaken) {
+			t.Errorf("the first one ended with %v", err)
+		}
+	})
+}
+
+// skewed is a clock that is off.
+type skewed struct {
+	clock.RealClock
+
+	by time.Duration
+}
+
+func (c skewed) Now() time.Time                  { return time.Now().Add(c.by) }
+func (c skewed) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
+
+func TestAClockThatIsOffChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(pendingRun("a"))
+		started(t, s, Options{Clock: skewed{by: -time.Hour}}, func(context.Context, *Run) (any, error) { time.Sleep(5*time.Minute - 5*time.Second); return nil, nil })
+		time.Sleep(6 * time.Minute)
+		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "renewals", s.counts()["renew"], 29)
+	})
+}
+
+func TestARunOfATakenKeyIsNotClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		a, b := pendingRun("a"), pendingRun("b")
+		a.Spec.ConcurrencyKey, b.Spec.ConcurrencyKey = "k", "k"
+		a.Status.Phase, a.Status.Lease = v1alpha1.PhaseLeased, &v1alpha1.RunLease{HolderIdentity: "other", Generation: 1}
+		s.put(a)
+		s.put(b)
+		started(t, s, Options{}, nothing)
+		time.Sleep(time.Minute)
+		mustEqual(t, "claims", s.counts()["claim"], 0)
+		s.change("a", func(run *v1alpha1.JobRun) {
+			run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCompleted, 1
+		})
+		time.Sleep(200 * time.Millisecond)
+		mustEqual(t, "phase", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
+	})
+}
+
+func TestAKeyThatIsReleasedLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		release := time.Now().Add(3 * time.Second)
+		s.refuse = func(run *v1alpha1.JobRun) error {
+			if run.Status.Phase == v1alpha1.PhaseLeased && time.Now().Before(release) {
+				return apierrors.NewConflict(jobruns, run.Name, nil)
+			}
+			return nil
+		}
+		s.put(pendingRun("a"))
+		started(t, s, Options{}, nothing)
+		time.Sleep(10 * time.Second)
+		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+		if claims := s.counts()["claim"]; claims > 6 {
+			t.Errorf("%d claims", claims)
+		}
+	})
+}
+
+func TestARefusalAtTheStartIsFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.down = apierrors.NewForbidden(jobruns, "", errors.New("no"))
+		err := New(s, Options{}).Handle("sync", nothing).Run(t.Context())
+		mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
+		for _, w := range []*Worker{New(s, Options{}), New(s, Options{Identity: "Not a name"}).Handle("sync", nothing)} {
+			if w.Run(t.Context()) == nil {
+				t.Error("want an error")
+			}
+		}
+	})
+}
+
+// TestStampede measures what one run costs 50 idle workers, at 10 ms for a
+// request and 10 ms for an event.
+func TestStampede(t *testing.T) {
+	const rounds = 20
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.latency = 10 * time.Millisecond
+		for range 50 {
+			started(t, s, Options{}, func(context.Context, *Run) (any, error) { time.Sleep(time.Second); return nil, nil })
+		}
+		time.Sleep(time.Minute)
+		idle := s.counts()
+		time.Sleep(time.Hour)
+		if got := s.counts(); fmt.Sprint(got) != fmt.Sprint(idle) {
+			t.Errorf("idle for an hour: %v, then %v", idle, got)
+		}
+		most, claims := 0, 0
+		for i := range rounds {
+			before := s.counts()
+			s.put(pendingRun(fmt.Sprintf("run-%d", i)))
+			time.Sleep(time.Minute)
+			after := s.counts()
+			calls := 0
+			for call, n := range after {
+				calls += n - before[call]
+			}
+			claims += after["claim"] - before["claim"]
+			most = max(most, calls)
+		}
+		t.Logf("one run and 50 idle workers: %.1f claims on average, at most %d calls", float64(claims)/rounds, most)
+		if most > 101 {
+			t.Errorf("%d calls for one run", most)
+		}
+		if claims > 25*rounds {
+			t.Errorf("%d claims of %d runs", claims, rounds)
+		}
+		for i := range rounds {
+			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
+		}
+	})
+}
+
+func TestOperationsAreJSONPatch(t *testing.T) {
+	body, err := json.Marshal([]op{{"test", "/metadata/uid", "u"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "body", string(body), `[{"op":"test","path":"/metadata/uid","value":"u"}]`)
+}
