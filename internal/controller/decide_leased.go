@@ -98,17 +98,30 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		return finish(s, run, resultOf(e))
 	case s.cancelled(run):
 		return cancelLeased(s, run)
-	case run.Spec.Template == nil && !stored:
+	case run.Spec.Template == nil:
+		return decideWorker(s, run, stored)
+	case e.HoldOff > 0:
+		return nil
+	case !stored || run.Status.JobRef == nil:
+		return execute(s, run)
+	case e.Expires && e.Left <= 0, e.JobGone:
+		return expire(s, run)
+	default:
+		return nil
+	}
+}
+
+// decideWorker looks at a run that an external worker holds, or has claimed.
+func decideWorker(s *Snapshot, run *v1alpha1.JobRun, stored bool) []Op {
+	e := s.execution(run)
+	switch {
+	case !stored:
 		return takeBack(s, run)
-	case run.Spec.Template == nil && run.Status.Lease.HolderIdentity == "":
+	case run.Status.Lease.HolderIdentity == "":
 		return takeGiven(s, run)
 	case e.Overdue:
 		return finish(s, run, failure(ReasonDeadlineExceeded, deadlineMessage(run)))
-	case e.HoldOff > 0:
-		return nil
-	case run.Spec.Template != nil && (!stored || run.Status.JobRef == nil):
-		return execute(s, run)
-	case e.Expires && e.Left <= 0, e.JobGone:
+	case e.Expires && e.Left <= 0:
 		return expire(s, run)
 	default:
 		return nil

@@ -57,6 +57,32 @@ func TestLeased(t *testing.T) {
 		"a worker's claim that is not stored yet is the worker's": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Pending().Obj()),
 		},
+		"a worker's claim that was not stored in time": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Pending().Obj()),
+			with:  func(c *scene) { c.expired = true },
+			want:  "leased: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
+		},
+		"a worker's claim that was not stored, and is fenced": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Pending().Obj()),
+			want:  "leased: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
+		},
+		"a worker's claim that was not stored in time, and another run waits": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Pending().Obj(),
+				makeRun("b").Key("k").Created().Obj()),
+			with: func(c *scene) { c.expired = true },
+		},
+		"a worker that executes for too long": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Deadline(60).Leased(1, "5").Holder("worker").Obj()),
+			with: func(c *scene) {
+				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].Overdue = true }
+			},
+			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+				"executed for longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); SwapKey(free)`,
+		},
+		"a worker without a key gives its run back": {
+			given: of(makeRun("a").Created().Leased(2, "").Holder("").Obj()),
+			want:  "leased: WriteStatus(a, Pending)",
+		},
 		"the run is not in the cache yet": {
 			given: of(leased.Obj()),
 			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },

@@ -231,7 +231,7 @@ func TestReconcileIdempotencyKey(t *testing.T) {
 }
 
 func TestReconcileRetention(t *testing.T) {
-	run := made("a").TTL(90).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()
+	run := made("a").TTL(90).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj()
 	request := runRequest(wrappers.Namespace, "a")
 	exists := func(b bench, name string) bool {
 		return b.store.Get(t.Context(), client.ObjectKey{Namespace: wrappers.Namespace, Name: name}, &v1alpha1.JobRun{}) == nil

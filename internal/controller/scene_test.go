@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,7 +37,8 @@ type scene struct {
 	coming bool
 	// refuse is the answer to the creation of Jobs.
 	refuse *Refusal
-	// expired says that leases with a duration were not renewed.
+	// expired says that leases with a duration were not renewed, and that claims
+	// which are not stored were not for long.
 	expired bool
 	// change is made to every observation.
 	change func(*Snapshot)
@@ -186,6 +188,9 @@ func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
 	s.Executions[run.UID] = e
 	if run.Status.Phase != v1alpha1.PhaseLeased {
 		e.Job = s.jobOf(run, s.leasedGeneration())
+		if run.Spec.Template == nil && runkey.Leased(c.keySpec()) == runkey.Of(run) && !c.expired {
+			e.Unstored = time.Minute
+		}
 		return
 	}
 	e.Job = s.jobOf(run, generationOf(run))

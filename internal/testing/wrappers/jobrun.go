@@ -115,6 +115,12 @@ func (w *JobRunWrapper) LeaseSeconds(seconds int32) *JobRunWrapper {
 	return w
 }
 
+// Deadline sets spec.activeDeadlineSeconds.
+func (w *JobRunWrapper) Deadline(seconds int64) *JobRunWrapper {
+	w.Spec.ActiveDeadlineSeconds = &seconds
+	return w
+}
+
 // MaxAttempts sets spec.maxAttempts.
 func (w *JobRunWrapper) MaxAttempts(n int32) *JobRunWrapper {
 	w.Spec.MaxAttempts = n
@@ -250,6 +256,18 @@ func (w *JobRunWrapper) Ended(phase v1alpha1.Phase) *JobRunWrapper {
 		w.Status.FinishedGeneration = w.Status.Lease.Generation
 	}
 	return w.self()
+}
+
+// Reported says that the outcome has its condition.
+func (w *JobRunWrapper) Reported() *JobRunWrapper {
+	kind := map[v1alpha1.Phase]string{
+		v1alpha1.PhaseCompleted: v1alpha1.ConditionComplete, v1alpha1.PhaseFailed: v1alpha1.ConditionFailed,
+		v1alpha1.PhaseCancelled: v1alpha1.ConditionCancelled,
+	}[w.Status.Phase]
+	w.Status.Conditions = append(w.Status.Conditions, metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, Reason: kind, LastTransitionTime: Epoch,
+	})
+	return w
 }
 
 // BoundTo sets the status of a receipt that a run stands for.
