@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/inprocess"
 )
 
 const (
@@ -49,6 +49,9 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
+// receiptHistory is small, so that receipts go while they are waited for.
+const receiptHistory = 3
+
 func TestClient(t *testing.T) {
 	RegisterFailHandler(Fail)
 	format.MaxLength = 8000
@@ -71,19 +74,12 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() { Expect(cp.Stop()).To(Succeed()) })
 	k8s, err = client.New(cp.AdminConfig(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	startOperator()
+	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{
+		Root: filepath.Join("..", ".."), Scheme: scheme, ReceiptHistory: receiptHistory, ReservationGrace: 90 * time.Second,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(stop()).To(Succeed()) })
 })
-
-// install applies files of config/.
-func install(transform controlplane.Transform, files ...string) {
-	GinkgoHelper()
-	for _, file := range files {
-		yaml, err := os.ReadFile(filepath.Join("..", "..", "config", file))
-		Expect(err).NotTo(HaveOccurred())
-		_, err = cp.InstallManifests(context.Background(), yaml, transform)
-		Expect(err).NotTo(HaveOccurred())
-	}
-}
 
 var _ = BeforeEach(func() {
 	var cancel context.CancelFunc

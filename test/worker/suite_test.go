@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/inprocess"
 )
 
 const (
@@ -71,19 +71,12 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 	kubeconfig, err = cp.KubeconfigFor(user)
 	Expect(err).NotTo(HaveOccurred())
-	startOperator()
+	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{
+		Root: filepath.Join("..", ".."), Scheme: scheme, ReceiptHistory: 10, ReservationGrace: 5 * time.Second,
+	})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { Expect(stop()).To(Succeed()) })
 })
-
-// install applies files of config/.
-func install(transform controlplane.Transform, files ...string) {
-	GinkgoHelper()
-	for _, file := range files {
-		yaml, err := os.ReadFile(filepath.Join("..", "..", "config", file))
-		Expect(err).NotTo(HaveOccurred())
-		_, err = cp.InstallManifests(context.Background(), yaml, transform)
-		Expect(err).NotTo(HaveOccurred())
-	}
-}
 
 var _ = BeforeEach(func() {
 	var cancel context.CancelFunc
