@@ -35,6 +35,10 @@ func newBench(stored ...client.Object) bench {
 	for _, f := range index.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
+	// What the API server itself selects by.
+	fields = append(fields, wrappers.Index{Object: &v1alpha1.JobRun{}, Field: "status.phase", Extract: func(o client.Object) []string {
+		return []string{string(o.(*v1alpha1.JobRun).Status.Phase)}
+	}})
 	for i, o := range stored {
 		stored[i] = o.DeepCopyObject().(client.Object)
 	}

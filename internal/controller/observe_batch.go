@@ -2,10 +2,12 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/index"
@@ -76,6 +78,23 @@ func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobR
 	return slices.DeleteFunc(members, func(member *v1alpha1.JobRun) bool { return !undecided(member) })
 }
 
+// liveMembers are the members of an undecided batch as they are stored: they have
+// no phase.
+func (r *Reconciler) liveMembers(ctx context.Context, leader *v1alpha1.JobRun) ([]*v1alpha1.JobRun, error) {
+	var found v1alpha1.JobRunList
+	err := r.Live.List(ctx, &found, client.InNamespace(leader.Namespace), client.MatchingFields{"status.phase": ""})
+	if err != nil {
+		return nil, fmt.Errorf("list the members of batch %s: %w", leader.Spec.Batch.ID, err)
+	}
+	var members []*v1alpha1.JobRun
+	for i := range found.Items {
+		if b := found.Items[i].Spec.Batch; b != nil && *b == *leader.Spec.Batch {
+			members = append(members, &found.Items[i])
+		}
+	}
+	return members, nil
+}
+
 // reconcileBatch decides on the batch of its leader.
 func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1alpha1.JobRun) (time.Duration, error) {
 	members, err := r.list(ctx, leader.Namespace, index.FieldBatch, index.Batch(leader.Spec.Batch))
@@ -83,6 +102,13 @@ func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1
 		return 0, err
 	}
 	left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
-	plan := decideBatch(Batch{Leader: leader, Members: members, Left: left})
+	batch := Batch{Leader: leader, Members: members, Left: left}
+	if left <= 0 && !batch.whole() {
+		// The cache may lag, and what is withdrawn never executes.
+		if batch.Members, err = r.liveMembers(ctx, leader); err != nil {
+			return 0, err
+		}
+	}
+	plan := decideBatch(batch)
 	return plan.After, r.newAction(req, r.newSnapshot()).act(ctx, plan)
 }
