@@ -69,6 +69,9 @@ func execute(ctx context.Context, c client.WithWatch, list client.ObjectList, op
 	}
 	for i := range all.Items {
 		run := &all.Items[i]
+		if run.Spec.Batch != nil {
+			run.Status.Batch = &v1alpha1.BatchStatus{Decision: v1alpha1.BatchStarted}
+		}
 		run.Status.Progress = &v1alpha1.Progress{Generation: 1, Message: "halfway"}
 		if err := c.Status().Update(ctx, run); err != nil {
 			return nil, err

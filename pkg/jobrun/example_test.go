@@ -106,6 +106,29 @@ func ExampleClient_TriggerAndWait() {
 	// acme-1 {"users":42}
 }
 
+// All of a batch or none of it.
+func ExampleClient_BatchTrigger() {
+	runs := jobrun.New(newCluster(), "default")
+	spec := v1alpha1.JobRunSpec{JobName: "sync-users", ConcurrencyKey: "org_acme", Coalesce: v1alpha1.CoalesceSkip}
+	results, err := runs.BatchTrigger(context.Background(), []jobrun.BatchItem{
+		{Spec: spec, Options: []jobrun.TriggerOption{jobrun.WithName("acme-1")}},
+		{Spec: spec, Options: []jobrun.TriggerOption{jobrun.WithName("acme-2")}},
+	})
+	var refused *jobrun.BatchItemError
+	switch {
+	case errors.As(err, &refused):
+		fmt.Println("nothing of it executes: item", refused.Index, "was refused")
+	case err != nil:
+		log.Fatal(err)
+	}
+	for _, result := range results {
+		fmt.Println(result.JobRun.Name, result.Disposition, result.Run.Name)
+	}
+	// Output:
+	// acme-1 Created acme-1
+	// acme-2 Coalesced acme-1
+}
+
 // A stream of one key, from the moment that Watch returned.
 func ExampleClient_Watch() {
 	runs := jobrun.New(newCluster(), "default")
