@@ -11,9 +11,11 @@ var _ = Describe("The metrics", Label(local), func() {
 		triggers := func() (sum float64) {
 			GinkgoHelper()
 			for _, m := range liveManagers() {
-				families, err := scrape(m)
-				Expect(err).NotTo(HaveOccurred())
-				sum += value(families, "jobrun_triggers_total")
+				Eventually(func() error { // a manager is ready before its metrics are served
+					families, err := scrape(m)
+					sum += value(families, "jobrun_triggers_total")
+					return err
+				}).Should(Succeed())
 			}
 			return sum
 		}
