@@ -170,7 +170,7 @@ type JobRunSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
 
 	// maxAttempts is how many leases of this run may expire before it fails,
 	// 1 to 1000; 3 when it is not set. Immutable.

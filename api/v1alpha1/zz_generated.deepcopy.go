@@ -176,11 +176,6 @@ func (in *JobRunSpec) DeepCopyInto(out *JobRunSpec) {
 		*out = new(batchv1.JobTemplateSpec)
 		(*in).DeepCopyInto(*out)
 	}
-	if in.ActiveDeadlineSeconds != nil {
-		in, out := &in.ActiveDeadlineSeconds, &out.ActiveDeadlineSeconds
-		*out = new(int64)
-		**out = **in
-	}
 	if in.TTLSecondsAfterFinished != nil {
 		in, out := &in.TTLSecondsAfterFinished, &out.TTLSecondsAfterFinished
 		*out = new(int32)

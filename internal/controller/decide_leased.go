@@ -367,7 +367,7 @@ func stopped(run *v1alpha1.JobRun) []Op {
 }
 
 func deadlineMessage(run *v1alpha1.JobRun) string {
-	return fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", *run.Spec.ActiveDeadlineSeconds)
+	return fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", run.Spec.ActiveDeadlineSeconds)
 }
 
 func maxAttempts(run *v1alpha1.JobRun) int {

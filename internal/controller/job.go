@@ -44,8 +44,8 @@ func buildJob(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 		Spec: template.Spec,
 	}
 	job.Spec.TTLSecondsAfterFinished = nil
-	if d := run.Spec.ActiveDeadlineSeconds; d != nil && (job.Spec.ActiveDeadlineSeconds == nil || *job.Spec.ActiveDeadlineSeconds > *d) {
-		job.Spec.ActiveDeadlineSeconds = d
+	if d := run.Spec.ActiveDeadlineSeconds; d > 0 && (job.Spec.ActiveDeadlineSeconds == nil || *job.Spec.ActiveDeadlineSeconds > d) {
+		job.Spec.ActiveDeadlineSeconds = &d
 	}
 	pod := &job.Spec.Template
 	pod.Labels = merged(pod.Labels, jobLabels(run))

@@ -55,10 +55,10 @@ func (r *Reconciler) observeClaim(s *Snapshot, run *v1alpha1.JobRun, e *Executio
 // observeDeadline finds out how long a worker may still execute the run. A Job
 // has a deadline of its own.
 func (r *Reconciler) observeDeadline(run *v1alpha1.JobRun, e *Execution) {
-	if run.Spec.ActiveDeadlineSeconds == nil || run.Spec.Template != nil {
+	if run.Spec.ActiveDeadlineSeconds == 0 || run.Spec.Template != nil {
 		return
 	}
-	deadline := time.Duration(*run.Spec.ActiveDeadlineSeconds) * time.Second
+	deadline := time.Duration(run.Spec.ActiveDeadlineSeconds) * time.Second
 	left := deadline - r.observed.unchangedFor(deadlineSubject(run.UID), generationOf(run))
 	e.Overdue, e.Deadline = left <= 0, max(left, 0)
 }

@@ -247,7 +247,7 @@ var _ = Describe("A claim that the key has granted and that was not stored", Ord
 
 var _ = Describe("A run that executes for longer than activeDeadlineSeconds", func() {
 	It("fails, though its worker renews, and fences the worker", func() {
-		a := claim(created(makeWorkerRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = new(int64(2)) })), "worker", 30)
+		a := claim(created(makeWorkerRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = 2 })), "worker", 30)
 		a = wait(a, haveCondition(v1alpha1.ConditionFailed))
 		Expect(a.Status.Error).To(ContainSubstring("activeDeadlineSeconds"))
 		Expect(patchStatus(a, `{"status":{"phase":"Completed","finishedGeneration":1}}`)).NotTo(Succeed())
@@ -255,7 +255,7 @@ var _ = Describe("A run that executes for longer than activeDeadlineSeconds", fu
 	})
 
 	It("has a Job with that deadline", func() {
-		_, j := leased(created(makeRun("a").with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = new(int64(77)) })))
+		_, j := leased(created(makeRun("a").with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = 77 })))
 		Expect(j.Spec.ActiveDeadlineSeconds).To(HaveValue(BeEquivalentTo(77)))
 	})
 })

@@ -117,7 +117,7 @@ func (w *JobRunWrapper) LeaseSeconds(seconds int32) *JobRunWrapper {
 
 // Deadline sets spec.activeDeadlineSeconds.
 func (w *JobRunWrapper) Deadline(seconds int64) *JobRunWrapper {
-	w.Spec.ActiveDeadlineSeconds = &seconds
+	w.Spec.ActiveDeadlineSeconds = seconds
 	return w
 }
 
