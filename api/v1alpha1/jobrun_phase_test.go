@@ -67,6 +67,14 @@ func TestJobRunPhaseTransitions(t *testing.T) {
 	}
 }
 
+// TestJobRunDisplaced: a run that waits becomes a receipt only if it asked to coalesce.
+func TestJobRunDisplaced(t *testing.T) {
+	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}")
+	mustPatchStatus(t, run, "{phase: Pending}", "{phase: Coalesced, runRef: {name: b}}", "{runRef: {name: c}}")
+	want := refusal{"status.phase", "status.phase may not change like this; terminal phases are final"}
+	want.check(t, patchStatus(t, run, "{phase: Pending}"))
+}
+
 // entering is a patch that no rule but that of the transitions can refuse.
 func entering(phase v1alpha1.Phase, leased bool) string {
 	switch phase {

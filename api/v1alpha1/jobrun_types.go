@@ -46,6 +46,20 @@ const (
 	BatchWithdrawn BatchDecision = "Withdrawn"
 )
 
+// LeaseExpiredPolicy says what becomes of a run whose lease expired while
+// another run waits for its key.
+//
+// +kubebuilder:validation:Enum=Fail;Requeue
+type LeaseExpiredPolicy string
+
+const (
+	// OnLeaseExpiredFail fails the run: the one that waits does its work.
+	OnLeaseExpiredFail LeaseExpiredPolicy = "Fail"
+	// OnLeaseExpiredRequeue lets the run wait again in the place of the one that
+	// waits, which becomes its receipt.
+	OnLeaseExpiredRequeue LeaseExpiredPolicy = "Requeue"
+)
+
 // Phase says where a JobRun is in its life. An empty phase means that nothing
 // is known yet, or that the run waits for its key to become free.
 //
@@ -95,6 +109,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.leaseDurationSeconds) == has(oldSelf.leaseDurationSeconds) && (!has(self.leaseDurationSeconds) || self.leaseDurationSeconds == oldSelf.leaseDurationSeconds)",message="leaseDurationSeconds is immutable",fieldPath=".leaseDurationSeconds",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds) && (!has(self.activeDeadlineSeconds) || self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds)",message="activeDeadlineSeconds is immutable",fieldPath=".activeDeadlineSeconds",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.maxAttempts) == has(oldSelf.maxAttempts) && (!has(self.maxAttempts) || self.maxAttempts == oldSelf.maxAttempts)",message="maxAttempts is immutable",fieldPath=".maxAttempts",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="has(self.onLeaseExpired) == has(oldSelf.onLeaseExpired) && (!has(self.onLeaseExpired) || self.onLeaseExpired == oldSelf.onLeaseExpired)",message="onLeaseExpired is immutable",fieldPath=".onLeaseExpired",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)",message="ttlSecondsAfterFinished is immutable",fieldPath=".ttlSecondsAfterFinished",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.admission) == has(oldSelf.admission) && (!has(self.admission) || self.admission == oldSelf.admission)",message="admission is written by the webhook alone",fieldPath=".admission",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.batch) == has(oldSelf.batch) && (!has(self.batch) || self.batch == oldSelf.batch)",message="batch is immutable",fieldPath=".batch",reason=FieldValueForbidden
@@ -180,6 +195,18 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	MaxAttempts int32 `json:"maxAttempts,omitempty"`
+
+	// onLeaseExpired says what becomes of the run when its lease expires, or its
+	// worker gives it back, while another run waits for its key. Fail: the run
+	// fails with the reason LeaseExpired. Requeue: the run waits again, and the one
+	// that waits becomes its receipt if it has coalesce Skip, with all receipts of
+	// its own; if it has not, the run fails as with Fail. While nobody waits, the
+	// run waits again whatever this says, and once maxAttempts leases have expired
+	// it fails. Immutable.
+	//
+	// +optional
+	// +default="Fail"
+	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
 
 	// ttlSecondsAfterFinished is how long the JobRun is kept once it has an
 	// outcome, in seconds; 0 deletes it at once. Without it the JobRun is kept
@@ -564,7 +591,7 @@ type JobRunStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || (has(self.status.lease) && self.status.lease.generation >= oldSelf.status.lease.generation)",message="status.lease cannot be removed and its generation never falls",fieldPath=".status.lease",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || !has(self.status.lease) || self.status.lease.generation > oldSelf.status.lease.generation || (has(self.status.lease.holderIdentity) ? has(oldSelf.status.lease.holderIdentity) && self.status.lease.holderIdentity == oldSelf.status.lease.holderIdentity : !has(oldSelf.status.lease.holderIdentity))",message="status.lease.holderIdentity changes only with a higher generation",fieldPath=".status.lease.holderIdentity",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.progress) || (has(oldSelf.status) && has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress) || (has(self.status.lease) && self.status.progress.generation == self.status.lease.generation)",message="a changed status.progress needs its generation equal to lease.generation: this holder's lease was lost",fieldPath=".status.progress.generation",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || (has(self.status.phase) ? (has(oldSelf.status) && has(oldSelf.status.phase) ? (self.status.phase == oldSelf.status.phase || (oldSelf.status.phase == 'Pending' ? self.status.phase in ['Leased','Failed','Cancelled'] : (oldSelf.status.phase == 'Leased' && self.status.phase in ['Pending','Completed','Failed','Cancelled']))) : self.status.phase != 'Completed') : (!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending','Leased']))",message="status.phase may not change like this; terminal phases are final",fieldPath=".status.phase",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || (has(self.status.phase) ? (has(oldSelf.status) && has(oldSelf.status.phase) ? (self.status.phase == oldSelf.status.phase || (oldSelf.status.phase == 'Pending' ? (self.status.phase in ['Leased','Failed','Cancelled'] || (self.status.phase == 'Coalesced' && has(self.spec.coalesce))) : (oldSelf.status.phase == 'Leased' && self.status.phase in ['Pending','Completed','Failed','Cancelled']))) : self.status.phase != 'Completed') : (!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending','Leased']))",message="status.phase may not change like this; terminal phases are final",fieldPath=".status.phase",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || !has(oldSelf.status) || !has(oldSelf.status.lease) || (has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && self.status.lease.generation > oldSelf.status.lease.generation)",message="entering phase Leased needs a higher lease.generation",fieldPath=".status.lease.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.batch) || (has(self.status) && has(self.status.batch) && self.status.batch == oldSelf.status.batch)",message="status.batch is final",fieldPath=".status.batch",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.batch) || !has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Pending','Leased','Coalesced','Idempotent']) || has(self.status.batch)",message="a member of a batch that is undecided has no phase",fieldPath=".status.phase",reason=FieldValueForbidden

@@ -31,6 +31,8 @@ var steps = []step{
 	{"reseat", reseat},
 	// The executing run: stored claim, Job, end, expiry.
 	{"leased", decideLeased},
+	// Who lost its place to a run that waits again becomes its receipt.
+	{"finish-displacement", finishDisplacement},
 	// Statuses that say more than the key does are taken back.
 	{"unseat", unseat},
 	// The waiting run starts, or is told that it waits.

@@ -238,7 +238,8 @@ func cancelLeased(s *Snapshot, run *v1alpha1.JobRun) []Op {
 }
 
 // expire ends a lease that was not renewed, or whose Job vanished. The run goes
-// back to wait if nobody waits, and fails otherwise.
+// back to wait if nobody waits, or if it may take the place of whoever does, and
+// fails otherwise.
 func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	attempts := run.Status.Attempts + 1
 	if int(attempts) >= maxAttempts(run) {
@@ -246,9 +247,11 @@ func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	}
 	if waiting := s.waitingBehind(run); waiting != (runkey.Identity{}) {
 		if !s.comes(waiting) {
-			return nil
+			return nil // What it asks for is not known.
 		}
-		return expireForGood(s, run, attempts, lostToMessage(waiting.Name))
+		if !displaces(run, s.find(waiting)) {
+			return expireForGood(s, run, attempts, lostToMessage(waiting.Name))
+		}
 	}
 	fenced := expiredStatus(run)
 	if !s.Keyed {
@@ -269,13 +272,18 @@ func finishExpiry(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		if !s.comes(waiting) {
 			return nil
 		}
-		return expireForGood(s, run, run.Status.Attempts, lostToMessage(waiting.Name))
+		if !displaces(run, s.find(waiting)) {
+			return expireForGood(s, run, run.Status.Attempts, lostToMessage(waiting.Name))
+		}
 	}
 	return concat(stopped(run), []Op{CheckRun{run}}, s.requeue(run, run.Status))
 }
 
 // requeue moves a fenced run back to the waiting place, then says so.
 func (s *Snapshot) requeue(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
+	if waiting := s.find(s.waitingBehind(run)); waiting != nil {
+		return s.displace(run, waiting, fenced)
+	}
 	next, ok := runkey.Requeue(s.spec(), run, fenced.Lease.Generation, s.Now)
 	if !ok {
 		return nil

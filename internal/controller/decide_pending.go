@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"fmt"
-
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -76,10 +74,7 @@ func unseat(s *Snapshot) []Op {
 		if run.Status.Phase != v1alpha1.PhasePending || s.hasRole(run) || s.pendingID() == (runkey.Identity{}) {
 			continue
 		}
-		status := *run.Status.DeepCopy()
-		status.Phase = ""
-		status.Error = oneLine(fmt.Sprintf("waits for its key: run %s is pending", s.pendingID().Name))
-		return concat(s.checkKey(), []Op{WriteStatus{run, status}})
+		return concat(s.checkKey(), []Op{WriteStatus{run, unseatedStatus(run, s.pendingID().Name)}})
 	}
 	return nil
 }

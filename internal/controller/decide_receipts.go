@@ -23,13 +23,25 @@ func bound(run *v1alpha1.JobRun) bool {
 	return run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent
 }
 
+// loose reports whether a trigger is to be counted on a run, and bound to it.
+func (s *Snapshot) loose(receipt *v1alpha1.JobRun) bool {
+	return s.unbound(receipt, v1alpha1.DispositionCoalesced) ||
+		(receipt.Status.Phase == v1alpha1.PhaseCoalesced && s.adrift(receipt))
+}
+
 // standsFor is the run that a receipt may be bound to; nil if there is none, or
 // if it is not known yet.
 func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	if bound(receipt) {
+		return s.standIn(receipt)
+	}
 	if run := s.counted[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
 	}
 	run := s.find(absorberOf(receipt))
+	if run != nil && bound(run) && s.standIn(run) != nil {
+		run = s.standIn(run)
+	}
 	if run != nil && s.startsAfter(run, receipt) {
 		return run
 	}
@@ -114,7 +126,7 @@ func hasRecent(run *v1alpha1.JobRun, receipt types.UID) bool {
 // crash: a receipt that is among them is not counted again.
 func fold(s *Snapshot) []Op {
 	for _, first := range s.Receipts {
-		if !s.unbound(first, v1alpha1.DispositionCoalesced) {
+		if !s.loose(first) {
 			continue
 		}
 		run := s.standsFor(first)
@@ -143,7 +155,7 @@ func fold(s *Snapshot) []Op {
 func (s *Snapshot) uncounted(run *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	var found []*v1alpha1.JobRun
 	for _, receipt := range s.Receipts {
-		if s.unbound(receipt, v1alpha1.DispositionCoalesced) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
+		if s.loose(receipt) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
 			found = append(found, receipt)
 		}
 	}
@@ -168,10 +180,10 @@ func (s *Snapshot) unmarkedEntries(run *v1alpha1.JobRun) int {
 // mark binds receipts that are counted already.
 func mark(s *Snapshot) []Op {
 	for _, first := range s.Receipts {
-		if by := s.counted[first.UID]; by != nil && s.leasedID() == runkey.Of(by) && s.awaitsMark(first) {
+		if by := s.counted[first.UID]; s.displaced(first) || (by != nil && s.leasedID() == runkey.Of(by) && s.awaitsMark(first)) {
 			return concat(s.checkKey(), []Op{CheckRun{by}}, s.markOps(by, []*v1alpha1.JobRun{first}))
 		}
-		if !s.unbound(first, v1alpha1.DispositionCoalesced) {
+		if !s.loose(first) {
 			continue
 		}
 		run := s.standsFor(first)
@@ -180,7 +192,7 @@ func mark(s *Snapshot) []Op {
 		}
 		var receipts []*v1alpha1.JobRun
 		for _, receipt := range s.Receipts {
-			if s.unbound(receipt, v1alpha1.DispositionCoalesced) && hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
+			if s.loose(receipt) && hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {
 				receipts = append(receipts, receipt)
 			}
 		}
@@ -208,6 +220,11 @@ func (s *Snapshot) markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []
 // evidence, and are no trigger of their own to be counted.
 func bindIdempotent(s *Snapshot) []Op {
 	for _, receipt := range s.Receipts {
+		if receipt.Status.Phase == v1alpha1.PhaseIdempotent && s.adrift(receipt) {
+			if run := s.standIn(receipt); run != nil {
+				return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)}}
+			}
+		}
 		if !s.unbound(receipt, v1alpha1.DispositionIdempotent) && !s.abandoned(receipt) {
 			continue
 		}
@@ -262,11 +279,12 @@ func settle(s *Snapshot) []Op {
 }
 
 func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, bool) {
-	run := s.standIn(receipt)
+	last := s.last(receipt)
+	run := s.standIn(last)
 	switch {
-	case run != nil && ended(run):
+	case run != nil && ended(run) && last == receipt:
 		return outcomeStatus(receipt, run), true
-	case run == nil && s.Gone[runOf(receipt)]:
+	case run == nil && s.Gone[runOf(last)]:
 		return deletedStatus(receipt, s.Now), true
 	case cancelled(receipt):
 		return cancelledReceiptStatus(receipt, s.Now), true
@@ -275,12 +293,28 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, b
 	}
 }
 
-// standIn is the run that a bound receipt names; nil if it is not in the snapshot.
+// standIn is the run that stands for a bound receipt; nil if it is not in the
+// snapshot.
 func (s *Snapshot) standIn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
-	if ref := receipt.Status.RunRef; ref != nil {
+	if ref := s.last(receipt).Status.RunRef; ref != nil {
 		return s.byUID[ref.UID]
 	}
 	return nil // Whoever wrote the phase did not say.
+}
+
+// last is the receipt itself, or, where the run that it names has become a
+// receipt since, the one that names a run.
+func (s *Snapshot) last(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	seen := map[types.UID]bool{} // Whoever wrote the statuses may have made a circle.
+	for !seen[receipt.UID] {
+		seen[receipt.UID] = true
+		ref := receipt.Status.RunRef
+		if ref == nil || s.byUID[ref.UID] == nil || !bound(s.byUID[ref.UID]) {
+			break
+		}
+		receipt = s.byUID[ref.UID]
+	}
+	return receipt
 }
 
 // runOf identifies the run of a bound receipt by its UID.

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +19,8 @@ type Retention struct {
 	// bound to any, Bound those bound to it, oldest first.
 	Unbound []*v1alpha1.JobRun
 	Bound   []*v1alpha1.JobRun
-	// Held are those that lead a batch of which a member has yet to learn what
-	// became of it.
+	// Held are those that must be kept: a member of the batch they lead has yet to
+	// learn what became of it, or a receipt names them that has no outcome.
 	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int
@@ -53,15 +54,11 @@ func decideRetention(t Retention) Plan {
 
 // awaited reports whether a receipt, or a member of its batch, still needs the run.
 func (t Retention) awaited() bool {
-	if len(t.Unbound) > 0 || t.Held[t.Run.UID] {
-		return true
-	}
-	for _, receipt := range t.Bound {
-		if !runkey.HasOutcome(receipt) {
-			return true
-		}
-	}
-	return false
+	return len(t.Unbound) > 0 || t.Held[t.Run.UID] || !allHaveOutcome(t.Bound)
+}
+
+func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
+	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !runkey.HasOutcome(receipt) })
 }
 
 // timeToLive is how long a JobRun is kept from now; ok is false if it is kept

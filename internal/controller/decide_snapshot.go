@@ -174,8 +174,12 @@ func (s *Snapshot) isReceipt(run *v1alpha1.JobRun) bool {
 	switch run.Status.Phase {
 	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
 		return true
+	case v1alpha1.PhasePending:
+		return s.displaced(run)
 	case "":
 		switch {
+		case s.displaced(run):
+			return true
 		case s.hasRole(run) || standsForItself(run):
 			return false
 		case s.counted[run.UID] != nil:

@@ -279,9 +279,27 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	if err != nil {
 		return 0, err
 	}
+	excess := max(len(bound)-r.ReceiptHistory, 0)
+	held, err := r.held(ctx, run, bound[:excess])
+	if err != nil {
+		return 0, err
+	}
 	s := r.newSnapshot()
-	plan := decideRetention(Retention{
-		Now: s.Now, Run: run, Unbound: unbound, Bound: bound, Held: r.held(ctx, append(bound, run)), History: r.ReceiptHistory,
-	})
+	plan := decideRetention(Retention{Now: s.Now, Run: run, Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory})
 	return plan.After, r.newAction(req, s).act(ctx, plan)
+}
+
+// held are those of a run and its excess receipts that somebody needs still: a
+// member of the batch they lead, or a receipt of their own, from when the receipt
+// was a run itself.
+func (r *Reconciler) held(ctx context.Context, run *v1alpha1.JobRun, excess []*v1alpha1.JobRun) (map[types.UID]bool, error) {
+	held := map[types.UID]bool{run.UID: len(r.undecidedMembers(ctx, run)) > 0}
+	for _, receipt := range excess {
+		unbound, bound, err := r.observeReceipts(ctx, receipt)
+		if err != nil {
+			return nil, err
+		}
+		held[receipt.UID] = len(unbound) > 0 || !allHaveOutcome(bound) || len(r.undecidedMembers(ctx, receipt)) > 0
+	}
+	return held, nil
 }

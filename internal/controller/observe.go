@@ -140,7 +140,13 @@ func (r *Reconciler) observeAbsorber(ctx context.Context, namespace string, s *S
 	if s.Keyed && runkey.Pending(s.spec()) == id {
 		return nil // observeRoles has looked.
 	}
-	return r.observeRun(ctx, namespace, s, id)
+	if err := r.observeRun(ctx, namespace, s, id); err != nil {
+		return err
+	}
+	if run := s.Others[id]; run != nil && bound(run) {
+		return r.observeStandIn(ctx, namespace, s, run)
+	}
+	return nil
 }
 
 // observeOwner finds the run that owns a receipt's idempotency key.
@@ -176,6 +182,9 @@ func (r *Reconciler) observeStandIn(ctx context.Context, namespace string, s *Sn
 		return nil
 	}
 	s.Others[runOf(receipt)] = run
+	if bound(run) { // It has become a receipt since.
+		return r.observeStandIn(ctx, namespace, s, run)
+	}
 	return nil
 }
 
@@ -244,10 +253,17 @@ func (s *Snapshot) known(id runkey.Identity) bool {
 // markedEntries says of the entries of recent whether their receipts are
 // marked: bound, whoever to, or gone.
 func markedEntries(s *Snapshot) map[types.UID]bool {
-	unmarked := map[types.UID]bool{}
+	unmarked, waiting := map[types.UID]bool{}, map[types.UID]*v1alpha1.JobRun{}
+	receipts := boundOnes(s)
 	for _, receipt := range s.Receipts {
-		if receipt.Status.Phase == "" {
+		switch ref := receipt.Status.RunRef; receipt.Status.Phase {
+		case "":
 			unmarked[receipt.UID] = true
+		case v1alpha1.PhasePending:
+			waiting[receipt.UID] = receipt
+		default:
+			// Bound to what has become a receipt itself, it is to be bound anew.
+			unmarked[receipt.UID] = ref != nil && receipts[ref.UID]
 		}
 	}
 	marked := map[types.UID]bool{}
@@ -256,7 +272,8 @@ func markedEntries(s *Snapshot) map[types.UID]bool {
 			return
 		}
 		for _, entry := range run.Status.Coalesced.Recent {
-			marked[entry.UID] = !unmarked[entry.UID]
+			displaced := waiting[entry.UID]
+			marked[entry.UID] = !unmarked[entry.UID] && (displaced == nil || !displaces(run, displaced))
 		}
 	}
 	for _, run := range s.Runs {
@@ -266,6 +283,23 @@ func markedEntries(s *Snapshot) map[types.UID]bool {
 		note(run)
 	}
 	return marked
+}
+
+// boundOnes are the JobRuns of a snapshot that are bound receipts.
+func boundOnes(s *Snapshot) map[types.UID]bool {
+	found := map[types.UID]bool{}
+	note := func(run *v1alpha1.JobRun) {
+		if bound(run) {
+			found[run.UID] = true
+		}
+	}
+	for _, run := range s.Runs {
+		note(run)
+	}
+	for _, run := range s.Others {
+		note(run)
+	}
+	return found
 }
 
 // observeIdempotencyKey gathers what a decision about an idempotency key needs.

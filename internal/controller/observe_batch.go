@@ -57,17 +57,6 @@ func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.
 	}
 }
 
-// held are those of runs that lead a batch of which a member is undecided.
-func (r *Reconciler) held(ctx context.Context, runs []*v1alpha1.JobRun) map[types.UID]bool {
-	held := map[types.UID]bool{}
-	for _, run := range runs {
-		if len(r.undecidedMembers(ctx, run)) > 0 {
-			held[run.UID] = true
-		}
-	}
-	return held
-}
-
 // undecidedMembers are the members of a leader's batch that do not know yet what
 // became of it; none if the JobRun leads no batch.
 func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobRun) []*v1alpha1.JobRun {

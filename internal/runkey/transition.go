@@ -40,7 +40,15 @@ func Release(key *v1alpha1.RunKeySpec, run Identity) (next *v1alpha1.RunKeySpec,
 // Requeue puts the leased run back to waiting with the generation that fenced
 // its holder. It does not apply while another run waits.
 func Requeue(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
-	if key == nil || Leased(key) != Of(run) || key.Pending != nil {
+	if Pending(key) != (Identity{}) {
+		return nil, false
+	}
+	return Displace(key, run, generation, now)
+}
+
+// Displace is Requeue in the place of whoever waits.
+func Displace(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
+	if key == nil || Leased(key) != Of(run) {
 		return nil, false
 	}
 	next = key.DeepCopy()

@@ -29,7 +29,8 @@ type judge struct {
 	everRuns map[types.UID]*v1alpha1.JobRun // the last state of each
 	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
 	counted  map[types.UID]map[types.UID]bool
-	deleted  map[types.UID]bool // JobRuns that are gone
+	deleted  map[types.UID]bool   // JobRuns that are gone
+	created  map[types.UID]uint64 // revisions at which JobRuns were created
 }
 
 func newJudge(s *system) *judge {
@@ -44,6 +45,7 @@ func newJudge(s *system) *judge {
 		claims:   map[runkey.Identity][]uint64{},
 		counted:  map[types.UID]map[types.UID]bool{},
 		deleted:  map[types.UID]bool{},
+		created:  map[types.UID]uint64{},
 	}
 }
 
@@ -76,9 +78,13 @@ func (j *judge) observeRun(e *model.Event, run *v1alpha1.JobRun) {
 	old, _ := e.Old.(*v1alpha1.JobRun)
 	if old == nil {
 		old = &v1alpha1.JobRun{}
+		j.created[run.UID] = e.Revision
 	}
 	if old.Status.Phase != run.Status.Phase {
 		j.phaseChanged(run)
+	}
+	if old.Status.Phase == v1alpha1.PhasePending && run.Status.Phase == v1alpha1.PhaseCoalesced {
+		j.displaced(run)
 	}
 	j.held(old, run)
 	j.counts(old, run)
@@ -105,6 +111,15 @@ func (j *judge) phaseChanged(run *v1alpha1.JobRun) {
 	}
 	if j.strict {
 		j.oneOfEach(run)
+	}
+}
+
+// displaced holds that a run gives up its place only if it asked to be absorbed,
+// and only to a run that asked to wait again.
+func (j *judge) displaced(run *v1alpha1.JobRun) {
+	by := j.everRuns[run.Status.RunRef.UID]
+	if run.Spec.Coalesce != v1alpha1.CoalesceSkip || by == nil || by.Spec.OnLeaseExpired != v1alpha1.OnLeaseExpiredRequeue {
+		j.Fail("I2: %s was displaced by %v", describe(run), run.Status.RunRef)
 	}
 }
 
@@ -150,8 +165,15 @@ func (j *judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	if run.Status.Lease == nil || len(j.claims[runkey.Of(run)]) == 0 {
 		j.Fail("I5: %s failed for an expired lease, but never had one", run.Name)
 	}
-	if name := strings.TrimSuffix(pending, " already exists"); j.strict && runkey.Pending(key).Name != name {
+	name := strings.TrimSuffix(pending, " already exists")
+	if j.strict && runkey.Pending(key).Name != name {
 		j.Fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
+	}
+	for _, waiting := range j.runs {
+		if j.strict && runkey.Of(waiting) == runkey.Pending(key) && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip &&
+			run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue {
+			j.Fail("I5: %s asked to wait again, but failed for %s", run.Name, name)
+		}
 	}
 }
 

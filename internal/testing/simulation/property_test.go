@@ -74,6 +74,7 @@ func drawTrigger(rt *rapid.T) Trigger {
 		Name:        rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(rt, "name"),
 		Key:         rapid.SampledFrom([]string{"k", "k", "k", "l", ""}).Draw(rt, "key"),
 		Skip:        rapid.Bool().Draw(rt, "skip"),
+		Requeue:     rapid.Bool().Draw(rt, "requeue"),
 		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
 		Brief:       rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "brief"),
 		Worker:      rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "worker"),

@@ -43,6 +43,9 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 		return fmt.Errorf("I2: receipt %s is bound to a run that never was", describe(receipt))
 	}
 	if run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent {
+		if j.ended(receipt.UID) || j.endsWithNobody(run) {
+			return nil // It ended before it could be bound anew.
+		}
 		return fmt.Errorf("P1: receipt %s is bound to receipt %s", describe(receipt), describe(run))
 	}
 	if withdrawn(run) {
@@ -52,6 +55,9 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 		return nil
 	}
 	accepted, err := strconv.ParseUint(receipt.Spec.Admission.KeyVersion, 10, 64)
+	if receipt.Spec.Admission.Disposition == v1alpha1.DispositionCreated {
+		accepted, err = j.created[receipt.UID], nil // It was displaced.
+	}
 	if err != nil {
 		return fmt.Errorf("P2: receipt %s has keyVersion %q", describe(receipt), receipt.Spec.Admission.KeyVersion)
 	}
@@ -62,6 +68,18 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	}
 	return fmt.Errorf("I2: receipt %s, accepted at %d, is bound to %s, claimed at %v",
 		describe(receipt), accepted, describe(run), j.claims[runkey.Of(run)])
+}
+
+// endsWithNobody reports whether the run that finally stands for a receipt is gone.
+func (j *judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
+	for run := receipt; run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent; {
+		uid := run.Status.RunRef.UID
+		if j.deleted[uid] {
+			return true
+		}
+		run = j.everRuns[uid]
+	}
+	return false
 }
 
 // countsWhatItStandsFor holds I3 for the receipts that are bound to a run.

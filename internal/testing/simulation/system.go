@@ -32,6 +32,7 @@ type Trigger struct {
 	Name        string
 	Key         string
 	Skip        bool
+	Requeue     bool
 	Idempotency string
 	// Brief asks for the run to be deleted as soon as it has an outcome.
 	Brief bool
@@ -250,6 +251,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	}
 	if t.Worker {
 		run.Spec.Template = nil
+	}
+	if t.Requeue {
+		run.Spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
 	}
 	if t.Skip {
 		run.Spec.Coalesce = v1alpha1.CoalesceSkip
