@@ -49,13 +49,42 @@ func TestPropertyStorm(t *testing.T) {
 	})
 }
 
+// TestPropertyRequeue lets leases expire while others wait: whoever asked for it
+// waits again, and whoever waited becomes its receipt.
+func TestPropertyRequeue(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		scenario := Scenario{
+			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
+			Replicas:    1,
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawRequeued), 2, 6).Draw(rt, "triggers"),
+			Workers:     []Way{rapid.SampledFrom([]Way{Dies, GivesBack}).Draw(rt, "way"), Dies},
+		}
+		if scenario.Controllers == 1 && rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
 func check(t *testing.T, draw func(*rapid.T) Scenario) {
 	t.Helper()
-	rapid.Check(t, func(rt *rapid.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
 		scenario := draw(rt)
 		scenario.Triggers = rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 5).Draw(rt, "triggers")
 		scenario.Workers = append(rapid.SliceOfN(rapid.SampledFrom([]Way{Works, Dies, GivesBack}), 0, 2).Draw(rt, "workers"), Works)
 		scenario.Batches = rapid.SliceOfN(rapid.Custom(drawBatch), 0, 2).Draw(rt, "batches")
+		return scenario
+	})
+}
+
+func simulate(t *testing.T, draw func(*rapid.T) Scenario) {
+	t.Helper()
+	rapid.Check(t, func(rt *rapid.T) {
+		scenario := draw(rt)
 		length := rapid.SampledFrom([]int{0, 50, 200, 400}).Draw(rt, "length") // rapid's slices are short by themselves
 		scenario.Options.Choices = rapid.SliceOfN(rapid.Uint16(), length, length).Draw(rt, "choices")
 		if err := model.Run(t, func() error { return Simulate(scenario) }); err != nil {
@@ -67,6 +96,17 @@ func check(t *testing.T, draw func(*rapid.T) Scenario) {
 func drawBatch(rt *rapid.T) Batch {
 	members := rapid.SliceOfN(rapid.Custom(drawTrigger), 1, 3).Draw(rt, "members")
 	return Batch{Members: members, Dies: rapid.IntRange(1, 2*len(members)).Draw(rt, "dies")}
+}
+
+// drawRequeued draws triggers that contend for one key and are executed by workers.
+func drawRequeued(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Name = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(rt, "name of six")
+	t.Key, t.Worker = "k", true
+	t.Skip = rapid.SampledFrom([]bool{true, true, true, false}).Draw(rt, "mostly skip")
+	t.Requeue = rapid.SampledFrom([]bool{true, true, true, false}).Draw(rt, "mostly requeue")
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Nothing, Nothing, Nothing, Cancel, Delete}).Draw(rt, "seldom then")
+	return t
 }
 
 func drawTrigger(rt *rapid.T) Trigger {

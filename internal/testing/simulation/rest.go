@@ -15,7 +15,8 @@ import (
 func (j *judge) atRest() error {
 	var errs []error
 	for _, run := range j.runs {
-		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.allOrNothing(run))
+		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.countsNothingElse(run),
+			j.allOrNothing(run))
 	}
 	errs = append(errs, j.nothingLeft(), j.idempotent())
 	return errors.Join(errs...)
@@ -55,7 +56,7 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 		return nil
 	}
 	accepted, err := strconv.ParseUint(receipt.Spec.Admission.KeyVersion, 10, 64)
-	if receipt.Spec.Admission.Disposition == v1alpha1.DispositionCreated {
+	if receipt.Spec.Admission.Disposition != v1alpha1.DispositionCoalesced {
 		accepted, err = j.created[receipt.UID], nil // It was displaced.
 	}
 	if err != nil {
@@ -88,6 +89,20 @@ func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 		bound := receipt.Status.Phase == v1alpha1.PhaseCoalesced && receipt.Status.RunRef.UID == run.UID
 		if bound && !j.counted[run.UID][receipt.UID] {
 			return fmt.Errorf("I3: %s does not count its receipt %s", describe(run), describe(receipt))
+		}
+	}
+	return nil
+}
+
+// countsNothingElse holds I3 the other way round: what a run has counted before it
+// executed does not execute itself.
+func (j *judge) countsNothingElse(run *v1alpha1.JobRun) error {
+	if j.ended(run.UID) || len(j.claims[runkey.Of(run)]) == 0 {
+		return nil
+	}
+	for uid := range j.counted[run.UID] {
+		if trigger := j.everRuns[uid]; len(j.claims[runkey.Of(trigger)]) > 0 && trigger.Status.Phase != v1alpha1.PhaseCoalesced {
+			return fmt.Errorf("I3: %s has counted %s, which executed itself", describe(run), describe(trigger))
 		}
 	}
 	return nil
