@@ -134,6 +134,26 @@ func TestCrash(t *testing.T) {
 				a: Leased, g3, attempts 1
 				job a-3: runs`,
 		},
+		"expire in the place of another": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Requeue().Leased(1, "5").Obj(),
+				made("b").Skip().Pending().Counted("r1").Obj(), answered("r1", "b", "10").BoundTo("b").Obj(), answered("r2", "b", "10").Age(1).Obj()),
+			want: `key: leased=a g3
+				a: Leased, g3, attempts 1, count 3 [b r1 r2]
+				b: Coalesced, of a, count 1 [r1]
+				r1: Coalesced, of a
+				r2: Coalesced, of a
+				job a-3: runs`,
+		},
+		"expire a worker's lease in the place of another": {
+			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(),
+				makeRun("a").Key("k").Created().Requeue().Leased(1, "5").Holder("worker").Obj(), made("b").Skip().Pending().Obj(),
+				delivered("s", "b").Key("k").BoundTo("b").Obj()),
+			with: func(c *scene) { c.expired = true },
+			want: `key: pending=a g2
+				a: Pending, g2, no holder, attempts 1, count 1 [b]
+				b: Coalesced, of a
+				s: Idempotent, of a`,
+		},
 		"count, mark and settle": {
 			given: of(makeKey("k").Pending("a").Obj(), makeRun("a").Key("k").Created().Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
 				makeRun("b").Key("k").Created().Obj(), answered("r1", "b", "10").Age(1).Obj(), answered("r2", "b", "10").Age(2).Obj()),

@@ -285,7 +285,7 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, b
 	case run != nil && ended(run) && last == receipt:
 		return outcomeStatus(receipt, run), true
 	case run == nil && s.Gone[runOf(last)]:
-		return deletedStatus(receipt, s.Now), true
+		return deletedStatus(receipt, last.Status.RunRef.Name, s.Now), true
 	case cancelled(receipt):
 		return cancelledReceiptStatus(receipt, s.Now), true
 	default:

@@ -155,10 +155,16 @@ func (c *scene) observeReferences(s *Snapshot, run *v1alpha1.JobRun) {
 			s.Gone[runOf(run)] = true
 		case !slices.Contains(s.Runs, c.runs[i]):
 			s.Others[runOf(run)] = c.runs[i]
+			if bound(c.runs[i]) {
+				c.observeReferences(s, c.runs[i])
+			}
 		}
 	case run.Status.Phase == "" && answeredAsReceipt(run):
 		if id := absorberOf(run); !c.keyed || runkey.Pending(c.keySpec()) != id {
 			c.lookFor(s, id)
+			if absorber := s.Others[id]; absorber != nil && bound(absorber) {
+				c.observeReferences(s, absorber)
+			}
 		}
 	}
 	if run.Status.Phase != "" || run.Spec.IdempotencyKey == "" {

@@ -158,9 +158,8 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 }
 
 // deletedStatus is the outcome of a receipt whose run was deleted before it ended.
-func deletedStatus(receipt *v1alpha1.JobRun, now metav1.Time) v1alpha1.JobRunStatus {
-	message := "run " + receipt.Status.RunRef.Name + " was deleted"
-	return receiptCancelled(receipt, ReasonRunDeleted, message, now)
+func deletedStatus(receipt *v1alpha1.JobRun, run string, now metav1.Time) v1alpha1.JobRunStatus {
+	return receiptCancelled(receipt, ReasonRunDeleted, "run "+run+" was deleted", now)
 }
 
 // cancelledReceiptStatus ends a receipt by itself; its run goes on.

@@ -166,8 +166,8 @@ var mutants = map[string]mutant{
 	},
 	"I3: what is counted already is counted again": {
 		file: "internal/controller/decide_receipts.go",
-		from: `if s.unbound(receipt, v1alpha1.DispositionCoalesced) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {`,
-		to:   `if s.unbound(receipt, v1alpha1.DispositionCoalesced) && s.standsFor(receipt) == run {`,
+		from: `if s.loose(receipt) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {`,
+		to:   `if s.loose(receipt) && s.standsFor(receipt) == run {`,
 		pkg:  rules, run: "^TestP8",
 	},
 	"I4: a claim does not raise the generation": {
@@ -186,9 +186,27 @@ var mutants = map[string]mutant{
 	},
 	"I5: an expired run takes the place of the waiting one": {
 		file: "internal/runkey/transition.go",
-		from: `if key == nil || Leased(key) != Of(run) || key.Pending != nil {`,
-		to:   `if key == nil || Leased(key) != Of(run) {`,
+		from: `if Pending(key) != (Identity{}) {`,
+		to:   `if key == nil {`,
 		pkg:  "./internal/runkey", run: ".",
+	},
+	"I5: an expired run takes the place of one that did not ask to be absorbed": {
+		file: "internal/controller/decide_displace.go",
+		from: `v1alpha1.OnLeaseExpiredRequeue && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip`,
+		to:   `v1alpha1.OnLeaseExpiredRequeue || waiting.Spec.Coalesce == v1alpha1.CoalesceSkip`,
+		pkg:  simulation, run: "^TestPropertyRequeue$",
+	},
+	"I3: receipts stay with a run that became a receipt": {
+		file: "internal/controller/decide_displace.go",
+		from: `return bound(receipt) && !runkey.HasOutcome(receipt) && ref`,
+		to:   `return false && ref`,
+		pkg:  simulation, run: "^TestPropertyRequeue$",
+	},
+	"I3: who was displaced and counted executes": {
+		file: "internal/controller/decide_displace.go",
+		from: `return told && (`,
+		to:   `return !told && (`,
+		pkg:  rules, run: "^TestFinishDisplacement$",
 	},
 	"I6: an idempotency key is reserved by everybody": {
 		file: "internal/runkey/reserve.go",

@@ -127,6 +127,12 @@ func (w *JobRunWrapper) MaxAttempts(n int32) *JobRunWrapper {
 	return w
 }
 
+// Requeue sets spec.onLeaseExpired.
+func (w *JobRunWrapper) Requeue() *JobRunWrapper {
+	w.Spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
+	return w
+}
+
 // TTL sets spec.ttlSecondsAfterFinished.
 func (w *JobRunWrapper) TTL(seconds int32) *JobRunWrapper {
 	w.Spec.TTLSecondsAfterFinished = &seconds
