@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -42,7 +43,7 @@ func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
 		Scheme: scheme,
 		Cache:  cacheOptions(),
 		// Read live where it matters whether work has stopped, so not worth a watch on every Pod of the cluster.
-		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
+		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}}}},
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
 			BindAddress:    o.metricsAddress,
@@ -65,6 +66,8 @@ func cacheOptions() cache.Options {
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
+			// Workers may have theirs anywhere; those of the nodes are many, and renewed all the time.
+			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
 		},
 	}
 }

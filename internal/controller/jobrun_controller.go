@@ -6,6 +6,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -92,6 +93,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.JobRun{}, r.handler()).
 		Watches(&v1alpha1.RunKey{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
+		Watches(&coordinationv1.Lease{}, r.renewals()).
 		WithOptions(controller.TypedOptions[Request]{MaxConcurrentReconciles: o.Concurrency}).
 		Complete(r)
 }
@@ -116,6 +118,24 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 		},
 		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[Request]) {
 			enqueue(ctx, q, nil, e.Object)
+		},
+	}
+}
+
+// renewals notes when workers renew. It calls for nothing: who looks at a lease
+// when its time is over finds there what was noted.
+func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request] {
+	note := func(object client.Object) {
+		if lease, ok := object.(*coordinationv1.Lease); ok {
+			r.observed.noteRenewal(lease)
+		}
+	}
+	return handler.TypedFuncs[client.Object, Request]{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[Request]) {
+			note(e.Object)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[Request]) {
+			note(e.ObjectNew)
 		},
 	}
 }

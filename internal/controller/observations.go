@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -16,6 +17,8 @@ const (
 	blockedBackoffMax  = time.Minute
 	// tombstonesKept bounds how many deleted runs are remembered.
 	tombstonesKept = 8192
+	// renewalsKept bounds how many Leases of workers are remembered.
+	renewalsKept = 1 << 14
 )
 
 // observations are what this process alone has seen, and since when. They only
@@ -25,6 +28,8 @@ type observations struct {
 	// tombstones are the tokens of JobRuns that were seen, then seen deleted:
 	// their creates are not under way any more.
 	tombstones *lru.Cache
+	// renewals say since when the Leases of workers have looked the same.
+	renewals *lru.Cache
 	// refusals space out the attempts to create a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
@@ -44,6 +49,7 @@ func newObservations(c clock.Clock) *observations {
 	return &observations{
 		clock:      c,
 		tombstones: lru.New(tombstonesKept),
+		renewals:   lru.New(renewalsKept),
 		refusals:   workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:    map[types.UID]time.Time{},
 		unchanged:  map[string]observation{},
@@ -69,6 +75,33 @@ func (o *observations) forget(subject string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.unchanged, subject)
+}
+
+// noteRenewal notes the state of a worker's Lease.
+func (o *observations) noteRenewal(lease *coordinationv1.Lease) {
+	value := string(lease.UID)
+	if lease.Spec.RenewTime != nil {
+		value += lease.Spec.RenewTime.String()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	name := types.NamespacedName{Namespace: lease.Namespace, Name: lease.Name}
+	if seen, ok := o.renewals.Get(name); !ok || seen.(observation).value != value {
+		o.renewals.Add(name, observation{value: value, since: o.clock.Now()})
+	}
+}
+
+// sinceRenewal is how long this process has not seen a worker renew its Lease;
+// known is false if it has never seen the Lease. One that was deleted is still
+// remembered: who deletes it does not renew.
+func (o *observations) sinceRenewal(lease types.NamespacedName) (idle time.Duration, known bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seen, ok := o.renewals.Get(lease)
+	if !ok {
+		return 0, false
+	}
+	return o.clock.Since(seen.(observation).since), true
 }
 
 // refused notes that a run's Job was refused, and says how long to wait.

@@ -74,12 +74,11 @@ func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1a
 	if duration == 0 {
 		return nil
 	}
-	renewed, err := r.renewal(ctx, run)
+	idle, err := r.idle(ctx, run, duration)
 	if err != nil {
 		return err
 	}
-	e.Expires = true
-	e.Left = duration - r.observed.unchangedFor(leaseSubject(run.UID), renewed)
+	e.Expires, e.Left = true, duration-idle
 	return nil
 }
 
@@ -175,35 +174,41 @@ func leaseDuration(run *v1alpha1.JobRun) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// renewalState is what changes when a holder renews.
+// renewalState is what changes when a holder renews on the run itself.
 type renewalState struct {
 	generation int64
 	renewed    string
-	lease      string
 }
 
-// renewal is the state of a run's lease: its own renewTime, and the Lease that
-// its holder renews for everything it holds.
-func (r *Reconciler) renewal(ctx context.Context, run *v1alpha1.JobRun) (renewalState, error) {
+// idle is how long this process has not seen the holder of a run renew, on the
+// run or through the Lease that it renews for everything it holds. That Lease is
+// watched; it is read live if it is not known, and before anything is expired.
+func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration time.Duration) (time.Duration, error) {
 	state := renewalState{generation: generationOf(run)}
 	if run.Status.Lease.RenewTime != nil {
 		state.renewed = run.Status.Lease.RenewTime.String()
 	}
+	idle := r.observed.unchangedFor(leaseSubject(run.UID), state)
 	if run.Spec.Template != nil || run.Status.Lease.HolderIdentity == "" {
-		return state, nil
+		return idle, nil
+	}
+	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.Lease.HolderIdentity}
+	since, known := r.observed.sinceRenewal(name)
+	if known && min(idle, since) < duration {
+		return min(idle, since), nil
 	}
 	lease := &coordinationv1.Lease{}
-	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.Lease.HolderIdentity}
 	switch err := r.Live.Get(ctx, name, lease); {
-	case apierrors.IsNotFound(err):
-		return state, nil
-	case err != nil:
-		return state, fmt.Errorf("read Lease %s: %w", name, err)
+	case err == nil:
+		r.observed.noteRenewal(lease)
+		since, known = r.observed.sinceRenewal(name)
+	case !apierrors.IsNotFound(err):
+		return 0, fmt.Errorf("read Lease %s: %w", name, err)
 	}
-	if lease.Spec.RenewTime != nil {
-		state.lease = lease.Spec.RenewTime.String()
+	if known {
+		return min(idle, since), nil
 	}
-	return state, nil
+	return idle, nil
 }
 
 // observeReceipts finds the receipts of a run.

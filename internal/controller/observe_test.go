@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/index"
@@ -213,6 +214,41 @@ type stepIn struct {
 func (c stepIn) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	c.before()
 	return c.Client.List(ctx, list, opts...)
+}
+
+// A worker that dies has its runs released one duration after its last renewal,
+// whenever anybody last looked at them; nobody asks the API server before that.
+func TestLeaseExpiryFromTheLastRenewal(t *testing.T) {
+	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
+	b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), worker)
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "worker"}}
+	renew := func(shift time.Duration) { // the clock of the worker may be wrong
+		at := metav1.NewMicroTime(b.clock.Now().Add(shift))
+		lease.Spec.RenewTime = &at
+		b.renewals().Update(t.Context(), event.TypedUpdateEvent[client.Object]{ObjectNew: lease.DeepCopy()}, nil)
+	}
+	expect := func(want time.Duration) {
+		t.Helper()
+		if e := observed(t, b).Executions[worker.UID]; !e.Expires || e.Left != want {
+			t.Errorf("expires %t in %s, want %s", e.Expires, e.Left, want)
+		}
+	}
+	renew(time.Hour)
+	expect(10 * time.Second)
+	b.clock.Step(3 * time.Second)
+	renew(-time.Hour)
+	b.clock.Step(3 * time.Second)
+	renew(0)
+	b.clock.Step(4 * time.Second)
+	expect(6 * time.Second)
+	b.clock.Step(6 * time.Second)
+	expect(0)
+	// Nobody has told yet of the renewal that is stored.
+	lease.Spec.RenewTime.Time = b.clock.Now()
+	if err := b.store.Create(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	expect(10 * time.Second)
 }
 
 // Whether a lease lives is told by how long it was seen unchanged.
