@@ -46,7 +46,7 @@ func newRoot(o Options) *cobra.Command {
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newTrigger(p), newWait(p), newRetrigger(p), newCancel(p),
-		newDescribe(p), newLogs(p), newKeys(p), newTop(p), newVersion(p), newFlagsTopic(),
+		newDescribe(p), newLogs(p), newKeys(p), newTop(p), newWorker(p), newVersion(p), newFlagsTopic(),
 	)
 	root.SetUsageTemplate(usageTemplate)
 	completeConfigFlags(p, root)

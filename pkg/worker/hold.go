@@ -134,7 +134,7 @@ func (w *Worker) execute(h *hold) {
 	switch {
 	case stopped != nil && !errors.Is(stopped, ErrShutdown):
 		log.Info("The run was ended or lost", "cause", stopped)
-	case stopped != nil && r.err != nil:
+	case stopped != nil && r.err != nil, errors.Is(r.err, ErrGiveBack):
 		w.giveBack(h)
 	default:
 		w.finish(h, r)

@@ -26,8 +26,7 @@ import (
 
 const (
 	defaultGrace = 30 * time.Second
-	// stopGrace is how long handlers may take to return once their context is cancelled at shutdown.
-	stopGrace = 10 * time.Second
+	defaultStop  = 10 * time.Second
 	// callTimeout bounds a request, so that one without answer is tried again.
 	callTimeout = 10 * time.Second
 )
@@ -45,6 +44,11 @@ var (
 	// handler that returns an error then gives its run back.
 	ErrShutdown = errors.New("the worker is shutting down")
 )
+
+// ErrGiveBack is for a handler to return, wrapped or not, that cannot execute its
+// run though another worker may: the run is given back. Unless the worker is told
+// to end, it claims the run again.
+var ErrGiveBack = errors.New("the run is given back")
 
 // ErrIdentityTaken is that another process works under the same identity. The
 // one that started last goes on.
@@ -67,6 +71,9 @@ type Options struct {
 	// ShutdownGrace is how long handlers may go on once the worker was told to
 	// end; 30 seconds by default, none if it is negative.
 	ShutdownGrace time.Duration
+	// StopGrace is how long handlers may then take to return once their context
+	// is cancelled; 10 seconds by default.
+	StopGrace time.Duration
 	// Clock is for tests. Its Now should have a monotonic reading, as the real
 	// one's has.
 	Clock clock.Clock
@@ -75,7 +82,7 @@ type Options struct {
 }
 
 // Handler executes a run. What it returns is stored as the run's output, as JSON; an
-// error, or a panic, fails the run. It must return soon after its context is
+// error, or a panic, fails the run, but for ErrGiveBack. It must return soon after its context is
 // done: context.Cause says why it is.
 type Handler func(ctx context.Context, run *Run) (output any, err error)
 
@@ -119,6 +126,9 @@ func New(api client.WithWatch, o Options) *Worker {
 	}
 	if o.ShutdownGrace == 0 {
 		o.ShutdownGrace = defaultGrace
+	}
+	if o.StopGrace <= 0 {
+		o.StopGrace = defaultStop
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
@@ -285,7 +295,7 @@ func (w *Worker) shutDown(atOnce bool) (stuck int) {
 		}
 		h.stop(ErrShutdown)
 	}
-	if w.wait(ended, stopGrace) {
+	if w.wait(ended, w.o.StopGrace) {
 		return 0
 	}
 	return len(w.held())
