@@ -27,7 +27,9 @@ func TestWorkerCommandLine(t *testing.T) {
 		"negative grace":    {[]string{"--job=sync", "--grace-period=-1s", "--", "true"}, "~--grace-period -1s: must not be negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run(append([]string{"worker"}, tc.args...)...), 2, "", tc.stderr) })
+			inScene(t, func(_ *testing.T, s *scene) {
+				s.want(s.run(append([]string{"worker"}, tc.args...)...), 2, "", tc.stderr)
+			})
 		})
 	}
 }

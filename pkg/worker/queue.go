@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 const (
@@ -131,14 +132,14 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 	wait = never
 	taken := q.takenKeys()
 	for id, run := range q.runs {
-		if !claimable(run) || q.claiming[id] || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
+		if !holder.Claimable(run) || q.claiming[id] || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
 			continue
 		}
 		if r, ok := q.refused[id]; ok && r.version == run.ResourceVersion && now.Before(r.until) {
 			wait = min(wait, r.until.Sub(now))
 			continue
 		}
-		if best == nil || older(run, best) {
+		if best == nil || holder.Older(run, best) {
 			best = run
 		}
 	}
@@ -153,17 +154,4 @@ func (q *queue) takenKeys() map[keyOf]bool {
 		}
 	}
 	return taken
-}
-
-func claimable(run *v1alpha1.JobRun) bool {
-	return run.Status.Phase == v1alpha1.PhasePending && run.Spec.Template == nil && run.DeletionTimestamp == nil && !cancelled(run)
-}
-
-func cancelled(run *v1alpha1.JobRun) bool { return run.Spec.Cancel != nil && *run.Spec.Cancel }
-
-func older(a, b *v1alpha1.JobRun) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
 }

@@ -27,8 +27,6 @@ import (
 const (
 	defaultGrace = 30 * time.Second
 	defaultStop  = 10 * time.Second
-	// callTimeout bounds a request, so that one without answer is tried again.
-	callTimeout = 10 * time.Second
 )
 
 // Why the context of a handler ended, as context.Cause tells.

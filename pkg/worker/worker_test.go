@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // started runs a worker until the test ends, or stop is called.
@@ -224,7 +224,7 @@ func TestLosesTheLease(t *testing.T) {
 }
 
 func fenced(run *v1alpha1.JobRun) {
-	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: generationOf(run) + 1}
+	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: holder.Generation(run) + 1}
 }
 
 func TestOutlivesAnOutageShorterThanTheLease(t *testing.T) {
@@ -463,12 +463,4 @@ func TestStampede(t *testing.T) {
 			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
 		}
 	})
-}
-
-func TestOperationsAreJSONPatch(t *testing.T) {
-	body, err := json.Marshal([]op{{"test", "/metadata/uid", "u"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustEqual(t, "body", string(body), `[{"op":"test","path":"/metadata/uid","value":"u"}]`)
 }
