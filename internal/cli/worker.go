@@ -70,10 +70,7 @@ func newWorker(p *plugin) *cobra.Command {
 		RunE:                  func(cmd *cobra.Command, args []string) error { return w.run(cmd.Context(), args) },
 	}
 	w.add(cmd.Flags())
-	// Only a flag that is missing can have an error here.
-	_ = cmd.RegisterFlagCompletionFunc("job", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-		return p.completeJobs(cmd, nil, prefix)
-	})
+	p.completeFlagWithJobs(cmd)
 	return cmd
 }
 

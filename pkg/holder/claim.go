@@ -6,11 +6,24 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
+
+// WithoutOutcome selects a job's runs that wait or execute, and what has no phase
+// yet. A run that ends leaves its watch.
+func WithoutOutcome(job string) fields.Selector {
+	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
+	for _, phase := range []v1alpha1.Phase{
+		v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
+	} {
+		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
+	}
+	return fields.AndSelectors(terms...)
+}
 
 // Claimable reports whether a run waits for an external worker.
 func Claimable(run *v1alpha1.JobRun) bool {

@@ -75,15 +75,16 @@ func held(generation int64) Patch {
 	return Patch{{"test", "/status/phase", v1alpha1.PhaseLeased}, {"test", "/status/lease/generation", generation}}
 }
 
-// Send changes the status of this very run, never of another one of its name.
-func (p Patch) Send(ctx context.Context, api client.Client, run *v1alpha1.JobRun) error {
+// Send changes the status of this very run, never of another one of its name, and
+// returns the run as it is then.
+func (p Patch) Send(ctx context.Context, api client.Client, run *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	body, err := json.Marshal(append(Patch{{"test", "/metadata/uid", run.UID}}, p...))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	target := &v1alpha1.JobRun{}
 	target.Namespace, target.Name = run.Namespace, run.Name
-	return api.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, body))
+	return target, api.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, body))
 }
 
 // oneLine is a text for people as the status takes it.

@@ -35,7 +35,7 @@ type feed struct {
 
 // follow keeps the worker informed of a job's runs until the context is done.
 func (w *Worker) follow(ctx context.Context, job string) {
-	f := &feed{w: w, job: job, selector: withoutOutcome(job), backoff: holder.NewBackoff()}
+	f := &feed{w: w, job: job, selector: holder.WithoutOutcome(job), backoff: holder.NewBackoff()}
 	for ctx.Err() == nil {
 		err := f.turn(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -47,18 +47,6 @@ func (w *Worker) follow(ctx context.Context, job string) {
 		}
 		w.pause(ctx, f.backoff.Step())
 	}
-}
-
-// withoutOutcome selects a job's runs that wait or execute, and what has no
-// phase yet. A run that ends leaves the watch.
-func withoutOutcome(job string) fields.Selector {
-	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
-	for _, phase := range []v1alpha1.Phase{
-		v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
-	} {
-		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
-	}
-	return fields.AndSelectors(terms...)
 }
 
 // turn lists if need be and watches until the watch ends.

@@ -51,7 +51,7 @@ func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 		}
 		if err == nil {
 			call, cancel := context.WithTimeout(ctx, holder.CallTimeout)
-			err = holder.GiveBack(run, holder.Generation(run)).Send(call, w.api, run)
+			_, err = holder.GiveBack(run, holder.Generation(run)).Send(call, w.api, run)
 			cancel()
 		}
 		if err == nil || holder.RefusedForGood(err) || !w.pause(ctx, backoff.Step()) || w.isStopping() {
@@ -74,7 +74,7 @@ func (w *Worker) write(h *hold, p holder.Patch) error {
 	backoff := holder.NewBackoff()
 	for {
 		ctx, cancel := context.WithTimeout(h.life, holder.CallTimeout)
-		err := p.Send(ctx, w.api, h.run)
+		_, err := p.Send(ctx, w.api, h.run)
 		cancel()
 		switch {
 		case err == nil:

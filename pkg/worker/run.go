@@ -59,7 +59,8 @@ func (r *Run) Progress(ctx context.Context, current, total int64, message string
 	}
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
-	err := jobrun.Classify(holder.Report(r.Generation, current, total, message).Send(ctx, h.w.api, h.run))
+	_, err := holder.Report(r.Generation, current, total, message).Send(ctx, h.w.api, h.run)
+	err = jobrun.Classify(err)
 	lost := errors.Is(err, jobrun.ErrLeaseLost) || errors.Is(err, jobrun.ErrNotFound)
 	if !lost && errors.Is(err, jobrun.ErrInvalid) {
 		mine, known := h.w.stillMine(h)

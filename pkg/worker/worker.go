@@ -114,7 +114,7 @@ func New(api client.WithWatch, o Options) *Worker {
 		o.Namespace = "default"
 	}
 	if o.Identity == "" {
-		o.Identity = newIdentity()
+		o.Identity = NewIdentity()
 	}
 	if o.Concurrency < 1 {
 		o.Concurrency = 1
@@ -321,8 +321,8 @@ func (w *Worker) held() []*hold {
 	return all
 }
 
-// newIdentity is the name of this host with a random suffix.
-func newIdentity() string {
+// NewIdentity is the name of this host with a random suffix.
+func NewIdentity() string {
 	host, err := os.Hostname()
 	host = strings.ToLower(host)
 	if err != nil || len(validation.IsDNS1123Subdomain(host)) > 0 || len(host) > 200 {
