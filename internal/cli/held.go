@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,10 +95,17 @@ func (h *held) holds(run *v1alpha1.JobRun) bool {
 		(h.holder == "" || run.Status.Lease.HolderIdentity == h.holder)
 }
 
-// send sends the patch until the answer is known, or the lease is over.
+// patienceOf is how long an answer is waited for. Whoever renews at a third of the
+// lease's duration then hears in time that it is over.
+func patienceOf(run *v1alpha1.JobRun) time.Duration {
+	seconds := cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds)
+	return time.Duration(seconds) * time.Second * 2 / 3
+}
+
+// send sends the patch until the answer is known, or the lease may be over.
 func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun) error {
 	patch := h.patch(run)
-	ctx, cancel := h.within(ctx, max(time.Duration(run.Status.Lease.DurationSeconds)*time.Second, holder.CallTimeout))
+	ctx, cancel := h.within(ctx, patienceOf(run))
 	defer cancel()
 	backoff := holder.NewBackoff()
 	for {

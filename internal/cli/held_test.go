@@ -136,7 +136,7 @@ func TestHolderHearsFromTheServer(t *testing.T) {
 	}{
 		"it was away": {answers: []error{away, away}},
 		"it stays away": {
-			answers: slices.Repeat([]error{away}, 100), code: 4, stderr: "~timed out after 30s: try again",
+			answers: slices.Repeat([]error{away}, 100), code: 4, stderr: "~timed out after 20s: try again",
 		},
 		"the lease went": {
 			answers: []error{invalid}, change: func(s *v1alpha1.JobRunStatus) { s.Lease.Generation = 3 }, code: 6,

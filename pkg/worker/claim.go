@@ -22,6 +22,7 @@ func (w *Worker) claimAndExecute(ctx context.Context, run *v1alpha1.JobRun) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.holds, idOf(run))
+	delete(w.queue.executing, idOf(run))
 	if _, ok := w.queue.runs[idOf(run)]; ok {
 		w.reported[idOf(run)] = h.generation
 	}
@@ -51,6 +52,7 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	}
 	h := newHold(ctx, w, claimed, sent)
 	w.holds[idOf(run)] = h
+	w.queue.executing[idOf(run)] = keyOfRun(run)
 	w.queue.won(run)
 	switch seen := w.queue.runs[idOf(run)]; {
 	case seen == nil:

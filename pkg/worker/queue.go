@@ -46,7 +46,10 @@ type refusal struct {
 type queue struct {
 	runs     map[runID]*v1alpha1.JobRun
 	claiming map[runID]bool
-	refused  map[runID]refusal
+	// executing are the keys of the runs whose handlers have not returned, also of
+	// those whose lease is lost: another worker may have them, this one waits.
+	executing map[runID]keyOf
+	refused   map[runID]refusal
 	// pauseUntil is when the next claim may be sent: a moment after there was
 	// none to send, so that not all workers claim the same run at once.
 	pauseUntil time.Time
@@ -57,8 +60,8 @@ type queue struct {
 
 func newQueue() queue {
 	return queue{
-		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, refused: map[runID]refusal{}, idle: true, spread: minSpread,
-		jitter: rand.N[time.Duration],
+		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, executing: map[runID]keyOf{}, refused: map[runID]refusal{},
+		idle: true, spread: minSpread, jitter: rand.N[time.Duration],
 	}
 }
 
@@ -132,7 +135,8 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 	wait = never
 	taken := q.takenKeys()
 	for id, run := range q.runs {
-		if !holder.Claimable(run) || q.claiming[id] || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
+		_, executing := q.executing[id]
+		if !holder.Claimable(run) || q.claiming[id] || executing || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
 			continue
 		}
 		if r, ok := q.refused[id]; ok && r.version == run.ResourceVersion && now.Before(r.until) {
@@ -148,6 +152,9 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 
 func (q *queue) takenKeys() map[keyOf]bool {
 	taken := map[keyOf]bool{}
+	for _, key := range q.executing {
+		taken[key] = true
+	}
 	for _, run := range q.runs {
 		if run.Spec.ConcurrencyKey != "" && run.Status.Phase == v1alpha1.PhaseLeased {
 			taken[keyOfRun(run)] = true

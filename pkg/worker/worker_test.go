@@ -227,6 +227,52 @@ func fenced(run *v1alpha1.JobRun) {
 	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: holder.Generation(run) + 1}
 }
 
+// A handler that goes on after its lease is lost must not meet another one in the
+// same process, and what it leaves behind must not be the next one's lease.
+func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		for _, name := range []string{"a", "b"} {
+			run := pendingRun(name)
+			run.Spec.ConcurrencyKey = "k"
+			if name == "b" {
+				run.Status.Phase = ""
+			}
+			s.put(run)
+		}
+		var mu sync.Mutex
+		executing, worst := 0, 0
+		started(t, s, Options{Concurrency: 3}, func(_ context.Context, run *Run) (any, error) {
+			mu.Lock()
+			executing++
+			worst = max(worst, executing)
+			mu.Unlock()
+			if run.Generation == 1 && run.Name == "a" {
+				time.Sleep(10 * time.Second) // whatever its context says
+			} else {
+				time.Sleep(2 * time.Minute)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			executing--
+			return run.Generation, nil
+		})
+		time.Sleep(time.Second)
+		s.change("a", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhaseFailed; r.Status.FinishedGeneration = 1 })
+		s.change("b", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhasePending })
+		time.Sleep(5 * time.Second)
+		mustEqual(t, "phase of the next of its key", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		time.Sleep(10 * time.Second)
+		s.change("b", fenced)
+		time.Sleep(time.Minute)
+		mustEqual(t, "phase of the fenced run", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		time.Sleep(4 * time.Minute)
+		mustEqual(t, "executing at once", worst, 1)
+		mustEqual(t, "phase", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "generation", string(s.get("b").Status.Output.Raw), "3")
+	})
+}
+
 func TestOutlivesAnOutageShorterThanTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
