@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,20 +233,21 @@ func fenced(run *v1alpha1.JobRun) {
 func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		for _, name := range []string{"a", "b"} {
+		for name, key := range map[string]string{"a": "k", "b": "k", "c": ""} {
 			run := pendingRun(name)
-			run.Spec.ConcurrencyKey = "k"
+			run.Spec.ConcurrencyKey = key
 			if name == "b" {
 				run.Status.Phase = ""
 			}
 			s.put(run)
 		}
 		var mu sync.Mutex
-		executing, worst := 0, 0
+		executing, worst := map[string]int{}, 0
 		started(t, s, Options{Concurrency: 3}, func(_ context.Context, run *Run) (any, error) {
 			mu.Lock()
-			executing++
-			worst = max(worst, executing)
+			what := cmp.Or(run.ConcurrencyKey, run.Name)
+			executing[what]++
+			worst = max(worst, executing[what])
 			mu.Unlock()
 			if run.Generation == 1 && run.Name == "a" {
 				time.Sleep(10 * time.Second) // whatever its context says
@@ -254,7 +256,7 @@ func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			executing--
+			executing[what]--
 			return run.Generation, nil
 		})
 		time.Sleep(time.Second)
@@ -264,12 +266,16 @@ func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 		mustEqual(t, "phase of the next of its key", s.get("b").Status.Phase, v1alpha1.PhasePending)
 		time.Sleep(10 * time.Second)
 		s.change("b", fenced)
+		s.change("c", fenced)
 		time.Sleep(time.Minute)
 		mustEqual(t, "phase of the fenced run", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of the one without a key", s.get("c").Status.Phase, v1alpha1.PhasePending)
 		time.Sleep(4 * time.Minute)
 		mustEqual(t, "executing at once", worst, 1)
-		mustEqual(t, "phase", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
-		mustEqual(t, "generation", string(s.get("b").Status.Output.Raw), "3")
+		for _, name := range []string{"b", "c"} {
+			mustEqual(t, "phase", s.get(name).Status.Phase, v1alpha1.PhaseCompleted)
+			mustEqual(t, "generation", string(s.get(name).Status.Output.Raw), "3")
+		}
 	})
 }
 
