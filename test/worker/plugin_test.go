@@ -149,7 +149,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 		w := start("worker", "--job=sync", "--grace-period=1m", "--", "sh", "-c",
 			`touch "$DIR/began"; while ! [ -e "$DIR/go" ]; do sleep 0.1; done; echo '"done"'`)
 		trigger("a", spec("k", 0))
-		Eventually(filepath.Join(dir, "began")).Should(BeAnExistingFile())
+		Eventually(filepath.Join).WithArguments(dir, "began").Should(BeAnExistingFile())
 		w.interrupt()
 		trigger("b", spec("k", 0))
 		Expect(os.WriteFile(filepath.Join(dir, "go"), nil, 0o600)).To(Succeed())
