@@ -6,6 +6,7 @@ import (
 	"io"
 
 	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,7 +45,9 @@ func (c *cluster) in(namespace string) *cluster {
 // newScheme knows what the plugin reads and writes.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		v1alpha1.AddToScheme, batchv1.AddToScheme, coordinationv1.AddToScheme, corev1.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -60,6 +63,7 @@ func newMapper() meta.RESTMapper {
 	mapper.AddSpecific(v1alpha1.GroupVersion.WithKind("RunKey"), v1alpha1.GroupVersion.WithResource("runkeys"),
 		v1alpha1.GroupVersion.WithResource("runkey"), meta.RESTScopeNamespace)
 	mapper.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
+	mapper.Add(coordinationv1.SchemeGroupVersion.WithKind("Lease"), meta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Event"), meta.RESTScopeNamespace)
 	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
@@ -78,7 +82,7 @@ func connect(flags genericclioptions.RESTClientGetter, o Options) (*cluster, err
 	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = "kubectl-jobrun/" + o.Version
-	config.QPS, config.Burst = 50, 300 // as kubectl
+	config.QPS = -1 // a worker's renewals must not queue behind its claims; the API server knows what is too much
 	config.WarningHandler = rest.NewWarningWriter(o.Streams.ErrOut, rest.WarningWriterOptions{
 		Deduplicate: true, Color: printers.AllowsColorOutput(o.Streams.ErrOut),
 	})

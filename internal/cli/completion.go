@@ -29,6 +29,14 @@ func (p *plugin) completeJobs(cmd *cobra.Command, args []string, prefix string) 
 	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Labels[v1alpha1.LabelJobName] })
 }
 
+// completeFlagWithJobs completes the flag --job.
+func (p *plugin) completeFlagWithJobs(cmd *cobra.Command) {
+	// Only a flag that is missing can have an error here.
+	_ = cmd.RegisterFlagCompletionFunc("job", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return p.completeJobs(cmd, nil, prefix)
+	})
+}
+
 func (p *plugin) complete(
 	cmd *cobra.Command, args []string, prefix string, word func(*metav1.PartialObjectMetadata) string,
 ) ([]string, cobra.ShellCompDirective) {

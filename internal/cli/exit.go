@@ -19,6 +19,8 @@ const (
 	exitUsage       = 2
 	exitConflict    = 3
 	exitTimeout     = 4
+	exitNothing     = 5
+	exitLost        = 6
 	exitInterrupted = 130
 )
 
@@ -27,7 +29,9 @@ const exitCodesHelp = `Exit codes:
   1    the run failed or was cancelled, or the API server refused the request
   2    the command line or a file that it names makes no sense; nothing was sent
   3    conflict: a run waits for the key, and the trigger did not ask to coalesce
-  4    --timeout ran out; the run goes on
+  4    --timeout ran out, or no answer came in time; the run goes on
+  5    claim: there is nothing to claim
+  6    renew, complete, fail, release: the lease is lost; stop working on the run
   130  interrupted by Ctrl-C; the run goes on`
 
 // usageError is a command line that makes no sense.
@@ -81,6 +85,8 @@ func unlessStopped(ctx context.Context, err error) error {
 func exitCode(err error) int {
 	var usage *usageError
 	var limit *timeLimit
+	var nothing *nothingToClaim
+	var lost *leaseLost
 	switch {
 	case err == nil:
 		return exitOK
@@ -88,10 +94,14 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, jobrun.ErrConflict):
 		return exitConflict
+	case errors.As(err, &lost):
+		return exitLost
 	case errors.As(err, &limit):
 		return exitTimeout
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.As(err, &nothing):
+		return exitNothing
 	default:
 		return exitFailed
 	}

@@ -46,7 +46,9 @@ func newRoot(o Options) *cobra.Command {
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newTrigger(p), newWait(p), newRetrigger(p), newCancel(p),
-		newDescribe(p), newLogs(p), newKeys(p), newTop(p), newVersion(p), newFlagsTopic(),
+		newDescribe(p), newLogs(p), newKeys(p), newTop(p),
+		newWorker(p), newClaim(p), newRenew(p), newProgress(p), newComplete(p), newFail(p), newRelease(p),
+		newVersion(p), newFlagsTopic(),
 	)
 	root.SetUsageTemplate(usageTemplate)
 	completeConfigFlags(p, root)

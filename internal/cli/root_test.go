@@ -41,10 +41,13 @@ func TestCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		"commands":   {[]string{"re"}, "retrigger\tTrigger again what a JobRun was triggered for\n:4\n"},
+		"commands":   {[]string{"ret"}, "retrigger\tTrigger again what a JobRun was triggered for\n:4\n"},
 		"runs":       {[]string{"wait", ""}, "a\nb\n:4\n"},
 		"one run":    {[]string{"wait", "a", ""}, ":4\n"},
 		"jobs":       {[]string{"trigger", "s"}, "sync\n:4\n"},
+		"a job flag": {[]string{"claim", "--job", "s"}, "sync\n:4\n"},
+		"worker's":   {[]string{"worker", "--job", "s"}, "sync\n:4\n"},
+		"held runs":  {[]string{"renew", ""}, "a\nb\n:4\n"},
 		"formats":    {[]string{"keys", "-o", "j"}, "~json\n~name\n~wide\n~:4\n"},
 		"namespaces": {[]string{"keys", "-n", ""}, "team-a\n:4\n"},
 	} {

@@ -39,6 +39,8 @@ type scene struct {
 
 	// admit says what becomes of a trigger; nil creates a run.
 	admit func(*v1alpha1.JobRun) error
+	// answer is the answer to a change of a status before it is made; nil makes it.
+	answer func() error
 	// forbidden are the resources that may not be read.
 	forbidden map[string]bool
 	// logs are what the log of a Pod has, each time it is opened.
@@ -86,7 +88,7 @@ func newScene(t *testing.T, objects ...client.Object) *scene {
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).
-		WithInterceptorFuncs(interceptor.Funcs{Create: s.create, List: s.list, Get: s.get}).Build()
+		WithInterceptorFuncs(interceptor.Funcs{Create: s.create, List: s.list, Get: s.get, SubResourcePatch: s.patchStatus}).Build()
 	return s
 }
 
@@ -102,6 +104,17 @@ func (s *scene) create(ctx context.Context, api client.WithWatch, o client.Objec
 		}
 	}
 	return api.Create(ctx, o, opts...)
+}
+
+func (s *scene) patchStatus(
+	ctx context.Context, api client.Client, _ string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption,
+) error {
+	if s.answer != nil {
+		if err := s.answer(); err != nil {
+			return err
+		}
+	}
+	return api.Status().Patch(ctx, o, patch, opts...)
 }
 
 // list leaves out what the fake cannot do: selectors that are not exact.

@@ -92,7 +92,7 @@ func (f *triggerFlags) override(r *request, from *sources) error {
 		r.spec.TTLSecondsAfterFinished = new(int32(f.ttl / time.Second))
 	}
 	if f.set("input") {
-		input, err := parseInput(f.input, from)
+		input, err := parseJSON("input", f.input, from)
 		if err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (f *triggerFlags) override(r *request, from *sources) error {
 	return err
 }
 
-// parseInput takes JSON, or where it is.
-func parseInput(value string, from *sources) (*apiextensionsv1.JSON, error) {
+// parseJSON takes JSON, or where it is.
+func parseJSON(flag, value string, from *sources) (*apiextensionsv1.JSON, error) {
 	text, source := []byte(value), ""
 	file, isFile := strings.CutPrefix(value, "@")
 	if value == "-" {
@@ -112,13 +112,13 @@ func parseInput(value string, from *sources) (*apiextensionsv1.JSON, error) {
 	}
 	if isFile {
 		var err error
-		if text, err = from.read("input", file); err != nil {
+		if text, err = from.read(flag, file); err != nil {
 			return nil, err
 		}
 		source = " " + value
 	}
 	if !json.Valid(text) {
-		return nil, usagef("--input%s is no JSON (a string needs its own quotes: --input '\"text\"')", source)
+		return nil, usagef("--%s%s is no JSON (a string needs its own quotes: --%[1]s '\"text\"')", flag, source)
 	}
 	return &apiextensionsv1.JSON{Raw: []byte(strings.TrimSpace(string(text)))}, nil
 }

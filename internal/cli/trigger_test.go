@@ -203,7 +203,7 @@ func TestInputs(t *testing.T) {
 		"@" + path:                    `{"from": "file"}`,
 		"-":                           `["from stdin"]`,
 	} {
-		input, err := parseInput(flag, &sources{stdin: lines(" [\"from stdin\"]\n")})
+		input, err := parseJSON("input", flag, &sources{stdin: lines(" [\"from stdin\"]\n")})
 		if err != nil {
 			t.Fatal(err)
 		}

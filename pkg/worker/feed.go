@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,15 +14,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // watchDuration is how long a watch is asked for, up to twice as long.
 const watchDuration = 5 * time.Minute
-
-// newBackoff goes from a fifth of a second to ten seconds between attempts.
-func newBackoff() wait.Backoff {
-	return wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
-}
 
 // feed is a list of a job's runs without outcome that a watch keeps up to date.
 // Where the watch ends it goes on from the last version seen; where that cannot
@@ -40,11 +35,11 @@ type feed struct {
 
 // follow keeps the worker informed of a job's runs until the context is done.
 func (w *Worker) follow(ctx context.Context, job string) {
-	f := &feed{w: w, job: job, selector: withoutOutcome(job), backoff: newBackoff()}
+	f := &feed{w: w, job: job, selector: holder.WithoutOutcome(job), backoff: holder.NewBackoff()}
 	for ctx.Err() == nil {
 		err := f.turn(ctx)
 		if err != nil && ctx.Err() == nil {
-			if !f.contact && refusedForGood(err) {
+			if !f.contact && holder.RefusedForGood(err) {
 				w.die(fmt.Errorf("follow the runs of job %s: %w", job, err))
 				return
 			}
@@ -54,24 +49,12 @@ func (w *Worker) follow(ctx context.Context, job string) {
 	}
 }
 
-// withoutOutcome selects a job's runs that wait or execute, and what has no
-// phase yet. A run that ends leaves the watch.
-func withoutOutcome(job string) fields.Selector {
-	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
-	for _, phase := range []v1alpha1.Phase{
-		v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
-	} {
-		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
-	}
-	return fields.AndSelectors(terms...)
-}
-
 // turn lists if need be and watches until the watch ends.
 func (f *feed) turn(ctx context.Context) error {
 	scope := []client.ListOption{client.InNamespace(f.w.o.Namespace), client.MatchingFieldsSelector{Selector: f.selector}}
 	if f.version == "" {
 		var list v1alpha1.JobRunList
-		listed, cancel := context.WithTimeout(ctx, 3*callTimeout)
+		listed, cancel := context.WithTimeout(ctx, 3*holder.CallTimeout)
 		defer cancel()
 		if err := f.w.api.List(listed, &list, scope...); err != nil {
 			return err
@@ -108,7 +91,7 @@ func (f *feed) turn(ctx context.Context) error {
 }
 
 func (f *feed) reached(version string) {
-	f.contact, f.version, f.backoff = true, version, newBackoff()
+	f.contact, f.version, f.backoff = true, version, holder.NewBackoff()
 }
 
 func (f *feed) take(ctx context.Context, event watch.Event) error {
@@ -136,26 +119,7 @@ func answered(err error) bool {
 	return errors.As(err, &status)
 }
 
-// refusedForGood reports whether the API server's answer will stay the same
-// until somebody changes something: rights, or the CRD.
-func refusedForGood(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError &&
-		code != http.StatusTooManyRequests && code != http.StatusGone && code != http.StatusConflict
-}
-
 // pause waits; it reports false when the context ended first.
 func (w *Worker) pause(ctx context.Context, d time.Duration) bool {
-	timer := w.clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C():
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
+	return holder.Pause(ctx, w.clock, d)
 }

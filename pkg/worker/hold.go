@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // hold is a run that this worker holds the lease of.
@@ -36,7 +37,7 @@ type hold struct {
 }
 
 func newHold(ctx context.Context, w *Worker, run *v1alpha1.JobRun, sent time.Time) *hold {
-	h := &hold{w: w, run: run, generation: generationOf(run), duration: w.duration(run), claimedAt: sent}
+	h := &hold{w: w, run: run, generation: holder.Generation(run), duration: w.duration(run), claimedAt: sent}
 	h.deadline = sent.Add(h.duration)
 	h.life, h.lose = context.WithCancelCause(ctx)
 	h.work, h.stop = context.WithCancelCause(h.life)
@@ -73,9 +74,9 @@ func (h *hold) renewed(sent time.Time) {
 
 // look compares with a run as it is seen. What is older than the claim says nothing.
 func (h *hold) look(run *v1alpha1.JobRun) {
-	generation := generationOf(run)
+	generation := holder.Generation(run)
 	switch {
-	case cancelled(run), run.DeletionTimestamp != nil:
+	case holder.Cancelled(run), run.DeletionTimestamp != nil:
 		h.end(ErrCancelled)
 	case generation > h.generation:
 		h.end(ErrLeaseLost)
@@ -134,7 +135,7 @@ func (w *Worker) execute(h *hold) {
 	switch {
 	case stopped != nil && !errors.Is(stopped, ErrShutdown):
 		log.Info("The run was ended or lost", "cause", stopped)
-	case stopped != nil && r.err != nil:
+	case stopped != nil && r.err != nil, errors.Is(r.err, ErrGiveBack):
 		w.giveBack(h)
 	default:
 		w.finish(h, r)

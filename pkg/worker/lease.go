@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // lease is the worker's Lease: it keeps all alive that the worker holds.
@@ -97,7 +99,7 @@ func (l *lease) ensure(ctx context.Context) error {
 	if l.stored != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
 	return l.write(ctx)
 }
@@ -195,7 +197,7 @@ func (l *lease) remove(ctx context.Context) {
 	if l.stored == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
 	uid, version := l.stored.UID, l.stored.ResourceVersion // Another process may have taken it over.
 	err := l.w.api.Delete(ctx, l.stored, client.Preconditions{UID: &uid, ResourceVersion: &version})

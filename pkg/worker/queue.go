@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 const (
@@ -45,7 +46,10 @@ type refusal struct {
 type queue struct {
 	runs     map[runID]*v1alpha1.JobRun
 	claiming map[runID]bool
-	refused  map[runID]refusal
+	// executing are the keys of the runs whose handlers have not returned, also of
+	// those whose lease is lost: another worker may have them, this one waits.
+	executing map[runID]keyOf
+	refused   map[runID]refusal
 	// pauseUntil is when the next claim may be sent: a moment after there was
 	// none to send, so that not all workers claim the same run at once.
 	pauseUntil time.Time
@@ -56,8 +60,8 @@ type queue struct {
 
 func newQueue() queue {
 	return queue{
-		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, refused: map[runID]refusal{}, idle: true, spread: minSpread,
-		jitter: rand.N[time.Duration],
+		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, executing: map[runID]keyOf{}, refused: map[runID]refusal{},
+		idle: true, spread: minSpread, jitter: rand.N[time.Duration],
 	}
 }
 
@@ -131,14 +135,15 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 	wait = never
 	taken := q.takenKeys()
 	for id, run := range q.runs {
-		if !claimable(run) || q.claiming[id] || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
+		_, executing := q.executing[id]
+		if !holder.Claimable(run) || q.claiming[id] || executing || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
 			continue
 		}
 		if r, ok := q.refused[id]; ok && r.version == run.ResourceVersion && now.Before(r.until) {
 			wait = min(wait, r.until.Sub(now))
 			continue
 		}
-		if best == nil || older(run, best) {
+		if best == nil || holder.Older(run, best) {
 			best = run
 		}
 	}
@@ -147,23 +152,13 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 
 func (q *queue) takenKeys() map[keyOf]bool {
 	taken := map[keyOf]bool{}
+	for _, key := range q.executing {
+		taken[key] = true
+	}
 	for _, run := range q.runs {
 		if run.Spec.ConcurrencyKey != "" && run.Status.Phase == v1alpha1.PhaseLeased {
 			taken[keyOfRun(run)] = true
 		}
 	}
 	return taken
-}
-
-func claimable(run *v1alpha1.JobRun) bool {
-	return run.Status.Phase == v1alpha1.PhasePending && run.Spec.Template == nil && run.DeletionTimestamp == nil && !cancelled(run)
-}
-
-func cancelled(run *v1alpha1.JobRun) bool { return run.Spec.Cancel != nil && *run.Spec.Cancel }
-
-func older(a, b *v1alpha1.JobRun) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -56,13 +57,10 @@ func (r *Run) Progress(ctx context.Context, current, total int64, message string
 	if cause := context.Cause(h.work); cause != nil {
 		return cause
 	}
-	p := v1alpha1.Progress{Generation: r.Generation, Current: &current, Message: oneLine(message)}
-	if total > 0 {
-		p.Total = &total
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
-	err := jobrun.Classify(h.w.patch(ctx, h.run, []op{{"test", "/status/phase", v1alpha1.PhaseLeased}, {"add", "/status/progress", p}}))
+	_, err := holder.Report(r.Generation, current, total, message).Send(ctx, h.w.api, h.run)
+	err = jobrun.Classify(err)
 	lost := errors.Is(err, jobrun.ErrLeaseLost) || errors.Is(err, jobrun.ErrNotFound)
 	if !lost && errors.Is(err, jobrun.ErrInvalid) {
 		mine, known := h.w.stillMine(h)

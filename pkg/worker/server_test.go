@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 var (
@@ -408,11 +409,11 @@ func fence(old, run *v1alpha1.JobRun) error {
 		return invalid(path.Child("phase"), "terminal phases are final")
 	case was.Phase == v1alpha1.PhasePending && is.Phase == v1alpha1.PhaseCompleted:
 		return invalid(path.Child("phase"), "may not change like this")
-	case is.FinishedGeneration != 0 && is.FinishedGeneration != generationOf(run):
+	case is.FinishedGeneration != 0 && is.FinishedGeneration != holder.Generation(run):
 		return invalid(path.Child("finishedGeneration"), "this holder's lease was lost")
-	case is.Progress != nil && is.Progress.Generation != generationOf(run):
+	case is.Progress != nil && is.Progress.Generation != holder.Generation(run):
 		return invalid(path.Child("progress", "generation"), "this holder's lease was lost")
-	case generationOf(run) < generationOf(old):
+	case holder.Generation(run) < holder.Generation(old):
 		return invalid(path.Child("lease"), "never falls")
 	}
 	return nil

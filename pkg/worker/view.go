@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // listed is told all runs of a job without outcome.
@@ -64,7 +65,7 @@ func (w *Worker) gone(run *v1alpha1.JobRun) {
 	w.forgetLocked(id)
 	w.wake()
 	if h := w.holds[id]; h != nil {
-		if cancelled(run) {
+		if holder.Cancelled(run) {
 			h.end(ErrCancelled)
 		} else {
 			h.end(ErrLeaseLost)
@@ -79,10 +80,10 @@ func (w *Worker) forgetLocked(id runID) {
 
 // findOut ends a hold of a run that is not listed any more, with the right cause.
 func (w *Worker) findOut(ctx context.Context, h *hold) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
 	run := &v1alpha1.JobRun{}
-	if err := w.api.Get(ctx, client.ObjectKeyFromObject(h.run), run); err == nil && cancelled(run) {
+	if err := w.api.Get(ctx, client.ObjectKeyFromObject(h.run), run); err == nil && holder.Cancelled(run) {
 		h.end(ErrCancelled)
 		return
 	}

@@ -26,10 +26,7 @@ import (
 
 const (
 	defaultGrace = 30 * time.Second
-	// stopGrace is how long handlers may take to return once their context is cancelled at shutdown.
-	stopGrace = 10 * time.Second
-	// callTimeout bounds a request, so that one without answer is tried again.
-	callTimeout = 10 * time.Second
+	defaultStop  = 10 * time.Second
 )
 
 // Why the context of a handler ended, as context.Cause tells.
@@ -45,6 +42,11 @@ var (
 	// handler that returns an error then gives its run back.
 	ErrShutdown = errors.New("the worker is shutting down")
 )
+
+// ErrGiveBack is for a handler to return, wrapped or not, that cannot execute its
+// run though another worker may: the run is given back. Unless the worker is told
+// to end, it claims the run again.
+var ErrGiveBack = errors.New("the run is given back")
 
 // ErrIdentityTaken is that another process works under the same identity. The
 // one that started last goes on.
@@ -67,6 +69,9 @@ type Options struct {
 	// ShutdownGrace is how long handlers may go on once the worker was told to
 	// end; 30 seconds by default, none if it is negative.
 	ShutdownGrace time.Duration
+	// StopGrace is how long handlers may then take to return once their context
+	// is cancelled; 10 seconds by default.
+	StopGrace time.Duration
 	// Clock is for tests. Its Now should have a monotonic reading, as the real
 	// one's has.
 	Clock clock.Clock
@@ -75,7 +80,7 @@ type Options struct {
 }
 
 // Handler executes a run. What it returns is stored as the run's output, as JSON; an
-// error, or a panic, fails the run. It must return soon after its context is
+// error, or a panic, fails the run, but for ErrGiveBack. It must return soon after its context is
 // done: context.Cause says why it is.
 type Handler func(ctx context.Context, run *Run) (output any, err error)
 
@@ -109,7 +114,7 @@ func New(api client.WithWatch, o Options) *Worker {
 		o.Namespace = "default"
 	}
 	if o.Identity == "" {
-		o.Identity = newIdentity()
+		o.Identity = NewIdentity()
 	}
 	if o.Concurrency < 1 {
 		o.Concurrency = 1
@@ -119,6 +124,9 @@ func New(api client.WithWatch, o Options) *Worker {
 	}
 	if o.ShutdownGrace == 0 {
 		o.ShutdownGrace = defaultGrace
+	}
+	if o.StopGrace <= 0 {
+		o.StopGrace = defaultStop
 	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
@@ -285,7 +293,7 @@ func (w *Worker) shutDown(atOnce bool) (stuck int) {
 		}
 		h.stop(ErrShutdown)
 	}
-	if w.wait(ended, stopGrace) {
+	if w.wait(ended, w.o.StopGrace) {
 		return 0
 	}
 	return len(w.held())
@@ -313,8 +321,8 @@ func (w *Worker) held() []*hold {
 	return all
 }
 
-// newIdentity is the name of this host with a random suffix.
-func newIdentity() string {
+// NewIdentity is the name of this host with a random suffix.
+func NewIdentity() string {
 	host, err := os.Hostname()
 	host = strings.ToLower(host)
 	if err != nil || len(validation.IsDNS1123Subdomain(host)) > 0 || len(host) > 200 {

@@ -1,8 +1,8 @@
 package worker
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // started runs a worker until the test ends, or stop is called.
@@ -224,7 +225,58 @@ func TestLosesTheLease(t *testing.T) {
 }
 
 func fenced(run *v1alpha1.JobRun) {
-	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: generationOf(run) + 1}
+	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: holder.Generation(run) + 1}
+}
+
+// A handler that goes on after its lease is lost must not meet another one in the
+// same process, and what it leaves behind must not be the next one's lease.
+func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		for name, key := range map[string]string{"a": "k", "b": "k", "c": ""} {
+			run := pendingRun(name)
+			run.Spec.ConcurrencyKey = key
+			if name == "b" {
+				run.Status.Phase = ""
+			}
+			s.put(run)
+		}
+		var mu sync.Mutex
+		executing, worst := map[string]int{}, 0
+		started(t, s, Options{Concurrency: 3}, func(_ context.Context, run *Run) (any, error) {
+			mu.Lock()
+			what := cmp.Or(run.ConcurrencyKey, run.Name)
+			executing[what]++
+			worst = max(worst, executing[what])
+			mu.Unlock()
+			if run.Generation == 1 && run.Name == "a" {
+				time.Sleep(10 * time.Second) // whatever its context says
+			} else {
+				time.Sleep(2 * time.Minute)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			executing[what]--
+			return run.Generation, nil
+		})
+		time.Sleep(time.Second)
+		s.change("a", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhaseFailed; r.Status.FinishedGeneration = 1 })
+		s.change("b", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhasePending })
+		time.Sleep(5 * time.Second)
+		mustEqual(t, "phase of the next of its key", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		time.Sleep(10 * time.Second)
+		s.change("b", fenced)
+		s.change("c", fenced)
+		time.Sleep(time.Minute)
+		mustEqual(t, "phase of the fenced run", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of the one without a key", s.get("c").Status.Phase, v1alpha1.PhasePending)
+		time.Sleep(4 * time.Minute)
+		mustEqual(t, "executing at once", worst, 1)
+		for _, name := range []string{"b", "c"} {
+			mustEqual(t, "phase", s.get(name).Status.Phase, v1alpha1.PhaseCompleted)
+			mustEqual(t, "generation", string(s.get(name).Status.Output.Raw), "3")
+		}
+	})
 }
 
 func TestOutlivesAnOutageShorterThanTheLease(t *testing.T) {
@@ -463,12 +515,4 @@ func TestStampede(t *testing.T) {
 			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
 		}
 	})
-}
-
-func TestOperationsAreJSONPatch(t *testing.T) {
-	body, err := json.Marshal([]op{{"test", "/metadata/uid", "u"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustEqual(t, "body", string(body), `[{"op":"test","path":"/metadata/uid","value":"u"}]`)
 }

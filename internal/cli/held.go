@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
+)
+
+// leaseLost is that a generation does not hold the lease of a run any more.
+type leaseLost struct {
+	run        *v1alpha1.JobRun
+	generation int64
+}
+
+func (e *leaseLost) Error() string {
+	if holder.Cancelled(e.run) {
+		return fmt.Sprintf("run %s was cancelled: stop working on it", e.run.Name)
+	}
+	return fmt.Sprintf("generation %d has lost the lease of the run: stop working on it (%s)", e.generation, stateLine(e.run))
+}
+
+// held is what the commands for the holder of a lease have in common.
+type held struct {
+	*plugin
+	generation int64
+	holder     string
+	// done says what was done.
+	done string
+	// patch is what the holder writes.
+	patch func(*v1alpha1.JobRun) holder.Patch
+	// wrote reports whether the run, which the generation does not hold, is as the
+	// patch leaves it.
+	wrote func(*v1alpha1.JobRun) bool
+}
+
+func (h *held) command(use, short, long string, prepare func() error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:                   use,
+		Short:                 short,
+		Long:                  long,
+		DisableFlagsInUseLine: true,
+		Args:                  arguments(cobra.ExactArgs(1)),
+		ValidArgsFunction:     h.completeRuns,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := prepare(); err != nil {
+				return err
+			}
+			return h.run(cmd.Context(), args[0])
+		},
+	}
+	cmd.Flags().Int64Var(&h.generation, "generation", 0, "Generation of the lease, as claim printed it.")
+	cmd.Flags().StringVar(&h.holder, "holder", "", "Refuse if the lease is not this holder's.")
+	return cmd
+}
+
+func (h *held) run(ctx context.Context, argument string) error {
+	name, err := parseName(argument)
+	if err != nil {
+		return err
+	}
+	if h.generation < 1 {
+		return usagef("which lease? Name its --generation, as claim printed it")
+	}
+	c, err := h.connected()
+	if err != nil {
+		return err
+	}
+	run, err := c.runs.Get(ctx, name)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	if !h.holds(run) {
+		if !h.wrote(run) {
+			return &leaseLost{run, h.generation}
+		}
+	} else if err := h.send(ctx, c, run); err != nil {
+		return err
+	}
+	fmt.Fprintf(h.Streams.Out, "%s %s\n", qualified(name), h.done)
+	return nil
+}
+
+// holds reports whether the lease is this generation's. The operator ends what is
+// cancelled, and no report of its holder counts.
+func (h *held) holds(run *v1alpha1.JobRun) bool {
+	return !holder.Cancelled(run) && run.Status.Phase == v1alpha1.PhaseLeased && holder.Generation(run) == h.generation &&
+		(h.holder == "" || run.Status.Lease.HolderIdentity == h.holder)
+}
+
+// patienceOf is how long an answer is waited for. Whoever renews at a third of the
+// lease's duration then hears in time that it is over.
+func patienceOf(run *v1alpha1.JobRun) time.Duration {
+	seconds := cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds)
+	return time.Duration(seconds) * time.Second * 2 / 3
+}
+
+// send sends the patch until the answer is known, or the lease may be over.
+func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun) error {
+	patch := h.patch(run)
+	ctx, cancel := h.within(ctx, patienceOf(run))
+	defer cancel()
+	backoff := holder.NewBackoff()
+	for {
+		call, done := context.WithTimeout(ctx, holder.CallTimeout)
+		_, err := patch.Send(call, c.api, run)
+		done()
+		if err == nil {
+			return nil
+		}
+		if holder.RefusedForGood(err) {
+			return h.refused(ctx, c, run, err)
+		}
+		if !holder.Pause(ctx, h.Clock, backoff.Step()) {
+			return unlessStopped(ctx, err)
+		}
+	}
+}
+
+// refused tells a lease that is lost from a write that the API server does not take.
+func (h *held) refused(ctx context.Context, c *cluster, was *v1alpha1.JobRun, err error) error {
+	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
+		return err
+	}
+	run, failed := c.runs.Get(ctx, was.Name)
+	switch {
+	case failed != nil:
+		return errors.Join(err, failed)
+	case run.UID == was.UID && h.holds(run):
+		return err
+	case run.UID == was.UID && h.wrote(run):
+		return nil
+	default:
+		return &leaseLost{run, h.generation}
+	}
+}
+
+// endedAs reports whether the generation itself has ended the run so: by an earlier
+// request whose answer was lost.
+func (h *held) endedAs(phase v1alpha1.Phase) func(*v1alpha1.JobRun) bool {
+	return func(run *v1alpha1.JobRun) bool {
+		return run.Status.Phase == phase && run.Status.FinishedGeneration == h.generation
+	}
+}
+
+func never(*v1alpha1.JobRun) bool { return false }

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+func TestHolderWritesItsRun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args  []string
+		stdin string
+		done  string
+		want  func(v1alpha1.JobRunStatus) bool
+	}{
+		"renew": {[]string{"renew"}, "", "renewed", func(s v1alpha1.JobRunStatus) bool {
+			return s.Phase == v1alpha1.PhaseLeased && s.Lease.RenewTime.Time.Equal(time.Now()) && s.Lease.HolderIdentity == "w"
+		}},
+		"renew as its holder": {[]string{"renew", "--holder=w"}, "", "renewed", func(s v1alpha1.JobRunStatus) bool { return s.Lease.RenewTime != nil }},
+		"progress": {[]string{"progress", "--current=3", "--total=10", "--message=rows"}, "", "reported", func(s v1alpha1.JobRunStatus) bool {
+			return progressText(s.Progress) == "3/10 rows" && s.Progress.Generation == 2
+		}},
+		"complete": {[]string{"complete"}, "", "completed", func(s v1alpha1.JobRunStatus) bool {
+			return s.Phase == v1alpha1.PhaseCompleted && s.FinishedGeneration == 2 && s.Output == nil
+		}},
+		"complete with output": {[]string{"complete", `--output={"a":null}`}, "", "completed", func(s v1alpha1.JobRunStatus) bool {
+			return string(s.Output.Raw) == `{"a":null}`
+		}},
+		"complete with stdin": {[]string{"complete", "--output=-"}, "[1]\n", "completed", func(s v1alpha1.JobRunStatus) bool {
+			return string(s.Output.Raw) == `[1]`
+		}},
+		"fail": {[]string{"fail", "--error=no such org\n"}, "", "failed", func(s v1alpha1.JobRunStatus) bool {
+			return s.Phase == v1alpha1.PhaseFailed && s.FinishedGeneration == 2 && s.Error == "no such org"
+		}},
+		"release": {[]string{"release"}, "", "released", func(s v1alpha1.JobRunStatus) bool {
+			return s.Phase == v1alpha1.PhaseLeased && *s.Lease == v1alpha1.RunLease{Generation: 3, KeyVersion: "7"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(t *testing.T, s *scene) {
+				s.stdin = tc.stdin
+				s.want(s.run(append(tc.args, "jobrun/a", "--generation=2")...), 0, "jobrun.batch.jobrun.dev/a "+tc.done+"\n", "")
+				if got := s.read("a").Status; !tc.want(got) {
+					t.Errorf("status %+v, lease %+v", got, got.Lease)
+				}
+			}, aRun("a", leasedAt(2)))
+		})
+	}
+}
+
+func TestHolderThatLostItsLease(t *testing.T) {
+	const lost = "error: generation 2 has lost the lease of the run: stop working on it "
+	for name, tc := range map[string]struct {
+		run    *v1alpha1.JobRun
+		args   []string
+		stderr string
+	}{
+		"to another":     {aRun("a", leasedAt(4)), nil, lost + "(a: Leased by w, generation 4)\n"},
+		"it waits again": {aRun("a", leasedAt(3), pending), nil, lost + "(a: Pending)\n"},
+		"another holder": {aRun("a", leasedAt(2)), []string{"--holder=v"}, lost + "(a: Leased by w, generation 2)\n"},
+		"cancelled":      {aRun("a", leasedAt(2), toBeCancelled), nil, "error: run a was cancelled: stop working on it\n"},
+		"ended":          {aRun("a", leasedAt(3), ending(failed)), nil, lost + "(a: Failed: it broke)\n"},
+		"none":           {aRun("a", pending), nil, lost + "(a: Pending)\n"},
+	} {
+		for _, command := range [][]string{{"renew"}, {"progress", "--current=1"}, {"complete"}, {"fail", "--error=x"}} {
+			t.Run(name+"/"+command[0], func(t *testing.T) {
+				inScene(t, func(t *testing.T, s *scene) {
+					before := s.read("a").ResourceVersion
+					s.want(s.run(append(append(command, "a", "--generation=2"), tc.args...)...), 6, "", tc.stderr)
+					if s.read("a").ResourceVersion != before {
+						t.Error("it was written")
+					}
+				}, tc.run.DeepCopy())
+			})
+		}
+	}
+}
+
+func TestWhatIsDoneAlreadyIsNoError(t *testing.T) {
+	ended := func(change func(*v1alpha1.JobRunStatus)) *v1alpha1.JobRun {
+		return aRun("a", leasedAt(2), ending(change), func(r *v1alpha1.JobRun) { r.Status.FinishedGeneration = 2 })
+	}
+	for name, tc := range map[string]struct {
+		run  *v1alpha1.JobRun
+		args []string
+		code int
+	}{
+		"completed":            {ended(completed), []string{"complete"}, 0},
+		"failed":               {ended(failed), []string{"fail", "--error=x"}, 0},
+		"failed, not complete": {ended(failed), []string{"complete"}, 6},
+		"completed, not fail":  {ended(completed), []string{"fail", "--error=x"}, 6},
+		"given back":           {aRun("a", leasedAt(3), pending), []string{"release"}, 0},
+		"claimed since":        {aRun("a", leasedAt(4)), []string{"release"}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(t *testing.T, s *scene) {
+				if code := s.run(append(tc.args, "a", "--generation=2")...); code != tc.code {
+					t.Errorf("exit code %d\n%s", code, s.stderr.String())
+				}
+			}, tc.run)
+		})
+	}
+}
+
+func TestHolderCommandLine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args   []string
+		stderr string
+	}{
+		"no generation": {[]string{"renew", "a"}, "~which lease? Name its --generation"},
+		"no run":        {[]string{"complete", "--generation=1"}, "~accepts 1 arg(s), received 0"},
+		"no reason":     {[]string{"fail", "a", "--generation=1"}, "~why did it fail? Say so with --error"},
+		"no JSON":       {[]string{"complete", "a", "--generation=1", "--output=text"}, "~--output is no JSON (a string needs its own quotes: --output '\"text\"')"},
+		"less than 0":   {[]string{"progress", "a", "--generation=1", "--current=-1"}, "~must not be negative"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run(tc.args...), 2, "", tc.stderr) })
+		})
+	}
+}
+
+// A lease can be lost, and an answer, while a holder writes.
+func TestHolderHearsFromTheServer(t *testing.T) {
+	invalid := apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("JobRun").GroupKind(), "a", nil)
+	away := apierrors.NewServiceUnavailable("try again")
+	for name, tc := range map[string]struct {
+		// answers are given one after the other, after a change of the run; then the write is made.
+		answers []error
+		change  func(*v1alpha1.JobRunStatus)
+		code    int
+		stderr  string
+	}{
+		"it was away": {answers: []error{away, away}},
+		"it stays away": {
+			answers: slices.Repeat([]error{away}, 100), code: 4, stderr: "~timed out after 20s: try again",
+		},
+		"the lease went": {
+			answers: []error{invalid}, change: func(s *v1alpha1.JobRunStatus) { s.Lease.Generation = 3 }, code: 6,
+			stderr: "~generation 2 has lost the lease~(a: Leased by w, generation 3)",
+		},
+		"the output is none": {answers: []error{invalid}, code: 1, stderr: "~Error from server (Invalid)"},
+		"the answer was lost": {
+			answers: []error{away, invalid}, change: func(s *v1alpha1.JobRunStatus) { completed(s); s.FinishedGeneration = 2 },
+		},
+		"no right": {
+			answers: []error{apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("jobruns").GroupResource(), "a", nil)}, code: 1,
+			stderr: "~Error from server (Forbidden)",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) {
+				left := tc.answers
+				s.answer = func() error {
+					if len(left) == 0 {
+						return nil
+					}
+					if len(left) == len(tc.answers) && tc.change != nil {
+						s.update("a", tc.change)
+					}
+					answer := left[0]
+					left = left[1:]
+					return answer
+				}
+				stdout := ""
+				if tc.code == 0 {
+					stdout = "jobrun.batch.jobrun.dev/a completed\n"
+				}
+				s.want(s.run("complete", "a", "--generation=2"), tc.code, stdout, tc.stderr)
+			}, aRun("a", leasedAt(2)))
+		})
+	}
+}

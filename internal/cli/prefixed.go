@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+)
+
+// maxShownLine is where a line is broken that does not end.
+const maxShownLine = 64 << 10
+
+// prefixed passes on whole lines with a name in front, or without a name everything
+// as it comes.
+type prefixed struct {
+	out  io.Writer
+	name string
+	line []byte
+}
+
+// Write passes on the lines that are complete, in one piece.
+func (p *prefixed) Write(b []byte) (int, error) {
+	if p.name == "" {
+		return p.out.Write(b)
+	}
+	p.line = append(p.line, b...)
+	end := bytes.LastIndexByte(p.line, '\n') + 1
+	if end == 0 && len(p.line) > maxShownLine {
+		end = len(p.line)
+	}
+	if end > 0 {
+		p.pass(p.line[:end])
+		p.line = append(p.line[:0], p.line[end:]...)
+	}
+	return len(b), nil
+}
+
+// flush passes on a last line without an end.
+func (p *prefixed) flush() {
+	if len(p.line) > 0 {
+		p.pass(p.line)
+		p.line = nil
+	}
+}
+
+func (p *prefixed) pass(lines []byte) {
+	var shown bytes.Buffer
+	for line := range bytes.Lines(lines) {
+		shown.WriteString("[" + p.name + "] ")
+		shown.Write(bytes.TrimSuffix(line, []byte("\n")))
+		shown.WriteByte('\n')
+	}
+	// As for a program's own output, nobody may be there to read it.
+	_, _ = p.out.Write(shown.Bytes())
+}

@@ -1,0 +1,126 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// Drain is how long what a program has left behind may keep its stdout or stderr
+// open after its end.
+const Drain = time.Second
+
+// maxStderr is how much of the end of stderr is kept for the message of a failure.
+const maxStderr = 4 << 10
+
+// Command is a program that is executed once per run.
+type Command struct {
+	path string
+	args []string
+	// Grace is how long the program may go on after SIGTERM.
+	Grace time.Duration
+	Clock clock.Clock
+}
+
+// Execution is what one execution of a Command is given.
+type Execution struct {
+	// Env is added to the environment of this process.
+	Env []string
+	// Stdin may be left unread.
+	Stdin string
+	// Stdout and Stderr get what the program writes, as it writes it.
+	Stdout, Stderr io.Writer
+}
+
+// StartError is that the program could not be started: nothing was executed.
+type StartError struct{ err error }
+
+// Error says why.
+func (e *StartError) Error() string { return fmt.Sprintf("cannot start the command: %v", e.err) }
+
+// Unwrap is the operating system's error.
+func (e *StartError) Unwrap() error { return e.err }
+
+// Hopeless reports whether the program is not there, so that it cannot be started
+// for another run either.
+func (e *StartError) Hopeless() bool {
+	return errors.Is(e.err, os.ErrNotExist) || errors.Is(e.err, os.ErrPermission)
+}
+
+// Find finds a program as a shell does.
+func Find(name string, args ...string) (*Command, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Command{path: path, args: args, Clock: clock.RealClock{}}, nil
+}
+
+// Run executes the program and returns its output: the last JSON value of stdout,
+// nil if there is none.
+//
+// If the context ends first the program gets SIGTERM and, after Grace, SIGKILL, and
+// with it all of its group. However it ends then, the error is the context's cause.
+// Other errors: *StartError, a program that failed, or an output that is too large.
+func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error) {
+	stdout, stderr := &tail{limit: MaxOutput, through: x.Stdout}, &tail{limit: maxStderr, through: x.Stderr}
+	process := exec.Command(c.path, c.args...) //nolint:gosec // the user names the program
+	process.Env = append(os.Environ(), x.Env...)
+	process.Stdin, process.Stdout, process.Stderr = strings.NewReader(x.Stdin), stdout, stderr
+	process.SysProcAttr = ownGroup()
+	process.WaitDelay = Drain
+	if err := process.Start(); err != nil {
+		return nil, &StartError{err}
+	}
+	stopped, err := c.await(ctx, process)
+	kill(process.Process) // what it left behind
+	switch {
+	case stopped:
+		return nil, context.Cause(ctx)
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return nil, failure(process.ProcessState, err, stderr)
+	default:
+		return output(stdout)
+	}
+}
+
+// await waits until the program has ended, and ends it with the context.
+func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, err error) {
+	ended := make(chan error, 1)
+	go func() { ended <- process.Wait() }()
+	select {
+	case err = <-ended:
+		return false, err
+	case <-ctx.Done():
+	}
+	terminate(process.Process)
+	timer := c.Clock.NewTimer(c.Grace)
+	defer timer.Stop()
+	select {
+	case err = <-ended:
+		return true, err
+	case <-timer.C():
+	}
+	kill(process.Process)
+	return true, <-ended
+}
+
+// failure says in one line how a program failed.
+func failure(state *os.ProcessState, err error, stderr *tail) error {
+	how := err.Error()
+	if state != nil && state.ExitCode() >= 0 {
+		how = fmt.Sprintf("exit code %d", state.ExitCode())
+	}
+	if line := stderr.lastLine(); line != "" {
+		how += ": " + line
+	}
+	return errors.New(how)
+}

@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package command
+
+import "syscall"
+
+// ownGroup has a process begin a group, so that Ctrl-C reaches this process alone.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

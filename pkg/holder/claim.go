@@ -1,0 +1,124 @@
+package holder
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// WithoutOutcome selects a job's runs that wait or execute, and what has no phase
+// yet. A run that ends leaves its watch.
+func WithoutOutcome(job string) fields.Selector {
+	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
+	for _, phase := range []v1alpha1.Phase{
+		v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled, v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
+	} {
+		terms = append(terms, fields.OneTermNotEqualSelector("status.phase", string(phase)))
+	}
+	return fields.AndSelectors(terms...)
+}
+
+// Claimable reports whether a run waits for an external worker.
+func Claimable(run *v1alpha1.JobRun) bool {
+	return run.Status.Phase == v1alpha1.PhasePending && run.Spec.Template == nil && run.DeletionTimestamp == nil && !Cancelled(run)
+}
+
+// Cancelled reports whether a run is to end without result.
+func Cancelled(run *v1alpha1.JobRun) bool { return run.Spec.Cancel != nil && *run.Spec.Cancel }
+
+// Generation of a run's last lease; 0 if it had none.
+func Generation(run *v1alpha1.JobRun) int64 {
+	if run.Status.Lease == nil {
+		return 0
+	}
+	return run.Status.Lease.Generation
+}
+
+// Older is the fair order of claims: by creation, then UID.
+func Older(a, b *v1alpha1.JobRun) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}
+
+// Duration is how long a run's lease lives without renewal, in whole seconds:
+// spec.leaseDurationSeconds, else what the holder chooses.
+func Duration(run *v1alpha1.JobRun, chosen time.Duration) time.Duration {
+	if run.Spec.LeaseDurationSeconds > 0 {
+		return time.Duration(run.Spec.LeaseDurationSeconds) * time.Second
+	}
+	return max(chosen.Truncate(time.Second), time.Second)
+}
+
+// ClaimOf is a run as its claim has it, to be stored at the version that was read.
+func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now time.Time) *v1alpha1.JobRun {
+	claim := run.DeepCopy()
+	stamp := metav1.NewMicroTime(now.Truncate(time.Microsecond))
+	claim.Status.Phase = v1alpha1.PhaseLeased
+	claim.Status.Lease = &v1alpha1.RunLease{
+		HolderIdentity:  identity,
+		Generation:      Generation(run) + 1,
+		AcquireTime:     &stamp,
+		RenewTime:       &stamp,
+		DurationSeconds: int32(duration / time.Second),
+	}
+	return claim
+}
+
+// Claim sends a claim until the answer is known, or until the lease that it might
+// have got is over. That several are sent is no harm: all have the version that was
+// read, so at most one is stored.
+func Claim(ctx context.Context, api client.Client, c clock.Clock, claim *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
+	backoff := NewBackoff()
+	sent := c.Now()
+	over := time.Duration(claim.Status.Lease.DurationSeconds) * time.Second
+	unanswered := false
+	for {
+		claimed := claim.DeepCopy()
+		call, cancel := context.WithTimeout(ctx, CallTimeout)
+		err := api.Status().Update(call, claimed)
+		cancel()
+		switch {
+		case err == nil:
+			return claimed, nil
+		case apierrors.IsConflict(err) && unanswered:
+			if stored, known := storedClaim(ctx, api, claim); known {
+				if stored == nil {
+					return nil, err
+				}
+				return stored, nil
+			}
+		case RefusedForGood(err), apierrors.IsConflict(err):
+			return nil, err
+		default:
+			unanswered = true
+		}
+		if c.Since(sent) > over || !Pause(ctx, c, backoff.Step()) {
+			return nil, err
+		}
+	}
+}
+
+// storedClaim is the run if it has this very claim.
+func storedClaim(ctx context.Context, api client.Client, claim *v1alpha1.JobRun) (stored *v1alpha1.JobRun, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	run := &v1alpha1.JobRun{}
+	if err := api.Get(ctx, client.ObjectKeyFromObject(claim), run); err != nil {
+		return nil, apierrors.IsNotFound(err)
+	}
+	mine, l := claim.Status.Lease, run.Status.Lease
+	if run.UID == claim.UID && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == mine.HolderIdentity &&
+		l.Generation == mine.Generation && l.AcquireTime.Equal(mine.AcquireTime) {
+		return run, true
+	}
+	return nil, true
+}
