@@ -14,7 +14,7 @@ import (
 // tell plays the story. Each step fails the demo if it does not go as told.
 func (d *demo) tell(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.recorded,
+		d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.worked, d.recorded,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -96,7 +96,7 @@ func (d *demo) leaseReleased(ctx context.Context) error {
 }
 
 func (d *demo) recorded(ctx context.Context) error {
-	d.say("8. Recorded. Events tell the story of each run, the skipped input included; status.coalesced keeps the count.")
+	d.say("9. Recorded. Events tell the story of each run, the skipped input included; status.coalesced keeps the count.")
 	if err := d.events(ctx); err != nil {
 		return err
 	}
