@@ -71,6 +71,7 @@ type hired struct {
 	*controlplane.Process
 	identity string
 	log      string
+	again    func() *hired
 	link     *controlplane.Link // nil unless its network can be cut
 }
 
@@ -78,6 +79,7 @@ type hired struct {
 func (c *crew) hire(identity, jobs string, args ...string) *hired {
 	GinkgoHelper()
 	h := &hired{identity: identity, log: filepath.Join(c.logs, identity)}
+	h.again = func() *hired { return c.hire(identity, jobs, args...) }
 	process, err := plane.Run(controlplane.ProcessSpec{
 		Name: "worker-" + ns + "-" + identity,
 		Path: filepath.Join("..", "..", "bin", "testworker"),

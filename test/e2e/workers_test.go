@@ -55,6 +55,8 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		}
 	})
 
+	kill := func(h *hired) { Expect(h.Kill9()).To(Succeed()) }
+	rehire := func(h *hired) { all[h.identity] = h.again() }
 	// strike does something to a worker while it holds runs, and returns what it
 	// held. What it holds may end while it is struck: then it is struck again.
 	strike := func(identity string, hit func(*hired), undo func(*hired)) []holding {
@@ -87,8 +89,6 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 	}
 
 	It("are replaced when they are killed, within a lease and a second", func() {
-		kill := func(h *hired) { Expect(h.Kill9()).To(Succeed()) }
-		rehire := func(h *hired) { all[h.identity] = c.hire(h.identity, job, "--concurrency=2") }
 		lost := strike("w1", kill, rehire)
 		lost = append(lost, strike("w2", kill, rehire)...)
 		releasedInTime(lost)
@@ -138,12 +138,8 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 			off := run.Status.Lease.AcquireTime.Sub(run.Status.CompletionTime.Time).Abs()
 			Expect(off).To(BeNumerically(">", 50*time.Minute), "the clock of %s is off", identity)
 		}
-		lost := strike("ahead", func(h *hired) { Expect(h.Kill9()).To(Succeed()) }, func(h *hired) {
-			all["ahead"] = c.hire("ahead", job, "--concurrency=2", "--clock-off=1h")
-		})
-		lost = append(lost, strike("behind", func(h *hired) { Expect(h.Kill9()).To(Succeed()) }, func(h *hired) {
-			all["behind"] = c.hire("behind", job, "--concurrency=2", "--clock-off=-1h")
-		})...)
+		lost := strike("ahead", kill, rehire)
+		lost = append(lost, strike("behind", kill, rehire)...)
 		releasedInTime(lost)
 	})
 

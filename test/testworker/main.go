@@ -50,15 +50,15 @@ func main() {
 	flag.StringVar(&o.world, "world", "", "the `directory` to work in")
 	flag.DurationVar(&o.clockOff, "clock-off", 0, "how far the clock is off")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "testworker:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func run(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	config, err := clientcmd.BuildConfigFromFlags(o.server, os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
 	if err != nil {
 		return err
