@@ -79,6 +79,9 @@ func follow(ctx context.Context, list client.ObjectList, see func(watch.Event, i
 		}
 		Expect(err).NotTo(HaveOccurred())
 		for event := range events.ResultChan() {
+			if ctx.Err() != nil {
+				return // which ends the watch with an error
+			}
 			Expect(event.Type).NotTo(Equal(watch.Error), "%v", event.Object)
 			see(event, history.Now())
 			version = event.Object.(client.Object).GetResourceVersion()
