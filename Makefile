@@ -28,6 +28,10 @@ help: ## Display this help.
 localnode: ## Build the node of the demo and the tests: bin/localnode.
 	go -C hack/localnode build -o $(ROOT)/bin/localnode .
 
+.PHONY: testworker
+testworker: ## Build the external worker of the tests: bin/testworker.
+	go build -o bin/testworker ./test/testworker
+
 .PHONY: clean
 clean: ## Remove what was built, the Kubernetes binaries included.
 	rm -rf bin dist

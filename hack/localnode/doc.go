@@ -22,6 +22,10 @@
 //     the container names another terminationMessagePath: that path is not
 //     mounted. So a command that works everywhere writes to
 //     "${JOBRUN_TERMINATION_LOG:-/dev/termination-log}".
+//   - JOBRUN_SERVICE_ACCOUNT, the directory with the token, ca.crt and namespace
+//     that a container finds at /var/run/secrets/kubernetes.io/serviceaccount
+//     elsewhere, if its Pod names a ServiceAccount other than default. The token
+//     is valid for a day, as long as the Pod exists, and is not renewed.
 //   - a process group of its own. Like a container it lasts as long as its first
 //     process: when that exits, the rest of the group is killed. A deletion sends
 //     SIGTERM to the group, and SIGKILL after the grace period. When localnode is
@@ -34,7 +38,7 @@
 //
 // # What a container does not get
 //
-// Volumes (a Pod that has some still runs, but finds nothing mounted), resource
+// Other volumes (a Pod that has some still runs, but finds nothing mounted), resource
 // limits, resourceFieldRef, security contexts, probes (a container is ready while
 // it runs), lifecycle hooks, sidecars (a Pod that has some fails), kubectl exec,
 // attach and port-forward, and timestamps in logs. A process that leaves its

@@ -72,7 +72,7 @@ func logErrorsOnly() {
 }
 
 func run(ctx context.Context, opts options) (err error) {
-	client, err := connect(opts.kubeconfig)
+	api, err := connect(opts.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func run(ctx context.Context, opts options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	n, err := newLocalNode(client, opts.nodeName, opts.stateDir, opts.listen, l)
+	n, err := newLocalNode(api, opts.nodeName, opts.stateDir, opts.listen, l)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func terminationLogs(l *launcher) string {
 }
 
 // connect makes a client, and fails if no API server answers it.
-func connect(kubeconfig string) (kubernetes.Interface, error) {
+func connect(kubeconfig string) (*apiServer, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
@@ -128,5 +128,5 @@ func connect(kubeconfig string) (kubernetes.Interface, error) {
 	if _, err := client.Discovery().ServerVersion(); err != nil {
 		return nil, fmt.Errorf("the API server at %s does not answer: %w", config.Host, err)
 	}
-	return client, nil
+	return newAPIServer(client, config)
 }

@@ -52,11 +52,12 @@ type localNode struct {
 
 // newLocalNode makes a node. It does nothing yet but hold the directory and the
 // address.
-func newLocalNode(client kubernetes.Interface, name, stateDir, listen string, l *launcher) (*localNode, error) {
+func newLocalNode(api *apiServer, name, stateDir, listen string, l *launcher) (*localNode, error) {
 	listener, port, err := listenLoopback(listen)
 	if err != nil {
 		return nil, err
 	}
+	client := api.client
 	n := &localNode{name: name, client: client, launcher: l, listener: listener, events: record.NewBroadcaster()}
 
 	ownPods := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
@@ -70,6 +71,7 @@ func newLocalNode(client kubernetes.Interface, name, stateDir, listen string, l 
 		return nil, err
 	}
 	n.provider = newProvider(filepath.Join(stateDir, "pods"), l, podInformer.Lister())
+	n.provider.api = api
 	if n.server, err = kubeletServer(n.provider); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ type podRun struct {
 	pod      *corev1.Pod // as it came; its status is not used
 	dir      string
 	launcher *launcher
+	api      *apiServer // nil where no container asks for it
 	backOff  func(restart int32) time.Duration
 	report   func(*corev1.Pod) // is called in the order of the changes
 
@@ -288,7 +290,15 @@ func (r *podRun) runOnce(c *container, restart int32) *corev1.ContainerStateTerm
 		return neverStarted(err, time.Now())
 	}
 	defer log.Close()
-	p, err := r.launcher.start(r.command(c.spec, dir, terminationLog, log))
+	command := r.command(c.spec, dir, terminationLog, log)
+	if wantsAccount(r.pod, c.spec) {
+		env, err := r.api.admit(r.pod, filepath.Join(dir, "serviceaccount"))
+		if err != nil {
+			return neverStarted(err, time.Now())
+		}
+		maps.Copy(command.env, env)
+	}
+	p, err := r.launcher.start(command)
 	if err != nil {
 		return neverStarted(err, time.Now())
 	}

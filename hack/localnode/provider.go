@@ -22,6 +22,7 @@ type provider struct {
 	dir      string
 	launcher *launcher
 	pods     corelisters.PodLister
+	api      *apiServer // nil where no container asks for it
 	notify   func(*corev1.Pod)
 
 	mu       sync.Mutex
@@ -47,6 +48,7 @@ func (p *provider) CreatePod(_ context.Context, pod *corev1.Pod) error {
 		return fmt.Errorf("node %s is shutting down", pod.Spec.NodeName)
 	}
 	run := newPodRun(pod, filepath.Join(p.dir, string(pod.UID)), p.launcher, p.notify)
+	run.api = p.api
 	p.runs[nameOf(pod)] = run
 	if why := refusal(pod); why != nil {
 		go run.fail(*why)

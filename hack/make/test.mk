@@ -32,5 +32,5 @@ test-conformance: k8s build localnode ## Run the table of what must hold, throug
 	go test $(TEST_FLAGS) -count=1 -timeout=15m -v ./test/conformance
 
 .PHONY: test-e2e
-test-e2e: k8s build localnode ## Run the end-to-end tests: control plane, node and manager as processes.
+test-e2e: k8s build localnode testworker ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test $(TEST_FLAGS) -count=1 -timeout=25m -v ./test/e2e

@@ -21,7 +21,7 @@ import (
 // The cluster that the suite runs against.
 var (
 	// k8s is an administrator's client.
-	k8s client.Client
+	k8s client.WithWatch
 	// kubeconfig is that of kubectl.
 	kubeconfig string
 	// plane and jobrun are the suite's own, for specs labelled local.
@@ -42,7 +42,7 @@ func startCluster() {
 	GinkgoHelper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	Expect(err).NotTo(HaveOccurred())
-	for _, name := range []string{"manager", "localnode"} {
+	for _, name := range []string{"manager", "localnode", "testworker"} {
 		Expect(filepath.Join(root, "bin", name)).To(BeARegularFile(), "run `make test-e2e`, which builds it")
 	}
 	plane, err = controlplane.Start(ctx, controlplane.Options{AuditLog: true, Log: GinkgoWriter})
@@ -73,11 +73,11 @@ func useKubeconfig() {
 	Expect(k8s.List(ctx, &v1alpha1.JobRunList{})).To(Succeed(), "JobRun must be installed at %s", config.Host)
 }
 
-func newClient(config *rest.Config) client.Client {
+func newClient(config *rest.Config) client.WithWatch {
 	GinkgoHelper()
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	return c
 }

@@ -19,14 +19,17 @@ type journal struct{ dir string }
 func newJournal() journal { return journal{GinkgoT().TempDir()} }
 
 // script is what runs execute.
-func (j journal) script() string {
+func (j journal) script() string { return j.locked("sleep 0.5") }
+
+// locked does some work while it holds the lock of the key.
+func (j journal) locked(work string) string {
 	return `
 cd ` + j.dir + `
 note() { echo "$1 $JOBRUN_NAME $(date +%s%N) of $JOBRUN_CONCURRENCY_KEY, generation $JOBRUN_GENERATION" >> journal; }
 note start
 exec 9>> "$JOBRUN_CONCURRENCY_KEY.lock"
 flock --nonblock 9 || { note overlap; exit 1; }
-sleep 0.5
+` + work + `
 note end
 `
 }

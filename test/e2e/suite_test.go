@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/format"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 const (
@@ -24,6 +25,7 @@ var ctx context.Context
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
+	ctrl.SetLogger(GinkgoLogr)
 	format.MaxLength = 8000
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(polling)

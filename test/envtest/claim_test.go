@@ -181,6 +181,15 @@ var _ = Describe("A holder that lost its lease", func() {
 		a = wait(a, inPhase(v1alpha1.PhaseFailed))
 		Expect(a.Status.Error).To(Equal("Lease expired; pending run b already exists"))
 		claim(b, "worker", 30)
+		for name, patch := range map[string]string{
+			"fails it again":   `{"status":{"phase":"Failed","finishedGeneration":1,"error":"late"}}`,
+			"reports progress": `{"status":{"progress":{"generation":1,"current":5}}}`,
+			"renews":           `{"status":{"lease":{"generation":1,"renewTime":"2026-11-25T20:07:06.259816Z"}}}`,
+		} {
+			err := patchStatus(a, patch)
+			Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%s: %v", name, err)
+			Expect(err).To(MatchError(ContainSubstring("what a run ended with is final")), name)
+		}
 	})
 })
 

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// What docs/workers.md says about heartbeats, done. The node of this suite has the
+// token of a ServiceAccount elsewhere than a container would.
+var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
+	BeforeEach(func() {
+		useNamespace()
+		succeeded(tryWith(documented("kind: RoleBinding"), "apply", "-f", "-"))
+	})
+
+	It("keep its run alive for longer than its lease", func() {
+		run := documentedHeartbeat("alive", nil)
+		apply(run)
+		wait("alive", "Complete")
+		stored := get("alive")
+		Expect(stored.Status.Attempts).To(BeZero())
+		Expect(stored.Status.FinishedGeneration).To(BeEquivalentTo(1))
+		took := stored.Status.CompletionTime.Sub(stored.Status.StartTime.Time)
+		Expect(took.Seconds()).To(BeNumerically(">", 1.4*float64(stored.Spec.LeaseDurationSeconds)))
+		beats := strings.Fields(kubectl("logs", "--tail=-1", "--selector=batch.jobrun.dev/run=alive"))
+		Expect(beats).To(And(HaveLen(12), HaveEach("200")))
+	})
+
+	It("are missed when it hangs: its Job is gone before the run goes on", func() {
+		j := newJournal()
+		apply(documentedHeartbeat("hangs", func(script string) string {
+			setUp, _, _ := strings.Cut(script, "for part in")
+			return setUp + "beat\n" + j.locked("if [ $JOBRUN_GENERATION = 1 ]; then sleep 600 & sleep 600; fi")
+		}))
+		wait("hangs", "Complete")
+		stored := get("hangs")
+		Expect(stored.Status.Attempts).To(BeEquivalentTo(1))
+		Expect(stored.Status.FinishedGeneration).To(BeEquivalentTo(3))
+		Expect(names("jobs")).To(ConsistOf("hangs-3"))
+		Expect(j.entries("start")).To(HaveLen(2))
+		Expect(j.entries("overlap")).To(BeEmpty(), "the first one's processes ended before the second began")
+	})
+})
+
+// documentedHeartbeat is the run of docs/workers.md that beats, under another name.
+func documentedHeartbeat(name string, change func(script string) string) manifest {
+	GinkgoHelper()
+	run := &v1alpha1.JobRun{}
+	Expect(yaml.UnmarshalStrict([]byte(documented("          serviceAccountName: heartbeat")), run)).To(Succeed())
+	run.Name = name
+	script := &run.Spec.Template.Spec.Template.Spec.Containers[0].Args[0]
+	const mounted = "account=/var/run/secrets/kubernetes.io/serviceaccount\n"
+	Expect(*script).To(HavePrefix(mounted))
+	*script = strings.Replace(*script, mounted, "account=$JOBRUN_SERVICE_ACCOUNT\n", 1)
+	if change != nil {
+		*script = change(*script)
+	}
+	return manifest{run}
+}

@@ -1,0 +1,117 @@
+// Command testworker is an external worker as tests need one: a process built on
+// pkg/worker that does real work, may be killed at any time, and writes down what
+// it calls and what it is answered.
+//
+// The input of a run says how much there is to do: {"steps": 10, "pause": "100ms",
+// "gate": FILE}. Each step appends a line to the file of the run's key in --world,
+// and waits. That file is fenced: a line of a holder that is not the last one is
+// refused. In the end the run waits until the file gate exists, if it names one.
+//
+// Once it has lost a lease the process tries all that a worker without an SDK
+// might still do with it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/history"
+	"github.com/jobrun-dev/jobrun/pkg/worker"
+)
+
+type options struct {
+	server, namespace, jobs, identity, history, world string
+	workers, concurrency                              int
+	clockOff                                          time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.server, "server", "", "the API server's `address`, if not that of KUBECONFIG")
+	flag.StringVar(&o.namespace, "namespace", "default", "the `namespace` of the runs")
+	flag.StringVar(&o.jobs, "jobs", "", "the `names` of the jobs, with commas between")
+	flag.StringVar(&o.identity, "identity", "", "the `name` of the worker; of more than one, what it begins with")
+	flag.IntVar(&o.workers, "workers", 1, "how many workers the process is")
+	flag.IntVar(&o.concurrency, "concurrency", 1, "how many runs a worker executes at once")
+	flag.StringVar(&o.history, "history", "", "the `file` to append the history to")
+	flag.StringVar(&o.world, "world", "", "the `directory` to work in")
+	flag.DurationVar(&o.clockOff, "clock-off", 0, "how far the clock is off")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "testworker:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	config, err := clientcmd.BuildConfigFromFlags(o.server, os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(o.history, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	recorder := history.NewRecorder(log, o.identity)
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range o.workers {
+		identity := o.identity
+		if o.workers > 1 {
+			identity += "-" + strconv.Itoa(i)
+		}
+		w, err := newWorker(config, recorder, identity, o)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return w.Run(ctx) })
+	}
+	return group.Wait()
+}
+
+func newWorker(config *rest.Config, recorder *history.Recorder, identity string, o options) (*worker.Worker, error) {
+	config = rest.CopyConfig(config)
+	tap := newTap(recorder, identity)
+	config.Wrap(tap.wrap)
+	w, err := worker.NewForConfig(config, worker.Options{
+		Namespace: o.namespace, Identity: identity, Concurrency: o.concurrency, ShutdownGrace: -1,
+		Clock:  skewed{by: o.clockOff},
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		return nil, err
+	}
+	hand, err := newHand(config, recorder, identity, o.world)
+	if err != nil {
+		return nil, err
+	}
+	for job := range strings.SplitSeq(o.jobs, ",") {
+		w.Handle(job, hand.handle)
+	}
+	return w, nil
+}
+
+// skewed is a clock that is off.
+type skewed struct {
+	clock.RealClock
+
+	by time.Duration
+}
+
+func (c skewed) Now() time.Time                  { return time.Now().Add(c.by) }
+func (c skewed) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
