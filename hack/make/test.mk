@@ -32,5 +32,10 @@ test-conformance: k8s build localnode ## Run the table of what must hold, throug
 	go test $(TEST_FLAGS) -count=1 -timeout=15m -v ./test/conformance
 
 .PHONY: test-e2e
-test-e2e: k8s build localnode testworker ## Run the end-to-end tests: control plane, node and manager as processes.
+test-e2e: k8s build localnode testworker curl ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test $(TEST_FLAGS) -count=1 -timeout=25m -v ./test/e2e
+
+# Of a container that sends heartbeats, as docs/workers.md has it.
+.PHONY: curl
+curl:
+	@command -v curl >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends curl; }
