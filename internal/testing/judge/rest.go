@@ -1,4 +1,4 @@
-package simulation
+package judge
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// atRest holds what must be true once nothing happens any more.
-func (j *judge) atRest() error {
+// AtRest holds what must be true once nothing happens any more.
+func (j *Judge) AtRest() error {
 	var errs []error
 	for _, run := range j.runs {
 		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.allOrNothing(run))
@@ -22,7 +22,7 @@ func (j *judge) atRest() error {
 }
 
 // hasOutcome holds I2: nothing that was accepted is lost.
-func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
+func (j *Judge) hasOutcome(run *v1alpha1.JobRun) error {
 	if runkey.HasOutcome(run) {
 		if run.Spec.TTLSecondsAfterFinished != nil {
 			return fmt.Errorf("%s is kept for ever, though its time is over", describe(run))
@@ -34,7 +34,7 @@ func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
 
 // startedAfter holds I2: a receipt's run started after the trigger was accepted,
 // or shares with it that it never did.
-func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
+func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	if receipt.Status.Phase != v1alpha1.PhaseCoalesced {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 }
 
 // countsWhatItStandsFor holds I3 for the receipts that are bound to a run.
-func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
+func (j *Judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 	for _, receipt := range j.everRuns {
 		bound := receipt.Status.Phase == v1alpha1.PhaseCoalesced && receipt.Status.RunRef.UID == run.UID
 		if bound && !j.counted[run.UID][receipt.UID] {
@@ -76,7 +76,7 @@ func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 }
 
 // nothingLeft holds that a key is there exactly while it is busy.
-func (j *judge) nothingLeft() error {
+func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
 			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, leased %v",
@@ -94,7 +94,7 @@ func (j *judge) nothingLeft() error {
 	return nil
 }
 
-func (j *judge) exists(id runkey.Identity) bool {
+func (j *Judge) exists(id runkey.Identity) bool {
 	for _, run := range j.runs {
 		if runkey.Of(run) == id {
 			return true
@@ -105,7 +105,7 @@ func (j *judge) exists(id runkey.Identity) bool {
 
 // idempotent holds I6: as long as nothing of a key was deleted or cancelled, one
 // run stands for all deliveries.
-func (j *judge) idempotent() error {
+func (j *Judge) idempotent() error {
 	stand := map[string]types.UID{}
 	for uid, run := range j.everRuns {
 		key := run.Spec.IdempotencyKey
@@ -123,7 +123,7 @@ func (j *judge) idempotent() error {
 
 // touched reports whether somebody deleted or cancelled something that shares
 // an idempotency key, or that stands for it.
-func (j *judge) touched(key string) bool {
+func (j *Judge) touched(key string) bool {
 	for uid, run := range j.everRuns {
 		if run.Spec.IdempotencyKey != key {
 			continue
@@ -136,7 +136,7 @@ func (j *judge) touched(key string) bool {
 }
 
 // absorberEnded is ended for the run that a trigger was answered with.
-func (j *judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
+func (j *Judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	for uid, run := range j.everRuns {
 		if runkey.Of(run).Token == receipt.Spec.Admission.RunToken {
 			return j.ended(uid)
@@ -145,7 +145,7 @@ func (j *judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	return false // It never came to be, so nobody ended it.
 }
 
-func (j *judge) ended(uid types.UID) bool {
+func (j *Judge) ended(uid types.UID) bool {
 	run := j.everRuns[uid]
 	return j.deleted[uid] || run == nil || (run.Spec.Cancel != nil && *run.Spec.Cancel)
 }

@@ -1,4 +1,4 @@
-package simulation
+package judge
 
 import (
 	"fmt"
@@ -8,18 +8,42 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
-	"github.com/jobrun-dev/jobrun/internal/testing/model"
 )
 
-// judge watches every write, in the order of the writes, and knows what was
+// Event is a write: what was stored before and after it.
+type Event struct {
+	Revision uint64
+	Old, New client.Object
+}
+
+// Object is the object as the event leaves it; the last state of a deleted one.
+func (e *Event) Object() client.Object {
+	if e.New != nil {
+		return e.New
+	}
+	return e.Old
+}
+
+// Options of a Judge.
+type Options struct {
+	// Strict is whether statuses may not lag: one controller, and nothing lost.
+	Strict bool
+	// Fail is told each violation.
+	Fail func(format string, args ...any)
+	// ByHand reports whether somebody else than the operator deleted a RunKey.
+	// Nil means that nobody does.
+	ByHand func(types.UID) bool
+}
+
+// Judge watches every write, in the order of the writes, and knows what was
 // stored at each instant.
-type judge struct {
-	*system
-	// strict is whether statuses may not lag: one controller, and nothing lost.
-	strict bool
+type Judge struct {
+	o    Options
+	fail func(format string, args ...any)
 
 	runs map[types.UID]*v1alpha1.JobRun // those that exist
 	keys map[string]*v1alpha1.RunKey    // those that exist
@@ -28,27 +52,40 @@ type judge struct {
 
 	everRuns map[types.UID]*v1alpha1.JobRun // the last state of each
 	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
+	leases   map[lease]bool                 // those that there ever were
 	counted  map[types.UID]map[types.UID]bool
 	deleted  map[types.UID]bool // JobRuns that are gone
+	bereft   map[string]bool    // RunKeys that were deleted by hand
 }
 
-func newJudge(s *system) *judge {
-	return &judge{
-		system:   s,
-		strict:   s.scenario.Controllers == 1 && s.scenario.Options.Faults == 0 && s.scenario.Options.Crashes == 0,
+// lease is one that a RunKey gave.
+type lease struct {
+	token      string
+	generation int64
+}
+
+// New makes a Judge that has seen nothing.
+func New(o Options) *Judge {
+	if o.ByHand == nil {
+		o.ByHand = func(types.UID) bool { return false }
+	}
+	return &Judge{
+		o: o, fail: o.Fail,
 		runs:     map[types.UID]*v1alpha1.JobRun{},
 		keys:     map[string]*v1alpha1.RunKey{},
 		jobs:     map[types.UID]*batchv1.Job{},
 		pods:     map[types.UID]*corev1.Pod{},
 		everRuns: map[types.UID]*v1alpha1.JobRun{},
 		claims:   map[runkey.Identity][]uint64{},
+		leases:   map[lease]bool{},
 		counted:  map[types.UID]map[types.UID]bool{},
 		deleted:  map[types.UID]bool{},
+		bereft:   map[string]bool{},
 	}
 }
 
-// observe judges one write.
-func (j *judge) observe(e *model.Event) {
+// Observe judges one write.
+func (j *Judge) Observe(e *Event) {
 	switch object := e.Object().(type) {
 	case *v1alpha1.JobRun:
 		j.observeRun(e, object)
@@ -65,7 +102,7 @@ func (j *judge) observe(e *model.Event) {
 	}
 }
 
-func (j *judge) observeRun(e *model.Event, run *v1alpha1.JobRun) {
+func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.everRuns[run.UID] = run
 	if e.New == nil {
 		delete(j.runs, run.UID)
@@ -85,45 +122,45 @@ func (j *judge) observeRun(e *model.Event, run *v1alpha1.JobRun) {
 }
 
 // phaseChanged holds I1 for statuses, I2 for what is bound, and I5.
-func (j *judge) phaseChanged(run *v1alpha1.JobRun) {
+func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	key := j.keyOf(run)
 	switch run.Status.Phase {
 	case v1alpha1.PhasePending:
-		if j.strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.Of(run) {
-			j.Fail("I1: %s reads Pending, but its key names %v", run.Name, runkey.Pending(key))
+		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.Of(run) {
+			j.fail("I1: %s reads Pending, but its key names %v", run.Name, runkey.Pending(key))
 		}
 	case v1alpha1.PhaseLeased:
-		if j.strict && run.Spec.ConcurrencyKey != "" && runkey.Leased(key) != runkey.Of(run) {
-			j.Fail("I1: %s reads Leased, but its key names %v", run.Name, runkey.Leased(key))
+		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Leased(key) != runkey.Of(run) {
+			j.fail("I1: %s reads Leased, but its key names %v", run.Name, runkey.Leased(key))
 		}
 	case v1alpha1.PhaseFailed:
 		j.failed(run, key)
 	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
 		if run.Status.RunRef == nil || run.Status.RunRef.UID == run.UID {
-			j.Fail("P1: receipt %s stands for itself", run.Name)
+			j.fail("P1: receipt %s stands for itself", run.Name)
 		}
 	}
-	if j.strict {
+	if j.o.Strict {
 		j.oneOfEach(run)
 	}
 }
 
 // held holds I1 and I4 for workers: whoever comes to hold a lease holds it of the
 // key, under the key's generation, however late the claim is stored.
-func (j *judge) held(old, run *v1alpha1.JobRun) {
-	lease := run.Status.Lease
-	if run.Spec.Template != nil || run.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" ||
-		(old.Status.Lease != nil && old.Status.Lease.Generation == lease.Generation && old.Status.Phase == run.Status.Phase) ||
+func (j *Judge) held(old, run *v1alpha1.JobRun) {
+	held := run.Status.Lease
+	if run.Spec.Template != nil || run.Spec.ConcurrencyKey == "" || held == nil || held.HolderIdentity == "" ||
+		(old.Status.Lease != nil && old.Status.Lease.Generation == held.Generation && old.Status.Phase == run.Status.Phase) ||
 		run.Status.Phase != v1alpha1.PhaseLeased {
 		return
 	}
-	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.Of(run) || key.Leased.Generation != lease.Generation {
-		j.Fail("I4: worker %s holds %s under generation %d, but the key says %v", lease.HolderIdentity, run.Name, lease.Generation, key)
+	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.Of(run) || key.Leased.Generation != held.Generation {
+		j.fail("I4: worker %s holds %s under generation %d, but the key says %v", held.HolderIdentity, run.Name, held.Generation, key)
 	}
 }
 
 // oneOfEach holds I1 for an observer of JobRuns.
-func (j *judge) oneOfEach(changed *v1alpha1.JobRun) {
+func (j *Judge) oneOfEach(changed *v1alpha1.JobRun) {
 	seen := map[v1alpha1.Phase]string{}
 	for _, run := range j.runs {
 		phase := run.Status.Phase
@@ -132,31 +169,31 @@ func (j *judge) oneOfEach(changed *v1alpha1.JobRun) {
 			continue
 		}
 		if other, ok := seen[phase]; ok {
-			j.Fail("I1: %s and %s both read %s", other, run.Name, phase)
+			j.fail("I1: %s and %s both read %s", other, run.Name, phase)
 		}
 		seen[phase] = run.Name
 	}
 }
 
 // failed holds I5 and P7: a run fails for its key only by its own expired lease.
-func (j *judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
+func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	if strings.Contains(run.Status.Error, "is pending for job") {
-		j.Fail("P7: %s was answered Created and failed for want of its key: %s", run.Name, run.Status.Error)
+		j.fail("P7: %s was answered Created and failed for want of its key: %s", run.Name, run.Status.Error)
 	}
 	pending, expired := strings.CutPrefix(run.Status.Error, "Lease expired; pending run ")
 	if !expired {
 		return
 	}
 	if run.Status.Lease == nil || len(j.claims[runkey.Of(run)]) == 0 {
-		j.Fail("I5: %s failed for an expired lease, but never had one", run.Name)
+		j.fail("I5: %s failed for an expired lease, but never had one", run.Name)
 	}
-	if name := strings.TrimSuffix(pending, " already exists"); j.strict && runkey.Pending(key).Name != name {
-		j.Fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
+	if name := strings.TrimSuffix(pending, " already exists"); j.o.Strict && runkey.Pending(key).Name != name {
+		j.fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
 	}
 }
 
 // counts holds I3: each entry that appears is counted once, on each run.
-func (j *judge) counts(old, run *v1alpha1.JobRun) {
+func (j *Judge) counts(old, run *v1alpha1.JobRun) {
 	before, after := old.Status.Coalesced, run.Status.Coalesced
 	if after == nil {
 		return
@@ -179,16 +216,16 @@ func (j *judge) counts(old, run *v1alpha1.JobRun) {
 			j.counted[run.UID] = map[types.UID]bool{}
 		}
 		if j.counted[run.UID][entry.UID] {
-			j.Fail("I3: %s counts receipt %s twice", run.Name, entry.Name)
+			j.fail("I3: %s counts receipt %s twice", run.Name, entry.Name)
 		}
 		j.counted[run.UID][entry.UID] = true
 	}
 	if after.Count != count+fresh {
-		j.Fail("I3: %s counts %d after %d, with %d new receipts", run.Name, after.Count, count, fresh)
+		j.fail("I3: %s counts %d after %d, with %d new receipts", run.Name, after.Count, count, fresh)
 	}
 }
 
-func (j *judge) observeKey(e *model.Event, key *v1alpha1.RunKey) {
+func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	old, _ := e.Old.(*v1alpha1.RunKey)
 	var before, after *v1alpha1.RunKeySpec
 	if old != nil {
@@ -200,27 +237,41 @@ func (j *judge) observeKey(e *model.Event, key *v1alpha1.RunKey) {
 	} else {
 		delete(j.keys, key.Name)
 	}
+	if e.New == nil && j.o.ByHand(key.UID) {
+		j.bereft[key.Name] = true
+		return
+	}
 	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {
 		if was != (runkey.Identity{}) {
 			j.released(was)
 		}
 		if is != (runkey.Identity{}) {
-			j.claimed(e.Revision, before, after)
+			j.leases[lease{is.Token, after.Leased.Generation}] = true
+			j.leased(e.Revision, key.Name, before, after)
 		}
 	}
 }
 
+// leased tells a claim from a lease that is restored after its key was deleted.
+func (j *Judge) leased(revision uint64, name string, before, after *v1alpha1.RunKeySpec) {
+	restored := j.bereft[name] && runkey.Leased(before) == runkey.Identity{} && len(j.claims[runkey.Leased(after)]) > 0
+	if !restored || runkey.Pending(before) == runkey.Leased(after) {
+		j.claimed(revision, before, after)
+	}
+}
+
 // claimed holds I4 for generations, and that only who waits is claimed.
-func (j *judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
+func (j *Judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 	id := runkey.Leased(after)
 	if runkey.Pending(before) != id {
-		j.Fail("I1: %v was leased, but %v was waiting", id, runkey.Pending(before))
+		j.fail("I1: %v was leased, but %v was waiting", id, runkey.Pending(before))
+		return
 	}
 	if after.Leased.Generation <= before.Pending.Generation {
-		j.Fail("I4: generation %d of %v after %d", after.Leased.Generation, id, before.Pending.Generation)
+		j.fail("I4: generation %d of %v after %d", after.Leased.Generation, id, before.Pending.Generation)
 	}
 	if from, err := strconv.ParseUint(after.Leased.FromVersion, 10, 64); err != nil || from >= revision {
-		j.Fail("P2: claim of %v at %d is based on version %q", id, revision, after.Leased.FromVersion)
+		j.fail("P2: claim of %v at %d is based on version %q", id, revision, after.Leased.FromVersion)
 	}
 	j.claims[id] = append(j.claims[id], revision)
 	j.executes(id.Token)
@@ -228,21 +279,21 @@ func (j *judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 
 // released holds I8: nothing of a run executes when its key goes on. What a
 // controller that was given up for dead creates later is not guaranteed.
-func (j *judge) released(id runkey.Identity) {
+func (j *Judge) released(id runkey.Identity) {
 	for _, pod := range j.pods {
-		if pod.Annotations[v1alpha1.AnnotationToken] == id.Token && running(pod) && j.strict {
-			j.Fail("I8: %v was released while Pod %s runs", id, pod.Name)
+		if pod.Annotations[v1alpha1.AnnotationToken] == id.Token && running(pod) && j.o.Strict {
+			j.fail("I8: %v was released while Pod %s runs", id, pod.Name)
 		}
 	}
 	for _, job := range j.jobs {
-		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && unfinished(job) && j.strict {
-			j.Fail("I8: %v was released while Job %s is there", id, job.Name)
+		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && unfinished(job) && j.o.Strict {
+			j.fail("I8: %v was released while Job %s is there", id, job.Name)
 		}
 	}
 }
 
 // observeJob holds I4 for Jobs.
-func (j *judge) observeJob(e *model.Event, job *batchv1.Job) {
+func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 	if e.New == nil {
 		delete(j.jobs, job.UID)
 		return
@@ -257,36 +308,43 @@ func (j *judge) observeJob(e *model.Event, job *batchv1.Job) {
 	j.oneJobPerKey(job)
 }
 
-// onlyLeased holds that a Job is created only for what the key leases.
-func (j *judge) onlyLeased(job *batchv1.Job, token, generation string) {
+// onlyLeased holds that a Job is created only for what the key leases, or has
+// leased: a create that is late finds the lease over.
+func (j *Judge) onlyLeased(job *batchv1.Job, token, generation string) {
 	name := job.Labels[v1alpha1.LabelKey]
-	if name == "" || !j.strict {
+	if name == "" {
+		return
+	}
+	if n, err := strconv.ParseInt(generation, 10, 64); err != nil || !j.leases[lease{token, n}] {
+		j.fail("I4: Job %s was created before its RunKey leased generation %s", job.Name, generation)
+	}
+	if !j.o.Strict {
 		return
 	}
 	key := j.keys[name]
 	if key == nil || key.Spec.Leased == nil || key.Spec.Leased.Token != token ||
 		strconv.FormatInt(key.Spec.Leased.Generation, 10) != generation {
-		j.Fail("I4: Job %s was created without a lease", job.Name)
+		j.fail("I4: Job %s was created without a lease", job.Name)
 	}
 }
 
-func (j *judge) oneJobPerKey(created *batchv1.Job) {
-	if !j.strict || created.Labels[v1alpha1.LabelKey] == "" {
+func (j *Judge) oneJobPerKey(created *batchv1.Job) {
+	if !j.o.Strict || created.Labels[v1alpha1.LabelKey] == "" {
 		return
 	}
 	for _, job := range j.jobs {
 		if job.UID != created.UID && unfinished(job) && job.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
-			j.Fail("I4: Jobs %s and %s of one key at once", job.Name, created.Name)
+			j.fail("I4: Jobs %s and %s of one key at once", job.Name, created.Name)
 		}
 	}
 	for _, pod := range j.pods {
 		if running(pod) && pod.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
-			j.Fail("I8: Job %s was created while Pod %s runs", created.Name, pod.Name)
+			j.fail("I8: Job %s was created while Pod %s runs", created.Name, pod.Name)
 		}
 	}
 }
 
-func (j *judge) keyOf(run *v1alpha1.JobRun) *v1alpha1.RunKeySpec {
+func (j *Judge) keyOf(run *v1alpha1.JobRun) *v1alpha1.RunKeySpec {
 	if key := j.keys[runkey.Home(run)]; key != nil {
 		return &key.Spec
 	}
