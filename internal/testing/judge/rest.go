@@ -106,14 +106,14 @@ func (j *Judge) exists(id runkey.Identity) bool {
 // idempotent holds I6: as long as nothing of a key was deleted or cancelled, one
 // run stands for all deliveries.
 func (j *Judge) idempotent() error {
-	stand := map[string]types.UID{}
+	stand := map[delivery]types.UID{}
 	for uid, run := range j.everRuns {
-		key := run.Spec.IdempotencyKey
-		if key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
+		key := deliveryOf(run)
+		if key.key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
 			continue
 		}
 		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {
-			return fmt.Errorf("I6: idempotencyKey %q is stood for by %s and %s", key,
+			return fmt.Errorf("I6: idempotencyKey %q of job %q is stood for by %s and %s", key.key, key.job,
 				describe(j.everRuns[other]), describe(j.everRuns[j.everRuns[uid].Status.RunRef.UID]))
 		}
 		stand[key] = run.Status.RunRef.UID
@@ -121,11 +121,18 @@ func (j *Judge) idempotent() error {
 	return nil
 }
 
+// delivery is an idempotency key, which its job scopes.
+type delivery struct{ job, key string }
+
+func deliveryOf(run *v1alpha1.JobRun) delivery {
+	return delivery{run.Spec.JobName, run.Spec.IdempotencyKey}
+}
+
 // touched reports whether somebody deleted or cancelled something that shares
 // an idempotency key, or that stands for it.
-func (j *Judge) touched(key string) bool {
+func (j *Judge) touched(key delivery) bool {
 	for uid, run := range j.everRuns {
-		if run.Spec.IdempotencyKey != key {
+		if deliveryOf(run) != key {
 			continue
 		}
 		if j.ended(uid) || j.absorberEnded(run) || (run.Status.RunRef != nil && j.ended(run.Status.RunRef.UID)) {
