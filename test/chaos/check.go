@@ -137,9 +137,13 @@ func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*
 	}
 }
 
-// checkShared holds that a receipt has the outcome of its run, if that is still there.
+// checkShared holds that a receipt has the outcome of its run, if that is still there and if the receipt itself was
+// not cancelled.
 func (r *Report) checkShared(receipt *life, all map[types.UID]*life) {
 	phase, ref := receipt.last.Status.Phase, receipt.last.Status.RunRef
+	if cancelled := receipt.last.Spec.Cancel; cancelled != nil && *cancelled {
+		return
+	}
 	if phase != v1alpha1.PhaseCoalesced && phase != v1alpha1.PhaseIdempotent || ref == nil {
 		return
 	}

@@ -7,13 +7,17 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -34,6 +38,9 @@ const (
 var scheme = runtime.NewScheme()
 
 func init() {
+	// What the clients of this process complain about is what it does to them.
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
@@ -71,7 +78,7 @@ func startCluster(ctx context.Context, c Config, say func(string, ...any)) (*clu
 
 func (c *cluster) populate(ctx context.Context, config Config) error {
 	var err error
-	if c.etcd, err = c.plane.EtcdClient(); err != nil {
+	if c.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{c.plane.EtcdEndpoint()}, Logger: zap.NewNop()}); err != nil {
 		return err
 	}
 	if c.api, err = clientOf(c.plane.AdminConfig()); err != nil {
