@@ -82,9 +82,7 @@ func (r *etcdRecorder) record(response clientv3.WatchResponse) {
 	seen := r.clock.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := response.Err(); err != nil {
-		r.err = cmp.Or(r.err, err)
-	}
+	r.fail(response.Err())
 	for _, event := range response.Events {
 		old, err := r.decode(event.PrevKv)
 		if err == nil && event.Type == clientv3.EventTypePut {
@@ -97,8 +95,15 @@ func (r *etcdRecorder) record(response clientv3.WatchResponse) {
 			r.add(seen, event.Kv.ModRevision, old, nil)
 		}
 		if err != nil {
-			r.err = cmp.Or(r.err, fmt.Errorf("%s: %w", event.Kv.Key, err))
+			r.fail(fmt.Errorf("%s: %w", event.Kv.Key, err))
 		}
+	}
+}
+
+// fail keeps the first error: a history with gaps proves nothing.
+func (r *etcdRecorder) fail(err error) {
+	if r.err == nil {
+		r.err = err
 	}
 }
 

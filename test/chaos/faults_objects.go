@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,7 +59,9 @@ func (w *world) settled(ctx context.Context, key *v1alpha1.RunKey) bool {
 	return err == nil && run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Lease.Generation == leased.Generation
 }
 
-// deleteNamespace has a few callers work in a namespace of their own, deletes it, and waits for its end.
+// deleteNamespace has a few callers work in a namespace of their own, deletes it under their hands, and waits for its
+// end. The API server is not restarted meanwhile: one that starts does not know its custom resources for a moment, and
+// Kubernetes then takes the namespace for empty.
 func deleteNamespace(ctx context.Context, w *world, _ Injection) error {
 	w.dooming.Lock()
 	defer w.dooming.Unlock()
@@ -69,21 +73,20 @@ func deleteNamespace(ctx context.Context, w *world, _ Injection) error {
 	calling, stop := context.WithCancel(ctx)
 	doomed := *w.crowd
 	doomed.namespace, doomed.callers, doomed.hotKeys, doomed.seed = name, 4, 2, doomed.seed+uint64(w.doomed)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		doomed.call(calling)
-	}()
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer stop()
+	work.Go(func() { doomed.call(calling) })
 	pause(ctx, doomedFor)
-	for {
-		err := w.cluster.api.Delete(context.WithoutCancel(ctx), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			break
+	w.apiServer.Lock()
+	defer w.apiServer.Unlock()
+	patient, cancel := context.WithTimeout(w.working, w.config.Patience)
+	defer cancel()
+	return w.persist(patient, func() error {
+		err := w.cluster.api.Delete(patient, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if err == nil {
+			return fmt.Errorf("namespace %s is being deleted", name)
 		}
-		pause(context.WithoutCancel(ctx), pollInterval)
-	}
-	pause(ctx, doomedFor) // triggers go on, and are refused
-	stop()
-	<-done
-	return nil
+		return client.IgnoreNotFound(err)
+	})
 }

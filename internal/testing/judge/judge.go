@@ -241,6 +241,10 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 		j.bereft[key.Name] = true
 		return
 	}
+	// A trigger that takes over the reservation of its own name may race the other's create.
+	if was, is := runkey.Pending(before), runkey.Pending(after); was.Name != is.Name && was != runkey.Leased(after) {
+		j.vacated(was)
+	}
 	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {
 		if was != (runkey.Identity{}) {
 			j.released(was)
@@ -249,6 +253,19 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 			j.leases[lease{is.Token, after.Leased.Generation}] = true
 			j.leased(e.Revision, key.Name, before, after)
 		}
+	}
+}
+
+// vacated holds I2 for who waits: a run leaves the waiting place to start, or
+// because it is over before it does.
+func (j *Judge) vacated(id runkey.Identity) {
+	for _, run := range j.runs {
+		if runkey.Of(run) != id || run.DeletionTimestamp != nil || j.ended(run.UID) || runkey.HasOutcome(run) ||
+			run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent ||
+			run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
+			continue
+		}
+		j.fail("I2: %s lost its waiting place", describe(run))
 	}
 }
 
