@@ -1,10 +1,13 @@
 package chaos
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -12,19 +15,20 @@ import (
 // checkLeases holds that no lease expires that its worker renews in time. The worker renewed in time if none of its
 // renewals came later after the one before than the lease lives. What is too close to tell is taken for late.
 func (r *Report) checkLeases(h *records, writes []write) {
-	renewals := map[string][]write{} // by holder
+	renewals := map[string][]write{} // by holder: of the Lease for all that it holds
+	own := map[types.UID][]write{}   // by run: of its own
 	for _, w := range writes {
+		old, _ := w.Old.(*v1alpha1.JobRun)
 		switch object := w.New.(type) {
 		case *coordinationv1.Lease:
 			renewals[object.Name] = append(renewals[object.Name], w)
 		case *v1alpha1.JobRun:
-			old, _ := w.Old.(*v1alpha1.JobRun)
 			switch {
 			case old != nil && workerOf(old) != "" && object.Status.Attempts > old.Status.Attempts:
 				r.put(leases, 1)
-				r.checkExpiry(h, old, w, renewals[workerOf(old)])
+				r.checkExpiry(h, old, w, slices.Concat(renewals[workerOf(old)], own[old.UID]))
 			case workerOf(object) != "" && (old == nil || !sameLease(old, object)):
-				renewals[workerOf(object)] = append(renewals[workerOf(object)], w)
+				own[object.UID] = append(own[object.UID], w)
 			}
 		}
 	}
@@ -46,6 +50,7 @@ func sameLease(a, b *v1alpha1.JobRun) bool {
 
 func (r *Report) checkExpiry(h *records, run *v1alpha1.JobRun, expiry write, renewals []write) {
 	lives := time.Duration(run.Status.Lease.DurationSeconds) * time.Second
+	slices.SortFunc(renewals, func(a, b write) int { return cmp.Compare(a.Revision, b.Revision) })
 	next := expiry
 	for i := len(renewals) - 1; i >= 0; i-- {
 		if next.Seen-h.pulse.earliest(renewals[i].Revision) >= lives {

@@ -20,7 +20,7 @@ import (
 const (
 	// namespacePrefix is that of all namespaces of the callers.
 	namespacePrefix = "chaos-"
-	workers         = 4
+	workers         = 8
 	// doomedFor is how long callers work in a namespace before it is deleted, and after.
 	doomedFor = 4 * time.Second
 )

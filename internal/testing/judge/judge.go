@@ -54,8 +54,9 @@ type Judge struct {
 	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
 	leases   map[lease]bool                 // those that there ever were
 	counted  map[types.UID]map[types.UID]bool
-	deleted  map[types.UID]bool // JobRuns that are gone
-	bereft   map[string]bool    // RunKeys that were deleted by hand
+	deleted  map[types.UID]bool       // JobRuns that are gone
+	bereft   map[string]bool          // RunKeys that were deleted by hand
+	ousted   map[runkey.Identity]bool // who lost the waiting place before there was a JobRun of it
 }
 
 // lease is one that a RunKey gave.
@@ -81,6 +82,7 @@ func New(o Options) *Judge {
 		counted:  map[types.UID]map[types.UID]bool{},
 		deleted:  map[types.UID]bool{},
 		bereft:   map[string]bool{},
+		ousted:   map[runkey.Identity]bool{},
 	}
 }
 
@@ -113,6 +115,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	old, _ := e.Old.(*v1alpha1.JobRun)
 	if old == nil {
 		old = &v1alpha1.JobRun{}
+		j.arrived(run)
 	}
 	if old.Status.Phase != run.Status.Phase {
 		j.phaseChanged(run)
@@ -259,6 +262,9 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 // vacated holds I2 for who waits: a run leaves the waiting place to start, or
 // because it is over before it does.
 func (j *Judge) vacated(id runkey.Identity) {
+	if !j.ever(id) {
+		j.ousted[id] = true
+	}
 	for _, run := range j.runs {
 		if runkey.Of(run) != id || run.DeletionTimestamp != nil || j.ended(run.UID) || runkey.HasOutcome(run) ||
 			run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent ||
@@ -266,6 +272,24 @@ func (j *Judge) vacated(id runkey.Identity) {
 			continue
 		}
 		j.fail("I2: %s lost its waiting place", describe(run))
+	}
+}
+
+// ever reports whether there ever was a JobRun of an identity.
+func (j *Judge) ever(id runkey.Identity) bool {
+	for _, run := range j.everRuns {
+		if runkey.Of(run) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// arrived holds I2 for a reservation: it waits for its run to come to exist.
+func (j *Judge) arrived(run *v1alpha1.JobRun) {
+	a := run.Spec.Admission
+	if a != nil && a.Disposition == v1alpha1.DispositionCreated && j.ousted[runkey.Of(run)] {
+		j.fail("I2: %s was answered Created, but lost its waiting place before it came to exist", describe(run))
 	}
 }
 
