@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"os"
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -8,7 +10,14 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
+	"github.com/jobrun-dev/jobrun/test/operator"
 )
+
+// receiptHistory is how many receipts of a run the managers keep, unless they are told otherwise.
+const receiptHistory = 100
+
+// crashShown is how much of the log of a crash is shown.
+const crashShown = 4000
 
 // check holds a history of a namespace against the promises. Strict is whether nothing failed, so that nothing may
 // lag; rested whether all had come to rest.
@@ -129,12 +138,27 @@ func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*
 			r.violate(oneOutcome, "JobRun %s has several outcomes: %s", name, strings.Join(l.ends, ", then "))
 		case len(l.ends) == 1:
 			r.checkShared(l, all)
-		case l.deleted && !regretted[name]:
+		case l.deleted && !regretted[name] && !l.trimmed(all):
 			r.violate(oneOutcome, "JobRun %s was deleted without outcome, and nobody asked for it", name)
 		case !l.deleted && rested:
 			r.violate(oneOutcome, "JobRun %s has no outcome: %q", name, l.last.Status.Phase)
 		}
 	}
+}
+
+// trimmed reports whether a receipt may have been deleted because its run has so many of them.
+func (l *life) trimmed(all map[types.UID]*life) bool {
+	run := l.last.Status.RunRef
+	if l.last.Status.Phase != v1alpha1.PhaseCoalesced || run == nil {
+		return false
+	}
+	n := 0
+	for _, other := range all {
+		if ref := other.last.Status.RunRef; ref != nil && ref.UID == run.UID {
+			n++
+		}
+	}
+	return n > receiptHistory
 }
 
 // checkShared holds that a receipt has the outcome of its run, if that is still there and if the receipt itself was
@@ -167,4 +191,22 @@ func (r *Report) checkLeft(h *records, w *world, undeleted string) {
 			r.violate(nothingLeft, "%T %s in namespace %s, which is gone", object, object.GetName(), name)
 		}
 	}
+}
+
+// crash is what a manager prints that does what no manager may do.
+var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$`)
+
+// checkManagers looks into the logs of all managers that there were.
+func (r *Report) checkManagers(managers []*operator.Manager) error {
+	for _, m := range managers {
+		log, err := os.ReadFile(m.LogFile)
+		if err != nil {
+			return err
+		}
+		r.put(sound, 1)
+		if at := crash.FindIndex(log); at != nil {
+			r.violate(sound, "%s: %s", m.Name, log[at[0]:min(len(log), at[0]+crashShown)])
+		}
+	}
+	return nil
 }

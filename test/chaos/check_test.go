@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 	w "github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/operator"
 )
 
 // script is a history made by hand, in which etcd stores one revision a second.
@@ -408,5 +412,28 @@ func TestParseFaults(t *testing.T) {
 	}
 	if _, err := ParseFaults("kill-everything"); err == nil {
 		t.Error("an unknown fault is accepted")
+	}
+}
+
+func TestCrashesAreFound(t *testing.T) {
+	for log, want := range map[string]bool{
+		"all is well\n":                              false,
+		`{"msg":"panic: in a message"}`:              false,
+		"starting\npanic: assignment to a nil map\n": true,
+		"WARNING: DATA RACE\nRead at":                true,
+		"fatal error: concurrent map writes\n":       true,
+	} {
+		path := filepath.Join(t.TempDir(), "manager.log")
+		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := &Report{Promises: newPromises()}
+		m := &operator.Manager{Process: &controlplane.Process{Name: "manager-1", LogFile: path}}
+		if err := r.checkManagers([]*operator.Manager{m}); err != nil {
+			t.Fatal(err)
+		}
+		if found := len(r.Violations(sound)) > 0; found != want {
+			t.Errorf("%q is a crash: %t", log, found)
+		}
 	}
 }

@@ -43,7 +43,7 @@ var brokenBuilds = map[string]broken{
 	key.Spec = *spec
 `,
 			To: `	key := current.DeepCopy()
-	if spec.Leased != nil && current.Spec.Leased == nil {
+	if l := current.Spec.Leased; spec.Leased != nil && (l == nil || l.FromVersion != spec.Leased.FromVersion) {
 		if latest, err := x.read(ctx, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
 			key = latest.DeepCopy()
 		}

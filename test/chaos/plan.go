@@ -31,11 +31,12 @@ func (i Injection) String() string {
 }
 
 // Plan draws what is injected when. Each fault is injected once before any is injected again, in an order of its own
-// each time.
+// each time, and none more often than it bears.
 func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	random := rand.New(rand.NewPCG(seed, planSeed))
 	var plan []Injection
 	var round []string
+	next := map[string]time.Duration{} // when a fault may be injected again
 	for at := quietBefore; len(faults) > 0 && at < duration; at += between(random, gapLeast, gapMost) {
 		if len(round) == 0 {
 			round = slices.Clone(faults)
@@ -43,7 +44,10 @@ func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 		}
 		f := faultsByName[round[0]]
 		round = round[1:]
-		plan = append(plan, Injection{At: at, Fault: f.name, For: between(random, f.least, f.most), Draw: random.Uint64()})
+		i := Injection{At: at, Fault: f.name, For: between(random, f.least, f.most), Draw: random.Uint64()}
+		if at >= next[f.name] {
+			plan, next[f.name] = append(plan, i), at+f.every
+		}
 	}
 	return plan
 }

@@ -23,6 +23,7 @@ const (
 	nothingLeft  = "nothing left"
 	becomesQuiet = "quiet"
 	otherwise    = "rules"
+	sound        = "managers"
 )
 
 func newPromises() []*promise {
@@ -40,6 +41,7 @@ func newPromises() []*promise {
 		{Name: oneOutcome, About: "every accepted trigger has exactly one outcome"},
 		{Name: leases, About: "no lease expires that is renewed in time"},
 		{Name: otherwise, About: "the rules P1 to P12"},
+		{Name: sound, About: "no manager panics or has a data race"},
 		{Name: nothingLeft, About: "no RunKey, Job, Pod or receipt is left over"},
 		{Name: becomesQuiet, About: "all comes to rest"},
 	}

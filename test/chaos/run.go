@@ -80,6 +80,9 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	}
 	recording.pulse.close()
 	report := check(h, w.namespace, strict, restless == nil)
+	if err := report.checkManagers(s.cluster.operator.Managers()); err != nil {
+		return nil, err
+	}
 	report.put(becomesQuiet, 1)
 	if restless != nil {
 		report.violate(becomesQuiet, "%v", restless)

@@ -34,7 +34,7 @@ func (c *caller) newRun(name string) *v1alpha1.JobRun {
 	if c.random.IntN(6) == 0 {
 		spec.IdempotencyKey = fmt.Sprintf("d%d-%d", c.random.IntN(deliveries), c.count/8)
 	}
-	if c.random.IntN(5) == 0 {
+	if c.random.IntN(5) == 0 || c.brief {
 		spec.TTLSecondsAfterFinished = new(int32(c.random.IntN(5)))
 	}
 	if worker {

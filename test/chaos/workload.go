@@ -40,6 +40,8 @@ type crowd struct {
 	// collide and refused say that there are triggers whose name collides with another's, and such that a policy
 	// refuses after the webhook.
 	collide, refused bool
+	// brief has every JobRun deleted soon after its end.
+	brief bool
 }
 
 // call lets all callers call until the context is done, and waits for their last answers.
