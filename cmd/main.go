@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -84,14 +83,14 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 		Cached: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Writer: mgr.GetClient(),
-		Clock:  clock.RealClock{},
+		Clock:  operatorClock,
 	})
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Index:            keys,
 		ReceiptHistory:   o.receiptHistory,
 		ReservationGrace: o.reservationGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
-		Clock:            clock.RealClock{},
+		Clock:            operatorClock,
 		Concurrency:      o.concurrency,
 	})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // apiServerTimeout is how long a request may take at the API server, unless it is told otherwise.
-const apiServerTimeout = 60 * time.Second
+var apiServerTimeout = 60 * time.Second
 
 // options is what the flags say.
 type options struct {

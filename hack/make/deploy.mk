@@ -9,13 +9,15 @@ VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2
 DIST ?= $(DEPLOY_ROOT)/dist
 KUBECTL ?= kubectl
 KUSTOMIZE ?= go -C $(DEPLOY_ROOT) tool -modfile=hack/tools/go.mod kustomize
+# Extra flags of go build, e.g. -race.
+BUILD_FLAGS ?=
 CONTAINER_TOOL ?= docker
 PLATFORMS ?= linux/amd64,linux/arm64,linux/ppc64le,linux/s390x
 
 .PHONY: build
 build: ## Build the manager, bin/manager, and the kubectl plugin, bin/kubectl-jobrun.
-	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
-	go -C $(DEPLOY_ROOT) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
+	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
+	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
 	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # asked by kubectl at the Tab key
 
 .PHONY: build-plugin

@@ -5,37 +5,65 @@ TEST_FLAGS ?=
 
 # Packages whose tests start an API server, by what their test binaries link, those that start the operator's
 # processes, too, and the others.
-PROCESS_PACKAGES := /test/(e2e|conformance)$$
+PROCESS_PACKAGES := /test/(e2e|conformance|chaos)$$
 ALL_PACKAGES = $(shell go list ./... | grep -vE '$(PROCESS_PACKAGES)')
 SERVER_PACKAGES = $(shell go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... \
 	| awk '/^[^ ]+\.test .*\/(envtest|test\/controlplane)( |$$)/ { sub(/\.test$$/, "", $$1); print $$1 }' | grep -vE '$(PROCESS_PACKAGES)')
 PLAIN_PACKAGES = $(filter-out $(SERVER_PACKAGES),$(ALL_PACKAGES))
 
 .PHONY: test
-test: test-unit test-property test-envtest test-conformance test-e2e ## Run all tests.
+test: test-unit test-property test-envtest test-conformance test-e2e test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
-	go test $(TEST_FLAGS) -timeout=10m -skip='^TestProperty' $(PLAIN_PACKAGES)
-	go -C hack/localnode test $(TEST_FLAGS) -timeout=10m ./...
+	go test -timeout=10m $(TEST_FLAGS) -skip='^TestProperty' $(PLAIN_PACKAGES)
+	go -C hack/localnode test -timeout=10m $(TEST_FLAGS) ./...
 
 .PHONY: test-property
 test-property: ## Run the property tests (TestProperty...).
-	go test $(TEST_FLAGS) -count=1 -timeout=30m -run='^TestProperty' $(PLAIN_PACKAGES)
+	go test -count=1 -timeout=30m $(TEST_FLAGS) -run='^TestProperty' $(PLAIN_PACKAGES)
 
 .PHONY: test-envtest
 test-envtest: k8s ## Run the tests that start an API server.
-	go test $(TEST_FLAGS) -count=1 -timeout=15m $(SERVER_PACKAGES)
+	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 .PHONY: test-conformance
 test-conformance: k8s build localnode ## Run the table of what must hold, through every way to use JobRun.
-	go test $(TEST_FLAGS) -count=1 -timeout=15m -v ./test/conformance
+	go test -count=1 -timeout=15m $(TEST_FLAGS) -v ./test/conformance
 
 .PHONY: test-e2e
 test-e2e: k8s build localnode testworker curl ## Run the end-to-end tests: control plane, node and manager as processes.
-	go test $(TEST_FLAGS) -count=1 -timeout=25m -v ./test/e2e
+	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
 # Of a container that sends heartbeats, as docs/workers.md has it.
 .PHONY: curl
 curl:
 	@command -v curl >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends curl; }
+
+.PHONY: test-chaos
+test-chaos: chaos-binaries ## Run a short chaos, and the tests of its checker.
+	go test -count=1 -timeout=15m $(TEST_FLAGS) -skip='^TestMutants$$' -v ./test/chaos
+
+.PHONY: test-chaos-mutants
+test-chaos-mutants: chaos-binaries ## Show that the chaos suite catches five broken builds of the manager (some 15 minutes).
+	go test -count=1 -timeout=60m $(TEST_FLAGS) -run='^TestMutants$$' -v ./test/chaos
+
+.PHONY: race
+race: ## Run all tests under the race detector, with managers that are built with it.
+	$(MAKE) --no-print-directory test BUILD_FLAGS=-race TEST_FLAGS="-race -timeout=3h $(TEST_FLAGS)"
+
+# Each fuzz target, as package:function.
+FUZZ_TARGETS := \
+	./internal/runkey:FuzzKeyName \
+	./internal/controller:FuzzCut \
+	./internal/controller:FuzzOutputJSON \
+	./internal/webhook/v1alpha1:FuzzAdmissionReview \
+	./internal/testing/model:FuzzWorkerProtocol
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME; make test runs their seeds.
+	@for target in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$target for $(FUZZTIME)"; \
+		go test -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=$(FUZZTIME) "$${target%:*}"; \
+	done

@@ -4,13 +4,16 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jobrun-dev/jobrun/test/controlplane"
@@ -31,10 +34,23 @@ const (
 type Options struct {
 	// Root is the directory of the repository, with bin/manager built in it.
 	Root string
-	// Managers is how many to run; at least one.
+	// Managers is how many to run at first.
 	Managers int
 	// Args are added to those of every manager.
 	Args []string
+	// Binary is the manager's; bin/manager by default.
+	Binary string
+	// WebhookVia returns the address that the API server is to call instead of the
+	// webhooks' own: that of a proxy, for one.
+	WebhookVia func(address string) (string, error)
+}
+
+// Replica is what is particular to one manager.
+type Replica struct {
+	// Kubeconfig, if it is not Operator.Kubeconfig.
+	Kubeconfig string
+	// Env is added to the environment.
+	Env []string
 }
 
 // Operator is an installation.
@@ -44,7 +60,10 @@ type Operator struct {
 	balancer   *controlplane.Balancer
 	certs      string
 	kubeconfig string
-	managers   []*Manager
+	token      string // of whom may read metrics
+
+	mu       sync.Mutex // guards managers
+	managers []*Manager
 }
 
 // Manager is one replica.
@@ -61,7 +80,7 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Op
 	if err := op.install(ctx); err != nil {
 		return nil, fmt.Errorf("install JobRun: %w", err)
 	}
-	for range max(o.Managers, 1) {
+	for range o.Managers {
 		if _, err := op.StartManager(ctx); err != nil {
 			return nil, err
 		}
@@ -83,8 +102,14 @@ func (o *Operator) install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("kubectl kustomize config/default: %w", withStderr(err))
 	}
+	address := o.balancer.Addr()
+	if via := o.options.WebhookVia; via != nil {
+		if address, err = via(address); err != nil {
+			return err
+		}
+	}
 	_, err = o.cp.InstallManifests(ctx, manifests,
-		controlplane.WebhooksAt(o.balancer.Addr(), ca), controlplane.WithoutReplicas)
+		controlplane.WebhooksAt(address, ca), controlplane.WithoutReplicas)
 	if err != nil {
 		return err
 	}
@@ -121,8 +146,21 @@ func withStderr(err error) error {
 	return err
 }
 
+// Kubeconfig has the rights of the ServiceAccount.
+func (o *Operator) Kubeconfig() string { return o.kubeconfig }
+
 // StartManager starts another replica and waits until it is ready.
 func (o *Operator) StartManager(ctx context.Context) (*Manager, error) {
+	m, err := o.StartReplica(Replica{})
+	if err != nil {
+		return nil, err
+	}
+	return m, o.AwaitReady(ctx, m)
+}
+
+// StartReplica starts another replica. It takes part in the webhook once it was
+// awaited.
+func (o *Operator) StartReplica(r Replica) (*Manager, error) {
 	m := &Manager{}
 	for _, address := range []*string{&m.Webhook, &m.Metrics, &m.Probes} {
 		free, err := controlplane.FreeAddress()
@@ -131,24 +169,31 @@ func (o *Operator) StartManager(ctx context.Context) (*Manager, error) {
 		}
 		*address = free
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	process, err := o.cp.Run(controlplane.ProcessSpec{
 		Name: "manager-" + strconv.Itoa(len(o.managers)+1),
-		Path: filepath.Join(o.options.Root, "bin", "manager"),
+		Path: cmp.Or(o.options.Binary, filepath.Join(o.options.Root, "bin", "manager")),
 		Args: append(o.managerArgs(m), o.options.Args...),
-		Env:  []string{"KUBECONFIG=" + o.kubeconfig},
+		Env:  append([]string{"KUBECONFIG=" + cmp.Or(r.Kubeconfig, o.kubeconfig)}, r.Env...),
 	})
 	if err != nil {
 		return nil, err
 	}
 	m.Process = process
 	o.managers = append(o.managers, m)
+	return m, nil
+}
+
+// AwaitReady waits until a manager is ready, and lets it take part in the webhook.
+func (o *Operator) AwaitReady(ctx context.Context, m *Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := m.WaitReady(ctx, controlplane.HTTPReady(http.DefaultClient, "http://"+m.Probes+"/readyz")); err != nil {
-		return nil, err
+		return err
 	}
 	o.Rebalance()
-	return m, nil
+	return nil
 }
 
 func (o *Operator) managerArgs(m *Manager) []string {
@@ -164,13 +209,17 @@ func (o *Operator) managerArgs(m *Manager) []string {
 }
 
 // Managers are the replicas that were started, dead ones included.
-func (o *Operator) Managers() []*Manager { return o.managers }
+func (o *Operator) Managers() []*Manager {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.managers)
+}
 
 // Rebalance sends triggers to the managers that live, as the endpoints of a
 // Service would follow their readiness.
 func (o *Operator) Rebalance() {
 	var live []string
-	for _, m := range o.managers {
+	for _, m := range o.Managers() {
 		if !m.Exited() {
 			live = append(live, m.Webhook)
 		}
@@ -188,7 +237,7 @@ func (o *Operator) Kill(m *Manager) error {
 // Stop ends the managers in good order.
 func (o *Operator) Stop() error {
 	var failed error
-	for _, m := range o.managers {
+	for _, m := range o.Managers() {
 		if err := m.Stop(stopGrace); err != nil && failed == nil {
 			failed = err
 		}

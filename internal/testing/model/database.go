@@ -14,6 +14,8 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 )
 
 // firstRevision makes resourceVersions gain a digit early in a run, so that
@@ -30,18 +32,7 @@ type row struct {
 // Event is one write to the database. Old is nil for a create and New is nil
 // for a delete; the Old of a delete carries the resourceVersion of the delete,
 // as in a watch. Events share their objects: copy before you modify.
-type Event struct {
-	Revision uint64
-	Old, New client.Object
-}
-
-// Object is the object as the event leaves it; the last state of a deleted one.
-func (e *Event) Object() client.Object {
-	if e.New != nil {
-		return e.New
-	}
-	return e.Old
-}
+type Event = judge.Event
 
 // database stands for etcd: rows, one revision for all of them, and their
 // history. It is used by one goroutine at a time.

@@ -2,8 +2,6 @@ package mutants
 
 import (
 	"context"
-	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -306,33 +304,13 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 // overlay describes the tree with the mutant in the place of its file.
 func (m mutant) overlay(t *testing.T, root string) string {
 	t.Helper()
-	original := filepath.Join(root, m.file)
-	source, err := os.ReadFile(original)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), m.from); n != 1 {
-		t.Fatalf("%s has the place to break %d times: bring this table up to date", m.file, n)
-	}
-	dir := t.TempDir()
-	broken := filepath.Join(dir, filepath.Base(m.file))
-	text := strings.Replace(string(source), m.from, m.to, 1)
+	edits := []Edit{{m.file, m.from, m.to}}
 	if strings.Contains(m.to, "all.Ops") {
-		text = strings.Replace(text, "	s.prepare()\n	for", "	s.prepare()\n	var all Plan\n	for", 1)
+		edits = append(edits, Edit{m.file, "	s.prepare()\n	for", "	s.prepare()\n	var all Plan\n	for"})
 	}
-	write(t, broken, []byte(text))
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: broken}})
+	path, err := Overlay(root, t.TempDir(), edits...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "overlay.json")
-	write(t, path, overlay)
 	return path
-}
-
-func write(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -15,6 +15,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -78,7 +79,7 @@ type system struct {
 	*model.Sim
 	scenario Scenario
 	gateway  *model.Gateway
-	judge    *judge
+	judge    *judge.Judge
 }
 
 // Simulate plays a scenario and returns the first violation of an invariant.
@@ -91,8 +92,11 @@ func Simulate(scenario Scenario) error {
 	if s.gateway, err = sim.NewGateway(); err != nil {
 		return err
 	}
-	s.judge = newJudge(s)
-	sim.Server.Observe(s.judge.observe)
+	s.judge = judge.New(judge.Options{
+		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0,
+		Fail:   sim.Fail,
+	})
+	sim.Server.Observe(s.judge.Observe)
 	for n := range scenario.Replicas {
 		sim.AddMachine(fmt.Sprintf("webhook-%d", n+1), s.startWebhook)
 	}
@@ -111,7 +115,7 @@ func Simulate(scenario Scenario) error {
 	if err := sim.Run(); err != nil {
 		return err
 	}
-	if err := s.judge.atRest(); err != nil {
+	if err := s.judge.AtRest(); err != nil {
 		return fmt.Errorf("%w\n%s", err, sim.Trace())
 	}
 	return nil

@@ -37,7 +37,7 @@ type replica struct {
 	store *wrappers.Store
 }
 
-func newReplica(t *testing.T, stored ...client.Object) replica {
+func newReplica(t testing.TB, stored ...client.Object) replica {
 	t.Helper()
 	var fields []wrappers.Index
 	for _, f := range index.Fields {

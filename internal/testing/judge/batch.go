@@ -1,4 +1,4 @@
-package simulation
+package judge
 
 import (
 	"fmt"
@@ -9,16 +9,16 @@ import (
 )
 
 // executes holds that no member of a batch executes before the batch has started.
-func (j *judge) executes(token string) {
+func (j *Judge) executes(token string) {
 	for _, run := range j.everRuns {
 		if runkey.Of(run).Token == token && run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
-			j.Fail("batch: %s executes, but its batch is %q", describe(run), j.decisionOf(run))
+			j.fail("batch: %s executes, but its batch is %q", describe(run), j.decisionOf(run))
 		}
 	}
 }
 
 // decisionOf is what the leader of a batch records, or recorded before it was deleted.
-func (j *judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
+func (j *Judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	var decision v1alpha1.BatchDecision
 	for _, leader := range j.leadersOf(member) {
 		if b := leader.Status.Batch; b != nil && decision != v1alpha1.BatchStarted {
@@ -30,7 +30,7 @@ func (j *judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
 
 // leadersOf are the leaders that a batch ever had: one that is deleted may be
 // triggered again.
-func (j *judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
+func (j *Judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	var leaders []*v1alpha1.JobRun
 	for _, run := range j.everRuns {
 		if run.Name == member.Spec.Batch.Leader && run.Spec.Batch != nil && *run.Spec.Batch == *member.Spec.Batch {
@@ -42,7 +42,7 @@ func (j *judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
 
 // allOrNothing holds that at rest the members of a batch agree on what became of
 // it, and that nobody stands on one that was withdrawn.
-func (j *judge) allOrNothing(run *v1alpha1.JobRun) error {
+func (j *Judge) allOrNothing(run *v1alpha1.JobRun) error {
 	if run.Spec.Batch == nil {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (j *judge) allOrNothing(run *v1alpha1.JobRun) error {
 }
 
 // members is how many members of a batch ever were.
-func (j *judge) members(of *v1alpha1.JobRun) int {
+func (j *Judge) members(of *v1alpha1.JobRun) int {
 	n := 0
 	for _, run := range j.everRuns {
 		if run.Spec.Batch != nil && *run.Spec.Batch == *of.Spec.Batch {

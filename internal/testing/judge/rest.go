@@ -1,4 +1,4 @@
-package simulation
+package judge
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// atRest holds what must be true once nothing happens any more.
-func (j *judge) atRest() error {
+// AtRest holds what must be true once nothing happens any more.
+func (j *Judge) AtRest() error {
 	var errs []error
 	for _, run := range j.runs {
 		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.countsNothingElse(run),
@@ -23,7 +23,7 @@ func (j *judge) atRest() error {
 }
 
 // hasOutcome holds I2: nothing that was accepted is lost.
-func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
+func (j *Judge) hasOutcome(run *v1alpha1.JobRun) error {
 	if runkey.HasOutcome(run) {
 		if run.Spec.TTLSecondsAfterFinished != nil {
 			return fmt.Errorf("%s is kept for ever, though its time is over", describe(run))
@@ -35,7 +35,7 @@ func (j *judge) hasOutcome(run *v1alpha1.JobRun) error {
 
 // startedAfter holds I2: a receipt's run started after the trigger was accepted,
 // or shares with it that it never did.
-func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
+func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	if receipt.Status.Phase != v1alpha1.PhaseCoalesced {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (j *judge) startedAfter(receipt *v1alpha1.JobRun) error {
 }
 
 // endsWithNobody reports whether the run that finally stands for a receipt is gone.
-func (j *judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
+func (j *Judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
 	for run := receipt; run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent; {
 		uid := run.Status.RunRef.UID
 		if j.deleted[uid] {
@@ -84,7 +84,7 @@ func (j *judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
 }
 
 // countsWhatItStandsFor holds I3 for the receipts that are bound to a run.
-func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
+func (j *Judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 	for _, receipt := range j.everRuns {
 		bound := receipt.Status.Phase == v1alpha1.PhaseCoalesced && receipt.Status.RunRef.UID == run.UID
 		if bound && !j.counted[run.UID][receipt.UID] {
@@ -96,7 +96,7 @@ func (j *judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 
 // countsNothingElse holds I3 the other way round: what a run has counted before it
 // executed does not execute itself.
-func (j *judge) countsNothingElse(run *v1alpha1.JobRun) error {
+func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 	if j.ended(run.UID) || len(j.claims[runkey.Of(run)]) == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (j *judge) countsNothingElse(run *v1alpha1.JobRun) error {
 }
 
 // nothingLeft holds that a key is there exactly while it is busy.
-func (j *judge) nothingLeft() error {
+func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
 			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, leased %v",
@@ -127,7 +127,7 @@ func (j *judge) nothingLeft() error {
 	return nil
 }
 
-func (j *judge) exists(id runkey.Identity) bool {
+func (j *Judge) exists(id runkey.Identity) bool {
 	for _, run := range j.runs {
 		if runkey.Of(run) == id {
 			return true
@@ -138,15 +138,15 @@ func (j *judge) exists(id runkey.Identity) bool {
 
 // idempotent holds I6: as long as nothing of a key was deleted or cancelled, one
 // run stands for all deliveries.
-func (j *judge) idempotent() error {
-	stand := map[string]types.UID{}
+func (j *Judge) idempotent() error {
+	stand := map[delivery]types.UID{}
 	for uid, run := range j.everRuns {
-		key := run.Spec.IdempotencyKey
-		if key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
+		key := deliveryOf(run)
+		if key.key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
 			continue
 		}
 		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {
-			return fmt.Errorf("I6: idempotencyKey %q is stood for by %s and %s", key,
+			return fmt.Errorf("I6: idempotencyKey %q of job %q is stood for by %s and %s", key.key, key.job,
 				describe(j.everRuns[other]), describe(j.everRuns[j.everRuns[uid].Status.RunRef.UID]))
 		}
 		stand[key] = run.Status.RunRef.UID
@@ -154,11 +154,18 @@ func (j *judge) idempotent() error {
 	return nil
 }
 
+// delivery is an idempotency key, which its job scopes.
+type delivery struct{ job, key string }
+
+func deliveryOf(run *v1alpha1.JobRun) delivery {
+	return delivery{run.Spec.JobName, run.Spec.IdempotencyKey}
+}
+
 // touched reports whether somebody deleted or cancelled something that shares
 // an idempotency key, or that stands for it.
-func (j *judge) touched(key string) bool {
+func (j *Judge) touched(key delivery) bool {
 	for uid, run := range j.everRuns {
-		if run.Spec.IdempotencyKey != key {
+		if deliveryOf(run) != key {
 			continue
 		}
 		if j.ended(uid) || j.absorberEnded(run) || (run.Status.RunRef != nil && j.ended(run.Status.RunRef.UID)) {
@@ -169,7 +176,7 @@ func (j *judge) touched(key string) bool {
 }
 
 // absorberEnded is ended for the run that a trigger was answered with.
-func (j *judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
+func (j *Judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	for uid, run := range j.everRuns {
 		if runkey.Of(run).Token == receipt.Spec.Admission.RunToken {
 			return j.ended(uid)
@@ -178,7 +185,7 @@ func (j *judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	return false // It never came to be, so nobody ended it.
 }
 
-func (j *judge) ended(uid types.UID) bool {
+func (j *Judge) ended(uid types.UID) bool {
 	run := j.everRuns[uid]
 	return j.deleted[uid] || run == nil || (run.Spec.Cancel != nil && *run.Spec.Cancel)
 }

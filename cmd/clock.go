@@ -1,0 +1,6 @@
+package main
+
+import "k8s.io/utils/clock"
+
+// operatorClock tells the operator the time.
+var operatorClock clock.Clock = clock.RealClock{}

@@ -1,0 +1,179 @@
+package history
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// keyScript is a history of one key, written as one operation a line: its call, its return, what it is, its run and
+// the run that it was answered with; "-" for none.
+func keyScript(t *testing.T, text string) []Operation {
+	t.Helper()
+	var operations []Operation
+	for l := range strings.Lines(text) {
+		if strings.TrimSpace(l) == "" {
+			continue
+		}
+		o := Operation{Key: "k", Outcome: OK}
+		if _, err := fmt.Sscan(l, &o.Call, &o.Return, &o.Kind, &o.Run, &o.Holder); err != nil {
+			t.Fatalf("%q: %v", l, err)
+		}
+		o.Run, o.Holder = strings.Trim(o.Run, "-"), strings.Trim(o.Holder, "-")
+		operations = append(operations, o)
+	}
+	return operations
+}
+
+func TestRegisterAcceptsWhatCanBe(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": ``,
+		"a run starts, another one waits and absorbs a third": `
+			1 3 Reserve a/1 -
+			4 4 Start a/1 -
+			5 7 Reserve b/2 -
+			8 9 Absorb - b/2
+			10 10 Finish a/1 -
+			11 11 Start b/2 -
+			12 12 Finish b/2 -`,
+		"of two reservations at once one waits for the start of the other": `
+			1 9 Reserve a/1 -
+			1 9 Reserve b/2 -
+			5 5 Start b/2 -`,
+		"a trigger is absorbed before the run starts, though it is answered after that": `
+			1 2 Reserve a/1 -
+			3 9 Absorb - a/1
+			5 5 Start a/1 -`,
+		"a reservation is taken over by one of its name": `
+			1 2 Reserve a/1 -
+			3 4 Reserve a/2 -`,
+		"a refusal tells the name": `
+			1 2 Reserve a/1 -
+			3 4 Refuse - a`,
+		"a lease expires": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 4 Requeue a/1 -
+			5 6 Absorb - a/1`,
+		"a key is deleted and its lease restored, behind a trigger that was faster": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 4 Vanish - -
+			5 6 Reserve b/2 -
+			7 7 Restore a/1 -`,
+		"a receipt gets the place of a run that is gone": `
+			1 2 Reserve a/1 -
+			3 3 Replace r/3 a/1
+			4 4 Leave r/3 -
+			5 6 Foresee - -`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := Check(Register(), keyScript(t, text), time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRegisterRefusesWhatCannotBe(t *testing.T) {
+	for name, text := range map[string]string{
+		"two runs wait": `
+			1 2 Reserve a/1 -
+			3 4 Reserve b/2 -`,
+		"two runs wait, though each was answered late": `
+			1 9 Reserve a/1 -
+			1 9 Reserve b/2 -
+			10 11 Absorb - a/1`,
+		"two runs execute": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 5 Reserve b/2 -
+			6 6 Start b/2 -`,
+		"a trigger is absorbed by a run that started before": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 5 Absorb - a/1`,
+		"a trigger is absorbed by a run of the name of the one that waits": `
+			1 2 Reserve a/1 -
+			3 4 Absorb - a/2`,
+		"a trigger is refused though nobody waits": `
+			1 2 Refuse - a`,
+		"a dry run foresees a free place though somebody waits": `
+			1 2 Reserve a/1 -
+			3 4 Foresee - -`,
+		"a run starts that does not wait": `
+			1 1 Start a/1 -`,
+		"a run is seated on another": `
+			1 2 Reserve a/1 -
+			3 3 Seat b/2 -`,
+		"a run waits again while another one waits": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 5 Reserve b/2 -
+			6 6 Requeue a/1 -`,
+		"a lease is restored of a key that nobody deleted": `
+			1 1 Restore a/1 -`,
+		"the lease of another run ends": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 4 Finish b/2 -`,
+		"answers that are each true at some time and never together": `
+			1 2 Reserve a/1 -
+			3 9 Start a/1 -
+			4 5 Foresee - -
+			6 7 Absorb - a/1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := Check(Register(), keyScript(t, text), time.Minute); err == nil {
+				t.Error("it is said to be linearizable")
+			}
+		})
+	}
+}
+
+func TestTransition(t *testing.T) {
+	key := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k") }
+	named := func(run string) string {
+		return Named(runkey.Identity{Name: run, Token: wrappers.TokenOf(run)})
+	}
+	for name, tc := range map[string]struct {
+		before, after *v1alpha1.RunKeySpec
+		want          Operation
+	}{
+		"seat":              {nil, key().Pending("a").Row(), Operation{Kind: Seat, Run: named("a")}},
+		"seat behind":       {key().Leased("b", 1, "1").Row(), key().Pending("a").Leased("b", 1, "1").Row(), Operation{Kind: Seat, Run: named("a")}},
+		"leave":             {key().Pending("a").Row(), nil, Operation{Kind: Leave, Run: named("a")}},
+		"replace":           {key().Pending("a").Row(), key().Pending("b").Row(), Operation{Kind: Replace, Run: named("b"), Holder: named("a")}},
+		"start":             {key().Pending("a").Row(), key().Leased("a", 1, "1").Row(), Operation{Kind: Start, Run: named("a")}},
+		"finish":            {key().Leased("a", 1, "1").Row(), nil, Operation{Kind: Finish, Run: named("a")}},
+		"finish before":     {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("b").Row(), Operation{Kind: Finish, Run: named("a")}},
+		"requeue":           {key().Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Requeue, Run: named("a")}},
+		"restore":           {nil, key().Leased("a", 1, "1").Row(), Operation{Kind: Restore, Run: named("a")}},
+		"granted once more": {key().Leased("a", 1, "1").Row(), key().Leased("a", 1, "2").Row(), Operation{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Transition(tc.before, tc.after)
+			if err != nil || got.Kind != tc.want.Kind || got.Run != tc.want.Run || got.Holder != tc.want.Holder {
+				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
+			}
+		})
+	}
+	for name, tc := range map[string]struct{ before, after *v1alpha1.RunKeySpec }{
+		"one lease for another":                {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run starts and another comes":       {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
+		"a run starts that does not wait":      {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the one behind starts": {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the one behind leaves": {key().Pending("b").Leased("a", 1, "1").Row(), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, err := Transition(tc.before, tc.after); err == nil {
+				t.Errorf("it is taken for %+v", got)
+			}
+		})
+	}
+}

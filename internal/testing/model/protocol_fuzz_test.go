@@ -1,0 +1,135 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// The worker protocol as docs/workers.md tells it, and the schema's CEL rules,
+// are of one mind about every sequence of moves.
+func FuzzWorkerProtocol(f *testing.F) {
+	f.Add([]byte{moveClaim, 1, moveProgress, 1, moveComplete, 1})
+	f.Add([]byte{moveClaim, 1, moveGiveBack, 2, moveRequeue, 0, moveClaim, 3, moveComplete, 1, moveComplete, 3})
+	f.Add([]byte{moveClaim, 1, moveClaimForAnother, 2, moveFail, 1, moveFail, 2})
+	f.Add([]byte{moveTakeHolder, 0, moveFail, 1, moveClaim, 2, moveCancel, 0, moveProgress, 2})
+	kind, err := customKind("batch.jobrun.dev_jobruns.yaml", &v1alpha1.JobRun{}, &v1alpha1.JobRunList{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, moves []byte) {
+		run := &v1alpha1.JobRun{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRun"}, Spec: v1alpha1.JobRunSpec{JobName: "job"}}
+		run.Name, run.Namespace, run.ResourceVersion, run.UID = "a", "default", "1", "uid-a"
+		run.Status.Phase = v1alpha1.PhasePending
+		for i := 0; i+1 < min(len(moves), 24); i += 2 {
+			m := move{kind: moves[i] % moveKinds, generation: int64(moves[i+1] % 6)}
+			next, allowed := m.make(run)
+			errs := kind.status.ValidateUpdate(context.Background(), asStored(t, kind, next), asStored(t, kind, run))
+			if allowed != (len(errs) == 0) {
+				t.Fatalf("%+v of %+v: the protocol allows it: %t, the schema: %v", m, run.Status, allowed, errs)
+			}
+			if allowed {
+				run = next
+			}
+		}
+	})
+}
+
+// move is what a worker, or the operator, does under a generation.
+type move struct {
+	kind       byte
+	generation int64
+}
+
+const (
+	moveClaim byte = iota
+	moveClaimForAnother
+	moveProgress
+	moveComplete
+	moveFail
+	moveGiveBack
+	moveRequeue
+	moveTakeHolder
+	moveCancel
+	moveKinds
+)
+
+// make makes the move, and says whether the protocol allows it.
+func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
+	next = run.DeepCopy()
+	status, phase, lease := &next.Status, run.Status.Phase, run.Status.Lease
+	final := phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed || phase == v1alpha1.PhaseCancelled
+	held := phase == v1alpha1.PhaseLeased
+	switch m.kind {
+	case moveClaim, moveClaimForAnother:
+		status.Phase = v1alpha1.PhaseLeased
+		status.Lease = &v1alpha1.RunLease{HolderIdentity: fmt.Sprintf("worker-%d", m.kind), Generation: m.generation}
+		again := held && *lease == *status.Lease
+		return next, m.generation >= 1 && !final && (again || m.generation > last(lease))
+	case moveProgress:
+		status.Progress = &v1alpha1.Progress{Generation: m.generation, Message: "on its way"}
+		again := run.Status.Progress != nil && *run.Status.Progress == *status.Progress
+		return next, m.generation >= 1 && (again || m.generation == last(lease))
+	case moveComplete, moveFail, moveCancel:
+		return m.end(next)
+	case moveGiveBack:
+		status.Lease = &v1alpha1.RunLease{Generation: m.generation}
+		nobody := lease == nil || lease.HolderIdentity == ""
+		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
+		ended := !final || finishedUnder(run, m.generation)
+		return next, m.generation >= 1 && higher && ended
+	case moveRequeue:
+		status.Phase = v1alpha1.PhasePending
+		return next, held || phase == v1alpha1.PhasePending
+	default: // moveTakeHolder, which leaves the generation
+		if lease == nil {
+			return next, true
+		}
+		status.Lease.HolderIdentity = ""
+		return next, lease.HolderIdentity == ""
+	}
+}
+
+// end ends a run under a generation; only a holder can complete.
+func (m move) end(next *v1alpha1.JobRun) (*v1alpha1.JobRun, bool) {
+	was := next.Status.Phase
+	final := map[byte]v1alpha1.Phase{
+		moveComplete: v1alpha1.PhaseCompleted, moveFail: v1alpha1.PhaseFailed, moveCancel: v1alpha1.PhaseCancelled,
+	}[m.kind]
+	next.Status.Phase, next.Status.FinishedGeneration = final, m.generation
+	from := was == v1alpha1.PhaseLeased || was == v1alpha1.PhasePending && final != v1alpha1.PhaseCompleted || was == final
+	return next, from && m.generation == last(next.Status.Lease)
+}
+
+// finishedUnder reports whether a run that ended, ended under a generation.
+func finishedUnder(run *v1alpha1.JobRun, generation int64) bool {
+	return run.Status.FinishedGeneration == generation
+}
+
+func last(lease *v1alpha1.RunLease) int64 {
+	if lease == nil {
+		return 0
+	}
+	return lease.Generation
+}
+
+// asStored is an object as the API server's registry handles it.
+func asStored(t *testing.T, kind *kind, object client.Object) runtime.Object {
+	t.Helper()
+	body, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := kind.decode(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}

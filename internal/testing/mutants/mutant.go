@@ -1,0 +1,47 @@
+package mutants
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Edit is one place of a file, and what comes in its place.
+type Edit struct{ File, From, To string }
+
+// Overlay writes the edited files to a directory, and returns the file that
+// describes them to `go build -overlay`. The root is that of the repository. It
+// is an error if a place is not there exactly once.
+func Overlay(root, dir string, edits ...Edit) (string, error) {
+	texts := map[string]string{}
+	for _, e := range edits {
+		original := filepath.Join(root, e.File)
+		if _, read := texts[original]; !read {
+			source, err := os.ReadFile(original)
+			if err != nil {
+				return "", err
+			}
+			texts[original] = string(source)
+		}
+		if n := strings.Count(texts[original], e.From); n != 1 {
+			return "", fmt.Errorf("%s has the place to break %d times: bring the mutant up to date: %q", e.File, n, e.From)
+		}
+		texts[original] = strings.Replace(texts[original], e.From, e.To, 1)
+	}
+	replace := map[string]string{}
+	for original, text := range texts {
+		broken := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(original)))
+		if err := os.WriteFile(broken, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		replace[original] = broken
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, overlay, 0o600)
+}

@@ -1,0 +1,130 @@
+package v1alpha1_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// Any bytes may come as an AdmissionReview: the handlers answer, and whoever is
+// refused, or only asks, leaves no key changed.
+func FuzzAdmissionReview(f *testing.F) {
+	for _, seed := range reviews(f) {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, claim bool) {
+		waits := wrappers.MakeJobRun("a").Key("k").Created().Pending().Obj()
+		r := newReplica(t, waits, wrappers.MakeRunKey("k").Pending("a").Obj())
+		before := r.keys(t)
+		response := r.post(t, body, claim)
+		var review admissionv1.AdmissionReview
+		if json.Unmarshal(response, &review) != nil || review.Response == nil {
+			t.Fatalf("the answer is no AdmissionReview: %s", response)
+		}
+		if review.Response.Allowed && !asksOnly(body) {
+			return
+		}
+		if diff := cmp.Diff(before, r.keys(t)); diff != "" {
+			t.Errorf("a request that was answered with allowed=%t, or asked only, changed keys:\n%s", review.Response.Allowed, diff)
+		}
+	})
+}
+
+// post sends a review to a handler as the API server does. A panic is not recovered from.
+func (r replica) post(t *testing.T, body []byte, claim bool) []byte {
+	t.Helper()
+	recovers := false
+	hook := &admission.Webhook{Handler: r.Handler, RecoverPanic: &recovers}
+	if claim {
+		keys := index.New(index.Options{Cached: r.store, Live: r.store, Writer: r.store})
+		hook.Handler = webhook.NewClaimHandler(webhook.Options{Index: keys, Cached: r.store, Live: r.store})
+	}
+	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	hook.ServeHTTP(answer, request)
+	return answer.Body.Bytes()
+}
+
+// keys is what is stored of all keys.
+func (r replica) keys(t *testing.T) map[string]v1alpha1.RunKeySpec {
+	t.Helper()
+	var list v1alpha1.RunKeyList
+	if err := r.store.List(context.Background(), &list); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]v1alpha1.RunKeySpec{}
+	for _, key := range list.Items {
+		found[key.Namespace+"/"+key.Name] = key.Spec
+	}
+	return found
+}
+
+// asksOnly reports whether a body is a dry run.
+func asksOnly(body []byte) bool {
+	var review admissionv1.AdmissionReview
+	return json.Unmarshal(body, &review) == nil && review.Request != nil && review.Request.DryRun != nil && *review.Request.DryRun
+}
+
+// reviews are requests that make sense, and some that do not.
+func reviews(f *testing.F) [][]byte {
+	f.Helper()
+	seeds := [][]byte{nil, []byte("{}"), []byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`), []byte("[1, 2"), {0xff, 0xfe}}
+	for _, spec := range []string{
+		`{"jobName": "job"}`,
+		`{"jobName": "job", "concurrencyKey": "free"}`,
+		`{"jobName": "job", "concurrencyKey": "k"}`,
+		`{"jobName": "job", "concurrencyKey": "k", "coalesce": "Skip", "input": {"a": [1, null, "\u0000"]}}`,
+		`{"jobName": "job", "concurrencyKey": "free", "idempotencyKey": "i", "admission": {"disposition": "Created"}}`,
+		`{"jobName": "job", "concurrencyKey": "free", "template": {"spec": {"template": {"spec": {"containers": []}}}}}`,
+		`{"jobName": "", "concurrencyKey": "free"}`,
+		`{"jobName": "job", "concurrencyKey": "free", "input": "` + strings.Repeat("x", v1alpha1.MaxInputBytes) + `"}`,
+		`null`,
+	} {
+		object := `{"apiVersion": "batch.jobrun.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": "b", "namespace": "default"}, "spec": ` + spec + `}`
+		for _, operation := range []admissionv1.Operation{admissionv1.Create, admissionv1.Update} {
+			for _, dry := range []bool{false, true} {
+				seeds = append(seeds, reviewOf(f, operation, object, dry))
+			}
+		}
+	}
+	claimed := wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "").Holder("worker").Obj()
+	object, err := json.Marshal(claimed)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return append(seeds, reviewOf(f, admissionv1.Update, string(object), false))
+}
+
+func reviewOf(f *testing.F, operation admissionv1.Operation, object string, dry bool) []byte {
+	f.Helper()
+	old := `{"metadata": {"name": "a", "namespace": "default", "uid": "uid-a"}, "spec": {"jobName": "job", "concurrencyKey": "k"}}`
+	review := admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "token-b", Operation: operation, Namespace: wrappers.Namespace, Name: "b", DryRun: &dry,
+			Object: runtime.RawExtension{Raw: []byte(object)}, OldObject: runtime.RawExtension{Raw: []byte(old)},
+		},
+	}
+	body, err := json.Marshal(review)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return body
+}

@@ -1,0 +1,205 @@
+package chaos
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/history"
+)
+
+// porcupineTimeout bounds the check of one key.
+const porcupineTimeout = time.Minute
+
+// row is what was stored of one RunKey from a revision on; nil if there was none.
+type row struct {
+	revision uint64
+	spec     *v1alpha1.RunKeySpec
+}
+
+// timeline is what a RunKey was, in order.
+type timeline []row
+
+// ever reports whether a RunKey was so at some instant between two revisions.
+func (t timeline) ever(from, to uint64, so func(*v1alpha1.RunKeySpec) bool) bool {
+	var spec *v1alpha1.RunKeySpec
+	i := 0
+	for ; i < len(t) && t[i].revision <= from; i++ {
+		spec = t[i].spec
+	}
+	if so(spec) {
+		return true
+	}
+	return slices.ContainsFunc(t[i:], func(r row) bool { return r.revision <= to && so(r.spec) })
+}
+
+// checkKeys holds what triggers were told of their keys against what the keys were.
+func (r *Report) checkKeys(h *records, namespace string, writes []write) {
+	rows, operations := r.readKeys(h, writes)
+	broken := map[string]bool{}
+	for i := range h.requests {
+		asked := &h.requests[i]
+		if asked.Namespace == namespace && (asked.creates() || asked.Verb == dryRun) && asked.ConcurrencyKey+asked.IdempotencyKey != "" {
+			k := &keyCheck{Report: r, asked: asked, rows: rows, from: h.pulse.after(asked.Sent), to: h.pulse.before(asked.Answered)}
+			if o, ok := k.check(); ok {
+				operations = append(operations, o)
+			}
+			broken[k.name()] = broken[k.name()] || k.broken
+		}
+	}
+	operations = slices.DeleteFunc(operations, func(o history.Operation) bool { return broken[o.Key] })
+	if err := history.Check(history.Register(), withoutReserved(operations), porcupineTimeout); err != nil {
+		r.violate(linearizable, "%v", err)
+	}
+}
+
+// readKeys reads the RunKeys' rows, and what became of those of concurrency keys.
+func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []history.Operation) {
+	rows := map[string]timeline{}
+	var operations []history.Operation
+	for _, w := range writes {
+		key, ok := w.Object().(*v1alpha1.RunKey)
+		if !ok {
+			continue
+		}
+		var before, after *v1alpha1.RunKeySpec
+		if old, ok := w.Old.(*v1alpha1.RunKey); ok {
+			before = &old.Spec
+		}
+		if w.New != nil {
+			after = &key.Spec
+		}
+		rows[key.Name] = append(rows[key.Name], row{w.Revision, after})
+		if key.Spec.Kind != v1alpha1.RunKeyConcurrency {
+			continue
+		}
+		r.put("I1", 1)
+		o, err := history.Transition(before, after)
+		if err != nil {
+			r.violate("I1", "RunKey %s of %q at %d: %v: pending %v, leased %v, and then pending %v, leased %v", key.Name, key.Spec.Key,
+				w.Revision, err, runkey.Pending(before), runkey.Leased(before), runkey.Pending(after), runkey.Leased(after))
+		}
+		if after == nil && h.vandalised[key.UID] {
+			o.Kind, o.Run = history.Vanish, ""
+		}
+		if o.Kind != "" {
+			o.Key, o.Call, o.Return = key.Name, at(w.Revision), at(w.Revision)
+			operations = append(operations, o)
+		}
+	}
+	return rows, operations
+}
+
+// at is the time of a write, and since the time right after it.
+func at(revision uint64) int64 { return int64(2 * revision) }
+
+func since(revision uint64) int64 {
+	if revision >= math.MaxInt64/2 {
+		return history.Never
+	}
+	return at(revision) + 1
+}
+
+// withoutReserved leaves out what was seen to be written of reservations that their triggers tell of themselves.
+func withoutReserved(operations []history.Operation) []history.Operation {
+	told := map[string]bool{}
+	for _, o := range operations {
+		if o.Kind == history.Reserve {
+			told[o.Run] = true
+		}
+	}
+	first := map[string]bool{}
+	return slices.DeleteFunc(operations, func(o history.Operation) bool {
+		seat := (o.Kind == history.Seat || o.Kind == history.Replace) && told[o.Run] && !first[o.Run]
+		if seat {
+			first[o.Run] = true
+		}
+		return seat
+	})
+}
+
+// keyCheck checks one answer: it must have been true at some instant between question and answer.
+type keyCheck struct {
+	*Report
+	asked    *request
+	rows     map[string]timeline
+	from, to uint64
+	broken   bool
+}
+
+func (k *keyCheck) name() string {
+	return v1alpha1.ConcurrencyKeyName(k.asked.JobName, k.asked.ConcurrencyKey)
+}
+
+// check returns the answer as an operation on the concurrency key, if it is one.
+func (k *keyCheck) check() (history.Operation, bool) {
+	a := k.asked.Admission
+	o := history.Operation{Process: k.asked.ID, Key: k.name(), Call: since(k.from), Return: since(k.to), Outcome: history.OK}
+	switch {
+	case k.asked.Outcome == conflict:
+		o.Kind, o.Holder = history.Refuse, k.asked.Pending
+		k.require(linearizable, fmt.Sprintf("was refused for pending run %s", k.asked.Pending), func(s *v1alpha1.RunKeySpec) bool {
+			return runkey.Pending(s).Name == k.asked.Pending
+		})
+		return o, true
+	case k.asked.Outcome != accepted || a == nil:
+		return o, false
+	case a.Disposition == v1alpha1.DispositionIdempotent:
+		k.checkIdempotent(a)
+		return o, false
+	case k.asked.ConcurrencyKey == "":
+		return o, false
+	case a.Disposition == v1alpha1.DispositionCoalesced:
+		o.Kind, o.Holder = history.Absorb, a.RunName+"/"+a.RunToken
+		k.require(k.subject(), fmt.Sprintf("was absorbed by waiting run %s", a.RunName), func(s *v1alpha1.RunKeySpec) bool {
+			return runkey.Pending(s) == runkey.Identity{Name: a.RunName, Token: a.RunToken}
+		})
+	case k.asked.Verb == dryRun:
+		o.Kind = history.Foresee
+		k.require("I7", "was foreseen to become a run", func(s *v1alpha1.RunKeySpec) bool {
+			return runkey.Pending(s) == runkey.Identity{} || runkey.Pending(s).Name == k.asked.Name
+		})
+	default:
+		o.Kind, o.Run = history.Reserve, k.asked.Name+"/"+a.Token
+		k.require(linearizable, "was given the waiting place", func(s *v1alpha1.RunKeySpec) bool {
+			return runkey.Pending(s).Token == a.Token
+		})
+	}
+	return o, true
+}
+
+func (k *keyCheck) subject() string {
+	if k.asked.Verb == dryRun {
+		return "I7"
+	}
+	return linearizable
+}
+
+// require holds that the concurrency key was so at some instant.
+func (k *keyCheck) require(promise, claim string, so func(*v1alpha1.RunKeySpec) bool) {
+	k.put(promise, 1)
+	if !k.rows[k.name()].ever(k.from, k.to, so) {
+		k.broken = true
+		k.violate(promise, "%s %s (%s) of key %q %s, but at no instant between revisions %d and %d was it so: RunKey %s",
+			k.asked.Verb, k.asked.Name, k.asked.ID, k.asked.ConcurrencyKey, claim, k.from, k.to, k.name())
+	}
+}
+
+// checkIdempotent holds that the run that the trigger was answered with stood for an earlier delivery.
+func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
+	k.put("I6", 1)
+	run := runkey.Identity{Name: a.RunName, Token: a.RunToken}
+	owned := k.rows[v1alpha1.IdempotencyKeyName(k.asked.JobName, k.asked.IdempotencyKey)].ever(k.from, k.to, func(s *v1alpha1.RunKeySpec) bool {
+		return runkey.Owner(s) == run
+	})
+	waits := k.rows[k.name()].ever(k.from, k.to, func(s *v1alpha1.RunKeySpec) bool {
+		return runkey.Pending(s) == run && s.Pending.IdempotencyKey == k.asked.IdempotencyKey
+	})
+	if !owned && !waits {
+		k.violate("I6", "trigger %s (%s) was answered Idempotent with run %s, which at no instant between revisions %d and %d stood for idempotencyKey %q",
+			k.asked.Name, k.asked.ID, run.Name, k.from, k.to, k.asked.IdempotencyKey)
+	}
+}

@@ -1,0 +1,118 @@
+package chaos
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	pulseInterval = 10 * time.Millisecond
+	pulseTimeout  = time.Second
+)
+
+// stopwatch is the clock of all histories: it only ever advances.
+type stopwatch struct{ began time.Time }
+
+func (s *stopwatch) now() time.Duration { return time.Since(s.began) }
+
+// pulse relates the clock to the revisions of etcd. It reads the revision again and again: a request that was sent
+// after a read had ended saw at least that revision, and what was answered before a read began had had its effect by
+// that revision.
+type pulse struct {
+	client  *clientv3.Client
+	clock   *stopwatch
+	stop    context.CancelFunc
+	working sync.WaitGroup
+
+	mu    sync.Mutex
+	beats []beat
+}
+
+type beat struct {
+	began, ended time.Duration
+	revision     uint64
+}
+
+func startPulse(ctx context.Context, client *clientv3.Client, clock *stopwatch) *pulse {
+	ctx, stop := context.WithCancel(ctx)
+	p := &pulse{client: client, clock: clock, stop: stop}
+	p.working.Go(func() { p.run(ctx) })
+	return p
+}
+
+func (p *pulse) run(ctx context.Context) {
+	tick := time.NewTicker(pulseInterval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		p.beat(ctx)
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *pulse) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
+	defer cancel()
+	began := p.clock.now()
+	answer, err := p.client.Get(ctx, "/", clientv3.WithCountOnly(), clientv3.WithSerializable())
+	if err != nil {
+		return // while etcd is down nothing happens to its revision either
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.beats = append(p.beats, beat{began, p.clock.now(), uint64(answer.Header.Revision)})
+}
+
+func (p *pulse) close() {
+	p.stop()
+	p.working.Wait()
+}
+
+// after is the least revision that etcd had at a time.
+func (p *pulse) after(at time.Duration) uint64 {
+	n, _ := slices.BinarySearchFunc(p.beats, at, func(b beat, at time.Duration) int {
+		if b.ended <= at {
+			return -1
+		}
+		return 1
+	})
+	if n == 0 {
+		return 0
+	}
+	return p.beats[n-1].revision
+}
+
+// before is the greatest revision that etcd had at a time.
+func (p *pulse) before(at time.Duration) uint64 {
+	n, _ := slices.BinarySearchFunc(p.beats, at, func(b beat, at time.Duration) int {
+		if b.began < at {
+			return -1
+		}
+		return 1
+	})
+	if n == len(p.beats) {
+		return math.MaxUint64
+	}
+	return p.beats[n].revision
+}
+
+// earliest is the earliest time at which a revision can have been written.
+func (p *pulse) earliest(revision uint64) time.Duration {
+	n, _ := slices.BinarySearchFunc(p.beats, revision, func(b beat, revision uint64) int {
+		if b.revision < revision {
+			return -1
+		}
+		return 1
+	})
+	if n == 0 {
+		return 0
+	}
+	return p.beats[n-1].began
+}

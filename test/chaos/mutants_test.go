@@ -1,0 +1,146 @@
+package chaos
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/mutants"
+)
+
+// broken is a manager with a bug that a reasonable person might write.
+type broken struct {
+	edits []mutants.Edit
+	// faults make the bug show, and promise is the one that it breaks.
+	faults  []string
+	promise string
+}
+
+const (
+	mutantDuration = 40 * time.Second
+	// mutantPatience is short: some never come to rest.
+	mutantPatience = time.Minute
+)
+
+var brokenBuilds = map[string]broken{
+	"coalesce from the cache": {
+		edits: []mutants.Edit{{
+			File: "internal/index/admit.go",
+			From: `	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
+		(`,
+			To: `	return true || next == nil || (`,
+		}},
+		faults:  []string{"lag-watches", "slow-api"},
+		promise: linearizable,
+	},
+	"claim without compare-and-swap": {
+		edits: []mutants.Edit{{
+			File: "internal/index/index.go",
+			From: `	key := current.DeepCopy()
+	key.Spec = *spec
+`,
+			To: `	key := current.DeepCopy()
+	if l := current.Spec.Leased; spec.Leased != nil && (l == nil || l.FromVersion != spec.Leased.FromVersion) {
+		if latest, err := x.read(ctx, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
+			key = latest.DeepCopy()
+		}
+	}
+	key.Spec = *spec
+`,
+		}},
+		faults:  []string{"slow-api"},
+		promise: "I2",
+	},
+	"release by timestamp": {
+		edits: []mutants.Edit{{
+			File: "internal/controller/observe_execution.go",
+			From: `	e.Left = duration - r.observed.unchangedFor(leaseSubject(run.UID), renewed)
+`,
+			To: `	_ = renewed
+	if run.Status.Lease.RenewTime != nil {
+		e.Left = duration - r.Clock.Now().Sub(run.Status.Lease.RenewTime.Time)
+	}
+`,
+		}},
+		faults:  []string{"fast-clock"},
+		promise: leases,
+	},
+	"count without the exactly-once guard": {
+		edits: []mutants.Edit{
+			{File: "internal/controller/decide_receipts.go", From: `run == nil || hasRecent(run, first.UID) {`, To: `run == nil {`},
+			{
+				File: "internal/controller/decide_receipts.go",
+				From: `s.unbound(receipt, v1alpha1.DispositionCoalesced) && !hasRecent(run, receipt.UID) && s.standsFor`,
+				To:   `s.unbound(receipt, v1alpha1.DispositionCoalesced) && s.standsFor`,
+			},
+			{
+				File: "internal/controller/decide_receipts.go",
+				From: `func mark(s *Snapshot) []Op {
+`,
+				To: `func mark(s *Snapshot) []Op {
+	if s != nil {
+		return nil
+	}
+`,
+			},
+			{
+				File: "internal/controller/status.go",
+				From: `	for _, receipt := range receipts {
+		folded.Recent = append(folded.Recent, recentEntry(receipt))
+`,
+				To: `	for _, receipt := range receipts {
+		if hasRecent(run, receipt.UID) {
+			continue
+		}
+		folded.Recent = append(folded.Recent, recentEntry(receipt))
+`,
+			},
+		},
+		faults:  []string{"kill-leader", "slow-api", "cut-api", "lag-watches"},
+		promise: "I3",
+	},
+	"the Job before the RunKey": {
+		edits: []mutants.Edit{{
+			File: "internal/controller/decide_pending.go",
+			From: `		s.swap(next),
+		[]Op{CheckRun{run}, CreateJob{run, generation}},`,
+			To: `		[]Op{CheckRun{run}, CreateJob{run, generation}},
+		s.swap(next),`,
+		}},
+		promise: "I4",
+	},
+}
+
+// TestMutants breaks the manager, one bug at a time: each must be caught.
+func TestMutants(t *testing.T) {
+	for name, b := range brokenBuilds {
+		t.Run(name, func(t *testing.T) {
+			report := playOnce(t, Config{
+				Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience,
+			}, b.faults)
+			if !slices.Contains(report.Broken(), b.promise) {
+				t.Errorf("%s is said to hold, broken are: %s", b.promise, strings.Join(report.Broken(), ", "))
+			}
+		})
+	}
+}
+
+// build builds the manager with its bug.
+func (b broken) build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	overlay, err := mutants.Overlay(root(t), dir, b.edits...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := filepath.Join(dir, "manager")
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags=chaos", "-overlay="+overlay, "-o="+manager, "./cmd")
+	command.Dir = root(t)
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return manager
+}

@@ -1,0 +1,189 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+const (
+	// restartPause is that of whoever starts a manager again that has ended.
+	restartPause  = 500 * time.Millisecond
+	scrapeTimeout = 2 * time.Second
+)
+
+// replica is one replica of the manager. It is started again whenever it ends, as a Deployment would, and reaches
+// the API server by a link of its own.
+type replica struct {
+	cluster    *cluster
+	number     int
+	link       *link
+	kubeconfig string
+	keeping    sync.WaitGroup
+
+	mu      sync.Mutex
+	manager *operator.Manager // the process that was started last
+	ready   bool
+	held    bool          // not to be started again
+	ahead   time.Duration // of its clock
+}
+
+func (c *cluster) newReplica(n int) (*replica, error) {
+	config, err := clientcmd.LoadFromFile(c.operator.Kubeconfig())
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{
+		cluster: c, number: n,
+		kubeconfig: filepath.Join(c.plane.Dir(), "kubeconfig", fmt.Sprintf("replica-%d", n)),
+	}
+	for _, server := range config.Clusters {
+		address, err := url.Parse(server.Server)
+		if err != nil {
+			return nil, err
+		}
+		if r.link, err = c.network.to(fmt.Sprintf("api-%d", n), address.Host); err != nil {
+			return nil, err
+		}
+		server.Server = "https://" + r.link.Listen
+	}
+	return r, clientcmd.WriteToFile(*config, r.kubeconfig)
+}
+
+// keep runs the replica until the context is done.
+func (r *replica) keep(ctx context.Context) {
+	for ctx.Err() == nil {
+		if m := r.start(); m != nil {
+			r.await(ctx, m)
+			r.ended()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(restartPause):
+		}
+	}
+}
+
+// start returns nil while there is nothing to start.
+func (r *replica) start() *operator.Manager {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held {
+		return nil
+	}
+	m, err := r.cluster.operator.StartReplica(operator.Replica{Kubeconfig: r.kubeconfig, Env: []string{
+		// Watches get connections of their own, so that they can lag behind other answers.
+		"DISABLE_HTTP2=true",
+		"JOBRUN_CHAOS_CLOCK_AHEAD=" + r.ahead.String(),
+		"JOBRUN_CHAOS_REQUEST_TIMEOUT=" + apiTimeout.String(),
+	}})
+	if err != nil {
+		r.cluster.say("replica %d does not start: %v", r.number, err)
+		return nil
+	}
+	r.manager = m
+	return m
+}
+
+// await waits for the end of a manager.
+func (r *replica) await(ctx context.Context, m *operator.Manager) {
+	if err := r.cluster.operator.AwaitReady(ctx, m); err == nil {
+		r.mu.Lock()
+		r.ready = r.manager == m && !m.Exited()
+		r.mu.Unlock()
+	} else if !m.Exited() && ctx.Err() == nil {
+		_ = m.Kill9() // as a liveness probe would see to
+	}
+	select {
+	case <-m.Done():
+	case <-ctx.Done():
+	}
+}
+
+func (r *replica) ended() {
+	r.mu.Lock()
+	r.ready = false
+	r.mu.Unlock()
+	r.cluster.operator.Rebalance()
+}
+
+// kill ends the process at once, whatever it is doing.
+func (r *replica) kill() error {
+	if m := r.process(); m != nil {
+		return m.Kill9()
+	}
+	return nil
+}
+
+func (r *replica) process() *operator.Manager {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.manager
+}
+
+func (r *replica) isReady() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ready
+}
+
+// hold keeps the replica from being started until it is let go.
+func (r *replica) hold(held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+}
+
+// setAhead sets the clock of the processes that are started from now on.
+func (r *replica) setAhead(ahead time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ahead = ahead
+}
+
+func (r *replica) awaitReady(ctx context.Context) error {
+	for !r.isReady() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("replica %d of the manager is not ready: %w", r.number, ctx.Err())
+		case <-time.After(pollInterval):
+		}
+	}
+	return nil
+}
+
+// leads reports whether the replica's own metrics say that it leads. One that is stopped says nothing.
+func (r *replica) leads(ctx context.Context) bool {
+	m := r.process()
+	if m == nil || m.Exited() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	metrics, err := r.cluster.operator.Metrics(ctx, m)
+	return err == nil && metrics.Sum("leader_election_master_status") == 1
+}
+
+// leader waits for a replica that leads.
+func (c *cluster) leader(ctx context.Context) (*replica, error) {
+	for {
+		for _, r := range c.replicas {
+			if r.leads(ctx) {
+				return r, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(errors.New("no replica leads"), ctx.Err())
+		case <-time.After(pollInterval):
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package chaos
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// mostShown is how many violations of a promise are printed.
+const mostShown = 5
+
+// Report is what came of a scenario.
+type Report struct {
+	Seed     uint64        `json:"seed"`
+	Duration time.Duration `json:"duration"`
+	Faults   []string      `json:"faults"`
+	Plan     []Injection   `json:"plan"`
+	// UntilQuiet is the time from the end of the faults until all was quiet.
+	UntilQuiet time.Duration  `json:"untilQuiet"`
+	Numbers    map[string]int `json:"numbers"`
+	Promises   []*promise     `json:"promises"`
+}
+
+// Broken are the names of the promises that did not hold.
+func (r *Report) Broken() []string {
+	var names []string
+	for _, p := range r.Promises {
+		if len(p.Violations) > 0 {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// Violations of a promise.
+func (r *Report) Violations(name string) []string { return r.promise(name).Violations }
+
+// Print prints the report for people.
+func (r *Report) Print(out io.Writer) {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "\nSEED=%d, faults: %s\n", r.Seed, orNone(r.Faults))
+	fmt.Fprintln(table, "promise\tchecked\t\tabout")
+	for _, p := range r.Promises {
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", p.Name, p.Checked, p.verdict(), p.About)
+	}
+	table.Flush()
+	var numbers []string
+	for _, name := range slices.Sorted(maps.Keys(r.Numbers)) {
+		numbers = append(numbers, fmt.Sprintf("%s %d", name, r.Numbers[name]))
+	}
+	fmt.Fprintf(out, "%s\nquiet %.1fs after the faults\n", strings.Join(numbers, ", "), r.UntilQuiet.Seconds())
+	for _, p := range r.Promises {
+		p.print(out)
+	}
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *promise) verdict() string {
+	if n := len(p.Violations); n > 0 {
+		return fmt.Sprintf("BROKEN %d times", n)
+	}
+	return "held"
+}
+
+func (p *promise) print(out io.Writer) {
+	for i, violation := range p.Violations {
+		if i == mostShown {
+			fmt.Fprintf(out, "  ... and %d more\n", len(p.Violations)-mostShown)
+			return
+		}
+		fmt.Fprintf(out, "BROKEN %s: %s\n", p.Name, violation)
+	}
+}
+
+// count tells how much there was.
+func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
+	for i := range h.requests {
+		r.Numbers["requests "+string(h.requests[i].Outcome)]++
+	}
+	r.Numbers["writes"] = len(writes)
+	for _, w := range writes {
+		if _, ok := w.New.(*batchv1.Job); ok && w.Old == nil {
+			r.Numbers["Jobs"]++
+			r.put("I4", 1)
+		}
+	}
+	for _, l := range all {
+		r.countLife(l)
+	}
+}
+
+func (r *Report) countLife(l *life) {
+	status := &l.last.Status
+	r.put("I2", 1)
+	switch status.Phase {
+	case v1alpha1.PhaseCoalesced:
+		r.Numbers["coalesced"]++
+	case v1alpha1.PhaseIdempotent:
+		r.Numbers["idempotent"]++
+	default:
+		r.Numbers["runs"]++
+	}
+	if l.first.Spec.Admission != nil && l.first.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced &&
+		status.Phase != v1alpha1.PhaseCoalesced && status.Phase != v1alpha1.PhaseCancelled && status.Phase != "" {
+		r.Numbers["promoted"]++
+	}
+	if status.Attempts > 0 {
+		r.Numbers["expired leases"] += int(status.Attempts)
+		r.put("I5", 1)
+	}
+	if status.Coalesced != nil {
+		r.put("I3", int(status.Coalesced.Count))
+	}
+	if status.Lease != nil && l.first.Spec.Template != nil {
+		r.put("I8", 1)
+	}
+}
+
+// WriteJSON writes reports to a file.
+func WriteJSON(path string, reports []*Report) error {
+	text, err := json.MarshalIndent(reports, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// save writes a history to a file, as JSON lines: first what was asked, then what was stored.
+func (h *records) save(path string) (err error) {
+	if path == "" {
+		return nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closing := file.Close(); err == nil {
+			err = closing
+		}
+	}()
+	buffered := bufio.NewWriter(file)
+	out := json.NewEncoder(buffered)
+	for i := range h.requests {
+		if err := out.Encode(h.requests[i]); err != nil {
+			return err
+		}
+	}
+	for _, w := range h.writes {
+		if err := out.Encode(stored{w.Revision, w.Seen, fmt.Sprintf("%T", w.Object()), w.New == nil, w.Object()}); err != nil {
+			return err
+		}
+	}
+	return buffered.Flush()
+}
+
+// stored is a write in the file.
+type stored struct {
+	Revision uint64        `json:"revision"`
+	Seen     time.Duration `json:"seen"`
+	Kind     string        `json:"kind"`
+	Deleted  bool          `json:"deleted,omitempty"`
+	Object   any           `json:"object"`
+}

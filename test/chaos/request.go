@@ -1,0 +1,113 @@
+package chaos
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// verb is what a caller asks for.
+type verb string
+
+const (
+	trigger    verb = "trigger"
+	dryRun     verb = "dry run"
+	cancelRun  verb = "cancel"
+	deleteRun  verb = "delete"
+	triggerOdd verb = "trigger that a policy refuses"
+)
+
+// outcome is what a caller learned.
+type outcome string
+
+const (
+	accepted outcome = "accepted"
+	conflict outcome = "conflict"
+	// refused is any other answer by which nothing was done.
+	refused outcome = "refused"
+	// unknown is no answer, or one that leaves open what was done.
+	unknown outcome = "unknown"
+)
+
+// request is what a caller asked for, and the answer.
+type request struct {
+	// ID is the request's own, and stands on the JobRun as an annotation.
+	ID        string `json:"id"`
+	Verb      verb   `json:"verb"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+
+	JobName        string `json:"jobName,omitempty"`
+	ConcurrencyKey string `json:"concurrencyKey,omitempty"`
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+	Skip           bool   `json:"skip,omitempty"`
+
+	Sent     time.Duration `json:"sent"`
+	Answered time.Duration `json:"answered"`
+
+	Outcome   outcome             `json:"outcome"`
+	UID       types.UID           `json:"uid,omitempty"`
+	Admission *v1alpha1.Admission `json:"admission,omitempty"`
+	// Pending is the run that a conflict names.
+	Pending string `json:"pending,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+// creates reports whether the request may bring a JobRun into being.
+func (r *request) creates() bool { return r.Verb == trigger || r.Verb == triggerOdd }
+
+// answer notes what came of a request.
+func (r *request) answer(run *v1alpha1.JobRun, err error) {
+	r.Outcome = outcomeOf(err)
+	if err != nil {
+		r.Error = err.Error()
+	}
+	var inTheWay *jobrun.ConflictError
+	if errors.As(jobrun.Classify(err), &inTheWay) {
+		r.Pending = inTheWay.PendingRun
+	}
+	if r.Outcome == accepted && run != nil {
+		r.UID, r.Admission = run.UID, run.Spec.Admission
+	}
+}
+
+func outcomeOf(err error) outcome {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return accepted
+	case !errors.As(err, &status):
+		return unknown
+	case errors.Is(jobrun.Classify(err), jobrun.ErrConflict):
+		return conflict
+	case status.Status().Code >= http.StatusInternalServerError || status.Status().Code == http.StatusTooManyRequests:
+		return unknown
+	default:
+		return refused
+	}
+}
+
+// requestLog is the history of the callers.
+type requestLog struct {
+	mu  sync.Mutex
+	all []request
+}
+
+func (l *requestLog) add(r request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, r)
+}
+
+func (l *requestLog) requests() []request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}

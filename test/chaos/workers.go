@@ -1,0 +1,124 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/jobrun-dev/jobrun/pkg/worker"
+)
+
+const (
+	workerConcurrency = 6
+	workLeast         = 20 * time.Millisecond
+	workMost          = 400 * time.Millisecond
+)
+
+// crew is the workers of a namespace.
+type crew struct {
+	config    *rest.Config
+	namespace string
+	say       func(format string, args ...any)
+
+	mu      sync.Mutex
+	workers []*hand
+	started int
+	working sync.WaitGroup
+}
+
+// hand is one worker, with a network of its own.
+type hand struct {
+	wire *wire
+	quit context.CancelFunc
+}
+
+// hire starts another worker.
+func (c *crew) hire(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started++
+	h := &hand{wire: &wire{open: map[net.Conn]struct{}{}}}
+	config := rest.CopyConfig(c.config)
+	config.Dial = h.wire.dial
+	w, err := worker.NewForConfig(config, worker.Options{
+		Namespace: c.namespace, Identity: fmt.Sprintf("worker-%d", c.started), Concurrency: workerConcurrency,
+		ShutdownGrace: time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	w.Handle(jobByWorker, work)
+	working, quit := context.WithCancel(ctx)
+	h.quit = quit
+	c.workers = append(c.workers, h)
+	c.working.Go(func() {
+		err := w.Run(working)
+		if working.Err() == nil { // it gave up before it was told to end
+			err = errors.Join(err, c.hire(ctx))
+		}
+		if err != nil {
+			c.say("worker %s ended: %v", w.Identity(), err)
+		}
+	})
+	return nil
+}
+
+// bury cuts a worker off for good, in the middle of its work, and hires another one.
+func (c *crew) bury(ctx context.Context, n int) error {
+	c.mu.Lock()
+	h := c.workers[n%len(c.workers)]
+	c.workers = append(c.workers[:n%len(c.workers)], c.workers[n%len(c.workers)+1:]...)
+	c.mu.Unlock()
+	h.wire.cut()
+	h.quit()
+	return c.hire(ctx)
+}
+
+// work is what a run does.
+func work(ctx context.Context, _ *worker.Run) (any, error) {
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(workLeast + rand.N(workMost-workLeast)):
+		return map[string]bool{"done": true}, nil
+	}
+}
+
+// wire is a network that can be cut.
+type wire struct {
+	mu   sync.Mutex
+	off  bool
+	open map[net.Conn]struct{}
+}
+
+func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.off {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	}
+	connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil {
+		w.open[connection] = struct{}{}
+	}
+	return connection, err
+}
+
+// cut ends all connections and lets none begin.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.off = true
+	for connection := range w.open {
+		connection.Close()
+	}
+}

@@ -1,0 +1,127 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const (
+	// namespacePrefix is that of all namespaces of the callers.
+	namespacePrefix = "chaos-"
+	workers         = 8
+	// doomedFor is how long callers work in a namespace before it is deleted, and after.
+	doomedFor = 4 * time.Second
+)
+
+// world is a scenario under way.
+type world struct {
+	config    Config
+	cluster   *cluster
+	namespace string
+	crowd     *crowd
+	crew      *crew
+	// working ends with the scenario, and not with its faults. dismiss ends it.
+	working context.Context //nolint:containedctx // it is that of the workers that faults start
+	dismiss func()
+
+	// leadership, apiServer, etcd and dooming let the faults of each happen one after the other.
+	leadership, apiServer, etcd, dooming sync.Mutex
+	doomed                               int // guarded by dooming
+
+	mu sync.Mutex
+	// vandalised are the RunKeys that were deleted by hand, or may have been.
+	vandalised map[types.UID]bool
+	failed     []error // what could not be injected
+}
+
+// doomedName is the n-th namespace that is to be deleted.
+func (w *world) doomedName(n int) string { return fmt.Sprintf("%s-doomed-%d", w.namespace, n) }
+
+// prepareNamespace makes a namespace in which the callers may do what developers may.
+func (w *world) prepareNamespace(ctx context.Context, name string) error {
+	objects := []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "developers"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "developers"}},
+		},
+	}
+	for _, object := range objects {
+		if err := w.persist(ctx, func() error { return w.cluster.api.Create(ctx, object) }); err != nil {
+			return fmt.Errorf("prepare namespace %s: %w", name, err)
+		}
+	}
+	// The authorizer hears of it a moment later.
+	return w.persist(ctx, func() error {
+		return w.crowd.api.List(ctx, &v1alpha1.JobRunList{}, client.InNamespace(name), client.Limit(1))
+	})
+}
+
+// persist tries until something is done, whatever is in the way.
+func (w *world) persist(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// installPolicy has the API server refuse, after the webhook, what is labelled so.
+func (w *world) installPolicy(ctx context.Context) error {
+	const name = "chaos-refuse"
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+					Rule: admissionregistrationv1.Rule{
+						APIGroups: []string{v1alpha1.GroupVersion.Group}, APIVersions: []string{"*"}, Resources: []string{"jobruns"},
+					},
+				},
+			}}},
+			Validations: []admissionregistrationv1.Validation{{
+				Expression: fmt.Sprintf("!('%s' in object.metadata.?labels.orValue({}))", refuseLabel),
+				Message:    "refused for chaos",
+			}},
+		},
+	}
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		},
+	}
+	for _, object := range []client.Object{policy, binding} {
+		if err := w.persist(ctx, func() error { return w.cluster.api.Create(ctx, object) }); err != nil {
+			return fmt.Errorf("install the policy: %w", err)
+		}
+	}
+	return nil
+}
+
+// note tells of a fault that could not be injected.
+func (w *world) note(i Injection, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, fmt.Errorf("inject %s: %w", i.Fault, err))
+}
