@@ -25,7 +25,7 @@ var faults = []fault{
 	{name: "kill-leader", about: "kill -9 of the manager that leads", every: 5 * time.Second, inject: killLeader},
 	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
 	{name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT", least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader},
-	{name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead", every: 30 * time.Second, inject: fastClock},
+	{name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead", every: 45 * time.Second, inject: fastClock},
 	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
 	{name: "kill-apiserver", about: "kill -9 of the API server", most: 2 * time.Second, every: 10 * time.Second, inject: killAPIServer},
 	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 8 * time.Second, inject: killEtcd},
@@ -75,10 +75,10 @@ func killManager(_ context.Context, w *world, i Injection) error { return w.draw
 
 // unlessOver forgives what a fault could not do because the time of faults was over.
 func unlessOver(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 func pauseLeader(ctx context.Context, w *world, i Injection) error {
