@@ -21,16 +21,20 @@ import (
 // each stands for all scenarios: without faults, each fault alone, and all of them.
 const each = "each"
 
-func main() {
+func main() { os.Exit(exitCode()) }
+
+func exitCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	broken, err := run(ctx)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "chaos:", err)
-		os.Exit(2)
+		return 2
 	case broken > 0:
-		os.Exit(1)
+		return 1
+	default:
+		return 0
 	}
 }
 

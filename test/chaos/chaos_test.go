@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,7 @@ import (
 
 const (
 	shortSeed     = 1
-	shortDuration = 25 * time.Second
+	shortDuration = 30 * time.Second
 	shortPatience = 4 * time.Minute
 )
 
@@ -21,6 +22,11 @@ func TestChaos(t *testing.T) {
 	}, all)
 	if broken := report.Broken(); len(broken) > 0 {
 		t.Errorf("broken: %s", strings.Join(broken, ", "))
+	}
+	for _, name := range planned(all) {
+		if !slices.ContainsFunc(report.Plan, func(i Injection) bool { return i.Fault == name }) {
+			t.Errorf("%s was not injected", name)
+		}
 	}
 	for _, name := range []string{"I1", "I2", "I3", "I4", "I6", "I7", "I8", linearizable, answered, oneOutcome, nothingLeft, becomesQuiet} {
 		if report.promise(name).Checked == 0 {

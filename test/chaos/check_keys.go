@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -141,7 +140,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	switch {
 	case k.asked.Outcome == conflict:
 		o.Kind, o.Holder = history.Refuse, k.asked.Pending
-		k.require(linearizable, fmt.Sprintf("was refused for pending run %s", k.asked.Pending), func(s *v1alpha1.RunKeySpec) bool {
+		k.require(linearizable, "was refused for pending run "+k.asked.Pending, func(s *v1alpha1.RunKeySpec) bool {
 			return runkey.Pending(s).Name == k.asked.Pending
 		})
 		return o, true
@@ -154,7 +153,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 		return o, false
 	case a.Disposition == v1alpha1.DispositionCoalesced:
 		o.Kind, o.Holder = history.Absorb, a.RunName+"/"+a.RunToken
-		k.require(k.subject(), fmt.Sprintf("was absorbed by waiting run %s", a.RunName), func(s *v1alpha1.RunKeySpec) bool {
+		k.require(k.subject(), "was absorbed by waiting run "+a.RunName, func(s *v1alpha1.RunKeySpec) bool {
 			return runkey.Pending(s) == runkey.Identity{Name: a.RunName, Token: a.RunToken}
 		})
 	case k.asked.Verb == dryRun:

@@ -397,9 +397,10 @@ func TestPlanIsThatOfItsSeed(t *testing.T) {
 	if slices.Equal(one, Plan(8, 5*time.Minute, all)) {
 		t.Error("two seeds have one plan")
 	}
+	short := Plan(7, 20*time.Second, planned(all))
 	for _, name := range planned(all) {
-		if !slices.ContainsFunc(one, func(i Injection) bool { return i.Fault == name }) {
-			t.Errorf("%s is never injected", name)
+		if !slices.ContainsFunc(short, func(i Injection) bool { return i.Fault == name }) {
+			t.Errorf("%s is not injected, short as the time may be", name)
 		}
 	}
 }

@@ -21,8 +21,8 @@ type stopwatch struct{ began time.Time }
 func (s *stopwatch) now() time.Duration { return time.Since(s.began) }
 
 // pulse relates the clock to the revisions of etcd. It reads the revision again and again: a request that was sent
-// after a read had ended saw at least that revision, and what was answered before a read began had had its effect by
-// that revision.
+// after a read had ended saw at least that revision, and what was answered before a read began had its effect by that
+// revision.
 type pulse struct {
 	client  *clientv3.Client
 	clock   *stopwatch

@@ -24,24 +24,69 @@ const twoLeaders = 18 * time.Second
 var faults = []fault{
 	{name: "kill-leader", about: "kill -9 of the manager that leads", every: 5 * time.Second, inject: killLeader},
 	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
-	{name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT", least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader},
-	{name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead", every: 30 * time.Second, inject: fastClock},
+	{
+		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT",
+		least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader,
+	},
+	{
+		name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead",
+		every: 45 * time.Second, inject: fastClock,
+	},
 	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
-	{name: "kill-apiserver", about: "kill -9 of the API server", most: 2 * time.Second, every: 10 * time.Second, inject: killAPIServer},
+	{
+		name: "kill-apiserver", about: "kill -9 of the API server",
+		most: 2 * time.Second, every: 10 * time.Second, inject: killAPIServer,
+	},
 	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 8 * time.Second, inject: killEtcd},
-	{name: "slow-api", about: "latency between a manager and the API server", least: 2 * time.Second, most: 6 * time.Second, inject: slowAPI},
-	{name: "reset-api", about: "resets between a manager and the API server", least: time.Second, most: 3 * time.Second, inject: resetAPI},
-	{name: "cut-api", about: "answers of the API server to a manager cut off after the request got through", least: 2 * time.Second, most: 5 * time.Second, inject: cutAPI},
-	{name: "slow-webhook", about: "latency between the API server and the webhook", least: 2 * time.Second, most: 6 * time.Second, inject: slowWebhook},
-	{name: "reset-webhook", about: "resets between the API server and the webhook", least: time.Second, most: 3 * time.Second, inject: resetWebhook},
-	{name: "cut-webhook", about: "answers of the webhook cut off after the request got through", least: 2 * time.Second, most: 5 * time.Second, inject: cutWebhook},
-	{name: "hang-webhook", about: "a webhook that times out", least: 2 * time.Second, most: 11 * time.Second, inject: hangWebhook},
+	{
+		name: "slow-api", about: "latency between a manager and the API server",
+		least: 2 * time.Second, most: 6 * time.Second, inject: slowAPI,
+	},
+	{
+		name: "reset-api", about: "resets between a manager and the API server",
+		least: time.Second, most: 3 * time.Second, inject: resetAPI,
+	},
+	{
+		name: "cut-api", about: "answers of the API server to a manager cut off after the request got through",
+		least: 2 * time.Second, most: 5 * time.Second, inject: cutAPI,
+	},
+	{
+		name: "slow-webhook", about: "latency between the API server and the webhook",
+		least: 2 * time.Second, most: 6 * time.Second, inject: slowWebhook,
+	},
+	{
+		name: "reset-webhook", about: "resets between the API server and the webhook",
+		least: time.Second, most: 3 * time.Second, inject: resetWebhook,
+	},
+	{
+		name: "cut-webhook", about: "answers of the webhook cut off after the request got through",
+		least: 2 * time.Second, most: 5 * time.Second, inject: cutWebhook,
+	},
+	{
+		name: "hang-webhook", about: "a webhook that times out",
+		least: 2 * time.Second, most: 11 * time.Second, inject: hangWebhook,
+	},
 	{name: "close-watches", about: "all watches of a manager closed", inject: closeWatches},
-	{name: "lag-watches", about: "watches of a manager that lag by seconds", least: 3 * time.Second, most: 8 * time.Second, inject: lagWatches},
-	{name: "refuse", about: "creates that admission accepts and a policy refuses", begin: func(w *world) { w.crowd.refused = true }},
-	{name: "collide", about: "creates that a name collision kills after admission", begin: func(w *world) { w.crowd.collide = true }},
-	{name: "delete-runkeys", about: "RunKeys deleted by hand", least: time.Second, most: 3 * time.Second, inject: deleteRunKeys},
-	{name: "delete-namespace", about: "a namespace deleted in the middle of its runs", every: 15 * time.Second, inject: deleteNamespace},
+	{
+		name: "lag-watches", about: "watches of a manager that lag by seconds",
+		least: 3 * time.Second, most: 8 * time.Second, inject: lagWatches,
+	},
+	{
+		name: "refuse", about: "creates that admission accepts and a policy refuses",
+		begin: func(w *world) { w.crowd.refused = true },
+	},
+	{
+		name: "collide", about: "creates that a name collision kills after admission",
+		begin: func(w *world) { w.crowd.collide = true },
+	},
+	{
+		name: "delete-runkeys", about: "RunKeys deleted by hand",
+		least: time.Second, most: 3 * time.Second, inject: deleteRunKeys,
+	},
+	{
+		name: "delete-namespace", about: "a namespace deleted in the middle of its runs",
+		every: 15 * time.Second, inject: deleteNamespace,
+	},
 	{name: "kill-worker", about: "an external worker cut off for good", every: 4 * time.Second, inject: killWorker},
 }
 
@@ -75,10 +120,10 @@ func killManager(_ context.Context, w *world, i Injection) error { return w.draw
 
 // unlessOver forgives what a fault could not do because the time of faults was over.
 func unlessOver(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 func pauseLeader(ctx context.Context, w *world, i Injection) error {

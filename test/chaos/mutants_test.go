@@ -20,9 +20,9 @@ type broken struct {
 }
 
 const (
-	mutantDuration = 40 * time.Second
+	mutantDuration = 45 * time.Second
 	// mutantPatience is short: some never come to rest.
-	mutantPatience = time.Minute
+	mutantPatience = 2 * time.Minute
 )
 
 var brokenBuilds = map[string]broken{

@@ -11,7 +11,8 @@ import (
 const (
 	// planSeed keeps the plan apart from what the callers draw from the same seed.
 	planSeed = 1 << 40
-	// quietBefore is how long nothing is injected, and gapLeast and gapMost how long it is from one fault to the next.
+	// quietBefore is how long nothing is injected, and gapLeast and gapMost how long it is from one fault to the next,
+	// unless the time is too short to inject each of them once.
 	quietBefore = 2 * time.Second
 	gapLeast    = 700 * time.Millisecond
 	gapMost     = 2500 * time.Millisecond
@@ -37,7 +38,8 @@ func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	var plan []Injection
 	var round []string
 	next := map[string]time.Duration{} // when a fault may be injected again
-	for at := quietBefore; len(faults) > 0 && at < duration; at += between(random, gapLeast, gapMost) {
+	share := (duration - quietBefore) / time.Duration(len(faults)+1)
+	for at := quietBefore; len(faults) > 0 && at < duration; at += between(random, min(gapLeast, share/2), min(gapMost, share)) {
 		if len(round) == 0 {
 			round = slices.Clone(faults)
 			random.Shuffle(len(round), func(a, b int) { round[a], round[b] = round[b], round[a] })

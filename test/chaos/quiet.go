@@ -22,7 +22,7 @@ const (
 	// mostNamed is how many objects a message names.
 	mostNamed = 10
 	// requestPatience bounds one look at what there is.
-	requestPatience = 10 * time.Second
+	requestPatience = 30 * time.Second
 )
 
 // awaitQuiet waits until nothing is under way any more: every JobRun has its outcome, no concurrency key is taken,
