@@ -45,6 +45,7 @@ type Operator struct {
 	certs      string
 	kubeconfig string
 	managers   []*Manager
+	token      string // of whom may read metrics
 }
 
 // Manager is one replica.
