@@ -13,10 +13,14 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/jobrun-dev/jobrun/test/bench"
 )
 
 func main() {
+	ctrl.SetLogger(logr.Discard()) // what went wrong is in errors
 	os.Exit(exitCode(os.Args[1:]))
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -13,6 +14,8 @@ const (
 	// written then are the Leases of those who wait.
 	quietFor    = time.Second
 	quietWrites = 3
+	// etcdClients is how many write to etcd at once.
+	etcdClients = 16
 )
 
 // kept are the prefixes of what a benchmark leaves in a namespace.
@@ -24,11 +27,29 @@ var kept = []string{
 // take as long as what is measured.
 func (w *world) wipe(ctx context.Context, ns string) error {
 	for _, prefix := range kept {
-		if _, err := w.etcd.Delete(ctx, registry+prefix+ns+"/", clientv3.WithPrefix()); err != nil {
+		if err := w.wipePrefix(ctx, registry+prefix+ns+"/"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// wipePrefix deletes the keys one by one: the API server's watches take no two
+// changes of one revision.
+func (w *world) wipePrefix(ctx context.Context, prefix string) error {
+	found, err := w.etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(etcdClients)
+	for _, kv := range found.Kvs {
+		group.Go(func() error {
+			_, err := w.etcd.Delete(ctx, string(kv.Key))
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // quiet waits until nobody writes anything any more.
