@@ -60,6 +60,8 @@ func measures() []measure {
 		{"latency", working, measureLatency},
 		{"throughput", working, measureThroughput},
 		{"storm", working, measureStorm},
+		{"workers", working, measureWorkers},
+		{"stored", idle, measureStored},
 	})
 }
 

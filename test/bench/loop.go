@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -87,6 +88,7 @@ type follower struct {
 	seen    map[string]time.Time
 	waiting map[string]chan struct{}
 	ended   chan struct{}
+	why     error // valid once ended is closed
 }
 
 // errWatchEnded says that the API server ended a watch: the measurement is worth nothing.
@@ -100,7 +102,11 @@ func follow(ctx context.Context, api client.WithWatch, ns string, s sign) (*foll
 	f := &follower{seen: map[string]time.Time{}, waiting: map[string]chan struct{}{}, ended: make(chan struct{})}
 	go func() {
 		defer close(f.ended)
+		f.why = errWatchEnded
 		for event := range events.ResultChan() {
+			if event.Type == watch.Error {
+				f.why = fmt.Errorf("%w: %w", errWatchEnded, apierrors.FromObject(event.Object))
+			}
 			f.see(event, s)
 		}
 	}()
@@ -144,7 +150,7 @@ func (f *follower) await(ctx context.Context, name string) (time.Time, error) {
 	select {
 	case <-channel:
 	case <-f.ended:
-		return time.Time{}, fmt.Errorf("wait for %s: %w", name, errWatchEnded)
+		return time.Time{}, fmt.Errorf("wait for %s: %w", name, f.why)
 	case <-ctx.Done():
 		return time.Time{}, fmt.Errorf("wait for %s: %w", name, ctx.Err())
 	}

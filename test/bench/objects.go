@@ -37,6 +37,17 @@ func jobRun(ns, name string) *v1alpha1.JobRun {
 	}
 }
 
+// workerJob is the job of runs that workers execute.
+const workerJob = "convert"
+
+// workerRun waits for a worker, and has a key of its own.
+func workerRun(ns, name string) *v1alpha1.JobRun {
+	return &v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec:       v1alpha1.JobRunSpec{JobName: workerJob, ConcurrencyKey: name},
+	}
+}
+
 func keyed(run *v1alpha1.JobRun, key string) *v1alpha1.JobRun {
 	run.Spec.ConcurrencyKey = key
 	return run

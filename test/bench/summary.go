@@ -59,6 +59,8 @@ func seconds(durations []time.Duration) []float64 {
 	return values
 }
 
+func milliseconds(seconds float64) float64 { return seconds * 1000 }
+
 // String is the median, with the extremes if there are any.
 func (s Summary) String() string {
 	median, least, most := short(s.Median), short(s.Min), short(s.Max)

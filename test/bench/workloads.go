@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"slices"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -65,7 +64,7 @@ type execution struct {
 	toBegin float64
 	// writes are those to etcd per run, Events aside; own are those of JobRuns and RunKeys among them.
 	writes, own float64
-	// reconciles and calls are the manager's, per run; events are those of the calls that send Events.
+	// reconciles and calls are the manager's, per run.
 	reconciles, calls float64
 }
 
@@ -109,7 +108,7 @@ func (w *world) execute(ctx context.Context, load workload, places, total int) (
 
 func newExecution(result loopResult, writes map[string]controlplane.Writes, total int) execution {
 	e := execution{perSecond: float64(total) / result.took.Seconds()}
-	e.toBegin = quantile(seconds(result.starts), 0.5) * float64(time.Second/time.Millisecond)
+	e.toBegin = milliseconds(quantile(seconds(result.starts), 0.5))
 	for resource, written := range writes {
 		perRun := float64(written.Total()) / float64(total)
 		switch resource {

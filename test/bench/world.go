@@ -39,6 +39,8 @@ type world struct {
 	etcd *clientv3.Client
 
 	admin client.WithWatch
+	// callers is how they connect.
+	callers *rest.Config
 	// jobruns are those of JobRun, noops those of the same schema that the no-op webhook admits.
 	jobruns, noops client.WithWatch
 
@@ -96,14 +98,13 @@ func (w *world) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
+	if w.callers, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 		return err
 	}
-	if w.jobruns, err = newClient(config, oursScheme); err != nil {
+	if w.jobruns, err = newClient(w.callers, oursScheme); err != nil {
 		return err
 	}
-	w.noops, err = newClient(config, noopScheme)
+	w.noops, err = newClient(w.callers, noopScheme)
 	return err
 }
 
