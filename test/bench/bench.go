@@ -107,6 +107,11 @@ func (w *world) measure(ctx context.Context, m measure, o Options) ([]Result, er
 		return nil, err
 	}
 	results, err := m.run(ctx, w, o)
+	for _, r := range results {
+		if !r.Value.measured() {
+			return nil, fmt.Errorf("row %s has no number in one of its rounds: %v", r.Row, r.Value.Rounds)
+		}
+	}
 	fmt.Fprintf(w.log, "measured %s in %s\n", m.name, time.Since(begin).Round(time.Second))
 	for _, r := range results {
 		fmt.Fprintln(w.log, "   ", strings.Join(r.cells(), "  "))

@@ -1,7 +1,5 @@
 package bench
 
-import "math"
-
 // Kind says what a row's value is, and so when a promise about it is broken.
 type Kind string
 
@@ -54,7 +52,6 @@ func (g Goal) judge(s Summary) Verdict {
 	}
 }
 
-// holds is false for a value that is not a number: what was not measured was not reached.
 func (g Goal) holds(value float64) bool {
 	if g.AtLeast != 0 {
 		return value >= g.AtLeast
@@ -64,9 +61,6 @@ func (g Goal) holds(value float64) bool {
 
 // best is the round that speaks for the goal.
 func (g Goal) best(s Summary) float64 {
-	if math.IsNaN(s.Median) {
-		return s.Median
-	}
 	if g.AtLeast != 0 {
 		return s.Max
 	}

@@ -18,9 +18,16 @@ type Summary struct {
 
 func summarize(rounds []float64) Summary {
 	if len(rounds) == 0 {
-		return Summary{Median: math.NaN(), Min: math.NaN(), Max: math.NaN()}
+		return Summary{}
 	}
 	return Summary{Median: quantile(rounds, 0.5), Min: slices.Min(rounds), Max: slices.Max(rounds), Rounds: rounds}
+}
+
+// measured reports whether there is a number for every round.
+func (s Summary) measured() bool {
+	return len(s.Rounds) > 0 && !slices.ContainsFunc(s.Rounds, func(value float64) bool {
+		return math.IsNaN(value) || math.IsInf(value, 0)
+	})
 }
 
 // ratios divides round by round: both sides of a round had the same weather.
