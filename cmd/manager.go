@@ -52,6 +52,7 @@ func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
 		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "jobrun-controller-manager",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
