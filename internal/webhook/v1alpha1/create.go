@@ -121,7 +121,7 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.O
 }
 
 // firstDelivery is the JobRun that brought the idempotency key first, as far as
-// the cache knows; nil if it does not.
+// the cache knows, or else the run that stands for it; nil if neither is there.
 func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
@@ -135,12 +135,16 @@ func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out i
 			first = c
 		}
 	}
-	if first != nil {
+	if first != nil && !index.IsSlim(first) {
 		return first
 	}
-	owner := &v1alpha1.JobRun{}
-	if err := h.live.Get(ctx, types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}, owner); err != nil {
+	whole := &v1alpha1.JobRun{}
+	stored := types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}
+	if first != nil {
+		stored.Name = first.Name
+	}
+	if err := h.live.Get(ctx, stored, whole); err != nil {
 		return nil
 	}
-	return owner
+	return whole
 }
