@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -30,6 +31,7 @@ type options struct {
 	metricsAddress  string
 	metricsCertPath string
 	probeAddress    string
+	pprofAddress    string
 
 	leaderElect             bool
 	leaderElectionNamespace string
@@ -89,6 +91,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
 		"The directory with the metrics' tls.crt and tls.key. Without it they have a self-signed certificate.")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz; 0 for none.")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
+		"The address that serves profiles (net/http/pprof), to anybody who reaches it: on the loopback interface only; empty for none.")
 
 	flags.BoolVar(&o.leaderElect, "leader-elect", false,
 		"Run the controller on one replica at a time. The webhook runs on all of them anyway.")
@@ -110,6 +114,9 @@ func (o *options) validate() error {
 	require(o.namespace != "", "--namespace must not be empty")
 	require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
 	require(o.webhookCertPath != "", "--webhook-cert-path is required: the directory with the webhook's tls.crt and tls.key")
+	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
+		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: whoever reaches it sees the memory",
+		o.pprofAddress)
 	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
 	require(o.reservationGrace > apiServerTimeout,
 		"--reservation-grace must exceed %s, not be %s: a run that was admitted may come to exist as late as that",
@@ -121,4 +128,10 @@ func (o *options) validate() error {
 		require(o.certWebhookName != "", "--cert-rotation needs --cert-webhook-name")
 	}
 	return errors.Join(errs...)
+}
+
+// isLoopback reports whether an address with a port is reached from this machine, or this Pod, alone.
+func isLoopback(address string) bool {
+	parsed, err := netip.ParseAddrPort(address)
+	return err == nil && parsed.Addr().IsLoopback()
 }

@@ -15,7 +15,7 @@ func TestParseOptionsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
-		o.receiptHistory != 100 || o.reservationGrace != 90*time.Second || o.certRotation || o.concurrency != 8 {
+		o.pprofAddress != "" || o.receiptHistory != 100 || o.reservationGrace != 90*time.Second || o.certRotation || o.concurrency != 8 {
 		t.Errorf("defaults: %+v", o)
 	}
 	if o.leaderElectionNamespace != "jobrun-system" {
@@ -37,6 +37,8 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"rotation without a Secret":  {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
 		"rotation without a Service": {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
 		"rotation without a webhook": {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
+		"profiles for everybody":     {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be a loopback address"},
+		"profiles on a network":      {[]string{"--pprof-bind-address=192.0.2.1:6060"}, `not "192.0.2.1:6060"`},
 		"unknown flag":               {[]string{"--frobnicate"}, "flag provided but not defined: -frobnicate"},
 		"argument that is no flag":   {[]string{"serve"}, `unexpected argument "serve"`},
 	}
@@ -51,6 +53,15 @@ func TestParseOptionsRefuses(t *testing.T) {
 				t.Errorf("got error %v, want one with %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestParseOptionsProfiles(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:6060", "[::1]:6060"} {
+		o, err := parseOptions([]string{"--webhook-cert-path=/certs", "--pprof-bind-address=" + address}, nil)
+		if err != nil || o.pprofAddress != address {
+			t.Errorf("%s: got %q, %v", address, o.pprofAddress, err)
+		}
 	}
 }
 

@@ -160,6 +160,9 @@ func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 
 func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
 	next := a.latest(run).DeepCopy()
+	if index.IsSlim(next) {
+		return fmt.Errorf("JobRun %s/%s was not read whole", run.Namespace, run.Name)
+	}
 	next.Status = *status.DeepCopy()
 	if next.Status.Phase == v1alpha1.PhaseLeased && a.job != nil {
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}

@@ -159,6 +159,9 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 // another object of the same name as if the one before had changed.
 func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) []Request {
 	var requests []Request
+	if immaterial(before, after) {
+		return nil
+	}
 	if before != nil && (after == nil || after.GetUID() != before.GetUID()) {
 		r.deleted(before)
 		requests = r.requests(ctx, before)

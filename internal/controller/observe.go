@@ -40,6 +40,9 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, e
 	if err := r.observeReferences(ctx, req.Namespace, s); err != nil {
 		return nil, err
 	}
+	if err := r.observeWhole(ctx, s); err != nil {
+		return nil, err
+	}
 	if err := r.observeVerdicts(ctx, s); err != nil {
 		return nil, err
 	}

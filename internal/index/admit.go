@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -42,24 +43,38 @@ type NameTakenError struct{ Name string }
 
 func (e *NameTakenError) Error() string { return fmt.Sprintf("jobrun %q already exists", e.Name) }
 
+// InvalidError says that a trigger would be refused for what it is, so that
+// nothing was taken for it.
+type InvalidError struct{ Err error }
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap is what is wrong with the trigger.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
 // admission is one trigger on its way through the keys.
 type admission struct {
 	*Index
 	namespace string
 	trigger   runkey.Trigger
 	dryRun    bool
+	valid     func() error
 }
 
 // Admit finds out what becomes of a trigger and takes what it needs: first the
 // concurrency key, then the idempotency key. A trigger that ends without its
 // own run has given back what it took. A dry run takes nothing.
 //
-// Errors: *ConflictError, *NameTakenError, or that a key could not be read or
-// written; what was reserved by then is released after the grace period if it
-// could not be given back at once.
-func (x *Index) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool) (Outcome, error) {
+// Before anything is taken, valid is asked what is wrong with the trigger: for
+// one that is refused later it would be held for the grace period. A trigger for
+// which nothing is taken is judged by the API server alone.
+//
+// Errors: *ConflictError, *NameTakenError, *InvalidError, or that a key could not
+// be read or written; what was reserved by then is released after the grace
+// period if it could not be given back at once.
+func (x *Index) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
 	t.Time.Time = x.clock.Now()
-	a := admission{Index: x, namespace: namespace, trigger: t, dryRun: dryRun}
+	a := admission{Index: x, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}
 	if out, delivered, err := a.deliveredBefore(ctx, true); err != nil || delivered {
 		return out, err
 	}
@@ -71,7 +86,8 @@ func (x *Index) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 			return hit, lookupErr
 		}
 	}
-	if conflict == nil && err != nil {
+	var invalid *InvalidError
+	if conflict == nil && err != nil && !errors.As(err, &invalid) {
 		// The answer to a write may have been lost: leave nothing taken.
 		return Outcome{}, errors.Join(err, a.giveBack(ctx))
 	}
@@ -242,10 +258,14 @@ func (a admission) giveBack(ctx context.Context) error {
 	}
 }
 
-// store writes next, if there is anything to write and this is no dry run.
+// store writes next, if there is anything to write, this is no dry run and the
+// trigger is valid.
 func (a admission) store(ctx context.Context, name types.NamespacedName, key *v1alpha1.RunKey, next *v1alpha1.RunKeySpec) error {
 	if next == nil || a.dryRun {
 		return nil
+	}
+	if err := a.valid(); err != nil {
+		return &InvalidError{err}
 	}
 	_, err := a.CompareAndSwap(ctx, name, key, next)
 	return err

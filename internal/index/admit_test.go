@@ -50,6 +50,9 @@ func waiting(run string) client.Object   { return wrappers.MakeRunKey("k").Pendi
 func executing(run string) client.Object { return wrappers.MakeRunKey("k").Leased(run, 1, "9").Obj() }
 func owned(run string) client.Object     { return wrappers.MakeIdempotencyKey("i").Owner(run).Obj() }
 
+// asItIs finds nothing wrong with a trigger.
+func asItIs() error { return nil }
+
 func TestAdmit(t *testing.T) {
 	earlier := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k").PendingAs("b", "earlier") }
 	pendingB := wrappers.MakeRunKey("k").Pending("b").Row()
@@ -206,7 +209,7 @@ func TestAdmit(t *testing.T) {
 					cached = wrappers.NewStore(nil, copies(tc.cached)...)
 				}
 				keyBefore, ownerBefore := row(t, store, keyName), row(t, store, ownerName)
-				got, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, dryRun)
+				got, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, dryRun, asItIs)
 				if diff := cmp.Diff(fmt.Sprint(tc.wantErr), fmt.Sprint(err)); diff != "" {
 					t.Fatalf("error (-want +got):\n%s", diff)
 				}
@@ -254,7 +257,7 @@ func verbs(store *wrappers.Store) []string {
 // The errors can be told apart and say what a person needs.
 func TestAdmitErrors(t *testing.T) {
 	store := wrappers.NewStore(nil, waiting("a"))
-	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
+	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	var got *index.ConflictError
 	if !errors.As(err, &got) || *got != *conflict {
 		t.Errorf("error %v", err)
@@ -284,7 +287,7 @@ func TestAdmitTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored...)
 			for range 2 {
-				got, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false)
+				got, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
 				if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 					t.Errorf("outcome (-want +got), error %v:\n%s", err, diff)
 				}
@@ -309,7 +312,7 @@ func TestAdmitTwins(t *testing.T) {
 				n := 0
 				step := func(string, client.Object) error {
 					if n++; n == write+1 {
-						second, secondErr = x.Admit(context.Background(), wrappers.Namespace, trigger(delivery, twin), false)
+						second, secondErr = x.Admit(context.Background(), wrappers.Namespace, trigger(delivery, twin), false, asItIs)
 					}
 					return nil
 				}
@@ -318,7 +321,7 @@ func TestAdmitTwins(t *testing.T) {
 				} else {
 					store.Before = step
 				}
-				first, err := x.Admit(context.Background(), wrappers.Namespace, trigger(delivery), false)
+				first, err := x.Admit(context.Background(), wrappers.Namespace, trigger(delivery), false, asItIs)
 				if err != nil || secondErr != nil {
 					t.Fatalf("errors %v, %v", err, secondErr)
 				}
@@ -376,7 +379,7 @@ func TestAdmitGivesBack(t *testing.T) {
 			} else {
 				store.After = fail
 			}
-			_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false)
+			_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false, asItIs)
 			if !errors.Is(err, errLost) {
 				t.Errorf("error %v, want %v", err, errLost)
 			}
@@ -398,7 +401,7 @@ func TestAdmitGivesBackWhenTimeIsUp(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := newIndex(store, store).Admit(ctx, wrappers.Namespace, trigger(), false); !errors.Is(err, context.Canceled) {
+	if _, err := newIndex(store, store).Admit(ctx, wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if got := row(t, store, keyName); got != nil {
@@ -421,7 +424,7 @@ func TestAdmitCannotGiveBack(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false)
+	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	if !errors.Is(err, errLost) || !errors.Is(err, forbidden) {
 		t.Errorf("error %v, want both", err)
 	}
@@ -451,7 +454,7 @@ func TestGiveBackRetries(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, errLost) {
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := row(t, store, keyName); got != nil {
@@ -476,7 +479,7 @@ func TestGiveBackLeavesOthers(t *testing.T) {
 		}
 		return errLost
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false); !errors.Is(err, errLost) {
+	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := runkey.Pending(row(t, store, keyName)); got != id("x") {
@@ -500,7 +503,7 @@ func TestAdmitHashCollision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored)
-			out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false)
+			out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
 			if err == nil || !strings.Contains(err.Error(), `belongs to job "job", key "somebody else's"`) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
@@ -530,7 +533,7 @@ func TestAdmitReadErrors(t *testing.T) {
 			same := wrappers.MakeRunKey("same name").PendingAs("b", "earlier").Obj()
 			store, cached := wrappers.NewStore(nil, waiting("a"), owned("a"), same), wrappers.NewStore(nil, waiting("a"), owned("a"))
 			tc.fail(store, cached)
-			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false); !errors.Is(err, errLost) {
+			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs); !errors.Is(err, errLost) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
 			if writes := store.Writes(); len(writes) > 0 {
@@ -559,7 +562,7 @@ func TestAdmitStorm(t *testing.T) {
 	for i := range callers {
 		wait.Go(func() {
 			own := trigger(skip, func(t *runkey.Trigger) { t.Run = id(fmt.Sprintf("run-%d", i)) })
-			out, err := replicas[i%len(replicas)].Admit(context.Background(), wrappers.Namespace, own, false)
+			out, err := replicas[i%len(replicas)].Admit(context.Background(), wrappers.Namespace, own, false, asItIs)
 			if err != nil {
 				t.Error(err)
 			}

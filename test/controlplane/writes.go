@@ -88,6 +88,17 @@ func (c *WriteCounter) ByResource(ctx context.Context) (map[string]Writes, error
 	return sums, err
 }
 
+// InNamespace returns what was written per resource in a namespace. All that was stored before the call is in it.
+func (c *WriteCounter) InNamespace(ctx context.Context, namespace string) (map[string]Writes, error) {
+	sums := map[string]Writes{}
+	err := c.each(ctx, func(key string, writes Writes) {
+		if resource := resourceOf(key); strings.HasPrefix(key, registry+resource+"/"+namespace+"/") {
+			sums[resource] = sums[resource].plus(writes)
+		}
+	})
+	return sums, err
+}
+
 // each visits all keys, once the count is up to date.
 func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes Writes)) error {
 	revision, err := currentRevision(ctx, c.client)

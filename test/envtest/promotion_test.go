@@ -19,7 +19,7 @@ func reserve(name, key, delivery string) runkey.Identity {
 	GinkgoHelper()
 	ghost := runkey.Identity{Name: name, Token: "token-of-" + name}
 	outcome, err := index.New(index.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}}).
-		Admit(ctx, ns, runkey.Trigger{Run: ghost, JobName: job, ConcurrencyKey: key, IdempotencyKey: delivery}, false)
+		Admit(ctx, ns, runkey.Trigger{Run: ghost, JobName: job, ConcurrencyKey: key, IdempotencyKey: delivery}, false, func() error { return nil })
 	Expect(err).NotTo(HaveOccurred())
 	Expect(outcome.Disposition).To(Equal(v1alpha1.DispositionCreated))
 	return ghost

@@ -105,7 +105,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	err := poll(ctx, func() (err error) { // the API server serves the types a moment after they are installed
 		mgr, err = ctrl.NewManager(cp.AdminConfig(), ctrl.Options{
 			Scheme:        o.Scheme,
-			Cache:         cache.Options{ByObject: map[client.Object]cache.ByObject{&batchv1.Job{}: {}}},
+			Cache:         cache.Options{DefaultTransform: index.Slim, ByObject: map[client.Object]cache.ByObject{&batchv1.Job{}: {}}},
 			Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
 			WebhookServer: server,
 			Metrics:       metricsserver.Options{BindAddress: "0"},

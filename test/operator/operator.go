@@ -25,7 +25,7 @@ const (
 	// ServiceAccount is whose rights config/ gives the operator.
 	ServiceAccount = "jobrun-controller-manager"
 
-	startTimeout = time.Minute
+	startTimeout = 5 * time.Minute // with many runs stored, on a busy machine
 	pollInterval = 100 * time.Millisecond
 	stopGrace    = 10 * time.Second
 )

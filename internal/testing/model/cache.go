@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,6 +28,7 @@ type Cache struct {
 	server    *Server
 	informers map[*kind]*informer
 	order     []*informer
+	transform toolscache.TransformFunc
 	yield     func(context.Context, string) error
 }
 
@@ -42,6 +44,7 @@ type Handler func(old, new client.Object)
 // informer is the cache of one kind.
 type informer struct {
 	*table
+	cache    *Cache
 	position int // how much of the history it has seen
 	objects  map[client.ObjectKey]client.Object
 	handlers []Handler
@@ -65,12 +68,15 @@ func (c *Cache) informer(obj runtime.Object) (*informer, error) {
 	}
 	i, ok := c.informers[k]
 	if !ok {
-		i = &informer{table: c.server.db.table(k), objects: map[client.ObjectKey]client.Object{}, indexes: map[string]client.IndexerFunc{}}
+		i = &informer{table: c.server.db.table(k), cache: c, objects: map[client.ObjectKey]client.Object{}, indexes: map[string]client.IndexerFunc{}}
 		c.informers[k] = i
 		c.order = append(c.order, i)
 	}
 	return i, nil
 }
+
+// Transform makes the cache hold what the function makes of objects that it sees from now on.
+func (c *Cache) Transform(transform toolscache.TransformFunc) { c.transform = transform }
 
 // IndexField implements client.FieldIndexer.
 func (c *Cache) IndexField(_ context.Context, obj client.Object, field string, extract client.IndexerFunc) error {
@@ -124,7 +130,19 @@ func (i *informer) lag() int { return len(i.history) - i.position }
 func (i *informer) deliver() {
 	event := i.history[i.position]
 	i.position++
-	i.change(client.ObjectKeyFromObject(event.Object()), event.Old, event.New)
+	i.change(client.ObjectKeyFromObject(event.Object()), i.transformed(event.Old), i.transformed(event.New))
+}
+
+// transformed is what the cache holds of an object.
+func (i *informer) transformed(object client.Object) client.Object {
+	if object == nil || i.cache.transform == nil {
+		return object
+	}
+	made, err := i.cache.transform(object.DeepCopyObject())
+	if err != nil {
+		panic(err) // an informer would be stuck
+	}
+	return made.(client.Object)
 }
 
 // sync makes the informer see the state at a position of the history at once.
@@ -134,7 +152,7 @@ func (i *informer) sync(position int) {
 		if event.New == nil {
 			delete(i.objects, key)
 		} else {
-			i.objects[key] = event.New
+			i.objects[key] = i.transformed(event.New)
 		}
 	}
 	i.position = position
@@ -149,7 +167,7 @@ func (i *informer) relist() {
 	i.position = len(i.history)
 	current := map[client.ObjectKey]client.Object{}
 	for _, row := range i.list("") {
-		current[client.ObjectKeyFromObject(row.typed)] = row.typed
+		current[client.ObjectKeyFromObject(row.typed)] = i.transformed(row.typed)
 	}
 	for _, key := range sortedKeys(i.objects) {
 		if current[key] == nil {

@@ -126,6 +126,7 @@ func (s *system) index(p *model.Process) *index.Index {
 }
 
 func watch(p *model.Process, handler model.Handler, objects ...client.Object) error {
+	p.Cache.Transform(index.Slim)
 	for _, object := range objects {
 		if err := p.Cache.Watch(object, handler); err != nil {
 			return err

@@ -1,7 +1,9 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,8 +31,8 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run)
 	}
-	if errs := h.validate(ctx, req.Object.Raw, run); len(errs) > 0 {
-		return invalid(run.Name, errs)
+	if errs := validate(run); len(errs) > 0 {
+		return invalid(run.Name, append(h.unstorable(ctx, req.Object.Raw, run), errs...))
 	}
 	if err := h.nameFree(ctx, client.ObjectKeyFromObject(run)); err != nil {
 		return answer(run.Name, err)
@@ -38,7 +40,18 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 
 	trigger := triggerOf(run, req.UID)
 	dryRun := req.DryRun != nil && *req.DryRun
-	out, err := h.index.Admit(ctx, run.Namespace, trigger, dryRun)
+	storable := func() error {
+		if errs := h.unstorable(ctx, req.Object.Raw, run); len(errs) > 0 {
+			return apierrors.NewInvalid(kind, run.Name, errs)
+		}
+		return nil
+	}
+	out, err := h.index.Admit(ctx, run.Namespace, trigger, dryRun, storable)
+	var conflict *index.ConflictError
+	if errors.As(err, &conflict) {
+		// What is wrong with a trigger is said first: it would be refused in any case.
+		err = cmp.Or(storable(), err)
+	}
 	if err != nil {
 		return answer(run.Name, err)
 	}
@@ -121,7 +134,7 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.O
 }
 
 // firstDelivery is the JobRun that brought the idempotency key first, as far as
-// the cache knows; nil if it does not.
+// the cache knows, or else the run that stands for it; nil if neither is there.
 func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
@@ -135,12 +148,16 @@ func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out i
 			first = c
 		}
 	}
-	if first != nil {
+	if first != nil && !index.IsSlim(first) {
 		return first
 	}
-	owner := &v1alpha1.JobRun{}
-	if err := h.live.Get(ctx, types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}, owner); err != nil {
+	whole := &v1alpha1.JobRun{}
+	stored := types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}
+	if first != nil {
+		stored.Name = first.Name
+	}
+	if err := h.live.Get(ctx, stored, whole); err != nil {
 		return nil
 	}
-	return owner
+	return whole
 }

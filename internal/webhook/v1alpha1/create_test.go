@@ -133,10 +133,8 @@ func TestCreateBadInput(t *testing.T) {
 		"a jobName with a dot":            {spec("jobName: sync.users, concurrencyKey: k"), "spec.jobName"},
 		"a jobName that is too long":      {spec("concurrencyKey: k, jobName: " + strings.Repeat("j", 64)), "spec.jobName"},
 		"a jobName that is a number":      {spec("jobName: 5, concurrencyKey: k"), "spec.jobName"},
-		"coalesce without concurrencyKey": {spec("jobName: job, coalesce: Skip"), "spec.coalesce"},
 		"unknown coalesce":                {spec("jobName: job, concurrencyKey: k, coalesce: Replace"), "spec.coalesce"},
 		"an empty coalesce":               {spec("jobName: job, concurrencyKey: k, coalesce: ''"), "spec.coalesce"},
-		"an empty key":                    {spec("jobName: job, concurrencyKey: ''"), "spec.concurrencyKey"},
 		"a key that is too long":          {spec("jobName: job, concurrencyKey: " + strings.Repeat("k", 5000)), "spec.concurrencyKey"},
 		"a key that is a number":          {spec("jobName: job, concurrencyKey: 5"), "spec.concurrencyKey"},
 		"an empty idempotencyKey":         {spec("jobName: job, concurrencyKey: k, idempotencyKey: ''"), "spec.idempotencyKey"},
@@ -148,7 +146,6 @@ func TestCreateBadInput(t *testing.T) {
 		"no attempts":                     {spec("jobName: job, concurrencyKey: k, maxAttempts: 0"), "spec.maxAttempts"},
 		"too many attempts":               {spec("jobName: job, concurrencyKey: k, maxAttempts: 1001"), "spec.maxAttempts"},
 		"a negative ttl":                  {spec("jobName: job, concurrencyKey: k, ttlSecondsAfterFinished: -1"), "spec.ttlSecondsAfterFinished"},
-		"no spec":                         {"metadata: {name: b}\n", "spec"},
 		"no name":                         {"metadata: {}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"a name that is none":             {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"a generateName that makes none":  {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
@@ -179,6 +176,37 @@ func TestCreateBadInput(t *testing.T) {
 				t.Errorf("left taken: %v", writes)
 			}
 		})
+	}
+}
+
+// What takes nothing is left to the API server, which judges it right after.
+func TestCreateLeavesToTheAPIServer(t *testing.T) {
+	waiting := wrappers.MakeRunKey("k").Pending("a").Obj()
+	for name, manifest := range map[string]string{
+		"no spec":                         "metadata: {name: b}\n",
+		"no key":                          "metadata: {name: b}\nspec: {jobName: job, maxAttempts: 0}\n",
+		"an empty key":                    "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: ''}\n",
+		"coalesce without concurrencyKey": "metadata: {name: b}\nspec: {jobName: job, coalesce: Skip}\n",
+		"what is absorbed":                "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, coalesce: Skip, maxAttempts: 0}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t, waiting)
+			if response := r.create(t, manifest); !response.Allowed {
+				t.Errorf("refused with %+v", response.Result)
+			}
+			if writes := r.store.Writes(); len(writes) > 0 {
+				t.Errorf("took %v", writes)
+			}
+		})
+	}
+}
+
+// A trigger that is wrong is told what is wrong with it, and not whom it meets.
+func TestCreateBadInputBeforeConflict(t *testing.T) {
+	r := newReplica(t, wrappers.MakeRunKey("k").Pending("a").Obj())
+	response := r.create(t, "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, maxAttempts: 0}\n")
+	if response.Allowed || response.Result.Code != http.StatusUnprocessableEntity {
+		t.Errorf("allowed %t, %+v; want a 422", response.Allowed, response.Result)
 	}
 }
 

@@ -120,8 +120,11 @@ func answer(name string, err error) admission.Response {
 	var (
 		conflict *index.ConflictError
 		taken    *index.NameTakenError
+		status   *apierrors.StatusError
 	)
 	switch {
+	case apierrors.IsInvalid(err) && errors.As(err, &status):
+		return refused(status)
 	case errors.As(err, &conflict):
 		conflicts.Inc()
 		return refused(conflictStatus(name, conflict))

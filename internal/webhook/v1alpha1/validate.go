@@ -13,13 +13,17 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// validate says what is wrong with a new JobRun: first what the API server
-// itself would say, then what neither schema nor CEL can.
-func (h *Handler) validate(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
+// unstorable says for what the API server itself would refuse a new JobRun once
+// it was admitted.
+func (h *Handler) unstorable(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
-	errs = append(errs, h.schema.validate(ctx, raw, run.Name)...)
+	return append(errs, h.schema.validate(ctx, raw, run.Name)...)
+}
+
+// validate says what is wrong with a new JobRun that neither schema nor CEL can say.
+func validate(run *v1alpha1.JobRun) field.ErrorList {
 	spec := field.NewPath("spec")
-	errs = append(errs, validateInput(run, spec.Child("input"))...)
+	errs := validateInput(run, spec.Child("input"))
 	if run.Spec.Template != nil {
 		errs = append(errs, validateTemplate(run, spec.Child("template"))...)
 	}

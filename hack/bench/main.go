@@ -1,0 +1,79 @@
+// Command bench measures what JobRun costs on a control plane of its own on
+// this machine, prints a table, and fails when a promise is broken. It leaves
+// nothing behind but the report that -json names.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/jobrun-dev/jobrun/test/bench"
+)
+
+func main() {
+	ctrl.SetLogger(logr.Discard()) // what went wrong is in errors
+	os.Exit(exitCode(os.Args[1:]))
+}
+
+func exitCode(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, args)
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "stopped")
+		return 130
+	default:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == bench.NoopCommand {
+		return bench.ServeNoop(ctx, args[1:])
+	}
+	o := bench.Options{Log: os.Stderr}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	rows := flags.String("rows", "", "measure these alone, separated by commas: "+strings.Join(bench.Measures(), ", "))
+	json := flags.String("json", "", "the file to write the report to, for programs")
+	flags.IntVar(&o.Rounds, "rounds", bench.DefaultRounds, "how often each row is measured")
+	flags.Float64Var(&o.Scale, "scale", 1, "the size of the workloads, as a share of the full one; goals are for the full one")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *rows != "" {
+		o.Rows = strings.Split(*rows, ",")
+	}
+	var err error
+	if o.Root, err = os.Getwd(); err != nil {
+		return err
+	}
+	return measure(ctx, o, *json)
+}
+
+func measure(ctx context.Context, o bench.Options, json string) error {
+	report, err := bench.Run(ctx, o)
+	if report == nil {
+		return err
+	}
+	err = errors.Join(err, report.Print(os.Stdout))
+	if json != "" {
+		err = errors.Join(err, report.WriteJSON(json))
+	}
+	if broken := report.Broken(); len(broken) > 0 {
+		err = errors.Join(err, fmt.Errorf("promises of docs/performance.md are broken: %s", strings.Join(broken, ", ")))
+	}
+	return err
+}

@@ -1,0 +1,45 @@
+package controller
+
+import (
+	"reflect"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// immaterial reports whether no decision reads what has changed of an object. Of
+// a Job, the cache has nothing else to begin with; how its Pods come and go does
+// not show. Of a JobRun, it is the progress that workers report.
+func immaterial(before, after client.Object) bool {
+	if before == nil || after == nil || before.GetUID() != after.GetUID() {
+		return false
+	}
+	switch after := after.(type) {
+	case *batchv1.Job:
+		old, ok := before.(*batchv1.Job)
+		return ok && sameButVersion(old, after)
+	case *v1alpha1.JobRun:
+		old, ok := before.(*v1alpha1.JobRun)
+		if !ok || apiequality.Semantic.DeepEqual(old.Status.Progress, after.Status.Progress) {
+			return false
+		}
+		reported := old.DeepCopy()
+		reported.Status.Progress = after.Status.Progress
+		return sameButVersion(reported, after)
+	default:
+		return false
+	}
+}
+
+// sameButVersion reports whether two versions of an object are the same.
+func sameButVersion[T any, P interface {
+	*T
+	client.Object
+}](before, after P) bool {
+	old := *before
+	P(&old).SetResourceVersion(after.GetResourceVersion())
+	return reflect.DeepEqual(&old, after)
+}

@@ -1,0 +1,63 @@
+package controller
+
+import (
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// What no decision reads wakes nobody, and all else does.
+func TestImmaterial(t *testing.T) {
+	job := func(change func(*batchv1.Job)) client.Object {
+		job := makeJob(made("a").Obj(), 1).Obj()
+		job.ResourceVersion = "2"
+		change(job)
+		return job
+	}
+	run := func(change func(*v1alpha1.JobRun)) client.Object {
+		run := made("a").Leased(1, "9").ResourceVersion("2").Obj()
+		change(run)
+		return run
+	}
+	oldJob, oldRun := job(func(job *batchv1.Job) { job.ResourceVersion = "1" }), run(func(run *v1alpha1.JobRun) { run.ResourceVersion = "1" })
+	progress := &v1alpha1.Progress{Generation: 1, Current: ptr.To(int64(3))}
+	tests := map[string]struct {
+		before, after client.Object
+		want          bool
+	}{
+		"a Job whose version alone is new": {oldJob, job(func(*batchv1.Job) {}), true},
+		"a Job that has ended": {oldJob, job(func(job *batchv1.Job) {
+			job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
+		}), false},
+		"a Job that is deleted":       {oldJob, job(func(job *batchv1.Job) { job.DeletionTimestamp = &metav1.Time{} }), false},
+		"a Job that lost its labels":  {oldJob, job(func(job *batchv1.Job) { job.Labels = nil }), false},
+		"another Job of the name":     {oldJob, job(func(job *batchv1.Job) { job.UID = "other" }), false},
+		"a new Job":                   {nil, job(func(*batchv1.Job) {}), false},
+		"a Job that is gone":          {oldJob, nil, false},
+		"a run whose worker reports":  {oldRun, run(func(run *v1alpha1.JobRun) { run.Status.Progress = progress }), true},
+		"a run that was written anew": {oldRun, run(func(*v1alpha1.JobRun) {}), false},
+		"a run whose worker reports and renews": {oldRun, run(func(run *v1alpha1.JobRun) {
+			run.Status.Progress, run.Status.Lease.RenewTime = progress, &metav1.MicroTime{}
+		}), false},
+		"a run whose worker reports its end": {oldRun, run(func(run *v1alpha1.JobRun) {
+			run.Status.Progress, run.Status.Phase = progress, v1alpha1.PhaseCompleted
+		}), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := immaterial(test.before, test.after); got != test.want {
+				t.Errorf("got %t", got)
+			}
+			woken := len(newBench().Changed(t.Context(), test.before, test.after)) > 0
+			if woken == test.want {
+				t.Errorf("wakes somebody: %t", woken)
+			}
+		})
+	}
+}

@@ -1,0 +1,42 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+)
+
+// observeWhole reads live what the cache holds slim, if there are receipts that
+// may be counted on it or take over its outcome. It is the version that the cache
+// shows, or the cache is stale.
+func (r *Reconciler) observeWhole(ctx context.Context, s *Snapshot) error {
+	if !slices.ContainsFunc(s.Runs, mayBeReceipt) {
+		return nil
+	}
+	for id, run := range s.Others {
+		if !index.IsSlim(run) {
+			continue
+		}
+		whole := &v1alpha1.JobRun{}
+		err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), whole)
+		switch {
+		case apierrors.IsNotFound(err) || (err == nil && (whole.UID != run.UID || whole.ResourceVersion != run.ResourceVersion)):
+			return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
+		case err != nil:
+			return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
+		}
+		s.Others[id] = whole
+	}
+	return nil
+}
+
+// mayBeReceipt reports whether another run may stand for a JobRun.
+func mayBeReceipt(run *v1alpha1.JobRun) bool {
+	return bound(run) || answeredAsReceipt(run) || bypassed(run)
+}

@@ -1,0 +1,134 @@
+package index
+
+import (
+	"unique"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// What is slim is not what is stored: it must be read live before it is written,
+// or handed on. The API server gives out no such generation and takes no status
+// that was observed at it, so nothing slim is written by mistake.
+const slimGeneration = -1
+
+var (
+	// slimTemplate stands for any template: that there is one says who executes a run.
+	slimTemplate = &batchv1.JobTemplateSpec{}
+	// slimConditions stand for those of a JobRun at its end.
+	slimConditions = map[string][]metav1.Condition{
+		v1alpha1.ConditionComplete:  {{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}},
+		v1alpha1.ConditionFailed:    {{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}},
+		v1alpha1.ConditionCancelled: {{Type: v1alpha1.ConditionCancelled, Status: metav1.ConditionTrue}},
+	}
+)
+
+var _ toolscache.TransformFunc = Slim
+
+// Slim makes objects of the cache small. JobRuns stay for long after their end,
+// and nobody reads more of them then than whose they are, how they ended and for
+// how long they are kept. Of Jobs, nobody reads what they execute.
+func Slim(object any) (any, error) {
+	switch object := object.(type) {
+	case *v1alpha1.JobRun:
+		object.ManagedFields, object.Annotations = nil, nil
+		if condition := settled(object); condition != "" {
+			slimRun(object, condition)
+		}
+	case *batchv1.Job:
+		slimJob(object)
+	case metav1.Object:
+		object.SetManagedFields(nil)
+	}
+	return object, nil
+}
+
+// IsSlim reports whether a JobRun lacks what Slim drops.
+func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration }
+
+// settled is the condition that says how a JobRun ended, once nothing is left to
+// be written on it but the count of triggers; empty before.
+func settled(run *v1alpha1.JobRun) string {
+	if !runkey.HasOutcome(run) || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
+		return ""
+	}
+	for condition := range slimConditions {
+		if meta.IsStatusConditionTrue(run.Status.Conditions, condition) {
+			return condition
+		}
+	}
+	return ""
+}
+
+func slimRun(run *v1alpha1.JobRun, condition string) {
+	run.ObjectMeta = metav1.ObjectMeta{
+		Namespace:         canonical(run.Namespace),
+		Name:              run.Name,
+		UID:               run.UID,
+		ResourceVersion:   run.ResourceVersion,
+		Generation:        slimGeneration,
+		CreationTimestamp: run.CreationTimestamp,
+		DeletionTimestamp: run.DeletionTimestamp,
+	}
+	run.Spec.JobName, run.Spec.Input = canonical(run.Spec.JobName), nil
+	if run.Spec.Template != nil {
+		run.Spec.Template = slimTemplate
+	}
+	if a := run.Spec.Admission; a != nil {
+		a.Disposition = canonical(a.Disposition)
+		if a.RunName == run.Name {
+			a.RunName = run.Name // the same text, once
+		}
+		if a.RunToken == a.Token {
+			a.RunToken = a.Token
+		}
+	}
+	slimStatus(run, condition)
+}
+
+// slimStatus keeps what says whether a JobRun was executed or stood for others,
+// and what is evidence of when.
+func slimStatus(run *v1alpha1.JobRun, condition string) {
+	full := run.Status
+	run.Status = v1alpha1.JobRunStatus{
+		Phase:          canonical(full.Phase),
+		RunRef:         full.RunRef,
+		Batch:          full.Batch,
+		CompletionTime: full.CompletionTime,
+		Conditions:     slimConditions[condition],
+	}
+	if ref := run.Status.RunRef; ref != nil && ref.UID == run.UID {
+		ref.Name, ref.UID = run.Name, run.UID
+	}
+	if full.Lease != nil {
+		run.Status.Lease = &v1alpha1.RunLease{Generation: full.Lease.Generation, KeyVersion: full.Lease.KeyVersion}
+	}
+	if full.Coalesced != nil {
+		run.Status.Coalesced = &v1alpha1.CoalescedTriggers{Count: full.Coalesced.Count}
+	}
+}
+
+func slimJob(job *batchv1.Job) {
+	own := func(all map[string]string, names ...string) map[string]string {
+		kept := make(map[string]string, len(names))
+		for _, name := range names {
+			if value, ok := all[name]; ok {
+				kept[name] = value
+			}
+		}
+		return kept
+	}
+	job.ManagedFields = nil
+	job.Labels = own(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
+	job.Annotations = own(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
+	job.Spec = batchv1.JobSpec{}
+	job.Status = batchv1.JobStatus{Conditions: job.Status.Conditions}
+}
+
+// canonical lets equal texts be one in memory.
+func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }

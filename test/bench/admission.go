@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const (
+	admissionCallers = 32
+	admissionCreates = 2000 // a round, on each side
+	hotKey           = "hot"
+)
+
+// admissionCase is a kind of trigger whose answers are measured.
+type admissionCase struct {
+	name, what, against string
+	goal                Goal
+	// hot says that a run waits for hotKey.
+	hot     bool
+	trigger func(ns string, i int) *v1alpha1.JobRun
+	// expect says what is wrong with an answer of the operator's.
+	expect func(*v1alpha1.JobRun, error) error
+	// expectNoop says what is wrong with an answer of the no-op webhook's.
+	expectNoop func(*v1alpha1.JobRun, error) error
+}
+
+func admissionCases() []admissionCase {
+	return []admissionCase{
+		{
+			name: "create", what: "create throughput, 32 callers, run without keys", against: "no-op webhook",
+			goal:    Goal{Kind: Ratio, AtLeast: 0.95},
+			trigger: func(ns string, i int) *v1alpha1.JobRun { return jobRun(ns, fmt.Sprintf("run-%d", i)) },
+			expect:  answered(v1alpha1.DispositionCreated), expectNoop: accepted,
+		},
+		{
+			name: "create-keyed", what: "create throughput, 32 callers, distinct concurrencyKeys", against: "no-op webhook",
+			goal: Goal{Kind: Ratio, AtLeast: 0.65},
+			trigger: func(ns string, i int) *v1alpha1.JobRun {
+				return keyed(jobRun(ns, fmt.Sprintf("run-%d", i)), fmt.Sprintf("key-%d", i))
+			},
+			expect: answered(v1alpha1.DispositionCreated), expectNoop: accepted,
+		},
+		{
+			name: "absorb", what: "duplicates absorbed, 32 callers, one hot key", against: "no-op webhook",
+			goal: Goal{Kind: Ratio, AtLeast: 0.90}, hot: true,
+			trigger: func(ns string, i int) *v1alpha1.JobRun {
+				return skipping(keyed(jobRun(ns, fmt.Sprintf("run-%d", i)), hotKey))
+			},
+			expect: answered(v1alpha1.DispositionCoalesced), expectNoop: accepted,
+		},
+		{
+			name: "refuse", what: "duplicates refused, 32 callers, one hot key", against: "no-op webhook that refuses",
+			goal: Goal{Kind: Ratio, AtLeast: 0.90}, hot: true,
+			trigger: func(ns string, i int) *v1alpha1.JobRun {
+				run := keyed(jobRun(ns, fmt.Sprintf("run-%d", i)), hotKey)
+				run.Labels[refuseLabel] = "" // for the no-op webhook
+				return run
+			},
+			expect: refusedWith409, expectNoop: refusedWith409,
+		},
+	}
+}
+
+func answered(want v1alpha1.Disposition) func(*v1alpha1.JobRun, error) error {
+	return func(run *v1alpha1.JobRun, err error) error {
+		if err != nil {
+			return err
+		}
+		if run.Spec.Admission == nil || run.Spec.Admission.Disposition != want {
+			return fmt.Errorf("JobRun %s was answered with %+v, not %s", run.Name, run.Spec.Admission, want)
+		}
+		return nil
+	}
+}
+
+func accepted(_ *v1alpha1.JobRun, err error) error { return err }
+
+func refusedWith409(run *v1alpha1.JobRun, err error) error {
+	if !apierrors.IsConflict(err) {
+		return fmt.Errorf("JobRun %s was answered with %w, not with a conflict", run.Name, err)
+	}
+	return nil
+}
+
+// admissionMeasures measure all cases while the controller is in a state. The
+// goals are for the idle one.
+func admissionMeasures(s state) []measure {
+	var all []measure
+	for _, c := range admissionCases() {
+		if s != idle {
+			c.name += "-" + string(s)
+			c.what += ", controller " + string(s)
+			c.goal = Goal{Kind: Stated}
+		}
+		all = append(all, measure{c.name, s, c.measure})
+	}
+	return all
+}
+
+func (c admissionCase) measure(ctx context.Context, w *world, o Options) ([]Result, error) {
+	var ours, theirs []float64
+	for round := range o.Rounds + 1 {
+		ns, err := w.namespace(ctx)
+		if err != nil {
+			return nil, err
+		}
+		creates := o.size(admissionCreates)
+		if err := alternate(round,
+			func() error { return c.side(ctx, w, ns, w.jobruns, creates, c.expect, &ours) },
+			func() error { return c.side(ctx, w, ns, w.noops, creates, c.expectNoop, &theirs) },
+		); err != nil {
+			return nil, err
+		}
+	}
+	row := Result{Row: c.name, What: c.what, Against: c.against, Unit: "/s", Goal: c.goal}
+	return []Result{compared(row, ours[1:], theirs[1:], ratios)}, nil // the first is to warm up
+}
+
+func (c admissionCase) side(
+	ctx context.Context, w *world, ns string, api client.Client, creates int, expect func(*v1alpha1.JobRun, error) error, rates *[]float64,
+) error {
+	if c.hot && api == w.jobruns {
+		if err := w.occupy(ctx, ns); err != nil {
+			return err
+		}
+	}
+	if err := w.quiet(ctx); err != nil {
+		return err
+	}
+	rate, err := storm{
+		api: api, callers: admissionCallers, creates: creates, expect: expect,
+		trigger: func(i int) *v1alpha1.JobRun { return c.trigger(ns, i) },
+	}.rate(ctx)
+	*rates = append(*rates, rate)
+	if err != nil {
+		return err
+	}
+	return w.wipe(ctx, ns)
+}
+
+// occupy has a run wait for hotKey, behind one that executes if there is somebody to execute it.
+func (w *world) occupy(ctx context.Context, ns string) error {
+	if w.state == working {
+		leased := held(keyed(jobRun(ns, "leased"), hotKey))
+		if err := w.jobruns.Create(ctx, leased); err != nil {
+			return err
+		}
+		if err := w.inPhase(ctx, leased, v1alpha1.PhaseLeased); err != nil {
+			return err
+		}
+	}
+	return w.jobruns.Create(ctx, held(keyed(jobRun(ns, "waiting"), hotKey)))
+}
+
+// inPhase waits until a JobRun is.
+func (w *world) inPhase(ctx context.Context, run *v1alpha1.JobRun, phase v1alpha1.Phase) error {
+	return await(ctx, fmt.Sprintf("JobRun %s to be %s", run.Name, phase), func() (bool, error) {
+		err := w.jobruns.Get(ctx, client.ObjectKeyFromObject(run), run)
+		return run.Status.Phase == phase, err
+	})
+}

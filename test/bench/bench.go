@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DefaultRounds is how often each row is measured, unless it is told otherwise.
+const DefaultRounds = 5
+
+// Options of a run of the benchmark.
+type Options struct {
+	// Root is the directory of the repository, with bin/manager and bin/kwok built in it.
+	Root string
+	// Rows names what to measure, of Measures; empty for all.
+	Rows []string
+	// Rounds is how often each row is measured.
+	Rounds int
+	// Scale is the size of the workloads, as a share of the full one.
+	Scale float64
+	// Log is told what happens.
+	Log io.Writer
+}
+
+// size is a workload's, scaled.
+func (o Options) size(full int) int { return max(int(float64(full)*o.Scale), 1) }
+
+func (o Options) validate() error {
+	var errs []error
+	if o.Rounds < 1 {
+		errs = append(errs, fmt.Errorf("there must be at least 1 round, not %d", o.Rounds))
+	}
+	if o.Scale <= 0 {
+		errs = append(errs, fmt.Errorf("the scale must be positive, not %g", o.Scale))
+	}
+	for _, row := range o.Rows {
+		if !slices.Contains(Measures(), row) {
+			errs = append(errs, fmt.Errorf("there is no row %q, but %s", row, strings.Join(Measures(), ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// measure is one experiment. It makes one or more rows of the table.
+type measure struct {
+	name string
+	// state is what the controller must do meanwhile.
+	state state
+	run   func(context.Context, *world, Options) ([]Result, error)
+}
+
+// measures are all of them, in an order in which the controller's state changes rarely.
+func measures() []measure {
+	return slices.Concat(admissionMeasures(idle), admissionMeasures(working), []measure{
+		{"latency", working, measureLatency},
+		{"throughput", working, measureThroughput},
+		{"storm", working, measureStorm},
+		{"workers", working, measureWorkers},
+		{"stored", idle, measureStored},
+	})
+}
+
+// Measures are the names that Options.Rows may have.
+func Measures() []string {
+	var names []string
+	for _, m := range measures() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Run measures. The report has what was measured before an error.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	report = newReport(o)
+	w, err := newWorld(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		report.Duration = time.Since(report.Time).Round(time.Second).String()
+		err = errors.Join(err, w.close())
+	}()
+	for _, m := range measures() {
+		if len(o.Rows) > 0 && !slices.Contains(o.Rows, m.name) {
+			continue
+		}
+		results, err := w.measure(ctx, m, o)
+		if err != nil {
+			return report, fmt.Errorf("measure %s: %w", m.name, err)
+		}
+		report.Results = append(report.Results, results...)
+	}
+	return report, nil
+}
+
+func (w *world) measure(ctx context.Context, m measure, o Options) ([]Result, error) {
+	begin := time.Now()
+	if err := w.enter(ctx, m.state); err != nil {
+		return nil, err
+	}
+	results, err := m.run(ctx, w, o)
+	for _, r := range results {
+		if !r.Value.measured() {
+			return nil, fmt.Errorf("row %s has no number in one of its rounds: %v", r.Row, r.Value.Rounds)
+		}
+	}
+	fmt.Fprintf(w.log, "measured %s in %s\n", m.name, time.Since(begin).Round(time.Second))
+	for _, r := range results {
+		fmt.Fprintln(w.log, "   ", strings.Join(r.cells(), "  "))
+	}
+	return results, err
+}
+
+// alternate runs the sides of a round one after the other, every other round in
+// the opposite order: what the machine does beside it is not on one side alone.
+func alternate(round int, sides ...func() error) error {
+	if round%2 == 1 {
+		slices.Reverse(sides)
+	}
+	for _, side := range sides {
+		if err := side(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// storm is what callers send at once.
+type storm struct {
+	api     client.Client
+	callers int
+	// creates is how many they send together.
+	creates int
+	// trigger makes the i-th.
+	trigger func(i int) *v1alpha1.JobRun
+	// expect says what is wrong with an answer.
+	expect func(*v1alpha1.JobRun, error) error
+}
+
+// send sends all and returns how long that took, and how long each answer did.
+func (s storm) send(ctx context.Context) (time.Duration, []time.Duration, error) {
+	latencies := make([]time.Duration, s.creates)
+	runtime.GC() // not meanwhile, for what was before
+	var sent atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	begin := time.Now()
+	for range s.callers {
+		group.Go(func() error {
+			for {
+				i := int(sent.Add(1)) - 1
+				if i >= s.creates {
+					return nil
+				}
+				run := s.trigger(i)
+				sent := time.Now()
+				err := s.api.Create(ctx, run)
+				latencies[i] = time.Since(sent)
+				if err := s.expect(run, err); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	err := group.Wait()
+	return time.Since(begin), latencies, err
+}
+
+// rate is what send comes to, in creates per second.
+func (s storm) rate(ctx context.Context) (float64, error) {
+	took, _, err := s.send(ctx)
+	return float64(s.creates) / took.Seconds(), err
+}

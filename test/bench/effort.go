@@ -1,0 +1,60 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/test/operator"
+)
+
+// effort is what a manager has done since it started.
+type effort struct {
+	reconciles float64
+	// calls are requests to the API server, those that send Events included.
+	calls float64
+}
+
+func (w *world) effort(ctx context.Context) (effort, error) {
+	metrics, err := w.metrics(ctx)
+	return effort{
+		reconciles: metrics.Sum("controller_runtime_reconcile_total"),
+		calls:      metrics.Sum("rest_client_requests_total"),
+	}, err
+}
+
+// metrics are the manager's, which serves them a moment after it is ready.
+func (w *world) metrics(ctx context.Context) (metrics operator.Metrics, err error) {
+	return metrics, await(ctx, "the manager's metrics", func() (bool, error) {
+		metrics, err = w.op.Metrics(ctx, w.manager())
+		return err == nil, nil
+	})
+}
+
+const (
+	// settleWindow and settledShare say when a manager has settled: it took less than that share of a CPU.
+	settleWindow = 3 * time.Second
+	settledShare = 0.1
+)
+
+// settled waits until the manager has nothing to do any more.
+func (w *world) settled(ctx context.Context) error {
+	before, err := w.metrics(ctx)
+	if err != nil {
+		return err
+	}
+	return await(ctx, "the manager to settle", func() (bool, error) {
+		if err := pause(ctx, settleWindow); err != nil {
+			return false, err
+		}
+		after, err := w.metrics(ctx)
+		busy := after.Sum("process_cpu_seconds_total") - before.Sum("process_cpu_seconds_total")
+		before = after
+		return busy < settledShare*settleWindow.Seconds() && after.Sum("workqueue_depth") == 0, err
+	})
+}
+
+// resident is the manager's resident set, in MiB.
+func (w *world) resident(ctx context.Context) (float64, error) {
+	metrics, err := w.metrics(ctx)
+	return metrics.Sum("process_resident_memory_bytes") / (1 << 20), err
+}

@@ -1,0 +1,72 @@
+package bench
+
+import "context"
+
+const (
+	latencyPlaces, latencyTotal       = 4, 60
+	throughputPlaces, throughputTotal = 20, 200
+)
+
+// measureLatency measures how long a trigger takes to become a Job, with little in flight.
+func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) {
+	done, err := w.executions(ctx, o.Rounds, latencyPlaces, o.size(latencyTotal), plain, unkeyedRuns, keyedRuns)
+	if err != nil {
+		return nil, err
+	}
+	toBegin := func(e execution) float64 { return e.toBegin }
+	row := Result{Against: "batch/v1 Job to Pod created", Unit: "ms", Goal: Goal{Kind: Ratio, AtMost: 2.0}}
+	var results []Result
+	for _, load := range []workload{unkeyedRuns, keyedRuns} {
+		row.Row, row.What = "latency", "trigger to Job created, 4 in flight, p50"
+		if load.name == keyedRuns.name {
+			row.Row, row.What = row.Row+"-keyed", row.What+", with a key"
+		}
+		results = append(results, compared(row, of(done[load.name], toBegin), of(done[plain.name], toBegin), ratios))
+	}
+	return results, nil
+}
+
+// measureThroughput measures what a run takes while many are executed.
+func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, error) {
+	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns)
+	if err != nil {
+		return nil, err
+	}
+	jobs := done[plain.name]
+	var results []Result
+	for _, load := range []struct {
+		workload
+		suffix, with string
+		writes       float64
+	}{
+		{unkeyedRuns, "", ", without keys", 3},
+		{keyedRuns, "-keyed", ", with a concurrencyKey", 6},
+	} {
+		runs := done[load.name]
+		results = append(results,
+			compared(Result{
+				Row: "throughput" + load.suffix, What: "runs completed, 20 in flight" + load.with, Against: "batch/v1 Jobs",
+				Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 0.7},
+			}, of(runs, perSecond), of(jobs, perSecond), ratios),
+			compared(Result{
+				Row: "writes" + load.suffix, What: "etcd writes per run, Events aside, 20 in flight" + load.with, Against: "batch/v1 Job",
+				Unit: "writes", Goal: Goal{Kind: Ratio, AtMost: load.writes, Promised: true},
+			}, of(runs, writes), of(jobs, writes), differences),
+			alone(Result{
+				Row: "own-writes" + load.suffix, What: "... those of JobRuns and RunKeys", Unit: "writes",
+				Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
+			}, of(runs, func(e execution) float64 { return e.own })),
+			alone(Result{
+				Row: "reconciles" + load.suffix, What: "reconciles per run" + load.with, Unit: "", Goal: Goal{Kind: Stated},
+			}, of(runs, func(e execution) float64 { return e.reconciles })),
+			alone(Result{
+				Row: "calls" + load.suffix, What: "API calls per run, Events included" + load.with, Unit: "", Goal: Goal{Kind: Stated},
+			}, of(runs, func(e execution) float64 { return e.calls })),
+		)
+	}
+	return results, nil
+}
+
+func perSecond(e execution) float64 { return e.perSecond }
+
+func writes(e execution) float64 { return e.writes }

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"net"
+	"os"
+	"path/filepath"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/config/crd"
+	"github.com/jobrun-dev/jobrun/test/controlplane"
+)
+
+const (
+	// NoopCommand is the argument that makes the program serve the no-op webhook.
+	NoopCommand = "noop-webhook"
+	// refuseLabel marks JobRuns that the no-op webhook refuses.
+	refuseLabel = "bench.jobrun.dev/refuse"
+
+	allowPath, refusePath = "/allow", "/refuse"
+)
+
+// noopWebhook is a process that serves a webhook as the manager does, and decides nothing.
+type noopWebhook struct {
+	process  *controlplane.Process
+	balancer *controlplane.Balancer
+}
+
+// ServeNoop serves the no-op webhook until the context is done.
+func ServeNoop(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet(NoopCommand, flag.ContinueOnError)
+	port := flags.Int("port", 0, "the port to listen on")
+	certs := flags.String("cert-path", "", "the directory with tls.crt and tls.key")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	server := webhook.NewServer(webhook.Options{
+		Host: "127.0.0.1", Port: *port, CertDir: *certs,
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}, // like the manager
+	})
+	server.Register(allowPath, &admission.Webhook{Handler: admission.HandlerFunc(allow)})
+	server.Register(refusePath, &admission.Webhook{Handler: admission.HandlerFunc(refuse)})
+	return server.Start(ctx)
+}
+
+func allow(context.Context, admission.Request) admission.Response { return admission.Allowed("") }
+
+func refuse(_ context.Context, request admission.Request) admission.Response {
+	resource := schema.GroupResource{Group: request.Resource.Group, Resource: request.Resource.Resource}
+	status := apierrors.NewConflict(resource, request.Name, errors.New("refused by the no-op webhook")).Status()
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Result: &status}}
+}
+
+func startNoop(ctx context.Context, cp *controlplane.ControlPlane) (*noopWebhook, error) {
+	certs := filepath.Join(cp.Dir(), "noop-certs")
+	ca, err := controlplane.NewServingCert(certs)
+	if err != nil {
+		return nil, err
+	}
+	address, err := controlplane.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(address)
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	n := &noopWebhook{}
+	n.process, err = cp.Run(controlplane.ProcessSpec{
+		Name: NoopCommand, Path: program, Args: []string{NoopCommand, "-port=" + port, "-cert-path=" + certs},
+	})
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	if err := n.process.WaitReady(ctx, answers(address, roots)); err != nil {
+		return nil, err
+	}
+	// The manager's webhook is behind one, too.
+	if n.balancer, err = controlplane.NewBalancer(address); err != nil {
+		return nil, err
+	}
+	return n, n.install(ctx, cp, ca)
+}
+
+// answers is a probe for TLS at an address.
+func answers(address string, roots *x509.CertPool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots}}
+		connection, err := dialer.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+}
+
+// install adds a copy of the CustomResourceDefinition in a group of its own, and the webhook for it.
+func (n *noopWebhook) install(ctx context.Context, cp *controlplane.ControlPlane, ca []byte) error {
+	configuration, err := yaml.Marshal(n.configuration())
+	if err != nil {
+		return err
+	}
+	_, err = cp.InstallManifests(ctx, crd.JobRuns, inNoopGroup)
+	if err != nil {
+		return err
+	}
+	_, err = cp.InstallManifests(ctx, configuration, controlplane.WebhooksAt(n.balancer.Addr(), ca))
+	return err
+}
+
+func inNoopGroup(object *unstructured.Unstructured) error {
+	object.SetName("jobruns." + noopGroup)
+	return unstructured.SetNestedField(object.Object, noopGroup, "spec", "group")
+}
+
+func (n *noopWebhook) configuration() *admissionregistrationv1.MutatingWebhookConfiguration {
+	return &admissionregistrationv1.MutatingWebhookConfiguration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{Name: "noop"},
+		Webhooks: []admissionregistrationv1.MutatingWebhook{
+			noopRule("allow."+noopGroup, allowPath, metav1.LabelSelectorOpDoesNotExist),
+			noopRule("refuse."+noopGroup, refusePath, metav1.LabelSelectorOpExists),
+		},
+	}
+}
+
+// noopRule sends the JobRuns that have, or do not have, the label to a path.
+func noopRule(name, path string, label metav1.LabelSelectorOperator) admissionregistrationv1.MutatingWebhook {
+	return admissionregistrationv1.MutatingWebhook{
+		Name: name,
+		ClientConfig: admissionregistrationv1.WebhookClientConfig{
+			Service: &admissionregistrationv1.ServiceReference{Namespace: "default", Name: "replaced", Path: ptr.To(path)},
+		},
+		Rules: []admissionregistrationv1.RuleWithOperations{{
+			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+			Rule: admissionregistrationv1.Rule{
+				APIGroups: []string{noopGroup}, APIVersions: []string{v1alpha1.GroupVersion.Version}, Resources: []string{"jobruns"},
+			},
+		}},
+		ObjectSelector:          &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: refuseLabel, Operator: label}}},
+		SideEffects:             ptr.To(admissionregistrationv1.SideEffectClassNone),
+		TimeoutSeconds:          ptr.To(int32(10)),
+		AdmissionReviewVersions: []string{"v1"},
+	}
+}

@@ -1,0 +1,110 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Result is one row of the table.
+type Result struct {
+	// Row is its name.
+	Row string `json:"row"`
+	// What is measured, and Against what; that may be nothing.
+	What    string `json:"what"`
+	Against string `json:"against,omitempty"`
+	// Unit of Ours and Theirs.
+	Unit   string   `json:"unit"`
+	Ours   Summary  `json:"ours"`
+	Theirs *Summary `json:"theirs,omitempty"`
+	// Value is what the goal is about.
+	Value   Summary `json:"value"`
+	Goal    Goal    `json:"goal"`
+	Verdict Verdict `json:"verdict,omitempty"`
+}
+
+// compared is a row whose value is made of both sides, round by round.
+func compared(r Result, ours, theirs []float64, combine func(ours, theirs []float64) []float64) Result {
+	against := summarize(theirs)
+	r.Ours, r.Theirs, r.Value = summarize(ours), &against, summarize(combine(ours, theirs))
+	r.Verdict = r.Goal.judge(r.Value)
+	return r
+}
+
+// alone is a row that is compared to nothing but its goal.
+func alone(r Result, ours []float64) Result {
+	r.Ours = summarize(ours)
+	r.Value = r.Ours
+	r.Verdict = r.Goal.judge(r.Value)
+	return r
+}
+
+// Report is a whole run of the benchmark.
+type Report struct {
+	Time     time.Time `json:"time"`
+	Duration string    `json:"duration"`
+	CPUs     int       `json:"cpus"`
+	Go       string    `json:"go"`
+	Rounds   int       `json:"rounds"`
+	Scale    float64   `json:"scale"`
+	Results  []Result  `json:"results"`
+}
+
+func newReport(o Options) *Report {
+	return &Report{Time: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: o.Rounds, Scale: o.Scale}
+}
+
+// Broken are the rows whose promise is broken.
+func (r *Report) Broken() []string {
+	var broken []string
+	for _, result := range r.Results {
+		if result.Verdict == Broken {
+			broken = append(broken, result.Row)
+		}
+	}
+	return broken
+}
+
+// Print writes the table for people.
+func (r *Report) Print(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ROW\tMEASURED\tOURS\tAGAINST\tVALUE (MIN TO MAX)\tGOAL\t")
+	for _, result := range r.Results {
+		fmt.Fprintln(table, strings.Join(result.cells(), "\t")+"\t")
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d rounds, scale %s, %d CPUs, %s, took %s\n", r.Rounds, short(r.Scale), r.CPUs, r.Go, r.Duration)
+	return err
+}
+
+func (r Result) cells() []string {
+	against := r.Against
+	if r.Theirs != nil {
+		against = fmt.Sprintf("%s %s", short(r.Theirs.Median), r.Against)
+	}
+	goal := r.Goal.String()
+	if r.Verdict != None {
+		goal += ": " + string(r.Verdict)
+	}
+	return []string{r.Row, r.What, short(r.Ours.Median) + " " + r.Unit, against, r.Value.String(), goal}
+}
+
+// WriteJSON writes the report for programs.
+func (r *Report) WriteJSON(file string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}

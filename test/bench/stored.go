@@ -1,0 +1,144 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const (
+	few, some, many = 1000, 10_000, 100_000
+
+	p99Callers, p99Creates, p99WarmUp = 4, 1000, 100
+	storedPlaces, storedTotal         = 20, 100
+)
+
+// storedFigures are what was measured with so many runs stored, one figure a round.
+type storedFigures struct {
+	p99        []float64 // in ms
+	memory     []float64 // in MiB
+	executions []execution
+}
+
+// measureStored measures what many runs that have ended cost those that have
+// not, and the manager.
+func measureStored(ctx context.Context, w *world, o Options) ([]Result, error) {
+	a, err := w.newArchive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	figures := map[int]*storedFigures{0: {}, few: {}, some: {}, many: {}}
+	for range o.Rounds {
+		if err := w.storedRound(ctx, a, o, figures); err != nil {
+			return nil, err
+		}
+	}
+	return storedResults(figures), a.keep(ctx, 0)
+}
+
+func (w *world) storedRound(ctx context.Context, a *archive, o Options, figures map[int]*storedFigures) error {
+	if err := w.enter(ctx, idle); err != nil {
+		return err
+	}
+	for _, stored := range []int{few, some, many} {
+		if err := w.p99(ctx, a, o, stored, figures[stored]); err != nil {
+			return err
+		}
+	}
+	if err := w.enter(ctx, working); err != nil {
+		return err
+	}
+	if err := w.memory(ctx, figures[many]); err != nil {
+		return err
+	}
+	if err := w.executeBeside(ctx, o, figures[many]); err != nil {
+		return err
+	}
+	if err := a.keep(ctx, o.size(few)); err != nil {
+		return err
+	}
+	if err := w.executeBeside(ctx, o, figures[few]); err != nil {
+		return err
+	}
+	if err := a.keep(ctx, 0); err != nil {
+		return err
+	}
+	return w.memory(ctx, figures[0])
+}
+
+// p99 measures how long the slowest hundredth of creates take, with keys and without much load.
+func (w *world) p99(ctx context.Context, a *archive, o Options, stored int, figures *storedFigures) error {
+	if err := a.keep(ctx, o.size(stored)); err != nil {
+		return err
+	}
+	ns, err := w.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	s := storm{
+		api: w.jobruns, callers: p99Callers, creates: p99WarmUp, expect: answered(v1alpha1.DispositionCreated),
+		trigger: func(i int) *v1alpha1.JobRun {
+			return keyed(jobRun(ns, fmt.Sprintf("warm-up-%d", i)), fmt.Sprintf("warm-up-%d", i))
+		},
+	}
+	if _, _, err := s.send(ctx); err != nil {
+		return err
+	}
+	s.creates = o.size(p99Creates)
+	s.trigger = func(i int) *v1alpha1.JobRun {
+		return keyed(jobRun(ns, fmt.Sprintf("run-%d", i)), fmt.Sprintf("key-%d", i))
+	}
+	_, latencies, err := s.send(ctx)
+	if err != nil {
+		return err
+	}
+	figures.p99 = append(figures.p99, milliseconds(quantile(seconds(latencies), 0.99)))
+	return w.wipe(ctx, ns)
+}
+
+// memory measures a manager that has just started, and has come to rest.
+func (w *world) memory(ctx context.Context, figures *storedFigures) error {
+	if err := w.restartManager(ctx, nothing); err != nil {
+		return err
+	}
+	if err := w.settled(ctx); err != nil {
+		return err
+	}
+	resident, err := w.resident(ctx)
+	figures.memory = append(figures.memory, resident)
+	return err
+}
+
+func nothing(context.Context) error { return nil }
+
+func (w *world) executeBeside(ctx context.Context, o Options, figures *storedFigures) error {
+	e, err := w.execute(ctx, unkeyedRuns, storedPlaces, o.size(storedTotal))
+	figures.executions = append(figures.executions, e)
+	return err
+}
+
+func storedResults(figures map[int]*storedFigures) []Result {
+	p99 := func(name string, stored int) Result {
+		return compared(Result{
+			Row: "p99-" + name, What: fmt.Sprintf("p99 of admission, %d runs stored", stored), Against: fmt.Sprintf("%d stored", few),
+			Unit: "ms", Goal: Goal{Kind: Ratio, AtMost: 1.2},
+		}, figures[stored].p99, figures[few].p99, ratios)
+	}
+	flat := func(row, what string, figure func(execution) float64) Result {
+		return compared(Result{
+			Row: row, What: fmt.Sprintf("%s, %d runs stored", what, many), Against: fmt.Sprintf("%d stored", few),
+			Goal: Goal{Kind: Ratio, AtMost: 1.1, Promised: true},
+		}, of(figures[many].executions, figure), of(figures[few].executions, figure), ratios)
+	}
+	return []Result{
+		p99("10k", some),
+		p99("100k", many),
+		compared(Result{
+			Row: "memory", What: fmt.Sprintf("manager RSS, %d terminal runs stored", many), Against: "none stored",
+			Unit: "MiB", Goal: Goal{Kind: Count, AtMost: 250},
+		}, figures[many].memory, figures[0].memory, differences),
+		flat("flat-reconciles", "reconciles per run", func(e execution) float64 { return e.reconciles }),
+		flat("flat-calls", "API calls per run", func(e execution) float64 { return e.calls }),
+	}
+}

@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/worker"
+)
+
+const (
+	workerCount = 10
+	workerRuns  = 1000
+	// workerLease is the default; a worker renews three times in it.
+	workerLease    = v1alpha1.DefaultLeaseDurationSeconds * time.Second
+	renewalsALease = 3
+)
+
+// measureWorkers counts what keeps many leases alive: the calls of the workers
+// that hold them, and those that the manager makes on top of what it does anyway.
+func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) {
+	ns, err := w.namespace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.quiet(ctx); err != nil {
+		return nil, err
+	}
+	_, anyway, err := w.callsOfALease(ctx, &fleet{})
+	if err != nil {
+		return nil, err
+	}
+	runs := o.size(workerRuns)
+	f, err := w.startFleet(ctx, ns, runs)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.lease(ctx, ns, f, runs); err != nil {
+		return nil, f.stop(err)
+	}
+	var workers, manager []float64
+	for range o.Rounds {
+		ofWorkers, ofManager, err := w.callsOfALease(ctx, f)
+		if err != nil {
+			return nil, f.stop(err)
+		}
+		workers = append(workers, ofWorkers/renewalsALease)
+		manager = append(manager, (ofManager-anyway)/renewalsALease)
+	}
+	if held := f.held.Load(); held != int64(runs) {
+		return nil, f.stop(fmt.Errorf("%d of %d runs are leased after all", held, runs))
+	}
+	if err := f.stop(w.wipe(ctx, ns)); err != nil {
+		return nil, err
+	}
+	return []Result{
+		alone(Result{
+			Row: "renewals", What: fmt.Sprintf("API calls of %d workers per renewal period, %d leased runs", workerCount, runs), Unit: "calls",
+			Goal: Goal{Kind: Count, AtMost: workerCount, Promised: true},
+		}, workers),
+		alone(Result{
+			Row: "renewals-manager", What: "... those of the manager that come on top", Unit: "calls", Goal: Goal{Kind: Stated},
+		}, manager),
+	}, nil
+}
+
+// callsOfALease counts the calls of the workers and of the manager in the time that one lease lives.
+func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager float64, err error) {
+	before, err := w.effort(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	calls := f.calls.Load()
+	if err := pause(ctx, workerLease); err != nil {
+		return 0, 0, err
+	}
+	after, err := w.effort(ctx)
+	return float64(f.calls.Load() - calls), after.calls - before.calls, err
+}
+
+// fleet is a number of workers whose handlers do not return before the workers end.
+type fleet struct {
+	calls, held atomic.Int64
+	quit        context.CancelFunc
+	group       *errgroup.Group
+}
+
+func (w *world) startFleet(ctx context.Context, ns string, runs int) (*fleet, error) {
+	f := &fleet{}
+	ctx, f.quit = context.WithCancel(ctx)
+	f.group, ctx = errgroup.WithContext(ctx)
+	for range workerCount {
+		config := rest.CopyConfig(w.callers)
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counted{next, &f.calls} })
+		one, err := worker.NewForConfig(config, worker.Options{
+			Namespace: ns, Concurrency: (runs + workerCount - 1) / workerCount, ShutdownGrace: -1, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return nil, f.stop(err)
+		}
+		one.Handle(workerJob, f.hold)
+		f.group.Go(func() error { return one.Run(ctx) })
+	}
+	return f, nil
+}
+
+func (f *fleet) hold(ctx context.Context, _ *worker.Run) (any, error) {
+	f.held.Add(1)
+	defer f.held.Add(-1)
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// stop ends the workers, and returns why there is nothing left to measure, if that is so.
+func (f *fleet) stop(err error) error {
+	f.quit()
+	if failed := f.group.Wait(); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// lease creates runs and waits until the workers hold them all.
+func (w *world) lease(ctx context.Context, ns string, f *fleet, runs int) error {
+	_, err := storm{
+		api: w.jobruns, callers: workerCount, creates: runs, expect: answered(v1alpha1.DispositionCreated),
+		trigger: func(i int) *v1alpha1.JobRun { return workerRun(ns, fmt.Sprintf("run-%d", i)) },
+	}.rate(ctx)
+	if err != nil {
+		return err
+	}
+	if err := await(ctx, "the workers to lease all runs", func() (bool, error) {
+		return f.held.Load() == int64(runs), nil
+	}); err != nil {
+		return err
+	}
+	return w.settled(ctx)
+}
+
+// counted counts requests.
+type counted struct {
+	next  http.RoundTripper
+	calls *atomic.Int64
+}
+
+func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.calls.Add(1)
+	return c.next.RoundTrip(r)
+}
