@@ -28,10 +28,12 @@ const (
 	Replace Kind = "Replace"
 	// Leave frees the waiting place.
 	Leave Kind = "Leave"
-	// Start leases the key to the run that waits, and Finish ends its lease; Requeue lets it wait again.
-	Start   Kind = "Start"
-	Finish  Kind = "Finish"
-	Requeue Kind = "Requeue"
+	// Start leases the key to the run that waits, and Finish ends its lease; Requeue lets it wait again, and Displace
+	// does so in the place of Holder.
+	Start    Kind = "Start"
+	Finish   Kind = "Finish"
+	Requeue  Kind = "Requeue"
+	Displace Kind = "Displace"
 	// Vanish is that somebody deleted the key, and Restore that a run gets its lease back after that.
 	Vanish  Kind = "Vanish"
 	Restore Kind = "Restore"
@@ -98,6 +100,9 @@ func (s registerState) step(o Operation) (registerState, bool) {
 	case Requeue:
 		s.pending, s.leased = o.Run, ""
 		return s, was.leased == o.Run && was.pending == ""
+	case Displace:
+		s.pending, s.leased = o.Run, ""
+		return s, was.leased == o.Run && was.pending == o.Holder
 	case Vanish:
 		return registerState{bereft: true}, true
 	case Restore:
@@ -130,6 +135,8 @@ func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 		o.Kind, o.Run = Finish, Named(leased.before)
 	case leased.leaves() && pending.enters() && pending.after == leased.before:
 		o.Kind, o.Run = Requeue, Named(leased.before)
+	case leased.leaves() && pending.after == leased.before:
+		o.Kind, o.Run, o.Holder = Displace, Named(leased.before), Named(pending.before)
 	case leased.none() && pending.none():
 		return o, nil // Nobody came or went.
 	default:

@@ -60,6 +60,12 @@ func TestRegisterAcceptsWhatCanBe(t *testing.T) {
 			3 3 Start a/1 -
 			4 4 Requeue a/1 -
 			5 6 Absorb - a/1`,
+		"a lease expires and its run takes the place of the one behind": `
+			1 2 Reserve a/1 -
+			3 3 Start a/1 -
+			4 5 Reserve b/2 -
+			6 6 Displace a/1 b/2
+			7 8 Absorb - a/1`,
 		"a key is deleted and its lease restored, behind a trigger that was faster": `
 			1 2 Reserve a/1 -
 			3 3 Start a/1 -
@@ -153,6 +159,7 @@ func TestTransition(t *testing.T) {
 		"finish":            {key().Leased("a", 1, "1").Row(), nil, Operation{Kind: Finish, Run: named("a")}},
 		"finish before":     {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("b").Row(), Operation{Kind: Finish, Run: named("a")}},
 		"requeue":           {key().Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Requeue, Run: named("a")}},
+		"displace":          {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Displace, Run: named("a"), Holder: named("b")}},
 		"restore":           {nil, key().Leased("a", 1, "1").Row(), Operation{Kind: Restore, Run: named("a")}},
 		"granted once more": {key().Leased("a", 1, "1").Row(), key().Leased("a", 1, "2").Row(), Operation{}},
 	} {

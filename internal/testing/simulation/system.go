@@ -105,7 +105,7 @@ func Simulate(scenario Scenario) error {
 	}
 	for n, way := range scenario.Workers {
 		sim.AddMachine(fmt.Sprintf("worker-%d", n+1), func(p *model.Process) (model.Source, error) {
-			return nil, s.startWorker(p, way)
+			return s.startWorker(p, way)
 		})
 	}
 	sim.AddWorld(scenario.Mishaps).KeepKeys = true

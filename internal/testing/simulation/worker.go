@@ -2,10 +2,12 @@ package simulation
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -28,60 +30,50 @@ const (
 // patience is how many runs a worker treats in its way.
 const patience = 2
 
-// attempts bounds how often a claim is made of which nobody knows what became.
-const attempts = 20
+// pause is how long a worker lets pass after a claim of which nobody knows what
+// became.
+const pause = time.Second
 
 // startWorker has a worker claim whatever it sees waiting.
-func (s *system) startWorker(p *model.Process, way Way) error {
+func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 	left := patience
-	work := func(name string) {
-		p.Go("work on "+name, func(ctx context.Context) {
-			run := s.claim(ctx, p, name)
-			switch {
-			case run == nil:
-			case way == Works || left <= 0:
-				s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
-					status.Phase, status.FinishedGeneration = v1alpha1.PhaseCompleted, status.Lease.Generation
-				})
-			case way == GivesBack:
-				left--
-				s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
-					status.Lease = &v1alpha1.RunLease{Generation: status.Lease.Generation + 1, KeyVersion: status.Lease.KeyVersion}
-				})
-			default:
-				left--
-			}
-		})
-	}
-	return watch(p, func(_, current client.Object) {
+	c := model.NewController(p, 2, func(ctx context.Context, name string) (reconcile.Result, error) {
+		run, err := s.claim(ctx, p, name)
+		switch {
+		case err != nil && !apierrors.IsConflict(err):
+			return reconcile.Result{RequeueAfter: pause}, nil
+		case run == nil:
+		case way == Works || left <= 0:
+			s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
+				status.Phase, status.FinishedGeneration = v1alpha1.PhaseCompleted, status.Lease.Generation
+			})
+		case way == GivesBack:
+			left--
+			s.report(ctx, run, func(status *v1alpha1.JobRunStatus) {
+				status.Lease = &v1alpha1.RunLease{Generation: status.Lease.Generation + 1, KeyVersion: status.Lease.KeyVersion}
+			})
+		default:
+			left--
+		}
+		return reconcile.Result{}, nil
+	})
+	return c, watch(p, func(_, current client.Object) {
 		switch object := current.(type) {
 		case *v1alpha1.JobRun:
 			if object.Spec.Template == nil && object.Status.Phase == v1alpha1.PhasePending {
-				work(object.Name)
+				c.Queue.Add(object.Name)
 			}
 		case *v1alpha1.RunKey:
 			// Real workers may not read keys, and try again after a while.
 			if waiting := runkey.Pending(&object.Spec); waiting != (runkey.Identity{}) && object.Spec.Leased == nil {
-				work(waiting.Name)
+				c.Queue.Add(waiting.Name)
 			}
 		}
 	}, &v1alpha1.JobRun{}, &v1alpha1.RunKey{})
 }
 
-// claim leases a run; nil if there is nothing to lease. Where nobody knows what
-// became of a claim, it is made again.
-func (s *system) claim(ctx context.Context, p *model.Process, name string) *v1alpha1.JobRun {
-	for range attempts {
-		run, err := s.tryClaim(ctx, p, name)
-		if err == nil || apierrors.IsConflict(err) {
-			return run
-		}
-	}
-	return nil
-}
-
-// tryClaim claims by one update of the status.
-func (s *system) tryClaim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
+// claim leases a run by one update of its status; nil if there is nothing to lease.
+func (s *system) claim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
 	old := &v1alpha1.JobRun{}
 	err := p.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, old)
 	if apierrors.IsNotFound(err) || (err == nil && (old.Spec.Template != nil || old.Status.Phase != v1alpha1.PhasePending)) {
