@@ -83,7 +83,7 @@ func TestAdmitBypassed(t *testing.T) {
 		},
 		"without a key they start": {
 			given: of(makeRun("x").Template().Obj()),
-			want: `claim: CheckRun(x); NoStrays; CheckRun(x); CreateJob(x-1); WriteStatus(x, Leased, g1);
+			want: `claim: CheckRun(x); CreateJob(x-1); WriteStatus(x, Leased, g1);
 				Emit(RunTriggered x); Emit(RunLeased x); Count(leased)`,
 		},
 	}.run(t)

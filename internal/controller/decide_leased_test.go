@@ -410,7 +410,7 @@ func TestDeleteStrayJob(t *testing.T) {
 		},
 		"a claim without key that is not stored yet": {
 			given: of(keyless("a").Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
-			want: `claim: CheckRun(a); NoStrays; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
+			want: `claim: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"of a run without a key, after its lease expired": {

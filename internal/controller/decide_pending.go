@@ -81,7 +81,7 @@ func unseat(s *Snapshot) []Op {
 
 // claim starts the waiting run if the key leases nobody: the key first, then
 // the Job, then the status, which names both. The run is read live before the
-// claim and again before the Job.
+// claim and again before the Job; without a key the Job is the claim.
 func claim(s *Snapshot) []Op {
 	if s.leasedID() != (runkey.Identity{}) {
 		return nil
@@ -111,7 +111,8 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 	if !s.Keyed {
 		generation := generationOf(run) + 1
 		return concat(
-			[]Op{CheckRun{run}, NoStrays{}, CheckRun{run}, CreateJob{run, generation}},
+			noStraysOf(run),
+			[]Op{CheckRun{run}, CreateJob{run, generation}},
 			[]Op{WriteStatus{run, leasedStatus(run, generation, "", s.Now)}},
 			started(run, s.Now),
 		)
@@ -130,6 +131,15 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		started(run, s.Now),
 	)
+}
+
+// noStraysOf looks for what a run without a key left behind. One that was never
+// leased can have one Job only, the first, and its name is a lock.
+func noStraysOf(run *v1alpha1.JobRun) []Op {
+	if run.Status.Lease == nil {
+		return nil
+	}
+	return []Op{NoStrays{}}
 }
 
 // announcePending says on the waiting run that it waits, once the run before it

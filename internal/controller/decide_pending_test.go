@@ -41,14 +41,14 @@ func TestClaim(t *testing.T) {
 		},
 		"a run without a key starts": {
 			given: []client.Object{makeRun("a").Template().Created().Obj()},
-			want: `claim: CheckRun(a); NoStrays; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
+			want: `claim: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run without a key whose lease expired starts again": {
 			given: []client.Object{
 				makeRun("a").Template().Created().Leased(1, "").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: CheckRun(a); NoStrays; CheckRun(a); CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
+			want: `claim: NoStrays; CheckRun(a); CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
 		},
 		"a run without a template waits for a worker": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), makeRun("a").Key("k").Created().Pending().Obj()},

@@ -12,7 +12,7 @@ import (
 
 const (
 	admissionCallers = 32
-	admissionCreates = 2000 // a round, on each side
+	admissionCreates = 1000 // a round, on each side
 	hotKey           = "hot"
 )
 

@@ -3,8 +3,8 @@ package bench
 import "context"
 
 const (
-	latencyPlaces, latencyTotal       = 4, 60
-	throughputPlaces, throughputTotal = 20, 200
+	latencyPlaces, latencyTotal       = 4, 40
+	throughputPlaces, throughputTotal = 20, 120
 )
 
 // measureLatency measures how long a trigger takes to become a Job, with little in flight.

@@ -15,7 +15,7 @@ const (
 	quietFor    = time.Second
 	quietWrites = 3
 	// etcdClients is how many write to etcd at once.
-	etcdClients = 16
+	etcdClients = 64
 )
 
 // kept are the prefixes of what a benchmark leaves in a namespace.
