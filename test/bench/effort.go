@@ -12,6 +12,20 @@ type effort struct {
 	reconciles float64
 	// calls are requests to the API server, those that send Events included.
 	calls float64
+	// busy is how long its reconcilers worked, or waited for answers, in seconds;
+	// cpu is how much of that, and of all else, was on a CPU.
+	busy, cpu float64
+}
+
+// perRun is what was done between two looks at a manager, for each of some runs.
+func perRun(before, after effort, runs int) effort {
+	n := float64(runs)
+	return effort{
+		reconciles: (after.reconciles - before.reconciles) / n,
+		calls:      (after.calls - before.calls) / n,
+		busy:       (after.busy - before.busy) / n,
+		cpu:        (after.cpu - before.cpu) / n,
+	}
 }
 
 func (w *world) effort(ctx context.Context) (effort, error) {
@@ -19,6 +33,8 @@ func (w *world) effort(ctx context.Context) (effort, error) {
 	return effort{
 		reconciles: metrics.Sum("controller_runtime_reconcile_total"),
 		calls:      metrics.Sum("rest_client_requests_total"),
+		busy:       metrics.Sum("controller_runtime_reconcile_time_seconds"),
+		cpu:        metrics.Sum("process_cpu_seconds_total"),
 	}, err
 }
 

@@ -56,15 +56,24 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 				Row: "own-writes" + load.suffix, What: "... those of JobRuns and RunKeys", Unit: "writes",
 				Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
 			}, of(runs, func(e execution) float64 { return e.own })),
-			alone(Result{
-				Row: "reconciles" + load.suffix, What: "reconciles per run" + load.with, Unit: "", Goal: Goal{Kind: Stated},
-			}, of(runs, func(e execution) float64 { return e.reconciles })),
-			alone(Result{
-				Row: "calls" + load.suffix, What: "API calls per run, Events included" + load.with, Unit: "", Goal: Goal{Kind: Stated},
-			}, of(runs, func(e execution) float64 { return e.calls })),
 		)
+		results = append(results, effortRows(load.suffix, load.with, runs)...)
 	}
 	return results, nil
+}
+
+// effortRows say what a run takes the manager.
+func effortRows(suffix, with string, runs []execution) []Result {
+	stated := func(row, what, unit string, figure func(effort) float64) Result {
+		return alone(Result{Row: row + suffix, What: what + with, Unit: unit, Goal: Goal{Kind: Stated}},
+			of(runs, func(e execution) float64 { return figure(e.manager) }))
+	}
+	return []Result{
+		stated("reconciles", "reconciles per run", "", func(e effort) float64 { return e.reconciles }),
+		stated("calls", "API calls per run, Events included", "", func(e effort) float64 { return e.calls }),
+		stated("busy", "time of a reconciler per run", "ms", func(e effort) float64 { return milliseconds(e.busy) }),
+		stated("cpu", "CPU time of the manager per run", "ms", func(e effort) float64 { return milliseconds(e.cpu) }),
+	}
 }
 
 func perSecond(e execution) float64 { return e.perSecond }

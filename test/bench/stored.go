@@ -138,7 +138,7 @@ func storedResults(figures map[int]*storedFigures) []Result {
 			Row: "memory", What: fmt.Sprintf("manager RSS, %d terminal runs stored", many), Against: "none stored",
 			Unit: "MiB", Goal: Goal{Kind: Count, AtMost: 250},
 		}, figures[many].memory, figures[0].memory, differences),
-		flat("flat-reconciles", "reconciles per run", func(e execution) float64 { return e.reconciles }),
-		flat("flat-calls", "API calls per run", func(e execution) float64 { return e.calls }),
+		flat("flat-reconciles", "reconciles per run", func(e execution) float64 { return e.manager.reconciles }),
+		flat("flat-calls", "API calls per run", func(e execution) float64 { return e.manager.calls }),
 	}
 }

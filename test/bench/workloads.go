@@ -64,8 +64,8 @@ type execution struct {
 	toBegin float64
 	// writes are those to etcd per run, Events aside; own are those of JobRuns and RunKeys among them.
 	writes, own float64
-	// reconciles and calls are the manager's, per run.
-	reconciles, calls float64
+	// manager is its effort, per run.
+	manager effort
 }
 
 // execute runs a closed loop in a new namespace, and empties that again.
@@ -102,7 +102,7 @@ func (w *world) execute(ctx context.Context, load workload, places, total int) (
 		return execution{}, err
 	}
 	e := newExecution(result, writes, total)
-	e.reconciles, e.calls = (after.reconciles-before.reconciles)/float64(total), (after.calls-before.calls)/float64(total)
+	e.manager = perRun(before, after, total)
 	return e, w.wipe(ctx, ns)
 }
 

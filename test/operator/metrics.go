@@ -27,11 +27,12 @@ const (
 // Metrics are what a manager serves to Prometheus.
 type Metrics map[string]*dto.MetricFamily
 
-// Sum adds up the series of a counter or gauge; 0 if there are none.
+// Sum adds up the series of a counter or gauge, or what a histogram has observed;
+// 0 if there are none.
 func (m Metrics) Sum(name string) float64 {
 	sum := 0.0
 	for _, metric := range m[name].GetMetric() {
-		sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+		sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + metric.GetHistogram().GetSampleSum()
 	}
 	return sum
 }
