@@ -337,15 +337,17 @@ type RunLease struct {
 	// +kubebuilder:validation:MaxLength=253
 	HolderIdentity string `json:"holderIdentity,omitempty"`
 
-	// generation is the fencing token: it rises by one at each acquisition and
-	// at each expiry, and never falls.
+	// generation is the fencing token of the run: it rises by one at each
+	// acquisition and at each expiry, and never falls. Each run begins anew.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Generation int64 `json:"generation,omitempty"`
 
 	// keyVersion is the resourceVersion of the RunKey that the claim's
-	// compare-and-swap was based on. Not set on runs without a concurrencyKey.
+	// compare-and-swap was based on. It is the fencing token of the key: as a
+	// decimal number it rises from each lease of the key to the next, whichever
+	// run has it. Not set on runs without a concurrencyKey.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -37,8 +37,12 @@ const (
 	EnvInput = "JOBRUN_INPUT"
 	// EnvConcurrencyKey is spec.concurrencyKey.
 	EnvConcurrencyKey = "JOBRUN_CONCURRENCY_KEY"
-	// EnvGeneration is the generation of the lease, the fencing token.
+	// EnvGeneration is the generation of the lease, the fencing token among the
+	// holders of one run.
 	EnvGeneration = "JOBRUN_GENERATION"
+	// EnvKeyVersion is status.lease.keyVersion, the fencing token among the
+	// holders of one key, whichever run they execute; empty without a key.
+	EnvKeyVersion = "JOBRUN_KEY_VERSION"
 )
 
 // Limits that the schema cannot express or that code shares with it.

@@ -24,7 +24,7 @@ CMD for each, until Ctrl-C.
 
 CMD has the input of its run as JSON on stdin and in JOBRUN_INPUT (null if there is
 none), and JOBRUN_NAME, JOBRUN_NAMESPACE, JOBRUN_JOB_NAME, JOBRUN_CONCURRENCY_KEY and
-JOBRUN_GENERATION, the fencing token, as a Job's container does.
+the fencing tokens JOBRUN_GENERATION and JOBRUN_KEY_VERSION, as a Job's container does.
 
 The last JSON value on its stdout is the output of the run: one that begins in the first
 column of a line and ends a line. Stdout without one is no output, and no failure. An
@@ -227,5 +227,6 @@ func environment(run *worker.Run, input string) []string {
 		v1alpha1.EnvInput + "=" + input,
 		v1alpha1.EnvConcurrencyKey + "=" + run.ConcurrencyKey,
 		v1alpha1.EnvGeneration + "=" + strconv.FormatInt(run.Generation, 10),
+		v1alpha1.EnvKeyVersion + "=" + run.KeyVersion,
 	}
 }

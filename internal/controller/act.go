@@ -77,7 +77,7 @@ func (a *action) do(ctx context.Context, op Op) error {
 	case SwapKey:
 		return a.swapKey(ctx, op.Next)
 	case CreateJob:
-		return a.createJob(ctx, op.Run, op.Generation)
+		return a.createJob(ctx, op)
 	case ConfirmLease:
 		return a.confirmLease(ctx, op)
 	case WriteStatus:

@@ -20,8 +20,8 @@ const predecessorPoll = time.Second
 
 // createJob creates the Job of a run for a generation. The name is a lock: a
 // Job that is there already is the same one if the run owns it.
-func (a *action) createJob(ctx context.Context, run *v1alpha1.JobRun, generation int64) error {
-	job := buildJob(run, generation)
+func (a *action) createJob(ctx context.Context, op CreateJob) error {
+	run, job := op.Run, buildJob(op)
 	err := a.Client.Create(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):

@@ -242,7 +242,7 @@ func TestActNamesTheJob(t *testing.T) {
 			b := newBench(run)
 			a := b.decidedOn(nil, run)
 			if tc.job {
-				if err := a.do(t.Context(), CreateJob{run, 1}); err != nil {
+				if err := a.do(t.Context(), CreateJob{run, 1, ""}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -290,7 +290,7 @@ func TestActCreateJob(t *testing.T) {
 				b.store.Before = func(string, client.Object) error { return tc.err }
 			}
 			a := b.decidedOn(nil, run)
-			err := a.do(t.Context(), CreateJob{run, 1})
+			err := a.do(t.Context(), CreateJob{run, 1, ""})
 			if got := outcome(err); got != tc.want {
 				t.Errorf("%s (%v), want %s", got, err, tc.want)
 			}
@@ -426,7 +426,7 @@ func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
 	a := b.decidedOn(nil, run)
-	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1}, ConfirmLease{runkey.Of(run), 1}, WriteStatus{run, run.Status}}})
+	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1, ""}, ConfirmLease{runkey.Of(run), 1}, WriteStatus{run, run.Status}}})
 	if got := outcome(err); got != "stale" {
 		t.Errorf("%s (%v), want stale", got, err)
 	}

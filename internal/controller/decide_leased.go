@@ -166,7 +166,7 @@ func execute(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	return concat(
 		s.checkKey(),
 		alone,
-		[]Op{CheckRun{run}, CreateJob{run, generation}},
+		[]Op{CheckRun{run}, CreateJob{run, generation, s.fromVersion()}},
 		s.confirm(run, generation),
 		[]Op{WriteStatus{run, status}},
 		started(run, s.Now),

@@ -112,7 +112,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 		generation := generationOf(run) + 1
 		return concat(
 			noStraysOf(run),
-			[]Op{CheckRun{run}, CreateJob{run, generation}},
+			[]Op{CheckRun{run}, CreateJob{run, generation, ""}},
 			[]Op{WriteStatus{run, leasedStatus(run, generation, "", s.Now)}},
 			started(run, s.Now),
 		)
@@ -126,7 +126,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 	return concat(
 		[]Op{NoStrays{}, CheckRun{run}},
 		s.swap(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation}},
+		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.confirm(run, generation),
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		started(run, s.Now),

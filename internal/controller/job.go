@@ -25,7 +25,8 @@ func jobName(run *v1alpha1.JobRun, generation int64) string {
 
 // buildJob is the Job that executes a run for one generation. The operator owns
 // its name and its end: a finished Job stays until the run goes.
-func buildJob(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
+func buildJob(op CreateJob) *batchv1.Job {
+	run, generation := op.Run, op.Generation
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
@@ -50,7 +51,7 @@ func buildJob(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	pod := &job.Spec.Template
 	pod.Labels = merged(pod.Labels, jobLabels(run))
 	pod.Annotations = merged(pod.Annotations, jobAnnotations(run, generation))
-	env := jobEnv(run, generation)
+	env := jobEnv(op)
 	for i := range pod.Spec.InitContainers {
 		addEnv(&pod.Spec.InitContainers[i], env)
 	}
@@ -75,7 +76,8 @@ func jobAnnotations(run *v1alpha1.JobRun, generation int64) map[string]string {
 	}
 }
 
-func jobEnv(run *v1alpha1.JobRun, generation int64) []corev1.EnvVar {
+func jobEnv(op CreateJob) []corev1.EnvVar {
+	run := op.Run
 	input := inputText(run)
 	if input == "" {
 		input = "null"
@@ -86,7 +88,8 @@ func jobEnv(run *v1alpha1.JobRun, generation int64) []corev1.EnvVar {
 		{Name: v1alpha1.EnvJobName, Value: run.Spec.JobName},
 		{Name: v1alpha1.EnvInput, Value: literal(input)},
 		{Name: v1alpha1.EnvConcurrencyKey, Value: literal(run.Spec.ConcurrencyKey)},
-		{Name: v1alpha1.EnvGeneration, Value: strconv.FormatInt(generation, 10)},
+		{Name: v1alpha1.EnvGeneration, Value: strconv.FormatInt(op.Generation, 10)},
+		{Name: v1alpha1.EnvKeyVersion, Value: op.KeyVersion},
 	}
 }
 

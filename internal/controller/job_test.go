@@ -55,6 +55,7 @@ func TestBuildJob(t *testing.T) {
 		{Name: "JOBRUN_INPUT", Value: `{"cost":"$$5 $$(HOME) $$$$"}`},
 		{Name: "JOBRUN_CONCURRENCY_KEY", Value: "$$(KEY)"},
 		{Name: "JOBRUN_GENERATION", Value: "3"},
+		{Name: "JOBRUN_KEY_VERSION", Value: "17"},
 	}
 	ours := map[string]string{"batch.jobrun.dev/token": "token-a", "batch.jobrun.dev/generation": "3"}
 	want := &batchv1.Job{
@@ -87,7 +88,7 @@ func TestBuildJob(t *testing.T) {
 			},
 		},
 	}
-	if diff := cmp.Diff(want, buildJob(run, 3)); diff != "" {
+	if diff := cmp.Diff(want, buildJob(CreateJob{run, 3, "17"})); diff != "" {
 		t.Errorf("Job (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(before, run); diff != "" {
@@ -96,7 +97,7 @@ func TestBuildJob(t *testing.T) {
 }
 
 func TestBuildJobOfARunWithoutKeyAndInput(t *testing.T) {
-	job := buildJob(keyless("a").Obj(), 1)
+	job := buildJob(CreateJob{Run: keyless("a").Obj(), Generation: 1})
 	if _, ok := job.Labels[v1alpha1.LabelKey]; ok {
 		t.Errorf("labels = %v", job.Labels)
 	}
@@ -109,7 +110,7 @@ func TestBuildJobOfARunWithoutKeyAndInput(t *testing.T) {
 
 // The containers of one Pod do not share a list.
 func TestAddEnvDoesNotAlias(t *testing.T) {
-	job := buildJob(made("a").TemplateObj(template()).Obj(), 1)
+	job := buildJob(CreateJob{Run: made("a").TemplateObj(template()).Obj(), Generation: 1})
 	containers := job.Spec.Template.Spec.Containers
 	containers[1].Env[0].Value = "changed"
 	if got := containers[0].Env[0].Value; got != "a" {
@@ -119,7 +120,7 @@ func TestAddEnvDoesNotAlias(t *testing.T) {
 
 // A Job is known by what the operator wrote on it, and nobody's Job by nothing.
 func TestJobIdentity(t *testing.T) {
-	id, generation := jobIdentity(buildJob(made("a").Obj(), 3))
+	id, generation := jobIdentity(buildJob(CreateJob{Run: made("a").Obj(), Generation: 3}))
 	if id != (runkey.Identity{Name: "a", Token: "token-a"}) || generation != 3 {
 		t.Errorf("identity = %v, generation %d", id, generation)
 	}

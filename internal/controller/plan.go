@@ -54,6 +54,8 @@ type (
 	CreateJob struct {
 		Run        *v1alpha1.JobRun
 		Generation int64
+		// KeyVersion is the one that the claim of the key was based on; empty without a key.
+		KeyVersion string
 	}
 
 	// ConfirmLease reads the RunKey live once the Job is there, and deletes the

@@ -245,7 +245,7 @@ func (p *performance) do(op Op) error {
 	case WriteStatus:
 		return p.writeStatus(op.Run, op.Status)
 	case CreateJob:
-		return p.createJob(op.Run, op.Generation)
+		return p.createJob(op)
 	case ConfirmLease:
 		if runkey.Leased(p.scene.keySpec()) != op.Run || p.scene.key.Spec.Leased.Generation != op.Generation {
 			if err := p.deleteJobs(func(job *batchv1.Job) bool { return job == p.job }); err != nil {
@@ -347,14 +347,18 @@ func (p *performance) keyLeads(old, next *v1alpha1.JobRun) error {
 	return nil
 }
 
-func (p *performance) createJob(run *v1alpha1.JobRun, generation int64) error {
+func (p *performance) createJob(op CreateJob) error {
+	run, generation := op.Run, op.Generation
 	if p.refuse != nil {
 		return &refusedError{run.UID, *p.refuse}
 	}
 	if p.keyed && (runkey.Leased(p.keySpec()) != runkey.Of(run) || p.scene.key.Spec.Leased.Generation != generation) {
 		return fmt.Errorf("I4: a Job %s while the key says %s", jobName(run, generation), formatKey(p.keySpec()))
 	}
-	job := buildJob(run, generation)
+	if p.keyed && op.KeyVersion != p.scene.key.Spec.Leased.FromVersion {
+		return fmt.Errorf("a Job with key version %q while the key says %s", op.KeyVersion, formatKey(p.keySpec()))
+	}
+	job := buildJob(op)
 	job.UID = wrappers.UIDOf(job.Name)
 	for _, stored := range p.jobs {
 		if stored.Name == job.Name {

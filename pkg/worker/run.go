@@ -17,9 +17,13 @@ type Run struct {
 	Name, Namespace string
 	// JobName and ConcurrencyKey are the run's own.
 	JobName, ConcurrencyKey string
-	// Generation is the fencing token: of two holders of one run the later one's
-	// is higher. Hand it to whatever can refuse a lower one.
+	// Generation is the fencing token of the run: of two of its holders the later
+	// one's is higher. Hand it to whatever can refuse a lower one.
 	Generation int64
+	// KeyVersion is the fencing token of the key, a decimal number: of two holders
+	// of ConcurrencyKey the later one's is higher, whichever run they execute. It
+	// is empty without ConcurrencyKey.
+	KeyVersion string
 	// Attempts is how many leases of the run expired before.
 	Attempts int
 
@@ -29,7 +33,7 @@ type Run struct {
 func newRun(h *hold) *Run {
 	return &Run{
 		Name: h.run.Name, Namespace: h.run.Namespace, JobName: h.run.Spec.JobName, ConcurrencyKey: h.run.Spec.ConcurrencyKey,
-		Generation: h.generation, Attempts: int(h.run.Status.Attempts), hold: h,
+		Generation: h.generation, KeyVersion: h.run.Status.Lease.KeyVersion, Attempts: int(h.run.Status.Attempts), hold: h,
 	}
 }
 

@@ -253,6 +253,14 @@ var badHistories = map[string]func(*script){
 		s.store(key().Pending("a").LastGeneration(2).Obj())
 		s.store(key().Leased("a", 2, "1").Obj())
 	},
+	"I4: the next run of a key has no higher key version": func(s *script) {
+		s.begin()
+		s.start()
+		from := s.stored[nameOf(key().Obj())].(*v1alpha1.RunKey).Spec.Leased.FromVersion
+		s.end()
+		s.store(key().Pending("b").Obj(), run("b").Created().Obj())
+		s.store(key().Leased("b", 1, from).Obj())
+	},
 	"I4: a worker holds what the key does not lease": func(s *script) {
 		s.begin()
 		s.store(s.held().Obj())

@@ -106,8 +106,8 @@ var brokenBuilds = map[string]broken{
 		edits: []mutants.Edit{{
 			File: "internal/controller/decide_pending.go",
 			From: `		s.swap(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation}},`,
-			To: `		[]Op{CheckRun{run}, CreateJob{run, generation}},
+		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
+			To: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.swap(next),`,
 		}},
 		promise: "I4",

@@ -35,14 +35,15 @@ var _ = Describe("A run", func() {
 			key   = `it's "acme" $(HOME) 🚀`
 		)
 		apply(run("env", `printf '%s\n' "$JOBRUN_NAME" "$JOBRUN_NAMESPACE" "$JOBRUN_JOB_NAME" \
-			"$JOBRUN_CONCURRENCY_KEY" "$JOBRUN_GENERATION" "$JOBRUN_INPUT" > "$result"`).key(key).input(input))
+			"$JOBRUN_CONCURRENCY_KEY" "$JOBRUN_GENERATION" "$JOBRUN_KEY_VERSION" "$JOBRUN_INPUT" > "$result"`).key(key).input(input))
 		wait("env", "Complete")
 
 		var output string
-		Expect(json.Unmarshal(get("env").Status.Output.Raw, &output)).To(Succeed())
+		status := get("env").Status
+		Expect(json.Unmarshal(status.Output.Raw, &output)).To(Succeed())
 		lines := strings.Split(output, "\n")
-		Expect(lines[:5]).To(Equal([]string{"env", ns, job, key, "1"}))
-		Expect(lines[5:]).To(HaveExactElements(MatchJSON(input)))
+		Expect(lines[:6]).To(Equal([]string{"env", ns, job, key, "1", status.Lease.KeyVersion}))
+		Expect(lines[6:]).To(HaveExactElements(MatchJSON(input)))
 	})
 
 	It("fails when its command does", func() {

@@ -46,6 +46,7 @@ var _ = Describe("A run", func() {
 			{Name: "JOBRUN_INPUT", Value: `{"org":"acme"}`},
 			{Name: "JOBRUN_CONCURRENCY_KEY", Value: "k"},
 			{Name: "JOBRUN_GENERATION", Value: "1"},
+			{Name: "JOBRUN_KEY_VERSION", Value: a.Status.Lease.KeyVersion},
 			{Name: "MINE", Value: "yes"},
 		}))
 	})

@@ -100,7 +100,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 	It("runs a command per run, and reports what it puts out", func() {
 		w := start("worker", "--job=sync", "--concurrency=2", "--", "sh", "-c", `
 			case "$JOBRUN_NAME" in
-			works) echo working; printf '{"input": %s,\n "generation": %s}\n' "$(cat)" "$JOBRUN_GENERATION" ;;
+			works) echo working; printf '{"input": %s,\n "tokens": [%s, %s]}\n' "$(cat)" "$JOBRUN_GENERATION" "$JOBRUN_KEY_VERSION" ;;
 			says-nothing) echo nothing of note ;;
 			fails) echo no such org >&2; exit 3 ;;
 			*) kill -9 $$ ;;
@@ -110,7 +110,8 @@ var _ = Describe("kubectl jobrun worker", func() {
 		trigger("works", works)
 		outcome, err := runs.Wait(ctx, "works")
 		Expect(err).NotTo(HaveOccurred())
-		Expect(outcome.Output.Raw).To(MatchJSON(`{"input":{"org":"acme","none":null},"generation":1}`))
+		Expect(outcome.Output.Raw).To(MatchJSON(
+			`{"input":{"org":"acme","none":null},"tokens":[1,` + outcome.JobRun.Status.Lease.KeyVersion + `]}`))
 		Eventually(w.stdout).Should(gbytes.Say(`\[works\] working`))
 		trigger("says-nothing", spec("k", 0))
 		Eventually(get("says-nothing")).Should(And(inPhase(v1alpha1.PhaseCompleted), HaveField("Status.Output", BeNil())))

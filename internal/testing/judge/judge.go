@@ -53,6 +53,7 @@ type Judge struct {
 	everRuns map[types.UID]*v1alpha1.JobRun // the last state of each
 	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
 	leases   map[lease]bool                 // those that there ever were
+	tokens   map[string]keyToken            // the last one of each RunKey
 	counted  map[types.UID]map[types.UID]bool
 	deleted  map[types.UID]bool       // JobRuns that are gone
 	created  map[types.UID]uint64     // revisions at which JobRuns were created
@@ -80,6 +81,7 @@ func New(o Options) *Judge {
 		everRuns: map[types.UID]*v1alpha1.JobRun{},
 		claims:   map[runkey.Identity][]uint64{},
 		leases:   map[lease]bool{},
+		tokens:   map[string]keyToken{},
 		counted:  map[types.UID]map[types.UID]bool{},
 		deleted:  map[types.UID]bool{},
 		created:  map[types.UID]uint64{},
@@ -265,6 +267,9 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	if e.New == nil && j.o.ByHand(key.UID) {
 		j.bereft[key.Name] = true
 		return
+	}
+	if after != nil && after.Leased != nil {
+		j.rises(key.Name, after.Leased)
 	}
 	delete(j.ousted, runkey.Pending(after)) // It may have been given back and reserved again.
 	// A trigger that takes over the reservation of its own name may race the other's create.

@@ -55,9 +55,9 @@ var mutants = map[string]mutant{
 	},
 	"P4: no live read before the Job": {
 		file: "internal/controller/decide_pending.go",
-		from: `[]Op{CheckRun{run}, CreateJob{run, generation}},
+		from: `[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.confirm`,
-		to: `[]Op{CreateJob{run, generation}},
+		to: `[]Op{CreateJob{run, generation, version}},
 		s.confirm`,
 		pkg: rules, run: "^TestP4",
 	},
@@ -177,8 +177,8 @@ var mutants = map[string]mutant{
 	"I4: the Job before the key": {
 		file: "internal/controller/decide_pending.go",
 		from: `		s.swap(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation}},`,
-		to: `		[]Op{CheckRun{run}, CreateJob{run, generation}},
+		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
+		to: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.swap(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
