@@ -101,10 +101,20 @@ func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
 			r.Numbers["Jobs"]++
 			r.put("I4", 1)
 		}
+		if displaced(w) {
+			r.Numbers["displaced"]++
+		}
 	}
 	for _, l := range all {
 		r.countLife(l)
 	}
+}
+
+// displaced reports whether a run that waited became the receipt of one whose lease had expired.
+func displaced(w write) bool {
+	old, _ := w.Old.(*v1alpha1.JobRun)
+	run, _ := w.New.(*v1alpha1.JobRun)
+	return old != nil && run != nil && old.Status.Phase == v1alpha1.PhasePending && run.Status.Phase == v1alpha1.PhaseCoalesced
 }
 
 func (r *Report) countLife(l *life) {
