@@ -73,9 +73,10 @@ func (w *Worker) isStopping() bool {
 func (w *Worker) write(h *hold, p holder.Patch) error {
 	backoff := holder.NewBackoff()
 	for {
-		ctx, cancel := context.WithTimeout(h.life, holder.CallTimeout)
-		_, err := p.Send(ctx, w.api, h.run)
-		cancel()
+		err := w.inTurn(h.life, func(ctx context.Context) error {
+			_, err := p.Send(ctx, w.api, h.run)
+			return err
+		})
 		switch {
 		case err == nil:
 			return nil
@@ -95,6 +96,19 @@ func (w *Worker) write(h *hold, p holder.Patch) error {
 			return fmt.Errorf("%w: %w", context.Cause(h.life), err)
 		}
 	}
+}
+
+// inTurn makes a call as soon as few others are in flight.
+func (w *Worker) inTurn(ctx context.Context, call func(context.Context) error) error {
+	select {
+	case w.turns <- struct{}{}:
+		defer func() { <-w.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
+	defer cancel()
+	return call(ctx)
 }
 
 // stillMine reads whether the run is held under the generation of the hold.

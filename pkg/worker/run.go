@@ -61,9 +61,10 @@ func (r *Run) Progress(ctx context.Context, current, total int64, message string
 	if cause := context.Cause(h.work); cause != nil {
 		return cause
 	}
-	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
-	defer cancel()
-	_, err := holder.Report(r.Generation, current, total, message).Send(ctx, h.w.api, h.run)
+	err := h.w.inTurn(ctx, func(ctx context.Context) error {
+		_, err := holder.Report(r.Generation, current, total, message).Send(ctx, h.w.api, h.run)
+		return err
+	})
 	err = jobrun.Classify(err)
 	lost := errors.Is(err, jobrun.ErrLeaseLost) || errors.Is(err, jobrun.ErrNotFound)
 	if !lost && errors.Is(err, jobrun.ErrInvalid) {

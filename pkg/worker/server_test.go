@@ -54,6 +54,8 @@ type server struct {
 	// refuse may refuse a status.
 	refuse func(*v1alpha1.JobRun) error
 	calls  map[string]int
+	// inFlight is how many calls are under way, and most the most at once.
+	inFlight, most map[string]int
 }
 
 type connection struct {
@@ -66,6 +68,7 @@ func newServer() *server {
 	return &server{
 		runs: map[string]*v1alpha1.JobRun{}, leases: map[string]*coordinationv1.Lease{},
 		watches: map[*connection]bool{}, calls: map[string]int{},
+		inFlight: map[string]int{}, most: map[string]int{},
 	}
 }
 
@@ -79,10 +82,17 @@ func reset() error {
 
 // enter is the way of each request; leave unlocks.
 func (s *server) enter(ctx context.Context, call string) error {
-	if s.latency > 0 {
-		time.Sleep(s.latency)
+	var latency time.Duration
+	s.set(func(s *server) {
+		latency = s.latency
+		s.inFlight[call]++
+		s.most[call] = max(s.most[call], s.inFlight[call])
+	})
+	if latency > 0 {
+		time.Sleep(latency)
 	}
 	s.mu.Lock()
+	s.inFlight[call]--
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ import (
 const (
 	defaultGrace = 30 * time.Second
 	defaultStop  = 10 * time.Second
+	// reportsInFlight is how many reports a worker sends at once.
+	reportsInFlight = 16
 )
 
 // Why the context of a handler ended, as context.Cause tells.
@@ -98,6 +100,9 @@ type Worker struct {
 	fatal chan error
 	// working counts what is in flight: claims, handlers, reports.
 	working sync.WaitGroup
+	// turns lets few reports be sent at a time, however many runs end at once: the
+	// API server would refuse the renewals of the Lease among them.
+	turns chan struct{}
 
 	mu    sync.Mutex
 	queue queue
@@ -137,7 +142,7 @@ func New(api client.WithWatch, o Options) *Worker {
 	w := &Worker{
 		api: api, o: o, log: o.Logger.With("worker", o.Identity), clock: o.Clock,
 		handlers: map[string]Handler{}, kick: make(chan struct{}, 1), fatal: make(chan error, 1),
-		queue: newQueue(), holds: map[runID]*hold{}, reported: map[runID]int64{},
+		turns: make(chan struct{}, reportsInFlight), queue: newQueue(), holds: map[runID]*hold{}, reported: map[runID]int64{},
 	}
 	w.lease = newLease(w)
 	return w

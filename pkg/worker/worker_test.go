@@ -475,6 +475,27 @@ func TestARefusalAtTheStartIsFatal(t *testing.T) {
 	})
 }
 
+// However many runs end at once, few reports are in flight.
+func TestReportsInTurn(t *testing.T) {
+	const runs = 100
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		for i := range runs {
+			s.put(pendingRun(fmt.Sprintf("run-%d", i)))
+		}
+		end := make(chan struct{})
+		started(t, s, Options{Concurrency: runs}, func(context.Context, *Run) (any, error) { <-end; return nil, nil })
+		time.Sleep(time.Minute)
+		s.set(func(s *server) { s.latency = 10 * time.Millisecond })
+		close(end)
+		time.Sleep(time.Second)
+		s.set(func(s *server) { mustEqual(t, "reports in flight", s.most["patch"], reportsInFlight) })
+		for i := range runs {
+			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
+		}
+	})
+}
+
 // TestStampede measures what one run costs 50 idle workers, at 10 ms for a
 // request and 10 ms for an event.
 func TestStampede(t *testing.T) {
