@@ -124,6 +124,10 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
 	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
 	testUpdate(t, "maxAttempts removed as defaulted", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
+
+	want = refusal{"spec.onLeaseExpired", "onLeaseExpired is immutable"}
+	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
+	testUpdate(t, "onLeaseExpired removed", "spec: {jobName: a, onLeaseExpired: Requeue}", "spec: {onLeaseExpired: null}", want)
 }
 
 func TestJobRunCancel(t *testing.T) {
@@ -146,7 +150,10 @@ func testUpdate(t *testing.T, name, before, change string, want refusal) {
 
 func TestJobRunDefaults(t *testing.T) {
 	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k}")
-	want := map[string]any{"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts)}
+	want := map[string]any{
+		"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts),
+		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail),
+	}
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
