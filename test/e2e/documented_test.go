@@ -11,18 +11,18 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
 
-// documented is the YAML of docs/workers.md that has a line.
-func documented(line string) string {
+// documented is the block of docs/workers.md in a language that has some text.
+func documented(language, part string) string {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "workers.md"))
 	Expect(err).NotTo(HaveOccurred())
-	for _, block := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
-		if strings.Contains(block[1], line+"\n") {
-			return block[1]
+	for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
+		if block[1] == language && strings.Contains(block[2], part) {
+			return block[2]
 		}
 	}
-	Fail(fmt.Sprintf("docs/workers.md has no YAML with %q", line))
+	Fail(fmt.Sprintf("docs/workers.md has no %s with %q", language, part))
 	return ""
 }

@@ -15,7 +15,7 @@ import (
 var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 	BeforeEach(func() {
 		useNamespace()
-		succeeded(tryWith(documented("kind: RoleBinding"), "apply", "-f", "-"))
+		succeeded(tryWith(documented("yaml", "kind: RoleBinding\n"), "apply", "-f", "-"))
 	})
 
 	It("keep its run alive for longer than its lease", func() {
@@ -51,7 +51,7 @@ var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 func documentedHeartbeat(name string, change func(script string) string) manifest {
 	GinkgoHelper()
 	run := &v1alpha1.JobRun{}
-	Expect(yaml.UnmarshalStrict([]byte(documented("          serviceAccountName: heartbeat")), run)).To(Succeed())
+	Expect(yaml.UnmarshalStrict([]byte(documented("yaml", "          serviceAccountName: heartbeat\n")), run)).To(Succeed())
 	run.Name = name
 	script := &run.Spec.Template.Spec.Template.Spec.Containers[0].Args[0]
 	const mounted = "account=/var/run/secrets/kubernetes.io/serviceaccount\n"

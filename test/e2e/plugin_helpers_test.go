@@ -69,6 +69,23 @@ func interrupted(line string, args ...string) answer {
 	return answer{"Ctrl-C", string(written), stderr.String(), command.ProcessState.ExitCode()}
 }
 
+// started starts the plugin, which is killed at the end of the spec if it has not ended.
+func started(args ...string) *exec.Cmd {
+	GinkgoHelper()
+	command := exec.CommandContext(ctx, kubectlPath, inNamespace(args)...)
+	command.Env = kubectlEnv
+	command.Stdout, command.Stderr = GinkgoWriter, GinkgoWriter
+	Expect(command.Start()).To(Succeed())
+	DeferCleanup(func() { killed(command) })
+	return command
+}
+
+// killed kills a process with SIGKILL and waits for its end.
+func killed(command *exec.Cmd) {
+	_ = command.Process.Kill() // it may have ended
+	_ = command.Wait()
+}
+
 // as lets kubectl be a user who has a built-in role in the spec's namespace.
 func as(role string, do func()) {
 	GinkgoHelper()

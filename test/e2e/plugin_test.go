@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -120,6 +122,31 @@ var _ = Describe("kubectl jobrun", func() {
 		}()
 		kubectl("delete", "job", "a-1")
 		Eventually(followed).Should(Receive(says(codeOK, HaveSuffix("generation 3\n"), ContainSubstring("==> pod/a-3-"))))
+	})
+
+	It("takes its command along when it is killed, and another one executes the run", func() {
+		apply(workerRun("a").key("acme").leaseFor(2))
+		file := filepath.Join(GinkgoT().TempDir(), "group")
+		first := started("worker", "--job="+job, "--name=first", "--", "sh", "-c", "echo $$ > "+file+"; exec sleep 600")
+		var group int
+		Eventually(func() error {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			group, err = strconv.Atoi(strings.TrimSpace(string(text)))
+			return err
+		}).Should(Succeed())
+		Expect(members(group)).NotTo(BeEmpty())
+		killed(first)
+		Eventually(members).WithArguments(group).Should(BeEmpty())
+
+		started("worker", "--job="+job, "--name=second", "--", "sh", "-c", `echo "[$JOBRUN_GENERATION, $JOBRUN_KEY_VERSION]"`)
+		wait("a", "Complete")
+		status := get("a").Status
+		Expect(status.Lease).To(HaveValue(And(HaveField("HolderIdentity", "second"), HaveField("Generation", BeEquivalentTo(3)))))
+		Expect(status.Output.Raw).To(MatchJSON("[3, " + status.Lease.KeyVersion + "]"))
+		Expect(status.Attempts).To(BeEquivalentTo(1))
 	})
 
 	It("completes names, as kubectl asks it to", func() {

@@ -61,7 +61,7 @@ func workersKubeconfig() string {
 func documentedRole() *rbacv1.Role {
 	GinkgoHelper()
 	role := &rbacv1.Role{}
-	Expect(yaml.UnmarshalStrict([]byte(documented("  name: jobrun-worker")), role)).To(Succeed())
+	Expect(yaml.UnmarshalStrict([]byte(documented("yaml", "  name: jobrun-worker\n")), role)).To(Succeed())
 	role.Namespace = ns
 	return role
 }
