@@ -52,13 +52,14 @@ var _ = Describe("A run", func() {
 		status := get("broken").Status
 		Expect(status.Error).To(HavePrefix("BackoffLimitExceeded: "))
 		Expect(status.Conditions).To(ConsistOf(And(HaveField("Type", "Failed"), HaveField("Reason", "BackoffLimitExceeded"))))
-		Expect(names("runkeys")).To(BeEmpty())
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 		Expect(kubectl("logs", "--selector=batch.jobrun.dev/run=broken")).To(Equal("no such org"))
 	})
 
 	DescribeTable("is not changed by applying the same manifest again", func(command ...string) {
 		succeeded(tryWith(handWritten, command...))
 		wait("twice", "Complete")
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 		before := versions()
 		again := tryWith(handWritten, command...)
 		Expect(again.Code).To(BeZero(), again.String)
