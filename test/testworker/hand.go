@@ -77,7 +77,12 @@ func (h *hand) handle(ctx context.Context, run *worker.Run) (any, error) {
 
 func (h *hand) work(ctx context.Context, run *worker.Run, in input) error {
 	for step := range in.Steps {
-		if err := h.write(run, strconv.Itoa(step)); err != nil {
+		err := h.write(run, strconv.Itoa(step))
+		if errors.Is(err, errFenced) {
+			<-ctx.Done() // The lease is lost, which the worker is about to know.
+			return context.Cause(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		if in.Progress {
