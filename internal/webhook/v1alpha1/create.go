@@ -1,9 +1,7 @@
 package v1alpha1
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,11 +45,6 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return nil
 	}
 	out, err := h.index.Admit(ctx, run.Namespace, trigger, dryRun, storable)
-	var conflict *index.ConflictError
-	if errors.As(err, &conflict) {
-		// What is wrong with a trigger is said first: it would be refused in any case.
-		err = cmp.Or(storable(), err)
-	}
 	if err != nil {
 		return answer(run.Name, err)
 	}
