@@ -148,8 +148,8 @@ func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*
 
 // trimmed reports whether a receipt may have been deleted because its run has so many of them.
 func (l *life) trimmed(all map[types.UID]*life) bool {
-	run := l.last.Status.RunRef
-	if l.last.Status.Phase != v1alpha1.PhaseCoalesced || run == nil {
+	phase, run := l.last.Status.Phase, l.last.Status.RunRef
+	if phase != v1alpha1.PhaseCoalesced && phase != v1alpha1.PhaseIdempotent || run == nil {
 		return false
 	}
 	n := 0

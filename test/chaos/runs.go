@@ -39,7 +39,7 @@ func (c *caller) newRun(name string) *v1alpha1.JobRun {
 	}
 	if worker {
 		spec.JobName, spec.LeaseDurationSeconds = jobByWorker, workerLease
-		if spec.ConcurrencyKey != "" && c.random.IntN(2) == 0 {
+		if spec.ConcurrencyKey != "" && c.random.IntN(4) > 0 {
 			spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
 		}
 	} else {

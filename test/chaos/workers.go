@@ -21,6 +21,9 @@ const (
 	workerConcurrency = 6
 	workLeast         = 20 * time.Millisecond
 	workMost          = 400 * time.Millisecond
+	// longWork is so long that a worker which is cut off mostly has some, and one in longShare runs takes it.
+	longWork  = 2 * time.Second
+	longShare = 5
 )
 
 // crew is the workers of a namespace.
@@ -85,10 +88,14 @@ func (c *crew) bury(ctx context.Context, n int) error {
 
 // work is what a run does.
 func work(ctx context.Context, _ *worker.Run) (any, error) {
+	takes := workLeast + rand.N(workMost-workLeast)
+	if rand.N(longShare) == 0 {
+		takes = longWork
+	}
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-time.After(workLeast + rand.N(workMost-workLeast)):
+	case <-time.After(takes):
 		return map[string]bool{"done": true}, nil
 	}
 }
