@@ -16,7 +16,8 @@
 // The context of a handler is done, with ErrLeaseLost as its cause, no later than
 // the lease may be given to another worker; and what a handler returns after that
 // is not written. A handler that goes on regardless is beyond this: hand
-// Run.Generation to whatever can refuse a lower one.
+// Run.Generation, or Run.KeyVersion for what belongs to the key, to whatever can
+// refuse a lower one.
 //
 // # What it costs
 //

@@ -3,6 +3,6 @@
 // on one API server of this machine, several times over.
 //
 // Absolute figures of such a machine say little, ratios and counts say much. A
-// row that docs/performance.md claims to be reached is a promise: breaking it
-// fails the benchmark. See [Goal] for when a promise counts as broken.
+// row that docs/performance.md promises fails the benchmark when it is broken.
+// See [Goal] for when that is.
 package bench

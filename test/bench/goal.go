@@ -19,7 +19,7 @@ type Goal struct {
 	// AtLeast or AtMost is the bound; a Stated row has none.
 	AtLeast float64 `json:"atLeast,omitempty"`
 	AtMost  float64 `json:"atMost,omitempty"`
-	// Promised says that docs/performance.md claims that the goal is reached.
+	// Promised says that docs/performance.md promises it: the other goals may be missed.
 	Promised bool `json:"promised"`
 }
 

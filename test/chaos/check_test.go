@@ -374,6 +374,29 @@ func TestBadHistories(t *testing.T) {
 	}
 }
 
+// A run keeps a bounded number of receipts, those of second deliveries included.
+func TestReceiptsThatMayBeTrimmed(t *testing.T) {
+	receipts := func(phase v1alpha1.Phase, n int) map[types.UID]*life {
+		all := map[types.UID]*life{}
+		for i := range n {
+			receipt := run(fmt.Sprint("r", i)).Obj()
+			receipt.Status.Phase, receipt.Status.RunRef = phase, &v1alpha1.ObjectReference{Name: "a", UID: w.UIDOf("a")}
+			all[receipt.UID] = &life{first: receipt, last: receipt, deleted: true}
+		}
+		return all
+	}
+	for phase, want := range map[v1alpha1.Phase]bool{
+		v1alpha1.PhaseCoalesced: true, v1alpha1.PhaseIdempotent: true, v1alpha1.PhaseFailed: false,
+	} {
+		for n, want := range map[int]bool{receiptHistory: false, receiptHistory + 1: want} {
+			all := receipts(phase, n)
+			if got := all[w.UIDOf("r0")].trimmed(all); got != want {
+				t.Errorf("%d times %s: trimmed is %t", n, phase, got)
+			}
+		}
+	}
+}
+
 // A lease that was not renewed in time may expire.
 func TestLateRenewal(t *testing.T) {
 	s := newScript()
