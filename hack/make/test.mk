@@ -45,7 +45,7 @@ test-chaos: chaos-binaries ## Run a short chaos, and the tests of its checker.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) -skip='^TestMutants$$' -v ./test/chaos
 
 .PHONY: test-chaos-mutants
-test-chaos-mutants: chaos-binaries ## Show that the chaos suite catches five broken builds of the manager (some 15 minutes).
+test-chaos-mutants: chaos-binaries ## Show that the chaos suite catches five broken builds of the manager (some 8 minutes).
 	go test -count=1 -timeout=60m $(TEST_FLAGS) -run='^TestMutants$$' -v ./test/chaos
 
 .PHONY: race

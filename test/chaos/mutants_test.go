@@ -57,9 +57,9 @@ var brokenBuilds = map[string]broken{
 	"release by timestamp": {
 		edits: []mutants.Edit{{
 			File: "internal/controller/observe_execution.go",
-			From: `	e.Left = duration - r.observed.unchangedFor(leaseSubject(run.UID), renewed)
+			From: `	e.Expires, e.Left = true, duration-idle
 `,
-			To: `	_ = renewed
+			To: `	e.Expires, e.Left = true, duration-idle
 	if run.Status.Lease.RenewTime != nil {
 		e.Left = duration - r.Clock.Now().Sub(run.Status.Lease.RenewTime.Time)
 	}
