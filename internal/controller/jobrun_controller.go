@@ -100,24 +100,28 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 
 // handler maps what changed to requests.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
-	enqueue := func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request], before, after client.Object) {
-		for _, request := range r.Changed(ctx, before, after) {
+	enqueue := func(queue workqueue.TypedRateLimitingInterface[Request], requests []Request) {
+		for _, request := range requests {
 			queue.Add(request)
 		}
 	}
 	return handler.TypedFuncs[client.Object, Request]{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(ctx, q, nil, e.Object)
+			if e.IsInInitialList {
+				enqueue(q, r.Found(ctx, e.Object))
+				return
+			}
+			enqueue(q, r.Changed(ctx, nil, e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
 			r.tellOfClaim(e.ObjectOld, e.ObjectNew)
-			enqueue(ctx, q, e.ObjectOld, e.ObjectNew)
+			enqueue(q, r.Changed(ctx, e.ObjectOld, e.ObjectNew))
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(ctx, q, e.Object, nil)
+			enqueue(q, r.Changed(ctx, e.Object, nil))
 		},
 		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(ctx, q, nil, e.Object)
+			enqueue(q, r.Changed(ctx, nil, e.Object))
 		},
 	}
 }
@@ -152,6 +156,15 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 	if run.Status.Attempts == 0 {
 		firstLease(run, metav1.NewTime(r.Clock.Now())).record()
 	}
+}
+
+// Found are the requests that an object calls for which was there when this
+// process began to look. They are handled once everything that was there is known.
+func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request {
+	if run, ok := object.(*v1alpha1.JobRun); ok && index.IsSlim(run) {
+		return requestsForEnded(run)
+	}
+	return r.Changed(ctx, nil, object)
 }
 
 // Changed are the requests that a change calls for; before is nil if the object

@@ -57,14 +57,35 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 }
 
 func requestsForRun(run *v1alpha1.JobRun) []Request {
-	requests := []Request{homeRequest(run)}
-	if run.Spec.IdempotencyKey != "" {
-		name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-		requests = append(requests, Request{Namespace: run.Namespace, RunKey: name})
-	}
+	requests := append([]Request{homeRequest(run)}, requestsForIdempotencyKey(run)...)
 	if runkey.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
+	return append(requests, requestsForKeepers(run)...)
+}
+
+// requestsForEnded are those of a JobRun that was at its end before this process
+// began to look. There may be very many, so each calls only for what nothing else
+// calls for by being there: a RunKey that names it, a Job of it, or whoever waits
+// for its outcome.
+func requestsForEnded(run *v1alpha1.JobRun) []Request {
+	requests := requestsForIdempotencyKey(run)
+	if run.Spec.TTLSecondsAfterFinished != nil {
+		requests = append(requests, runRequest(run.Namespace, run.Name))
+	}
+	return append(requests, requestsForKeepers(run)...)
+}
+
+func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {
+	if run.Spec.IdempotencyKey == "" {
+		return nil
+	}
+	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
+	return []Request{{Namespace: run.Namespace, RunKey: name}}
+}
+
+func requestsForKeepers(run *v1alpha1.JobRun) []Request {
+	var requests []Request
 	for _, name := range keepers(run) {
 		requests = append(requests, runRequest(run.Namespace, name))
 	}

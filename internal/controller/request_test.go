@@ -7,9 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -73,6 +76,51 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What had ended before a process began calls for no more than it needs itself:
+// there may be a hundred thousand of it.
+func TestRequestsAtFirst(t *testing.T) {
+	home := Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
+	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
+	run := func(name string) Request { return Request{Namespace: wrappers.Namespace, Run: name} }
+	for name, tc := range map[string]struct {
+		object client.Object
+		want   []Request
+	}{
+		"a run that ended":                {slim(t, made("a").Ended(v1alpha1.PhaseFailed)), nil},
+		"a run without a key that ended":  {slim(t, keyless("a").Ended(v1alpha1.PhaseCompleted)), nil},
+		"a run that is to be deleted":     {slim(t, made("a").TTL(1).Ended(v1alpha1.PhaseCompleted)), []Request{run("a")}},
+		"a run that owns its idempotency": {slim(t, made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed)), []Request{owner}},
+		"a receipt with an outcome":       {slim(t, answered("r", "a", "4").BoundTo("a").Settled()), []Request{run("a")}},
+		"a member that ended": {
+			slim(t, made("a").Batch("l").Decided(v1alpha1.BatchStarted).Ended(v1alpha1.PhaseCompleted)), []Request{run("l")},
+		},
+		"a run whose worker has reported its end": {made("a").Leased(1, "9").Ended(v1alpha1.PhaseCompleted).Obj(), []Request{home, run("a")}},
+		"a receipt without an outcome":            {answered("r", "a", "4").BoundTo("a").Obj(), []Request{home, run("a")}},
+		"a run":                                   {made("a").Obj(), []Request{home}},
+		"a concurrency key":                       {makeKey("k").Leased("a", 1, "9").Obj(), []Request{home}},
+		"a Job":                                   {makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, newBench().Found(t.Context(), tc.object)); diff != "" {
+				t.Errorf("requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// slim is what the cache holds of a JobRun that has its outcome.
+func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
+	t.Helper()
+	meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ConditionComplete,
+	})
+	object, err := index.Slim(w.Obj())
+	if err != nil || !index.IsSlim(w.Obj()) {
+		t.Fatalf("the cache would hold all of %v: %v", object, err)
+	}
+	return w.Obj()
 }
 
 // A cache that missed a deletion tells of the next object of that name as if the

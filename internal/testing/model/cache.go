@@ -38,8 +38,9 @@ var (
 )
 
 // Handler hears of one change to a cache: old is nil for an addition, new for a
-// deletion. After a relist, old and new may be different objects of one name.
-type Handler func(old, new client.Object)
+// deletion. After a relist, old and new may be different objects of one name. At
+// first it hears of each object that is there already, as initial.
+type Handler func(old, new client.Object, initial bool)
 
 // informer is the cache of one kind.
 type informer struct {
@@ -157,7 +158,7 @@ func (i *informer) sync(position int) {
 	}
 	i.position = position
 	for _, key := range sortedKeys(i.objects) {
-		i.change(key, nil, i.objects[key])
+		i.tell(nil, i.objects[key], true)
 	}
 }
 
@@ -187,8 +188,12 @@ func (i *informer) change(key client.ObjectKey, old, new client.Object) {
 	} else {
 		i.objects[key] = new
 	}
+	i.tell(old, new, false)
+}
+
+func (i *informer) tell(old, new client.Object, initial bool) {
 	for _, handle := range i.handlers {
-		handle(old, new)
+		handle(old, new, initial)
 	}
 }
 

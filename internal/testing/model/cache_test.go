@@ -27,7 +27,14 @@ func keyCache(t *testing.T, server *Server) (*Cache, *informer, *[]string) {
 		}
 		return obj.GetName() + obj.GetResourceVersion()
 	}
-	if err := cache.Watch(&v1alpha1.RunKey{}, func(old, new client.Object) { *seen = append(*seen, version(old)+">"+version(new)) }); err != nil {
+	note := func(old, new client.Object, initial bool) {
+		text := version(old) + ">" + version(new)
+		if initial {
+			text = "at first " + text
+		}
+		*seen = append(*seen, text)
+	}
+	if err := cache.Watch(&v1alpha1.RunKey{}, note); err != nil {
 		t.Fatal(err)
 	}
 	if err := cache.IndexField(t.Context(), &v1alpha1.RunKey{}, byJob, func(obj client.Object) []string {
@@ -113,10 +120,11 @@ func TestCacheSyncsLate(t *testing.T) {
 	writeKeys(t, server.Client())
 	cache.Sync(2)
 	expect(t, "cached", cachedNames(t, cache), "a93", "b92")
-	expect(t, "changes", *seen, "->a93", "->b92")
 	if informer.lag() != 2 {
 		t.Errorf("lag %d", informer.lag())
 	}
+	informer.deliver()
+	expect(t, "changes", *seen, "at first ->a93", "at first ->b92", "a94>-")
 }
 
 func TestCacheReads(t *testing.T) {

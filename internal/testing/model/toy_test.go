@@ -29,7 +29,7 @@ func (o toy) start(p *Process) (Source, error) {
 	c := NewController(p, 1, func(ctx context.Context, name string) (reconcile.Result, error) {
 		return reconcile.Result{}, o.reconcile(ctx, p, client.ObjectKey{Namespace: "ns", Name: name})
 	})
-	enqueue := func(old, new client.Object) {
+	enqueue := func(old, new client.Object, _ bool) {
 		for _, obj := range []client.Object{old, new} {
 			if obj != nil {
 				c.Queue.Add(obj.GetName())

@@ -151,9 +151,15 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 		Index: s.index(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second, Clock: s.Clock,
 	})
 	c := model.NewController(p, 2, r.Reconcile)
-	enqueue := func(old, current client.Object) {
+	enqueue := func(old, current client.Object, initial bool) {
 		p.Go("handle event", func(ctx context.Context) {
-			for _, request := range r.Changed(ctx, old, current) {
+			var requests []controller.Request
+			if initial {
+				requests = r.Found(ctx, current)
+			} else {
+				requests = r.Changed(ctx, old, current)
+			}
+			for _, request := range requests {
 				c.Queue.Add(request)
 			}
 		})

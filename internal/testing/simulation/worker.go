@@ -57,7 +57,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 		}
 		return reconcile.Result{}, nil
 	})
-	return c, watch(p, func(_, current client.Object) {
+	return c, watch(p, func(_, current client.Object, _ bool) {
 		switch object := current.(type) {
 		case *v1alpha1.JobRun:
 			if object.Spec.Template == nil && object.Status.Phase == v1alpha1.PhasePending {
