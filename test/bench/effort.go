@@ -47,9 +47,11 @@ func (w *world) metrics(ctx context.Context) (metrics operator.Metrics, err erro
 }
 
 const (
-	// settleWindow and settledShare say when a manager has settled: it took less than that share of a CPU.
+	// settleWindow and settledShare say when a process has settled: it took less than that share of a CPU.
 	settleWindow = 3 * time.Second
 	settledShare = 0.1
+	// restWindow is longer, for to be asked costs an API server some milliseconds itself.
+	restWindow = 10 * time.Second
 )
 
 // settled waits until the manager has nothing to do any more.
@@ -67,6 +69,34 @@ func (w *world) settled(ctx context.Context) error {
 		before = after
 		return busy < settledShare*settleWindow.Seconds() && after.Sum("workqueue_depth") == 0, err
 	})
+}
+
+// rested waits until the API server and etcd have cleaned up behind what was written.
+func (w *world) rested(ctx context.Context) error {
+	before, err := w.controlPlaneCPU(ctx)
+	if err != nil {
+		return err
+	}
+	return await(ctx, "the control plane to settle", func() (bool, error) {
+		if err := pause(ctx, restWindow); err != nil {
+			return false, err
+		}
+		after, err := w.controlPlaneCPU(ctx)
+		busy := after - before
+		before = after
+		return busy < settledShare*restWindow.Seconds(), err
+	})
+}
+
+// controlPlaneCPU is how long the API server and etcd have been on a CPU, in seconds.
+func (w *world) controlPlaneCPU(ctx context.Context) (float64, error) {
+	const cpu = "process_cpu_seconds_total"
+	apiServer, err := w.cp.APIServerMetric(ctx, cpu)
+	if err != nil {
+		return 0, err
+	}
+	etcd, err := w.cp.EtcdMetric(ctx, cpu)
+	return apiServer + etcd, err
 }
 
 // resident is the manager's resident set, in MiB.

@@ -4,19 +4,21 @@ import (
 	"context"
 	"fmt"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 const (
 	few, some, many = 1000, 10_000, 100_000
 
-	p99Callers, p99Creates, p99WarmUp = 4, 1000, 100
+	p99Callers, p99Creates, p99WarmUp = 4, 2000, 100
 	storedPlaces, storedTotal         = 20, 100
 )
 
 // storedFigures are what was measured with so many runs stored, one figure a round.
 type storedFigures struct {
-	p99        []float64 // in ms
+	p99, noop  []float64 // in ms
 	memory     []float64 // in MiB
 	executions []execution
 }
@@ -67,17 +69,30 @@ func (w *world) storedRound(ctx context.Context, a *archive, o Options, figures 
 	return w.memory(ctx, figures[0])
 }
 
-// p99 measures how long the slowest hundredth of creates take, with keys and without much load.
+// p99 measures how long the slowest hundredth of creates take, with keys and without much load, and how long
+// those of the no-op webhook do beside the same store.
 func (w *world) p99(ctx context.Context, a *archive, o Options, stored int, figures *storedFigures) error {
 	if err := a.keep(ctx, o.size(stored)); err != nil {
 		return err
 	}
+	return alternate(len(figures.p99),
+		func() error { return w.p99Side(ctx, o, w.jobruns, answered(v1alpha1.DispositionCreated), &figures.p99) },
+		func() error { return w.p99Side(ctx, o, w.noops, accepted, &figures.noop) },
+	)
+}
+
+func (w *world) p99Side(
+	ctx context.Context, o Options, api client.Client, expect func(*v1alpha1.JobRun, error) error, figures *[]float64,
+) error {
 	ns, err := w.namespace(ctx)
 	if err != nil {
 		return err
 	}
+	if err := w.rested(ctx); err != nil {
+		return err
+	}
 	s := storm{
-		api: w.jobruns, callers: p99Callers, creates: p99WarmUp, expect: answered(v1alpha1.DispositionCreated),
+		api: api, callers: p99Callers, creates: p99WarmUp, expect: expect,
 		trigger: func(i int) *v1alpha1.JobRun {
 			return keyed(jobRun(ns, fmt.Sprintf("warm-up-%d", i)), fmt.Sprintf("warm-up-%d", i))
 		},
@@ -93,7 +108,7 @@ func (w *world) p99(ctx context.Context, a *archive, o Options, stored int, figu
 	if err != nil {
 		return err
 	}
-	figures.p99 = append(figures.p99, milliseconds(quantile(seconds(latencies), 0.99)))
+	*figures = append(*figures, milliseconds(quantile(seconds(latencies), 0.99)))
 	return w.wipe(ctx, ns)
 }
 
@@ -125,6 +140,12 @@ func storedResults(figures map[int]*storedFigures) []Result {
 			Unit: "ms", Goal: Goal{Kind: Ratio, AtMost: 1.2},
 		}, figures[stored].p99, figures[few].p99, ratios)
 	}
+	noop := func(name string, stored int) Result {
+		return compared(Result{
+			Row: "p99-" + name + "-noop", What: fmt.Sprintf("... that of the no-op webhook, %d runs stored", stored),
+			Against: fmt.Sprintf("%d stored", few), Unit: "ms", Goal: Goal{Kind: Stated},
+		}, figures[stored].noop, figures[few].noop, ratios)
+	}
 	flat := func(row, what string, figure func(execution) float64) Result {
 		return compared(Result{
 			Row: row, What: fmt.Sprintf("%s, %d runs stored", what, many), Against: fmt.Sprintf("%d stored", few),
@@ -133,7 +154,9 @@ func storedResults(figures map[int]*storedFigures) []Result {
 	}
 	return []Result{
 		p99("10k", some),
+		noop("10k", some),
 		p99("100k", many),
+		noop("100k", many),
 		compared(Result{
 			Row: "memory", What: fmt.Sprintf("manager RSS, %d terminal runs stored", many), Against: "none stored",
 			Unit: "MiB", Goal: Goal{Kind: Count, AtMost: 250},

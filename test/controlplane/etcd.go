@@ -2,12 +2,9 @@ package controlplane
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"path/filepath"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -37,34 +34,6 @@ func (cp *ControlPlane) EtcdEndpoint() string { return "http://" + cp.etcdAddres
 // EtcdClient returns a new client; the caller closes it.
 func (cp *ControlPlane) EtcdClient() (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{Endpoints: []string{cp.etcdAddress}})
-}
-
-// EtcdMetric returns the sum of all series of one of etcd's own counters or gauges, e.g. etcd_mvcc_put_total,
-// etcd_mvcc_delete_total or etcd_mvcc_txn_total.
-func (cp *ControlPlane) EtcdMetric(ctx context.Context, name string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cp.EtcdEndpoint()+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
-	if err != nil {
-		return 0, fmt.Errorf("metrics of etcd: %w", err)
-	}
-	family, found := families[name]
-	if !found {
-		return 0, fmt.Errorf("etcd has no metric %s", name)
-	}
-	sum := 0.0
-	for _, metric := range family.Metric {
-		sum += metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
-	}
-	return sum, nil
 }
 
 // KillEtcd ends etcd as kill -9 does. The API server then cannot serve until StartEtcd.
