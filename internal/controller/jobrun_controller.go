@@ -114,6 +114,10 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 			enqueue(q, r.Changed(ctx, nil, e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() { // from time to time, all that is cached
+				enqueue(q, r.Found(ctx, e.ObjectNew))
+				return
+			}
 			r.tellOfClaim(e.ObjectOld, e.ObjectNew)
 			enqueue(q, r.Changed(ctx, e.ObjectOld, e.ObjectNew))
 		},
@@ -161,8 +165,15 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 // Found are the requests that an object calls for which was there when this
 // process began to look. They are handled once everything that was there is known.
 func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request {
-	if run, ok := object.(*v1alpha1.JobRun); ok && index.IsSlim(run) {
-		return requestsForEnded(run)
+	switch object := object.(type) {
+	case *v1alpha1.JobRun:
+		if index.IsSlim(object) {
+			return requestsForEnded(object)
+		}
+	case *batchv1.Job:
+		if jobResult(object) != nil {
+			return nil // The run whose lease it was calls for itself, if it does not know.
+		}
 	}
 	return r.Changed(ctx, nil, object)
 }

@@ -9,7 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/index"
@@ -101,6 +104,7 @@ func TestRequestsAtFirst(t *testing.T) {
 		"a run":                                   {made("a").Obj(), []Request{home}},
 		"a concurrency key":                       {makeKey("k").Leased("a", 1, "9").Obj(), []Request{home}},
 		"a Job":                                   {makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
+		"a Job that has ended":                    {makeJob(made("a").Obj(), 1).Complete().Obj(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, newBench().Found(t.Context(), tc.object)); diff != "" {
@@ -110,12 +114,49 @@ func TestRequestsAtFirst(t *testing.T) {
 	}
 }
 
+// The first list, and what the cache tells of anew from time to time, are what was
+// found; all else is a change.
+func TestHandlerTellsChangesFromWhatWasThere(t *testing.T) {
+	before := slim(t, made("a").ResourceVersion("1").Ended(v1alpha1.PhaseFailed))
+	after := before.DeepCopy()
+	after.ResourceVersion = "2"
+	b := newBench()
+	for name, tc := range map[string]struct {
+		tell  func(handler.TypedEventHandler[client.Object, Request], workqueue.TypedRateLimitingInterface[Request])
+		wakes bool
+	}{
+		"the first list": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+			h.Create(t.Context(), event.CreateEvent{Object: before, IsInInitialList: true}, q)
+		}, false},
+		"what is new": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+			h.Create(t.Context(), event.CreateEvent{Object: before}, q)
+		}, true},
+		"what is told anew": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+			h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: before}, q)
+		}, false},
+		"what has changed": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+			h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: after}, q)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[Request]())
+			defer queue.ShutDown()
+			tc.tell(b.handler(), queue)
+			if woken := queue.Len() > 0; woken != tc.wakes {
+				t.Errorf("wakes somebody: %t", woken)
+			}
+		})
+	}
+}
+
 // slim is what the cache holds of a JobRun that has its outcome.
 func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	t.Helper()
-	meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{
-		Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ConditionComplete,
-	})
+	kind := v1alpha1.ConditionComplete
+	if ended(w.Obj()) {
+		kind = outcomeCondition(w.Status.Phase)
+	}
+	meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: kind})
 	object, err := index.Slim(w.Obj())
 	if err != nil || !index.IsSlim(w.Obj()) {
 		t.Fatalf("the cache would hold all of %v: %v", object, err)
