@@ -253,7 +253,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 		return 0, r.newAction(req, r.newSnapshot()).act(ctx, plan)
 	}
 	kept, err := r.reconcileRetention(ctx, req, run)
-	if err != nil || run.Spec.ConcurrencyKey != "" || runkey.HasOutcome(run) {
+	if err != nil || run.Spec.ConcurrencyKey != "" {
 		return kept, err
 	}
 	after, err := r.reconcileHome(ctx, req)

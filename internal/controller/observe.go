@@ -34,6 +34,9 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, e
 	if s.Runs, err = r.list(ctx, req.Namespace, index.FieldHome, home); err != nil {
 		return nil, err
 	}
+	if err := r.observeEnded(ctx, req, s); err != nil {
+		return nil, err
+	}
 	if err := r.observeRoles(ctx, req, s); err != nil {
 		return nil, err
 	}
@@ -70,6 +73,20 @@ func (r *Reconciler) newSnapshot() *Snapshot {
 		Verdicts:   map[types.UID]v1alpha1.BatchDecision{},
 		waiting:    map[string]bool{},
 	}
+}
+
+// observeEnded finds a run without key that has its outcome. No index has it any
+// more, but a Job of it may execute yet.
+func (r *Reconciler) observeEnded(ctx context.Context, req Request, s *Snapshot) error {
+	if s.Keyed || len(s.Runs) > 0 {
+		return nil
+	}
+	run := &v1alpha1.JobRun{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run)
+	if err == nil && ended(run) {
+		s.Others[runkey.Of(run)] = run
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // observeRoles finds the runs that the key names.

@@ -89,6 +89,31 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
+// A Job must not outlive a run without key: whoever ended it may have died before
+// the Job was gone, or somebody who had been paused created it after that.
+func TestReconcileEnded(t *testing.T) {
+	stray := makeJob(keyless("a").Leased(1, "").Obj(), 1)
+	for name, tc := range map[string]struct {
+		run  *wrappers.JobRunWrapper
+		job  *wrappers.JobWrapper
+		want string
+	}{
+		"its Job executes": {keyless("a").Leased(1, "").Ended(v1alpha1.PhaseFailed), stray, `key: free
+			a: Failed, g1, no holder, Failed=`},
+		"its Job has ended": {
+			keyless("a").Leased(1, "").Ended(v1alpha1.PhaseCompleted), makeJob(keyless("a").Leased(1, "").Obj(), 1).Complete(),
+			`key: free
+			a: Completed, g1, no holder, Complete=
+			job a-1: Complete`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(slim(t, tc.run), tc.job.Obj())
+			expectState(t, b.reconcile(t, runRequest(wrappers.Namespace, "a"), 0), tc.want)
+		})
+	}
+}
+
 // finish ends a Job as the Job controller and the kubelet do.
 func (b bench) finish(t *testing.T, name, message string) {
 	t.Helper()
