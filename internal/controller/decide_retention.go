@@ -15,6 +15,8 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
+	// Seen is how long this process has seen the run at its end.
+	Seen time.Duration
 	// Unbound are the receipts that were answered with the run and are not
 	// bound to any, Bound those bound to it, oldest first.
 	Unbound []*v1alpha1.JobRun
@@ -41,7 +43,7 @@ func decideRetention(t Retention) Plan {
 			return plan
 		}
 	}
-	left, kept := timeToLive(t.Run, t.Now)
+	left, kept := t.timeToLive()
 	switch {
 	case !kept || t.awaited():
 		return Plan{}
@@ -61,12 +63,14 @@ func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !runkey.HasOutcome(receipt) })
 }
 
-// timeToLive is how long a JobRun is kept from now; ok is false if it is kept
-// for good.
-func timeToLive(run *v1alpha1.JobRun, now metav1.Time) (left time.Duration, ok bool) {
-	ttl, ended := run.Spec.TTLSecondsAfterFinished, run.Status.CompletionTime
-	if ttl == nil || ended == nil || !runkey.HasOutcome(run) {
+// timeToLive is how long the run is kept from now; ok is false if it is kept for
+// good. A run that is said to have ended in the future was written by somebody
+// whose clock is ahead: its time begins when it is seen.
+func (t Retention) timeToLive() (left time.Duration, ok bool) {
+	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
+	if ttl == nil || ended == nil || !runkey.HasOutcome(t.Run) {
 		return 0, false
 	}
-	return ended.Add(time.Duration(*ttl) * time.Second).Sub(now.Time), true
+	left = time.Duration(*ttl) * time.Second
+	return min(left+ended.Sub(t.Now.Time), left-t.Seen), true
 }

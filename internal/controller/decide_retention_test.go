@@ -21,6 +21,7 @@ func TestDecideRetention(t *testing.T) {
 		held           string
 		history        int
 		seconds        int
+		seen           time.Duration
 		want           string
 		wantAfter      time.Duration
 	}{
@@ -30,6 +31,8 @@ func TestDecideRetention(t *testing.T) {
 		"kept while it executes":                             {run: made("a").TTL(1).Leased(1, "5").Obj(), seconds: 1e6},
 		"kept until its time":                                {run: finished().Obj(), seconds: 20, wantAfter: 40 * time.Second},
 		"its time is over":                                   {run: finished().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(a)"},
+		"it ended in the future":                             {run: finished().Obj(), seconds: -3600, seen: 20 * time.Second, wantAfter: 40 * time.Second},
+		"it ended in the future, long ago":                   {run: finished().Obj(), seconds: -3600, seen: 60 * time.Second, want: "expire-ttl: DeleteRun(a)"},
 		"a ttl of zero":                                      {run: finished().TTL(0).Obj(), seconds: 0, want: "expire-ttl: DeleteRun(a)"},
 		"a receipt without outcome stays":                    {run: answered("r", "a", "4").TTL(1).BoundTo("a").Obj(), seconds: 1e6},
 		"a receipt that is not counted":                      {run: answered("r", "a", "4").TTL(1).Obj(), seconds: 1e6},
@@ -63,7 +66,8 @@ func TestDecideRetention(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decideRetention(Retention{
-				Now: wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
+				Seen: tc.seen,
+				Now:  wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
 				Held: map[types.UID]bool{wrappers.UIDOf(tc.held): true},
 			})
 			if got := format(plan); got != tc.want {

@@ -200,7 +200,7 @@ func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) [
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.observed.buried(runkey.Of(run).Token)
-		for _, subject := range []string{leaseSubject(run.UID), batchSubject(run.UID), claimSubject(run.UID), deadlineSubject(run.UID)} {
+		for _, subject := range subjects(run.UID) {
 			r.observed.forget(subject)
 		}
 		r.observed.accepted(run.UID)
@@ -332,8 +332,19 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 		return 0, err
 	}
 	s := r.newSnapshot()
-	plan := decideRetention(Retention{Now: s.Now, Run: run, Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory})
+	plan := decideRetention(Retention{
+		Now: s.Now, Run: run, Seen: r.seenEnded(run, s.Now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
+	})
 	return plan.After, r.newAction(req, s).act(ctx, plan)
+}
+
+// seenEnded is how long this process has seen a run at an end that is to come by
+// its own clock, and so says nothing of how long ago that was.
+func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
+	if run.Spec.TTLSecondsAfterFinished == nil || run.Status.CompletionTime == nil || !run.Status.CompletionTime.After(now.Time) {
+		return 0
+	}
+	return r.observed.unchangedFor(endSubject(run.UID), run.Status.CompletionTime.Unix())
 }
 
 // held are those of a run and its excess receipts that somebody needs still: a

@@ -145,4 +145,11 @@ func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 
+func endSubject(run types.UID) string { return "end/" + string(run) }
+
+// subjects are all that is observed of a run.
+func subjects(run types.UID) []string {
+	return []string{leaseSubject(run), claimSubject(run), deadlineSubject(run), batchSubject(run), endSubject(run)}
+}
+
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

@@ -273,6 +273,23 @@ func TestReconcileRetention(t *testing.T) {
 			t.Error("it is still there")
 		}
 	})
+	t.Run("by its own clock, if another is ahead", func(t *testing.T) {
+		ahead := run.DeepCopy()
+		ahead.Status.CompletionTime = &metav1.Time{Time: now.Add(time.Hour)}
+		b := newBench(ahead)
+		b.reconcile(t, request, 90*time.Second)
+		b.clock.Step(60 * time.Second)
+		b.reconcile(t, request, 30*time.Second)
+		b.clock.Step(30 * time.Second)
+		b.reconcile(t, request, 0)
+		if exists(b, "a") {
+			t.Error("it is still there")
+		}
+		b.deleted(ahead)
+		if n := len(b.observed.unchanged); n > 0 {
+			t.Errorf("%d observations are left of what is gone", n)
+		}
+	})
 	t.Run("not before its receipts", func(t *testing.T) {
 		for name, receipt := range map[string]client.Object{
 			"uncounted": answered("r", "a", "4").Obj(), "without outcome": answered("r", "a", "4").BoundTo("a").Obj(),
