@@ -3,6 +3,9 @@ package controller
 import (
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -25,5 +28,20 @@ func TestDecideReport(t *testing.T) {
 				t.Errorf("plan %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A worker may end a run with one phase and say another in a condition. The phase
+// counts: the schema holds that it is final.
+func TestDecideReportOfAContradiction(t *testing.T) {
+	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
+	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "Mistaken"}}
+	for _, op := range decideReport(run, now).Ops {
+		if write, ok := op.(WriteStatus); ok {
+			run.Status = write.Status
+		}
+	}
+	if len(run.Status.Conditions) != 1 || !meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete) {
+		t.Errorf("conditions %v", run.Status.Conditions)
 	}
 }

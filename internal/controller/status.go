@@ -250,6 +250,9 @@ func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
 	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 }
 
+// outcomeConditions are the conditions of which an ended JobRun has one.
+var outcomeConditions = []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionCancelled}
+
 func outcomeCondition(phase v1alpha1.Phase) string {
 	switch phase {
 	case v1alpha1.PhaseCompleted:

@@ -106,6 +106,7 @@ func TestSlimLeavesOthersWhole(t *testing.T) {
 	tests := map[string]*v1alpha1.JobRun{
 		"executing":       without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseLeased }),
 		"without a time":  without(func(run *v1alpha1.JobRun) { run.Status.CompletionTime = nil }),
+		"contradicting":   without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseCompleted }),
 		"not yet told of": without(func(run *v1alpha1.JobRun) { run.Status.Conditions = nil }),
 		"in a batch that is undecided": without(func(run *v1alpha1.JobRun) {
 			run.Spec.Batch = &v1alpha1.BatchMember{ID: "b", Size: 2, Leader: "a"}
