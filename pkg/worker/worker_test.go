@@ -271,6 +271,8 @@ func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 		mustEqual(t, "phase of the fenced run", s.get("b").Status.Phase, v1alpha1.PhasePending)
 		mustEqual(t, "phase of the one without a key", s.get("c").Status.Phase, v1alpha1.PhasePending)
 		time.Sleep(4 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		mustEqual(t, "executing at once", worst, 1)
 		for _, name := range []string{"b", "c"} {
 			mustEqual(t, "phase", s.get(name).Status.Phase, v1alpha1.PhaseCompleted)
