@@ -30,7 +30,7 @@ var faults = []fault{
 	},
 	{
 		name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead",
-		every: 45 * time.Second, inject: fastClock,
+		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
 	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
 	{
@@ -149,11 +149,21 @@ func unlessExited(m interface{ Exited() bool }, err error) error {
 	return err
 }
 
-// fastClock keeps the other replicas down until the one with the clock that is ahead leads.
+// fastClock lets a replica lead whose clock is ahead, and one whose clock is right after it.
 func fastClock(ctx context.Context, w *world, i Injection) error {
+	fast := w.drawn(i)
+	if err := w.leadAhead(ctx, fast); err != nil {
+		return err
+	}
+	pause(ctx, i.For)
+	fast.setAhead(0)
+	return fast.kill()
+}
+
+// leadAhead keeps the other replicas down until the one with the clock that is ahead leads.
+func (w *world) leadAhead(ctx context.Context, fast *replica) error {
 	w.leadership.Lock()
 	defer w.leadership.Unlock()
-	fast := w.drawn(i)
 	for _, r := range w.cluster.replicas {
 		r.setAhead(0)
 	}
