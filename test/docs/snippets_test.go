@@ -1,0 +1,157 @@
+// Package docs holds what the documents show to what compiles.
+package docs
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// imports are what the snippets leave out, as a reader's editor would add it, and stand-ins for what they take from
+// the reader's own program.
+const imports = `package snippets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+	"github.com/jobrun-dev/jobrun/pkg/worker"
+)
+
+var (
+	ctx                 context.Context
+	runs                *jobrun.Client
+	w                   *worker.Worker
+	spec                v1alpha1.JobRunSpec
+	items               []jobrun.BatchItem
+	events              iter.Seq2[jobrun.Event, error]
+	name, image, script string
+	err                 error
+)
+
+type page struct{}
+
+func (page) Store(context.Context, int64) int { return 0 }
+
+func pages(context.Context, int) iter.Seq[page] { return nil }
+`
+
+// The documents' Go snippets compile: whole declarations, or statements of some function.
+func TestSnippetsCompile(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range []string{"docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
+		t.Run(document, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(root, document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			snippets := goSnippets(string(text))
+			if len(snippets) == 0 {
+				t.Fatal("there are none: is the document written otherwise now?")
+			}
+			for _, complaint := range compile(t, root, program(snippets)) {
+				t.Error(complaint)
+			}
+		})
+	}
+}
+
+func TestWrongSnippetsDoNotCompile(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	complaints := compile(t, root, program([]string{"\tresult, err := runs.Start(ctx, spec)\n"}))
+	if len(complaints) != 1 || !strings.Contains(complaints[0], "runs.Start undefined") {
+		t.Errorf("complaints: %q", complaints)
+	}
+}
+
+var fenced = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+func goSnippets(text string) []string {
+	var found []string
+	for _, match := range fenced.FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
+
+var declares = regexp.MustCompile(`(?m)^(func|var|type|const) `)
+
+// program is the snippets as one file.
+func program(snippets []string) string {
+	var text strings.Builder
+	text.WriteString(imports)
+	for i, snippet := range snippets {
+		if declares.MatchString(snippet) {
+			text.WriteString(snippet)
+			continue
+		}
+		fmt.Fprintf(&text, "func snippet%d() error {\n%s\n\tpanic(\"not reached\")\n}\n", i+1, snippet)
+	}
+	return text.String()
+}
+
+// excused is what a snippet may do that a program may not: leave the rest to its reader.
+var excused = regexp.MustCompile(`declared and not used|imported and not used|imported as \w+ and not used`)
+
+// compile returns what the compiler complains of.
+func compile(t *testing.T, root, program string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	file, overlay := filepath.Join(dir, "snippets.go"), filepath.Join(dir, "overlay.json")
+	// The package is in the module, but nowhere else than in the overlay.
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "test/docs/snippets/snippets.go"): file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{file: program, overlay: string(replace)} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command := exec.CommandContext(t.Context(), "go", "build", "-gcflags=-e", "-overlay="+overlay, "./test/docs/snippets")
+	command.Dir = root
+	output, err := command.CombinedOutput()
+	var complaints []string
+	for line := range strings.Lines(string(output)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") && !excused.MatchString(line) {
+			complaints = append(complaints, line)
+		}
+	}
+	if err != nil && len(output) == 0 {
+		t.Fatal(err)
+	}
+	return complaints
+}
