@@ -69,7 +69,7 @@ func TestSnippetsCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, document := range []string{"docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
+	for _, document := range []string{"README.md", "docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
 		t.Run(document, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(root, document))
 			if err != nil {
