@@ -21,7 +21,7 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 		return nil
 	}
 	pending := *fenced.DeepCopy()
-	ops := concat([]Op{CheckRun{waiting}}, s.swap(next))
+	ops := concat([]Op{CheckRun{waiting}}, s.swap(next), tellExpired(run, fenced))
 	switch {
 	case waiting.Status.Phase != v1alpha1.PhasePending:
 		// It was never told that it waits, and simply waits on.
@@ -35,7 +35,7 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 		ops = append(ops, WriteStatus{waiting, unseatedStatus(waiting, run.Name)})
 	}
 	pending.Phase = v1alpha1.PhasePending
-	return append(ops, WriteStatus{run, pending}, Emit{leaseExpired(run, pending)}, Count{expiredRequeued})
+	return append(ops, WriteStatus{run, pending})
 }
 
 // absorb counts a run that has lost its place on the one that took it, and makes

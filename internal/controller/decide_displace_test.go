@@ -25,15 +25,14 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 		"who waits becomes the receipt": {
 			given: of(key, held().Obj(), made("b").Skip().Pending().Obj()),
 			with:  expired,
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2);
+			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
-				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, g2<5, no holder, attempts 1, count 1 [b]);
-				Emit(RunLeaseExpired a); Count(requeued)`,
+				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, g2<5, no holder, attempts 1, count 1 [b])`,
 		},
 		"the fence is written": {
 			given: of(key, requeued("a").Leased(1, "5").Fenced().Obj(), made("b").Skip().Pending().Obj()),
-			want: `leased: CheckRun(a); CheckRun(b); SwapKey(pending=a g2); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
-				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, count 1 [b]); Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `leased: CheckRun(a); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
+				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, count 1 [b])`,
 		},
 		"who waits did not ask to be absorbed": {
 			given: of(key, held().Obj(), made("b").Pending().Obj()),
@@ -44,8 +43,8 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 		"who waits was not told yet: it waits on": {
 			given: of(key, held().Obj(), made("b").Skip().Obj()),
 			with:  both(expired, skipping("announce-pending")),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2);
-				WriteStatus(a, Pending, g2<5, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+				WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"who waits is not there yet: what it asks for is not known": {
 			given: of(key, held().Obj()),
@@ -64,9 +63,8 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 					}
 				}
 			}),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2);
-				WriteStatus(b, -, "waits for its key: run a is pending"); WriteStatus(a, Pending, g2<5, no holder, attempts 1);
-				Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+				WriteStatus(b, -, "waits for its key: run a is pending"); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"the last attempt": {
 			given: of(key, held().MaxAttempts(1).Obj(), made("b").Skip().Pending().Obj()),

@@ -255,8 +255,7 @@ func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	}
 	fenced := expiredStatus(run)
 	if !s.Keyed {
-		fenced.Phase = v1alpha1.PhasePending
-		return concat(stopped(run), []Op{WriteStatus{run, fenced}, Emit{leaseExpired(run, fenced)}, Count{expiredRequeued}})
+		return concat(stopped(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, tellExpired(run, fenced))
 	}
 	return concat(
 		stopped(run),
@@ -288,11 +287,19 @@ func (s *Snapshot) requeue(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) [
 	if !ok {
 		return nil
 	}
+	return concat(s.swap(next), tellExpired(run, fenced), []Op{WriteStatus{run, requeuedStatus(fenced)}})
+}
+
+// tellExpired tells that a lease has expired. It comes right after the write that only
+// one controller can have made: another may be the one that writes the status.
+func tellExpired(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
+	return []Op{Emit{leaseExpired(run, requeuedStatus(fenced))}, Count{expiredRequeued}}
+}
+
+func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 	pending := *fenced.DeepCopy()
 	pending.Phase = v1alpha1.PhasePending
-	return concat(s.swap(next), []Op{
-		WriteStatus{run, pending}, Emit{leaseExpired(run, pending)}, Count{expiredRequeued},
-	})
+	return pending
 }
 
 // expireForGood fails a run whose lease expired.

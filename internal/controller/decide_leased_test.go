@@ -166,13 +166,13 @@ func TestExpire(t *testing.T) {
 		"the Job vanished": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
 			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
-				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a); Count(requeued)`,
+				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gave no sign of life": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
 			with:  expired,
 			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
-				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a); Count(requeued)`,
+				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gives signs of life": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
@@ -185,7 +185,7 @@ func TestExpire(t *testing.T) {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Obj()),
 			with:  expired,
 			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
-				SwapKey(pending=a g2); WriteStatus(a, Pending, g2<5, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
+				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
@@ -243,8 +243,7 @@ func TestFinishExpiry(t *testing.T) {
 	decisions{
 		"the fence is written": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj()),
-			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); WriteStatus(a, Pending);
-				Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
@@ -257,8 +256,7 @@ func TestFinishExpiry(t *testing.T) {
 		},
 		"a Job that comes late is deleted first": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); WriteStatus(a, Pending);
-				Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 	}.run(t)
 }
