@@ -77,12 +77,12 @@ func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []hi
 		}
 		r.put("I1", 1)
 		o, err := history.Transition(before, after)
+		if after == nil && h.vandalised[key.UID] { // whatever it held
+			o.Kind, o.Run, o.Holder, err = history.Vanish, "", "", nil
+		}
 		if err != nil {
 			r.violate("I1", "RunKey %s of %q at %d: %v: pending %v, leased %v, and then pending %v, leased %v", key.Name, key.Spec.Key,
 				w.Revision, err, runkey.Pending(before), runkey.Leased(before), runkey.Pending(after), runkey.Leased(after))
-		}
-		if after == nil && h.vandalised[key.UID] {
-			o.Kind, o.Run = history.Vanish, ""
 		}
 		if o.Kind != "" {
 			o.Key, o.Call, o.Return = key.Name, at(w.Revision), at(w.Revision)

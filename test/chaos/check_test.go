@@ -165,12 +165,32 @@ func TestGoodHistories(t *testing.T) {
 			s.start()
 			s.end()
 		},
+		"a RunKey that was deleted by hand while another run waits": func(s *script) {
+			s.begin()
+			s.start()
+			sent := s.revision
+			b := run("b").Created()
+			s.store(key().Leased("a", 1, "3").Pending("b").Obj(), b.Obj())
+			s.accepted(sent, b.Obj())
+			s.vandalised["uid-key"] = true
+			s.remove(key().Obj())
+			restored := func() *w.RunKeyWrapper {
+				k := key()
+				k.UID = "another"
+				return k
+			}
+			s.store(restored().Leased("a", 1, "3").Obj(), restored().Leased("a", 1, "3").Pending("b").Obj())
+			s.store(s.held().Ended(v1alpha1.PhaseCompleted).Reported().Obj(), restored().Pending("b").Obj(), b.Pending().Obj())
+			from := fmt.Sprint(s.revision - 1)
+			s.store(restored().Leased("b", 1, from).Obj(), b.Leased(1, from).Holder("worker").Obj())
+			s.store(b.Ended(v1alpha1.PhaseCompleted).Reported().Obj())
+			s.remove(restored().Obj())
+		},
 		"a RunKey that was deleted by hand": func(s *script) {
 			s.begin()
 			s.start()
 			s.vandalised["uid-key"] = true
 			s.remove(key().Obj())
-			s.vandalised["uid-key"] = true
 			restored := key().Leased("a", 1, "3").Obj()
 			restored.UID = "another"
 			s.store(restored)
