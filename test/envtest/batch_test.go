@@ -106,10 +106,9 @@ var _ = Describe("A batch", Ordered, func() {
 
 	It("is decided once", func() {
 		a := created(makeWorkerRun("a").batch("a", 1))
-		a = wait(a, decided(v1alpha1.BatchStarted))
+		a = wait(a, And(decided(v1alpha1.BatchStarted), inPhase(v1alpha1.PhasePending))) // and nobody writes any more
 		err := writeStatus(a, func(s *v1alpha1.JobRunStatus) { s.Batch.Decision = v1alpha1.BatchWithdrawn })
 		Expect(err).To(MatchError(ContainSubstring("status.batch is final")))
-		a = wait(a, inPhase(v1alpha1.PhasePending))
 		a.Spec.Batch.Size = 2
 		Expect(k8s.Update(ctx, a)).To(MatchError(ContainSubstring("batch is immutable")))
 	})
