@@ -61,7 +61,7 @@ var _ = Describe("A worker's lease", func() {
 	const seconds = 3
 
 	It("that is not renewed expires, and its holder cannot end the run any more", func() {
-		risen := counts("jobrun_lease_expirations_total", "requeued")
+		risen := expirations("requeued")
 		a := claim(created(makeWorkerRun("a")), "worker", 1)
 		start := time.Now()
 		stale := a.DeepCopy()

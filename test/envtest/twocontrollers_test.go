@@ -25,7 +25,7 @@ var _ = Describe("Two controllers at once", Ordered, func() {
 	}
 
 	It("count an expired lease once", func() {
-		risen := counts("jobrun_lease_expirations_total", "")
+		risen := expirations("")
 		all := made(makeWorkerRun)
 		for _, a := range all {
 			claim(a, "worker", 1)
@@ -38,7 +38,7 @@ var _ = Describe("Two controllers at once", Ordered, func() {
 	})
 
 	It("start one Job for each run, and one after each that vanished", func() {
-		risen := counts("jobrun_lease_expirations_total", "")
+		risen := expirations("")
 		all := made(func(name string) builder { return makeRun(name).key(name) })
 		for _, a := range all {
 			_, j := leased(a)

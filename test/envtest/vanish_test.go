@@ -33,7 +33,7 @@ var _ = Describe("A run whose Job vanished", func() {
 	})
 
 	It("fails if another run waits, which then executes", func() {
-		risen := counts("jobrun_lease_expirations_total", "failed")
+		risen := expirations("failed")
 		a, j := leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		remove(j)
