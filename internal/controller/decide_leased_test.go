@@ -243,7 +243,7 @@ func TestFinishExpiry(t *testing.T) {
 	decisions{
 		"the fence is written": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj()),
-			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
@@ -256,7 +256,7 @@ func TestFinishExpiry(t *testing.T) {
 		},
 		"a Job that comes late is deleted first": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 	}.run(t)
 }

@@ -69,7 +69,7 @@ var _ = Describe("A worker's lease", func() {
 		Expect(time.Since(start)).To(BeNumerically(">=", 900*time.Millisecond))
 		Expect(a.Status.Attempts).To(BeEquivalentTo(1))
 		Expect(a.Status.Lease).To(HaveValue(And(HaveField("Generation", BeEquivalentTo(2)), HaveField("HolderIdentity", ""))))
-		Expect(risen()).To(Equal(1))
+		Eventually(risen).Should(Equal(1))
 
 		complete := func(s *v1alpha1.JobRunStatus) {
 			s.Phase, s.FinishedGeneration = v1alpha1.PhaseCompleted, 1

@@ -41,7 +41,7 @@ var _ = Describe("A run whose Job vanished", func() {
 		Expect(a.Status.Error).To(Equal("Lease expired; pending run b already exists"))
 		Expect(a.Status.Attempts).To(BeEquivalentTo(1))
 		leased(b)
-		Expect(risen()).To(Equal(1))
+		Eventually(risen).Should(Equal(1))
 	})
 
 	It("fails once its attempts are used up", func() {

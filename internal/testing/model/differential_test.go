@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -401,7 +402,19 @@ func (s *side) describe(original client.Object) string {
 	if err != nil {
 		return err.Error()
 	}
-	return s.withoutNumbers(string(text)) + "\n"
+	return s.withoutNumbers(withoutNow(string(text))) + "\n"
+}
+
+var timestamp = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z`)
+
+// withoutNow leaves out the times of the last hour: the two sides do the same one after the other.
+func withoutNow(text string) string {
+	return timestamp.ReplaceAllStringFunc(text, func(match string) string {
+		if at, err := time.Parse(time.RFC3339Nano, match); err != nil || time.Since(at).Abs() > time.Hour {
+			return match
+		}
+		return "now"
+	})
 }
 
 func emptyObject(kind string) client.Object {
