@@ -189,6 +189,7 @@ func TestGoodHistories(t *testing.T) {
 		"a RunKey that was deleted by hand": func(s *script) {
 			s.begin()
 			s.start()
+			s.store(key().Leased("a", 1, fmt.Sprint(s.revision)).Obj()) // a claim that takes over, and is not stored
 			s.vandalised["uid-key"] = true
 			s.remove(key().Obj())
 			restored := key().Leased("a", 1, "3").Obj()

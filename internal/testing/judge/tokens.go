@@ -13,7 +13,8 @@ type keyToken struct {
 }
 
 // rises holds I4 for the fencing token of a key: who leases the key later has a
-// higher one, whichever run it is. A lease that is restored has its own again.
+// higher one than all before, whichever run it is. A lease that is restored may have
+// the one of its status again, which is behind if claims were taken over.
 func (j *Judge) rises(name string, leased *v1alpha1.LeasedRun) {
 	version, err := strconv.ParseUint(leased.FromVersion, 10, 64)
 	if err != nil {
@@ -21,8 +22,9 @@ func (j *Judge) rises(name string, leased *v1alpha1.LeasedRun) {
 		return
 	}
 	next, last := keyToken{version, lease{leased.Token, leased.Generation}}, j.tokens[name]
-	if next.version < last.version || next.version == last.version && next.lease != last.lease {
+	if next.version <= last.version && next.lease != last.lease {
 		j.fail("I4: %s is leased with key version %d, after %d", leased.RunName, next.version, last.version)
 	}
+	next.version = max(next.version, last.version)
 	j.tokens[name] = next
 }
