@@ -20,6 +20,7 @@ func FuzzWorkerProtocol(f *testing.F) {
 	f.Add([]byte{moveClaim, 1, moveGiveBack, 2, moveRequeue, 0, moveClaim, 3, moveComplete, 1, moveComplete, 3})
 	f.Add([]byte{moveClaim, 1, moveClaimForAnother, 2, moveFail, 1, moveFail, 2})
 	f.Add([]byte{moveTakeHolder, 0, moveFail, 1, moveClaim, 2, moveCancel, 0, moveProgress, 2})
+	f.Add([]byte{moveClaim, 1, moveCancel, 1, moveProgress, 1, moveGiveBack, 1, moveGiveBack, 2, moveTakeHolder, 0})
 	kind, err := customKind("batch.jobrun.dev_jobruns.yaml", &v1alpha1.JobRun{}, &v1alpha1.JobRunList{})
 	if err != nil {
 		f.Fatal(err)
@@ -76,15 +77,15 @@ func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 	case moveProgress:
 		status.Progress = &v1alpha1.Progress{Generation: m.generation, Message: "on its way"}
 		again := run.Status.Progress != nil && *run.Status.Progress == *status.Progress
-		return next, m.generation >= 1 && (again || m.generation == last(lease))
+		return next, m.generation >= 1 && (again || !final && m.generation == last(lease))
 	case moveComplete, moveFail, moveCancel:
 		return m.end(next)
 	case moveGiveBack:
 		status.Lease = &v1alpha1.RunLease{Generation: m.generation}
 		nobody := lease == nil || lease.HolderIdentity == ""
 		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
-		ended := !final || finishedUnder(run, m.generation)
-		return next, m.generation >= 1 && higher && ended
+		again := lease != nil && *lease == *status.Lease
+		return next, m.generation >= 1 && higher && (again || !final)
 	case moveRequeue:
 		status.Phase = v1alpha1.PhasePending
 		return next, held || phase == v1alpha1.PhasePending
@@ -106,11 +107,6 @@ func (m move) end(next *v1alpha1.JobRun) (*v1alpha1.JobRun, bool) {
 	next.Status.Phase, next.Status.FinishedGeneration = final, m.generation
 	from := was == v1alpha1.PhaseLeased || was == v1alpha1.PhasePending && final != v1alpha1.PhaseCompleted || was == final
 	return next, from && m.generation == last(next.Status.Lease)
-}
-
-// finishedUnder reports whether a run that ended, ended under a generation.
-func finishedUnder(run *v1alpha1.JobRun, generation int64) bool {
-	return run.Status.FinishedGeneration == generation
 }
 
 func last(lease *v1alpha1.RunLease) int64 {
