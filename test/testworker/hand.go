@@ -77,6 +77,10 @@ func (h *hand) handle(ctx context.Context, run *worker.Run) (any, error) {
 
 func (h *hand) work(ctx context.Context, run *worker.Run, in input) error {
 	for step := range in.Steps {
+		// The last thing is a write, so that who was stopped before the end finds out that it lost its lease.
+		if step > 0 && !pause(ctx, time.Duration(in.Pause)) {
+			return context.Cause(ctx)
+		}
 		err := h.write(run, strconv.Itoa(step))
 		if errors.Is(err, errFenced) {
 			<-ctx.Done() // The lease is lost, which the worker is about to know.
@@ -87,9 +91,6 @@ func (h *hand) work(ctx context.Context, run *worker.Run, in input) error {
 		}
 		if in.Progress {
 			_ = run.Progress(ctx, int64(step), int64(in.Steps), "")
-		}
-		if !pause(ctx, time.Duration(in.Pause)) {
-			return context.Cause(ctx)
 		}
 	}
 	for in.Gate != "" {

@@ -4,7 +4,7 @@
 //
 // The input of a run says how much there is to do: {"steps": 10, "pause": "100ms",
 // "gate": FILE}. Each step appends a line to the file of the run's key in --world,
-// and waits. That file is fenced: a line of a holder that is not the last one is
+// with a pause between them. That file is fenced: a line of a holder that is not the last one is
 // refused. In the end the run waits until the file gate exists, if it names one.
 //
 // Once it has lost a lease the process tries all that a worker without an SDK
