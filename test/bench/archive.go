@@ -42,7 +42,7 @@ func (w *world) newArchive(ctx context.Context) (*archive, error) {
 	return &archive{w: w, ns: ns, sample: run}, w.admin.Delete(ctx, run.DeepCopy(), client.PropagationPolicy("Background"))
 }
 
-// keep brings the archive to a size, and waits until the manager knows it.
+// keep brings the archive to a size, and waits until the manager and the control plane know it.
 func (a *archive) keep(ctx context.Context, runs int) error {
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(etcdClients)
@@ -60,7 +60,10 @@ func (a *archive) keep(ctx context.Context, runs int) error {
 		return fmt.Errorf("store %d runs: %w", runs, err)
 	}
 	a.stored = runs
-	return a.w.settled(ctx)
+	if err := a.w.settled(ctx); err != nil {
+		return err
+	}
+	return a.w.rested(ctx)
 }
 
 func archived(i int) string { return fmt.Sprintf("stored-%d", i) }

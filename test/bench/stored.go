@@ -75,9 +75,6 @@ func (w *world) p99(ctx context.Context, a *archive, o Options, stored int, figu
 	if err := a.keep(ctx, o.size(stored)); err != nil {
 		return err
 	}
-	if err := w.rested(ctx); err != nil {
-		return err
-	}
 	return alternate(len(figures.p99),
 		func() error { return w.p99Side(ctx, o, w.jobruns, answered(v1alpha1.DispositionCreated), &figures.p99) },
 		func() error { return w.p99Side(ctx, o, w.noops, accepted, &figures.noop) },
