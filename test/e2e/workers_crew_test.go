@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -111,6 +112,17 @@ func (h *hired) operations() []history.Operation {
 	operations, err := history.ReadFiles(h.log)
 	Expect(err).NotTo(HaveOccurred())
 	return operations
+}
+
+// executing are those of some leases under which the worker's handler is at work.
+func (h *hired) executing(leases []holding) []holding {
+	GinkgoHelper()
+	operations := h.operations()
+	return slices.DeleteFunc(leases, func(l holding) bool {
+		return !slices.ContainsFunc(operations, func(o history.Operation) bool {
+			return o.Kind == history.Execute && o.Run == l.run && o.Generation == l.generation && o.Outcome == history.Unknown
+		})
+	})
 }
 
 // operations are those of all.
