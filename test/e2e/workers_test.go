@@ -57,9 +57,9 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 
 	kill := func(h *hired) { Expect(h.Kill9()).To(Succeed()) }
 	rehire := func(h *hired) { all[h.identity] = h.again() }
-	// strike does something to a worker while it executes runs, and returns which
-	// those are. They may end while it is struck, and one that is only claimed may
-	// never begin: then it is struck again.
+	// strike does something to a worker while it holds runs, and returns what it
+	// held. What it holds may end while it is struck, and what a worker that lives
+	// on has only claimed may never begin: then it is struck again.
 	strike := func(identity string, hit func(*hired), undo func(*hired)) []holding {
 		GinkgoHelper()
 		victims[identity] = true
@@ -68,7 +68,10 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 			Eventually(o.heldBy).WithArguments(identity).WithPolling(10 * time.Millisecond).ShouldNot(BeEmpty())
 			hit(all[identity])
 			time.Sleep(time.Second) // What it sent before is seen by then.
-			if lost = all[identity].executing(o.heldBy(identity)); len(lost) == 0 {
+			if lost = o.heldBy(identity); !all[identity].Exited() {
+				lost = all[identity].executing(lost)
+			}
+			if len(lost) == 0 {
 				undo(all[identity])
 			}
 			return lost
