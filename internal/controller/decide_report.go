@@ -25,9 +25,6 @@ func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	if message == "" {
 		message = "reported by its worker"
 	}
-	for _, other := range outcomeConditions { // Its worker may have written one that contradicts the phase.
-		meta.RemoveStatusCondition(&status.Conditions, other)
-	}
 	setOutcome(&status, run.Generation, outcomeCondition(status.Phase), ReasonReported, message, now)
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
 }

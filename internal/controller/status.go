@@ -264,7 +264,14 @@ func outcomeCondition(phase v1alpha1.Phase) string {
 	}
 }
 
+// setOutcome sets the one condition that says how a JobRun ended. A worker may have
+// written another that contradicts it.
 func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
+	for _, other := range outcomeConditions {
+		if other != kind {
+			meta.RemoveStatusCondition(&status.Conditions, other)
+		}
+	}
 	setCondition(status, generation, kind, reason, message, at)
 }
 
