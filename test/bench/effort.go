@@ -56,35 +56,36 @@ const (
 
 // settled waits until the manager has nothing to do any more.
 func (w *world) settled(ctx context.Context) error {
-	before, err := w.metrics(ctx)
-	if err != nil {
-		return err
-	}
-	return await(ctx, "the manager to settle", func() (bool, error) {
-		if err := pause(ctx, settleWindow); err != nil {
-			return false, err
-		}
-		after, err := w.metrics(ctx)
-		busy := after.Sum("process_cpu_seconds_total") - before.Sum("process_cpu_seconds_total")
-		before = after
-		return busy < settledShare*settleWindow.Seconds() && after.Sum("workqueue_depth") == 0, err
+	return calm(ctx, "the manager to settle", settleWindow, func(ctx context.Context) (cpu float64, queued bool, err error) {
+		metrics, err := w.metrics(ctx)
+		return metrics.Sum("process_cpu_seconds_total"), metrics.Sum("workqueue_depth") > 0, err
 	})
 }
 
 // rested waits until the API server and etcd have cleaned up behind what was written.
 func (w *world) rested(ctx context.Context) error {
-	before, err := w.controlPlaneCPU(ctx)
+	return calm(ctx, "the control plane to settle", restWindow, func(ctx context.Context) (cpu float64, queued bool, err error) {
+		cpu, err = w.controlPlaneCPU(ctx)
+		return cpu, false, err
+	})
+}
+
+// calm waits for a window in which next to no CPU time was taken, and nothing is queued in the end.
+func calm(
+	ctx context.Context, what string, window time.Duration, look func(context.Context) (cpu float64, queued bool, err error),
+) error {
+	before, _, err := look(ctx)
 	if err != nil {
 		return err
 	}
-	return await(ctx, "the control plane to settle", func() (bool, error) {
-		if err := pause(ctx, restWindow); err != nil {
+	return await(ctx, what, func() (bool, error) {
+		if err := pause(ctx, window); err != nil {
 			return false, err
 		}
-		after, err := w.controlPlaneCPU(ctx)
-		busy := after - before
-		before = after
-		return busy < settledShare*restWindow.Seconds(), err
+		now, queued, err := look(ctx)
+		busy := now - before
+		before = now
+		return busy < settledShare*window.Seconds() && !queued, err
 	})
 }
 
