@@ -15,7 +15,8 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
-	// Seen is how long this process has seen the run at its end.
+	// Seen is how long this process has seen the run at an end that is to come by
+	// its own clock; 0 if the end is past.
 	Seen time.Duration
 	// Unbound are the receipts that were answered with the run and are not
 	// bound to any, Bound those bound to it, oldest first.

@@ -6,7 +6,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// keyToken is the fencing token of a key, and the lease that has it.
+// keyToken is the highest fencing token of a key so far, and the lease seen last.
 type keyToken struct {
 	version uint64
 	lease   lease
