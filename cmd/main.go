@@ -90,6 +90,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 		ReceiptHistory:   o.receiptHistory,
 		ReservationGrace: o.reservationGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
+		SweepPeriod:      time.Minute,
 		Clock:            operatorClock,
 		Concurrency:      o.concurrency,
 	})

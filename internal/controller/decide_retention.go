@@ -27,6 +27,8 @@ type Retention struct {
 	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int
+	// Sweep is how often the runs are looked for whose TTL is over before the next time.
+	Sweep time.Duration
 }
 
 // decideRetention says which JobRuns have been kept long enough. A run stays as
@@ -48,6 +50,8 @@ func decideRetention(t Retention) Plan {
 	switch {
 	case !kept || t.awaited():
 		return Plan{}
+	case left > t.Sweep:
+		return Plan{} // A sweep is in time to call for it.
 	case left > 0:
 		return Plan{After: left}
 	default:

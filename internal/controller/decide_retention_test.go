@@ -30,6 +30,7 @@ func TestDecideRetention(t *testing.T) {
 		"kept while it executes, whatever its holder writes": {run: made("a").TTL(1).Leased(1, "5").Settled().Obj(), seconds: 1e6},
 		"kept while it executes":                             {run: made("a").TTL(1).Leased(1, "5").Obj(), seconds: 1e6},
 		"kept until its time":                                {run: finished().Obj(), seconds: 20, wantAfter: 40 * time.Second},
+		"kept for longer than until the next sweep":          {run: finished().TTL(100).Obj(), seconds: 20},
 		"its time is over":                                   {run: finished().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(a)"},
 		"it ended in the future":                             {run: finished().Obj(), seconds: -3600, seen: 20 * time.Second, wantAfter: 40 * time.Second},
 		"it ended in the future, long ago":                   {run: finished().Obj(), seconds: -3600, seen: 60 * time.Second, want: "expire-ttl: DeleteRun(a)"},
@@ -66,8 +67,8 @@ func TestDecideRetention(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan := decideRetention(Retention{
-				Seen: tc.seen,
-				Now:  wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
+				Seen: tc.seen, Sweep: time.Minute,
+				Now: wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
 				Held: map[types.UID]bool{wrappers.UIDOf(tc.held): true},
 			})
 			if got := format(plan); got != tc.want {

@@ -47,6 +47,8 @@ type Options struct {
 	ReservationGrace time.Duration
 	// BatchTimeout is how long the members of a batch may take to come into being.
 	BatchTimeout time.Duration
+	// SweepPeriod is how often runs are looked for whose TTL is over before the next time.
+	SweepPeriod time.Duration
 	// Clock tells the time.
 	Clock clock.Clock
 	// Concurrency is how many keys are reconciled at once.
@@ -94,6 +96,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.RunKey{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
+		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WithOptions(controller.TypedOptions[Request]{MaxConcurrentReconciles: o.Concurrency}).
 		Complete(r)
 }
@@ -168,7 +171,7 @@ func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request 
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		if index.IsSlim(object) {
-			return requestsForEnded(object)
+			return r.requestsForEnded(object)
 		}
 	case *batchv1.Job:
 		if jobResult(object) != nil {
@@ -334,6 +337,7 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	s := r.newSnapshot()
 	plan := decideRetention(Retention{
 		Now: s.Now, Run: run, Seen: r.seenEnded(run, s.Now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
+		Sweep: r.SweepPeriod,
 	})
 	return plan.After, r.newAction(req, s).act(ctx, plan)
 }

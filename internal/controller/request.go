@@ -68,9 +68,9 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 // began to look. There may be very many, so each calls only for what nothing else
 // calls for by being there: a RunKey that names it, a Job of it, or whoever waits
 // for its outcome.
-func requestsForEnded(run *v1alpha1.JobRun) []Request {
+func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
 	requests := requestsForIdempotencyKey(run)
-	if run.Spec.TTLSecondsAfterFinished != nil {
+	if _, soon := r.expires(run, metav1.NewTime(r.Clock.Now())); soon {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
 	return append(requests, requestsForKeepers(run)...)

@@ -91,9 +91,12 @@ func TestRequestsAtFirst(t *testing.T) {
 		object client.Object
 		want   []Request
 	}{
-		"a run that ended":                {slim(t, made("a").Ended(v1alpha1.PhaseFailed)), nil},
-		"a run without a key that ended":  {slim(t, keyless("a").Ended(v1alpha1.PhaseCompleted)), nil},
-		"a run that is to be deleted":     {slim(t, made("a").TTL(1).Ended(v1alpha1.PhaseCompleted)), []Request{run("a")}},
+		"a run that ended":               {slim(t, made("a").Ended(v1alpha1.PhaseFailed)), nil},
+		"a run without a key that ended": {slim(t, keyless("a").Ended(v1alpha1.PhaseCompleted)), nil},
+		"a run that is to be deleted":    {slim(t, made("a").TTL(1).Ended(v1alpha1.PhaseCompleted)), []Request{run("a")}},
+		"a run that is to be deleted much later": {
+			slim(t, made("a").TTL(3600).Ended(v1alpha1.PhaseCompleted)), nil,
+		},
 		"a run that owns its idempotency": {slim(t, made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed)), []Request{owner}},
 		"a receipt with an outcome":       {slim(t, answered("r", "a", "4").BoundTo("a").Settled()), []Request{run("a")}},
 		"a member that ended": {

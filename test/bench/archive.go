@@ -31,6 +31,7 @@ func (w *world) newArchive(ctx context.Context) (*archive, error) {
 		return nil, err
 	}
 	run := keyed(jobRun(ns, "sample"), "sample")
+	run.Spec.TTLSecondsAfterFinished = new(int32(24 * 60 * 60))
 	if err := w.jobruns.Create(ctx, run); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,10 +32,12 @@ func measureStored(ctx context.Context, w *world, o Options) ([]Result, error) {
 		return nil, err
 	}
 	figures := map[int]*storedFigures{0: {}, few: {}, some: {}, many: {}}
-	for range o.Rounds {
+	for round := range o.Rounds {
+		begin := time.Now()
 		if err := w.storedRound(ctx, a, o, figures); err != nil {
 			return nil, err
 		}
+		fmt.Fprintf(w.log, "round %d of %d took %s\n", round+1, o.Rounds, time.Since(begin).Round(time.Second))
 	}
 	return storedResults(figures), a.keep(ctx, 0)
 }

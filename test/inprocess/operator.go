@@ -128,6 +128,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		ReceiptHistory:   cmp.Or(o.ReceiptHistory, 100),
 		ReservationGrace: cmp.Or(o.ReservationGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
+		SweepPeriod:      time.Second,
 		Clock:            clock.RealClock{},
 		Concurrency:      4,
 	})

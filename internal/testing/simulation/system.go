@@ -148,7 +148,8 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
 	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
-		Index: s.index(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second, Clock: s.Clock,
+		Index: s.index(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
+		SweepPeriod: time.Minute, Clock: s.Clock, // no TTL is as long, so nobody need sweep
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {

@@ -1,0 +1,61 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// sweeps call, time and again, for the runs whose TTL is nearly over. Those that
+// are kept for longer wait in no queue, however many are stored.
+func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
+	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
+		informer, err := runs.GetInformer(ctx, &v1alpha1.JobRun{}, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("look for JobRuns whose TTL is over: %w", err)
+		}
+		cached, ok := informer.(toolscache.SharedInformer)
+		if !ok {
+			return fmt.Errorf("look for JobRuns whose TTL is over: a %T does not show what it holds", informer)
+		}
+		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(cached.GetStore(), queue) }, r.SweepPeriod)
+		return nil
+	})
+}
+
+// sweep reads the store itself: a list through the client copies every JobRun.
+func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+	now := metav1.NewTime(r.Clock.Now())
+	for _, object := range runs.List() {
+		run, ok := object.(*v1alpha1.JobRun)
+		if !ok {
+			continue
+		}
+		if after, soon := r.expires(run, now); soon {
+			queue.AddAfter(runRequest(run.Namespace, run.Name), after)
+		}
+	}
+}
+
+// expires is when to look at a run because of its TTL; soon is false if the next
+// sweep is in time to say so.
+func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
+	left, ok := Retention{Now: now, Run: run}.timeToLive()
+	switch {
+	case !ok:
+		return 0, false
+	case run.Status.CompletionTime.After(now.Time):
+		return 0, true // How long it has been seen to be over, only a look can tell.
+	default:
+		return max(left, 0), left <= r.SweepPeriod
+	}
+}

@@ -1,0 +1,43 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// delays notes when a queue is to call for a run.
+type delays struct {
+	workqueue.TypedDelayingInterface[Request]
+	after map[string]time.Duration
+}
+
+func (d *delays) AddAfter(request Request, after time.Duration) { d.after[request.Run] = after }
+
+func TestSweep(t *testing.T) {
+	ended := func(name string) *wrappers.JobRunWrapper { return made(name).Ended(v1alpha1.PhaseCompleted) } // a minute ago
+	future := ended("future").TTL(1e6)
+	future.Status.CompletionTime = &metav1.Time{Time: now.Add(time.Hour)}
+	runs := toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)
+	for _, run := range []*wrappers.JobRunWrapper{
+		ended("over").TTL(30), ended("soon").TTL(90), ended("next").TTL(120), ended("later").TTL(121), ended("kept"),
+		made("waiting").TTL(0).Pending(), made("executing").TTL(0).Leased(1, "5"), future,
+	} {
+		if err := runs.Add(run.Obj()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue := &delays{after: map[string]time.Duration{}}
+	newBench().sweep(runs, queue)
+	want := map[string]time.Duration{"over": 0, "soon": 30 * time.Second, "next": time.Minute, "future": 0}
+	if diff := cmp.Diff(want, queue.after); diff != "" {
+		t.Errorf("called for (-want +got):\n%s", diff)
+	}
+}
