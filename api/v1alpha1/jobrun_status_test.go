@@ -22,6 +22,8 @@ func TestJobRunStatus(t *testing.T) {
 		holder   = refusal{"status.lease.holderIdentity", "changes only with a higher generation"}
 		notEnd   = refusal{"status.finishedGeneration", "a terminal phase needs finishedGeneration equal to lease.generation"}
 		entry    = refusal{"status.lease.generation", "entering phase Leased needs a higher lease.generation"}
+		nobody   = refusal{"status.lease.holderIdentity", "entering phase Leased needs lease.holderIdentity"}
+		aJob     = refusal{"status.lease.holderIdentity", "must not begin with job/"}
 		progress = refusal{"status.progress.generation", "a changed status.progress needs its generation equal to lease.generation"}
 		removed  = refusal{"status", "status cannot be removed"}
 	)
@@ -44,6 +46,10 @@ func TestJobRunStatus(t *testing.T) {
 		"leased again, a lower one":     {[]string{leased2, pending}, leased, fell},
 		"leased from no phase, same":    {[]string{leased2, "{phase: null}"}, "{phase: Leased}", entry},
 		"leased from no phase, higher":  {[]string{leased2, "{phase: null}"}, "{phase: Leased, lease: {generation: 3}}", refusal{}},
+		"leased by nobody":              {[]string{pending}, "{phase: Leased, lease: {generation: 1}}", nobody},
+		"leased by nobody, again":       {[]string{leased2, expired, pending}, "{phase: Leased, lease: {generation: 4}}", nobody},
+		"a worker in the name of a Job": {[]string{pending}, "{phase: Leased, lease: {generation: 1, holderIdentity: job/a-1}}", aJob},
+		"a worker of the name job":      {[]string{pending}, "{phase: Leased, lease: {generation: 1, holderIdentity: job}}", refusal{}},
 
 		"the generation falls":                    {[]string{leased2}, "{lease: {generation: 1}}", fell},
 		"the generation falls once it ended":      {[]string{leased2, ended}, "{lease: {generation: 1}, finishedGeneration: 1}", fell},

@@ -68,14 +68,14 @@ func TestFieldSelectors(t *testing.T) {
 // kubectl get prints the columns of priority 0, and with -o wide the others too.
 func TestColumns(t *testing.T) {
 	run := create(t, "JobRun", "{metadata: {name: columns}, spec: {jobName: sync, concurrencyKey: org_acme}}")
-	mustPatchStatus(t, run, `{phase: Leased, runRef: {name: columns}, lease: {generation: 1, holderIdentity: job/columns-1}, attempts: 2,
+	mustPatchStatus(t, run, `{phase: Leased, runRef: {name: columns}, lease: {generation: 1, holderIdentity: worker-1}, attempts: 2,
 		coalesced: {count: 4}, error: quota}`)
 	create(t, "RunKey", `{metadata: {name: columns}, spec: {kind: Concurrency, jobName: sync, key: org_acme,
 		pending: {runName: p, token: t}, leased: {runName: l, token: t, generation: 1}}}`)
 	create(t, "RunKey", "{metadata: {name: columns-i}, spec: {kind: Idempotency, jobName: sync, key: i, owner: {runName: o, token: t}}}")
 
 	for path, want := range map[string]string{
-		"jobruns/columns":   "Name=columns Job=sync Key=org_acme Phase=Leased Run=columns Coalesced=4 Age=* (wide) Holder=job/columns-1 Attempts=2 Error=quota",
+		"jobruns/columns":   "Name=columns Job=sync Key=org_acme Phase=Leased Run=columns Coalesced=4 Age=* (wide) Holder=worker-1 Attempts=2 Error=quota",
 		"runkeys/columns":   "Name=columns Kind=Concurrency Job=sync Key=org_acme Pending=p Leased=l Age=* (wide) Owner=<nil>",
 		"runkeys/columns-i": "Name=columns-i Kind=Idempotency Job=sync Key=i Pending=<nil> Leased=<nil> Age=* (wide) Owner=o",
 	} {

@@ -147,12 +147,17 @@ func takeBack(s *Snapshot, run *v1alpha1.JobRun) []Op {
 }
 
 // takeGiven lets a run without key wait again that its worker gave back. One with
-// a key takes the way of an expiry.
+// a key has a higher generation then than the key, and takes the way of an expiry;
+// with the same, nobody gave it back, but nobody ever held it.
 func takeGiven(s *Snapshot, run *v1alpha1.JobRun) []Op {
-	if s.Keyed {
+	switch {
+	case !s.Keyed:
+		return []Op{WriteStatus{run, pendingStatus(run)}}
+	case generationOf(run) == s.leasedGeneration():
+		return expire(s, run)
+	default:
 		return nil
 	}
-	return []Op{WriteStatus{run, pendingStatus(run)}}
 }
 
 // execute creates the Job of a lease that the key grants, and stores the lease.

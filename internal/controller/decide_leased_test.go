@@ -83,6 +83,11 @@ func TestLeased(t *testing.T) {
 			given: of(makeRun("a").Created().Leased(2, "").Holder("").Obj()),
 			want:  "leased: WriteStatus(a, Pending)",
 		},
+		"a run that nobody holds, and nobody gave back": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
+				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
+		},
 		"the run is not in the cache yet": {
 			given: of(leased.Obj()),
 			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },

@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -189,10 +190,11 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 		state.renewed = run.Status.Lease.RenewTime.String()
 	}
 	idle := r.observed.unchangedFor(leaseSubject(run.UID), state)
-	if run.Spec.Template != nil || run.Status.Lease.HolderIdentity == "" {
-		return idle, nil
+	holder := run.Status.Lease.HolderIdentity
+	if run.Spec.Template != nil || holder == "" || len(content.IsPathSegmentName(holder)) > 0 {
+		return idle, nil // No Lease can have the name.
 	}
-	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.Lease.HolderIdentity}
+	name := types.NamespacedName{Namespace: run.Namespace, Name: holder}
 	since, known := r.observed.sinceRenewal(name)
 	if known && min(idle, since) < duration {
 		return min(idle, since), nil

@@ -111,6 +111,11 @@ var _ = Describe("A worker's lease", func() {
 		Expect(wait(a, inPhase(v1alpha1.PhasePending)).Status.Attempts).To(BeEquivalentTo(1))
 	})
 
+	It("expires, though no Lease can have the name of its holder", func() {
+		a := claim(created(makeWorkerRun("a").key("k")), "team/50%", 1)
+		wait(a, And(inPhase(v1alpha1.PhasePending), HaveField("Status.Attempts", BeEquivalentTo(1))))
+	})
+
 	It("that expires for the last time fails the run", func() {
 		a := claim(created(makeWorkerRun("a").attempts(1)), "worker", 1)
 		a = wait(a, haveCondition(v1alpha1.ConditionFailed))
