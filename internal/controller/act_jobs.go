@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -26,7 +28,7 @@ func (a *action) createJob(ctx context.Context, op CreateJob) error {
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
-	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+	case namesField(err):
 		return &refusedError{run.UID, Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
 		a.after = a.observed.refused(run.UID)
@@ -35,6 +37,16 @@ func (a *action) createJob(ctx context.Context, op CreateJob) error {
 	a.observed.accepted(run.UID)
 	a.job = job
 	return nil
+}
+
+// namesField reports whether a Job is refused for what it is. Policies and other
+// webhooks refuse with the same codes, but name no field: they may be repaired.
+func namesField(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool { return cause.Field != "" })
 }
 
 // adoptJob takes a Job of the right name that is there already.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -264,6 +266,8 @@ func TestActCreateJob(t *testing.T) {
 	ofAnother := makeJob(made("b").Obj(), 1).Obj()
 	ofAnother.Name = "a-1"
 	earlier := makeJob(made("a").UID("earlier").Token("earlier").Obj(), 1).Obj()
+	// What the API server makes of a denial without a code.
+	denied := &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusBadRequest, Message: "denied"}}
 	for name, tc := range map[string]struct {
 		stored []client.Object
 		err    error
@@ -277,8 +281,9 @@ func TestActCreateJob(t *testing.T) {
 		"left by an earlier run":         {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
 		"somebody's":                     {stored: of(foreign), want: "refused for good"},
 		"another run's":                  {stored: of(ofAnother), want: "refused for good"},
-		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused for good"},
-		"not even an object":             {err: apierrors.NewBadRequest("x"), want: "refused for good"},
+		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
+		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
+		"a webhook refuses it":           {err: denied, want: "refused", after: time.Second},
 		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
 		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
 		"time is up":                     {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -164,7 +165,7 @@ func TestReconcileInvalid(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
 	b.store.Before = func(verb string, o client.Object) error {
 		if _, ok := o.(*batchv1.Job); ok && verb == "create" {
-			return apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, o.GetName(), nil)
+			return apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, o.GetName(), field.ErrorList{field.Required(field.NewPath("spec"), "")})
 		}
 		return nil
 	}
