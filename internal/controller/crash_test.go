@@ -164,9 +164,9 @@ func TestCrash(t *testing.T) {
 				r2: Coalesced, of b`,
 		},
 		"a receipt of a run that ended": {
-			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "5").Obj(), delivered("s", "a").Key("k").Obj()),
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "5").Obj(), delivered("s", "a").Key("k").Obj()),
 			want: `key: free
-				a: Completed, g1, finished g1, count 1 [r]
+				a: Completed, g1, finished g1, count 1 [r], Complete=Completed
 				r: Coalesced, of a, Complete=Completed
 				s: Idempotent, of a, Complete=Completed`,
 		},

@@ -285,7 +285,7 @@ func TestElect(t *testing.T) {
 			want:  `cancel-waiting: Stopped(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
 		"a bound receipt is no candidate": {
-			given: []client.Object{made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").BoundTo("a").Obj()},
+			given: []client.Object{made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()},
 			want:  "settle: WriteStatus(r, Coalesced, Complete=Completed)",
 		},
 	}.run(t)

@@ -283,6 +283,9 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, b
 	run := s.standIn(last)
 	switch {
 	case run != nil && ended(run) && last == receipt:
+		if !complete(run) {
+			return v1alpha1.JobRunStatus{}, false // Whoever completes it calls for its receipts.
+		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && s.Gone[runOf(last)]:
 		return deletedStatus(receipt, last.Status.RunRef.Name, s.Now), true

@@ -191,19 +191,19 @@ func TestSettle(t *testing.T) {
 	busy := waitingBehind(made("b").Pending())
 	decisions{
 		"with the outcome of a run that completed": {
-			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
 			want:  "settle: WriteStatus(r, Coalesced, Complete=Completed)",
 		},
 		"with the outcome of a run that failed": {
-			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("too bad").Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("too bad").Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
 			want:  `settle: WriteStatus(r, Coalesced, Failed=Failed, "too bad")`,
 		},
 		"with the outcome of a run that was cancelled": {
-			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
+			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
 			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
 		},
 		"many at once": {
-			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(),
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(),
 				answered("r", "a", "4").BoundTo("a").Obj(), delivered("s", "a").Key("k").BoundTo("a").Obj(), answered("t", "a", "4").BoundTo("a").Settled().Obj()),
 			want: "settle: WriteStatus(r, Coalesced, Complete=Completed); WriteStatus(s, Idempotent, Complete=Completed)",
 		},
@@ -218,17 +218,23 @@ func TestSettle(t *testing.T) {
 			},
 			want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run b was deleted")`,
 		},
+		"not before it is known when the run ended": {
+			given: of(bare(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported()), answered("r", "a", "4").BoundTo("a").Obj()),
+		},
+		"not before the run's worker's report is complete": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").BoundTo("a").Cancel().Obj()),
+		},
 		"not while the run goes on":     {given: and(busy, of(answered("r", "a", "4").BoundTo("a").Obj()))},
 		"not while the run waits":       {given: and(busy, of(answered("r", "b", "10").BoundTo("b").Obj()))},
 		"not twice":                     {given: and(busy, of(answered("r", "gone", "10").BoundTo("gone").Settled().Obj()))},
 		"not while nothing is known":    {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } }},
 		"cancelled by itself, alone":    {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
-		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "settle: WriteStatus(r, Coalesced, Complete=Completed)"},
+		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "settle: WriteStatus(r, Coalesced, Complete=Completed)"},
 	}.run(t)
 }
 
 func TestSettleIsBounded(t *testing.T) {
-	c := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj())
+	c := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj())
 	for i := range settleBatch + 1 {
 		c.runs = append(c.runs, answered(fmt.Sprintf("r%03d", i), "a", "4").BoundTo("a").Obj())
 	}
@@ -259,14 +265,8 @@ func TestOutcomeStatus(t *testing.T) {
 	}
 }
 
-// Whoever ends a run may write no more than its phase.
-func TestOutcomeStatusOfABareEnd(t *testing.T) {
-	run := made("a").Age(7).Phase(v1alpha1.PhaseCompleted).Obj()
-	got := outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)
-	if diff := cmp.Diff(later(7), got.CompletionTime); diff != "" {
-		t.Errorf("completionTime (-want +got):\n%s", diff)
-	}
-	if c := got.Conditions[0]; c.Type != v1alpha1.ConditionComplete || c.Reason != "Completed" || c.Message != "run a ended" {
-		t.Errorf("condition = %+v", c)
-	}
+// bare is a run that ended nobody knows when.
+func bare(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
+	w.Status.CompletionTime = nil
+	return w.Obj()
 }

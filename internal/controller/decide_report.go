@@ -10,21 +10,24 @@ import (
 // decideReport completes what a worker reported: it ends a run with a phase, and
 // whoever waits for the run waits for a condition.
 func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
-	if !ended(run) || meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase)) {
+	if !ended(run) || complete(run) {
 		return Plan{}
 	}
 	status := statusOf(run)
 	status.RunRef = selfRef(run)
-	if status.CompletionTime == nil {
-		status.CompletionTime = &now
-	}
-	if l := status.Lease; status.StartTime == nil && l != nil && l.AcquireTime != nil {
-		status.StartTime = &metav1.Time{Time: l.AcquireTime.Time}
-	}
+	status.StartTime = startOf(run)
+	status.CompletionTime = &now // The worker's own clock may be wrong.
 	message := status.Error
 	if message == "" {
 		message = "reported by its worker"
 	}
 	setOutcome(&status, run.Generation, outcomeCondition(status.Phase), ReasonReported, message, now)
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
+}
+
+// complete reports whether a run's outcome says all that there is to say: when,
+// and the condition that is waited for.
+func complete(run *v1alpha1.JobRun) bool {
+	return ended(run) && run.Status.CompletionTime != nil &&
+		meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase))
 }

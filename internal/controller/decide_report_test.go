@@ -17,9 +17,13 @@ func TestDecideReport(t *testing.T) {
 		run  *wrappers.JobRunWrapper
 		want string
 	}{
-		"it executes":         {worker(), ""},
-		"completed":           {worker().Ended(v1alpha1.PhaseCompleted), `report: WriteStatus(a, Completed, Complete=Reported); Emit(RunCompleted a)`},
-		"failed":              {worker().Ended(v1alpha1.PhaseFailed).Error("no disk"), `report: WriteStatus(a, Failed, Failed=Reported); Emit(RunFailed a)`},
+		"it executes": {worker(), ""},
+		"completed":   {worker().Ended(v1alpha1.PhaseCompleted), `report: WriteStatus(a, Completed, Complete=Reported); Emit(RunCompleted a)`},
+		"failed":      {worker().Ended(v1alpha1.PhaseFailed).Error("no disk"), `report: WriteStatus(a, Failed, Failed=Reported); Emit(RunFailed a)`},
+		"ended, as its condition says, but not when": {
+			&wrappers.JobRunWrapper{JobRun: *bare(worker().Ended(v1alpha1.PhaseCompleted).Reported())},
+			`report: WriteStatus(a, Completed); Emit(RunCompleted a)`,
+		},
 		"it is complete":      {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
 		"a receipt is no run": {answered("r", "a", "4").BoundTo("a").Settled(), ""},
 	} {
@@ -28,6 +32,17 @@ func TestDecideReport(t *testing.T) {
 				t.Errorf("plan %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A TTL counts by the operator's clock, whatever the worker's says.
+func TestDecideReportTellsWhen(t *testing.T) {
+	run := made("a").Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
+	run.Status.CompletionTime, run.Status.StartTime = &metav1.Time{}, nil
+	run.Status.Lease.AcquireTime = &metav1.MicroTime{Time: later(7).Time}
+	status := decideReport(run, now).Ops[0].(WriteStatus).Status
+	if !status.CompletionTime.Equal(&now) || !status.StartTime.Equal(later(7)) {
+		t.Errorf("completed %s, started %s", status.CompletionTime, status.StartTime)
 	}
 }
 

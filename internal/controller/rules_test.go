@@ -106,7 +106,7 @@ func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 		"the lease expired and the run waits again":             {given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
 		"a bound receipt shares its run's fate: deletion":       {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
 		"a bound receipt shares its run's fate: cancellation": {
-			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Obj(), answered("r", "a", "10").BoundTo("a").Obj()),
+			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Reported().Obj(), answered("r", "a", "10").BoundTo("a").Obj()),
 			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
 		},
 	}.run(t)
@@ -549,7 +549,7 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 			want:  "fold: CheckKey; WriteStatus(r, Pending, count 1 [q]); Emit(RunCoalesced r<-q); WriteStatus(q, Coalesced, of r)",
 		},
 		"it gives others its outcome": {
-			given: of(promoted().Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("q", "gone", "10").BoundTo("r").Obj()),
+			given: of(promoted().Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("q", "gone", "10").BoundTo("r").Obj()),
 			want:  "settle: WriteStatus(q, Coalesced, Complete=Completed)",
 		},
 	}.run(t)

@@ -94,10 +94,20 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Attempts++
+	status.StartTime = startOf(run)
 	status.Lease = &v1alpha1.RunLease{Generation: generationOf(run) + 1, KeyVersion: status.Lease.KeyVersion}
 	status.JobRef = nil
 	status.Progress = nil
 	return status
+}
+
+// startOf is when a run was leased first. A worker that claims a run does not
+// say so, but when it began with this lease.
+func startOf(run *v1alpha1.JobRun) *metav1.Time {
+	if l := run.Status.Lease; run.Status.StartTime == nil && l != nil && l.AcquireTime != nil {
+		return &metav1.Time{Time: l.AcquireTime.Time}
+	}
+	return run.Status.StartTime
 }
 
 // endedStatus is a run's outcome.
@@ -105,6 +115,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = end.phase
 	status.RunRef = selfRef(run)
+	status.StartTime = startOf(run)
 	status.CompletionTime = &end.now
 	status.Output = end.output
 	status.Error = ""
@@ -137,23 +148,15 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	return status
 }
 
-// outcomeStatus gives a receipt the outcome of its run.
+// outcomeStatus gives a receipt the outcome of its run, which is complete.
 func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = run.Status.CompletionTime
 	status.StartTime = run.Status.StartTime
 	status.Output = run.Status.Output
 	status.Error = run.Status.Error
-	kind := outcomeCondition(run.Status.Phase)
-	reason, message := string(run.Status.Phase), "run "+run.Name+" ended"
-	if c := meta.FindStatusCondition(run.Status.Conditions, kind); c != nil {
-		reason, message = c.Reason, c.Message
-	}
-	if status.CompletionTime == nil {
-		// Whoever ended the run without saying when: an outcome needs a time.
-		status.CompletionTime = &run.CreationTimestamp
-	}
-	setOutcome(&status, receipt.Generation, kind, reason, message, *status.CompletionTime)
+	c := meta.FindStatusCondition(run.Status.Conditions, outcomeCondition(run.Status.Phase))
+	setOutcome(&status, receipt.Generation, c.Type, c.Reason, c.Message, *status.CompletionTime)
 	return status
 }
 

@@ -271,7 +271,7 @@ func (w *JobRunWrapper) Reported() *JobRunWrapper {
 		v1alpha1.PhaseCancelled: v1alpha1.ConditionCancelled,
 	}[w.Status.Phase]
 	w.Status.Conditions = append(w.Status.Conditions, metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: kind, LastTransitionTime: Epoch,
+		Type: kind, Status: metav1.ConditionTrue, Reason: string(w.Status.Phase), LastTransitionTime: Epoch,
 	})
 	return w
 }
