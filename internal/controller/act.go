@@ -175,7 +175,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	}
 	a.written[run.UID] = next
 	if ended(next) {
-		a.observed.forget(leaseSubject(run.UID))
+		a.observed.forget(executionSubjects(run.UID)...)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
-	// Seen is how long this process has seen the run at an end that is to come by
-	// its own clock; 0 if the end is past.
+	// Seen is how long this process has seen the run at an end that was to come by
+	// its own clock; 0 if it never was.
 	Seen time.Duration
 	// Unbound are the receipts that were answered with the run and are not
 	// bound to any, Bound those bound to it, oldest first.
@@ -73,9 +73,8 @@ func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 // whose clock is ahead: its time begins when it is seen.
 func (t Retention) timeToLive() (left time.Duration, ok bool) {
 	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
-	if ttl == nil || ended == nil || !runkey.HasOutcome(t.Run) {
+	if ttl == nil || ended == nil || !runkey.HasOutcome(t.Run) || t.Run.DeletionTimestamp != nil {
 		return 0, false
 	}
-	left = time.Duration(*ttl) * time.Second
-	return min(left+ended.Sub(t.Now.Time), left-t.Seen), true
+	return time.Duration(*ttl)*time.Second - max(t.Now.Sub(ended.Time), t.Seen), true
 }

@@ -160,7 +160,7 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 		return
 	}
 	r.Events.emit(claimed(run))
-	if run.Status.Attempts == 0 {
+	if generationOf(old) == 0 {
 		firstLease(run, metav1.NewTime(r.Clock.Now())).record()
 	}
 }
@@ -203,9 +203,7 @@ func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) [
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.observed.buried(runkey.Of(run).Token)
-		for _, subject := range subjects(run.UID) {
-			r.observed.forget(subject)
-		}
+		r.observed.forget(subjects(run.UID)...)
 		r.observed.accepted(run.UID)
 	}
 }
@@ -342,13 +340,18 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	return plan.After, r.newAction(req, s).act(ctx, plan)
 }
 
-// seenEnded is how long this process has seen a run at an end that is to come by
+// seenEnded is how long this process has seen a run at an end that was to come by
 // its own clock, and so says nothing of how long ago that was.
 func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
-	if run.Spec.TTLSecondsAfterFinished == nil || run.Status.CompletionTime == nil || !run.Status.CompletionTime.After(now.Time) {
+	end := run.Status.CompletionTime
+	switch {
+	case run.Spec.TTLSecondsAfterFinished == nil || end == nil:
 		return 0
+	case end.After(now.Time):
+		return r.observed.unchangedFor(endSubject(run.UID), end.Unix())
+	default:
+		return r.observed.seenFor(endSubject(run.UID))
 	}
-	return r.observed.unchangedFor(endSubject(run.UID), run.Status.CompletionTime.Unix())
 }
 
 // held are those of a run and its excess receipts that somebody needs still: a

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -71,18 +72,23 @@ func (m Metric) record() {
 	}
 }
 
-// activeCollector counts active runs in the cache when it is asked.
+// collectTimeout bounds how long a scrape waits for a cache that is not there yet.
+const collectTimeout = time.Second
+
+// activeCollector counts active runs in the cache when it is asked. Until the
+// cache is there, what else there is to scrape does without.
 type activeCollector struct{ cached client.Reader }
 
 func (c activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeRuns }
 
 func (c activeCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
 	for _, phase := range []string{index.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
 		var runs v1alpha1.JobRunList
-		err := c.cached.List(context.Background(), &runs, client.MatchingFields{index.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
+		err := c.cached.List(ctx, &runs, client.MatchingFields{index.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
 		if err != nil {
-			ch <- prometheus.NewInvalidMetric(activeRuns, err)
-			continue
+			return
 		}
 		ch <- prometheus.MustNewConstMetric(activeRuns, prometheus.GaugeValue, float64(len(runs.Items)), phase)
 	}

@@ -70,11 +70,24 @@ func (o *observations) unchangedFor(subject string, value any) time.Duration {
 	return now.Sub(seen.since)
 }
 
-// forget drops what was observed of subject.
-func (o *observations) forget(subject string) {
+// seenFor is how long this process has seen subject as it looked last; 0 if it has not.
+func (o *observations) seenFor(subject string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.unchanged, subject)
+	seen, ok := o.unchanged[subject]
+	if !ok {
+		return 0
+	}
+	return o.clock.Since(seen.since)
+}
+
+// forget drops what was observed of subjects.
+func (o *observations) forget(subjects ...string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, subject := range subjects {
+		delete(o.unchanged, subject)
+	}
 }
 
 // noteRenewal notes the state of a worker's Lease.
@@ -147,9 +160,14 @@ func batchSubject(member types.UID) string { return "batch/" + string(member) }
 
 func endSubject(run types.UID) string { return "end/" + string(run) }
 
+// executionSubjects are what is observed of a run until its end.
+func executionSubjects(run types.UID) []string {
+	return []string{leaseSubject(run), claimSubject(run), deadlineSubject(run)}
+}
+
 // subjects are all that is observed of a run.
 func subjects(run types.UID) []string {
-	return []string{leaseSubject(run), claimSubject(run), deadlineSubject(run), batchSubject(run), endSubject(run)}
+	return append(executionSubjects(run), batchSubject(run), endSubject(run))
 }
 
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

@@ -30,7 +30,13 @@ func TestUnchangedFor(t *testing.T) {
 	if got := o.unchangedFor("another", "b"); got != 0 {
 		t.Errorf("another subject is unchanged for %s", got)
 	}
-	o.forget("lease")
+	if got := o.seenFor("lease"); got != time.Second {
+		t.Errorf("seen for %s", got)
+	}
+	o.forget("lease", "another")
+	if got := o.seenFor("lease"); got != 0 {
+		t.Errorf("forgotten, but seen for %s", got)
+	}
 	expect("b", 0)
 	if got := newObservations(clock).unchangedFor("lease", "b"); got != 0 {
 		t.Errorf("another process has seen it unchanged for %s", got)

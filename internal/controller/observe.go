@@ -98,6 +98,7 @@ func (r *Reconciler) observeRoles(ctx context.Context, req Request, s *Snapshot)
 	}
 	pending := runkey.Pending(s.spec())
 	if pending == (runkey.Identity{}) {
+		r.observed.forget(reservationSubject(req.Namespace, req.RunKey))
 		return nil
 	}
 	return r.observeReservation(ctx, req, s, pending, s.Key.Spec.Pending.Generation > 0)

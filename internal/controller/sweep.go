@@ -49,13 +49,11 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 // expires is when to look at a run because of its TTL; soon is false if the next
 // sweep is in time to say so.
 func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
-	left, ok := Retention{Now: now, Run: run}.timeToLive()
-	switch {
-	case !ok:
+	t := Retention{Now: now, Run: run}
+	if _, ok := t.timeToLive(); !ok {
 		return 0, false
-	case run.Status.CompletionTime.After(now.Time):
-		return 0, true // How long it has been seen to be over, only a look can tell.
-	default:
-		return max(left, 0), left <= r.SweepPeriod
 	}
+	t.Seen = r.seenEnded(run, now)
+	left, _ := t.timeToLive()
+	return max(left, 0), left <= r.SweepPeriod
 }

@@ -23,21 +23,29 @@ func (d *delays) AddAfter(request Request, after time.Duration) { d.after[reques
 
 func TestSweep(t *testing.T) {
 	ended := func(name string) *wrappers.JobRunWrapper { return made(name).Ended(v1alpha1.PhaseCompleted) } // a minute ago
-	future := ended("future").TTL(1e6)
+	future := ended("future").TTL(90)
 	future.Status.CompletionTime = &metav1.Time{Time: now.Add(time.Hour)}
+	terminating := ended("terminating").TTL(0)
+	terminating.DeletionTimestamp = &now
 	runs := toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)
 	for _, run := range []*wrappers.JobRunWrapper{
 		ended("over").TTL(30), ended("soon").TTL(90), ended("next").TTL(120), ended("later").TTL(121), ended("kept"),
-		made("waiting").TTL(0).Pending(), made("executing").TTL(0).Leased(1, "5"), future,
+		made("waiting").TTL(0).Pending(), made("executing").TTL(0).Leased(1, "5"), future, terminating,
 	} {
 		if err := runs.Add(run.Obj()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	queue := &delays{after: map[string]time.Duration{}}
-	newBench().sweep(runs, queue)
-	want := map[string]time.Duration{"over": 0, "soon": 30 * time.Second, "next": time.Minute, "future": 0}
-	if diff := cmp.Diff(want, queue.after); diff != "" {
-		t.Errorf("called for (-want +got):\n%s", diff)
+	b := newBench()
+	for _, want := range []map[string]time.Duration{
+		{"over": 0, "soon": 30 * time.Second, "next": time.Minute},
+		{"over": 0, "soon": 0, "next": 0, "later": time.Second, "future": 30 * time.Second},
+	} {
+		queue := &delays{after: map[string]time.Duration{}}
+		b.sweep(runs, queue)
+		if diff := cmp.Diff(want, queue.after); diff != "" {
+			t.Errorf("called for (-want +got):\n%s", diff)
+		}
+		b.clock.Step(time.Minute)
 	}
 }
