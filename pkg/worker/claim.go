@@ -17,14 +17,18 @@ func (w *Worker) claimAndExecute(ctx context.Context, run *v1alpha1.JobRun) {
 	if h == nil {
 		return
 	}
-	w.execute(h)
+	reported := w.execute(h)
 	h.ended()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.holds, idOf(run))
 	delete(w.queue.executing, idOf(run))
-	if _, ok := w.queue.runs[idOf(run)]; ok {
+	switch seen := w.queue.runs[idOf(run)]; {
+	case seen == nil:
+	case reported:
 		w.reported[idOf(run)] = h.generation
+	default:
+		w.giveBackIfLeft(ctx, seen) // The Lease that is renewed for others keeps it alive, too.
 	}
 }
 
@@ -45,6 +49,9 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	delete(w.queue.claiming, idOf(run))
 	if err != nil {
 		w.queue.refuse(run, w.clock.Now())
+		if seen := w.queue.runs[idOf(run)]; seen != nil {
+			w.giveBackIfLeft(ctx, seen) // Only the answer was lost.
+		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			w.log.Warn("Cannot claim a run", "run", run.Name, "error", err)
 		}

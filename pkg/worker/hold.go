@@ -112,20 +112,18 @@ type result struct {
 	err    error
 }
 
-// execute calls the handler, waits for it, and reports.
-func (w *Worker) execute(h *hold) {
+// execute calls the handler, waits for it, and reports. It returns whether the
+// report is stored.
+func (w *Worker) execute(h *hold) (reported bool) {
 	w.mu.Lock()
 	stopping := w.stopping
 	w.mu.Unlock()
 	log := w.log.With("run", h.run.Name, "generation", h.generation)
 	if stopping {
-		if h.report() == nil {
-			w.giveBack(h)
-		}
-		return
+		return h.report() == nil && w.giveBack(h)
 	}
 	if h.work.Err() != nil {
-		return
+		return false
 	}
 	log.Debug("Execute a run")
 	done := make(chan result, 1)
@@ -135,10 +133,14 @@ func (w *Worker) execute(h *hold) {
 	switch {
 	case stopped != nil && !errors.Is(stopped, ErrShutdown):
 		log.Info("The run was ended or lost", "cause", stopped)
-	case stopped != nil && r.err != nil, errors.Is(r.err, ErrGiveBack):
-		w.giveBack(h)
+		return false
+	case errors.Is(r.err, ErrGiveBack):
+		w.decline(h)
+		return w.giveBack(h)
+	case stopped != nil && r.err != nil:
+		return w.giveBack(h)
 	default:
-		w.finish(h, r)
+		return w.finish(h, r)
 	}
 }
 

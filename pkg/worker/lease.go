@@ -80,6 +80,9 @@ func (l *lease) due(now time.Time) (due time.Time, period time.Duration) {
 	renewed := l.renewed
 	l.mu.Unlock()
 	for _, h := range l.w.held() {
+		if h.life.Err() != nil {
+			continue // It is lost, though its handler has not returned.
+		}
 		alive := h.claimedAt
 		if renewed.After(alive) {
 			alive = renewed

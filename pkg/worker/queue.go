@@ -21,6 +21,9 @@ const (
 	// run of the key executes that is not seen.
 	minRefusal = 200 * time.Millisecond
 	maxRefusal = 15 * time.Second
+	// minDecline is before a run is claimed again that this worker gave back. It
+	// doubles each time, up to maxRefusal: others may be able to execute it.
+	minDecline = time.Second
 	// never is until something changes.
 	never = time.Hour
 )
@@ -50,6 +53,8 @@ type queue struct {
 	// those whose lease is lost: another worker may have them, this one waits.
 	executing map[runID]keyOf
 	refused   map[runID]refusal
+	// declined are the runs that this worker gave back, whatever they are now.
+	declined map[runID]refusal
 	// pauseUntil is when the next claim may be sent: a moment after there was
 	// none to send, so that not all workers claim the same run at once.
 	pauseUntil time.Time
@@ -60,7 +65,7 @@ type queue struct {
 
 func newQueue() queue {
 	return queue{
-		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, executing: map[runID]keyOf{}, refused: map[runID]refusal{},
+		runs: map[runID]*v1alpha1.JobRun{}, claiming: map[runID]bool{}, executing: map[runID]keyOf{}, refused: map[runID]refusal{}, declined: map[runID]refusal{},
 		idle: true, spread: minSpread, jitter: rand.N[time.Duration],
 	}
 }
@@ -81,6 +86,7 @@ func (q *queue) remove(id runID) {
 	}
 	delete(q.runs, id)
 	delete(q.refused, id)
+	delete(q.declined, id)
 }
 
 // freed lets what waits for a key be claimed again.
@@ -98,14 +104,30 @@ func (q *queue) refuse(run *v1alpha1.JobRun, now time.Time) {
 	if old, ok := q.refused[idOf(run)]; ok && old.version == r.version {
 		r.times = old.times + 1
 	}
-	pause := minRefusal
-	for range r.times - 1 {
-		pause = min(2*pause, maxRefusal)
+	r.until = now.Add(q.pauseAfter(r.times, minRefusal))
+	if q.runs[idOf(run)] != nil { // It is not seen to end any more.
+		q.refused[idOf(run)] = r
 	}
-	r.until = now.Add(pause + q.jitter(pause/2))
-	q.refused[idOf(run)] = r
 	q.spread = min(2*q.spread, maxSpread)
 	q.pauseUntil = now.Add(q.jitter(q.spread))
+}
+
+// decline leaves a run alone for a while, longer each time.
+func (q *queue) decline(run *v1alpha1.JobRun, now time.Time) {
+	if q.runs[idOf(run)] == nil {
+		return
+	}
+	times := q.declined[idOf(run)].times + 1
+	q.declined[idOf(run)] = refusal{times: times, until: now.Add(q.pauseAfter(times, minDecline))}
+}
+
+// pauseAfter doubles with each time, and is never the same for all workers.
+func (q *queue) pauseAfter(times int, first time.Duration) time.Duration {
+	pause := first
+	for range times - 1 {
+		pause = min(2*pause, maxRefusal)
+	}
+	return pause + q.jitter(pause/2)
 }
 
 // won notes that a claim was.
@@ -139,8 +161,8 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 		if !holder.Claimable(run) || q.claiming[id] || executing || (run.Spec.ConcurrencyKey != "" && taken[keyOfRun(run)]) {
 			continue
 		}
-		if r, ok := q.refused[id]; ok && r.version == run.ResourceVersion && now.Before(r.until) {
-			wait = min(wait, r.until.Sub(now))
+		if until := q.leftAloneUntil(run); now.Before(until) {
+			wait = min(wait, until.Sub(now))
 			continue
 		}
 		if best == nil || holder.Older(run, best) {
@@ -148,6 +170,15 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 		}
 	}
 	return best, wait
+}
+
+// leftAloneUntil is when a run may be claimed.
+func (q *queue) leftAloneUntil(run *v1alpha1.JobRun) time.Time {
+	until := q.declined[idOf(run)].until
+	if r, ok := q.refused[idOf(run)]; ok && r.version == run.ResourceVersion && r.until.After(until) {
+		return r.until
+	}
+	return until
 }
 
 func (q *queue) takenKeys() map[keyOf]bool {

@@ -17,8 +17,8 @@ type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 
-// finish reports what a handler returned.
-func (w *Worker) finish(h *hold, r result) {
+// finish reports what a handler returned, and whether that is stored.
+func (w *Worker) finish(h *hold, r result) bool {
 	report := holder.Complete(h.generation, r.output)
 	if r.err != nil {
 		report = holder.Fail(h.generation, r.err.Error())
@@ -31,13 +31,24 @@ func (w *Worker) finish(h *hold, r result) {
 	if err != nil {
 		w.log.Warn("What became of a run is not reported", "run", h.run.Name, "generation", h.generation, "error", err)
 	}
+	return err == nil
 }
 
-// giveBack lets a run wait for another worker: it fences this one.
-func (w *Worker) giveBack(h *hold) {
-	if err := w.write(h, holder.GiveBack(h.run, h.generation)); err != nil {
+// giveBack lets a run wait for another worker: it fences this one. It returns
+// whether that is stored.
+func (w *Worker) giveBack(h *hold) bool {
+	err := w.write(h, holder.GiveBack(h.run, h.generation))
+	if err != nil {
 		w.log.Warn("A run was not given back", "run", h.run.Name, "generation", h.generation, "error", err)
 	}
+	return err == nil
+}
+
+// decline leaves a run to other workers for a while.
+func (w *Worker) decline(h *hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue.decline(h.run, w.clock.Now())
 }
 
 // giveBackOrphan lets a run wait again that this identity holds and nobody executes.
@@ -54,7 +65,8 @@ func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 			_, err = holder.GiveBack(run, holder.Generation(run)).Send(call, w.api, run)
 			cancel()
 		}
-		if err == nil || holder.RefusedForGood(err) || !w.pause(ctx, backoff.Step()) || w.isStopping() {
+		lost := apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+		if err == nil || lost || !w.pause(ctx, backoff.Step()) || w.isStopping() {
 			return
 		}
 	}

@@ -42,18 +42,25 @@ func (w *Worker) seen(ctx context.Context, run *v1alpha1.JobRun) {
 		h.look(run)
 		return
 	}
-	if w.leftBehind(run) {
-		w.reported[id] = run.Status.Lease.Generation
-		w.working.Go(func() { w.giveBackOrphan(ctx, run) })
+	w.giveBackIfLeft(ctx, run)
+}
+
+// giveBackIfLeft gives a run back that this identity holds and nobody executes.
+func (w *Worker) giveBackIfLeft(ctx context.Context, run *v1alpha1.JobRun) {
+	if !w.leftBehind(run) {
+		return
 	}
+	w.reported[idOf(run)] = run.Status.Lease.Generation
+	w.working.Go(func() { w.giveBackOrphan(ctx, run) })
 }
 
 // leftBehind reports whether this worker's identity holds a run that this
-// process does not execute: an earlier process did, or a claim was stored after
-// it was given up. As the Lease is renewed, nothing else would end it.
+// process does not execute: an earlier process did, its own clock said that the
+// lease was lost, or a claim was stored after it was given up. As the Lease is
+// renewed, nothing else would end it, unless it is cancelled.
 func (w *Worker) leftBehind(run *v1alpha1.JobRun) bool {
 	l := run.Status.Lease
-	return !w.stopping && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == w.o.Identity &&
+	return !w.stopping && !holder.Cancelled(run) && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == w.o.Identity &&
 		!w.queue.claiming[idOf(run)] && l.Generation > w.reported[idOf(run)]
 }
 

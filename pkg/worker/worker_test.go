@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,6 +373,89 @@ func TestGivesBackWhatAnEarlierProcessLeft(t *testing.T) {
 		time.Sleep(time.Second)
 		mustEqual(t, "lease", *s.get("a").Status.Lease, v1alpha1.RunLease{Generation: 5, KeyVersion: "7"})
 	})
+}
+
+// The Lease is renewed for all that the worker holds, so what its clock has lost
+// would live on with it.
+func TestGivesBackWhatItsClockLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(pendingRun("a"))
+		started(t, s, Options{Identity: "w"}, func(ctx context.Context, _ *Run) (any, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		})
+		time.Sleep(time.Second)
+		s.set(func(s *server) { s.down = refused() })
+		s.cut()
+		time.Sleep(40 * time.Second)
+		s.set(func(s *server) { s.down = nil })
+		time.Sleep(20 * time.Second)
+		lease := s.get("a").Status.Lease
+		mustEqual(t, "generation", lease.Generation, 2)
+		mustEqual(t, "holder", lease.HolderIdentity, "")
+	})
+}
+
+// A claim that was stored, but of which the worker never heard while it waited for
+// the answer.
+func TestGivesBackWhatItDoesNotKnowToHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.lose = 1
+		s.refuse = func(*v1alpha1.JobRun) error { // the claim is the last that gets through
+			time.AfterFunc(time.Millisecond, func() { s.set(func(s *server) { s.down = refused() }) })
+			s.refuse = nil
+			return nil
+		}
+		s.put(pendingRun("a"))
+		started(t, s, Options{Identity: "w"}, func(context.Context, *Run) (any, error) {
+			t.Error("it executes")
+			return nil, nil
+		})
+		time.Sleep(time.Second)
+		mustEqual(t, "holder", s.get("a").Status.Lease.HolderIdentity, "w")
+		time.Sleep(40 * time.Second)
+		s.set(func(s *server) { s.down = nil })
+		time.Sleep(20 * time.Second)
+		mustEqual(t, "holder once it is known", s.get("a").Status.Lease.HolderIdentity, "")
+	})
+}
+
+// What a worker cannot execute it leaves to others for longer each time.
+func TestGivesBackAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.put(pendingRun("a"))
+		var calls atomic.Int32
+		started(t, s, Options{}, func(context.Context, *Run) (any, error) {
+			calls.Add(1)
+			return nil, ErrGiveBack
+		})
+		for range 600 { // as the operator does
+			if lease := s.get("a").Status.Lease; lease != nil && lease.HolderIdentity == "" && s.get("a").Status.Phase == v1alpha1.PhaseLeased {
+				s.change("a", func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := calls.Load(); n < 3 || n > 8 {
+			t.Errorf("%d calls in a minute", n)
+		}
+	})
+}
+
+// Of a run that has ended while it was claimed, nothing is remembered.
+func TestQueueForgets(t *testing.T) {
+	q := newQueue()
+	run := pendingRun("a")
+	q.refuse(run, time.Now())
+	q.decline(run, time.Now())
+	q.put(run)
+	q.refuse(run, time.Now())
+	q.decline(run, time.Now())
+	mustEqual(t, "remembered", len(q.refused)+len(q.declined), 2)
+	q.remove(idOf(run))
+	mustEqual(t, "remembered of what is gone", len(q.refused)+len(q.declined), 0)
 }
 
 func TestTwoProcessesWithOneIdentity(t *testing.T) {
