@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -64,7 +66,9 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 		stored, err := c.create(ctx, run, false)
 		if err != nil {
 			unanswered := errors.Is(err, ErrUnanswered)
-			c.withdraw(ctx, runs[0].Name, i > 0 || unanswered)
+			if i > 0 || unanswered {
+				c.withdraw(ctx, runs[0])
+			}
 			if unanswered && i == len(runs)-1 {
 				// The batch may be whole, and may have started before it could be withdrawn.
 				return nil, &UnansweredError{Name: runs[0].Name, err: fmt.Errorf("trigger the last item of the batch: %w", err)}
@@ -102,40 +106,52 @@ func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 	return runs, nil
 }
 
-// withdraw cancels the leader of a batch, if there may be one. It is best effort:
-// the operator withdraws a batch that does not become whole.
-func (c *Client) withdraw(ctx context.Context, leader string, exists bool) {
-	if !exists {
-		return
-	}
+// withdraw cancels the leader of a batch, if it exists: the name may be somebody
+// else's. It is best effort: the operator withdraws a batch that does not become whole.
+func (c *Client) withdraw(ctx context.Context, leader *v1alpha1.JobRun) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawPatience)
 	defer cancel()
-	_ = c.Cancel(ctx, leader)
+	stored, err := c.Get(ctx, leader.Name)
+	if err != nil || !sameTrigger(stored, leader) {
+		return
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"cancel":true}}`, stored.UID)
+	_ = c.api.Patch(ctx, c.object(leader.Name), client.RawPatch(types.MergePatchType, patch))
 }
 
 // decided waits until the leader's status says what became of its batch.
 func (c *Client) decided(ctx context.Context, created *v1alpha1.JobRun) error {
 	leader := subjectOf(created)
+	if over, outcome := decision(leader, present); over {
+		return outcome
+	}
 	feed := c.newFeed(leader.scope())
 	feed.version = leader.version()
 	var outcome error
 	err := feed.follow(ctx, func(ch change) bool {
-		presence := leader.take(ch)
-		decision := leader.seen.Status.Batch
-		switch {
-		case decision != nil && decision.Decision == v1alpha1.BatchStarted:
-			return false
-		case decision != nil || presence != present || leader.end() != "":
-			outcome = &BatchWithdrawnError{ID: created.Spec.Batch.ID, Leader: created.Name}
-			return false
-		default:
-			return true
-		}
+		var over bool
+		over, outcome = decision(leader, leader.take(ch))
+		return !over
 	})
 	if err != nil {
 		return &UnansweredError{Name: created.Name, err: fmt.Errorf("wait for the decision about the batch: %w", err)}
 	}
 	return outcome
+}
+
+// decision is what the leader of a batch says of it; over is false while it says nothing.
+func decision(leader *subject, p presence) (over bool, outcome error) {
+	made := leader.seen.Status.Batch
+	switch {
+	case made != nil && made.Decision == v1alpha1.BatchStarted:
+		return true, nil
+	case made != nil || p == deleted || leader.end() != "":
+		return true, &BatchWithdrawnError{ID: leader.seen.Spec.Batch.ID, Leader: leader.name}
+	case p == vanished:
+		return true, &UnansweredError{Name: leader.name, err: errors.New("it went unseen, and the decision about its batch with it")}
+	default:
+		return false, nil
+	}
 }
 
 // BatchItemError is the refusal of one item of a batch. Nothing of the batch

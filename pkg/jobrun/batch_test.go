@@ -147,6 +147,62 @@ func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 	}
 }
 
+// Whoever else has the leader's name is left alone, whatever became of the create.
+func TestBatchWhoseNameIsSomebodyElses(t *testing.T) {
+	for name, answer := range map[string]error{
+		"the webhook is down": apierrors.NewInternalError(errors.New("failed calling webhook")), "no answer": reset(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.onCreate = func(*v1alpha1.JobRun, func() error) error { return answer }
+				var item *BatchItemError
+				if _, err := s.client().BatchTrigger(t.Context(), items("a", "b")); !errors.As(err, &item) {
+					t.Errorf("got %v", err)
+				}
+				mustEqual(t, "it is cancelled", s.cancelled("a"), false)
+			})
+		})
+	}
+}
+
+// An answer may come so late that the decision is in it.
+func TestBatchThatIsDecidedBeforeItsAnswer(t *testing.T) {
+	for decision, want := range map[v1alpha1.BatchDecision]error{v1alpha1.BatchStarted: nil, v1alpha1.BatchWithdrawn: ErrCancelled} {
+		s := newServer()
+		s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+			run.Status = v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCompleted, Batch: &v1alpha1.BatchStatus{Decision: decision}}
+			return store()
+		}
+		if _, err := s.client().BatchTrigger(t.Context(), items("a")); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+		mustEqual(t, "watches", s.begun, 0)
+	}
+}
+
+// A leader that went while nobody looked may have started its batch.
+func TestBatchWhoseLeaderGoesUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		done := make(chan error)
+		go func() {
+			_, err := s.client().BatchTrigger(t.Context(), items("a"))
+			done <- err
+		}()
+		synctest.Wait()
+		s.goDown(refused())
+		s.cut()
+		s.remove("a")
+		s.forget()
+		s.goDown(nil)
+		err := <-done
+		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
+		mustEqual(t, "nothing executes", errors.Is(err, ErrCancelled), false)
+	})
+}
+
 func TestBatchOfWhichTheDecisionIsNotSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()

@@ -93,7 +93,8 @@ func nameIn(status metav1.Status) string {
 
 // invalid is the error of a request that was not sent.
 func invalid(name string, errs field.ErrorList) error {
-	return Classify(apierrors.NewInvalid(kind, name, errs))
+	err := apierrors.NewInvalid(kind, name, errs)
+	return &ValidationError{Fields: fieldErrors(err.ErrStatus), Unsent: true, err: err}
 }
 
 // missing is the error of a JobRun that is not there.

@@ -77,10 +77,10 @@ func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun,
 	stored := &v1alpha1.JobRun{}
 	err := c.api.Get(ctx, client.ObjectKeyFromObject(c.sent), stored)
 	switch {
-	case err == nil && stored.Annotations[v1alpha1.AnnotationTrigger] == c.sent.Annotations[v1alpha1.AnnotationTrigger]:
+	case err == nil && sameTrigger(stored, c.sent):
 		return stored, nil
-	case err == nil && apierrors.IsAlreadyExists(refused):
-		return nil, refused // and it is somebody else's
+	case err == nil && (apierrors.IsAlreadyExists(refused) || !c.lost):
+		return nil, refused // and the name is somebody else's
 	case c.lost && transient(refused):
 		return nil, refused
 	case c.lost || serverFailed(refused) || err != nil && !apierrors.IsNotFound(err):
@@ -93,4 +93,9 @@ func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun,
 
 func (c *creation) unanswered(err error) error {
 	return &UnansweredError{Name: c.sent.Name, err: err}
+}
+
+// sameTrigger reports whether a JobRun that is stored came of what was sent.
+func sameTrigger(stored, sent *v1alpha1.JobRun) bool {
+	return stored.Annotations[v1alpha1.AnnotationTrigger] == sent.Annotations[v1alpha1.AnnotationTrigger]
 }

@@ -59,6 +59,8 @@ type ValidationError struct {
 	// Fields are those that are not valid, at least one unless the API server
 	// named none.
 	Fields []FieldError
+	// Unsent is that the request was refused before it was sent.
+	Unsent bool
 
 	err error
 }

@@ -81,6 +81,13 @@ func runOf(run *v1alpha1.JobRun) v1alpha1.ObjectReference {
 	return v1alpha1.ObjectReference{}
 }
 
+// cancelledAlone reports whether a receipt was cancelled itself. The run that
+// stood for it may go on.
+func cancelledAlone(receipt *v1alpha1.JobRun) bool {
+	_, isReceipt := standIn(receipt)
+	return isReceipt && endOf(receipt) == v1alpha1.PhaseCancelled && receipt.Spec.Cancel != nil && *receipt.Spec.Cancel
+}
+
 // failure is the error that tells how own ended, if not well: run has its
 // outcome.
 func failure(runName string, run *v1alpha1.JobRun) error {

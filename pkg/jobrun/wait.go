@@ -79,6 +79,10 @@ type waiter struct {
 }
 
 func (w *waiter) wait(ctx context.Context) error {
+	if w.own.end() != "" { // Nothing will come any more.
+		w.progress(w.own)
+		return w.failure()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.feeds.Wait()
 	defer close(w.done)
@@ -126,13 +130,22 @@ func (w *waiter) advance(ctx context.Context, u update) (ended bool, err error) 
 	switch presence := w.subject.take(u.change); {
 	case w.subject.end() != "":
 		w.progress(w.subject)
-		return true, failure(w.outcome().Run.Name, w.subject.seen)
+		return true, w.failure()
 	case presence != present:
 		return w.pursue(ctx, presence)
 	}
 	w.progress(w.subject)
 	w.followRunner(ctx)
 	return false, nil
+}
+
+// failure is the error that tells how the subject ended, if not well.
+func (w *waiter) failure() error {
+	name := w.outcome().Run.Name
+	if cancelledAlone(w.subject.seen) {
+		name = w.subject.name
+	}
+	return failure(name, w.subject.seen)
 }
 
 // pursue goes on to the run that stands for a receipt that is gone.

@@ -118,6 +118,33 @@ func TestOutcomesAreTyped(t *testing.T) {
 	}
 }
 
+// Nothing comes any more of a JobRun that was seen at its end.
+func TestWaitForWhatHasEnded(t *testing.T) {
+	s := newServer()
+	run := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "no rows"}))
+	s.remove("a")
+	outcome, err := s.client().WaitFor(t.Context(), run)
+	mustEqual(t, "text", fmt.Sprint(err), "run a failed: no rows")
+	mustEqual(t, "run", outcome.Run.Name, "a")
+	mustEqual(t, "watches", s.begun, 0)
+}
+
+// A receipt that was cancelled itself says nothing of the run that stands for it.
+func TestWaitForAReceiptThatIsCancelled(t *testing.T) {
+	for name, own := range map[string]bool{"b": true, "a": false} {
+		s := newServer()
+		s.put(receiptOf(s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased})), "b"))
+		s.change("b", settle(v1alpha1.ConditionCancelled, "Cancelled", "cancelled on request"))
+		receipt := s.change("b", func(run *v1alpha1.JobRun) { run.Spec.Cancel = &own })
+		_, err := s.client().WaitFor(t.Context(), receipt)
+		var cancelled *CancelledError
+		if !errors.As(err, &cancelled) {
+			t.Fatalf("got %v", err)
+		}
+		mustEqual(t, "who was cancelled", cancelled.RunName, name)
+	}
+}
+
 func TestWaitForWhatIsNotThere(t *testing.T) {
 	_, err := newServer().client().Wait(t.Context(), "a")
 	mustEqual(t, "not found", errors.Is(err, ErrNotFound) && apierrors.IsNotFound(err), true)
