@@ -90,7 +90,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), unsent(err):
 		return exitUsage
 	case errors.Is(err, jobrun.ErrConflict):
 		return exitConflict
@@ -100,6 +100,8 @@ func exitCode(err error) int {
 		return exitTimeout
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, jobrun.ErrUnanswered):
+		return exitTimeout
 	case errors.As(err, &nothing):
 		return exitNothing
 	default:
@@ -122,11 +124,17 @@ func report(w io.Writer, command string, err error) int {
 // origin begins an error as kubectl does.
 func origin(err error) string {
 	var answer apierrors.APIStatus
-	if errors.As(err, &answer) {
+	if errors.As(err, &answer) && !unsent(err) {
 		if reason := apierrors.ReasonForError(err); reason != "" {
 			return fmt.Sprintf("Error from server (%s): ", reason)
 		}
 		return "Error from server: "
 	}
 	return "error: "
+}
+
+// unsent reports whether a request was refused before it was sent.
+func unsent(err error) bool {
+	var invalid *jobrun.ValidationError
+	return errors.As(err, &invalid) && invalid.Unsent
 }

@@ -73,15 +73,16 @@ func (h *held) run(ctx context.Context, argument string) error {
 	if err != nil {
 		return err
 	}
-	run, err := c.runs.Get(ctx, name)
+	begin := h.Clock.Now()
+	run, err := h.read(ctx, c, name)
 	if err != nil {
-		return unlessStopped(ctx, err)
+		return err
 	}
 	if !h.holds(run) {
 		if !h.wrote(run) {
 			return &leaseLost{run, h.generation}
 		}
-	} else if err := h.send(ctx, c, run); err != nil {
+	} else if err := h.send(ctx, c, run, begin); err != nil {
 		return err
 	}
 	fmt.Fprintf(h.Streams.Out, "%s %s\n", qualified(name), h.done)
@@ -98,25 +99,48 @@ func (h *held) holds(run *v1alpha1.JobRun) bool {
 // patienceOf is how long an answer is waited for. Whoever renews at a third of the
 // lease's duration then hears in time that it is over.
 func patienceOf(run *v1alpha1.JobRun) time.Duration {
-	seconds := cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds)
-	return time.Duration(seconds) * time.Second * 2 / 3
+	return patience(cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds))
+}
+
+func patience(leaseSeconds int32) time.Duration {
+	return time.Duration(leaseSeconds) * time.Second * 2 / 3
+}
+
+// read reads the run, whose lease lasts nobody knows how long yet.
+func (h *held) read(ctx context.Context, c *cluster, name string) (run *v1alpha1.JobRun, err error) {
+	ctx, cancel := h.within(ctx, patience(v1alpha1.DefaultLeaseDurationSeconds))
+	defer cancel()
+	err = h.answered(ctx, func(call context.Context) (err error) {
+		run, err = c.runs.Get(call, name)
+		return err
+	})
+	return run, err
 }
 
 // send sends the patch until the answer is known, or the lease may be over.
-func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun) error {
+func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun, begin time.Time) error {
 	patch := h.patch(run)
-	ctx, cancel := h.within(ctx, patienceOf(run))
+	ctx, cancel := h.within(ctx, max(patienceOf(run)-h.Clock.Since(begin), 1))
 	defer cancel()
+	err := h.answered(ctx, func(call context.Context) error {
+		_, err := patch.Send(call, c.api, run)
+		return err
+	})
+	if holder.RefusedForGood(err) {
+		return h.refused(ctx, c, run, err)
+	}
+	return err
+}
+
+// answered calls until there is an answer, or the time for it is over.
+func (h *held) answered(ctx context.Context, call func(context.Context) error) error {
 	backoff := holder.NewBackoff()
 	for {
-		call, done := context.WithTimeout(ctx, holder.CallTimeout)
-		_, err := patch.Send(call, c.api, run)
+		limited, done := context.WithTimeout(ctx, holder.CallTimeout)
+		err := call(limited)
 		done()
-		if err == nil {
-			return nil
-		}
-		if holder.RefusedForGood(err) {
-			return h.refused(ctx, c, run, err)
+		if err == nil || holder.RefusedForGood(err) {
+			return err
 		}
 		if !holder.Pause(ctx, h.Clock, backoff.Step()) {
 			return unlessStopped(ctx, err)

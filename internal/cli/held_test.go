@@ -174,3 +174,32 @@ func TestHolderHearsFromTheServer(t *testing.T) {
 		})
 	}
 }
+
+// An API server that restarts is no reason to stop working on a run.
+func TestHolderReadsItsRun(t *testing.T) {
+	away := apierrors.NewServiceUnavailable("try again")
+	for name, tc := range map[string]struct {
+		answers int
+		code    int
+		stderr  string
+	}{
+		"it was away":   {answers: 2},
+		"it stays away": {answers: 100, code: 4, stderr: "~timed out after 20s: try again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inScene(t, func(_ *testing.T, s *scene) {
+				s.hide = func() error {
+					if tc.answers--; tc.answers < 0 {
+						return nil
+					}
+					return away
+				}
+				stdout := ""
+				if tc.code == 0 {
+					stdout = "jobrun.batch.jobrun.dev/a renewed\n"
+				}
+				s.want(s.run("renew", "a", "--generation=2"), tc.code, stdout, tc.stderr)
+			}, aRun("a", leasedAt(2)))
+		})
+	}
+}

@@ -41,6 +41,8 @@ type scene struct {
 	admit func(*v1alpha1.JobRun) error
 	// answer is the answer to a change of a status before it is made; nil makes it.
 	answer func() error
+	// hide is the answer to the read of an object before it is made; nil makes it.
+	hide func() error
 	// forbidden are the resources that may not be read.
 	forbidden map[string]bool
 	// logs are what the log of a Pod has, each time it is opened.
@@ -132,6 +134,11 @@ func (s *scene) list(ctx context.Context, api client.WithWatch, list client.Obje
 func (s *scene) get(ctx context.Context, api client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 	if err := s.mayRead(o); err != nil {
 		return err
+	}
+	if s.hide != nil {
+		if err := s.hide(); err != nil {
+			return err
+		}
 	}
 	return api.Get(ctx, key, o, opts...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,6 +122,8 @@ func TestTriggerMakesNoSense(t *testing.T) {
 		"unknown field of a run": {[]string{"-f", file("field2", "spec: {jobName: a, coalesc: Skip}")}, `~unknown field "coalesc"`},
 		"several documents":      {[]string{"-f", file("two", "jobName: a\n---\njobName: b")}, "~several documents"},
 		"empty":                  {[]string{"-f", file("empty", "---\n# nothing\n")}, "~it is empty"},
+		"no name of a job":       {[]string{"Bad_Job"}, "~error: JobRun.batch.jobrun.dev~spec.jobName"},
+		"a key that is too long": {[]string{"a", "--key=" + strings.Repeat("k", 257)}, "~error: JobRun.batch.jobrun.dev~spec.concurrencyKey"},
 		"another namespace":      {[]string{"-n", "here", "-f", file("ns", "metadata: {namespace: there}\nspec: {jobName: a}")}, `~namespace "there" is not "here"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,7 @@ func TestWait(t *testing.T) {
 			args: []string{"a", "--timeout=5s"}, run: pending, code: 4,
 			stderr: "a: Pending\nerror: timed out after 5s; run a goes on: `kubectl jobrun wait a` takes it up again\n",
 		},
+		"a bad name":   {args: []string{"Bad_Name"}, run: pending, code: 2, stderr: "~error: JobRun.batch.jobrun.dev~metadata.name"},
 		"no name":      {args: []string{}, run: pending, code: 2, stderr: "~accepts 1 arg(s), received 0"},
 		"another kind": {args: []string{"pod/a"}, run: pending, code: 2, stderr: "~\"pod/a\" is no JobRun"},
 		"nothing":      {args: []string{"jobrun/"}, run: pending, code: 2, stderr: "~no name of a JobRun"},
