@@ -10,6 +10,7 @@ import (
 const (
 	pending  = "{phase: Pending}"
 	leased2  = "{phase: Leased, lease: {generation: 2, holderIdentity: worker}}"
+	keyed2   = "{phase: Leased, lease: {generation: 2, holderIdentity: worker, keyVersion: '7'}}"
 	reported = "{progress: {generation: 2, current: 1, total: 3}}"
 	expired  = "{lease: {generation: 3, holderIdentity: null}}"
 	ended    = "{phase: Completed, finishedGeneration: 2}"
@@ -24,6 +25,7 @@ func TestJobRunStatus(t *testing.T) {
 		entry    = refusal{"status.lease.generation", "entering phase Leased needs a higher lease.generation"}
 		nobody   = refusal{"status.lease.holderIdentity", "entering phase Leased needs lease.holderIdentity"}
 		aJob     = refusal{"status.lease.holderIdentity", "must not begin with job/"}
+		version  = refusal{"status.lease.keyVersion", "changes only with a higher generation"}
 		progress = refusal{"status.progress.generation", "a changed status.progress needs its generation equal to lease.generation"}
 		removed  = refusal{"status", "status cannot be removed"}
 	)
@@ -49,6 +51,10 @@ func TestJobRunStatus(t *testing.T) {
 		"leased by nobody":              {[]string{pending}, "{phase: Leased, lease: {generation: 1}}", nobody},
 		"leased by nobody, again":       {[]string{leased2, expired, pending}, "{phase: Leased, lease: {generation: 4}}", nobody},
 		"a worker in the name of a Job": {[]string{pending}, "{phase: Leased, lease: {generation: 1, holderIdentity: job/a-1}}", aJob},
+		"another keyVersion":            {[]string{keyed2}, "{lease: {keyVersion: '8'}}", version},
+		"no keyVersion":                 {[]string{keyed2}, "{lease: {keyVersion: null}}", version},
+		"a keyVersion where was none":   {[]string{leased2}, "{lease: {keyVersion: '8'}}", version},
+		"another one, higher":           {[]string{keyed2}, "{lease: {generation: 3, holderIdentity: other, keyVersion: '8'}}", refusal{}},
 		"a worker of the name job":      {[]string{pending}, "{phase: Leased, lease: {generation: 1, holderIdentity: job}}", refusal{}},
 
 		"the generation falls":                    {[]string{leased2}, "{lease: {generation: 1}}", fell},
@@ -100,6 +106,17 @@ func TestJobRunStatus(t *testing.T) {
 			mustPatchStatus(t, run, tc.before...)
 			tc.want.check(t, patchStatus(t, run, tc.patch))
 		})
+	}
+}
+
+// A Job holds the lease of a run with a template, and nobody else.
+func TestWhoHoldsARunWithATemplate(t *testing.T) {
+	for holder, want := range map[string]refusal{
+		"job/a-1": {}, "worker": {"status.lease.holderIdentity", "a run with a template is held by its Job"},
+	} {
+		run := create(t, "JobRun", "spec: {jobName: a, template: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}}")
+		mustPatchStatus(t, run, pending)
+		want.check(t, patchStatus(t, run, "{phase: Leased, lease: {generation: 1, holderIdentity: "+holder+"}}"))
 	}
 }
 

@@ -126,6 +126,32 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(apierrors.IsInvalid(err) || apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
 	})
 
+	It("leases the key of what is stored, whatever spec comes with it", func() {
+		a := pending(created(makeWorkerRun("a").key("k")))
+		bare := a.DeepCopy()
+		bare.Spec = v1alpha1.JobRunSpec{JobName: a.Spec.JobName}
+		claimed, err := tryClaim(bare, "worker")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(claimed.Status.Lease.KeyVersion).NotTo(BeEmpty())
+		Expect(keyOf("k").Leased.RunName).To(Equal("a"))
+
+		leased(created(makeRun("b").key("l")))
+		c := pending(created(makeRun("c").key("l")))
+		c.Spec.Template = nil
+		_, err = tryClaim(c, "worker")
+		Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
+		Expect(err).To(MatchError(ContainSubstring("executed by a Job")))
+	})
+
+	It("takes nothing if the API server is to refuse it for its version", func() {
+		a := pending(created(makeWorkerRun("a").key("k")))
+		stale := a.DeepCopy()
+		wait(absorbed(makeWorkerRun("b").key("k").skip(), a), inPhase(v1alpha1.PhaseCoalesced))
+		_, err := tryClaim(stale, "worker")
+		Expect(apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
+		Expect(keyOf("k")).To(HaveValue(And(HaveField("Leased", BeNil()), HaveField("Pending.RunName", "a"))))
+	})
+
 	It("changes nothing as a dry run", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		_, err := tryClaim(a, "worker", client.DryRunAll)

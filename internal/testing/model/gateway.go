@@ -116,7 +116,7 @@ func (g *Gateway) UpdateStatus(ctx context.Context, run, old *v1alpha1.JobRun) A
 // claims is the matchConditions of the webhook on claims.
 func claims(run, old *v1alpha1.JobRun) bool {
 	lease := run.Status.Lease
-	if run.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
+	if old.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
 		return false
 	}
 	entered := run.Status.Phase == v1alpha1.PhaseLeased && old.Status.Phase != v1alpha1.PhaseLeased

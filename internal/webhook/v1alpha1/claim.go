@@ -42,8 +42,12 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	if errs := validateClaim(run); len(errs) > 0 {
+	if errs := validateClaim(run, old); len(errs) > 0 {
 		return invalid(req.Name, errs)
+	}
+	if run.ResourceVersion != old.ResourceVersion {
+		// The API server looks at it only after this answer.
+		return claimRefused(req.Name, errChanged)
 	}
 	if err := h.claimable(ctx, old); err != nil {
 		return claimRefused(req.Name, err)
@@ -56,13 +60,14 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
 }
 
-// validateClaim says what no claim may be.
-func validateClaim(run *v1alpha1.JobRun) field.ErrorList {
+// validateClaim says what no claim may be. The spec of the claim itself says
+// nothing: the API server drops it.
+func validateClaim(run, old *v1alpha1.JobRun) field.ErrorList {
 	status := field.NewPath("status")
 	switch {
 	case run.Status.Phase != v1alpha1.PhaseLeased:
 		return field.ErrorList{field.Invalid(status.Child("phase"), run.Status.Phase, "a claim enters phase Leased")}
-	case run.Spec.Template != nil:
+	case old.Spec.Template != nil:
 		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}
 	default:
 		return nil
@@ -74,6 +79,8 @@ type notClaimableError struct{ why string }
 
 func (e *notClaimableError) Error() string { return e.why }
 
+var errChanged = &notClaimableError{"the run has changed, read it again"}
+
 // claimable looks at the run, and at what executes for its key, live: a claim is
 // decided on what is stored, never on what a cache or the caller remembers.
 func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) error {
@@ -83,7 +90,7 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 	case err != nil:
 		return fmt.Errorf("read JobRun %s: %w", old.Name, err)
 	case live.UID != old.UID || live.ResourceVersion != old.ResourceVersion:
-		return &notClaimableError{"the run has changed, read it again"}
+		return errChanged
 	case live.Status.Phase != v1alpha1.PhasePending:
 		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phaseName(live.Status.Phase))}
 	case live.DeletionTimestamp != nil || (live.Spec.Cancel != nil && *live.Spec.Cancel):

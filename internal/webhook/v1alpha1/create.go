@@ -29,7 +29,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run)
 	}
-	if errs := validate(run); len(errs) > 0 {
+	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
 		return invalid(run.Name, append(h.unstorable(ctx, req.Object.Raw, run), errs...))
 	}
 	if err := h.nameFree(ctx, client.ObjectKeyFromObject(run)); err != nil {
@@ -131,7 +131,8 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.O
 func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{index.FieldIdempotency: name})
+	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{index.FieldIdempotency: name},
+		client.UnsafeDisableDeepCopy) // A sender that does not stop may have left very many.
 	if err != nil {
 		return nil
 	}

@@ -147,6 +147,7 @@ func TestCreateBadInput(t *testing.T) {
 		"too many attempts":               {spec("jobName: job, concurrencyKey: k, maxAttempts: 1001"), "spec.maxAttempts"},
 		"a negative ttl":                  {spec("jobName: job, concurrencyKey: k, ttlSecondsAfterFinished: -1"), "spec.ttlSecondsAfterFinished"},
 		"no name":                         {"metadata: {}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"no spec":                         {"metadata: {name: b}\n", "spec"},
 		"a name that is none":             {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"a generateName that makes none":  {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"a label that is none":            {"metadata: {name: b, labels: {x: 'a b'}}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
@@ -183,7 +184,6 @@ func TestCreateBadInput(t *testing.T) {
 func TestCreateLeavesToTheAPIServer(t *testing.T) {
 	waiting := wrappers.MakeRunKey("k").Pending("a").Obj()
 	for name, manifest := range map[string]string{
-		"no spec":                         "metadata: {name: b}\n",
 		"no key":                          "metadata: {name: b}\nspec: {jobName: job, maxAttempts: 0}\n",
 		"an empty key":                    "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: ''}\n",
 		"coalesce without concurrencyKey": "metadata: {name: b}\nspec: {jobName: job, coalesce: Skip}\n",

@@ -26,6 +26,9 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
+	if run.Spec.JobName == "" { // There may be no spec to be stamped.
+		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
+	}
 	if errs := immutable(old, run); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
