@@ -76,6 +76,11 @@ func (w *world) absorb(ctx context.Context, triggers int) (written absorbedWrite
 	if written.run, err = counter.Under(ctx, "batch.jobrun.dev/jobruns/"+ns+"/waiting"); err != nil {
 		return written, err
 	}
+	key, err := counter.Under(ctx, "batch.jobrun.dev/runkeys/"+ns+"/")
+	if err != nil {
+		return written, err
+	}
+	written.run = written.run.Plus(key)
 	return written, w.wipe(ctx, ns)
 }
 

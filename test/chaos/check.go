@@ -26,6 +26,9 @@ func check(h *records, namespace string, strict, rested bool) *Report {
 	writes := h.in(namespace)
 	all := lives(writes)
 	r.count(h, writes, all)
+	if strict { // Otherwise a Job may be created late.
+		r.put("I8", r.Numbers["leased to Jobs"])
+	}
 	r.checkInvariants(h, writes, strict, rested)
 	r.checkAnswers(h, namespace, writes, all)
 	r.checkOutcomes(h, namespace, all, rested)
@@ -194,7 +197,8 @@ func (r *Report) checkLeft(h *records, w *world, undeleted string) {
 }
 
 // crash is what a manager prints that does what no manager may do.
-var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$`)
+// A panic in a reconciler or a webhook is recovered, and logged.
+var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$|^.*(Observed a panic|\[recovered\]).*$`)
 
 // checkManagers looks into the logs of all managers that there were.
 func (r *Report) checkManagers(managers []*operator.Manager) error {

@@ -470,11 +470,13 @@ func TestParseFaults(t *testing.T) {
 
 func TestCrashesAreFound(t *testing.T) {
 	for log, want := range map[string]bool{
-		"all is well\n":                              false,
-		`{"msg":"panic: in a message"}`:              false,
-		"starting\npanic: assignment to a nil map\n": true,
-		"WARNING: DATA RACE\nRead at":                true,
-		"fatal error: concurrent map writes\n":       true,
+		"all is well\n":                                                                   false,
+		`{"msg":"panic: in a message"}`:                                                   false,
+		"starting\npanic: assignment to a nil map\n":                                      true,
+		"WARNING: DATA RACE\nRead at":                                                     true,
+		"fatal error: concurrent map writes\n":                                            true,
+		`{"level":"ERROR","msg":"Observed a panic","panic":"nil map"}`:                    true,
+		`{"msg":"Reconciler error","error":"panic: assignment to a nil map [recovered]"}`: true,
 	} {
 		path := filepath.Join(t.TempDir(), "manager.log")
 		if err := os.WriteFile(path, []byte(log), 0o600); err != nil {

@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -14,12 +16,18 @@ type fault struct {
 	least, most, every time.Duration
 	// inject lets it happen, and heals what does not heal by itself. It waits in between, by pause.
 	inject func(context.Context, *world, Injection) error
+	// punctual is whether one controller leads and what it writes comes in time, so
+	// that nothing may lag behind.
+	punctual bool
 	// begin, if there is nothing to inject at a time, changes the scenario from its start.
 	begin func(*world)
 }
 
 // twoLeaders is longer than the Lease of the leader, 15 seconds, so that another one leads meanwhile.
 const twoLeaders = 18 * time.Second
+
+// leadPatience is for the one replica that is up to come to lead.
+const leadPatience = time.Minute
 
 var faults = []fault{
 	{name: "kill-leader", about: "kill -9 of the manager that leads", every: 5 * time.Second, inject: killLeader},
@@ -52,19 +60,23 @@ var faults = []fault{
 	},
 	{
 		name: "slow-webhook", about: "latency between the API server and the webhook",
-		least: 2 * time.Second, most: 6 * time.Second, inject: slowWebhook,
+		punctual: true,
+		least:    2 * time.Second, most: 6 * time.Second, inject: slowWebhook,
 	},
 	{
 		name: "reset-webhook", about: "resets between the API server and the webhook",
-		least: time.Second, most: 3 * time.Second, inject: resetWebhook,
+		punctual: true,
+		least:    time.Second, most: 3 * time.Second, inject: resetWebhook,
 	},
 	{
 		name: "cut-webhook", about: "answers of the webhook cut off after the request got through",
-		least: 2 * time.Second, most: 5 * time.Second, inject: cutWebhook,
+		punctual: true,
+		least:    2 * time.Second, most: 5 * time.Second, inject: cutWebhook,
 	},
 	{
 		name: "hang-webhook", about: "a webhook that times out",
-		least: 2 * time.Second, most: 11 * time.Second, inject: hangWebhook,
+		punctual: true,
+		least:    2 * time.Second, most: 11 * time.Second, inject: hangWebhook,
 	},
 	{name: "close-watches", about: "all watches of a manager closed", inject: closeWatches},
 	{
@@ -73,11 +85,13 @@ var faults = []fault{
 	},
 	{
 		name: "refuse", about: "creates that admission accepts and a policy refuses",
-		begin: func(w *world) { w.crowd.refused = true },
+		punctual: true,
+		begin:    func(w *world) { w.crowd.refused = true },
 	},
 	{
 		name: "collide", about: "creates that a name collision kills after admission",
-		begin: func(w *world) { w.crowd.collide = true },
+		punctual: true,
+		begin:    func(w *world) { w.crowd.collide = true },
 	},
 	{
 		name: "delete-runkeys", about: "RunKeys deleted by hand",
@@ -87,7 +101,10 @@ var faults = []fault{
 		name: "delete-namespace", about: "a namespace deleted in the middle of its runs",
 		every: 15 * time.Second, inject: deleteNamespace,
 	},
-	{name: "kill-worker", about: "an external worker cut off for good", every: 4 * time.Second, inject: killWorker},
+	{
+		name: "kill-worker", about: "an external worker cut off for good",
+		punctual: true, every: 4 * time.Second, inject: killWorker,
+	},
 }
 
 var faultsByName = func() map[string]fault {
@@ -97,6 +114,14 @@ var faultsByName = func() map[string]fault {
 	}
 	return byName
 }()
+
+// punctual reports whether nothing may lag behind under any of the faults.
+func punctual(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !faultsByName[name].punctual })
+}
+
+// errNoEffect is that a fault found nothing to break.
+var errNoEffect = errors.New("the fault had no effect")
 
 // pause waits, but not beyond the end of the faults.
 func pause(ctx context.Context, d time.Duration) {
@@ -116,14 +141,19 @@ func killLeader(ctx context.Context, w *world, _ Injection) error {
 	return leader.kill()
 }
 
-func killManager(_ context.Context, w *world, i Injection) error { return w.drawn(i).kill() }
+func killManager(_ context.Context, w *world, i Injection) error {
+	if m := w.drawn(i).process(); m == nil || m.Exited() {
+		return errNoEffect
+	}
+	return w.drawn(i).kill()
+}
 
 // unlessOver forgives what a fault could not do because the time of faults was over.
 func unlessOver(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return nil
+	return errNoEffect
 }
 
 func pauseLeader(ctx context.Context, w *world, i Injection) error {
@@ -143,8 +173,8 @@ func pauseLeader(ctx context.Context, w *world, i Injection) error {
 
 // unlessExited forgives what could not be done to a process that was killed.
 func unlessExited(m interface{ Exited() bool }, err error) error {
-	if err != nil && m.Exited() {
-		return nil
+	if m.Exited() {
+		return errNoEffect
 	}
 	return err
 }
@@ -180,10 +210,16 @@ func (w *world) leadAhead(ctx context.Context, fast *replica) error {
 			}
 		}
 	}
-	for ctx.Err() == nil && !fast.leads(ctx) {
-		pause(ctx, pollInterval)
+	// One that does not come to lead would not be this fault.
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadPatience)
+	defer cancel()
+	for patient.Err() == nil {
+		if fast.leads(patient) {
+			return nil
+		}
+		pause(patient, pollInterval)
 	}
-	return nil
+	return errNoEffect
 }
 
 func restartAPIServer(_ context.Context, w *world, _ Injection) error {

@@ -24,28 +24,35 @@ func deleteRunKeys(ctx context.Context, w *world, i Injection) error {
 	ctx, cancel := context.WithTimeout(ctx, i.For)
 	defer cancel()
 	random := rand.New(rand.NewPCG(w.config.Seed, i.Draw))
+	deleted := 0
 	for ctx.Err() == nil {
 		var keys v1alpha1.RunKeyList
 		if err := w.cluster.api.List(ctx, &keys, client.InNamespace(w.namespace)); err == nil && len(keys.Items) > 0 {
-			w.vandalise(ctx, &keys.Items[random.IntN(len(keys.Items))])
+			if w.vandalise(ctx, &keys.Items[random.IntN(len(keys.Items))]) {
+				deleted++
+			}
 		}
 		pause(ctx, vandalPause)
+	}
+	if deleted == 0 {
+		return errNoEffect
 	}
 	return nil
 }
 
 // vandalise deletes a RunKey as it was read. One of which no answer came may have been deleted, so it counts as such.
-func (w *world) vandalise(ctx context.Context, key *v1alpha1.RunKey) {
+func (w *world) vandalise(ctx context.Context, key *v1alpha1.RunKey) (deleted bool) {
 	if !w.settled(ctx, key) {
-		return
+		return false
 	}
 	err := w.cluster.api.Delete(ctx, key, client.Preconditions{UID: &key.UID, ResourceVersion: &key.ResourceVersion})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return
+		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.vandalised[key.UID] = true
+	return err == nil
 }
 
 // settled reports whether the statuses say what the key says, so that no claim is under way.

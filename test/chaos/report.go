@@ -27,6 +27,8 @@ type Report struct {
 	Duration time.Duration `json:"duration"`
 	Faults   []string      `json:"faults"`
 	Plan     []Injection   `json:"plan"`
+	// Effects say how often each fault of the plan found something to break.
+	Effects map[string]int `json:"effects"`
 	// UntilQuiet is the time from the end of the faults until all was quiet.
 	UntilQuiet time.Duration  `json:"untilQuiet"`
 	Numbers    map[string]int `json:"numbers"`
@@ -60,6 +62,11 @@ func (r *Report) Print(out io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(r.Numbers)) {
 		numbers = append(numbers, fmt.Sprintf("%s %d", name, r.Numbers[name]))
 	}
+	var effects []string
+	for _, name := range slices.Sorted(maps.Keys(r.Effects)) {
+		effects = append(effects, fmt.Sprintf("%s %d", name, r.Effects[name]))
+	}
+	fmt.Fprintf(out, "faults that had an effect: %s\n", orNone(effects))
 	fmt.Fprintf(out, "%s\nquiet %.1fs after the faults\n", strings.Join(numbers, ", "), r.UntilQuiet.Seconds())
 	for _, p := range r.Promises {
 		p.print(out)
@@ -74,10 +81,14 @@ func orNone(names []string) string {
 }
 
 func (p *promise) verdict() string {
-	if n := len(p.Violations); n > 0 {
+	switch n := len(p.Violations); {
+	case n > 0:
 		return fmt.Sprintf("BROKEN %d times", n)
+	case p.Checked == 0:
+		return "not tested"
+	default:
+		return "held"
 	}
-	return "held"
 }
 
 func (p *promise) print(out io.Writer) {
@@ -140,7 +151,7 @@ func (r *Report) countLife(l *life) {
 		r.put("I3", int(status.Coalesced.Count))
 	}
 	if status.Lease != nil && l.first.Spec.Template != nil {
-		r.put("I8", 1)
+		r.Numbers["leased to Jobs"]++
 	}
 }
 

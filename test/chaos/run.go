@@ -63,11 +63,12 @@ func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
 	ended := recording.clock.now()
 	restless := w.awaitQuiet(ctx, recording.clock)
 	untilQuiet := recording.clock.now() - ended
-	report, err := s.judge(ctx, w, recording, len(faults) == 0, restless)
+	report, err := s.judge(ctx, w, recording, punctual(faults), restless)
 	if err != nil {
 		return nil, err
 	}
 	report.Seed, report.Duration, report.Faults, report.Plan = s.config.Seed, s.config.Duration, faults, plan
+	report.Effects = w.effects
 	report.UntilQuiet = untilQuiet
 	return report, nil
 }
@@ -80,21 +81,18 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	}
 	recording.pulse.close()
 	report := check(h, w.namespace, strict, restless == nil)
-	if err := report.checkManagers(s.cluster.operator.Managers()); err != nil {
-		return nil, err
-	}
 	report.put(becomesQuiet, 1)
 	if restless != nil {
 		report.violate(becomesQuiet, "%v", restless)
-		return report, h.save(s.config.HistoryFile)
+	} else {
+		undeleted := w.deleteAll(ctx)
+		w.dismiss()
+		if h, err = recording.history(ctx, w); err != nil {
+			return nil, err
+		}
+		report.checkLeft(h, w, undeleted)
 	}
-	undeleted := w.deleteAll(ctx)
-	w.dismiss()
-	if h, err = recording.history(ctx, w); err != nil {
-		return nil, err
-	}
-	report.checkLeft(h, w, undeleted)
-	return report, h.save(s.config.HistoryFile)
+	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
 }
 
 // planned are the faults that are injected at a time.
@@ -115,7 +113,7 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 	}
 	w := &world{
 		config: s.config, cluster: s.cluster, namespace: fmt.Sprintf("%s%d", namespacePrefix, s.played),
-		vandalised: map[types.UID]bool{},
+		vandalised: map[types.UID]bool{}, effects: map[string]int{},
 	}
 	w.crowd = &crowd{
 		api: users, log: &requestLog{}, namespace: w.namespace, seed: s.config.Seed, callers: callers,
@@ -166,7 +164,10 @@ func (w *world) inject(ctx context.Context, i Injection, began time.Duration, cl
 		return
 	}
 	w.cluster.say("%6.1fs %s", (clock.now() - began).Seconds(), faultsByName[i.Fault].about)
-	if err := faultsByName[i.Fault].inject(ctx, w, i); err != nil {
+	switch err := faultsByName[i.Fault].inject(ctx, w, i); {
+	case err == nil:
+		w.took(i)
+	case !errors.Is(err, errNoEffect):
 		w.note(i, err)
 	}
 }

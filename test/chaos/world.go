@@ -41,6 +41,8 @@ type world struct {
 	doomed                               int // guarded by dooming
 
 	mu sync.Mutex
+	// effects are how often each fault found something to break.
+	effects map[string]int
 	// vandalised are the RunKeys that were deleted by hand, or may have been.
 	vandalised map[types.UID]bool
 	failed     []error // what could not be injected
@@ -117,6 +119,13 @@ func (w *world) installPolicy(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// took counts a fault that found something to break.
+func (w *world) took(i Injection) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.effects[i.Fault]++
 }
 
 // note tells of a fault that could not be injected.

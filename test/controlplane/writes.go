@@ -17,7 +17,8 @@ type Writes struct{ Puts, Deletes int }
 // Total is all of them.
 func (w Writes) Total() int { return w.Puts + w.Deletes }
 
-func (w Writes) plus(other Writes) Writes {
+// Plus is the sum of both.
+func (w Writes) Plus(other Writes) Writes {
 	return Writes{Puts: w.Puts + other.Puts, Deletes: w.Deletes + other.Deletes}
 }
 
@@ -71,7 +72,7 @@ func (c *WriteCounter) Under(ctx context.Context, prefix string) (Writes, error)
 	var sum Writes
 	err := c.each(ctx, func(key string, writes Writes) {
 		if strings.HasPrefix(key, registry+prefix) {
-			sum = sum.plus(writes)
+			sum = sum.Plus(writes)
 		}
 	})
 	return sum, err
@@ -83,7 +84,7 @@ func (c *WriteCounter) ByResource(ctx context.Context) (map[string]Writes, error
 	sums := map[string]Writes{}
 	err := c.each(ctx, func(key string, writes Writes) {
 		resource := resourceOf(key)
-		sums[resource] = sums[resource].plus(writes)
+		sums[resource] = sums[resource].Plus(writes)
 	})
 	return sums, err
 }
@@ -93,7 +94,7 @@ func (c *WriteCounter) InNamespace(ctx context.Context, namespace string) (map[s
 	sums := map[string]Writes{}
 	err := c.each(ctx, func(key string, writes Writes) {
 		if resource := resourceOf(key); strings.HasPrefix(key, registry+resource+"/"+namespace+"/") {
-			sums[resource] = sums[resource].plus(writes)
+			sums[resource] = sums[resource].Plus(writes)
 		}
 	})
 	return sums, err
