@@ -26,8 +26,8 @@ type fault struct {
 // twoLeaders is longer than the Lease of the leader, 15 seconds, so that another one leads meanwhile.
 const twoLeaders = 18 * time.Second
 
-// leadPatience is for the one replica that is up to come to lead.
-const leadPatience = time.Minute
+// longest is how long a fault waits, beyond the end of the faults if need be, for what it is to break.
+const longest = time.Minute
 
 var faults = []fault{
 	{name: "kill-leader", about: "kill -9 of the manager that leads", every: 5 * time.Second, inject: killLeader},
@@ -123,6 +123,11 @@ func punctual(names []string) bool {
 // errNoEffect is that a fault found nothing to break.
 var errNoEffect = errors.New("the fault had no effect")
 
+// patience is for a fault that would have no effect if it ended with the others.
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), longest)
+}
+
 // pause waits, but not beyond the end of the faults.
 func pause(ctx context.Context, d time.Duration) {
 	select {
@@ -134,18 +139,24 @@ func pause(ctx context.Context, d time.Duration) {
 func (w *world) drawn(i Injection) *replica { return w.cluster.replicas[i.Draw%managers] }
 
 func killLeader(ctx context.Context, w *world, _ Injection) error {
-	leader, err := w.cluster.leader(ctx)
+	patient, cancel := patience(ctx) // Nobody leads while another fault is at it.
+	defer cancel()
+	leader, err := w.cluster.leader(patient)
 	if err != nil {
-		return unlessOver(ctx, err)
+		return unlessOver(patient, err)
 	}
 	return leader.kill()
 }
 
+// killManager spares who is stopped, or dead already: it would make no difference.
 func killManager(_ context.Context, w *world, i Injection) error {
-	if m := w.drawn(i).process(); m == nil || m.Exited() {
-		return errNoEffect
+	for n := range w.cluster.replicas {
+		r := w.cluster.replicas[(i.Draw+uint64(n))%managers]
+		if m := r.process(); m != nil && !m.Exited() && !r.isStopped() {
+			return r.kill()
+		}
 	}
-	return w.drawn(i).kill()
+	return errNoEffect
 }
 
 // unlessOver forgives what a fault could not do because the time of faults was over.
@@ -163,6 +174,8 @@ func pauseLeader(ctx context.Context, w *world, i Injection) error {
 	if err != nil {
 		return unlessOver(ctx, err)
 	}
+	leader.stop(true)
+	defer leader.stop(false)
 	m := leader.process()
 	if err := m.Signal(syscall.SIGSTOP); err != nil {
 		return unlessExited(m, err)
@@ -211,7 +224,7 @@ func (w *world) leadAhead(ctx context.Context, fast *replica) error {
 		}
 	}
 	// One that does not come to lead would not be this fault.
-	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadPatience)
+	patient, cancel := patience(ctx)
 	defer cancel()
 	for patient.Err() == nil {
 		if fast.leads(patient) {

@@ -21,11 +21,13 @@ const vandalPause = 300 * time.Millisecond
 // deleteRunKeys deletes RunKeys by hand for a while, but never in the middle of a claim: what may happen then is not
 // promised.
 func deleteRunKeys(ctx context.Context, w *world, i Injection) error {
-	ctx, cancel := context.WithTimeout(ctx, i.For)
+	over, cancel := context.WithTimeout(ctx, i.For)
+	defer cancel()
+	ctx, cancel = patience(ctx)
 	defer cancel()
 	random := rand.New(rand.NewPCG(w.config.Seed, i.Draw))
 	deleted := 0
-	for ctx.Err() == nil {
+	for over.Err() == nil || (deleted == 0 && ctx.Err() == nil) {
 		var keys v1alpha1.RunKeyList
 		if err := w.cluster.api.List(ctx, &keys, client.InNamespace(w.namespace)); err == nil && len(keys.Items) > 0 {
 			if w.vandalise(ctx, &keys.Items[random.IntN(len(keys.Items))]) {

@@ -33,6 +33,7 @@ type replica struct {
 	manager *operator.Manager // the process that was started last
 	ready   bool
 	held    bool          // not to be started again
+	stopped bool          // by SIGSTOP
 	ahead   time.Duration // of its clock
 }
 
@@ -140,6 +141,19 @@ func (r *replica) hold(held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = held
+}
+
+// stop notes that the process is about to be stopped, or is not any more.
+func (r *replica) stop(stopped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = stopped
+}
+
+func (r *replica) isStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
 }
 
 // setAhead sets the clock of the processes that are started from now on.
