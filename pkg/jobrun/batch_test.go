@@ -34,6 +34,17 @@ func items(names ...string) []BatchItem {
 	return all
 }
 
+// triggerBatch triggers a batch, in a bubble, and returns once that waits for its decision.
+func (s *server) triggerBatch(ctx context.Context, names ...string) (done chan error) {
+	done = make(chan error)
+	go func() {
+		_, err := s.client().BatchTrigger(ctx, items(names...))
+		done <- err
+	}()
+	synctest.Wait()
+	return done
+}
+
 func (s *server) decide(leader string, decision v1alpha1.BatchDecision) {
 	s.change(leader, func(run *v1alpha1.JobRun) { run.Status.Batch = &v1alpha1.BatchStatus{Decision: decision} })
 }
@@ -186,12 +197,7 @@ func TestBatchThatIsDecidedBeforeItsAnswer(t *testing.T) {
 func TestBatchWhoseLeaderGoesUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		done := make(chan error)
-		go func() {
-			_, err := s.client().BatchTrigger(t.Context(), items("a"))
-			done <- err
-		}()
-		synctest.Wait()
+		done := s.triggerBatch(t.Context(), "a")
 		s.goDown(refused())
 		s.cut()
 		s.remove("a")
@@ -207,12 +213,7 @@ func TestBatchOfWhichTheDecisionIsNotSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() {
-			_, err := s.client().BatchTrigger(ctx, items("a"))
-			done <- err
-		}()
-		synctest.Wait()
+		done := s.triggerBatch(ctx, "a")
 		cancel()
 		err := <-done
 		var unanswered *UnansweredError
@@ -227,12 +228,7 @@ func TestBatchOfWhichTheDecisionIsNotSeen(t *testing.T) {
 func TestBatchWhoseLeaderIsDeletedIsWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		done := make(chan error)
-		go func() {
-			_, err := s.client().BatchTrigger(t.Context(), items("a"))
-			done <- err
-		}()
-		synctest.Wait()
+		done := s.triggerBatch(t.Context(), "a")
 		s.remove("a")
 		var withdrawn *BatchWithdrawnError
 		if err := <-done; !errors.As(err, &withdrawn) {
