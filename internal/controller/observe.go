@@ -116,36 +116,14 @@ func (r *Reconciler) observeReservation(ctx context.Context, req Request, s *Sna
 	}
 	unseen := r.observed.unchangedFor(subject, id)
 	if !seen && !r.observed.isBuried(id.Token) && unseen < r.ReservationGrace {
-		taken, err := r.nameTaken(ctx, req.Namespace, id)
-		if err != nil {
-			return err
-		}
-		if !taken {
-			s.again(r.ReservationGrace - unseen)
-			return nil
-		}
+		s.again(r.ReservationGrace - unseen)
+		return nil
 	}
 	if err := r.observeRun(ctx, req.Namespace, s, id); err != nil {
 		return err
 	}
 	s.Void = s.Gone[id]
 	return nil
-}
-
-// nameTaken reports whether another JobRun is stored under the name of one that is
-// not there: its name was free when it was reserved, so its create came second.
-func (r *Reconciler) nameTaken(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
-	name := types.NamespacedName{Namespace: namespace, Name: id.Name}
-	for _, reader := range []client.Reader{r.Client, r.Live} {
-		run := &v1alpha1.JobRun{}
-		switch err := reader.Get(ctx, name, run); {
-		case apierrors.IsNotFound(err) || (err == nil && runkey.Of(run) == id):
-			return false, nil
-		case err != nil:
-			return false, fmt.Errorf("read JobRun %s: %w", name, err)
-		}
-	}
-	return true, nil
 }
 
 // observeReferences finds the runs that receipts name, and the owners of their
