@@ -7,7 +7,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/apimachinery/pkg/util/uuid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -36,7 +35,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return answer(run.Name, err)
 	}
 
-	trigger := triggerOf(run, req.UID)
+	trigger := triggerOf(run, h.newToken())
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
 		if errs := h.unstorable(ctx, req.Object.Raw, run); len(errs) > 0 {
@@ -58,15 +57,12 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	return response
 }
 
-// triggerOf is what run asks of its keys. The request's UID is its token: it is
-// never used again, and stays the same when the API server sends the request
-// twice.
-func triggerOf(run *v1alpha1.JobRun, uid types.UID) runkey.Trigger {
-	if uid == "" {
-		uid = uuid.NewUUID()
-	}
+// triggerOf is what run asks of its keys. Each handling of a request has a token of
+// its own, even if it is one request that was sent twice: the first handling may
+// still give back what it took when the second has been answered.
+func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	return runkey.Trigger{
-		Run:            runkey.Identity{Name: run.Name, Token: string(uid)},
+		Run:            runkey.Identity{Name: run.Name, Token: token},
 		JobName:        run.Spec.JobName,
 		ConcurrencyKey: run.Spec.ConcurrencyKey,
 		IdempotencyKey: run.Spec.IdempotencyKey,

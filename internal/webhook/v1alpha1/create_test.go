@@ -27,6 +27,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -39,6 +40,11 @@ type replica struct {
 
 func newReplica(t testing.TB, stored ...client.Object) replica {
 	t.Helper()
+	return newReplicaOf(t, tokens("token-b", "token-b-2"), stored...)
+}
+
+func newReplicaOf(t testing.TB, newToken func() string, stored ...client.Object) replica {
+	t.Helper()
 	var fields []wrappers.Index
 	for _, f := range index.Fields {
 		fields = append(fields, wrappers.Index(f))
@@ -48,8 +54,9 @@ func newReplica(t testing.TB, stored ...client.Object) replica {
 		Index: index.New(index.Options{
 			Cached: store, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
-		Cached: store,
-		Live:   store,
+		Cached:   store,
+		Live:     store,
+		NewToken: newToken,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +64,21 @@ func newReplica(t testing.TB, stored ...client.Object) replica {
 	return replica{handler, store}
 }
 
+// tokens makes the given tokens, and then the last one again.
+func tokens(all ...string) func() string {
+	return func() string {
+		next := all[0]
+		all = all[min(1, len(all)-1):]
+		return next
+	}
+}
+
 // create asks what becomes of a manifest, as the API server does after it has
 // pruned and defaulted it.
 func (r replica) create(t *testing.T, manifest string, changes ...func(*admission.Request)) admission.Response {
 	t.Helper()
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-		UID: "token-b", Operation: admissionv1.Create, Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: toJSON(t, manifest)},
+		UID: "request", Operation: admissionv1.Create, Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: toJSON(t, manifest)},
 	}}
 	for _, change := range changes {
 		change(&req)
@@ -413,31 +429,42 @@ func TestGenerateName(t *testing.T) {
 	})
 }
 
-// The API server may send one request twice.
+// What the first handling of a request that is sent twice gives back is not what
+// the second, whose answer counts, has taken.
 func TestCreateTwice(t *testing.T) {
 	r := newReplica(t)
-	for range 2 {
-		run, _ := admitted(t, repeats, r.create(t, repeats))
-		want := &v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"}
-		if diff := cmp.Diff(want, run.Spec.Admission); diff != "" {
-			t.Errorf("admission (-want +got):\n%s", diff)
+	var second admission.Response
+	r.store.After = func(string, client.Object) error { return errors.New("the answer is lost") }
+	r.store.Before = func(verb string, _ client.Object) error {
+		if verb == "delete" {
+			r.store.Before, r.store.After = nil, nil
+			second = r.create(t, plain)
 		}
+		return nil
 	}
-	if writes := r.store.Writes(); len(writes) != 2 {
-		t.Errorf("writes %v", writes)
+	if first := r.create(t, plain); first.Allowed {
+		t.Error("the first is allowed")
+	}
+	run, _ := admitted(t, plain, second)
+	key := &v1alpha1.RunKey{}
+	name := client.ObjectKey{Namespace: wrappers.Namespace, Name: v1alpha1.ConcurrencyKeyName("job", "k")}
+	if err := r.store.Get(t.Context(), name, key); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := runkey.Pending(&key.Spec), runkey.Of(run); got != want {
+		t.Errorf("the key has %v waiting, want %v", got, want)
 	}
 }
 
-// A request without UID still has a token that nobody else has.
-func TestCreateWithoutUID(t *testing.T) {
-	anonymous := func(req *admission.Request) { req.UID = "" }
-	tokens := map[string]bool{}
+// A token is never used again, whatever the API server calls its request.
+func TestTokens(t *testing.T) {
+	seen := map[string]bool{}
 	for range 2 {
-		run, _ := admitted(t, plain, newReplica(t).create(t, plain, anonymous))
-		tokens[run.Spec.Admission.Token] = true
+		run, _ := admitted(t, plain, newReplicaOf(t, nil).create(t, plain))
+		seen[run.Spec.Admission.Token] = true
 	}
-	if len(tokens) != 2 || tokens[""] {
-		t.Errorf("tokens %v", tokens)
+	if len(seen) != 2 || seen[""] {
+		t.Errorf("tokens %v", seen)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,14 +45,17 @@ type Options struct {
 	Cached client.Reader
 	// Live reads JobRuns and Jobs from the API server.
 	Live client.Reader
+	// NewToken makes a token that is never used again. Nil makes random ones.
+	NewToken func() string
 }
 
 // Handler answers admission requests for JobRuns.
 type Handler struct {
-	index  *index.Index
-	cached client.Reader
-	live   client.Reader
-	schema *schemaValidator
+	index    *index.Index
+	cached   client.Reader
+	live     client.Reader
+	newToken func() string
+	schema   *schemaValidator
 }
 
 // NewHandler makes a Handler.
@@ -60,7 +64,10 @@ func NewHandler(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{index: o.Index, cached: o.Cached, live: o.Live, schema: validator}, nil
+	if o.NewToken == nil {
+		o.NewToken = func() string { return string(uuid.NewUUID()) }
+	}
+	return &Handler{index: o.Index, cached: o.Cached, live: o.Live, newToken: o.NewToken, schema: validator}, nil
 }
 
 // SetupWithManager registers the handler with the manager's webhook server.
