@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -100,7 +101,7 @@ func (w *World) observe() *cluster {
 func (w *World) actions(c *cluster) []action {
 	var all []action
 	for _, job := range c.jobs {
-		all = append(all, w.runJob(job, c.podsOf(job))...)
+		all = append(all, w.runJob(job, c)...)
 		all = append(all, w.collectGarbage(job, c)...)
 	}
 	for _, pod := range c.pods {
@@ -119,6 +120,17 @@ func (c *cluster) podsOf(job *batchv1.Job) []*corev1.Pod {
 		}
 	}
 	return pods
+}
+
+// podName is a name for the next Pod of a Job. A Pod that outlived an earlier Job of
+// the same name may have one, too.
+func (c *cluster) podName(job *batchv1.Job) string {
+	for n := 0; ; n++ {
+		name := fmt.Sprintf("%s-%d", job.Name, n)
+		if !slices.ContainsFunc(c.pods, func(pod *corev1.Pod) bool { return pod.Namespace == job.Namespace && pod.Name == name }) {
+			return name
+		}
+	}
 }
 
 // exists tells whether an owner is still there.

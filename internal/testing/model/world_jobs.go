@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -29,7 +28,8 @@ const Output = `{"done":true}`
 // runJob does what the Job controller does to a Job with one Pod at a
 // time, one write after the other: it starts, it counts, it sees the criteria for
 // success or failure met, and it ends when no Pod is left running.
-func (w *World) runJob(job *batchv1.Job, pods []*corev1.Pod) []action {
+func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
+	pods := c.podsOf(job)
 	for _, pod := range pods {
 		if ended(pod) && controllerutil.ContainsFinalizer(pod, batchv1.JobTrackingFinalizer) {
 			return []action{w.untrack("counts Pod", pod)}
@@ -58,7 +58,7 @@ func (w *World) runJob(job *batchv1.Job, pods []*corev1.Pod) []action {
 	case failed > int(ptr.Deref(job.Spec.BackoffLimit, 6)):
 		return []action{w.condition(job, batchv1.JobFailureTarget, "BackoffLimitExceeded")}
 	case len(active) == 0:
-		return []action{w.createPod(job, len(pods)), w.suspend(job, true)}
+		return []action{w.createPod(job, c.podName(job)), w.suspend(job, true)}
 	default:
 		return []action{w.condition(job, batchv1.JobFailureTarget, "DeadlineExceeded").asMishap(), w.suspend(job, true)}
 	}
@@ -147,8 +147,7 @@ func (w *World) suspend(job *batchv1.Job, suspend bool) action {
 	return update(w, "kueue", "lets start Job", job, set)
 }
 
-func (w *World) createPod(job *batchv1.Job, n int) action {
-	name := fmt.Sprintf("%s-%d", job.Name, n)
+func (w *World) createPod(job *batchv1.Job, name string) action {
 	return action{who: jobController, what: "creates Pod", subject: name, do: func(ctx context.Context) error {
 		template := job.Spec.Template.DeepCopy()
 		template.Spec.NodeName = nodeName
