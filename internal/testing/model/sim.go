@@ -187,7 +187,7 @@ func (s *Sim) pick(steps []Step, choice uint16) (Step, bool) {
 }
 
 // collect waits until every goroutine is blocked and queues the calls that they
-// made meanwhile, in an order that does not depend on which ran first.
+// made or gave up meanwhile, in an order that does not depend on which ran first.
 func (s *Sim) collect() {
 	synctest.Wait()
 	s.mu.Lock()
@@ -195,6 +195,7 @@ func (s *Sim) collect() {
 	slices.SortStableFunc(s.arrived, (*call).compare)
 	s.pending = append(s.pending, s.arrived...)
 	s.arrived = nil
+	slices.SortStableFunc(s.lingering, func(a, b *call) int { return cmp.Or(a.made.Compare(b.made), a.compare(b)) })
 	for _, text := range s.panics {
 		s.Fail("%s", text)
 	}
