@@ -35,15 +35,8 @@ func (w *Worker) claimAndExecute(ctx context.Context, run *v1alpha1.JobRun) {
 // claim makes this worker the holder of a run; nil if it is not. The slot stays
 // taken until that is known.
 func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
-	err := w.lease.ensure(ctx)
-	if err == nil && !w.stillWaits(run) {
-		return nil // The Lease took its time.
-	}
-	sent, claimed := w.clock.Now(), run
-	if err == nil {
-		claim := holder.ClaimOf(run, w.o.Identity, w.duration(run), sent)
-		claimed, err = holder.Claim(ctx, w.api, w.clock, claim)
-	}
+	sent := w.clock.Now()
+	claimed, err := holder.Claim(ctx, w.api, w.clock, holder.ClaimOf(run, w.o.Identity, w.duration(run), sent))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.queue.claiming, idOf(run))
@@ -72,17 +65,6 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	}
 	w.lease.wake()
 	return h
-}
-
-// stillWaits reports whether the run is as it was; if not, its slot is free.
-func (w *Worker) stillWaits(run *v1alpha1.JobRun) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if seen := w.queue.runs[idOf(run)]; seen != nil && seen.ResourceVersion == run.ResourceVersion {
-		return true
-	}
-	delete(w.queue.claiming, idOf(run))
-	return false
 }
 
 // duration is how long the run's lease lives without renewal.

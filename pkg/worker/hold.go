@@ -122,7 +122,7 @@ func (w *Worker) execute(h *hold) (reported bool) {
 	if stopping {
 		return h.report() == nil && w.giveBack(h)
 	}
-	if h.work.Err() != nil {
+	if h.work.Err() != nil || h.left() <= 0 { // The claim may have taken longer than its lease.
 		return false
 	}
 	log.Debug("Execute a run")

@@ -22,7 +22,7 @@ type lease struct {
 	kick   chan struct{}
 
 	calls sync.Mutex // one at a time
-	// stored is the Lease as it was written last; nil before the first claim.
+	// stored is the Lease as it was written last; nil before the worker has begun.
 	stored *coordinationv1.Lease
 
 	mu sync.Mutex
@@ -95,13 +95,11 @@ func (l *lease) due(now time.Time) (due time.Time, period time.Duration) {
 	return due, period
 }
 
-// ensure creates the Lease, in front of the first claim.
-func (l *lease) ensure(ctx context.Context) error {
+// acquire makes the Lease this process's, in front of all else: an earlier process of
+// the identity that still lives finds out, and claims nothing in its name.
+func (l *lease) acquire(ctx context.Context) error {
 	l.calls.Lock()
 	defer l.calls.Unlock()
-	if l.stored != nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
 	return l.write(ctx)
@@ -137,9 +135,7 @@ func (l *lease) write(ctx context.Context) error {
 	case err == nil:
 		l.stored = next
 		return nil
-	case apierrors.IsNotFound(err):
-		return l.create(ctx)
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err): // What was deleted is in conflict, too: its uid is sent.
 		return l.takeOver(ctx, false)
 	default:
 		return err
@@ -148,25 +144,28 @@ func (l *lease) write(ctx context.Context) error {
 
 func (l *lease) create(ctx context.Context) error {
 	fresh := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.w.o.Namespace, Name: l.w.o.Identity}}
-	first := l.stored == nil
 	err := l.w.api.Create(ctx, l.fill(fresh))
 	switch {
 	case err == nil:
 		l.stored = fresh
 		return nil
-	case apierrors.IsAlreadyExists(err):
-		return l.takeOver(ctx, first)
+	case apierrors.IsAlreadyExists(err) && l.stored == nil:
+		return l.takeOver(ctx, true)
 	default:
 		return err
 	}
 }
 
-// takeOver goes on from the Lease as it is stored. At first it may be an earlier
-// process's; later, another's means that it works under the same identity.
+// takeOver goes on from the Lease as it is stored, or makes it anew if somebody has
+// deleted it. At first it may be an earlier process's; later, another's means that it
+// works under the same identity.
 func (l *lease) takeOver(ctx context.Context, first bool) error {
 	found := &coordinationv1.Lease{}
 	key := client.ObjectKey{Namespace: l.w.o.Namespace, Name: l.w.o.Identity}
-	if err := l.w.api.Get(ctx, key, found); err != nil {
+	switch err := l.w.api.Get(ctx, key, found); {
+	case apierrors.IsNotFound(err) && !first:
+		return l.create(ctx)
+	case err != nil:
 		return err
 	}
 	holder := found.Spec.HolderIdentity

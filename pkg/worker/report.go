@@ -60,16 +60,22 @@ func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 		if errors.Is(err, ErrIdentityTaken) {
 			return
 		}
+		done := false
 		if err == nil {
-			call, cancel := context.WithTimeout(ctx, holder.CallTimeout)
-			_, err = holder.GiveBack(run, holder.Generation(run)).Send(call, w.api, run)
-			cancel()
+			done = w.sendBack(ctx, run)
 		}
-		lost := apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
-		if err == nil || lost || !w.pause(ctx, backoff.Step()) || w.isStopping() {
+		if done || !w.pause(ctx, backoff.Step()) || w.isStopping() {
 			return
 		}
 	}
+}
+
+// sendBack reports whether a run is given back, or is not this identity's any more.
+func (w *Worker) sendBack(ctx context.Context, run *v1alpha1.JobRun) (done bool) {
+	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
+	defer cancel()
+	_, err := holder.GiveBack(run, holder.Generation(run)).Send(ctx, w.api, run)
+	return err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 func (w *Worker) isStopping() bool {

@@ -302,8 +302,8 @@ func (s *server) Update(ctx context.Context, o client.Object, _ ...client.Update
 		return err
 	}
 	switch stored := s.leases[o.GetName()]; {
-	case stored == nil:
-		return apierrors.NewNotFound(leases, o.GetName())
+	case stored == nil: // The uid that is sent is nobody's.
+		return apierrors.NewConflict(leases, o.GetName(), nil)
 	case stored.ResourceVersion != o.GetResourceVersion():
 		return apierrors.NewConflict(leases, o.GetName(), nil)
 	}

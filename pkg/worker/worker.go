@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -195,9 +196,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer stop()
-	for job := range w.handlers {
-		loops.Go(func() { w.follow(background, job) })
-	}
+	loops.Go(func() {
+		if !w.begin(background) {
+			return
+		}
+		for job := range w.handlers {
+			loops.Go(func() { w.follow(background, job) })
+		}
+	})
 	loops.Go(func() { w.lease.keep(background) })
 
 	failed := w.claimUntil(ctx, background)
@@ -207,6 +213,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.lease.remove(background)
 	return failed
+}
+
+// begin makes the worker's Lease its own, and reports whether it is.
+func (w *Worker) begin(ctx context.Context) bool {
+	backoff := holder.NewBackoff()
+	for {
+		err := w.lease.acquire(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err == nil
+		}
+		if holder.RefusedForGood(err) {
+			w.die(fmt.Errorf("make Lease %s: %w", w.o.Identity, err))
+			return false
+		}
+		w.log.Warn("Cannot make the worker's Lease, will try again", "error", err)
+		w.pause(ctx, backoff.Step())
+	}
 }
 
 func (w *Worker) validate() error {

@@ -458,6 +458,18 @@ func TestQueueForgets(t *testing.T) {
 	mustEqual(t, "remembered of what is gone", len(q.refused)+len(q.declined), 0)
 }
 
+// requeue lets runs that were given back wait again, as the operator does.
+func requeue(s *server, d time.Duration, names ...string) {
+	for range d / time.Second {
+		time.Sleep(time.Second)
+		for _, name := range names {
+			if run := s.get(name); run.Status.Lease != nil && run.Status.Lease.HolderIdentity == "" {
+				s.change(name, func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
+			}
+		}
+	}
+}
+
 func TestTwoProcessesWithOneIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -473,16 +485,74 @@ func TestTwoProcessesWithOneIdentity(t *testing.T) {
 		if first != ErrLeaseLost { //nolint:errorlint // as it is given
 			t.Errorf("the first one's handler ended for %v", first)
 		}
-		for range 30 {
-			time.Sleep(time.Second)
-			for _, name := range []string{"a", "b"} {
-				if run := s.get(name); run.Status.Lease != nil && run.Status.Lease.HolderIdentity == "" {
-					s.change(name, func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
-				}
-			}
-		}
+		requeue(s, 30*time.Second, "a", "b")
 		if err := stop(); !errors.Is(err, ErrIdentityTaken) {
 			t.Errorf("the first one ended with %v", err)
+		}
+	})
+}
+
+// The first one has claimed nothing yet, and knows of no Lease but its own.
+func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
+	for range 20 { // Either may be the one that claims.
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer()
+			slowly := func(ctx context.Context, _ *Run) (any, error) {
+				select {
+				case <-ctx.Done():
+					return nil, ErrGiveBack
+				case <-time.After(time.Minute):
+					return nil, nil
+				}
+			}
+			_, stopFirst := started(t, s, Options{Identity: "w"}, slowly)
+			time.Sleep(time.Second)
+			_, stopSecond := started(t, s, Options{Identity: "w"}, slowly)
+			time.Sleep(time.Second)
+			s.put(pendingRun("a"))
+			requeue(s, 45*time.Second, "a")
+			if err := stopFirst(); !errors.Is(err, ErrIdentityTaken) {
+				t.Errorf("the first one ended with %v", err)
+			}
+			if err := stopSecond(); err != nil {
+				t.Errorf("the second one ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestGoesOnWithoutItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		started(t, s, Options{Identity: "w"}, func(ctx context.Context, _ *Run) (any, error) {
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(time.Minute):
+				return "done", nil
+			}
+		})
+		time.Sleep(time.Second)
+		s.set(func(s *server) { delete(s.leases, "w") })
+		s.put(pendingRun("a"))
+		time.Sleep(2 * time.Minute)
+		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "generation", s.get("a").Status.Lease.Generation, 1)
+	})
+}
+
+func TestStartsNothingUnderALeaseThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		var calls atomic.Int32
+		started(t, s, Options{LeaseDuration: 2 * time.Second}, func(context.Context, *Run) (any, error) { calls.Add(1); return nil, nil })
+		time.Sleep(time.Second)
+		s.set(func(s *server) { s.latency = 3 * time.Second })
+		s.put(pendingRun("a"))
+		time.Sleep(20 * time.Second)
+		mustEqual(t, "calls of the handler", calls.Load(), 0)
+		if run := s.get("a"); run.Status.Phase != v1alpha1.PhaseLeased || run.Status.Lease.HolderIdentity != "" {
+			t.Errorf("not given back: %+v", run.Status)
 		}
 	})
 }

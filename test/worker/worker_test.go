@@ -12,6 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -223,6 +224,19 @@ var _ = Describe("A worker", func() {
 		p.wire.cut(true)
 		time.Sleep(6 * time.Second)
 		p.wire.cut(false)
+		outcome, err := runs.Wait(ctx, "a")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(outcome.Output.Raw).To(MatchJSON(`1`))
+		Expect(outcome.JobRun.Status.Attempts).To(BeZero())
+	})
+
+	It("goes on if somebody deletes its Lease", func() {
+		p := startWorker(worker.Options{}, func(ctx context.Context, run *worker.Run) (any, error) {
+			return run.Generation, work(ctx, 5*time.Second)
+		})
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: p.Identity()}}
+		Eventually(func() error { return k8s.Delete(ctx, lease) }).Should(Succeed())
+		trigger("a", spec("k", 2))
 		outcome, err := runs.Wait(ctx, "a")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(outcome.Output.Raw).To(MatchJSON(`1`))
