@@ -355,15 +355,24 @@ type RunLease struct {
 	// +kubebuilder:validation:MaxLength=64
 	KeyVersion string `json:"keyVersion,omitempty"`
 
-	// acquireTime is when this lease was acquired.
+	// acquireTime is when this lease was acquired, with six digits of a second's
+	// fraction, as in a Lease: 2026-01-02T15:04:05.000000Z.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9-]{10}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	AcquireTime *metav1.MicroTime `json:"acquireTime,omitempty"`
 
 	// renewTime is when the holder last renewed. The lease counts as expired
 	// when it was seen unchanged for durationSeconds by the operator's own clock.
+	// It has six digits of a second's fraction, as in a Lease:
+	// 2026-01-02T15:04:05.000000Z.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9-]{10}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	RenewTime *metav1.MicroTime `json:"renewTime,omitempty"`
 
 	// durationSeconds is how long the lease lives without renewal. Not set on
@@ -414,6 +423,9 @@ type CoalescedTrigger struct {
 	// time the receipt was created.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9-]{10}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	Time *metav1.Time `json:"time,omitempty"`
 
 	// input that was skipped, as JSON text cut to 1 KiB.
@@ -548,11 +560,17 @@ type JobRunStatus struct {
 	// startTime is when the run was leased first.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9-]{10}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
 	// completionTime is when the run, or the run of a receipt, got its outcome.
 	//
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9-]{10}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
 	// observedGeneration is the metadata.generation that this status is about.
@@ -567,6 +585,7 @@ type JobRunStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:XValidation:rule="timestamp(self.lastTransitionTime) == self.lastTransitionTime",message="lastTransitionTime must be a time as in RFC 3339: 2026-01-02T15:04:05Z"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
