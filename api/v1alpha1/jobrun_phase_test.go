@@ -29,23 +29,23 @@ var successors = map[v1alpha1.Phase][]v1alpha1.Phase{
 	},
 }
 
-// histories lead to each phase, with a lease of generation 1 or without any.
+// histories lead to each phase, with a lease or without any.
 var histories = map[string]struct {
-	phase    v1alpha1.Phase
-	leased   bool
-	statuses []string
+	phase      v1alpha1.Phase
+	generation int // of the lease; 0 without one
+	statuses   []string
 }{
 	"nothing":                 {},
-	"Pending":                 {v1alpha1.PhasePending, false, []string{"{phase: Pending}"}},
-	"Pending again":           {v1alpha1.PhasePending, true, []string{leased, "{phase: Pending}"}},
-	"Leased":                  {v1alpha1.PhaseLeased, true, []string{leased}},
-	"Completed":               {v1alpha1.PhaseCompleted, true, []string{leased, "{phase: Completed, finishedGeneration: 1}"}},
-	"Failed":                  {v1alpha1.PhaseFailed, true, []string{leased, "{phase: Failed, finishedGeneration: 1}"}},
-	"Failed while waiting":    {v1alpha1.PhaseFailed, false, []string{"{phase: Pending}", "{phase: Failed}"}},
-	"Cancelled":               {v1alpha1.PhaseCancelled, true, []string{leased, "{phase: Cancelled, finishedGeneration: 1}"}},
-	"Cancelled while waiting": {v1alpha1.PhaseCancelled, false, []string{"{phase: Pending}", "{phase: Cancelled}"}},
-	"Coalesced":               {v1alpha1.PhaseCoalesced, false, []string{"{phase: Coalesced}"}},
-	"Idempotent":              {v1alpha1.PhaseIdempotent, false, []string{"{phase: Idempotent}"}},
+	"Pending":                 {v1alpha1.PhasePending, 0, []string{"{phase: Pending}"}},
+	"Pending again":           {v1alpha1.PhasePending, 2, []string{leased, "{phase: Pending, lease: {generation: 2, holderIdentity: null}}"}},
+	"Leased":                  {v1alpha1.PhaseLeased, 1, []string{leased}},
+	"Completed":               {v1alpha1.PhaseCompleted, 1, []string{leased, "{phase: Completed, finishedGeneration: 1}"}},
+	"Failed":                  {v1alpha1.PhaseFailed, 1, []string{leased, "{phase: Failed, finishedGeneration: 1}"}},
+	"Failed while waiting":    {v1alpha1.PhaseFailed, 0, []string{"{phase: Pending}", "{phase: Failed}"}},
+	"Cancelled":               {v1alpha1.PhaseCancelled, 1, []string{leased, "{phase: Cancelled, finishedGeneration: 1}"}},
+	"Cancelled while waiting": {v1alpha1.PhaseCancelled, 0, []string{"{phase: Pending}", "{phase: Cancelled}"}},
+	"Coalesced":               {v1alpha1.PhaseCoalesced, 0, []string{"{phase: Coalesced}"}},
+	"Idempotent":              {v1alpha1.PhaseIdempotent, 0, []string{"{phase: Idempotent}"}},
 }
 
 const leased = "{phase: Leased, lease: {generation: 1, holderIdentity: worker}}"
@@ -61,7 +61,7 @@ func TestJobRunPhaseTransitions(t *testing.T) {
 				if from.phase != to && !slices.Contains(successors[from.phase], to) {
 					want = refusal{"status.phase", "status.phase may not change like this; terminal phases are final"}
 				}
-				want.check(t, patchStatus(t, run, entering(to, from.leased)))
+				want.check(t, patchStatus(t, run, entering(to, from.generation)))
 			})
 		}
 	}
@@ -76,15 +76,21 @@ func TestJobRunDisplaced(t *testing.T) {
 }
 
 // entering is a patch that no rule but that of the transitions can refuse.
-func entering(phase v1alpha1.Phase, leased bool) string {
+func entering(phase v1alpha1.Phase, generation int) string {
+	nobody := ""
+	if generation > 0 {
+		nobody = fmt.Sprintf(", lease: {generation: %d, holderIdentity: null}", generation+1)
+	}
 	switch phase {
 	case noPhase:
-		return "{phase: null, error: waits}"
+		return "{phase: null, error: waits" + nobody + "}"
+	case v1alpha1.PhasePending:
+		return "{phase: Pending" + nobody + "}"
 	case v1alpha1.PhaseLeased:
-		return "{phase: Leased, lease: {generation: 2, holderIdentity: other}, finishedGeneration: null}"
+		return fmt.Sprintf("{phase: Leased, lease: {generation: %d, holderIdentity: other}, finishedGeneration: null}", generation+1)
 	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		if leased {
-			return fmt.Sprintf("{phase: %s, finishedGeneration: 1}", phase)
+		if generation > 0 {
+			return fmt.Sprintf("{phase: %s, finishedGeneration: %d}", phase, generation)
 		}
 	}
 	return fmt.Sprintf("{phase: %s}", phase)

@@ -13,6 +13,7 @@ const (
 	keyed2   = "{phase: Leased, lease: {generation: 2, holderIdentity: worker, keyVersion: '7'}}"
 	reported = "{progress: {generation: 2, current: 1, total: 3}}"
 	expired  = "{lease: {generation: 3, holderIdentity: null}}"
+	waits3   = "{phase: Pending, lease: {generation: 3, holderIdentity: null}}"
 	ended    = "{phase: Completed, finishedGeneration: 2}"
 )
 
@@ -23,6 +24,7 @@ func TestJobRunStatus(t *testing.T) {
 		holder   = refusal{"status.lease.holderIdentity", "changes only with a higher generation"}
 		notEnd   = refusal{"status.finishedGeneration", "a terminal phase needs finishedGeneration equal to lease.generation"}
 		entry    = refusal{"status.lease.generation", "entering phase Leased needs a higher lease.generation"}
+		held     = refusal{"status.lease.holderIdentity", "a run that waits again is held by nobody"}
 		nobody   = refusal{"status.lease.holderIdentity", "entering phase Leased needs lease.holderIdentity"}
 		aJob     = refusal{"status.lease.holderIdentity", "must not begin with job/"}
 		version  = refusal{"status.lease.keyVersion", "changes only with a higher generation"}
@@ -43,11 +45,15 @@ func TestJobRunStatus(t *testing.T) {
 
 		"Leased without a lease":        {[]string{pending}, "{phase: Leased}", refusal{"status.lease", "phase Leased needs a lease"}},
 		"the first lease":               {[]string{pending}, leased2, refusal{}},
-		"leased again, same generation": {[]string{leased2, pending}, "{phase: Leased}", entry},
-		"leased again, a higher one":    {[]string{leased2, pending}, "{phase: Leased, lease: {generation: 3, holderIdentity: other}}", refusal{}},
-		"leased again, a lower one":     {[]string{leased2, pending}, leased, fell},
-		"leased from no phase, same":    {[]string{leased2, "{phase: null}"}, "{phase: Leased}", entry},
-		"leased from no phase, higher":  {[]string{leased2, "{phase: null}"}, "{phase: Leased, lease: {generation: 3}}", refusal{}},
+		"leased again, same generation": {[]string{leased2, waits3}, "{phase: Leased, lease: {generation: 3}}", entry},
+		"leased again, a higher one":    {[]string{leased2, waits3}, "{phase: Leased, lease: {generation: 4, holderIdentity: other}}", refusal{}},
+		"leased again, a lower one":     {[]string{leased2, waits3}, leased, fell},
+		"leased from no phase, same":    {[]string{leased2, expired, "{phase: null}"}, "{phase: Leased}", entry},
+		"leased from no phase, higher":  {[]string{leased2, expired, "{phase: null}"}, "{phase: Leased, lease: {generation: 4, holderIdentity: other}}", refusal{}},
+		"waits again, and is held":      {[]string{leased2}, "{phase: Pending}", held},
+		"has no phase, and is held":     {[]string{leased2}, "{phase: null}", held},
+		"waits again, held by another":  {[]string{leased2}, "{phase: Pending, lease: {generation: 3, holderIdentity: other}}", held},
+		"waits again":                   {[]string{leased2}, waits3, refusal{}},
 		"leased by nobody":              {[]string{pending}, "{phase: Leased, lease: {generation: 1}}", nobody},
 		"leased by nobody, again":       {[]string{leased2, expired, pending}, "{phase: Leased, lease: {generation: 4}}", nobody},
 		"a worker in the name of a Job": {[]string{pending}, "{phase: Leased, lease: {generation: 1, holderIdentity: job/a-1}}", aJob},

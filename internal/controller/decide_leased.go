@@ -77,8 +77,10 @@ func decideLeased(s *Snapshot) []Op {
 	case ended(run) || bound(run):
 		// A receipt may be bound by another controller while it is claimed.
 		return s.release(id, s.leasedGeneration(), run.Spec.Template != nil)
-	case generationOf(run) > s.leasedGeneration():
+	case generationOf(run) > s.leasedGeneration() && run.Status.Lease.HolderIdentity == "":
 		return finishExpiry(s, run)
+	case generationOf(run) > s.leasedGeneration():
+		return expire(s, run) // Somebody took the lease past the key.
 	default:
 		return decideExecution(s, run)
 	}

@@ -88,6 +88,11 @@ func TestLeased(t *testing.T) {
 			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
+		"a run that somebody leased past the key": {
+			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(2, "5").Holder("worker").Obj()),
+			want: `leased: CheckKey; WriteStatus(a, Leased, g3<5, no holder, attempts 1);
+				SwapKey(pending=a g3); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g3<5, no holder, attempts 1)`,
+		},
 		"the run is not in the cache yet": {
 			given: of(leased.Obj()),
 			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
