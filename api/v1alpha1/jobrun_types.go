@@ -537,7 +537,8 @@ type JobRunStatus struct {
 
 	// output is the result of a completed run, any JSON value. For a Job: the
 	// termination message of its first container, at most 4 KiB; a JSON string
-	// if it is no JSON itself. A receipt has the output of its run.
+	// if it is no JSON itself. A receipt has the output of its run, if there is
+	// room for it.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless

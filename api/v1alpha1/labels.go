@@ -53,6 +53,8 @@ const (
 	MaxTemplateRunName = 52
 	// MaxRecent bounds status.coalesced.recent.
 	MaxRecent = 32
+	// MaxConditions bounds status.conditions.
+	MaxConditions = 16
 	// MaxRecentInputBytes bounds the input of one entry of status.coalesced.recent.
 	MaxRecentInputBytes = 1 << 10
 	// MaxRecentLabels bounds the labels of one entry of status.coalesced.recent.

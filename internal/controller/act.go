@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -53,13 +54,20 @@ func (r *Reconciler) newAction(req Request, s *Snapshot) *action {
 
 // act does what the plan says, in its order, up to the first operation that
 // does not succeed. Whatever is left undone is found by the next observation.
+// No JobRun that cannot be deleted keeps others from being deleted.
 func (a *action) act(ctx context.Context, plan Plan) error {
+	var kept error
 	for _, op := range plan.Ops {
-		if err := a.do(ctx, op); err != nil {
+		err := a.do(ctx, op)
+		if _, deletes := op.(DeleteRun); err != nil && deletes {
+			kept = errors.Join(kept, fmt.Errorf("%s: %w", plan.Step, err))
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", plan.Step, err)
 		}
 	}
-	return nil
+	return kept
 }
 
 func (a *action) do(ctx context.Context, op Op) error {
@@ -167,7 +175,12 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	if next.Status.Phase == v1alpha1.PhaseLeased && a.job != nil {
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
 	}
-	switch err := a.Client.Status().Update(ctx, next); {
+	err := a.Client.Status().Update(ctx, next)
+	if tooLarge(err) && runkey.HasOutcome(next) && next.Status.Output != nil && bound(next) {
+		next.Status.Output = nil // The run has it; the receipt must not wait for ever.
+		err = a.Client.Status().Update(ctx, next)
+	}
+	switch {
 	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
 		return fmt.Errorf("%w: JobRun %s/%s: %w", errStale, run.Namespace, run.Name, err)
 	case err != nil:
@@ -178,6 +191,14 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		a.observed.forget(executionSubjects(run.UID)...)
 	}
 	return nil
+}
+
+// tooLarge reports whether an object is refused for its size, by the API server, by
+// etcd, or by the API server's client of it.
+func tooLarge(err error) bool {
+	return err != nil && (apierrors.IsRequestEntityTooLargeError(err) ||
+		strings.Contains(err.Error(), "etcdserver: request is too large") ||
+		strings.Contains(err.Error(), "trying to send message larger than max"))
 }
 
 func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {

@@ -28,7 +28,7 @@ func (a *action) createJob(ctx context.Context, op CreateJob) error {
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
-	case namesField(err):
+	case namesField(err), tooLarge(err):
 		return &refusedError{run.UID, Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
 		a.after = a.observed.refused(run.UID)

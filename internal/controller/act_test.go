@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -198,6 +199,51 @@ func TestActInOrder(t *testing.T) {
 				t.Errorf("%d events, want %d", n, tc.events)
 			}
 		})
+	}
+}
+
+// What cannot be deleted keeps nothing else.
+func TestActDeletesTheOthers(t *testing.T) {
+	p, q := answered("p", "a", "4").Obj(), answered("q", "a", "4").Obj()
+	b := newBench(p, q)
+	b.store.Before = func(_ string, o client.Object) error {
+		if o.GetName() == "p" {
+			return errors.New("denied by a policy")
+		}
+		return nil
+	}
+	err := b.decidedOn(nil, p, q).act(t.Context(), Plan{Step: "trim-receipts", Ops: []Op{DeleteRun{p}, DeleteRun{q}}})
+	if got := outcome(err); got != "error" {
+		t.Errorf("%s, want an error", got)
+	}
+	if got, want := writesOf(b), "delete(Background) JobRun q"; got != want {
+		t.Errorf("writes %q, want %q", got, want)
+	}
+}
+
+// A receipt with more input than its run may have no room for the run's output.
+func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	run.Status = endedStatus(run, ending{
+		phase: v1alpha1.PhaseCompleted, generation: 1, reason: ReasonCompleted, output: &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}, now: now,
+	})
+	receipt := answered("r", "a", "4").BoundTo("a").Obj()
+	b := newBench(run, receipt)
+	b.store.Before = func(_ string, o client.Object) error {
+		if o.(*v1alpha1.JobRun).Status.Output != nil {
+			return apierrors.NewInternalError(errors.New("etcdserver: request is too large"))
+		}
+		return nil
+	}
+	if err := b.decidedOn(nil, receipt).act(t.Context(), Plan{Ops: []Op{WriteStatus{receipt, outcomeStatus(receipt, run)}}}); err != nil {
+		t.Fatal(err)
+	}
+	stored := &v1alpha1.JobRun{}
+	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(receipt), stored); err != nil {
+		t.Fatal(err)
+	}
+	if !runkey.HasOutcome(stored) || stored.Status.Output != nil {
+		t.Errorf("status %+v", stored.Status)
 	}
 }
 

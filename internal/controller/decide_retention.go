@@ -35,28 +35,32 @@ type Retention struct {
 // long as one of its receipts has no outcome, for the receipt gets it from the
 // run, and a receipt stays until it is counted.
 func decideRetention(t Retention) Plan {
-	if excess := len(t.Bound) - t.History; excess > 0 {
-		plan := Plan{Step: "trim-receipts"}
-		for _, receipt := range t.Bound[:excess] {
-			if !t.Held[receipt.UID] {
-				plan.Ops = append(plan.Ops, DeleteRun{receipt})
-			}
-		}
-		if len(plan.Ops) > 0 {
-			return plan
-		}
+	var plan Plan
+	for _, receipt := range t.excess() {
+		plan.Step, plan.Ops = "trim-receipts", append(plan.Ops, DeleteRun{receipt})
 	}
 	left, kept := t.timeToLive()
 	switch {
 	case !kept || t.awaited():
-		return Plan{}
-	case left > t.Sweep:
-		return Plan{} // A sweep is in time to call for it.
+	case left > t.Sweep: // A sweep is in time to call for it.
 	case left > 0:
-		return Plan{After: left}
+		plan.After = left
 	default:
-		return Plan{Step: "expire-ttl", Ops: []Op{DeleteRun{t.Run}}}
+		plan.Step, plan.Ops = "expire-ttl", append(plan.Ops, DeleteRun{t.Run})
 	}
+	return plan
+}
+
+// excess are the oldest receipts that the history has no room for. One that is being
+// deleted may be held by a finalizer.
+func (t Retention) excess() []*v1alpha1.JobRun {
+	var excess []*v1alpha1.JobRun
+	for _, receipt := range t.Bound[:max(len(t.Bound)-t.History, 0)] {
+		if !t.Held[receipt.UID] && receipt.DeletionTimestamp == nil {
+			excess = append(excess, receipt)
+		}
+	}
+	return excess
 }
 
 // awaited reports whether a receipt, or a member of its batch, still needs the run.

@@ -60,6 +60,10 @@ func TestDecideRetention(t *testing.T) {
 			run: made("a").Leased(1, "5").Obj(), bound: []*v1alpha1.JobRun{settled("p"), settled("q"), settled("r")}, history: 1, held: "p",
 			want: "trim-receipts: DeleteRun(q)",
 		},
+		"history waits for no finalizer": {
+			run: finished().Obj(), bound: []*v1alpha1.JobRun{answered("p", "a", "4").BoundTo("a").Settled().Deleting().Obj(), settled("q")},
+			history: 0, seconds: 60, want: "expire-ttl: DeleteRun(q); DeleteRun(a)",
+		},
 		"the leader of a batch that others look to": {run: finished().Obj(), seconds: 1e6, held: "a"},
 		"history lets none go that is not counted": {
 			run: made("a").Leased(1, "5").Obj(), unbound: []*v1alpha1.JobRun{unbound}, history: 0,

@@ -3,6 +3,7 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +137,9 @@ func jobResult(job *batchv1.Job) *batchv1.JobCondition {
 	return nil
 }
 
+// conditionReason is what a condition's reason must look like. That of a Job need not.
+var conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
+
 // resultOf is how a finished Job ends its run.
 func resultOf(e *Execution) ending {
 	c := jobResult(e.Job)
@@ -143,7 +147,7 @@ func resultOf(e *Execution) ending {
 		return ending{phase: v1alpha1.PhaseCompleted, reason: ReasonCompleted, message: "the Job completed", output: e.Output}
 	}
 	reason := c.Reason
-	if reason == "" {
+	if len(reason) > 1024 || !conditionReason.MatchString(reason) {
 		reason = "JobFailed"
 	}
 	return failure(reason, strings.Trim(c.Reason+": "+c.Message, ": "))

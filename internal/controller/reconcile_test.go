@@ -161,21 +161,30 @@ func TestReconcileBlocked(t *testing.T) {
 		job a-1: runs`)
 }
 
+// What is wrong with a Job that no retry can repair ends its run.
 func TestReconcileInvalid(t *testing.T) {
-	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
-	b.store.Before = func(verb string, o client.Object) error {
-		if _, ok := o.(*batchv1.Job); ok && verb == "create" {
-			return apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, o.GetName(), field.ErrorList{field.Required(field.NewPath("spec"), "")})
-		}
-		return nil
-	}
-	b.reconcile(t, home, 0)
-	run := &v1alpha1.JobRun{}
-	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(made("a").Obj()), run); err != nil {
-		t.Fatal(err)
-	}
-	if run.Status.Phase != v1alpha1.PhaseFailed || run.Status.Conditions[0].Reason != ReasonInvalidJob {
-		t.Errorf("status %+v", run.Status)
+	for name, err := range map[string]error{
+		"a field":                       apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}),
+		"its size, says the API server": apierrors.NewRequestEntityTooLargeError("limit is 3145728"),
+		"its size, says etcd":           apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
+			b.store.Before = func(verb string, o client.Object) error {
+				if _, ok := o.(*batchv1.Job); ok && verb == "create" {
+					return err
+				}
+				return nil
+			}
+			b.reconcile(t, home, 0)
+			run := &v1alpha1.JobRun{}
+			if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(made("a").Obj()), run); err != nil {
+				t.Fatal(err)
+			}
+			if run.Status.Phase != v1alpha1.PhaseFailed || run.Status.Conditions[0].Reason != ReasonInvalidJob {
+				t.Errorf("status %+v", run.Status)
+			}
+		})
 	}
 }
 

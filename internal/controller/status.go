@@ -279,10 +279,25 @@ func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, m
 }
 
 func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
+	if meta.FindStatusCondition(status.Conditions, kind) == nil {
+		makeRoom(status)
+	}
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: cut(message, maxMessageBytes),
 		ObservedGeneration: generation, LastTransitionTime: at,
 	})
+}
+
+// makeRoom drops the first condition that is not the operator's, if no other fits. A
+// holder may have filled the list.
+func makeRoom(status *v1alpha1.JobRunStatus) {
+	if len(status.Conditions) < v1alpha1.MaxConditions {
+		return
+	}
+	foreign := slices.IndexFunc(status.Conditions, func(c metav1.Condition) bool {
+		return c.Type != v1alpha1.ConditionCoalesced && !slices.Contains(outcomeConditions, c.Type)
+	})
+	status.Conditions = slices.Delete(status.Conditions, foreign, foreign+1)
 }
 
 // oneLine makes a message fit status.error.

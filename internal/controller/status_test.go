@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -144,5 +145,26 @@ func TestRecentEntry(t *testing.T) {
 				t.Errorf("entry (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A holder may have filled the list with conditions of its own.
+func TestRoomForTheOutcome(t *testing.T) {
+	var status v1alpha1.JobRunStatus
+	setCondition(&status, 1, v1alpha1.ConditionCoalesced, ReasonCoalesced, "", now)
+	for n := range v1alpha1.MaxConditions - 1 {
+		status.Conditions = append(status.Conditions, condition(fmt.Sprintf("Foreign%d", n), "R", ""))
+	}
+	setOutcome(&status, 1, v1alpha1.ConditionComplete, ReasonCompleted, "", now)
+	setOutcome(&status, 1, v1alpha1.ConditionFailed, ReasonReported, "", now)
+	if n := len(status.Conditions); n != v1alpha1.MaxConditions {
+		t.Errorf("%d conditions", n)
+	}
+	for kind, want := range map[string]bool{
+		v1alpha1.ConditionCoalesced: true, v1alpha1.ConditionFailed: true, v1alpha1.ConditionComplete: false, "Foreign0": false, "Foreign1": true,
+	} {
+		if got := meta.FindStatusCondition(status.Conditions, kind) != nil; got != want {
+			t.Errorf("%s: there %t, want %t", kind, got, want)
+		}
 	}
 }

@@ -2,11 +2,14 @@ package v1alpha1
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -26,7 +29,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	run.Namespace = req.Namespace
 	if run.Name == "" && run.GenerateName != "" {
-		run.Name = generateName(run)
+		run.Name = generateName(run, req.UID)
 	}
 	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
 		return invalid(run.Name, append(h.unstorable(ctx, req.Object.Raw, run), errs...))
@@ -80,8 +83,14 @@ func admissionOf(t runkey.Trigger, out index.Outcome) v1alpha1.Admission {
 	}
 }
 
-// generateName fills the name in, for admission sees no generated one.
-func generateName(run *v1alpha1.JobRun) string {
+// generateName fills the name in, for admission sees no generated one. A request that
+// is sent twice gets the same one twice, and so takes over what it has reserved.
+func generateName(run *v1alpha1.JobRun, request types.UID) string {
+	if request == "" {
+		request = uuid.NewUUID()
+	}
+	hash := sha256.Sum256([]byte(request))
+	suffix := strings.ToLower(base32.StdEncoding.EncodeToString(hash[:]))[:nameSuffixLength]
 	longest := 253
 	if run.Spec.Template != nil {
 		longest = v1alpha1.MaxTemplateRunName
@@ -90,7 +99,7 @@ func generateName(run *v1alpha1.JobRun) string {
 	if len(base) > longest-nameSuffixLength {
 		base = base[:longest-nameSuffixLength]
 	}
-	return base + utilrand.String(nameSuffixLength)
+	return base + suffix
 }
 
 // nameFree refuses a name that is taken before anything is reserved for it. The

@@ -20,6 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -78,7 +80,7 @@ func tokens(all ...string) func() string {
 func (r replica) create(t *testing.T, manifest string, changes ...func(*admission.Request)) admission.Response {
 	t.Helper()
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-		UID: "request", Operation: admissionv1.Create, Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: toJSON(t, manifest)},
+		UID: uuid.NewUUID(), Operation: admissionv1.Create, Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: toJSON(t, manifest)},
 	}}
 	for _, change := range changes {
 		change(&req)
@@ -421,6 +423,17 @@ func TestGenerateName(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the same for a request that is sent twice", func(t *testing.T) {
+		names := map[string]bool{}
+		for _, request := range []types.UID{"x", "x", "y", "", ""} {
+			m := manifest("sync-", false)
+			run, _ := admitted(t, m, newReplica(t).create(t, m, func(req *admission.Request) { req.UID = request }))
+			names[run.Name] = true
+		}
+		if len(names) != 4 {
+			t.Errorf("names %v", names)
+		}
+	})
 	t.Run("a name goes before a generateName", func(t *testing.T) {
 		m := "metadata: {name: b, generateName: x-}\nspec: {jobName: job}\n"
 		if run, _ := admitted(t, m, newReplica(t).create(t, m)); run.Name != "b" {
