@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -52,10 +53,11 @@ type BatchItem struct {
 // to is refused then, and the batch with it.
 //
 // Errors: *BatchItemError (an item was refused, for the reason that Trigger would
-// have given; nothing executes), *BatchWithdrawnError (nothing executes), or, if
-// ctx ended or the API server went away before the last item was answered or the
-// decision was seen, *UnansweredError with the name of the first item's JobRun,
-// whose status.batch has the decision.
+// have given, or one before the last was not answered; nothing executes),
+// *BatchWithdrawnError (nothing executes), or, if ctx ended or the API server went
+// away before the last item was answered or the decision was seen,
+// *UnansweredError with the name of the first item's JobRun, whose status.batch has
+// the decision.
 func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error) {
 	runs, err := c.newBatch(items)
 	if err != nil {
@@ -106,17 +108,23 @@ func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 	return runs, nil
 }
 
-// withdraw cancels the leader of a batch, if it exists: the name may be somebody
-// else's. It is best effort: the operator withdraws a batch that does not become whole.
+// withdraw cancels the leader of a batch, if it exists, for the name may be somebody
+// else's, and is undecided: of a batch that has started it would take one item away. It
+// is best effort: the operator withdraws a batch that does not become whole.
 func (c *Client) withdraw(ctx context.Context, leader *v1alpha1.JobRun) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawPatience)
 	defer cancel()
-	stored, err := c.Get(ctx, leader.Name)
-	if err != nil || !sameTrigger(stored, leader) {
-		return
+	for {
+		stored, err := c.Get(ctx, leader.Name)
+		if err != nil || !sameTrigger(stored, leader) || stored.Status.Batch != nil {
+			return
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"resourceVersion":%q},"spec":{"cancel":true}}`, stored.UID, stored.ResourceVersion)
+		err = c.api.Patch(ctx, c.object(leader.Name), client.RawPatch(types.MergePatchType, patch))
+		if !apierrors.IsConflict(err) {
+			return
+		}
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"cancel":true}}`, stored.UID)
-	_ = c.api.Patch(ctx, c.object(leader.Name), client.RawPatch(types.MergePatchType, patch))
 }
 
 // decided waits until the leader's status says what became of its batch.

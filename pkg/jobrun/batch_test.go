@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -156,6 +157,24 @@ func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 			mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
 		})
 	}
+}
+
+// Each item of a batch that has started has a fate of its own.
+func TestBatchThatHasStartedIsLeftAlone(t *testing.T) {
+	s := newServer()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		err := store()
+		if run.Name == "b" {
+			s.objects[types.NamespacedName{Namespace: "default", Name: "a"}].Status.Batch = &v1alpha1.BatchStatus{Decision: v1alpha1.BatchStarted}
+			cancel()
+			return reset()
+		}
+		return err
+	}
+	_, err := s.client().BatchTrigger(ctx, items("a", "b"))
+	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
+	mustEqual(t, "the leader is cancelled", s.cancelled("a"), false)
 }
 
 // Whoever else has the leader's name is left alone, whatever became of the create.

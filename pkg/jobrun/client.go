@@ -28,13 +28,16 @@ func New(api client.WithWatch, namespace string) *Client {
 	return &Client{api: api, namespace: namespace}
 }
 
-// NewForConfig makes a Client with a connection of its own. It sends no request
-// and needs no discovery. Warnings of the API server are dropped unless the
+// NewForConfig makes a Client with a connection of its own, which is not throttled
+// unless the config says so. It sends no request and needs no discovery. Warnings of the API server are dropped unless the
 // config has a handler for them: a TriggerResult says what they say.
 func NewForConfig(config *rest.Config, namespace string) (*Client, error) {
 	config = rest.CopyConfig(config)
 	if config.WarningHandler == nil && config.WarningHandlerWithContext == nil {
 		config.WarningHandlerWithContext = rest.NoWarnings{}
+	}
+	if config.QPS == 0 {
+		config.QPS = -1 // Five requests a second are too few for a batch to be whole in time.
 	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

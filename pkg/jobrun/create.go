@@ -13,8 +13,10 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// createBackoff bounds how long the answer of a create is looked for: half a minute.
-var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
+// createPatience is how long the answer of a create is looked for that was lost.
+const createPatience = 30 * time.Second
+
+var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8, Cap: 10 * time.Second}
 
 // creation is the create of one JobRun, which may take several attempts.
 type creation struct {
@@ -41,16 +43,22 @@ func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) 
 }
 
 func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {
-	backoff := createBackoff
-	for {
-		run, err := c.attempt(ctx)
-		if err == nil || !c.lost || !transient(err) {
-			return run, err
-		}
-		if backoff.Steps == 0 || !pause(ctx, backoff.Step()) {
-			return nil, c.unanswered(errors.Join(err, ctx.Err()))
+	run, err := c.attempt(ctx)
+	if err == nil || !c.lost || !transient(err) {
+		return run, err
+	}
+	patient, cancel := context.WithTimeout(ctx, createPatience)
+	defer cancel()
+	for backoff := createBackoff; pause(patient, backoff.Step()); {
+		run, next := c.attempt(patient)
+		switch {
+		case next == nil || !transient(next):
+			return run, next
+		case patient.Err() == nil:
+			err = next
 		}
 	}
+	return nil, c.unanswered(errors.Join(err, ctx.Err()))
 }
 
 // attempt sends the request once. After an attempt without answer, and where the
@@ -63,8 +71,11 @@ func (c *creation) attempt(ctx context.Context) (*v1alpha1.JobRun, error) {
 		return run, nil
 	case len(c.options) > 0:
 		return nil, Classify(err) // a dry run leaves nothing to look for
-	case transport(err):
+	case !answered(err):
 		c.lost = c.lost || !unsent(err)
+		if c.lost && !transient(err) {
+			return nil, c.unanswered(err)
+		}
 		return nil, err
 	case !c.lost && !apierrors.IsAlreadyExists(err) && !serverFailed(err):
 		return nil, Classify(err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -90,19 +91,25 @@ func serverFailed(err error) bool {
 		status.Status().Code != http.StatusServiceUnavailable
 }
 
-// transport reports whether a request got no answer.
+// answered reports whether an error is the answer of an API server.
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status)
+}
+
+// transport reports whether a request got no answer, or not all of it.
 func transport(err error) bool {
 	var (
-		status  apierrors.APIStatus
 		request *url.Error
 		network net.Error
 	)
-	if errors.As(err, &status) {
+	if err == nil || answered(err) {
 		return false
 	}
 	return errors.As(err, &request) || errors.As(err, &network) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) ||
+		utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err) ||
+		strings.Contains(err.Error(), "error when reading response body") // client-go's, around any error
 }
 
 // unsent reports whether a request without answer cannot have arrived either.

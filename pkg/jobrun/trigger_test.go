@@ -2,7 +2,10 @@ package jobrun
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -183,6 +186,24 @@ func TestLostAnswer(t *testing.T) {
 			answers: []func(func() error) error{failing(apierrors.NewInternalError(errors.New("boom")))},
 			want:    ErrUnanswered,
 		},
+		"it was stored, and the answer broke off": {
+			answers: []func(func() error) error{brokenOff, accepted},
+			stored:  1,
+		},
+		"it was stored, and the answer is none that is known": {
+			answers: []func(func() error) error{func(store func() error) error { _ = store(); return errors.New("hm") }},
+			want:    ErrUnanswered,
+			stored:  1,
+		},
+		"it was stored, and somebody else answers then": {
+			answers: []func(func() error) error{lost(true), failing(impostor())},
+			want:    ErrUnanswered,
+			stored:  1,
+		},
+		"somebody else answers": {
+			answers: []func(func() error) error{failing(impostor())},
+			want:    wrongCertificate,
+		},
 		"it could not be sent": {
 			answers: []func(func() error) error{failing(refused())},
 			want:    syscallRefused,
@@ -209,6 +230,16 @@ func TestLostAnswer(t *testing.T) {
 		})
 	}
 }
+
+// brokenOff is how client-go tells that the body of an answer was not read to its end.
+func brokenOff(store func() error) error {
+	_ = store()
+	return fmt.Errorf("unexpected error when reading response body. Please retry. Original error: %w", errors.New("http2: server sent GOAWAY"))
+}
+
+var wrongCertificate = &tls.CertificateVerificationError{Err: errors.New("unknown authority")}
+
+func impostor() error { return &url.Error{Op: "Post", URL: "https://api", Err: wrongCertificate} }
 
 var syscallRefused = errors.Unwrap(errors.Unwrap(refused()))
 
@@ -249,6 +280,23 @@ func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 		mustEqual(t, "unanswered at the deadline", errors.Is(err, ErrUnanswered) && errors.Is(err, context.DeadlineExceeded), true)
 		_, err = s.client().Trigger(ctx, spec)
 		mustEqual(t, "known after the deadline", errors.Is(err, ErrUnanswered), false)
+	})
+}
+
+// Nor while nobody hangs up.
+func TestNoAnswerIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, begun := newServer(), time.Now()
+		s.onCreate = func(*v1alpha1.JobRun, func() error) error {
+			time.Sleep(45 * time.Second) // until the connection is given up
+			return reset()
+		}
+		_, err := s.client().Trigger(t.Context(), spec)
+		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
+		mustEqual(t, "the caller's deadline", errors.Is(err, context.DeadlineExceeded), false)
+		if took := time.Since(begun); took > 2*time.Minute {
+			t.Errorf("it took %s", took)
+		}
 	})
 }
 
