@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -52,10 +53,14 @@ func (c *cancelling) run(ctx context.Context, argument string) error {
 	}
 	ctx, cancel := c.within(ctx, c.limit.timeout)
 	defer cancel()
+	before, err := cluster.runs.Get(ctx, name)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
 	if err := cluster.runs.Cancel(ctx, name); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	run, err := c.afterCancel(ctx, cluster, name)
+	run, err := c.afterCancel(ctx, cluster, before)
 	if err != nil {
 		return err
 	}
@@ -67,12 +72,17 @@ func (c *cancelling) run(ctx context.Context, argument string) error {
 }
 
 // afterCancel is the JobRun as it is now or, with --wait, at its end, whichever that is.
-func (c *cancelling) afterCancel(ctx context.Context, cluster *cluster, name string) (*v1alpha1.JobRun, error) {
+// One whose TTL is short may be gone already: it is followed from before it was cancelled.
+func (c *cancelling) afterCancel(ctx context.Context, cluster *cluster, before *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
+	name := before.Name
 	if !c.wait {
-		return cluster.runs.Get(ctx, name)
+		if run, err := cluster.runs.Get(ctx, name); !apierrors.IsNotFound(err) {
+			return run, err
+		}
 	}
 	shown := c.newDisplay()
-	outcome, err := cluster.runs.Wait(ctx, name, jobrun.OnState(shown.show))
+	shown.show(before)
+	outcome, err := cluster.runs.WaitFor(ctx, before, jobrun.OnState(shown.show))
 	shown.close()
 	switch {
 	case err == nil || ended(err):

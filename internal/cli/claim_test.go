@@ -37,6 +37,8 @@ func leasedAt(generation int64) func(*v1alpha1.JobRun) {
 	}
 }
 
+func heldByNobody(r *v1alpha1.JobRun) { r.Status.Lease.HolderIdentity = "" }
+
 func TestClaimsTheOldest(t *testing.T) {
 	inScene(t, func(t *testing.T, s *scene) {
 		s.want(s.run("claim", "--job=sync", "--holder=w", "--lease-duration=1m"), 0,

@@ -32,6 +32,7 @@ type held struct {
 	*plugin
 	generation int64
 	holder     string
+	timeout    time.Duration
 	// done says what was done.
 	done string
 	// patch is what the holder writes.
@@ -58,6 +59,7 @@ func (h *held) command(use, short, long string, prepare func() error) *cobra.Com
 	}
 	cmd.Flags().Int64Var(&h.generation, "generation", 0, "Generation of the lease, as claim printed it.")
 	cmd.Flags().StringVar(&h.holder, "holder", "", "Refuse if the lease is not this holder's.")
+	cmd.Flags().DurationVar(&h.timeout, "timeout", 0, "Give up after this long without an answer; by default after two thirds of the lease's duration, or of 30s while the run cannot be read.")
 	return cmd
 }
 
@@ -69,10 +71,15 @@ func (h *held) run(ctx context.Context, argument string) error {
 	if h.generation < 1 {
 		return usagef("which lease? Name its --generation, as claim printed it")
 	}
+	if h.timeout < 0 {
+		return usagef("--timeout must not be negative")
+	}
 	c, err := h.connected()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := h.within(ctx, h.timeout)
+	defer cancel()
 	begin := h.Clock.Now()
 	run, err := h.read(ctx, c, name)
 	if err != nil {
@@ -119,11 +126,10 @@ func (h *held) read(ctx context.Context, c *cluster, name string) (run *v1alpha1
 
 // send sends the patch until the answer is known, or the lease may be over.
 func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun, begin time.Time) error {
-	patch := h.patch(run)
 	ctx, cancel := h.within(ctx, max(patienceOf(run)-h.Clock.Since(begin), 1))
 	defer cancel()
 	err := h.answered(ctx, func(call context.Context) error {
-		_, err := patch.Send(call, c.api, run)
+		_, err := h.patch(run).Send(call, c.api, run) // A renewal that is sent again has the time of that.
 		return err
 	})
 	if holder.RefusedForGood(err) {

@@ -84,7 +84,8 @@ func newFail(p *plugin) *cobra.Command {
 func newRelease(p *plugin) *cobra.Command {
 	h := &held{plugin: p, done: "released"}
 	h.wrote = func(run *v1alpha1.JobRun) bool { // or the lease has ended by itself, which is the same
-		return run.Status.Phase == v1alpha1.PhasePending && holder.Generation(run) == h.generation+1
+		l := run.Status.Lease
+		return l != nil && l.Generation == h.generation+1 && l.HolderIdentity == ""
 	}
 	h.patch = func(run *v1alpha1.JobRun) holder.Patch { return holder.GiveBack(run, h.generation) }
 	return h.command("release NAME --generation G", "Give back a run that you claimed",

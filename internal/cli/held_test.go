@@ -93,7 +93,10 @@ func TestWhatIsDoneAlreadyIsNoError(t *testing.T) {
 		"failed":               {ended(failed), []string{"fail", "--error=x"}, 0},
 		"failed, not complete": {ended(failed), []string{"complete"}, 6},
 		"completed, not fail":  {ended(completed), []string{"fail", "--error=x"}, 6},
-		"given back":           {aRun("a", leasedAt(3), pending), []string{"release"}, 0},
+		"given back":           {aRun("a", leasedAt(3), heldByNobody, pending), []string{"release"}, 0},
+		"given back just now":  {aRun("a", leasedAt(3), heldByNobody), []string{"release"}, 0},
+		"given back, in vain":  {aRun("a", leasedAt(3), heldByNobody, ending(failed)), []string{"release"}, 0},
+		"claimed right after":  {aRun("a", leasedAt(3)), []string{"release"}, 6},
 		"claimed since":        {aRun("a", leasedAt(4)), []string{"release"}, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,11 +114,12 @@ func TestHolderCommandLine(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		"no generation": {[]string{"renew", "a"}, "~which lease? Name its --generation"},
-		"no run":        {[]string{"complete", "--generation=1"}, "~accepts 1 arg(s), received 0"},
-		"no reason":     {[]string{"fail", "a", "--generation=1"}, "~why did it fail? Say so with --error"},
-		"no JSON":       {[]string{"complete", "a", "--generation=1", "--output=text"}, "~--output is no JSON (a string needs its own quotes: --output '\"text\"')"},
-		"less than 0":   {[]string{"progress", "a", "--generation=1", "--current=-1"}, "~must not be negative"},
+		"no generation":  {[]string{"renew", "a"}, "~which lease? Name its --generation"},
+		"no run":         {[]string{"complete", "--generation=1"}, "~accepts 1 arg(s), received 0"},
+		"no reason":      {[]string{"fail", "a", "--generation=1"}, "~why did it fail? Say so with --error"},
+		"no JSON":        {[]string{"complete", "a", "--generation=1", "--output=text"}, "~--output is no JSON (a string needs its own quotes: --output '\"text\"')"},
+		"no time at all": {[]string{"renew", "a", "--generation=1", "--timeout=-1s"}, "~--timeout must not be negative"},
+		"less than 0":    {[]string{"progress", "a", "--generation=1", "--current=-1"}, "~must not be negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run(tc.args...), 2, "", tc.stderr) })
@@ -180,11 +184,13 @@ func TestHolderReadsItsRun(t *testing.T) {
 	away := apierrors.NewServiceUnavailable("try again")
 	for name, tc := range map[string]struct {
 		answers int
+		args    []string
 		code    int
 		stderr  string
 	}{
-		"it was away":   {answers: 2},
-		"it stays away": {answers: 100, code: 4, stderr: "~timed out after 20s: try again"},
+		"it was away":              {answers: 2},
+		"it stays away":            {answers: 100, code: 4, stderr: "~timed out after 20s: try again"},
+		"the lease lasts for less": {answers: 100, args: []string{"--timeout=4s"}, code: 4, stderr: "~timed out after 4s: try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {
@@ -198,8 +204,26 @@ func TestHolderReadsItsRun(t *testing.T) {
 				if tc.code == 0 {
 					stdout = "jobrun.batch.jobrun.dev/a renewed\n"
 				}
-				s.want(s.run("renew", "a", "--generation=2"), tc.code, stdout, tc.stderr)
+				s.want(s.run(append(tc.args, "renew", "a", "--generation=2")...), tc.code, stdout, tc.stderr)
 			}, aRun("a", leasedAt(2)))
 		})
 	}
+}
+
+// What is sent again renews from then on, and not from when it was sent first.
+func TestRenewAgain(t *testing.T) {
+	inScene(t, func(t *testing.T, s *scene) {
+		tries := 0
+		s.answer = func() error {
+			if tries++; tries < 3 {
+				return apierrors.NewServiceUnavailable("try again")
+			}
+			return nil
+		}
+		begun := time.Now()
+		s.want(s.run("renew", "a", "--generation=2"), 0, "jobrun.batch.jobrun.dev/a renewed\n", "")
+		if renewed := s.read("a").Status.Lease.RenewTime; !renewed.Time.Equal(time.Now().Truncate(time.Microsecond)) || !renewed.After(begun) {
+			t.Errorf("renewed at %s, begun at %s, now %s", renewed, begun, time.Now())
+		}
+	}, aRun("a", leasedAt(2)))
 }

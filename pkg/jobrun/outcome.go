@@ -11,12 +11,11 @@ import (
 type Outcome struct {
 	// JobRun is the trigger's own, as it was seen last.
 	JobRun *v1alpha1.JobRun
-	// Disposition is what became of the trigger in the end: Created if its own
-	// JobRun executed, else Coalesced or Idempotent. It can differ from what
-	// the trigger was answered.
+	// Disposition is what became of the trigger in the end: Coalesced or Idempotent
+	// if another run stood for it, else Created, also of one that was cancelled
+	// before it executed. It can differ from what the trigger was answered.
 	Disposition v1alpha1.Disposition
-	// Run stood for the trigger in the end: JobRun itself if Created. Empty if
-	// a receipt was cancelled before any run stood for it.
+	// Run stood for the trigger in the end: JobRun itself if Created.
 	Run v1alpha1.ObjectReference
 	// Output is the output of that run; nil if there is none.
 	Output *apiextensionsv1.JSON

@@ -148,13 +148,14 @@ func (w *waiter) failure() error {
 	return failure(name, w.subject.seen)
 }
 
-// pursue goes on to the run that stands for a receipt that is gone.
+// pursue goes on to the run that stands for a receipt that is gone: the trigger's own,
+// or the one of a run that lost its place and became a receipt itself.
 func (w *waiter) pursue(ctx context.Context, gone presence) (ended bool, err error) {
 	s := w.subject
 	if s.seen == nil && s == w.own {
 		return true, missing(s.name)
 	}
-	if s == w.own {
+	if s.seen != nil {
 		if ref, ok := standIn(s.seen); ok {
 			w.subject = referredTo(ref)
 			w.follow(ctx, w.subject)

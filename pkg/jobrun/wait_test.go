@@ -233,6 +233,26 @@ func TestWaitForAReceiptThatGoes(t *testing.T) {
 	}
 }
 
+// So is a run that lost its place to another and became a receipt of that.
+func TestWaitForAReceiptOfAReceiptThatGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		b := s.put(makeRun("b", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.put(receiptOf(b, "c"))
+		w := startWait(t.Context(), s, "c")
+		s.remove("c")
+		synctest.Wait()
+		s.change("b", func(run *v1alpha1.JobRun) { run.Status = receiptOf(a, "b").Status })
+		synctest.Wait()
+		s.remove("b")
+		synctest.Wait()
+		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		_, err := w.result(t)
+		mustEqual(t, "completed", err, nil)
+	})
+}
+
 func TestWaitForARunThatIsDeleted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		first func(*v1alpha1.JobRun)

@@ -103,6 +103,14 @@ var _ = Describe("kubectl jobrun", func() {
 		Expect(plugin("wait", name)).To(says(codeFailed, BeEmpty(), ContainSubstring("error: run b was cancelled")))
 	})
 
+	It("knows how a run has ended that goes at once", func() {
+		for _, args := range [][]string{{"--wait"}, {}} {
+			Expect(plugin("trigger", "sync", "--name=a", "--ttl=0")).To(HaveField("Code", codeOK))
+			Expect(plugin(append([]string{"cancel", "a"}, args...)...)).To(says(codeOK, HavePrefix("jobrun.batch.jobrun.dev/a cancel"), Not(ContainSubstring("error"))))
+			Eventually(plugin).WithArguments("wait", "a").Should(HaveField("Code", codeFailed))
+		}
+	})
+
 	It("refuses what makes no sense", func() {
 		Expect(plugin("trigger")).To(says(codeUsage, BeEmpty(), ContainSubstring("which job?")))
 		Expect(plugin("trigger", "sync", "--input={")).To(says(codeUsage, BeEmpty(), ContainSubstring("--input is no JSON")))
