@@ -2,6 +2,7 @@ package v1alpha1_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -22,8 +23,8 @@ var timeFields = map[string]string{
 }
 
 // A time that Go cannot read would end every typed watch and list of JobRuns, the
-// operator's too, for as long as it is stored. So what the schema lets through can be
-// read.
+// operator's too, for as long as it is stored. One that it cannot write again would end
+// every write of the status. So what the schema lets through can be read and written.
 func TestStoredTimesCanBeRead(t *testing.T) {
 	for field, status := range timeFields {
 		for _, value := range []string{
@@ -32,6 +33,7 @@ func TestStoredTimesCanBeRead(t *testing.T) {
 			"2026-01-01t00:00:00.123456Z", "2026-01-01T00:00:00x123456Z", "2026-01-01T00:00:00,123456Z", "2026-01-01T00:00:00.123456+99:99",
 			"2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+23:60", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z",
 			"2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "0000-01-01T00:00:00Z", "",
+			"0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.000000-01:00",
 		} {
 			t.Run(field+" "+value, func(t *testing.T) {
 				t.Parallel()
@@ -42,8 +44,15 @@ func TestStoredTimesCanBeRead(t *testing.T) {
 					}
 					return
 				}
-				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(run.Object, &v1alpha1.JobRun{}); err != nil {
-					t.Errorf("stored, and cannot be read: %v", err)
+				read := &v1alpha1.JobRun{}
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(run.Object, read); err != nil {
+					t.Fatalf("stored, and cannot be read: %v", err)
+				}
+				if err := newClient(t).Status().Update(t.Context(), read); err != nil {
+					t.Errorf("read, and cannot be written: %v", err)
+				}
+				if now := typed(t, run); !reflect.DeepEqual(now.Status, read.Status) {
+					t.Errorf("it became %+v", now.Status)
 				}
 			})
 		}

@@ -253,12 +253,12 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	if plan := decideReport(run, metav1.NewTime(r.Clock.Now())); len(plan.Ops) > 0 {
 		return 0, r.newAction(req, r.newSnapshot()).act(ctx, plan)
 	}
-	kept, err := r.reconcileRetention(ctx, req, run)
-	if err != nil || run.Spec.ConcurrencyKey != "" {
-		return kept, err
+	kept, failed := r.reconcileRetention(ctx, req, run)
+	if run.Spec.ConcurrencyKey != "" {
+		return kept, failed
 	}
-	after, err := r.reconcileHome(ctx, req)
-	return sooner(kept, after), err
+	after, err := r.reconcileHome(ctx, req) // What cannot be deleted does not keep the run from its end.
+	return sooner(kept, after), errors.Join(failed, err)
 }
 
 // reconcileHome observes, decides and acts. A transition that has to wait for

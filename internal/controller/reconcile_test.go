@@ -2,6 +2,7 @@ package controller
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -318,6 +319,28 @@ func TestReconcileRetention(t *testing.T) {
 		b.reconcile(t, request, 0)
 		if exists(b, "r1") || !exists(b, "r2") {
 			t.Error("not the oldest receipt went")
+		}
+	})
+	t.Run("what cannot be deleted keeps no run from its end", func(t *testing.T) {
+		a := keyless("a").IdempotencyKey("i").Leased(1, "").Obj()
+		b := newBench(a, makeJob(a, 1).Complete().Obj(), made("r1").IdempotencyKey("i").DeliveredAs("a").Age(1).BoundTo("a").Obj())
+		b.ReceiptHistory = 0
+		denied := errors.New("denied by a policy")
+		b.store.Before = func(verb string, _ client.Object) error {
+			if strings.HasPrefix(verb, "delete") {
+				return denied
+			}
+			return nil
+		}
+		if _, err := b.Reconcile(t.Context(), Request{Namespace: wrappers.Namespace, Run: "a"}); !errors.Is(err, denied) {
+			t.Errorf("error %v", err)
+		}
+		stored := &v1alpha1.JobRun{}
+		if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(a), stored); err != nil {
+			t.Fatal(err)
+		}
+		if stored.Status.Phase != v1alpha1.PhaseCompleted {
+			t.Errorf("phase %s", stored.Status.Phase)
 		}
 	})
 	t.Run("a run that is gone", func(t *testing.T) { newBench().reconcile(t, request, 0) })

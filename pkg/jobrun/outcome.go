@@ -17,7 +17,8 @@ type Outcome struct {
 	Disposition v1alpha1.Disposition
 	// Run stood for the trigger in the end: JobRun itself if Created.
 	Run v1alpha1.ObjectReference
-	// Output is the output of that run; nil if there is none.
+	// Output is the output of that run; nil if there is none. A receipt may have had
+	// no room for it: then Run has it.
 	Output *apiextensionsv1.JSON
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -115,7 +117,9 @@ func transport(err error) bool {
 // unsent reports whether a request without answer cannot have arrived either.
 func unsent(err error) bool {
 	var operation *net.OpError
-	return errors.As(err, &operation) && operation.Op == "dial" || misconfigured(err)
+	return errors.As(err, &operation) && operation.Op == "dial" || misconfigured(err) ||
+		meta.IsNoMatchError(err) || runtime.IsNotRegisteredError(err) ||
+		strings.Contains(err.Error(), "client rate limiter Wait returned an error") // client-go's, around any error
 }
 
 // misconfigured reports that the other side is not the API server that the

@@ -14,6 +14,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -204,6 +205,14 @@ func TestLostAnswer(t *testing.T) {
 			answers: []func(func() error) error{failing(impostor())},
 			want:    wrongCertificate,
 		},
+		"it had to wait for too long to be sent": {
+			answers: []func(func() error) error{failing(fmt.Errorf("client rate limiter Wait returned an error: %w", errThrottled))},
+			want:    errThrottled,
+		},
+		"nobody knows the kind": {
+			answers: []func(func() error) error{failing(errNoKind)},
+			want:    errNoKind,
+		},
 		"it could not be sent": {
 			answers: []func(func() error) error{failing(refused())},
 			want:    syscallRefused,
@@ -220,6 +229,7 @@ func TestLostAnswer(t *testing.T) {
 				if !errors.Is(err, tc.want) {
 					t.Fatalf("got %v, want %v", err, tc.want)
 				}
+				mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), tc.want == ErrUnanswered) //nolint:errorlint // the sentinel itself
 				mustEqual(t, "attempts", i, len(tc.answers))
 				mustEqual(t, "stored", len(s.objects), tc.stored)
 				if err == nil {
@@ -240,6 +250,11 @@ func brokenOff(store func() error) error {
 var wrongCertificate = &tls.CertificateVerificationError{Err: errors.New("unknown authority")}
 
 func impostor() error { return &url.Error{Op: "Post", URL: "https://api", Err: wrongCertificate} }
+
+var (
+	errThrottled = errors.New("rate: Wait(n=1) would exceed context deadline")
+	errNoKind    = &meta.NoKindMatchError{GroupKind: v1alpha1.GroupVersion.WithKind("JobRun").GroupKind()}
+)
 
 var syscallRefused = errors.Unwrap(errors.Unwrap(refused()))
 

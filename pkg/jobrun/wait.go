@@ -209,7 +209,7 @@ func (w *waiter) outcome() Outcome {
 	}
 	outcome := Outcome{JobRun: w.own.seen, Disposition: dispositionOf(w.own.seen), Run: runOf(w.own.seen)}
 	if w.subject.seen != nil {
-		outcome.Output = w.subject.seen.Status.Output
+		outcome.Run, outcome.Output = runOf(w.subject.seen), w.subject.seen.Status.Output
 	}
 	return outcome
 }

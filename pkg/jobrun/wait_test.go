@@ -248,8 +248,9 @@ func TestWaitForAReceiptOfAReceiptThatGoes(t *testing.T) {
 		s.remove("b")
 		synctest.Wait()
 		s.change("a", end(v1alpha1.PhaseCompleted, ""))
-		_, err := w.result(t)
+		outcome, err := w.result(t)
 		mustEqual(t, "completed", err, nil)
+		mustEqual(t, "run", outcome.Run, *refTo(a))
 	})
 }
 

@@ -25,9 +25,8 @@
 // runs are held, one renewal of one Lease at a third of the shortest duration;
 // none per run. An idle worker sends nothing but a new watch every 5 to 10 minutes.
 //
-// One run that 50 idle workers see costs at most 50 claims and an outcome, and 50
-// Leases if no worker has claimed before: 101 calls. That is what was measured for
-// the first run on two busy cores; later ones took 2 to 51, and 6 claims on
-// average where a request and an event take 10 ms each. A worker that was idle
+// One run that 50 idle workers see costs at most 50 claims and an outcome. Up to 51
+// calls were measured on two busy cores, and 6 claims on average where a request and
+// an event take 10 ms each. A worker makes its Lease when it starts. A worker that was idle
 // pauses at random before it claims, for longer where others were faster before.
 package worker

@@ -96,7 +96,7 @@ func (l *lease) due(now time.Time) (due time.Time, period time.Duration) {
 }
 
 // acquire makes the Lease this process's, in front of all else: an earlier process of
-// the identity that still lives finds out, and claims nothing in its name.
+// the identity that still lives finds out when it renews or gives back next.
 func (l *lease) acquire(ctx context.Context) error {
 	l.calls.Lock()
 	defer l.calls.Unlock()
@@ -165,6 +165,8 @@ func (l *lease) takeOver(ctx context.Context, first bool) error {
 	switch err := l.w.api.Get(ctx, key, found); {
 	case apierrors.IsNotFound(err) && !first:
 		return l.create(ctx)
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("lease %s went while it was taken over", l.w.o.Identity) // by the process that had it, in good order
 	case err != nil:
 		return err
 	}

@@ -521,6 +521,22 @@ func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
 	}
 }
 
+// The earlier one removes the Lease in good order, just after the later one saw it.
+func TestTakesOverALeaseThatGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.latency = 10 * time.Millisecond
+		_, stop := started(t, s, Options{Identity: "w"}, nothing)
+		time.Sleep(time.Second)
+		started(t, s, Options{Identity: "w"}, nothing)
+		time.Sleep(5 * time.Millisecond)
+		mustEqual(t, "the earlier one's error", stop(), nil)
+		s.put(pendingRun("a"))
+		time.Sleep(10 * time.Second)
+		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+	})
+}
+
 func TestGoesOnWithoutItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -682,7 +698,7 @@ func TestStampede(t *testing.T) {
 			most = max(most, calls)
 		}
 		t.Logf("one run and 50 idle workers: %.1f claims on average, at most %d calls", float64(claims)/rounds, most)
-		if most > 101 {
+		if most > 51 {
 			t.Errorf("%d calls for one run", most)
 		}
 		if claims > 25*rounds {
