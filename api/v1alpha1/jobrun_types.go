@@ -361,7 +361,7 @@ type RunLease struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$`
 	AcquireTime *metav1.MicroTime `json:"acquireTime,omitempty"`
 
 	// renewTime is when the holder last renewed. The lease counts as expired
@@ -372,7 +372,7 @@ type RunLease struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$`
 	RenewTime *metav1.MicroTime `json:"renewTime,omitempty"`
 
 	// durationSeconds is how long the lease lives without renewal. Not set on
@@ -390,6 +390,7 @@ type CoalescedTriggers struct {
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=9007199254740991
 	Count int64 `json:"count,omitempty"`
 
 	// recent holds the triggers that were absorbed last, at most 32, the
@@ -425,7 +426,7 @@ type CoalescedTrigger struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	Time *metav1.Time `json:"time,omitempty"`
 
 	// input that was skipped, as JSON text cut to 1 KiB.
@@ -516,6 +517,7 @@ type JobRunStatus struct {
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
 	Attempts int32 `json:"attempts,omitempty"`
 
 	// batch says what became of the batch that this trigger is a member of: on
@@ -563,7 +565,7 @@ type JobRunStatus struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
 	// completionTime is when the run, or the run of a receipt, got its outcome.
@@ -571,7 +573,7 @@ type JobRunStatus struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
-	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
 	// observedGeneration is the metadata.generation that this status is about.
@@ -612,6 +614,7 @@ type JobRunStatus struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.template) || size(self.metadata.name) <= 52",message="metadata.name must have at most 52 characters when spec.template is set: the Job is named <name>-<generation>"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || has(self.status)",message="status cannot be removed",fieldPath=".status",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || (has(self.status.lease) && self.status.lease.generation >= oldSelf.status.lease.generation)",message="status.lease cannot be removed and its generation never falls",fieldPath=".status.lease",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.lease) || self.status.lease.generation <= (has(oldSelf.status) && has(oldSelf.status.lease) ? oldSelf.status.lease.generation : 0) + 1000",message="status.lease.generation rises by at most 1000 at a time",fieldPath=".status.lease.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || !has(self.status.lease) || self.status.lease.generation > oldSelf.status.lease.generation || (has(self.status.lease.holderIdentity) ? has(oldSelf.status.lease.holderIdentity) && self.status.lease.holderIdentity == oldSelf.status.lease.holderIdentity : !has(oldSelf.status.lease.holderIdentity))",message="status.lease.holderIdentity changes only with a higher generation",fieldPath=".status.lease.holderIdentity",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.progress) || (has(oldSelf.status) && has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress) || (has(self.status.lease) && self.status.progress.generation == self.status.lease.generation)",message="a changed status.progress needs its generation equal to lease.generation: this holder's lease was lost",fieldPath=".status.progress.generation",reason=FieldValueInvalid
 // +kubebuilder:validation:XValidation:rule="!has(self.status) || (has(self.status.phase) ? (has(oldSelf.status) && has(oldSelf.status.phase) ? (self.status.phase == oldSelf.status.phase || (oldSelf.status.phase == 'Pending' ? (self.status.phase in ['Leased','Failed','Cancelled'] || (self.status.phase == 'Coalesced' && has(self.spec.coalesce))) : (oldSelf.status.phase == 'Leased' && self.status.phase in ['Pending','Completed','Failed','Cancelled']))) : self.status.phase != 'Completed') : (!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending','Leased']))",message="status.phase may not change like this; terminal phases are final",fieldPath=".status.phase",reason=FieldValueForbidden

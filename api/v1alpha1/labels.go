@@ -53,6 +53,9 @@ const (
 	MaxTemplateRunName = 52
 	// MaxRecent bounds status.coalesced.recent.
 	MaxRecent = 32
+	// MaxCount bounds status.coalesced.count, and MaxRecordedAttempts status.attempts.
+	MaxCount            = 1<<53 - 1
+	MaxRecordedAttempts = 1000000
 	// MaxConditions bounds status.conditions.
 	MaxConditions = 16
 	// MaxRecentInputBytes bounds the input of one entry of status.coalesced.recent.

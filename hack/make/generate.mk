@@ -1,9 +1,13 @@
 ##@ Develop
 
+# The exponent in the schema of a quantity, for sed: of any length, Go may read it for hours.
+EXPONENT := (\[eE\](\\+|-)?((\[0-9\]+(\\\.\[0-9\]\*)?)|(\\\.\[0-9\]+)))
+
 .PHONY: generate
 generate: ## Generate deep copies, CRDs and docs/api.md from api/.
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=config/crd/bases
+	sed -i 's/$(EXPONENT)/([eE](\\+|-)?[0-9]{1,2})/' config/crd/bases/batch.jobrun.dev_jobruns.yaml
 	mkdir -p docs
 	$(TOOL) crd-ref-docs --log-level=ERROR --config=hack/tools/crd-ref-docs.yaml --source-path=api \
 		--renderer=markdown --output-path=docs/api.md

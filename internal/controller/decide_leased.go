@@ -248,7 +248,7 @@ func cancelLeased(s *Snapshot, run *v1alpha1.JobRun) []Op {
 // back to wait if nobody waits, or if it may take the place of whoever does, and
 // fails otherwise.
 func expire(s *Snapshot, run *v1alpha1.JobRun) []Op {
-	attempts := run.Status.Attempts + 1
+	attempts := attemptsAfter(run)
 	if int(attempts) >= maxAttempts(run) {
 		return expireForGood(s, run, attempts, attemptsMessage(int(attempts)))
 	}

@@ -90,12 +90,18 @@ func (o *observations) forget(subjects ...string) {
 	}
 }
 
-// noteRenewal notes the state of a worker's Lease.
-func (o *observations) noteRenewal(lease *coordinationv1.Lease) {
+// renewalOf is what changes in a Lease that is renewed.
+func renewalOf(lease *coordinationv1.Lease) string {
 	value := string(lease.UID)
 	if lease.Spec.RenewTime != nil {
 		value += lease.Spec.RenewTime.String()
 	}
+	return value
+}
+
+// noteRenewal notes the state of a worker's Lease.
+func (o *observations) noteRenewal(lease *coordinationv1.Lease) {
+	value := renewalOf(lease)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	name := types.NamespacedName{Namespace: lease.Namespace, Name: lease.Name}
@@ -152,6 +158,8 @@ func (o *observations) isBuried(token string) bool {
 
 func leaseSubject(run types.UID) string { return "lease/" + string(run) }
 
+func holderSubject(run types.UID) string { return "holder/" + string(run) }
+
 func claimSubject(run types.UID) string { return "claim/" + string(run) }
 
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
@@ -162,7 +170,7 @@ func endSubject(run types.UID) string { return "end/" + string(run) }
 
 // executionSubjects are what is observed of a run until its end.
 func executionSubjects(run types.UID) []string {
-	return []string{leaseSubject(run), claimSubject(run), deadlineSubject(run)}
+	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
 }
 
 // subjects are all that is observed of a run.

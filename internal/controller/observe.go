@@ -362,8 +362,8 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	return runs, nil
 }
 
-// listJobs reads the Jobs of a home from the cache. Only those that a JobRun
-// controls count: anybody may use a label.
+// listJobs reads the Jobs of a home from the cache. Only those that execute a run
+// count: anybody may use a label.
 func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*batchv1.Job, error) {
 	var found batchv1.JobList
 	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{index.FieldJobHome: home})
@@ -376,7 +376,7 @@ func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*b
 func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 	var jobs []*batchv1.Job
 	for i := range items {
-		if isJobRun(metav1.GetControllerOf(&items[i])) {
+		if index.ExecutesRun(&items[i]) {
 			jobs = append(jobs, &items[i])
 		}
 	}

@@ -204,6 +204,8 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	case err == nil:
 		r.observed.noteRenewal(lease)
 		since, known = r.observed.sinceRenewal(name)
+		// Of very many Leases this one may have been forgotten since the last look.
+		since = max(since, r.observed.unchangedFor(holderSubject(run.UID), renewalOf(lease)))
 	case !apierrors.IsNotFound(err):
 		return 0, fmt.Errorf("read Lease %s: %w", name, err)
 	}

@@ -93,12 +93,17 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 // expiredStatus fences the holder of a lease: its generation is spent.
 func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
-	status.Attempts++
+	status.Attempts = attemptsAfter(run)
 	status.StartTime = startOf(run)
 	status.Lease = &v1alpha1.RunLease{Generation: generationOf(run) + 1, KeyVersion: status.Lease.KeyVersion}
 	status.JobRef = nil
 	status.Progress = nil
 	return status
+}
+
+// attemptsAfter counts one attempt more.
+func attemptsAfter(run *v1alpha1.JobRun) int32 {
+	return min(run.Status.Attempts+1, v1alpha1.MaxRecordedAttempts)
 }
 
 // startOf is when a run was leased first. A worker that claims a run does not
@@ -186,7 +191,7 @@ func foldedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[
 	if status.Coalesced != nil {
 		folded = status.Coalesced
 	}
-	folded.Count += int64(len(receipts))
+	folded.Count = min(folded.Count+int64(len(receipts)), v1alpha1.MaxCount)
 	excess := len(folded.Recent) + len(receipts) - v1alpha1.MaxRecent
 	folded.Recent = slices.DeleteFunc(folded.Recent, func(entry v1alpha1.CoalescedTrigger) bool {
 		if excess <= 0 || !marked[entry.UID] {

@@ -2,8 +2,10 @@ package index
 
 import (
 	"context"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -128,6 +130,17 @@ func ownerToken(o client.Object) []string {
 		return nil
 	}
 	return []string{key.Spec.Owner.Token}
+}
+
+// ExecutesRun reports whether a Job executes the run that its labels name: the operator
+// alone gives a Job the run for a controller and its generation for a name. Labels may
+// be anybody's, and that name can be but one Job's.
+func ExecutesRun(job *batchv1.Job) bool {
+	owner := metav1.GetControllerOf(job)
+	if owner == nil || owner.Kind != "JobRun" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
+		return false
+	}
+	return owner.Name == job.Labels[v1alpha1.LabelRun] && job.Name == owner.Name+"-"+job.Annotations[v1alpha1.AnnotationGeneration]
 }
 
 func jobHome(o client.Object) []string {

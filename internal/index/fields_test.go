@@ -80,3 +80,29 @@ func TestFields(t *testing.T) {
 		})
 	}
 }
+
+// Whoever may create Jobs may give them any label and any controller.
+func TestExecutesRun(t *testing.T) {
+	run := wrappers.MakeJobRun("a").Key("k").Created().Obj()
+	for name, tc := range map[string]struct {
+		change func(*batchv1.Job)
+		want   bool
+	}{
+		"its Job":               {func(*batchv1.Job) {}, true},
+		"another name":          {func(job *batchv1.Job) { job.Name = "evil" }, false},
+		"another generation":    {func(job *batchv1.Job) { job.Annotations[v1alpha1.AnnotationGeneration] = "2" }, false},
+		"another run's label":   {func(job *batchv1.Job) { job.Labels[v1alpha1.LabelRun] = "b" }, false},
+		"no label":              {func(job *batchv1.Job) { delete(job.Labels, v1alpha1.LabelRun) }, false},
+		"no controller":         {func(job *batchv1.Job) { job.OwnerReferences = nil }, false},
+		"another controller":    {func(job *batchv1.Job) { job.OwnerReferences[0].Kind = "CronJob" }, false},
+		"a JobRun of elsewhere": {func(job *batchv1.Job) { job.OwnerReferences[0].APIVersion = "example.com/v1" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := wrappers.MakeJob(run, 1).Obj().DeepCopy()
+			tc.change(job)
+			if got := ExecutesRun(job); got != tc.want {
+				t.Errorf("%t, want %t", got, tc.want)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"unique"
 
 	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -32,7 +33,8 @@ var _ toolscache.TransformFunc = Slim
 
 // Slim makes objects of the cache small. JobRuns stay for long after their end,
 // and nobody reads more of them then than whose they are, how they ended and for
-// how long they are kept. Of Jobs, nobody reads what they execute.
+// how long they are kept. Of Jobs, nobody reads what they execute, and of
+// Leases nothing but when they were renewed.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -42,6 +44,8 @@ func Slim(object any) (any, error) {
 		}
 	case *batchv1.Job:
 		slimJob(object)
+	case *coordinationv1.Lease:
+		slimLease(object)
 	case metav1.Object:
 		object.SetManagedFields(nil)
 	}
@@ -139,6 +143,14 @@ func slimJob(job *batchv1.Job) {
 	job.Annotations = own(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
 	job.Spec = batchv1.JobSpec{}
 	job.Status = batchv1.JobStatus{Conditions: job.Status.Conditions}
+}
+
+// slimLease keeps what says that a worker renews.
+func slimLease(lease *coordinationv1.Lease) {
+	lease.ObjectMeta = metav1.ObjectMeta{
+		Namespace: lease.Namespace, Name: lease.Name, UID: lease.UID, ResourceVersion: lease.ResourceVersion,
+	}
+	lease.Spec = coordinationv1.LeaseSpec{RenewTime: lease.Spec.RenewTime}
 }
 
 // canonical lets equal texts be one in memory.

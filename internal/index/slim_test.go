@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -162,6 +163,24 @@ func TestSlimJob(t *testing.T) {
 		Status: batchv1.JobStatus{Conditions: job.Status.Conditions},
 	}
 	if diff := cmp.Diff(want, slim(t, job)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestSlimLease(t *testing.T) {
+	renewed, seconds := metav1.NowMicro(), int32(30)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n", Name: "w", UID: "u", ResourceVersion: "7", Labels: map[string]string{"theirs": "y"},
+			Annotations: map[string]string{"theirs": "y"}, ManagedFields: []metav1.ManagedFieldsEntry{{}},
+		},
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("w_1"), RenewTime: &renewed, LeaseDurationSeconds: &seconds},
+	}
+	want := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "w", UID: "u", ResourceVersion: "7"},
+		Spec:       coordinationv1.LeaseSpec{RenewTime: &renewed},
+	}
+	if diff := cmp.Diff(want, slim(t, lease)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -107,7 +106,7 @@ func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun
 		return fmt.Errorf("list the Jobs of the key: %w", err)
 	}
 	for i := range jobs.Items {
-		if owner := metav1.GetControllerOf(&jobs.Items[i]); owner != nil && owner.Kind == kind.Kind && !finished(&jobs.Items[i]) {
+		if index.ExecutesRun(&jobs.Items[i]) && !finished(&jobs.Items[i]) {
 			return &notClaimableError{fmt.Sprintf("Job %s still executes for the key, try again", jobs.Items[i].Name)}
 		}
 	}

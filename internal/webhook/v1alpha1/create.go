@@ -23,6 +23,9 @@ import (
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
+	if errs := tooLarge(req.Object.Raw); len(errs) > 0 {
+		return invalid(req.Name, errs)
+	}
 	run, errs := decode(req.Object.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)

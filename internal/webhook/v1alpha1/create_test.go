@@ -179,6 +179,11 @@ func TestCreateBadInput(t *testing.T) {
 		"a bad init container name":       {withTemplate("b", "{restartPolicy: Never, initContainers: [{name: A, image: x}], containers: [{name: a, image: z}]}"), "spec.template.spec.template.spec.initContainers[0].name"},
 		"a container without image":       {withTemplate("b", "{restartPolicy: Never, containers: [{name: a}]}"), containers + "[0].image"},
 		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
+		"a template of 1 MiB":             {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: "+strings.Repeat("x", 1<<20)+"}]}"), "spec"},
+		"a limit with a long exponent":    {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
+		"a request with a long exponent":  {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {requests: {memory: '+1.5E+100'}}}]}"), containers + "[0].resources.requests[memory]"},
+		"a limit of very many digits":     {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '"+strings.Repeat("1", 100)+"'}}}]}"), containers + "[0].resources.limits[cpu]"},
+		"a volume with a long exponent":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x}], volumes: [{name: v, emptyDir: {sizeLimit: '1e999999999'}}]}"), "spec.template.spec.template.spec.volumes[0].emptyDir.sizeLimit"},
 		"a restartPolicy of no Job":       {withTemplate("b", "{restartPolicy: Always, containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +200,14 @@ func TestCreateBadInput(t *testing.T) {
 				t.Errorf("left taken: %v", writes)
 			}
 		})
+	}
+}
+
+// What only looks like an endless quantity is somebody's text.
+func TestCreateWithNumbersInTexts(t *testing.T) {
+	for _, text := range []string{"1e1000", "1e-999999999", strings.Repeat("1", 100)} {
+		m := withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, env: [{name: NUMBER, value: '"+text+"'}], resources: {limits: {cpu: 1e2}}}]}")
+		admitted(t, m, newReplica(t).create(t, m))
 	}
 }
 

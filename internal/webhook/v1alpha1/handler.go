@@ -97,6 +97,9 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 
 // decode reads a JobRun; what cannot be read is invalid, and the error says where.
 func decode(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
+	if errs := endlessQuantities(raw); len(errs) > 0 {
+		return nil, errs
+	}
 	run := &v1alpha1.JobRun{}
 	err := json.Unmarshal(raw, run)
 	if err == nil {
