@@ -42,6 +42,8 @@ type action struct {
 	key *v1alpha1.RunKey
 	// written are the JobRuns whose status this action wrote.
 	written map[types.UID]*v1alpha1.JobRun
+	// unwritable are the receipts whose status was refused for what it is.
+	unwritable map[types.UID]bool
 	// job is the Job that this action created or found.
 	job *batchv1.Job
 	// after is when to look again, whatever the plan says.
@@ -49,25 +51,44 @@ type action struct {
 }
 
 func (r *Reconciler) newAction(req Request, s *Snapshot) *action {
-	return &action{Reconciler: r, req: req, s: s, key: s.Key, written: map[types.UID]*v1alpha1.JobRun{}}
+	return &action{Reconciler: r, req: req, s: s, key: s.Key, written: map[types.UID]*v1alpha1.JobRun{}, unwritable: map[types.UID]bool{}}
 }
 
 // act does what the plan says, in its order, up to the first operation that
-// does not succeed. Whatever is left undone is found by the next observation.
-// No JobRun that cannot be deleted keeps others from being deleted.
+// does not succeed and that others rest on. Whatever is left undone is found by the
+// next observation.
 func (a *action) act(ctx context.Context, plan Plan) error {
-	var kept error
+	var left error
 	for _, op := range plan.Ops {
 		err := a.do(ctx, op)
-		if _, deletes := op.(DeleteRun); err != nil && deletes {
-			kept = errors.Join(kept, fmt.Errorf("%s: %w", plan.Step, err))
+		if err == nil {
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", plan.Step, err)
+		left = errors.Join(left, fmt.Errorf("%s: %w", plan.Step, err))
+		if !a.goesOn(op, err) {
+			break
 		}
 	}
-	return kept
+	return left
+}
+
+// goesOn reports whether what follows does not rest on an operation that failed: no
+// JobRun that cannot be deleted keeps others, and no receipt whose status the API server
+// will not have keeps anything.
+func (a *action) goesOn(op Op, err error) bool {
+	switch op := op.(type) {
+	case DeleteRun:
+		return true
+	case WriteStatus:
+		receipt := op.Status.Phase == v1alpha1.PhaseCoalesced || op.Status.Phase == v1alpha1.PhaseIdempotent
+		if !receipt || !tooLarge(err) && !apierrors.IsInvalid(err) {
+			return false
+		}
+		a.unwritable[op.Run.UID] = true
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *action) do(ctx context.Context, op Op) error {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -262,13 +263,15 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 }
 
 // reconcileHome observes, decides and acts. A transition that has to wait for
-// Jobs to end, or whose Job was refused, leaves room for another decision.
+// Jobs to end, or whose Job was refused, leaves room for another decision; so does one
+// that met receipts whose status the API server will not have.
 func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Duration, error) {
 	s, err := r.observeHome(ctx, req)
 	if err != nil {
 		return 0, err
 	}
 	var after time.Duration
+	var left error
 	for range maxDecisions {
 		plan := decide(s)
 		a := r.newAction(req, s)
@@ -282,11 +285,15 @@ func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Durat
 			log.FromContext(ctx).V(1).Info("Waiting", "reason", err.Error())
 			s.waiting[plan.Step] = true
 			s.replace(a)
+		case len(a.unwritable) > 0:
+			left = errors.Join(left, err)
+			s.replace(a)
+			s.Receipts = slices.DeleteFunc(s.Receipts, func(receipt *v1alpha1.JobRun) bool { return a.unwritable[receipt.UID] })
 		default:
-			return after, err
+			return after, errors.Join(left, err)
 		}
 	}
-	return after, nil
+	return after, left
 }
 
 // refuse makes the snapshot say that a Job was refused, and what was written

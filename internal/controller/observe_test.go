@@ -253,6 +253,22 @@ func TestLeaseExpiryFromTheLastRenewal(t *testing.T) {
 	expect(10 * time.Second)
 }
 
+// Of very many Leases some are forgotten between two looks; that renews none.
+func TestLeaseExpiryOfAForgottenLease(t *testing.T) {
+	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
+	at := metav1.NewMicroTime(now.Time)
+	b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), worker, &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "worker"}, Spec: coordinationv1.LeaseSpec{RenewTime: &at},
+	})
+	for _, want := range []time.Duration{10 * time.Second, 5 * time.Second, 0} {
+		b.observed.renewals.Clear()
+		if e := observed(t, b).Executions[worker.UID]; !e.Expires || e.Left != want {
+			t.Errorf("expires %t in %s, want %s", e.Expires, e.Left, want)
+		}
+		b.clock.Step(5 * time.Second)
+	}
+}
+
 // Whether a lease lives is told by how long it was seen unchanged.
 func TestLeaseExpiry(t *testing.T) {
 	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()

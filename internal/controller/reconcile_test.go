@@ -199,6 +199,33 @@ func TestReconcileWaits(t *testing.T) {
 		job a-1: runs`)
 }
 
+// A receipt that has no room for its status, which anybody may have made, stops
+// nothing of its key.
+func TestReconcileUnwritableReceipts(t *testing.T) {
+	a := made("a").Leased(1, "5").Counted("r1", "r2").Obj()
+	b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), a, makeJob(a, 1).Complete().Obj(),
+		answered("r1", "a", "4").Age(1).Obj(), answered("r2", "a", "4").Age(2).Obj(), answered("r3", "a", "4").Age(3).Obj())
+	refused := apierrors.NewInternalError(errors.New("etcdserver: request is too large"))
+	b.store.Before = func(verb string, o client.Object) error {
+		if strings.HasPrefix(verb, "status") && (o.GetName() == "r1" || o.GetName() == "r2") {
+			return refused
+		}
+		return nil
+	}
+	if _, err := b.Reconcile(t.Context(), home); !errors.Is(err, refused) {
+		t.Errorf("error %v", err)
+	}
+	for name, want := range map[string]v1alpha1.Phase{"a": v1alpha1.PhaseCompleted, "r1": ""} {
+		stored := &v1alpha1.JobRun{}
+		if err := b.store.Get(t.Context(), client.ObjectKey{Namespace: wrappers.Namespace, Name: name}, stored); err != nil {
+			t.Fatal(err)
+		}
+		if stored.Status.Phase != want {
+			t.Errorf("%s: phase %q, want %q", name, stored.Status.Phase, want)
+		}
+	}
+}
+
 // What is out of date is looked at again; what fails is an error.
 func TestReconcileErrors(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("x"))
