@@ -81,7 +81,8 @@ func (a *action) goesOn(op Op, err error) bool {
 		return true
 	case WriteStatus:
 		receipt := op.Status.Phase == v1alpha1.PhaseCoalesced || op.Status.Phase == v1alpha1.PhaseIdempotent
-		if !receipt || !tooLarge(err) && !apierrors.IsInvalid(err) {
+		waits := op.Run.Status.Phase == v1alpha1.PhasePending // Whoever takes its place rests on it.
+		if !receipt || waits || !tooLarge(err) && !namesField(err) {
 			return false
 		}
 		a.unwritable[op.Run.UID] = true

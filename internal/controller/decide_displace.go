@@ -55,7 +55,7 @@ func finishDisplacement(s *Snapshot) []Op {
 	}
 	for _, waiting := range s.Runs {
 		if waiting.Status.Phase != v1alpha1.PhasePending || s.hasRole(waiting) || !s.accepting(waiting) ||
-			!displaces(run, waiting) || s.unmarkedEntries(run) >= v1alpha1.MaxRecent {
+			!displaces(run, waiting) || hasRecent(run, waiting.UID) || s.unmarkedEntries(run) >= v1alpha1.MaxRecent {
 			continue
 		}
 		_, ops := s.absorb(run, waiting)

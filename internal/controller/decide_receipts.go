@@ -139,7 +139,7 @@ func fold(s *Snapshot) []Op {
 			receipts = receipts[:max(room, 0)]
 		}
 		if len(receipts) == 0 {
-			return nil // The entries there are must be marked first.
+			continue // The entries there are must be marked first.
 		}
 		status := foldedStatus(run, receipts, s.Marked)
 		ops := concat(s.checkKey(), []Op{WriteStatus{run, status}})
@@ -219,18 +219,28 @@ func (s *Snapshot) markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []
 // bindIdempotent binds triggers that were delivered before. They need no
 // evidence, and are no trigger of their own to be counted.
 func bindIdempotent(s *Snapshot) []Op {
+	var ops []Op
 	for _, receipt := range s.Receipts {
-		if receipt.Status.Phase == v1alpha1.PhaseIdempotent && s.adrift(receipt) {
-			if run := s.standIn(receipt); run != nil {
-				return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)}}
-			}
+		if run := s.deliveredTo(receipt); run != nil && len(ops) < settleBatch {
+			ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)})
 		}
-		if !s.unbound(receipt, v1alpha1.DispositionIdempotent) && !s.abandoned(receipt) {
-			continue
+	}
+	return ops
+}
+
+// deliveredTo is the run that an idempotent receipt is to be bound to; nil if there is
+// nothing to bind.
+func (s *Snapshot) deliveredTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	if receipt.Status.Phase == v1alpha1.PhaseIdempotent && s.adrift(receipt) {
+		if run := s.standIn(receipt); run != nil {
+			return run
 		}
-		if run := s.deliveredAs(receipt); run != nil && run.UID != receipt.UID {
-			return []Op{WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)}}
-		}
+	}
+	if !s.unbound(receipt, v1alpha1.DispositionIdempotent) && !s.abandoned(receipt) {
+		return nil
+	}
+	if run := s.deliveredAs(receipt); run != nil && run.UID != receipt.UID {
+		return run
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -119,11 +120,8 @@ func merged(theirs, ours map[string]string) map[string]string {
 
 // jobIdentity is the run and the generation that a Job executes.
 func jobIdentity(job *batchv1.Job) (runkey.Identity, int64) {
-	generation, err := strconv.ParseInt(job.Annotations[v1alpha1.AnnotationGeneration], 10, 64)
-	if err != nil {
-		generation = 0
-	}
-	return runkey.Identity{Name: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}, generation
+	id := runkey.Identity{Name: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
+	return id, index.JobGeneration(job)
 }
 
 // jobResult is the condition that ended a Job; nil while it has not ended.

@@ -126,10 +126,15 @@ func TestJobIdentity(t *testing.T) {
 	}
 	for _, garbage := range []string{"", "x", "1.5", "99999999999999999999"} {
 		job := makeJob(made("a").Obj(), 3).Obj()
-		job.Annotations[v1alpha1.AnnotationGeneration] = garbage
+		job.Name = "a-" + garbage
 		if _, generation := jobIdentity(job); generation != 0 {
 			t.Errorf("generation %q is read as %d", garbage, generation)
 		}
+	}
+	bare := makeJob(made("a").Obj(), 3).Obj()
+	delete(bare.Annotations, v1alpha1.AnnotationGeneration)
+	if _, generation := jobIdentity(bare); generation != 3 {
+		t.Errorf("without its annotation the generation is read as %d", generation)
 	}
 	if id, generation := jobIdentity(&batchv1.Job{}); id != (runkey.Identity{}) || generation != 0 {
 		t.Errorf("a bare Job is that of %v, generation %d", id, generation)

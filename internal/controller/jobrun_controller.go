@@ -32,6 +32,8 @@ import (
 const (
 	// staleRetry is when to look again after a lost race, should no watch event come.
 	staleRetry = 500 * time.Millisecond
+	// leftRetry is when to try again what others do not wait for.
+	leftRetry = time.Minute
 	// maxDecisions bounds the decisions of one reconcile. Only a decision that
 	// was kept from its first transition is followed by another.
 	maxDecisions = 8
@@ -258,8 +260,12 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	if run.Spec.ConcurrencyKey != "" {
 		return kept, failed
 	}
-	after, err := r.reconcileHome(ctx, req) // What cannot be deleted does not keep the run from its end.
-	return sooner(kept, after), errors.Join(failed, err)
+	if failed != nil { // What cannot be deleted keeps the run from nothing.
+		log.FromContext(ctx).Error(failed, "JobRuns are kept for longer")
+		kept = sooner(kept, leftRetry)
+	}
+	after, err := r.reconcileHome(ctx, req)
+	return sooner(kept, after), err
 }
 
 // reconcileHome observes, decides and acts. A transition that has to wait for
@@ -271,7 +277,6 @@ func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Durat
 		return 0, err
 	}
 	var after time.Duration
-	var left error
 	for range maxDecisions {
 		plan := decide(s)
 		a := r.newAction(req, s)
@@ -286,14 +291,15 @@ func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Durat
 			s.waiting[plan.Step] = true
 			s.replace(a)
 		case len(a.unwritable) > 0:
-			left = errors.Join(left, err)
+			log.FromContext(ctx).Error(err, "Receipts are left without their status")
+			after = sooner(after, leftRetry)
 			s.replace(a)
 			s.Receipts = slices.DeleteFunc(s.Receipts, func(receipt *v1alpha1.JobRun) bool { return a.unwritable[receipt.UID] })
 		default:
-			return after, errors.Join(left, err)
+			return after, err
 		}
 	}
-	return after, left
+	return after, nil
 }
 
 // refuse makes the snapshot say that a Job was refused, and what was written

@@ -212,8 +212,8 @@ func TestReconcileUnwritableReceipts(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := b.Reconcile(t.Context(), home); !errors.Is(err, refused) {
-		t.Errorf("error %v", err)
+	if result, err := b.Reconcile(t.Context(), home); err != nil || result.RequeueAfter != time.Minute {
+		t.Errorf("result %+v, error %v", result, err)
 	}
 	for name, want := range map[string]v1alpha1.Phase{"a": v1alpha1.PhaseCompleted, "r1": ""} {
 		stored := &v1alpha1.JobRun{}
@@ -352,15 +352,15 @@ func TestReconcileRetention(t *testing.T) {
 		a := keyless("a").IdempotencyKey("i").Leased(1, "").Obj()
 		b := newBench(a, makeJob(a, 1).Complete().Obj(), made("r1").IdempotencyKey("i").DeliveredAs("a").Age(1).BoundTo("a").Obj())
 		b.ReceiptHistory = 0
-		denied := errors.New("denied by a policy")
 		b.store.Before = func(verb string, _ client.Object) error {
 			if strings.HasPrefix(verb, "delete") {
-				return denied
+				return errors.New("denied by a policy")
 			}
 			return nil
 		}
-		if _, err := b.Reconcile(t.Context(), Request{Namespace: wrappers.Namespace, Run: "a"}); !errors.Is(err, denied) {
-			t.Errorf("error %v", err)
+		result, err := b.Reconcile(t.Context(), Request{Namespace: wrappers.Namespace, Run: "a"})
+		if err != nil || result.RequeueAfter != time.Minute {
+			t.Errorf("result %+v, error %v", result, err)
 		}
 		stored := &v1alpha1.JobRun{}
 		if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(a), stored); err != nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -132,15 +133,26 @@ func ownerToken(o client.Object) []string {
 	return []string{key.Spec.Owner.Token}
 }
 
-// ExecutesRun reports whether a Job executes the run that its labels name: the operator
-// alone gives a Job the run for a controller and its generation for a name. Labels may
-// be anybody's, and that name can be but one Job's.
+// ExecutesRun reports whether a Job executes the run that its labels name: its
+// controller is the run, and its name is the run's with a generation. Labels may be
+// anybody's, and a name can be but one Job's.
 func ExecutesRun(job *batchv1.Job) bool {
 	owner := metav1.GetControllerOf(job)
 	if owner == nil || owner.Kind != "JobRun" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
 		return false
 	}
-	return owner.Name == job.Labels[v1alpha1.LabelRun] && job.Name == owner.Name+"-"+job.Annotations[v1alpha1.AnnotationGeneration]
+	return owner.Name == job.Labels[v1alpha1.LabelRun] && JobGeneration(job) > 0
+}
+
+// JobGeneration is the generation of the lease that a Job executes under, by its name; 0
+// if that is none of the run that its labels name.
+func JobGeneration(job *batchv1.Job) int64 {
+	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
+	generation, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || strconv.FormatInt(generation, 10) != digits {
+		return 0
+	}
+	return generation
 }
 
 func jobHome(o client.Object) []string {

@@ -90,7 +90,9 @@ func TestExecutesRun(t *testing.T) {
 	}{
 		"its Job":               {func(*batchv1.Job) {}, true},
 		"another name":          {func(job *batchv1.Job) { job.Name = "evil" }, false},
-		"another generation":    {func(job *batchv1.Job) { job.Annotations[v1alpha1.AnnotationGeneration] = "2" }, false},
+		"no annotations":        {func(job *batchv1.Job) { job.Annotations = nil }, true},
+		"another generation":    {func(job *batchv1.Job) { job.Name = "a-01" }, false},
+		"no generation":         {func(job *batchv1.Job) { job.Name = "a-" }, false},
 		"another run's label":   {func(job *batchv1.Job) { job.Labels[v1alpha1.LabelRun] = "b" }, false},
 		"no label":              {func(job *batchv1.Job) { delete(job.Labels, v1alpha1.LabelRun) }, false},
 		"no controller":         {func(job *batchv1.Job) { job.OwnerReferences = nil }, false},

@@ -118,8 +118,7 @@ func transport(err error) bool {
 func unsent(err error) bool {
 	var operation *net.OpError
 	return errors.As(err, &operation) && operation.Op == "dial" || misconfigured(err) ||
-		meta.IsNoMatchError(err) || runtime.IsNotRegisteredError(err) ||
-		strings.Contains(err.Error(), "client rate limiter Wait returned an error") // client-go's, around any error
+		meta.IsNoMatchError(err) || runtime.IsNotRegisteredError(err)
 }
 
 // misconfigured reports that the other side is not the API server that the

@@ -205,10 +205,6 @@ func TestLostAnswer(t *testing.T) {
 			answers: []func(func() error) error{failing(impostor())},
 			want:    wrongCertificate,
 		},
-		"it had to wait for too long to be sent": {
-			answers: []func(func() error) error{failing(fmt.Errorf("client rate limiter Wait returned an error: %w", errThrottled))},
-			want:    errThrottled,
-		},
 		"nobody knows the kind": {
 			answers: []func(func() error) error{failing(errNoKind)},
 			want:    errNoKind,
@@ -251,10 +247,7 @@ var wrongCertificate = &tls.CertificateVerificationError{Err: errors.New("unknow
 
 func impostor() error { return &url.Error{Op: "Post", URL: "https://api", Err: wrongCertificate} }
 
-var (
-	errThrottled = errors.New("rate: Wait(n=1) would exceed context deadline")
-	errNoKind    = &meta.NoKindMatchError{GroupKind: v1alpha1.GroupVersion.WithKind("JobRun").GroupKind()}
-)
+var errNoKind = &meta.NoKindMatchError{GroupKind: v1alpha1.GroupVersion.WithKind("JobRun").GroupKind()}
 
 var syscallRefused = errors.Unwrap(errors.Unwrap(refused()))
 

@@ -2,16 +2,51 @@ package v1alpha1
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// maxCreateBytes bounds a new JobRun. Decoded, it may take fifty times as much memory.
-const maxCreateBytes = 512 << 10
+// maxBytes bounds a new JobRun, and each part that is decoded of a changed one. Decoded,
+// it may take a hundred times as much memory.
+const maxBytes = 512 << 10
+
+// parts are those of a JobRun, as the API server's caller has sent them: also the status
+// of an update and the spec of a status, which the API server drops later.
+type parts struct {
+	Metadata json.RawMessage `json:"metadata"`
+	Spec     json.RawMessage `json:"spec"`
+	Status   json.RawMessage `json:"status"`
+}
+
+// read decodes one of the parts.
+func read(name string, raw json.RawMessage, into any) field.ErrorList {
+	path := field.NewPath(name)
+	switch {
+	case len(raw) == 0:
+		return nil
+	case len(raw) > maxBytes:
+		return field.ErrorList{field.TooLong(path, "", maxBytes)}
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return unreadable(path, err)
+	}
+	return nil
+}
+
+// unreadable says where it is that JSON cannot be read.
+func unreadable(path *field.Path, err error) field.ErrorList {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) && mismatch.Field != "" {
+		path = path.Child(mismatch.Field)
+	}
+	return field.ErrorList{field.Invalid(path, "", err.Error())}
+}
 
 var (
 	// endless is what a quantity may begin with that takes seconds to read, or minutes:
@@ -19,12 +54,12 @@ var (
 	// webhook before it looks at the schema.
 	endless = regexp.MustCompile(`^[+-]?[0-9.]*([0-9.]{64}|[eE][+-]?[0-9.]{3})`)
 	// suspicious is what JSON looks like if there may be such a quantity in it.
-	suspicious = regexp.MustCompile(`"[+-]?[0-9.]*([0-9.]{64}|[eE][+-]?[0-9.]{3})`)
+	suspicious = regexp.MustCompile(`[0-9.]{64}|[0-9.][eE][+-]?[0-9.]{3}`)
 )
 
 // tooLarge says what makes a new JobRun too large to be decoded.
 func tooLarge(raw []byte) field.ErrorList {
-	if len(raw) <= maxCreateBytes {
+	if len(raw) <= maxBytes {
 		return nil
 	}
 	var run struct {
@@ -35,23 +70,21 @@ func tooLarge(raw []byte) field.ErrorList {
 	if err := json.Unmarshal(raw, &run); err == nil && len(run.Spec.Input) > v1alpha1.MaxInputBytes {
 		return field.ErrorList{field.TooLong(field.NewPath("spec", "input"), "", v1alpha1.MaxInputBytes)}
 	}
-	return field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxCreateBytes)}
+	return field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxBytes)}
 }
 
 // endlessQuantities finds the quantities of a template that nobody should try to read.
-func endlessQuantities(raw []byte) field.ErrorList {
-	if !suspicious.Match(raw) {
+func endlessQuantities(raw json.RawMessage) field.ErrorList {
+	if len(raw) > maxBytes || !suspicious.Match(raw) {
 		return nil
 	}
-	var run struct {
-		Spec struct {
-			Template any `json:"template"`
-		} `json:"spec"`
+	var spec struct {
+		Template any `json:"template"`
 	}
-	if err := json.Unmarshal(raw, &run); err != nil {
+	if err := json.Unmarshal(raw, &spec); err != nil {
 		return nil // Whoever reads all of it says so.
 	}
-	return endlessIn(run.Spec.Template, field.NewPath("spec", "template"))
+	return endlessIn(spec.Template, field.NewPath("spec", "template"))
 }
 
 func endlessIn(value any, path *field.Path) field.ErrorList {
@@ -64,6 +97,7 @@ func endlessIn(value any, path *field.Path) field.ErrorList {
 				errs = append(errs, endlessAmounts(child, path.Child(name))...)
 			case "sizeLimit", "divisor":
 				errs = append(errs, endlessAmount(child, path.Child(name))...)
+			case "metadata", "nodeSelector", "matchLabels": // texts under names that are anybody's
 			default:
 				errs = append(errs, endlessIn(child, path.Child(name))...)
 			}
@@ -90,7 +124,7 @@ func endlessAmounts(value any, path *field.Path) field.ErrorList {
 
 func endlessAmount(value any, path *field.Path) field.ErrorList {
 	amount, ok := value.(string)
-	if !ok || !endless.MatchString(amount) {
+	if !ok || !endless.MatchString(strings.TrimSpace(amount)) { // as who reads it trims it
 		return nil
 	}
 	return field.ErrorList{field.Invalid(path, fmt.Sprintf("%.64s", amount), "a quantity has less than 64 digits, and its exponent less than 3")}

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -33,11 +34,11 @@ func NewClaimHandler(o Options) *ClaimHandler { return &ClaimHandler{o} }
 func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
 	defer cancel()
-	run, errs := decode(req.Object.Raw)
+	run, errs := decodeClaim(req.Object.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	old, errs := decode(req.OldObject.Raw)
+	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
@@ -57,6 +58,19 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	}
 	claims.WithLabelValues("granted").Inc()
 	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
+}
+
+// decodeClaim reads the metadata and the status of a claim.
+func decodeClaim(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
+	var sent parts
+	if err := json.Unmarshal(raw, &sent); err != nil {
+		return nil, unreadable(nil, err)
+	}
+	run := &v1alpha1.JobRun{}
+	if errs := append(read("metadata", sent.Metadata, &run.ObjectMeta), read("status", sent.Status, &run.Status)...); len(errs) > 0 {
+		return nil, errs
+	}
+	return run, nil
 }
 
 // validateClaim says what no claim may be. The spec of the claim itself says

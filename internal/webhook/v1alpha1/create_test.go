@@ -181,6 +181,7 @@ func TestCreateBadInput(t *testing.T) {
 		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
 		"a template of 1 MiB":             {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: "+strings.Repeat("x", 1<<20)+"}]}"), "spec"},
 		"a limit with a long exponent":    {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
+		"a long exponent after a space":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: ' 1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
 		"a request with a long exponent":  {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {requests: {memory: '+1.5E+100'}}}]}"), containers + "[0].resources.requests[memory]"},
 		"a limit of very many digits":     {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '"+strings.Repeat("1", 100)+"'}}}]}"), containers + "[0].resources.limits[cpu]"},
 		"a volume with a long exponent":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x}], volumes: [{name: v, emptyDir: {sizeLimit: '1e999999999'}}]}"), "spec.template.spec.template.spec.volumes[0].emptyDir.sizeLimit"},
@@ -198,6 +199,30 @@ func TestCreateBadInput(t *testing.T) {
 			}
 			if writes := r.store.Writes(); len(writes) > 0 {
 				t.Errorf("left taken: %v", writes)
+			}
+		})
+	}
+}
+
+// The API server asks before it has looked at what is changed, and by how much.
+func TestChangesAreNotReadWhole(t *testing.T) {
+	large := strings.Repeat("{},", 400<<10) + "{}"
+	for name, tc := range map[string]struct {
+		object string
+		code   int32
+	}{
+		"a template":       {`{"metadata": {"name": "b"}, "spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [` + large + `]}}}}}}`, 422},
+		"managed fields":   {`{"metadata": {"name": "b", "managedFields": [` + large + `]}, "spec": {"jobName": "job"}}`, 422},
+		"no spec":          {`{"metadata": {"name": "b"}, "status": {"conditions": [` + large + `]}, "spec": 5}`, 422},
+		"a status, unread": {`{"metadata": {"name": "b"}, "spec": {"jobName": "job"}, "status": {"conditions": [` + large + `]}}`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response := newReplica(t).Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+				Operation: admissionv1.Update, Name: "b", Object: runtime.RawExtension{Raw: []byte(tc.object)},
+				OldObject: runtime.RawExtension{Raw: []byte(`{"metadata": {"name": "b"}, "spec": {"jobName": "job"}}`)},
+			}})
+			if response.Allowed != (tc.code == 0) || !response.Allowed && response.Result.Code != tc.code {
+				t.Errorf("allowed %t, %.300v", response.Allowed, response.Result)
 			}
 		})
 	}

@@ -95,22 +95,30 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	}
 }
 
-// decode reads a JobRun; what cannot be read is invalid, and the error says where.
+// decode reads the metadata and the spec of a JobRun; what cannot be read is invalid,
+// and the error says where.
 func decode(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
-	if errs := endlessQuantities(raw); len(errs) > 0 {
+	var sent parts
+	if err := json.Unmarshal(raw, &sent); err != nil {
+		return nil, unreadable(nil, err)
+	}
+	if errs := endlessQuantities(sent.Spec); len(errs) > 0 {
 		return nil, errs
 	}
 	run := &v1alpha1.JobRun{}
-	err := json.Unmarshal(raw, run)
-	if err == nil {
-		return run, nil
+	if errs := append(read("metadata", sent.Metadata, &run.ObjectMeta), read("spec", sent.Spec, &run.Spec)...); len(errs) > 0 {
+		return nil, errs
 	}
-	path := field.NewPath("")
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		path = field.NewPath(mismatch.Field)
+	return run, nil
+}
+
+// decodeStored reads a JobRun that the API server has stored.
+func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
+	run := &v1alpha1.JobRun{}
+	if err := json.Unmarshal(raw, run); err != nil {
+		return nil, unreadable(nil, err)
 	}
-	return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
+	return run, nil
 }
 
 // invalid is the 422 that names each field.

@@ -18,7 +18,7 @@ import (
 // template that a typed client rendered anew is the same template, and CEL sees
 // no untyped input.
 func (h *Handler) handleUpdate(req admission.Request) admission.Response {
-	old, errs := decode(req.OldObject.Raw)
+	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
