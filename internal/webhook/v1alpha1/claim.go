@@ -80,6 +80,8 @@ func validateClaim(run, old *v1alpha1.JobRun) field.ErrorList {
 	switch {
 	case run.Status.Phase != v1alpha1.PhaseLeased:
 		return field.ErrorList{field.Invalid(status.Child("phase"), run.Status.Phase, "a claim enters phase Leased")}
+	case run.Status.Lease == nil:
+		return field.ErrorList{field.Required(status.Child("lease"), "a claim says who holds the lease")}
 	case old.Spec.Template != nil:
 		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}
 	default:

@@ -1,0 +1,65 @@
+package v1alpha1_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// What is no claim is refused, whoever sends it, and takes nothing.
+func TestClaimBadInput(t *testing.T) {
+	waits := func() *wrappers.JobRunWrapper { return wrappers.MakeJobRun("a").Key("k").Created().Pending() }
+	leased := func() *v1alpha1.JobRun {
+		return wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "").Holder("worker").Obj()
+	}
+	for name, tc := range map[string]struct {
+		old  *v1alpha1.JobRun
+		send func(run *v1alpha1.JobRun)
+		want string
+	}{
+		"another phase":     {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending }, "status.phase"},
+		"no lease":          {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Lease = nil }, "status.lease"},
+		"of a Job's run":    {waits().Template().Obj(), func(*v1alpha1.JobRun) {}, "status.lease.holderIdentity"},
+		"a status too long": {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Error = strings.Repeat("x", 1<<20) }, "status"},
+		"labels too long":   {waits().Obj(), func(run *v1alpha1.JobRun) { run.Labels = map[string]string{"a": strings.Repeat("x", 1<<20)} }, "metadata"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t, tc.old, wrappers.MakeRunKey("k").Pending("a").Obj())
+			run := leased()
+			tc.send(run)
+			response := r.claim(t, run, tc.old)
+			if response.Allowed || response.Result.Code != 422 || response.Result.Details.Causes[0].Field != tc.want {
+				t.Errorf("allowed %t, %.300v; want %s named", response.Allowed, response.Result, tc.want)
+			}
+			if diff := cmp.Diff([]string(nil), r.store.Writes()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func (r replica) claim(t *testing.T, run, old *v1alpha1.JobRun) admission.Response {
+	t.Helper()
+	raw := func(run *v1alpha1.JobRun) runtime.RawExtension {
+		body, err := json.Marshal(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.RawExtension{Raw: body}
+	}
+	keys := index.New(index.Options{Cached: r.store, Live: r.store, Writer: r.store})
+	handler := webhook.NewClaimHandler(webhook.Options{Index: keys, Cached: r.store, Live: r.store})
+	return handler.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		Operation: admissionv1.Update, Name: run.Name, Namespace: run.Namespace, SubResource: "status", Object: raw(run), OldObject: raw(old),
+	}})
+}
