@@ -137,7 +137,7 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 	finished := false
 	var unfinished []*batchv1.Job
 	for _, job := range jobs {
-		id, generation := jobIdentity(job)
+		id, generation := a.s.identityOf(job)
 		if id.Token != op.Run.Token {
 			continue
 		}

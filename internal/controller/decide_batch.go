@@ -87,7 +87,7 @@ func (s *Snapshot) begun(member *v1alpha1.JobRun) bool {
 	id := runkey.Of(member)
 	return runkey.Leased(s.spec()) == id || s.counted[member.UID] != nil ||
 		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool {
-			of, _ := jobIdentity(job)
+			of, _ := s.identityOf(job)
 			return of == id
 		})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -355,16 +356,26 @@ func deleteStrayJob(s *Snapshot) []Op {
 
 // guard makes sure that a stray Job is judged by what is stored now.
 func (s *Snapshot) guard(job *batchv1.Job) []Op {
-	id, _ := jobIdentity(job)
+	id, _ := s.identityOf(job)
 	if run := s.find(id); !s.Keyed && run != nil {
 		return []Op{CheckRun{run}}
 	}
 	return s.checkKey()
 }
 
+// identityOf is the run and the generation that a Job executes: whatever somebody has
+// taken from its annotations, its controller says which run it is.
+func (s *Snapshot) identityOf(job *batchv1.Job) (runkey.Identity, int64) {
+	id, generation := jobIdentity(job)
+	if owner := metav1.GetControllerOf(job); owner != nil && s.byUID[owner.UID] != nil {
+		id = runkey.Of(s.byUID[owner.UID])
+	}
+	return id, generation
+}
+
 // isStray reports whether nothing leases the generation that a Job was made for.
 func (s *Snapshot) isStray(job *batchv1.Job) bool {
-	id, generation := jobIdentity(job)
+	id, generation := s.identityOf(job)
 	if s.Keyed {
 		return s.leasedID() != id || s.leasedGeneration() != generation
 	}

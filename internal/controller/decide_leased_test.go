@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,11 +32,25 @@ func and(groups ...[]client.Object) []client.Object {
 
 func of(objects ...client.Object) []client.Object { return objects }
 
+// stripped is a Job that has lost its annotations.
+func stripped(job *batchv1.Job) *batchv1.Job {
+	job.Annotations = nil
+	return job
+}
+
 func TestLeased(t *testing.T) {
 	leased := makeKey("k").Leased("a", 1, "5")
 	run := made("a").Leased(1, "5")
 	decisions{
 		"it goes on": {given: and(of(leased.Obj()), executing(made("a"), 1, "5"))},
+		"it goes on, whatever somebody takes from its Job": {
+			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Obj())),
+		},
+		"it ends, whatever somebody has taken from its Job": {
+			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Complete().Obj())),
+			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				Stopped(a g1); SwapKey(free)`,
+		},
 		"it goes on, whatever becomes of others": {
 			given: and(of(leased.Obj(), makeJob(run.Obj(), 0).Failed("x", "y").Obj()), executing(made("a"), 1, "5")),
 		},
@@ -426,7 +441,7 @@ func TestDeleteStrayJob(t *testing.T) {
 			want:  "delete-stray-job: CheckRun(a); DeleteJob(a-1)",
 		},
 		"of an earlier run of that name without a key": {
-			given: and(executing(keyless("a"), 1, ""), of(makeJob(keyless("a").Token("earlier").Obj(), 2).Obj())),
+			given: and(executing(keyless("a"), 1, ""), of(makeJob(keyless("a").UID("earlier").Token("earlier").Obj(), 2).Obj())),
 			with: func(c *scene) {
 				c.change = func(s *Snapshot) { s.Gone[runOfJob(c, "a-2")] = true }
 			},

@@ -133,14 +133,12 @@ func fold(s *Snapshot) []Op {
 		if run == nil || hasRecent(run, first.UID) {
 			continue
 		}
-		receipts := s.uncounted(run)
-		kept := s.unmarkedEntries(run)
-		if room := v1alpha1.MaxRecent - kept; len(receipts) > room {
-			receipts = receipts[:max(room, 0)]
-		}
-		if len(receipts) == 0 {
+		room := v1alpha1.MaxRecent - s.unmarkedEntries(run)
+		if room <= 0 {
 			continue // The entries there are must be marked first.
 		}
+		receipts := s.uncounted(run)
+		receipts = receipts[:min(len(receipts), room)]
 		status := foldedStatus(run, receipts, s.Marked)
 		ops := concat(s.checkKey(), []Op{WriteStatus{run, status}})
 		for _, receipt := range receipts {

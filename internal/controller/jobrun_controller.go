@@ -260,7 +260,10 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	if run.Spec.ConcurrencyKey != "" {
 		return kept, failed
 	}
-	if failed != nil { // What cannot be deleted keeps the run from nothing.
+	switch {
+	case errors.Is(failed, errStale):
+		kept = sooner(kept, staleRetry)
+	case failed != nil: // What cannot be deleted keeps the run from nothing.
 		log.FromContext(ctx).Error(failed, "JobRuns are kept for longer")
 		kept = sooner(kept, leftRetry)
 	}

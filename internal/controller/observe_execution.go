@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -100,7 +101,7 @@ func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.
 // jobOf is the Job of a run for a generation; nil if the cache shows none.
 func (s *Snapshot) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	for _, job := range s.Jobs {
-		if id, g := jobIdentity(job); id == runkey.Of(run) && g == generation {
+		if id, g := jobIdentity(job); (id == runkey.Of(run) || metav1.IsControlledBy(job, run)) && g == generation {
 			return job
 		}
 	}

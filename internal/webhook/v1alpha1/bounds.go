@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,31 +13,34 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// maxBytes bounds a new JobRun, and each part that is decoded of a changed one. Decoded,
-// it may take a hundred times as much memory.
-const maxBytes = 512 << 10
+const (
+	// maxBytes bounds a new JobRun, and the spec of a changed one.
+	maxBytes = 512 << 10
+	// maxElements bounds the fields and items of a template. The least of them, {}, may
+	// become a container of 400 bytes, and three errors.
+	maxElements = 10000
+	// maxErrors bounds the errors of one answer.
+	maxErrors = 100
+)
 
-// parts are those of a JobRun, as the API server's caller has sent them: also the status
-// of an update and the spec of a status, which the API server drops later.
-type parts struct {
-	Metadata json.RawMessage `json:"metadata"`
-	Spec     json.RawMessage `json:"spec"`
-	Status   json.RawMessage `json:"status"`
-}
-
-// read decodes one of the parts.
-func read(name string, raw json.RawMessage, into any) field.ErrorList {
-	path := field.NewPath(name)
-	switch {
-	case len(raw) == 0:
-		return nil
-	case len(raw) > maxBytes:
+// boundless says what makes a spec too large to be decoded. The API server asks before
+// it has looked at the schema.
+func boundless(spec json.RawMessage) field.ErrorList {
+	path := field.NewPath("spec")
+	if len(spec) > maxBytes {
 		return field.ErrorList{field.TooLong(path, "", maxBytes)}
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return unreadable(path, err)
+	var parts struct {
+		Template json.RawMessage `json:"template"`
 	}
-	return nil
+	if err := json.Unmarshal(spec, &parts); err != nil {
+		return nil // Whoever reads all of it says so.
+	}
+	path = path.Child("template")
+	if n := bytes.Count(parts.Template, []byte{','}); n > maxElements {
+		return field.ErrorList{field.TooMany(path, n, maxElements)}
+	}
+	return endlessQuantities(parts.Template, path)
 }
 
 // unreadable says where it is that JSON cannot be read.
@@ -54,7 +58,7 @@ var (
 	// webhook before it looks at the schema.
 	endless = regexp.MustCompile(`^[+-]?[0-9.]*([0-9.]{64}|[eE][+-]?[0-9.]{3})`)
 	// suspicious is what JSON looks like if there may be such a quantity in it.
-	suspicious = regexp.MustCompile(`[0-9.]{64}|[0-9.][eE][+-]?[0-9.]{3}`)
+	suspicious = regexp.MustCompile(`[0-9.]{64}|[eE][+-]?[0-9.]{3}`)
 )
 
 // tooLarge says what makes a new JobRun too large to be decoded.
@@ -74,17 +78,15 @@ func tooLarge(raw []byte) field.ErrorList {
 }
 
 // endlessQuantities finds the quantities of a template that nobody should try to read.
-func endlessQuantities(raw json.RawMessage) field.ErrorList {
-	if len(raw) > maxBytes || !suspicious.Match(raw) {
+func endlessQuantities(raw json.RawMessage, path *field.Path) field.ErrorList {
+	if !suspicious.Match(raw) {
 		return nil
 	}
-	var spec struct {
-		Template any `json:"template"`
-	}
-	if err := json.Unmarshal(raw, &spec); err != nil {
+	var template any
+	if err := json.Unmarshal(raw, &template); err != nil {
 		return nil // Whoever reads all of it says so.
 	}
-	return endlessIn(spec.Template, field.NewPath("spec", "template"))
+	return endlessIn(template, path)
 }
 
 func endlessIn(value any, path *field.Path) field.ErrorList {

@@ -34,25 +34,25 @@ func NewClaimHandler(o Options) *ClaimHandler { return &ClaimHandler{o} }
 func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
 	defer cancel()
-	run, errs := decodeClaim(req.Object.Raw)
-	if len(errs) > 0 {
-		return invalid(req.Name, errs)
+	c := &claim{}
+	if err := json.Unmarshal(req.Object.Raw, c); err != nil {
+		return invalid(req.Name, unreadable(nil, err))
 	}
 	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	if errs := validateClaim(run, old); len(errs) > 0 {
+	if errs := validateClaim(c, old); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	if run.ResourceVersion != old.ResourceVersion {
+	if c.Metadata.ResourceVersion != old.ResourceVersion {
 		// The API server looks at it only after this answer.
 		return claimRefused(req.Name, errChanged)
 	}
 	if err := h.claimable(ctx, old); err != nil {
 		return claimRefused(req.Name, err)
 	}
-	version, err := h.Index.Grant(ctx, old, run.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
+	version, err := h.Index.Grant(ctx, old, c.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
 	if err != nil {
 		return claimRefused(req.Name, err)
 	}
@@ -60,27 +60,25 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
 }
 
-// decodeClaim reads the metadata and the status of a claim.
-func decodeClaim(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
-	var sent parts
-	if err := json.Unmarshal(raw, &sent); err != nil {
-		return nil, unreadable(nil, err)
-	}
-	run := &v1alpha1.JobRun{}
-	if errs := append(read("metadata", sent.Metadata, &run.ObjectMeta), read("status", sent.Status, &run.Status)...); len(errs) > 0 {
-		return nil, errs
-	}
-	return run, nil
+// claim is what is decided on of a status update.
+type claim struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Status struct {
+		Phase v1alpha1.Phase     `json:"phase"`
+		Lease *v1alpha1.RunLease `json:"lease"`
+	} `json:"status"`
 }
 
 // validateClaim says what no claim may be. The spec of the claim itself says
 // nothing: the API server drops it.
-func validateClaim(run, old *v1alpha1.JobRun) field.ErrorList {
+func validateClaim(c *claim, old *v1alpha1.JobRun) field.ErrorList {
 	status := field.NewPath("status")
 	switch {
-	case run.Status.Phase != v1alpha1.PhaseLeased:
-		return field.ErrorList{field.Invalid(status.Child("phase"), run.Status.Phase, "a claim enters phase Leased")}
-	case run.Status.Lease == nil:
+	case c.Status.Phase != v1alpha1.PhaseLeased:
+		return field.ErrorList{field.Invalid(status.Child("phase"), c.Status.Phase, "a claim enters phase Leased")}
+	case c.Status.Lease == nil:
 		return field.ErrorList{field.Required(status.Child("lease"), "a claim says who holds the lease")}
 	case old.Spec.Template != nil:
 		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}

@@ -2,7 +2,6 @@ package v1alpha1_test
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,11 +26,9 @@ func TestClaimBadInput(t *testing.T) {
 		send func(run *v1alpha1.JobRun)
 		want string
 	}{
-		"another phase":     {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending }, "status.phase"},
-		"no lease":          {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Lease = nil }, "status.lease"},
-		"of a Job's run":    {waits().Template().Obj(), func(*v1alpha1.JobRun) {}, "status.lease.holderIdentity"},
-		"a status too long": {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Error = strings.Repeat("x", 1<<20) }, "status"},
-		"labels too long":   {waits().Obj(), func(run *v1alpha1.JobRun) { run.Labels = map[string]string{"a": strings.Repeat("x", 1<<20)} }, "metadata"},
+		"another phase":  {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending }, "status.phase"},
+		"no lease":       {waits().Obj(), func(run *v1alpha1.JobRun) { run.Status.Lease = nil }, "status.lease"},
+		"of a Job's run": {waits().Template().Obj(), func(*v1alpha1.JobRun) {}, "status.lease.holderIdentity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReplica(t, tc.old, wrappers.MakeRunKey("k").Pending("a").Obj())

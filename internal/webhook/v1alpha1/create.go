@@ -26,7 +26,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if errs := tooLarge(req.Object.Raw); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run, errs := decode(req.Object.Raw)
+	run, errs := decode(req.Object.Raw, true)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
@@ -45,7 +45,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
 		if errs := h.unstorable(ctx, req.Object.Raw, run); len(errs) > 0 {
-			return apierrors.NewInvalid(kind, run.Name, errs)
+			return apierrors.NewInvalid(kind, run.Name, errs[:min(len(errs), maxErrors)])
 		}
 		return nil
 	}

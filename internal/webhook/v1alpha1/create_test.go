@@ -207,13 +207,21 @@ func TestCreateBadInput(t *testing.T) {
 // The API server asks before it has looked at what is changed, and by how much.
 func TestChangesAreNotReadWhole(t *testing.T) {
 	large := strings.Repeat("{},", 400<<10) + "{}"
+	var endless []string
+	for n := range 9000 {
+		endless = append(endless, fmt.Sprintf(`"r%d": "1e999999999"`, n))
+	}
 	for name, tc := range map[string]struct {
 		object string
 		code   int32
 	}{
 		"a template":       {`{"metadata": {"name": "b"}, "spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [` + large + `]}}}}}}`, 422},
-		"managed fields":   {`{"metadata": {"name": "b", "managedFields": [` + large + `]}, "spec": {"jobName": "job"}}`, 422},
+		"an exponent":      {`{"spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [{"resources": {"limits": {"memory": "e999999999"}}}]}}}}}}`, 422},
+		"a signed one":     {`{"spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [{"resources": {"limits": {"memory": "+e999999999"}}}]}}}}}}`, 422},
+		"many elements":    {`{"spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [` + strings.Repeat("{},", 10001) + `{}]}}}}}}`, 422},
+		"many endless":     {`{"spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"overhead": {` + strings.Join(endless, ",") + `}}}}}}}`, 422},
 		"no spec":          {`{"metadata": {"name": "b"}, "status": {"conditions": [` + large + `]}, "spec": 5}`, 422},
+		"metadata, unread": {`{"metadata": {"name": "b", "managedFields": [` + large + `]}, "spec": {"jobName": "job"}}`, 0},
 		"a status, unread": {`{"metadata": {"name": "b"}, "spec": {"jobName": "job"}, "status": {"conditions": [` + large + `]}}`, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,6 +229,9 @@ func TestChangesAreNotReadWhole(t *testing.T) {
 				Operation: admissionv1.Update, Name: "b", Object: runtime.RawExtension{Raw: []byte(tc.object)},
 				OldObject: runtime.RawExtension{Raw: []byte(`{"metadata": {"name": "b"}, "spec": {"jobName": "job"}}`)},
 			}})
+			if !response.Allowed && len(response.Result.Details.Causes) > 100 {
+				t.Errorf("%d causes", len(response.Result.Details.Causes))
+			}
 			if response.Allowed != (tc.code == 0) || !response.Allowed && response.Result.Code != tc.code {
 				t.Errorf("allowed %t, %.300v", response.Allowed, response.Result)
 			}

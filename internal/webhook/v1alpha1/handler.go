@@ -95,19 +95,29 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	}
 }
 
-// decode reads the metadata and the spec of a JobRun; what cannot be read is invalid,
-// and the error says where.
-func decode(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
-	var sent parts
+// decode reads a new or changed JobRun; what cannot be read is invalid, and the error
+// says where. Of a changed one nothing is asked but its spec.
+func decode(raw []byte, metadata bool) (*v1alpha1.JobRun, field.ErrorList) {
+	var sent struct {
+		Metadata json.RawMessage `json:"metadata"`
+		Spec     json.RawMessage `json:"spec"`
+	}
 	if err := json.Unmarshal(raw, &sent); err != nil {
 		return nil, unreadable(nil, err)
 	}
-	if errs := endlessQuantities(sent.Spec); len(errs) > 0 {
+	if errs := boundless(sent.Spec); len(errs) > 0 {
 		return nil, errs
 	}
 	run := &v1alpha1.JobRun{}
-	if errs := append(read("metadata", sent.Metadata, &run.ObjectMeta), read("spec", sent.Spec, &run.Spec)...); len(errs) > 0 {
-		return nil, errs
+	if metadata && len(sent.Metadata) > 0 {
+		if err := json.Unmarshal(sent.Metadata, &run.ObjectMeta); err != nil {
+			return nil, unreadable(field.NewPath("metadata"), err)
+		}
+	}
+	if len(sent.Spec) > 0 {
+		if err := json.Unmarshal(sent.Spec, &run.Spec); err != nil {
+			return nil, unreadable(field.NewPath("spec"), err)
+		}
 	}
 	return run, nil
 }
@@ -121,8 +131,9 @@ func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 	return run, nil
 }
 
-// invalid is the 422 that names each field.
+// invalid is the 422 that names each field, of very many the first.
 func invalid(name string, errs field.ErrorList) admission.Response {
+	errs = errs[:min(len(errs), maxErrors)]
 	return refused(apierrors.NewInvalid(kind, name, errs))
 }
 

@@ -22,7 +22,7 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run, errs := decode(req.Object.Raw)
+	run, errs := decode(req.Object.Raw, false)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
