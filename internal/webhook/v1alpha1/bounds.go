@@ -1,7 +1,6 @@
 package v1alpha1
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +18,57 @@ const (
 	// maxElements bounds the fields and items of a template. The least of them, {}, may
 	// become a container of 400 bytes, and three errors.
 	maxElements = 10000
-	// maxErrors bounds the errors of one answer.
-	maxErrors = 100
+	// maxChecked bounds those for which the schema is asked before a key is taken: it
+	// compares each error with all others. What is larger the API server judges alone.
+	maxChecked = 1000
+	// maxErrors bounds the errors of one answer, maxBadValue and maxDetail what each shows.
+	maxErrors   = 100
+	maxBadValue = 256
+	maxDetail   = 1024
 )
+
+// elements counts the fields and items in JSON, about.
+func elements(raw json.RawMessage) int {
+	n, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch {
+		case quoted && raw[i] == '\\':
+			i++
+		case raw[i] == '"':
+			quoted = !quoted
+		case raw[i] == ',' && !quoted:
+			n++
+		}
+	}
+	return n
+}
+
+// templateOf is the template in a spec, as it was sent.
+func templateOf(spec json.RawMessage) json.RawMessage {
+	var parts struct {
+		Template json.RawMessage `json:"template"`
+	}
+	if err := json.Unmarshal(spec, &parts); err != nil {
+		return nil // Whoever reads all of it says so.
+	}
+	return parts.Template
+}
+
+// bounded keeps an answer small: it has some of the errors, and little of what is wrong.
+func bounded(errs field.ErrorList) field.ErrorList {
+	errs = errs[:min(len(errs), maxErrors)]
+	for _, err := range errs {
+		err.Detail = err.Detail[:min(len(err.Detail), maxDetail)]
+		switch value := err.BadValue.(type) {
+		case bool, int, int32, int64, float64, nil:
+		case string:
+			err.BadValue = value[:min(len(value), maxBadValue)]
+		default:
+			err.BadValue = ""
+		}
+	}
+	return errs
+}
 
 // boundless says what makes a spec too large to be decoded. The API server asks before
 // it has looked at the schema.
@@ -30,17 +77,11 @@ func boundless(spec json.RawMessage) field.ErrorList {
 	if len(spec) > maxBytes {
 		return field.ErrorList{field.TooLong(path, "", maxBytes)}
 	}
-	var parts struct {
-		Template json.RawMessage `json:"template"`
-	}
-	if err := json.Unmarshal(spec, &parts); err != nil {
-		return nil // Whoever reads all of it says so.
-	}
-	path = path.Child("template")
-	if n := bytes.Count(parts.Template, []byte{','}); n > maxElements {
+	template, path := templateOf(spec), path.Child("template")
+	if n := elements(template); n > maxElements {
 		return field.ErrorList{field.TooMany(path, n, maxElements)}
 	}
-	return endlessQuantities(parts.Template, path)
+	return endlessQuantities(template, path)
 }
 
 // unreadable says where it is that JSON cannot be read.

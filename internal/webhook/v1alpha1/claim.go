@@ -34,9 +34,9 @@ func NewClaimHandler(o Options) *ClaimHandler { return &ClaimHandler{o} }
 func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
 	defer cancel()
-	c := &claim{}
-	if err := json.Unmarshal(req.Object.Raw, c); err != nil {
-		return invalid(req.Name, unreadable(nil, err))
+	c, errs := readClaim(req.Object.Raw)
+	if len(errs) > 0 {
+		return invalid(req.Name, errs)
 	}
 	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
@@ -69,6 +69,25 @@ type claim struct {
 		Phase v1alpha1.Phase     `json:"phase"`
 		Lease *v1alpha1.RunLease `json:"lease"`
 	} `json:"status"`
+}
+
+// readClaim reads a claim. The rest of its status is read if that costs little: what the
+// API server refuses later would hold its key until the claim is taken back.
+func readClaim(raw []byte) (*claim, field.ErrorList) {
+	c := &claim{}
+	if err := json.Unmarshal(raw, c); err != nil {
+		return nil, unreadable(nil, err)
+	}
+	var sent struct {
+		Status json.RawMessage `json:"status"`
+	}
+	if err := json.Unmarshal(raw, &sent); err != nil || len(sent.Status) > maxBytes || elements(sent.Status) > maxElements {
+		return c, nil
+	}
+	if err := json.Unmarshal(sent.Status, &v1alpha1.JobRunStatus{}); err != nil {
+		return nil, unreadable(field.NewPath("status"), err)
+	}
+	return c, nil
 }
 
 // validateClaim says what no claim may be. The spec of the claim itself says

@@ -2,6 +2,7 @@ package v1alpha1_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,18 +46,39 @@ func TestClaimBadInput(t *testing.T) {
 	}
 }
 
+// What the API server would refuse for its type takes no key before that.
+func TestClaimThatCannotBeRead(t *testing.T) {
+	waits := wrappers.MakeJobRun("a").Key("k").Created().Pending().Obj()
+	r := newReplica(t, waits, wrappers.MakeRunKey("k").Pending("a").Obj())
+	run := toJSON(t, "metadata: {name: a}\nstatus: {phase: Leased, startTime: now, lease: {generation: 1, holderIdentity: worker}}\n")
+	response := r.claimRaw(t, run, waits)
+	if response.Allowed || response.Result.Code != 422 || !strings.HasPrefix(response.Result.Details.Causes[0].Field, "status") {
+		t.Errorf("allowed %t, %.300v", response.Allowed, response.Result)
+	}
+	if writes := r.store.Writes(); len(writes) > 0 {
+		t.Errorf("left taken: %v", writes)
+	}
+}
+
 func (r replica) claim(t *testing.T, run, old *v1alpha1.JobRun) admission.Response {
 	t.Helper()
-	raw := func(run *v1alpha1.JobRun) runtime.RawExtension {
-		body, err := json.Marshal(run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return runtime.RawExtension{Raw: body}
+	body, err := json.Marshal(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.claimRaw(t, body, old)
+}
+
+func (r replica) claimRaw(t *testing.T, run []byte, old *v1alpha1.JobRun) admission.Response {
+	t.Helper()
+	stored, err := json.Marshal(old)
+	if err != nil {
+		t.Fatal(err)
 	}
 	keys := index.New(index.Options{Cached: r.store, Live: r.store, Writer: r.store})
 	handler := webhook.NewClaimHandler(webhook.Options{Index: keys, Cached: r.store, Live: r.store})
 	return handler.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
-		Operation: admissionv1.Update, Name: run.Name, Namespace: run.Namespace, SubResource: "status", Object: raw(run), OldObject: raw(old),
+		Operation: admissionv1.Update, Name: old.Name, Namespace: old.Namespace, SubResource: "status",
+		Object: runtime.RawExtension{Raw: run}, OldObject: runtime.RawExtension{Raw: stored},
 	}})
 }

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -35,7 +36,10 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		run.Name = generateName(run, req.UID)
 	}
 	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
-		return invalid(run.Name, append(h.unstorable(ctx, req.Object.Raw, run), errs...))
+		if errs = append(h.unstorable(ctx, req.Object.Raw, run), errs...); len(errs) == 0 {
+			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
+		}
+		return invalid(run.Name, errs)
 	}
 	if err := h.nameFree(ctx, client.ObjectKeyFromObject(run)); err != nil {
 		return answer(run.Name, err)
@@ -45,7 +49,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
 		if errs := h.unstorable(ctx, req.Object.Raw, run); len(errs) > 0 {
-			return apierrors.NewInvalid(kind, run.Name, errs[:min(len(errs), maxErrors)])
+			return apierrors.NewInvalid(kind, run.Name, bounded(errs))
 		}
 		return nil
 	}

@@ -239,6 +239,50 @@ func TestChangesAreNotReadWhole(t *testing.T) {
 	}
 }
 
+// Nothing that is wrong with a new one makes the answer long, or long in coming.
+func TestCreateAnswersAreBounded(t *testing.T) {
+	item := `{"labelSelector": {"matchExpressions": [{}]}}`
+	owner := func(n int) string {
+		return fmt.Sprintf(`{"apiVersion": "v", "kind": "k", "name": "n%d", "uid": "u%d", "controller": true}`, n, n)
+	}
+	var owners []string
+	for n := range 4000 {
+		owners = append(owners, owner(n))
+	}
+	pod := func(rest string) string {
+		return `"template": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "x"}], ` + rest + `}}}}`
+	}
+	for name, object := range map[string]string{
+		"errors of the schema":    `{"metadata": {"name": "b"}, "spec": {"jobName": "", ` + pod(`"topologySpreadConstraints": [`+strings.Repeat(item+",", 9000)+item+`]`) + `}}`,
+		"errors of the template":  `{"metadata": {"name": "b"}, "spec": {"jobName": "job", "template": {"spec": {"template": {"spec": {"containers": [` + strings.Repeat("{},", 9000) + `{}]}}}}}}`,
+		"errors of the metadata":  `{"metadata": {"name": "b", "ownerReferences": [` + strings.Join(owners, ",") + `]}, "spec": {"jobName": "job", "concurrencyKey": "k"}}`,
+		"a field of a great size": `{"metadata": {"name": "b"}, "spec": {"jobName": "job", "concurrencyKey": "` + strings.Repeat("k", 400<<10) + `"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			response := newReplica(t).Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+				Operation: admissionv1.Create, Name: "b", Namespace: wrappers.Namespace, Object: runtime.RawExtension{Raw: []byte(object)},
+			}})
+			if response.Allowed || response.Result.Code != 422 {
+				t.Fatalf("allowed %t, %.300v", response.Allowed, response.Result)
+			}
+			body, err := json.Marshal(response)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(body) > 128<<10 {
+				t.Errorf("an answer of %d bytes", len(body))
+			}
+		})
+	}
+}
+
+// Lists in texts are no elements of the template.
+func TestCreateWithListsInTexts(t *testing.T) {
+	text := strings.Repeat("1,", 20000) + `\\\" , \"`
+	m := withTemplate("b", `{restartPolicy: Never, containers: [{name: a, image: x, args: ["`+text+`"]}]}`)
+	admitted(t, m, newReplica(t).create(t, m))
+}
+
 // What only looks like an endless quantity is somebody's text.
 func TestCreateWithNumbersInTexts(t *testing.T) {
 	for _, text := range []string{"1e1000", "1e-999999999", strings.Repeat("1", 100)} {

@@ -133,8 +133,7 @@ func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 
 // invalid is the 422 that names each field, of very many the first.
 func invalid(name string, errs field.ErrorList) admission.Response {
-	errs = errs[:min(len(errs), maxErrors)]
-	return refused(apierrors.NewInvalid(kind, name, errs))
+	return refused(apierrors.NewInvalid(kind, name, bounded(errs)))
 }
 
 // refused answers with an API error as it is, so that the caller gets its code,

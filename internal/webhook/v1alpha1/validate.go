@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,12 @@ import (
 // it was admitted.
 func (h *Handler) unstorable(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	var sent struct {
+		Spec json.RawMessage `json:"spec"`
+	}
+	if err := json.Unmarshal(raw, &sent); err != nil || elements(templateOf(sent.Spec)) > maxChecked {
+		return errs
+	}
 	return append(errs, h.schema.validate(ctx, raw, run.Name)...)
 }
 
