@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/index"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -61,7 +62,7 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		a.observed.accepted(run.UID)
 		a.job = job
 		return nil
-	case isJobRun(owner) && owner.Name == run.Name:
+	case index.IsJobRun(owner) && owner.Name == run.Name:
 		// Left by an earlier run of the same name, which is gone.
 		a.after = predecessorPoll
 		if err := a.deleteJob(ctx, job); err != nil {

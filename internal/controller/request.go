@@ -181,14 +181,10 @@ func requestsForJob(job *batchv1.Job) []Request {
 	if key := job.Labels[v1alpha1.LabelKey]; isConcurrencyKey(key) {
 		requests = append(requests, Request{Namespace: job.Namespace, RunKey: key})
 	}
-	if owner := metav1.GetControllerOf(job); isJobRun(owner) {
+	if owner := metav1.GetControllerOf(job); index.IsJobRun(owner) {
 		requests = append(requests, runRequest(job.Namespace, owner.Name))
 	}
 	return requests
-}
-
-func isJobRun(owner *metav1.OwnerReference) bool {
-	return owner != nil && owner.Kind == "JobRun" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/")
 }
 
 func isConcurrencyKey(name string) bool { return strings.HasPrefix(name, "c-") }

@@ -138,10 +138,12 @@ func ownerToken(o client.Object) []string {
 // anybody's, and a name can be but one Job's.
 func ExecutesRun(job *batchv1.Job) bool {
 	owner := metav1.GetControllerOf(job)
-	if owner == nil || owner.Kind != "JobRun" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
-		return false
-	}
-	return owner.Name == job.Labels[v1alpha1.LabelRun] && JobGeneration(job) > 0
+	return IsJobRun(owner) && owner.Name == job.Labels[v1alpha1.LabelRun] && JobGeneration(job) > 0
+}
+
+// IsJobRun reports whether an owner is a JobRun; nil is none.
+func IsJobRun(owner *metav1.OwnerReference) bool {
+	return owner != nil && owner.Kind == "JobRun" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/")
 }
 
 // JobGeneration is the generation of the lease that a Job executes under, by its name; 0
