@@ -17,8 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
@@ -64,7 +65,7 @@ func run(ctx context.Context, o options) error {
 	if err := addChecks(mgr, webhookServer); err != nil {
 		return err
 	}
-	if err := index.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("set up the field indexes: %w", err)
 	}
 	if err := addControllerAndWebhook(mgr, o); err != nil {
@@ -79,14 +80,14 @@ func run(ctx context.Context, o options) error {
 func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
 
 func addControllerAndWebhook(mgr manager.Manager, o options) error {
-	keys := index.New(index.Options{
+	keys := keystore.New(keystore.Options{
 		Cached: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Writer: mgr.GetClient(),
 		Clock:  operatorClock,
 	})
 	err := controller.SetupWithManager(mgr, controller.Options{
-		Index:            keys,
+		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
 		ReservationGrace: o.reservationGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
@@ -99,7 +100,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 	}
 	return whenCertified(mgr, o, func() error {
 		err := webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-			Index:  keys,
+			Keys:   keys,
 			Cached: mgr.GetClient(),
 			Live:   mgr.GetAPIReader(),
 		})

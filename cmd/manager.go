@@ -17,7 +17,7 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -26,7 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
 // syncPatience is how long one readiness probe waits for the caches.
@@ -61,12 +61,12 @@ func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
 	}
 }
 
-func cacheOptions() cache.Options {
+func cacheOptions() ctrlcache.Options {
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
-	return cache.Options{
-		DefaultTransform: index.Slim,
-		ByObject: map[client.Object]cache.ByObject{
+	return ctrlcache.Options{
+		DefaultTransform: cache.Slim,
+		ByObject: map[client.Object]ctrlcache.ByObject{
 			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
 			// Workers may have theirs anywhere; those of the nodes are many, and renewed all the time.
 			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
@@ -76,7 +76,7 @@ func cacheOptions() cache.Options {
 
 // cacheOnEveryReplica has what the webhook reads cached from the start, the leader or not: the controller's own
 // watches wait until this replica leads.
-func cacheOnEveryReplica(ctx context.Context, c cache.Cache) error {
+func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}} {
 		if _, err := c.GetInformer(ctx, object); err != nil {
 			return fmt.Errorf("cache %T (are the CRDs installed?): %w", object, err)
@@ -94,7 +94,7 @@ func addChecks(mgr manager.Manager, webhookServer webhook.Server) error {
 	)
 }
 
-func cachesSynced(c cache.Cache) healthz.Checker {
+func cachesSynced(c ctrlcache.Cache) healthz.Checker {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
 		defer cancel()

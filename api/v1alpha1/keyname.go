@@ -9,14 +9,33 @@ import (
 // hashLength is how much of the hash a RunKey's name carries: 160 bits.
 const hashLength = 32
 
+// What the name of a RunKey begins with says which kind it is.
+const (
+	concurrencyPrefix = "c-"
+	idempotencyPrefix = "i-"
+)
+
 // ConcurrencyKeyName is the name of the RunKey of a concurrencyKey.
 func ConcurrencyKeyName(jobName, concurrencyKey string) string {
-	return "c-" + keyHash(jobName, concurrencyKey)
+	return concurrencyPrefix + keyHash(jobName, concurrencyKey)
 }
 
 // IdempotencyKeyName is the name of the RunKey of an idempotencyKey.
 func IdempotencyKeyName(jobName, idempotencyKey string) string {
-	return "i-" + keyHash(jobName, idempotencyKey)
+	return idempotencyPrefix + keyHash(jobName, idempotencyKey)
+}
+
+// RunKeyKindOf is the kind that a RunKey of that name has; empty if the name is
+// not one of a RunKey.
+func RunKeyKindOf(name string) RunKeyKind {
+	switch {
+	case strings.HasPrefix(name, concurrencyPrefix):
+		return RunKeyConcurrency
+	case strings.HasPrefix(name, idempotencyPrefix):
+		return RunKeyIdempotency
+	default:
+		return ""
+	}
 }
 
 func keyHash(jobName, key string) string {

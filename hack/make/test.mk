@@ -55,8 +55,8 @@ race: ## Run all tests under the race detector, with managers that are built wit
 # Each fuzz target, as package:function.
 FUZZ_TARGETS := \
 	./internal/runkey:FuzzKeyName \
-	./internal/controller:FuzzCut \
-	./internal/controller:FuzzOutputJSON \
+	./internal/text:FuzzCut \
+	./internal/executor:FuzzOutputJSON \
 	./internal/webhook/v1alpha1:FuzzAdmissionReview \
 	./internal/testing/model:FuzzWorkerProtocol
 FUZZTIME ?= 1m

@@ -52,7 +52,7 @@ func (c *cluster) podsOf(ctx context.Context, run *v1alpha1.JobRun) ([]corev1.Po
 	if err != nil {
 		return nil, err
 	}
-	token := runkey.Of(run).Token
+	token := runkey.IdentityOf(run).Token
 	own := slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
 		return pod.Annotations[v1alpha1.AnnotationToken] != token
 	})

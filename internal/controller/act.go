@@ -14,7 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -135,7 +136,7 @@ func (a *action) checkKey(ctx context.Context) error {
 	if a.req.RunKey == "" {
 		return nil
 	}
-	live, err := a.Index.Live(ctx, a.keyName())
+	live, err := a.Keys.Live(ctx, a.keyName())
 	if err != nil {
 		return err
 	}
@@ -154,8 +155,8 @@ func versionOf(key *v1alpha1.RunKey) string {
 }
 
 func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
-	stored, err := a.Index.CompareAndSwap(ctx, a.keyName(), a.key, next)
-	if errors.Is(err, index.ErrChanged) {
+	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), a.key, next)
+	if errors.Is(err, keystore.ErrChanged) {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
 	if err != nil {
@@ -190,7 +191,7 @@ func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 
 func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
 	next := a.latest(run).DeepCopy()
-	if index.IsSlim(next) {
+	if cache.IsSlim(next) {
 		return fmt.Errorf("JobRun %s/%s was not read whole", run.Namespace, run.Name)
 	}
 	next.Status = *status.DeepCopy()
@@ -198,7 +199,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
 	}
 	err := a.Client.Status().Update(ctx, next)
-	if tooLarge(err) && runkey.HasOutcome(next) && next.Status.Output != nil && bound(next) {
+	if tooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
 		next.Status.Output = nil // The run has it; the receipt must not wait for ever.
 		err = a.Client.Status().Update(ctx, next)
 	}
@@ -209,7 +210,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		return fmt.Errorf("write the status of JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	a.written[run.UID] = next
-	if ended(next) {
+	if next.HasEnded() {
 		a.observed.forget(executionSubjects(run.UID)...)
 	}
 	return nil
@@ -238,7 +239,7 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 }
 
 func (a *action) confirmLease(ctx context.Context, op ConfirmLease) error {
-	key, err := a.Index.Live(ctx, a.keyName())
+	key, err := a.Keys.Live(ctx, a.keyName())
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -24,7 +24,7 @@ const predecessorPoll = time.Second
 // createJob creates the Job of a run for a generation. The name is a lock: a
 // Job that is there already is the same one if the run owns it.
 func (a *action) createJob(ctx context.Context, op CreateJob) error {
-	run, job := op.Run, buildJob(op)
+	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
 	err := a.Client.Create(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):
@@ -62,7 +62,7 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		a.observed.accepted(run.UID)
 		a.job = job
 		return nil
-	case index.IsJobRun(owner) && owner.Name == run.Name:
+	case executor.IsJobRun(owner) && owner.Name == run.Name:
 		// Left by an earlier run of the same name, which is gone.
 		a.after = predecessorPoll
 		if err := a.deleteJob(ctx, job); err != nil {
@@ -87,7 +87,7 @@ func (a *action) noStrays(ctx context.Context) error {
 	}
 	var strays []*batchv1.Job
 	for _, job := range jobs {
-		if jobResult(job) == nil && !a.isNext(job) {
+		if executor.ResultOf(job) == nil && !a.isNext(job) {
 			strays = append(strays, job)
 		}
 	}
@@ -142,7 +142,7 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 		if id.Token != op.Run.Token {
 			continue
 		}
-		if jobResult(job) != nil {
+		if executor.ResultOf(job) != nil {
 			finished = finished || generation == op.Generation
 			continue
 		}
@@ -162,7 +162,7 @@ func (a *action) current(ctx context.Context, id runkey.Identity) error {
 	if err := a.checkKey(ctx); err != nil {
 		return err
 	}
-	if run := a.s.find(id); run != nil && !runkey.HasOutcome(a.latest(run)) {
+	if run := a.s.find(id); run != nil && !a.latest(run).HasOutcome() {
 		return a.checkRun(ctx, run)
 	}
 	return nil

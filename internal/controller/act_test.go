@@ -20,7 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -35,7 +36,7 @@ type bench struct {
 
 func newBench(stored ...client.Object) bench {
 	var fields []wrappers.Index
-	for _, f := range index.Fields {
+	for _, f := range cache.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
 	// What the API server itself selects by.
@@ -49,7 +50,7 @@ func newBench(stored ...client.Object) bench {
 	clock := clocktesting.NewFakeClock(now.Time)
 	recorder := events.NewFakeRecorder(100)
 	return bench{NewReconciler(store, store, recorder, Options{
-		Index:          index.New(index.Options{Cached: store, Live: store, Writer: store, Clock: clock}),
+		Keys:           keystore.New(keystore.Options{Cached: store, Live: store, Writer: store, Clock: clock}),
 		ReceiptHistory: 100, ReservationGrace: 90 * time.Second, SweepPeriod: time.Minute, Clock: clock, Concurrency: 1,
 	}), store, clock, recorder}
 }
@@ -104,10 +105,10 @@ func TestActChecks(t *testing.T) {
 		"the run changed":                  {of(run.Obj()), nil, CheckRun{made("a").ResourceVersion("9").Obj()}, "stale"},
 		"the run is another one":           {of(run.Obj()), nil, CheckRun{made("a").UID("earlier").Obj()}, "stale"},
 		"the run is gone":                  {nil, nil, CheckRun{made("a").Obj()}, "stale"},
-		"the lease is the run's":           {of(key.Obj()), nil, ConfirmLease{runkey.Of(run.Obj()), 1}, "done"},
-		"the lease is of another claim":    {of(key.Obj()), nil, ConfirmLease{runkey.Of(run.Obj()), 2}, "stale"},
-		"the lease is another run's":       {of(key.Obj()), nil, ConfirmLease{runkey.Of(made("b").Obj()), 1}, "stale"},
-		"the lease went with the key":      {nil, nil, ConfirmLease{runkey.Of(run.Obj()), 1}, "stale"},
+		"the lease is the run's":           {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 1}, "done"},
+		"the lease is of another claim":    {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 2}, "stale"},
+		"the lease is another run's":       {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(made("b").Obj()), 1}, "stale"},
+		"the lease went with the key":      {nil, nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 1}, "stale"},
 		"the key is not what is there now": {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
 		"the key has no place free":        {of(key.Obj()), nil, SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
 		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "done"},
@@ -140,7 +141,7 @@ func TestActErrors(t *testing.T) {
 	for name, op := range map[string]Op{
 		"check the key":  CheckKey{},
 		"check a run":    CheckRun{run},
-		"confirm":        ConfirmLease{runkey.Of(run), 1},
+		"confirm":        ConfirmLease{runkey.IdentityOf(run), 1},
 		"swap the key":   SwapKey{makeKey("k").Pending("a").Row()},
 		"write a status": WriteStatus{run, run.Status},
 		"delete a Job":   DeleteJob{makeJob(run, 1).Obj()},
@@ -242,7 +243,7 @@ func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(receipt), stored); err != nil {
 		t.Fatal(err)
 	}
-	if !runkey.HasOutcome(stored) || stored.Status.Output != nil {
+	if !stored.HasOutcome() || stored.Status.Output != nil {
 		t.Errorf("status %+v", stored.Status)
 	}
 }
@@ -429,7 +430,7 @@ func TestActStopped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(and(of(run, makeKey("k").Leased("a", 2, "5").Obj()), tc.stored)...)
 			a := b.decidedOn(makeKey("k").Obj(), run)
-			if got := outcome(a.do(t.Context(), Stopped{runkey.Of(run), 2})); got != tc.want {
+			if got := outcome(a.do(t.Context(), Stopped{runkey.IdentityOf(run), 2})); got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 			if got := writesOf(b); got != tc.writes {
@@ -446,7 +447,7 @@ func TestActStopped(t *testing.T) {
 	} {
 		t.Run("not its Job, if "+name+" since", func(t *testing.T) {
 			b := newBench(and(stored, of(makeJob(run, 2).Obj()))...)
-			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), Stopped{runkey.Of(run), 2})); got != "stale" {
+			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), Stopped{runkey.IdentityOf(run), 2})); got != "stale" {
 				t.Errorf("%s, want stale", got)
 			}
 			if got := writesOf(b); got != "" {
@@ -477,7 +478,7 @@ func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
 	a := b.decidedOn(nil, run)
-	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1, ""}, ConfirmLease{runkey.Of(run), 1}, WriteStatus{run, run.Status}}})
+	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1, ""}, ConfirmLease{runkey.IdentityOf(run), 1}, WriteStatus{run, run.Status}}})
 	if got := outcome(err); got != "stale" {
 		t.Errorf("%s (%v), want stale", got, err)
 	}

@@ -252,7 +252,7 @@ func (k crashes) holds(t *testing.T, c *scene) {
 		t.Fatalf("I1: %d runs read Pending, %d Leased\n%s", pending, leased, c.formatState())
 	}
 	for _, run := range c.runs {
-		if bound(run) && run.Status.RunRef.UID == run.UID {
+		if run.IsReceipt() && run.Status.RunRef.UID == run.UID {
 			t.Fatalf("P1: %s stands for itself\n%s", run.Name, c.formatState())
 		}
 	}

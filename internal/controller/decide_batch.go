@@ -25,7 +25,7 @@ type Batch struct {
 // withdraws its batch as it ends.
 func decideBatch(b Batch) Plan {
 	switch {
-	case !undecided(b.Leader) || cancelled(b.Leader):
+	case !b.Leader.AwaitsBatch() || b.Leader.EndRequested():
 		return Plan{}
 	case b.whole():
 		return recorded(b.Leader, v1alpha1.BatchStarted)
@@ -46,21 +46,11 @@ func recorded(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
 func (b Batch) whole() bool {
 	n := 0
 	for _, member := range b.Members {
-		if *member.Spec.Batch == *b.Leader.Spec.Batch && !cancelled(member) && !ended(member) {
+		if *member.Spec.Batch == *b.Leader.Spec.Batch && !member.EndRequested() && !member.HasEnded() {
 			n++
 		}
 	}
 	return n >= int(b.Leader.Spec.Batch.Size)
-}
-
-// leads reports whether a JobRun is the leader of a batch.
-func leads(run *v1alpha1.JobRun) bool {
-	return run.Spec.Batch != nil && run.Spec.Batch.Leader == run.Name
-}
-
-// undecided reports whether a JobRun does not know yet what became of its batch.
-func undecided(run *v1alpha1.JobRun) bool {
-	return run.Spec.Batch != nil && run.Status.Batch == nil && !ended(run)
 }
 
 // verdict is what became of the batch of a JobRun; empty while it is undecided.
@@ -73,7 +63,7 @@ func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 		return run.Status.Batch.Decision
 	case s.begun(run):
 		return v1alpha1.BatchStarted
-	case leads(run) && cancelled(run), ended(run):
+	case run.LeadsBatch() && run.EndRequested(), run.HasEnded():
 		return v1alpha1.BatchWithdrawn // It ends, or has ended, before its batch has started.
 	default:
 		return s.Verdicts[run.UID]
@@ -84,7 +74,7 @@ func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 // its batch has started: it was claimed, or counted. Its status may not say so
 // yet, and the leader that said so may be gone.
 func (s *Snapshot) begun(member *v1alpha1.JobRun) bool {
-	id := runkey.Of(member)
+	id := runkey.IdentityOf(member)
 	return runkey.Leased(s.spec()) == id || s.counted[member.UID] != nil ||
 		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool {
 			of, _ := s.identityOf(job)

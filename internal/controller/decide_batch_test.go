@@ -89,9 +89,9 @@ func TestMembersOfABatch(t *testing.T) {
 			s := c.observe()
 			for _, run := range c.runs {
 				delete(s.Verdicts, run.UID)
-				if tc.leader == nil && undecided(run) && !leads(run) {
+				if tc.leader == nil && run.AwaitsBatch() && !run.LeadsBatch() {
 					s.Verdicts[run.UID] = v1alpha1.BatchWithdrawn
-				} else if tc.leader != nil && tc.leader.Status.Batch != nil && undecided(run) {
+				} else if tc.leader != nil && tc.leader.Status.Batch != nil && run.AwaitsBatch() {
 					s.Verdicts[run.UID] = tc.leader.Status.Batch.Decision
 				}
 			}

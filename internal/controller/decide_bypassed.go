@@ -12,7 +12,7 @@ import (
 // its key free is left to be elected.
 func admitBypassed(s *Snapshot) []Op {
 	for _, run := range s.Receipts {
-		if !bypassed(run) || standsForItself(run) || run.Status.Phase != "" || s.hasRole(run) || s.cancelled(run) || !s.started(run) {
+		if !run.BypassedWebhook() || run.WasRun() || run.Status.Phase != "" || s.hasRole(run) || s.cancelled(run) || !s.started(run) {
 			continue
 		}
 		if by := s.counted[run.UID]; by != nil {
@@ -36,7 +36,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 	switch {
 	case run.Spec.Coalesce != v1alpha1.CoalesceSkip:
 		status := endedStatus(run, ending{
-			phase: v1alpha1.PhaseFailed, reason: ReasonConflict, now: s.Now, generation: generationOf(run),
+			phase: v1alpha1.PhaseFailed, reason: ReasonConflict, now: s.Now, generation: run.LeaseGeneration(),
 			message: fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q",
 				pending.Name, run.Spec.JobName, run.Spec.ConcurrencyKey),
 		})
@@ -60,7 +60,7 @@ func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 func decideIdempotencyKey(s *Snapshot) Plan {
 	s.prepare()
 	owner := runkey.Owner(s.spec())
-	if run := s.find(owner); s.Key != nil && (run == nil && !s.Void || run != nil && !bound(run) && !s.withdrawn(run)) {
+	if run := s.find(owner); s.Key != nil && (run == nil && !s.Void || run != nil && !run.IsReceipt() && !s.withdrawn(run)) {
 		return Plan{}
 	}
 	heir := s.heir()
@@ -88,19 +88,19 @@ func (s *Snapshot) idempotencyKey() string {
 // receipt that nobody stands for.
 func (s *Snapshot) heir() runkey.Identity {
 	for _, run := range s.Runs {
-		if bound(run) {
+		if run.IsReceipt() {
 			if stand := s.standIn(run); stand != nil && !s.withdrawn(stand) {
-				return runkey.Of(stand)
+				return runkey.IdentityOf(stand)
 			}
 			continue
 		}
-		if !s.withdrawn(run) && !discarded(run) && (run.Status.Phase != "" || !answeredAsReceipt(run)) {
-			return runkey.Of(run)
+		if !s.withdrawn(run) && !discarded(run) && (run.Status.Phase != "" || !run.WasAbsorbed()) {
+			return runkey.IdentityOf(run)
 		}
 	}
 	for _, run := range s.Runs {
 		if run.Status.Phase == "" && !s.cancelled(run) && s.noRun(absorberOf(run)) {
-			return runkey.Of(run)
+			return runkey.IdentityOf(run)
 		}
 	}
 	return runkey.Identity{}
@@ -109,7 +109,7 @@ func (s *Snapshot) heir() runkey.Identity {
 // discarded reports whether a receipt was cancelled before it executed or stood
 // for others: whoever inherited from it would share its end.
 func discarded(run *v1alpha1.JobRun) bool {
-	return answeredAsReceipt(run) && run.Status.Phase == v1alpha1.PhaseCancelled &&
+	return run.WasAbsorbed() && run.Status.Phase == v1alpha1.PhaseCancelled &&
 		run.Status.Lease == nil && run.Status.Coalesced == nil
 }
 
@@ -117,5 +117,5 @@ func discarded(run *v1alpha1.JobRun) bool {
 // JobRun, or it is a receipt itself, or withdrawn.
 func (s *Snapshot) noRun(id runkey.Identity) bool {
 	run := s.find(id)
-	return s.Gone[id] || (run != nil && (bound(run) || s.withdrawn(run)))
+	return s.Gone[id] || (run != nil && (run.IsReceipt() || s.withdrawn(run)))
 }

@@ -68,7 +68,7 @@ func finishDisplacement(s *Snapshot) []Op {
 // It was counted while that one waited, and so before it started again.
 func (s *Snapshot) displaced(run *v1alpha1.JobRun) bool {
 	by := s.counted[run.UID]
-	if by == nil || by.UID == run.UID || !displaces(by, run) || !s.open(by) || !s.hasRole(by) || s.leasedID() == runkey.Of(run) {
+	if by == nil || by.UID == run.UID || !displaces(by, run) || !s.open(by) || !s.hasRole(by) || s.leasedID() == runkey.IdentityOf(run) {
 		return false
 	}
 	ref := run.Status.RunRef
@@ -80,7 +80,7 @@ func (s *Snapshot) displaced(run *v1alpha1.JobRun) bool {
 // itself, so that it is to be bound anew.
 func (s *Snapshot) adrift(receipt *v1alpha1.JobRun) bool {
 	ref := receipt.Status.RunRef
-	return bound(receipt) && !runkey.HasOutcome(receipt) && ref != nil && s.byUID[ref.UID] != nil && bound(s.byUID[ref.UID])
+	return receipt.IsReceipt() && !receipt.HasOutcome() && ref != nil && s.byUID[ref.UID] != nil && s.byUID[ref.UID].IsReceipt()
 }
 
 // unseatedStatus says of a run that reads Pending that another one waits.

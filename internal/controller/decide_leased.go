@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -32,7 +33,7 @@ func restoreLease(s *Snapshot) []Op {
 // requeued reports whether the run's lease expired and the key has it waiting
 // again already, so that only its status is behind.
 func (s *Snapshot) requeued(run *v1alpha1.JobRun) bool {
-	return s.pendingID() == runkey.Of(run) && s.Key.Spec.Pending.Generation == generationOf(run)
+	return s.pendingID() == runkey.IdentityOf(run) && s.Key.Spec.Pending.Generation == run.LeaseGeneration()
 }
 
 // loseLease takes the lease from a run that reads Leased while the key leases
@@ -43,7 +44,7 @@ func loseLease(s *Snapshot) []Op {
 		return nil
 	}
 	for _, run := range s.Runs {
-		id := runkey.Of(run)
+		id := runkey.IdentityOf(run)
 		if run.Status.Phase != v1alpha1.PhaseLeased || id == leased || s.requeued(run) {
 			continue
 		}
@@ -54,7 +55,7 @@ func loseLease(s *Snapshot) []Op {
 		status.Phase = ""
 		if int(status.Attempts) >= maxAttempts(run) {
 			status = endedStatus(run, ending{
-				phase: v1alpha1.PhaseFailed, generation: generationOf(run), reason: ReasonLeaseExpired,
+				phase: v1alpha1.PhaseFailed, generation: run.LeaseGeneration(), reason: ReasonLeaseExpired,
 				message: attemptsMessage(int(status.Attempts)), attempts: status.Attempts, now: s.Now,
 			})
 		}
@@ -75,12 +76,12 @@ func decideLeased(s *Snapshot) []Op {
 		return s.release(id, s.leasedGeneration(), true)
 	case run == nil:
 		return nil
-	case ended(run) || bound(run):
+	case run.HasEnded() || run.IsReceipt():
 		// A receipt may be bound by another controller while it is claimed.
 		return s.release(id, s.leasedGeneration(), run.Spec.Template != nil)
-	case generationOf(run) > s.leasedGeneration() && run.Status.Lease.HolderIdentity == "":
+	case run.LeaseGeneration() > s.leasedGeneration() && run.Status.Lease.HolderIdentity == "":
 		return finishExpiry(s, run)
-	case generationOf(run) > s.leasedGeneration():
+	case run.LeaseGeneration() > s.leasedGeneration():
 		return expire(s, run) // Somebody took the lease past the key.
 	default:
 		return decideExecution(s, run)
@@ -97,7 +98,7 @@ func decideExecution(s *Snapshot, run *v1alpha1.JobRun) []Op {
 		return finish(s, run, failure(ReasonInvalidJob, e.Refused.Message))
 	case e.Refused != nil:
 		return block(s, run, e.Refused.Message)
-	case stored && e.Job != nil && jobResult(e.Job) != nil:
+	case stored && e.Job != nil && executor.ResultOf(e.Job) != nil:
 		return finish(s, run, resultOf(e))
 	case s.cancelled(run):
 		return cancelLeased(s, run)
@@ -136,7 +137,7 @@ func decideWorker(s *Snapshot, run *v1alpha1.JobRun, stored bool) []Op {
 // though nothing was executed: so nothing fails for it, and while another run
 // waits, it is left to the next claim.
 func takeBack(s *Snapshot, run *v1alpha1.JobRun) []Op {
-	fenced := generationOf(run) == s.leasedGeneration()
+	fenced := run.LeaseGeneration() == s.leasedGeneration()
 	if s.waitingBehind(run) != (runkey.Identity{}) || (s.execution(run).Unstored > 0 && !fenced) {
 		return nil
 	}
@@ -156,7 +157,7 @@ func takeGiven(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	switch {
 	case !s.Keyed:
 		return []Op{WriteStatus{run, pendingStatus(run)}}
-	case generationOf(run) == s.leasedGeneration():
+	case run.LeaseGeneration() == s.leasedGeneration():
 		return expire(s, run)
 	default:
 		return nil
@@ -169,7 +170,7 @@ func execute(s *Snapshot, run *v1alpha1.JobRun) []Op {
 	status := leasedStatus(run, generation, s.fromVersion(), s.Now)
 	var alone []Op
 	if s.execution(run).Job == nil {
-		alone = []Op{NoPods{runkey.Of(run)}}
+		alone = []Op{NoPods{runkey.IdentityOf(run)}}
 	}
 	return concat(
 		s.checkKey(),
@@ -186,7 +187,7 @@ func (s *Snapshot) confirm(run *v1alpha1.JobRun, generation int64) []Op {
 	if !s.Keyed {
 		return nil
 	}
-	return []Op{ConfirmLease{Run: runkey.Of(run), Generation: generation}}
+	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
 }
 
 // fromVersion is the version of the key that the claim was based on.
@@ -211,10 +212,10 @@ func block(s *Snapshot, run *v1alpha1.JobRun, message string) []Op {
 
 // claimedGeneration is the generation that a run executes under, or is about to.
 func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
-	if s.leasedID() == runkey.Of(run) {
+	if s.leasedID() == runkey.IdentityOf(run) {
 		return s.leasedGeneration()
 	}
-	return generationOf(run) + 1
+	return run.LeaseGeneration() + 1
 }
 
 func (s *Snapshot) claimedVersion() string {
@@ -234,7 +235,7 @@ func finish(s *Snapshot, run *v1alpha1.JobRun, end ending) []Op {
 	return concat(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
-		s.release(runkey.Of(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
 	)
 }
 
@@ -314,7 +315,7 @@ func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 func expireForGood(s *Snapshot, run *v1alpha1.JobRun, attempts int32, message string) []Op {
 	end := ending{
 		phase: v1alpha1.PhaseFailed, reason: ReasonLeaseExpired, message: message,
-		attempts: attempts, generation: generationOf(run), now: s.Now,
+		attempts: attempts, generation: run.LeaseGeneration(), now: s.Now,
 	}
 	status := endedStatus(run, end)
 	return concat(
@@ -325,13 +326,13 @@ func expireForGood(s *Snapshot, run *v1alpha1.JobRun, attempts int32, message st
 			Emit{endedEvent(run, status)},
 			Count{expiredFailed},
 		},
-		s.release(runkey.Of(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
 	)
 }
 
 // waitingBehind is who waits for the key that run holds.
 func (s *Snapshot) waitingBehind(run *v1alpha1.JobRun) runkey.Identity {
-	if id := s.pendingID(); s.Keyed && id != runkey.Of(run) {
+	if id := s.pendingID(); s.Keyed && id != runkey.IdentityOf(run) {
 		return id
 	}
 	return runkey.Identity{}
@@ -347,7 +348,7 @@ func (s *Snapshot) comes(id runkey.Identity) bool {
 // deleteStrayJob deletes a Job that executes without the key's lease.
 func deleteStrayJob(s *Snapshot) []Op {
 	for _, job := range s.Jobs {
-		if jobResult(job) == nil && job.DeletionTimestamp == nil && s.isStray(job) {
+		if executor.ResultOf(job) == nil && job.DeletionTimestamp == nil && s.isStray(job) {
 			return concat(s.guard(job), []Op{DeleteJob{job}})
 		}
 	}
@@ -366,9 +367,9 @@ func (s *Snapshot) guard(job *batchv1.Job) []Op {
 // identityOf is the run and the generation that a Job executes: whatever somebody has
 // taken from its annotations, its controller says which run it is.
 func (s *Snapshot) identityOf(job *batchv1.Job) (runkey.Identity, int64) {
-	id, generation := jobIdentity(job)
+	id, generation := executor.IdentityOf(job), executor.GenerationOf(job)
 	if owner := metav1.GetControllerOf(job); owner != nil && s.byUID[owner.UID] != nil {
-		id = runkey.Of(s.byUID[owner.UID])
+		id = runkey.IdentityOf(s.byUID[owner.UID])
 	}
 	return id, generation
 }
@@ -384,10 +385,10 @@ func (s *Snapshot) isStray(job *batchv1.Job) bool {
 	case run == nil:
 		return s.Gone[id]
 	case run.Status.Phase == v1alpha1.PhaseLeased:
-		return generationOf(run) != generation
+		return run.LeaseGeneration() != generation
 	default:
 		// The Job of a claim that is not stored yet has the next generation.
-		return ended(run) || generation != generationOf(run)+1
+		return run.HasEnded() || generation != run.LeaseGeneration()+1
 	}
 }
 
@@ -396,7 +397,7 @@ func stopped(run *v1alpha1.JobRun) []Op {
 	if run.Spec.Template == nil {
 		return nil
 	}
-	return []Op{Stopped{Run: runkey.Of(run), Generation: generationOf(run)}}
+	return []Op{Stopped{Run: runkey.IdentityOf(run), Generation: run.LeaseGeneration()}}
 }
 
 func deadlineMessage(run *v1alpha1.JobRun) string {

@@ -19,7 +19,7 @@ func vacatePending(s *Snapshot) []Op {
 		return s.handOver(id)
 	case run == nil:
 		return nil
-	case runkey.HasOutcome(run) || bound(run):
+	case run.HasOutcome() || run.IsReceipt():
 		// A receipt may be bound by another controller while it is promoted.
 		return s.handOver(id)
 	case s.cancelled(run):
@@ -46,7 +46,7 @@ func (s *Snapshot) handOver(id runkey.Identity) []Op {
 // seat gives the waiting place to a run.
 func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 	ops := concat([]Op{CheckRun{run}}, s.swap(runkey.Seat(s.spec(), run, s.Now)))
-	if answeredAsReceipt(run) && run.Status.Phase == "" {
+	if run.WasAbsorbed() && run.Status.Phase == "" {
 		ops = append(ops, Count{promoted})
 	}
 	return ops
@@ -56,9 +56,9 @@ func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
 	end := ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
-		generation: generationOf(run), now: s.Now,
+		generation: run.LeaseGeneration(), now: s.Now,
 	}
-	if s.withdrawn(run) && !cancelled(run) {
+	if s.withdrawn(run) && !run.EndRequested() {
 		end.reason, end.message = ReasonBatchWithdrawn, withdrawnMessage(run.Spec.Batch)
 	}
 	return end
@@ -109,7 +109,7 @@ func (s *Snapshot) mayStart(run *v1alpha1.JobRun) bool {
 
 func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 	if !s.Keyed {
-		generation := generationOf(run) + 1
+		generation := run.LeaseGeneration() + 1
 		return concat(
 			noStraysOf(run),
 			[]Op{CheckRun{run}, CreateJob{run, generation, ""}},
@@ -118,7 +118,7 @@ func (s *Snapshot) start(run *v1alpha1.JobRun) []Op {
 		)
 	}
 	version := s.Key.ResourceVersion
-	next, ok := runkey.Claim(s.spec(), version, generationOf(run))
+	next, ok := runkey.Claim(s.spec(), version, run.LeaseGeneration())
 	if !ok {
 		return nil
 	}
@@ -146,7 +146,7 @@ func noStraysOf(run *v1alpha1.JobRun) []Op {
 // says that it executes or has ended. A run that can start at once skips it.
 func announcePending(s *Snapshot) []Op {
 	run := s.find(s.pendingID())
-	if run == nil || run.Status.Phase == v1alpha1.PhasePending || bound(run) || !s.accepting(run) || !s.predecessorSettled() {
+	if run == nil || run.Status.Phase == v1alpha1.PhasePending || run.IsReceipt() || !s.accepting(run) || !s.predecessorSettled() {
 		return nil
 	}
 	if run.Status.Phase == v1alpha1.PhaseLeased && !s.requeued(run) {
@@ -166,16 +166,16 @@ func (s *Snapshot) predecessorSettled() bool {
 	if run == nil {
 		return false
 	}
-	return ended(run) || (run.Status.Phase == v1alpha1.PhaseLeased && generationOf(run) == s.leasedGeneration())
+	return run.HasEnded() || (run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == s.leasedGeneration())
 }
 
 // cancelWaiting ends runs that are cancelled while the key does not name them.
 func cancelWaiting(s *Snapshot) []Op {
 	for _, run := range s.Runs {
-		if !s.cancelled(run) || s.hasRole(run) || runkey.HasOutcome(run) || run.Status.Phase == v1alpha1.PhaseLeased {
+		if !s.cancelled(run) || s.hasRole(run) || run.HasOutcome() || run.Status.Phase == v1alpha1.PhaseLeased {
 			continue
 		}
-		if bound(run) || (s.isReceipt(run) && !s.withdrawn(run) && !s.forsaken(run)) {
+		if run.IsReceipt() || (s.isReceipt(run) && !s.withdrawn(run) && !s.forsaken(run)) {
 			continue
 		}
 		status := endedStatus(run, s.cancellation(run))
@@ -190,7 +190,7 @@ func (s *Snapshot) forsaken(receipt *v1alpha1.JobRun) bool {
 	if s.unbound(receipt, v1alpha1.DispositionIdempotent) {
 		return s.noRun(absorberOf(receipt)) && s.deliveredAs(receipt) == nil
 	}
-	return bypassed(receipt) || s.abandoned(receipt)
+	return receipt.BypassedWebhook() || s.abandoned(receipt)
 }
 
 // elect gives a free waiting place to whoever waits for it longest.

@@ -330,6 +330,6 @@ func TestSuccessorIgnoresRoles(t *testing.T) {
 	s := newScene(makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("a").Obj(), made("b").Leased(1, "5").Obj()).observe()
 	s.prepare()
 	if got := s.successor(); got != nil {
-		t.Errorf("successor is %s, who has a role", runkey.Of(got).Name)
+		t.Errorf("successor is %s, who has a role", runkey.IdentityOf(got).Name)
 	}
 }

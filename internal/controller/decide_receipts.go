@@ -15,12 +15,8 @@ const settleBatch = 64
 // unbound reports whether a JobRun is a receipt that no run is known to stand
 // for yet. A member of a batch is none before the batch has started.
 func (s *Snapshot) unbound(run *v1alpha1.JobRun, disposition v1alpha1.Disposition) bool {
-	return run.Status.Phase == "" && answeredAsReceipt(run) &&
+	return run.Status.Phase == "" && run.WasAbsorbed() &&
 		run.Spec.Admission.Disposition == disposition && s.isReceipt(run) && s.started(run)
-}
-
-func bound(run *v1alpha1.JobRun) bool {
-	return run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent
 }
 
 // loose reports whether a trigger is to be counted on a run, and bound to it.
@@ -32,14 +28,14 @@ func (s *Snapshot) loose(receipt *v1alpha1.JobRun) bool {
 // standsFor is the run that a receipt may be bound to; nil if there is none, or
 // if it is not known yet.
 func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
-	if bound(receipt) {
+	if receipt.IsReceipt() {
 		return s.standIn(receipt)
 	}
 	if run := s.counted[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
 	}
 	run := s.find(absorberOf(receipt))
-	if run != nil && bound(run) && s.standIn(run) != nil {
+	if run != nil && run.IsReceipt() && s.standIn(run) != nil {
 		run = s.standIn(run)
 	}
 	if run != nil && s.startsAfter(run, receipt) {
@@ -60,11 +56,11 @@ func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 // startsAfter reports whether a run started, or will start, after a trigger was
 // accepted: it still waits, or its claim was based on a later version of the key.
 func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
-	if run.UID == receipt.UID || bound(run) || !s.started(run) {
+	if run.UID == receipt.UID || run.IsReceipt() || !s.started(run) {
 		return false
 	}
-	id := runkey.Of(run)
-	if s.open(run) && (s.pendingID() == id || (run.Status.Phase == "" && !answeredAsReceipt(run))) {
+	id := runkey.IdentityOf(run)
+	if s.open(run) && (s.pendingID() == id || (run.Status.Phase == "" && !run.WasAbsorbed())) {
 		return s.leasedID() != id || s.evidence(run, receipt)
 	}
 	return s.evidence(run, receipt)
@@ -76,7 +72,7 @@ func (s *Snapshot) evidence(run, receipt *v1alpha1.JobRun) bool {
 	if run.Status.Lease != nil {
 		version = run.Status.Lease.KeyVersion
 	}
-	if s.leasedID() == runkey.Of(run) {
+	if s.leasedID() == runkey.IdentityOf(run) {
 		version = s.Key.Spec.Leased.FromVersion
 	}
 	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
@@ -178,7 +174,7 @@ func (s *Snapshot) unmarkedEntries(run *v1alpha1.JobRun) int {
 // mark binds receipts that are counted already.
 func mark(s *Snapshot) []Op {
 	for _, first := range s.Receipts {
-		if by := s.counted[first.UID]; s.displaced(first) || (by != nil && s.leasedID() == runkey.Of(by) && s.awaitsMark(first)) {
+		if by := s.counted[first.UID]; s.displaced(first) || (by != nil && s.leasedID() == runkey.IdentityOf(by) && s.awaitsMark(first)) {
 			return concat(s.checkKey(), []Op{CheckRun{by}}, s.markOps(by, []*v1alpha1.JobRun{first}))
 		}
 		if !s.loose(first) {
@@ -203,7 +199,7 @@ func mark(s *Snapshot) []Op {
 // be bound to whoever counted it. It was counted on a run that waited, so a claim
 // of that run came later and is evidence enough.
 func (s *Snapshot) awaitsMark(run *v1alpha1.JobRun) bool {
-	return bypassed(run) && run.Status.Phase == "" && s.isReceipt(run) && !s.cancelled(run) && s.started(run)
+	return run.BypassedWebhook() && run.Status.Phase == "" && s.isReceipt(run) && !s.cancelled(run) && s.started(run)
 }
 
 func (s *Snapshot) markOps(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
@@ -276,7 +272,7 @@ func settle(s *Snapshot) []Op {
 		if len(ops) >= settleBatch {
 			break
 		}
-		if !bound(receipt) || runkey.HasOutcome(receipt) {
+		if !receipt.IsReceipt() || receipt.HasOutcome() {
 			continue
 		}
 		if status, ok := s.outcomeOf(receipt); ok {
@@ -290,14 +286,14 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, b
 	last := s.last(receipt)
 	run := s.standIn(last)
 	switch {
-	case run != nil && ended(run) && last == receipt:
+	case run != nil && run.HasEnded() && last == receipt:
 		if !complete(run) {
 			return v1alpha1.JobRunStatus{}, false // Whoever completes it calls for its receipts.
 		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && s.Gone[runOf(last)]:
 		return deletedStatus(receipt, last.Status.RunRef.Name, s.Now), true
-	case cancelled(receipt):
+	case receipt.EndRequested():
 		return cancelledReceiptStatus(receipt, s.Now), true
 	default:
 		return v1alpha1.JobRunStatus{}, false
@@ -320,7 +316,7 @@ func (s *Snapshot) last(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	for !seen[receipt.UID] {
 		seen[receipt.UID] = true
 		ref := receipt.Status.RunRef
-		if ref == nil || s.byUID[ref.UID] == nil || !bound(s.byUID[ref.UID]) {
+		if ref == nil || s.byUID[ref.UID] == nil || !s.byUID[ref.UID].IsReceipt() {
 			break
 		}
 		receipt = s.byUID[ref.UID]

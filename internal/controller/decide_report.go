@@ -10,7 +10,7 @@ import (
 // decideReport completes what a worker reported: it ends a run with a phase, and
 // whoever waits for the run waits for a condition.
 func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
-	if !ended(run) || complete(run) {
+	if !run.HasEnded() || complete(run) {
 		return Plan{}
 	}
 	status := statusOf(run)
@@ -28,6 +28,6 @@ func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 // complete reports whether a run's outcome says all that there is to say: when,
 // and the condition that is waited for.
 func complete(run *v1alpha1.JobRun) bool {
-	return ended(run) && run.Status.CompletionTime != nil &&
+	return run.HasEnded() && run.Status.CompletionTime != nil &&
 		meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase))
 }

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // Retention is what a decision about how long to keep a JobRun is made from.
@@ -69,7 +68,7 @@ func (t Retention) awaited() bool {
 }
 
 func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
-	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !runkey.HasOutcome(receipt) })
+	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !receipt.HasOutcome() })
 }
 
 // timeToLive is how long the run is kept from now; ok is false if it is kept for
@@ -77,7 +76,7 @@ func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 // whose clock is ahead: its time begins when it is seen.
 func (t Retention) timeToLive() (left time.Duration, ok bool) {
 	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
-	if ttl == nil || ended == nil || !runkey.HasOutcome(t.Run) || t.Run.DeletionTimestamp != nil {
+	if ttl == nil || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {
 		return 0, false
 	}
 	return time.Duration(*ttl)*time.Second - max(t.Now.Sub(ended.Time), t.Seen), true

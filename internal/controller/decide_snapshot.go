@@ -62,11 +62,11 @@ func (s *Snapshot) prepare() {
 	s.byUID = make(map[types.UID]*v1alpha1.JobRun, len(s.Runs)+len(s.Others))
 	s.counted = map[types.UID]*v1alpha1.JobRun{}
 	for _, run := range s.Others {
-		s.byIdentity[runkey.Of(run)] = run
+		s.byIdentity[runkey.IdentityOf(run)] = run
 		s.add(run)
 	}
 	for _, run := range s.Runs {
-		s.byIdentity[runkey.Of(run)] = run
+		s.byIdentity[runkey.IdentityOf(run)] = run
 		s.add(run)
 	}
 }
@@ -129,7 +129,7 @@ func (s *Snapshot) leasedID() runkey.Identity {
 	}
 	for _, run := range s.Runs {
 		if run.Status.Phase == v1alpha1.PhaseLeased {
-			return runkey.Of(run)
+			return runkey.IdentityOf(run)
 		}
 	}
 	return runkey.Identity{}
@@ -139,7 +139,7 @@ func (s *Snapshot) leasedID() runkey.Identity {
 func (s *Snapshot) leasedGeneration() int64 {
 	switch {
 	case !s.Keyed:
-		return generationOf(s.find(s.leasedID()))
+		return s.find(s.leasedID()).LeaseGeneration()
 	case s.Key == nil || s.Key.Spec.Leased == nil:
 		return 0
 	default:
@@ -154,7 +154,7 @@ func (s *Snapshot) pendingID() runkey.Identity {
 	}
 	for _, run := range s.Runs {
 		if run.Status.Phase != v1alpha1.PhaseLeased && !s.isReceipt(run) {
-			return runkey.Of(run)
+			return runkey.IdentityOf(run)
 		}
 	}
 	return runkey.Identity{}
@@ -180,12 +180,12 @@ func (s *Snapshot) isReceipt(run *v1alpha1.JobRun) bool {
 		switch {
 		case s.displaced(run):
 			return true
-		case s.hasRole(run) || standsForItself(run):
+		case s.hasRole(run) || run.WasRun():
 			return false
 		case s.counted[run.UID] != nil:
 			return true // Whoever counted it stands for it first.
 		default:
-			return s.Owners[run.UID] != runkey.Of(run) && (answeredAsReceipt(run) || unadmitted(run))
+			return s.Owners[run.UID] != runkey.IdentityOf(run) && (run.WasAbsorbed() || unadmitted(run))
 		}
 	default:
 		return false
@@ -197,23 +197,14 @@ func (s *Snapshot) hasRole(run *v1alpha1.JobRun) bool {
 	if !s.Keyed {
 		return false
 	}
-	id := runkey.Of(run)
+	id := runkey.IdentityOf(run)
 	return runkey.Pending(s.spec()) == id || runkey.Leased(s.spec()) == id
 }
-
-// answeredAsReceipt reports whether the trigger was answered with another run.
-func answeredAsReceipt(run *v1alpha1.JobRun) bool {
-	a := run.Spec.Admission
-	return a != nil && a.Disposition != v1alpha1.DispositionCreated
-}
-
-// bypassed reports whether a JobRun was stored without the webhook.
-func bypassed(run *v1alpha1.JobRun) bool { return run.Spec.Admission == nil }
 
 // unadmitted reports whether a JobRun that was stored without the webhook has
 // an idempotencyKey, of which must be known whose it is before it may execute.
 func unadmitted(run *v1alpha1.JobRun) bool {
-	return bypassed(run) && run.Spec.IdempotencyKey != ""
+	return run.BypassedWebhook() && run.Spec.IdempotencyKey != ""
 }
 
 // absorberOf is the run that a receipt's trigger was answered with.
@@ -222,43 +213,16 @@ func absorberOf(receipt *v1alpha1.JobRun) runkey.Identity {
 	return runkey.Identity{Name: a.RunName, Token: a.RunToken}
 }
 
-func generationOf(run *v1alpha1.JobRun) int64 {
-	if run == nil || run.Status.Lease == nil {
-		return 0
-	}
-	return run.Status.Lease.Generation
-}
-
-// cancelled reports whether somebody asked for the end of a run. A JobRun that
-// is being deleted, but is kept by somebody's finalizer, must not execute either.
-func cancelled(run *v1alpha1.JobRun) bool {
-	return (run.Spec.Cancel != nil && *run.Spec.Cancel) || run.DeletionTimestamp != nil
-}
-
-func ended(run *v1alpha1.JobRun) bool {
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		return true
-	default:
-		return false
-	}
-}
-
 // cancelled reports whether a JobRun is to end: somebody asked for it, or its
 // batch was withdrawn.
-func (s *Snapshot) cancelled(run *v1alpha1.JobRun) bool { return cancelled(run) || s.withdrawn(run) }
+func (s *Snapshot) cancelled(run *v1alpha1.JobRun) bool {
+	return run.EndRequested() || s.withdrawn(run)
+}
 
 // open reports whether a run has not ended and nobody asked it to.
 func (s *Snapshot) open(run *v1alpha1.JobRun) bool {
-	return run != nil && !runkey.HasOutcome(run) && !s.cancelled(run)
+	return run != nil && !run.HasOutcome() && !s.cancelled(run)
 }
 
 // accepting reports whether a run is open and may start or stand for receipts.
 func (s *Snapshot) accepting(run *v1alpha1.JobRun) bool { return s.open(run) && s.started(run) }
-
-// standsForItself reports whether a JobRun was a run once: others may be bound to
-// it, even before it was announced.
-func standsForItself(run *v1alpha1.JobRun) bool {
-	ref := run.Status.RunRef
-	return (ref != nil && ref.UID == run.UID) || run.Status.Coalesced != nil || run.Status.Lease != nil
-}

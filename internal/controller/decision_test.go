@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -64,14 +65,13 @@ func (table decisions) run(t *testing.T) {
 func runOfJob(c *scene, name string) runkey.Identity {
 	for _, job := range c.jobs {
 		if job.Name == name {
-			id, _ := jobIdentity(job)
-			return id
+			return executor.IdentityOf(job)
 		}
 	}
 	panic("no Job " + name)
 }
 
-func identityOf(run *v1alpha1.JobRun) runkey.Identity { return runkey.Of(run) }
+func identityOf(run *v1alpha1.JobRun) runkey.Identity { return runkey.IdentityOf(run) }
 
 // uids keys a table of names by UID.
 func uids(names map[string]bool) map[types.UID]bool {

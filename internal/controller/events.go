@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // maxNoteBytes is what the API server takes as the note of an Event.
@@ -53,7 +54,7 @@ func (e Event) eventType() string {
 }
 
 func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
-	return Event{Run: run, Reason: reason, Action: action, Note: cut(note, maxNoteBytes)}
+	return Event{Run: run, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 
 // triggered tells of a run that is seen for the first time.
@@ -89,7 +90,7 @@ func firstLease(run *v1alpha1.JobRun, now metav1.Time) Metric {
 
 // coalesced tells of a trigger that a run absorbed, with what was skipped.
 func coalesced(run, receipt *v1alpha1.JobRun) Event {
-	input := inputText(receipt)
+	input := receipt.InputText()
 	if input == "" {
 		input = "null"
 	}
@@ -99,7 +100,7 @@ func coalesced(run, receipt *v1alpha1.JobRun) Event {
 			labels = string(text)
 		}
 	}
-	note := fmt.Sprintf("absorbed trigger %s; skipped labels %s, input %s", receipt.Name, cut(labels, maxNoteBytes/3), input)
+	note := fmt.Sprintf("absorbed trigger %s; skipped labels %s, input %s", receipt.Name, text.Cut(labels, maxNoteBytes/3), input)
 	event := newEvent(run, EventCoalesced, ActionCoalesced, note)
 	event.Related = receipt
 	return event
@@ -114,7 +115,7 @@ func leaseExpired(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 		holder = "a holder that was fenced or gave it back"
 	}
 	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
-		holder, generationOf(run), status.Attempts, maxAttempts(run))
+		holder, run.LeaseGeneration(), status.Attempts, maxAttempts(run))
 	event := newEvent(run, EventLeaseExpired, ActionExpired, note)
 	event.Warning = true
 	return event

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // format writes a plan as tests compare it: the step, then what is done, in order.
@@ -40,7 +41,7 @@ func formatOp(op Op) string {
 	case SwapKey:
 		return fmt.Sprintf("SwapKey(%s)", formatKey(op.Next))
 	case CreateJob:
-		return fmt.Sprintf("CreateJob(%s)", jobName(op.Run, op.Generation))
+		return fmt.Sprintf("CreateJob(%s)", executor.JobName(op.Run, op.Generation))
 	case ConfirmLease:
 		return fmt.Sprintf("ConfirmLease(%s g%d)", op.Run.Name, op.Generation)
 	case WriteStatus:
@@ -159,7 +160,7 @@ func (c *scene) formatState() string {
 	}
 	for _, job := range c.jobs {
 		end := "runs"
-		if result := jobResult(job); result != nil {
+		if result := executor.ResultOf(job); result != nil {
 			end = string(result.Type)
 		}
 		lines = append(lines, "job "+job.Name+": "+end)

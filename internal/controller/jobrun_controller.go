@@ -25,7 +25,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -41,8 +43,8 @@ const (
 
 // Options of the controller.
 type Options struct {
-	// Index holds the keys.
-	Index *index.Index
+	// Keys holds the RunKeys.
+	Keys *keystore.Store
 	// ReceiptHistory is how many bound receipts are kept per run.
 	ReceiptHistory int
 	// ReservationGrace is how long a reservation is kept for a run that is not
@@ -159,11 +161,11 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 	old, wasRun := before.(*v1alpha1.JobRun)
 	run, isRun := after.(*v1alpha1.JobRun)
 	if !wasRun || !isRun || run.Spec.Template != nil || run.Status.Phase != v1alpha1.PhaseLeased ||
-		run.Status.Lease == nil || run.Status.Lease.HolderIdentity == "" || generationOf(old) == generationOf(run) {
+		run.Status.Lease == nil || run.Status.Lease.HolderIdentity == "" || old.LeaseGeneration() == run.LeaseGeneration() {
 		return
 	}
 	r.Events.emit(claimed(run))
-	if generationOf(old) == 0 {
+	if old.LeaseGeneration() == 0 {
 		firstLease(run, metav1.NewTime(r.Clock.Now())).record()
 	}
 }
@@ -173,11 +175,11 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
-		if index.IsSlim(object) {
+		if cache.IsSlim(object) {
 			return r.requestsForEnded(object)
 		}
 	case *batchv1.Job:
-		if jobResult(object) != nil {
+		if executor.ResultOf(object) != nil {
 			return nil // The run whose lease it was calls for itself, if it does not know.
 		}
 	}
@@ -205,7 +207,7 @@ func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) [
 // deleted remembers what was seen deleted: its create is not under way any more.
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
-		r.observed.buried(runkey.Of(run).Token)
+		r.observed.buried(runkey.IdentityOf(run).Token)
 		r.observed.forget(subjects(run.UID)...)
 		r.observed.accepted(run.UID)
 	}
@@ -236,7 +238,7 @@ func isTerminating(err error) bool {
 
 func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration, error) {
 	switch {
-	case isIdempotencyKey(req.RunKey):
+	case v1alpha1.RunKeyKindOf(req.RunKey) == v1alpha1.RunKeyIdempotency:
 		return r.reconcileIdempotencyKey(ctx, req)
 	case req.RunKey != "":
 		return r.reconcileHome(ctx, req)
@@ -245,7 +247,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run); err != nil {
 		return 0, client.IgnoreNotFound(err)
 	}
-	if leads(run) && undecided(run) {
+	if run.LeadsBatch() && run.AwaitsBatch() {
 		decided, err := r.reconcileBatch(ctx, req, run)
 		if err != nil || run.Spec.ConcurrencyKey != "" {
 			return decided, err

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
 var (
@@ -84,9 +84,9 @@ func (c activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeRuns
 func (c activeCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	for _, phase := range []string{index.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
+	for _, phase := range []string{cache.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
 		var runs v1alpha1.JobRunList
-		err := c.cached.List(ctx, &runs, client.MatchingFields{index.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
+		err := c.cached.List(ctx, &runs, client.MatchingFields{cache.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return
 		}

@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -27,11 +28,11 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, e
 	}
 	var err error
 	if s.Keyed {
-		if s.Key, err = r.Index.Cached(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.RunKey}); err != nil {
+		if s.Key, err = r.Keys.Cached(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.RunKey}); err != nil {
 			return nil, err
 		}
 	}
-	if s.Runs, err = r.list(ctx, req.Namespace, index.FieldHome, home); err != nil {
+	if s.Runs, err = r.list(ctx, req.Namespace, cache.FieldHome, home); err != nil {
 		return nil, err
 	}
 	if err := r.observeEnded(ctx, req, s); err != nil {
@@ -56,7 +57,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (*Snapshot, e
 		return nil, err
 	}
 	// Last, so that whatever a receipt is counted on was read before.
-	if s.Receipts, err = r.list(ctx, req.Namespace, index.FieldHome, home); err != nil {
+	if s.Receipts, err = r.list(ctx, req.Namespace, cache.FieldHome, home); err != nil {
 		return nil, err
 	}
 	s.Marked = markedEntries(s)
@@ -83,8 +84,8 @@ func (r *Reconciler) observeEnded(ctx context.Context, req Request, s *Snapshot)
 	}
 	run := &v1alpha1.JobRun{}
 	err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run)
-	if err == nil && ended(run) {
-		s.Others[runkey.Of(run)] = run
+	if err == nil && run.HasEnded() {
+		s.Others[runkey.IdentityOf(run)] = run
 	}
 	return client.IgnoreNotFound(err)
 }
@@ -139,11 +140,11 @@ func (r *Reconciler) observeReferences(ctx context.Context, namespace string, s 
 
 func (r *Reconciler) observeReference(ctx context.Context, namespace string, s *Snapshot, run *v1alpha1.JobRun) error {
 	switch {
-	case bound(run):
+	case run.IsReceipt():
 		return r.observeStandIn(ctx, namespace, s, run)
 	case run.Status.Phase != "":
 		return nil
-	case answeredAsReceipt(run):
+	case run.WasAbsorbed():
 		if err := r.observeAbsorber(ctx, namespace, s, run); err != nil {
 			return err
 		}
@@ -164,7 +165,7 @@ func (r *Reconciler) observeAbsorber(ctx context.Context, namespace string, s *S
 	if err := r.observeRun(ctx, namespace, s, id); err != nil {
 		return err
 	}
-	if run := s.Others[id]; run != nil && bound(run) {
+	if run := s.Others[id]; run != nil && run.IsReceipt() {
 		return r.observeStandIn(ctx, namespace, s, run)
 	}
 	return nil
@@ -173,13 +174,13 @@ func (r *Reconciler) observeAbsorber(ctx context.Context, namespace string, s *S
 // observeOwner finds the run that owns a receipt's idempotency key.
 func (r *Reconciler) observeOwner(ctx context.Context, namespace string, s *Snapshot, run *v1alpha1.JobRun) error {
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-	key, err := r.Index.Cached(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+	key, err := r.Keys.Cached(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	if err != nil || key == nil {
 		return err
 	}
 	owner := runkey.Owner(&key.Spec)
 	s.Owners[run.UID] = owner
-	if owner == runkey.Of(run) {
+	if owner == runkey.IdentityOf(run) {
 		return nil
 	}
 	_, err = r.cachedRun(ctx, namespace, s, owner)
@@ -203,7 +204,7 @@ func (r *Reconciler) observeStandIn(ctx context.Context, namespace string, s *Sn
 		return nil
 	}
 	s.Others[runOf(receipt)] = run
-	if bound(run) { // It has become a receipt since.
+	if run.IsReceipt() { // It has become a receipt since.
 		return r.observeStandIn(ctx, namespace, s, run)
 	}
 	return nil
@@ -215,7 +216,7 @@ func (r *Reconciler) observeRun(ctx context.Context, namespace string, s *Snapsh
 		return nil
 	}
 	run, err := r.getRun(ctx, types.NamespacedName{Namespace: namespace, Name: id.Name},
-		func(run *v1alpha1.JobRun) bool { return runkey.Of(run) == id })
+		func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
 	switch {
 	case err != nil:
 		return err
@@ -230,13 +231,13 @@ func (r *Reconciler) observeRun(ctx context.Context, namespace string, s *Snapsh
 // cachedRun finds a run by its identity in the cache alone.
 func (r *Reconciler) cachedRun(ctx context.Context, namespace string, s *Snapshot, id runkey.Identity) (*v1alpha1.JobRun, error) {
 	for _, run := range s.Runs {
-		if runkey.Of(run) == id {
+		if runkey.IdentityOf(run) == id {
 			return run, nil
 		}
 	}
 	run := &v1alpha1.JobRun{}
 	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: id.Name}, run); {
-	case apierrors.IsNotFound(err) || (err == nil && runkey.Of(run) != id):
+	case apierrors.IsNotFound(err) || (err == nil && runkey.IdentityOf(run) != id):
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -268,7 +269,7 @@ func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, want
 
 // known reports whether the snapshot holds the run.
 func (s *Snapshot) known(id runkey.Identity) bool {
-	return s.Others[id] != nil || slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool { return runkey.Of(run) == id })
+	return s.Others[id] != nil || slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
 }
 
 // markedEntries says of the entries of recent whether their receipts are
@@ -310,7 +311,7 @@ func markedEntries(s *Snapshot) map[types.UID]bool {
 func boundOnes(s *Snapshot) map[types.UID]bool {
 	found := map[types.UID]bool{}
 	note := func(run *v1alpha1.JobRun) {
-		if bound(run) {
+		if run.IsReceipt() {
 			found[run.UID] = true
 		}
 	}
@@ -328,10 +329,10 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (*S
 	s := r.newSnapshot()
 	s.Keyed = true
 	var err error
-	if s.Key, err = r.Index.Cached(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.RunKey}); err != nil {
+	if s.Key, err = r.Keys.Cached(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.RunKey}); err != nil {
 		return nil, err
 	}
-	if s.Runs, err = r.list(ctx, req.Namespace, index.FieldIdempotency, req.RunKey); err != nil {
+	if s.Runs, err = r.list(ctx, req.Namespace, cache.FieldIdempotency, req.RunKey); err != nil {
 		return nil, err
 	}
 	if owner := runkey.Owner(s.spec()); owner != (runkey.Identity{}) {
@@ -339,7 +340,7 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (*S
 			return nil, err
 		}
 		// observeReservation may have found it in the cache; a receipt hands the key to its run.
-		if run := s.lookup(owner); !s.Void && (run == nil || !(bound(run) || s.withdrawn(run))) {
+		if run := s.lookup(owner); !s.Void && (run == nil || !(run.IsReceipt() || s.withdrawn(run))) {
 			return s, nil
 		}
 	}
@@ -358,7 +359,7 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	for i := range found.Items {
 		runs[i] = &found.Items[i]
 	}
-	slices.SortFunc(runs, runkey.CompareAge)
+	slices.SortFunc(runs, v1alpha1.CompareAge)
 	return runs, nil
 }
 
@@ -366,7 +367,7 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 // count: anybody may use a label.
 func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*batchv1.Job, error) {
 	var found batchv1.JobList
-	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{index.FieldJobHome: home})
+	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{cache.FieldJobHome: home})
 	if err != nil {
 		return nil, err
 	}
@@ -376,7 +377,7 @@ func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*b
 func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 	var jobs []*batchv1.Job
 	for i := range items {
-		if index.ExecutesRun(&items[i]) {
+		if executor.ExecutesRun(&items[i]) {
 			jobs = append(jobs, &items[i])
 		}
 	}
@@ -386,7 +387,7 @@ func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 // lookup finds a run before the snapshot is prepared.
 func (s *Snapshot) lookup(id runkey.Identity) *v1alpha1.JobRun {
 	for _, run := range s.Runs {
-		if runkey.Of(run) == id {
+		if runkey.IdentityOf(run) == id {
 			return run
 		}
 	}

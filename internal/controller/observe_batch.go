@@ -10,13 +10,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
 // observeVerdicts finds out what became of the batches of a home's members.
 func (r *Reconciler) observeVerdicts(ctx context.Context, s *Snapshot) error {
 	for _, run := range s.Runs {
-		if !undecided(run) || leads(run) {
+		if !run.AwaitsBatch() || run.LeadsBatch() {
 			continue
 		}
 		verdict, err := r.verdict(ctx, s, run)
@@ -50,7 +50,7 @@ func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.
 		return "", nil
 	case leader.Status.Batch != nil:
 		return leader.Status.Batch.Decision, nil
-	case ended(leader):
+	case leader.HasEnded():
 		return v1alpha1.BatchWithdrawn, nil
 	default:
 		return "", nil
@@ -60,11 +60,11 @@ func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.
 // undecidedMembers are the members of a leader's batch that do not know yet what
 // became of it; none if the JobRun leads no batch.
 func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobRun) []*v1alpha1.JobRun {
-	if !leads(leader) {
+	if !leader.LeadsBatch() {
 		return nil
 	}
-	members := r.listed(ctx, leader.Namespace, index.FieldBatch, index.Batch(leader.Spec.Batch))
-	return slices.DeleteFunc(members, func(member *v1alpha1.JobRun) bool { return !undecided(member) })
+	members := r.listed(ctx, leader.Namespace, cache.FieldBatch, cache.Batch(leader.Spec.Batch))
+	return slices.DeleteFunc(members, func(member *v1alpha1.JobRun) bool { return !member.AwaitsBatch() })
 }
 
 // liveMembers are the members of an undecided batch as they are stored: they have
@@ -86,7 +86,7 @@ func (r *Reconciler) liveMembers(ctx context.Context, leader *v1alpha1.JobRun) (
 
 // reconcileBatch decides on the batch of its leader.
 func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1alpha1.JobRun) (time.Duration, error) {
-	members, err := r.list(ctx, leader.Namespace, index.FieldBatch, index.Batch(leader.Spec.Batch))
+	members, err := r.list(ctx, leader.Namespace, cache.FieldBatch, cache.Batch(leader.Spec.Batch))
 	if err != nil {
 		return 0, err
 	}

@@ -15,7 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -28,7 +29,7 @@ const orphanPodsPoll = 5 * time.Second
 func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 	for _, run := range s.Runs {
 		leased := run.Status.Phase == v1alpha1.PhaseLeased
-		if !leased && runkey.Leased(s.spec()) != runkey.Of(run) && s.isReceipt(run) {
+		if !leased && runkey.Leased(s.spec()) != runkey.IdentityOf(run) && s.isReceipt(run) {
 			continue
 		}
 		e := &Execution{HoldOff: r.observed.holdOff(run.UID)}
@@ -47,7 +48,7 @@ func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 
 // observeClaim finds out how long a claim that the key has granted may yet be stored.
 func (r *Reconciler) observeClaim(s *Snapshot, run *v1alpha1.JobRun, e *Execution) {
-	if run.Spec.Template != nil || runkey.Leased(s.spec()) != runkey.Of(run) {
+	if run.Spec.Template != nil || runkey.Leased(s.spec()) != runkey.IdentityOf(run) {
 		return
 	}
 	claim := *s.Key.Spec.Leased // A claim that takes over has a version of its own.
@@ -61,7 +62,7 @@ func (r *Reconciler) observeDeadline(run *v1alpha1.JobRun, e *Execution) {
 		return
 	}
 	deadline := time.Duration(run.Spec.ActiveDeadlineSeconds) * time.Second
-	left := deadline - r.observed.unchangedFor(deadlineSubject(run.UID), generationOf(run))
+	left := deadline - r.observed.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
 	e.Overdue, e.Deadline = left <= 0, max(left, 0)
 }
 
@@ -87,11 +88,11 @@ func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1a
 // observeJob finds the Job of a lease. A Job that the cache does not show is
 // gone only when live reads show neither it nor a Pod of it that still runs.
 func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
-	e.Job = s.jobOf(run, generationOf(run))
+	e.Job = s.jobOf(run, run.LeaseGeneration())
 	switch {
 	case e.Job == nil && run.Status.JobRef != nil:
 		return r.observeVanishedJob(ctx, s, run, e)
-	case e.Job != nil && jobResult(e.Job) != nil:
+	case e.Job != nil && executor.ResultOf(e.Job) != nil:
 		return r.observeOutput(ctx, e)
 	default:
 		return nil
@@ -101,7 +102,7 @@ func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.
 // jobOf is the Job of a run for a generation; nil if the cache shows none.
 func (s *Snapshot) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	for _, job := range s.Jobs {
-		if id, g := jobIdentity(job); (id == runkey.Of(run) || metav1.IsControlledBy(job, run)) && g == generation {
+		if id, g := executor.IdentityOf(job), executor.GenerationOf(job); (id == runkey.IdentityOf(run) || metav1.IsControlledBy(job, run)) && g == generation {
 			return job
 		}
 	}
@@ -115,7 +116,7 @@ func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v
 	case err == nil && job.UID == run.Status.JobRef.UID:
 		// The cache lags, or somebody took the Job's labels away.
 		e.Job = job
-		if jobResult(job) != nil {
+		if executor.ResultOf(job) != nil {
 			return r.observeOutput(ctx, e)
 		}
 		s.again(orphanPodsPoll)
@@ -123,7 +124,7 @@ func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v
 	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("read Job %s: %w", name, err)
 	}
-	running, err := r.runningPods(ctx, run.Namespace, runkey.Of(run))
+	running, err := r.runningPods(ctx, run.Namespace, runkey.IdentityOf(run))
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 		return false, fmt.Errorf("list the Pods of run %s/%s: %w", namespace, id.Name, err)
 	}
 	for i := range pods.Items {
-		if pods.Items[i].Annotations[v1alpha1.AnnotationToken] == id.Token && !podEnded(&pods.Items[i]) {
+		if pods.Items[i].Annotations[v1alpha1.AnnotationToken] == id.Token && !executor.IsPodOver(&pods.Items[i]) {
 			return true, nil
 		}
 	}
@@ -150,7 +151,7 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 
 // observeOutput reads the termination message of a Job that completed.
 func (r *Reconciler) observeOutput(ctx context.Context, e *Execution) error {
-	if jobResult(e.Job).Type != batchv1.JobComplete {
+	if executor.ResultOf(e.Job).Type != batchv1.JobComplete {
 		return nil
 	}
 	var pods corev1.PodList
@@ -159,7 +160,7 @@ func (r *Reconciler) observeOutput(ctx context.Context, e *Execution) error {
 	if err != nil {
 		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
 	}
-	e.Output = outputOf(pods.Items)
+	e.Output = executor.OutputOf(pods.Items)
 	return nil
 }
 
@@ -186,7 +187,7 @@ type renewalState struct {
 // run or through the Lease that it renews for everything it holds. That Lease is
 // watched; it is read live if it is not known, and before anything is expired.
 func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration time.Duration) (time.Duration, error) {
-	state := renewalState{generation: generationOf(run)}
+	state := renewalState{generation: run.LeaseGeneration()}
 	if run.Status.Lease.RenewTime != nil {
 		state.renewed = run.Status.Lease.RenewTime.String()
 	}
@@ -218,10 +219,10 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 
 // observeReceipts finds the receipts of a run.
 func (r *Reconciler) observeReceipts(ctx context.Context, run *v1alpha1.JobRun) (unbound, bound []*v1alpha1.JobRun, err error) {
-	unbound, err = r.list(ctx, run.Namespace, index.FieldAbsorber, index.AbsorberToken(runkey.Of(run).Token))
+	unbound, err = r.list(ctx, run.Namespace, cache.FieldAbsorber, cache.AbsorberToken(runkey.IdentityOf(run).Token))
 	if err != nil {
 		return nil, nil, err
 	}
-	bound, err = r.list(ctx, run.Namespace, index.FieldAbsorber, index.AbsorberUID(string(run.UID)))
+	bound, err = r.list(ctx, run.Namespace, cache.FieldAbsorber, cache.AbsorberUID(string(run.UID)))
 	return unbound, bound, err
 }

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -39,7 +39,7 @@ func (l lagging) List(ctx context.Context, list client.ObjectList, opts ...clien
 func (b bench) lag(cached ...client.Object) bench {
 	cache := newBench(cached...).store
 	b.Client = lagging{b.store, cache}
-	b.Index = index.New(index.Options{Cached: cache, Live: b.store, Writer: b.store, Clock: b.clock})
+	b.Keys = keystore.New(keystore.Options{Cached: cache, Live: b.store, Writer: b.store, Clock: b.clock})
 	return b
 }
 
@@ -148,17 +148,17 @@ func TestGoneIsSeenLive(t *testing.T) {
 		id             runkey.Identity
 		want           string
 	}{
-		"the run of a receipt ended":                     {of(receipt, ended), nil, runkey.Of(ended), "other"},
-		"the run of a receipt is gone":                   {of(receipt), nil, runkey.Of(ended), "gone"},
-		"the run of a receipt is another of its name":    {of(receipt, other), nil, runkey.Of(ended), "gone"},
-		"the run of a receipt is gone from the cache":    {of(receipt, ended), of(receipt), runkey.Of(ended), "stale"},
+		"the run of a receipt ended":                     {of(receipt, ended), nil, runkey.IdentityOf(ended), "other"},
+		"the run of a receipt is gone":                   {of(receipt), nil, runkey.IdentityOf(ended), "gone"},
+		"the run of a receipt is another of its name":    {of(receipt, other), nil, runkey.IdentityOf(ended), "gone"},
+		"the run of a receipt is gone from the cache":    {of(receipt, ended), of(receipt), runkey.IdentityOf(ended), "stale"},
 		"the run of a bound receipt ended":               {of(bound, ended), nil, runOf(bound), "other"},
 		"the run of a bound receipt is gone":             {of(bound), nil, runOf(bound), "gone"},
 		"the run of a bound receipt is another by UID":   {of(bound, other), nil, runOf(bound), "gone"},
 		"the run of a bound receipt is not in the cache": {of(bound, ended), of(bound), runOf(bound), "stale"},
-		"the run with the lease ended":                   {of(leased, ended), nil, runkey.Of(ended), "other"},
-		"the run with the lease is gone":                 {of(leased), nil, runkey.Of(ended), "gone"},
-		"the run with the lease is not in the cache":     {of(leased, ended), of(leased), runkey.Of(ended), "stale"},
+		"the run with the lease ended":                   {of(leased, ended), nil, runkey.IdentityOf(ended), "other"},
+		"the run with the lease is gone":                 {of(leased), nil, runkey.IdentityOf(ended), "gone"},
+		"the run with the lease is not in the cache":     {of(leased, ended), of(leased), runkey.IdentityOf(ended), "stale"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(tc.stored...)

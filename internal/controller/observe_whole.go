@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
 // observeWhole reads live what the cache holds slim, if there are receipts that
@@ -20,7 +20,7 @@ func (r *Reconciler) observeWhole(ctx context.Context, s *Snapshot) error {
 		return nil
 	}
 	for id, run := range s.Others {
-		if !index.IsSlim(run) {
+		if !cache.IsSlim(run) {
 			continue
 		}
 		whole := &v1alpha1.JobRun{}
@@ -38,5 +38,5 @@ func (r *Reconciler) observeWhole(ctx context.Context, s *Snapshot) error {
 
 // mayBeReceipt reports whether another run may stand for a JobRun.
 func mayBeReceipt(run *v1alpha1.JobRun) bool {
-	return bound(run) || answeredAsReceipt(run) || bypassed(run)
+	return run.IsReceipt() || run.WasAbsorbed() || run.BypassedWebhook()
 }

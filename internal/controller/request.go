@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"slices"
-	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,7 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -45,7 +45,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
 		requests := []Request{{Namespace: object.Namespace, RunKey: object.Name}}
-		if isIdempotencyKey(object.Name) {
+		if v1alpha1.RunKeyKindOf(object.Name) == v1alpha1.RunKeyIdempotency {
 			requests = append(requests, r.requestsForHeirs(ctx, object.Namespace, object.Name)...)
 		}
 		return requests
@@ -58,7 +58,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 
 func requestsForRun(run *v1alpha1.JobRun) []Request {
 	requests := append([]Request{homeRequest(run)}, requestsForIdempotencyKey(run)...)
-	if runkey.HasOutcome(run) && run.Spec.ConcurrencyKey != "" {
+	if run.HasOutcome() && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
 	return append(requests, requestsForKeepers(run)...)
@@ -100,7 +100,7 @@ func keepers(run *v1alpha1.JobRun) []string {
 	if run.Spec.Batch != nil {
 		names = append(names, run.Spec.Batch.Leader)
 	}
-	if answeredAsReceipt(run) {
+	if run.WasAbsorbed() {
 		names = append(names, absorberOf(run).Name)
 	}
 	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
@@ -114,7 +114,7 @@ func keepers(run *v1alpha1.JobRun) []string {
 // those who wait for it to stand for them. It need not have been triggered with
 // them: it owns those of the triggers it absorbed, too.
 func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
-	keys, err := r.Index.OwnedBy(ctx, run.Namespace, runkey.Of(run))
+	keys, err := r.Keys.OwnedBy(ctx, run.Namespace, runkey.IdentityOf(run))
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Listing RunKeys from the cache")
 	}
@@ -140,8 +140,8 @@ func (r *Reconciler) requestsForMembers(ctx context.Context, leader *v1alpha1.Jo
 // something else: a trigger that was delivered before may have another key.
 func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	var requests []Request
-	for _, value := range []string{index.AbsorberToken(runkey.Of(run).Token), index.AbsorberUID(string(run.UID))} {
-		for _, receipt := range r.listed(ctx, run.Namespace, index.FieldAbsorber, value) {
+	for _, value := range []string{cache.AbsorberToken(runkey.IdentityOf(run).Token), cache.AbsorberUID(string(run.UID))} {
+		for _, receipt := range r.listed(ctx, run.Namespace, cache.FieldAbsorber, value) {
 			if runkey.Home(receipt) != runkey.Home(run) {
 				requests = append(requests, homeRequest(receipt))
 			}
@@ -159,7 +159,7 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 // and that nobody is known to stand for: its owner may be one of them now.
 func (r *Reconciler) requestsForHeirs(ctx context.Context, namespace, name string) []Request {
 	var requests []Request
-	for _, run := range r.listed(ctx, namespace, index.FieldIdempotency, name) {
+	for _, run := range r.listed(ctx, namespace, cache.FieldIdempotency, name) {
 		if run.Status.Phase == "" {
 			requests = append(requests, homeRequest(run))
 		}
@@ -178,15 +178,11 @@ func (r *Reconciler) listed(ctx context.Context, namespace, field, value string)
 
 func requestsForJob(job *batchv1.Job) []Request {
 	var requests []Request
-	if key := job.Labels[v1alpha1.LabelKey]; isConcurrencyKey(key) {
+	if key := job.Labels[v1alpha1.LabelKey]; v1alpha1.RunKeyKindOf(key) == v1alpha1.RunKeyConcurrency {
 		requests = append(requests, Request{Namespace: job.Namespace, RunKey: key})
 	}
-	if owner := metav1.GetControllerOf(job); index.IsJobRun(owner) {
+	if owner := metav1.GetControllerOf(job); executor.IsJobRun(owner) {
 		requests = append(requests, runRequest(job.Namespace, owner.Name))
 	}
 	return requests
 }
-
-func isConcurrencyKey(name string) bool { return strings.HasPrefix(name, "c-") }
-
-func isIdempotencyKey(name string) bool { return strings.HasPrefix(name, "i-") }

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -156,12 +156,12 @@ func TestHandlerTellsChangesFromWhatWasThere(t *testing.T) {
 func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	t.Helper()
 	kind := v1alpha1.ConditionComplete
-	if ended(w.Obj()) {
+	if w.Obj().HasEnded() {
 		kind = outcomeCondition(w.Status.Phase)
 	}
 	meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: kind})
-	object, err := index.Slim(w.Obj())
-	if err != nil || !index.IsSlim(w.Obj()) {
+	object, err := cache.Slim(w.Obj())
+	if err != nil || !cache.IsSlim(w.Obj()) {
 		t.Fatalf("the cache would hold all of %v: %v", object, err)
 	}
 	return w.Obj()

@@ -583,14 +583,14 @@ func TestP12UnseatedRunStaysARun(t *testing.T) {
 // stands for it: nobody could follow a receipt.
 func TestP10ReceiptHandsItsKeyOn(t *testing.T) {
 	receipt, run := answered("r", "a", "10").IdempotencyKey("i").BoundTo("q").Obj(), made("q").Pending().Obj()
-	key := &v1alpha1.RunKey{Spec: *runkey.OwnedBy(receipt.Spec.JobName, "i", runkey.Of(receipt))}
+	key := &v1alpha1.RunKey{Spec: *runkey.OwnedBy(receipt.Spec.JobName, "i", runkey.IdentityOf(receipt))}
 	s := &Snapshot{
 		Keyed: true, Key: key, Runs: []*v1alpha1.JobRun{receipt},
 		Others: map[runkey.Identity]*v1alpha1.JobRun{runOf(receipt): run},
 	}
 	plan := decideIdempotencyKey(s)
 	for _, op := range plan.Ops {
-		if swap, ok := op.(SwapKey); ok && runkey.Owner(swap.Next) == runkey.Of(run) {
+		if swap, ok := op.(SwapKey); ok && runkey.Owner(swap.Next) == runkey.IdentityOf(run) {
 			return
 		}
 	}

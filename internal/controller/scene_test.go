@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -64,7 +65,7 @@ func newScene(objects ...client.Object) *scene {
 			panic(fmt.Sprintf("a scene has no %T", o))
 		}
 	}
-	slices.SortFunc(c.runs, runkey.CompareAge)
+	slices.SortFunc(c.runs, v1alpha1.CompareAge)
 	return c
 }
 
@@ -112,7 +113,7 @@ func (c *scene) observe() *Snapshot {
 		Jobs:     slices.Clone(c.jobs),
 	}
 	for _, run := range c.runs {
-		if !runkey.HasOutcome(run) {
+		if !run.HasOutcome() {
 			s.Runs = append(s.Runs, run)
 		}
 	}
@@ -138,7 +139,7 @@ func (c *scene) observeRoles(s *Snapshot) {
 	if id == (runkey.Identity{}) {
 		return
 	}
-	if c.coming && !slices.ContainsFunc(c.runs, func(run *v1alpha1.JobRun) bool { return runkey.Of(run) == id }) {
+	if c.coming && !slices.ContainsFunc(c.runs, func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id }) {
 		return
 	}
 	c.lookFor(s, id)
@@ -147,7 +148,7 @@ func (c *scene) observeRoles(s *Snapshot) {
 
 func (c *scene) observeReferences(s *Snapshot, run *v1alpha1.JobRun) {
 	switch {
-	case bound(run):
+	case run.IsReceipt():
 		ref := run.Status.RunRef
 		i := slices.IndexFunc(c.runs, func(r *v1alpha1.JobRun) bool { return r.UID == ref.UID })
 		switch {
@@ -155,14 +156,14 @@ func (c *scene) observeReferences(s *Snapshot, run *v1alpha1.JobRun) {
 			s.Gone[runOf(run)] = true
 		case !slices.Contains(s.Runs, c.runs[i]):
 			s.Others[runOf(run)] = c.runs[i]
-			if bound(c.runs[i]) {
+			if c.runs[i].IsReceipt() {
 				c.observeReferences(s, c.runs[i])
 			}
 		}
-	case run.Status.Phase == "" && answeredAsReceipt(run):
+	case run.Status.Phase == "" && run.WasAbsorbed():
 		if id := absorberOf(run); !c.keyed || runkey.Pending(c.keySpec()) != id {
 			c.lookFor(s, id)
-			if absorber := s.Others[id]; absorber != nil && bound(absorber) {
+			if absorber := s.Others[id]; absorber != nil && absorber.IsReceipt() {
 				c.observeReferences(s, absorber)
 			}
 		}
@@ -178,7 +179,7 @@ func (c *scene) observeReferences(s *Snapshot, run *v1alpha1.JobRun) {
 
 func (c *scene) lookFor(s *Snapshot, id runkey.Identity) {
 	for _, run := range c.runs {
-		if runkey.Of(run) != id {
+		if runkey.IdentityOf(run) != id {
 			continue
 		}
 		if !slices.Contains(s.Runs, run) {
@@ -194,12 +195,12 @@ func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
 	s.Executions[run.UID] = e
 	if run.Status.Phase != v1alpha1.PhaseLeased {
 		e.Job = s.jobOf(run, s.leasedGeneration())
-		if run.Spec.Template == nil && runkey.Leased(c.keySpec()) == runkey.Of(run) && !c.expired {
+		if run.Spec.Template == nil && runkey.Leased(c.keySpec()) == runkey.IdentityOf(run) && !c.expired {
 			e.Unstored = time.Minute
 		}
 		return
 	}
-	e.Job = s.jobOf(run, generationOf(run))
+	e.Job = s.jobOf(run, run.LeaseGeneration())
 	e.JobGone = e.Job == nil && run.Status.JobRef != nil
 	e.Expires = leaseDuration(run) > 0
 	if e.Expires && !c.expired {
@@ -209,7 +210,7 @@ func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
 
 // observeVerdict knows at once that a leader is gone for good.
 func (c *scene) observeVerdict(s *Snapshot, run *v1alpha1.JobRun) {
-	if !undecided(run) || leads(run) {
+	if !run.AwaitsBatch() || run.LeadsBatch() {
 		return
 	}
 	i := slices.IndexFunc(c.runs, func(r *v1alpha1.JobRun) bool { return r.Name == run.Spec.Batch.Leader })
@@ -255,12 +256,11 @@ func (p *performance) do(op Op) error {
 		}
 	case NoStrays:
 		return p.deleteJobs(func(job *batchv1.Job) bool {
-			return jobResult(job) == nil && (p.seen.Keyed || p.seen.isStray(job))
+			return executor.ResultOf(job) == nil && (p.seen.Keyed || p.seen.isStray(job))
 		})
 	case Stopped:
 		return p.deleteJobs(func(job *batchv1.Job) bool {
-			id, _ := jobIdentity(job)
-			return jobResult(job) == nil && id == op.Run
+			return executor.ResultOf(job) == nil && executor.IdentityOf(job) == op.Run
 		})
 	case DeleteJob:
 		_ = p.deleteJobs(func(job *batchv1.Job) bool { return job.UID == op.Job.UID })
@@ -341,7 +341,7 @@ func (p *performance) keyLeads(old, next *v1alpha1.JobRun) error {
 	role := map[v1alpha1.Phase]runkey.Identity{
 		v1alpha1.PhasePending: runkey.Pending(p.keySpec()), v1alpha1.PhaseLeased: runkey.Leased(p.keySpec()),
 	}
-	if id, ok := role[next.Status.Phase]; ok && id != runkey.Of(next) {
+	if id, ok := role[next.Status.Phase]; ok && id != runkey.IdentityOf(next) {
 		return fmt.Errorf("I1: %s reads %s while the key says %s", next.Name, next.Status.Phase, formatKey(p.keySpec()))
 	}
 	return nil
@@ -352,13 +352,13 @@ func (p *performance) createJob(op CreateJob) error {
 	if p.refuse != nil {
 		return &refusedError{run.UID, *p.refuse}
 	}
-	if p.keyed && (runkey.Leased(p.keySpec()) != runkey.Of(run) || p.scene.key.Spec.Leased.Generation != generation) {
-		return fmt.Errorf("I4: a Job %s while the key says %s", jobName(run, generation), formatKey(p.keySpec()))
+	if p.keyed && (runkey.Leased(p.keySpec()) != runkey.IdentityOf(run) || p.scene.key.Spec.Leased.Generation != generation) {
+		return fmt.Errorf("I4: a Job %s while the key says %s", executor.JobName(run, generation), formatKey(p.keySpec()))
 	}
 	if p.keyed && op.KeyVersion != p.scene.key.Spec.Leased.FromVersion {
 		return fmt.Errorf("a Job with key version %q while the key says %s", op.KeyVersion, formatKey(p.keySpec()))
 	}
-	job := buildJob(op)
+	job := executor.NewJob(op.Run, op.Generation, op.KeyVersion)
 	job.UID = wrappers.UIDOf(job.Name)
 	for _, stored := range p.jobs {
 		if stored.Name == job.Name {

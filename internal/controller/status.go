@@ -2,8 +2,6 @@ package controller
 
 import (
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -11,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // Reasons of conditions.
@@ -72,10 +72,10 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 	status.Phase = v1alpha1.PhaseLeased
 	status.RunRef = selfRef(run)
 	status.Error = ""
-	if generationOf(run) != generation || status.Lease.HolderIdentity == "" {
+	if run.LeaseGeneration() != generation || status.Lease.HolderIdentity == "" {
 		at := metav1.NewMicroTime(now.Time)
 		status.Lease = &v1alpha1.RunLease{
-			HolderIdentity:  "job/" + jobName(run, generation),
+			HolderIdentity:  "job/" + executor.JobName(run, generation),
 			Generation:      generation,
 			KeyVersion:      keyVersion,
 			AcquireTime:     &at,
@@ -95,7 +95,7 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Attempts = attemptsAfter(run)
 	status.StartTime = startOf(run)
-	status.Lease = &v1alpha1.RunLease{Generation: generationOf(run) + 1, KeyVersion: status.Lease.KeyVersion}
+	status.Lease = &v1alpha1.RunLease{Generation: run.LeaseGeneration() + 1, KeyVersion: status.Lease.KeyVersion}
 	status.JobRef = nil
 	status.Progress = nil
 	return status
@@ -131,7 +131,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 		status.Attempts = end.attempts
 	}
 	if end.generation > 0 {
-		if generationOf(run) != end.generation {
+		if run.LeaseGeneration() != end.generation {
 			status.Lease = &v1alpha1.RunLease{Generation: end.generation, KeyVersion: end.keyVersion}
 		}
 		status.FinishedGeneration = end.generation
@@ -212,7 +212,7 @@ func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
 		Name:   receipt.Name,
 		UID:    receipt.UID,
 		Time:   &receipt.CreationTimestamp,
-		Input:  cut(inputText(receipt), v1alpha1.MaxRecentInputBytes),
+		Input:  text.Cut(receipt.InputText(), v1alpha1.MaxRecentInputBytes),
 		Labels: callersLabels(receipt),
 	}
 }
@@ -238,14 +238,6 @@ func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 		labels[name] = receipt.Labels[name]
 	}
 	return labels
-}
-
-// inputText is the input as JSON text; empty if there is none.
-func inputText(run *v1alpha1.JobRun) string {
-	if run.Spec.Input == nil {
-		return ""
-	}
-	return string(run.Spec.Input.Raw)
 }
 
 func statusOf(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
@@ -288,7 +280,7 @@ func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason,
 		makeRoom(status)
 	}
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: cut(message, maxMessageBytes),
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: text.Cut(message, maxMessageBytes),
 		ObservedGeneration: generation, LastTransitionTime: at,
 	})
 }
@@ -306,17 +298,4 @@ func makeRoom(status *v1alpha1.JobRunStatus) {
 }
 
 // oneLine makes a message fit status.error.
-func oneLine(message string) string {
-	return cut(strings.Join(strings.Fields(message), " "), v1alpha1.MaxErrorBytes)
-}
-
-// cut shortens text to at most limit bytes without splitting a rune.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit]
-}
+func oneLine(message string) string { return text.OneLine(message, v1alpha1.MaxErrorBytes) }

@@ -10,12 +10,12 @@ import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 // version is the resourceVersion of the key that the answer is based on.
 func Grant(key *v1alpha1.RunKeySpec, version string, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	switch {
-	case Leased(key) == Of(run) && generation(run) < key.Leased.Generation:
+	case Leased(key) == IdentityOf(run) && run.LeaseGeneration() < key.Leased.Generation:
 		next = key.DeepCopy()
 		next.Leased.FromVersion = version
 		return next, true
-	case Pending(key) == Of(run):
-		return Claim(key, version, generation(run))
+	case Pending(key) == IdentityOf(run):
+		return Claim(key, version, run.LeaseGeneration())
 	default:
 		return nil, false
 	}

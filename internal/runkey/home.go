@@ -13,15 +13,3 @@ func Home(run *v1alpha1.JobRun) string {
 
 // RunHome is the home of a run without a concurrencyKey.
 func RunHome(name string) string { return "run/" + name }
-
-// HasOutcome reports whether a JobRun, run or receipt, is at its end.
-func HasOutcome(run *v1alpha1.JobRun) bool {
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		return true
-	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
-		return run.Status.CompletionTime != nil
-	default:
-		return false
-	}
-}

@@ -28,28 +28,3 @@ func TestHome(t *testing.T) {
 		})
 	}
 }
-
-func TestHasOutcome(t *testing.T) {
-	for name, tc := range map[string]struct {
-		run  *v1alpha1.JobRun
-		want bool
-	}{
-		"not known":                 {wrappers.MakeJobRun("a").Obj(), false},
-		"pending":                   {wrappers.MakeJobRun("a").Pending().Obj(), false},
-		"leased":                    {wrappers.MakeJobRun("a").Leased(1, "").Obj(), false},
-		"completed":                 {wrappers.MakeJobRun("a").Ended(v1alpha1.PhaseCompleted).Obj(), true},
-		"failed":                    {wrappers.MakeJobRun("a").Ended(v1alpha1.PhaseFailed).Obj(), true},
-		"cancelled":                 {wrappers.MakeJobRun("a").Ended(v1alpha1.PhaseCancelled).Obj(), true},
-		"completed by a bare word":  {wrappers.MakeJobRun("a").Phase(v1alpha1.PhaseCompleted).Obj(), true},
-		"a bound receipt":           {wrappers.MakeJobRun("r").CoalescedBy("a", "1").BoundTo("a").Obj(), false},
-		"a receipt with an outcome": {wrappers.MakeJobRun("r").CoalescedBy("a", "1").BoundTo("a").Settled().Obj(), true},
-		"a repeated delivery":       {wrappers.MakeJobRun("r").DeliveredAs("a").BoundTo("a").Obj(), false},
-		"a repeated delivery, over": {wrappers.MakeJobRun("r").DeliveredAs("a").BoundTo("a").Settled().Obj(), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := runkey.HasOutcome(tc.run); got != tc.want {
-				t.Errorf("HasOutcome() = %t, want %t", got, tc.want)
-			}
-		})
-	}
-}

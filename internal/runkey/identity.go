@@ -13,9 +13,9 @@ type Identity struct {
 	Token string
 }
 
-// Of is the identity of a JobRun. A JobRun that was stored without the webhook
+// IdentityOf is the identity of a JobRun. A JobRun that was stored without the webhook
 // has no token of its own; its UID, which is never used again either, serves.
-func Of(run *v1alpha1.JobRun) Identity {
+func IdentityOf(run *v1alpha1.JobRun) Identity {
 	if a := run.Spec.Admission; a != nil && a.Token != "" {
 		return Identity{Name: run.Name, Token: a.Token}
 	}

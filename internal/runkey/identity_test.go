@@ -37,7 +37,7 @@ func TestOf(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := runkey.Of(tc.run); got != tc.want {
+			if got := runkey.IdentityOf(tc.run); got != tc.want {
 				t.Errorf("Of() = %v, want %v", got, tc.want)
 			}
 		})

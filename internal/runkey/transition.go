@@ -48,7 +48,7 @@ func Requeue(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, n
 
 // Displace is Requeue in the place of whoever waits.
 func Displace(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
-	if key == nil || Leased(key) != Of(run) {
+	if key == nil || Leased(key) != IdentityOf(run) {
 		return nil, false
 	}
 	next = key.DeepCopy()
@@ -71,7 +71,7 @@ func Withdraw(key *v1alpha1.RunKeySpec, run Identity) (next *v1alpha1.RunKeySpec
 // key is created.
 func Seat(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, now metav1.Time) *v1alpha1.RunKeySpec {
 	next := concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
-	next.Pending = waiting(run, generation(run), now)
+	next.Pending = waiting(run, run.LeaseGeneration(), now)
 	return next
 }
 
@@ -82,17 +82,17 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 		return nil, false
 	}
 	next = concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
-	leased := generation(run)
+	leased := run.LeaseGeneration()
 	if run.Status.Lease.HolderIdentity == "" && leased > 1 {
 		leased-- // The lease expired: its generation is spent, and the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
 		RunName:     run.Name,
-		Token:       Of(run).Token,
+		Token:       IdentityOf(run).Token,
 		Generation:  leased,
 		FromVersion: run.Status.Lease.KeyVersion,
 	}
-	if Pending(next) == Of(run) {
+	if Pending(next) == IdentityOf(run) {
 		next.Pending = nil
 	}
 	return next, true
@@ -102,18 +102,11 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.PendingRun {
 	return &v1alpha1.PendingRun{
 		RunName:        run.Name,
-		Token:          Of(run).Token,
+		Token:          IdentityOf(run).Token,
 		Generation:     generation,
 		IdempotencyKey: run.Spec.IdempotencyKey,
 		Time:           &now,
 	}
-}
-
-func generation(run *v1alpha1.JobRun) int64 {
-	if run.Status.Lease == nil {
-		return 0
-	}
-	return run.Status.Lease.Generation
 }
 
 func orNothing(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {

@@ -53,10 +53,8 @@ func (c *Client) List(ctx context.Context, s Selector, phases ...v1alpha1.Phase)
 	runs := slices.DeleteFunc(list.Items, func(run v1alpha1.JobRun) bool {
 		return len(phases) > 0 && !slices.Contains(phases, run.Status.Phase)
 	})
-	slices.SortStableFunc(runs, older)
+	slices.SortFunc(runs, older)
 	return runs, nil
 }
 
-func older(a, b v1alpha1.JobRun) int {
-	return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
-}
+func older(a, b v1alpha1.JobRun) int { return v1alpha1.CompareAge(&a, &b) }

@@ -28,7 +28,7 @@ const (
 var brokenBuilds = map[string]broken{
 	"coalesce from the cache": {
 		edits: []mutants.Edit{{
-			File: "internal/index/admit.go",
+			File: "internal/keystore/admit.go",
 			From: `	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
 		(`,
 			To: `	return true || next == nil || (`,
@@ -38,13 +38,13 @@ var brokenBuilds = map[string]broken{
 	},
 	"claim without compare-and-swap": {
 		edits: []mutants.Edit{{
-			File: "internal/index/index.go",
+			File: "internal/keystore/keystore.go",
 			From: `	key := current.DeepCopy()
 	key.Spec = *spec
 `,
 			To: `	key := current.DeepCopy()
 	if l := current.Spec.Leased; spec.Leased != nil && (l == nil || l.FromVersion != spec.Leased.FromVersion) {
-		if latest, err := x.read(ctx, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
+		if latest, err := s.read(ctx, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
 			key = latest.DeepCopy()
 		}
 	}

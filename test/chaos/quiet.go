@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -82,7 +83,7 @@ func (w *world) restless(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	for i := range all.runs {
-		if run := &all.runs[i]; !runkey.HasOutcome(run) || run.Spec.TTLSecondsAfterFinished != nil {
+		if run := &all.runs[i]; !run.HasOutcome() || run.Spec.TTLSecondsAfterFinished != nil {
 			found = append(found, "JobRun "+run.Name+" is "+phaseOf(run))
 		}
 	}
@@ -93,7 +94,7 @@ func (w *world) restless(ctx context.Context) ([]string, error) {
 		}
 	}
 	for i := range all.jobs {
-		if job := &all.jobs[i]; unfinished(job) || job.DeletionTimestamp != nil {
+		if job := &all.jobs[i]; !executor.IsFinished(job) || job.DeletionTimestamp != nil {
 			found = append(found, "Job "+job.Name+" is unfinished")
 		}
 	}
@@ -102,7 +103,7 @@ func (w *world) restless(ctx context.Context) ([]string, error) {
 }
 
 func (w *world) owned(key *v1alpha1.RunKey, runs []v1alpha1.JobRun) bool {
-	return slices.ContainsFunc(runs, func(run v1alpha1.JobRun) bool { return runkey.Of(&run) == runkey.Owner(&key.Spec) })
+	return slices.ContainsFunc(runs, func(run v1alpha1.JobRun) bool { return runkey.IdentityOf(&run) == runkey.Owner(&key.Spec) })
 }
 
 func phaseOf(run *v1alpha1.JobRun) string {
@@ -110,12 +111,6 @@ func phaseOf(run *v1alpha1.JobRun) string {
 		return "without phase"
 	}
 	return string(run.Status.Phase)
-}
-
-func unfinished(job *batchv1.Job) bool {
-	return !slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
-	})
 }
 
 // doomedNamespaces are those that are still there.

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
 // tryClaim claims a run as it was read, under the generation that follows.
@@ -241,7 +241,7 @@ var _ = Describe("A claim that the key has granted and that was not stored", Ord
 
 	grant := func(run *v1alpha1.JobRun) {
 		GinkgoHelper()
-		keys := index.New(index.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}})
+		keys := keystore.New(keystore.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}})
 		_, err := keys.Grant(ctx, run, 1, false)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(keyOf("k").Leased.RunName).To(Equal(run.Name))

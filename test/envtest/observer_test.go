@@ -187,7 +187,7 @@ func (o *observer) enter(s seat, run *v1alpha1.JobRun) {
 		o.doubles[run.Namespace] = append(o.doubles[run.Namespace],
 			fmt.Sprintf("at version %s: %d runs of %s read %s, the last is %s", run.ResourceVersion, len(o.active[s]), s.key, s.phase, run.Name))
 	}
-	o.entries[run.Namespace] = append(o.entries[run.Namespace], entry{s, run.ResourceVersion, runkey.Of(run)})
+	o.entries[run.Namespace] = append(o.entries[run.Namespace], entry{s, run.ResourceVersion, runkey.IdentityOf(run)})
 }
 
 // expectNoViolation fails the spec that broke the invariant. What the two

@@ -18,7 +18,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -27,8 +27,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
@@ -61,7 +62,7 @@ func startReplica() *replica {
 	mgr, keys := newManager(webhooks)
 	r.cached = mgr.GetClient()
 	Expect(webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-		Index:  keys,
+		Keys:   keys,
 		Cached: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 	})).To(Succeed())
@@ -87,19 +88,19 @@ func freeAddress() *net.TCPAddr {
 }
 
 // newManager makes a manager and the index over its cache, wired as cmd does.
-func newManager(webhooks webhook.Server) (manager.Manager, *index.Index) {
+func newManager(webhooks webhook.Server) (manager.Manager, *keystore.Store) {
 	GinkgoHelper()
 	mgr, err := ctrl.NewManager(server.config, ctrl.Options{
 		Scheme:        scheme,
-		Cache:         cache.Options{ByObject: map[client.Object]cache.ByObject{&batchv1.Job{}: {Label: jobsOfRuns()}}},
+		Cache:         ctrlcache.Options{ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {Label: jobsOfRuns()}}},
 		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
 		WebhookServer: webhooks,
 		Metrics:       metricsserver.Options{BindAddress: "0"},
 		Controller:    ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	Expect(index.SetupFields(ctx, mgr.GetFieldIndexer())).To(Succeed())
-	return mgr, index.New(index.Options{
+	Expect(cache.SetupFields(ctx, mgr.GetFieldIndexer())).To(Succeed())
+	return mgr, keystore.New(keystore.Options{
 		Cached: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
 		Writer: mgr.GetClient(),
@@ -150,7 +151,7 @@ func (c *controllers) start(each ...controller.Options) {
 	GinkgoHelper()
 	for _, o := range each {
 		mgr, keys := newManager(nil)
-		o.Index = keys
+		o.Keys = keys
 		metrics.Registry.Unregister(activeRuns{}) // of the controller before
 		Expect(controller.SetupWithManager(mgr, o)).To(Succeed())
 		c.stops = append(c.stops, run(mgr))

@@ -10,7 +10,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -18,7 +18,7 @@ import (
 func reserve(name, key, delivery string) runkey.Identity {
 	GinkgoHelper()
 	ghost := runkey.Identity{Name: name, Token: "token-of-" + name}
-	outcome, err := index.New(index.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}}).
+	outcome, err := keystore.New(keystore.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}}).
 		Admit(ctx, ns, runkey.Trigger{Run: ghost, JobName: job, ConcurrencyKey: key, IdempotencyKey: delivery}, false, func() error { return nil })
 	Expect(err).NotTo(HaveOccurred())
 	Expect(outcome.Disposition).To(Equal(v1alpha1.DispositionCreated))

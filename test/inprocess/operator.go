@@ -19,14 +19,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 	"github.com/jobrun-dev/jobrun/test/controlplane"
 )
@@ -105,7 +106,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	err := poll(ctx, func() (err error) { // the API server serves the types a moment after they are installed
 		mgr, err = ctrl.NewManager(cp.AdminConfig(), ctrl.Options{
 			Scheme:        o.Scheme,
-			Cache:         cache.Options{DefaultTransform: index.Slim, ByObject: map[client.Object]cache.ByObject{&batchv1.Job{}: {}}},
+			Cache:         ctrlcache.Options{DefaultTransform: cache.Slim, ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {}}},
 			Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
 			WebhookServer: server,
 			Metrics:       metricsserver.Options{BindAddress: "0"},
@@ -113,18 +114,18 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		if err != nil {
 			return err
 		}
-		return index.SetupFields(ctx, mgr.GetFieldIndexer())
+		return cache.SetupFields(ctx, mgr.GetFieldIndexer())
 	})
 	if err != nil {
 		return nil, err
 	}
-	keys := index.New(index.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}})
-	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{Index: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader()})
+	keys := keystore.New(keystore.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}})
+	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader()})
 	if err != nil {
 		return nil, err
 	}
 	return mgr, controller.SetupWithManager(mgr, controller.Options{
-		Index:            keys,
+		Keys:             keys,
 		ReceiptHistory:   cmp.Or(o.ReceiptHistory, 100),
 		ReservationGrace: cmp.Or(o.ReservationGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,

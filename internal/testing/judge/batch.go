@@ -11,7 +11,7 @@ import (
 // executes holds that no member of a batch executes before the batch has started.
 func (j *Judge) executes(token string) {
 	for _, run := range j.everRuns {
-		if runkey.Of(run).Token == token && run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
+		if runkey.IdentityOf(run).Token == token && run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
 			j.fail("batch: %s executes, but its batch is %q", describe(run), j.decisionOf(run))
 		}
 	}

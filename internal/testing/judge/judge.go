@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -137,11 +138,11 @@ func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	key := j.keyOf(run)
 	switch run.Status.Phase {
 	case v1alpha1.PhasePending:
-		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.Of(run) {
+		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.IdentityOf(run) {
 			j.fail("I1: %s reads Pending, but its key names %v", run.Name, runkey.Pending(key))
 		}
 	case v1alpha1.PhaseLeased:
-		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Leased(key) != runkey.Of(run) {
+		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Leased(key) != runkey.IdentityOf(run) {
 			j.fail("I1: %s reads Leased, but its key names %v", run.Name, runkey.Leased(key))
 		}
 	case v1alpha1.PhaseFailed:
@@ -174,7 +175,7 @@ func (j *Judge) held(old, run *v1alpha1.JobRun) {
 		run.Status.Phase != v1alpha1.PhaseLeased {
 		return
 	}
-	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.Of(run) || key.Leased.Generation != held.Generation {
+	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.IdentityOf(run) || key.Leased.Generation != held.Generation {
 		j.fail("I4: worker %s holds %s under generation %d, but the key says %v", held.HolderIdentity, run.Name, held.Generation, key)
 	}
 }
@@ -204,7 +205,7 @@ func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	if !expired {
 		return
 	}
-	if run.Status.Lease == nil || len(j.claims[runkey.Of(run)]) == 0 {
+	if run.Status.Lease == nil || len(j.claims[runkey.IdentityOf(run)]) == 0 {
 		j.fail("I5: %s failed for an expired lease, but never had one", run.Name)
 	}
 	name := strings.TrimSuffix(pending, " already exists")
@@ -212,7 +213,7 @@ func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 		j.fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
 	}
 	for _, waiting := range j.runs {
-		if j.o.Strict && runkey.Of(waiting) == runkey.Pending(key) && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip &&
+		if j.o.Strict && runkey.IdentityOf(waiting) == runkey.Pending(key) && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip &&
 			run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue {
 			j.fail("I5: %s asked to wait again, but failed for %s", run.Name, name)
 		}
@@ -299,7 +300,7 @@ func (j *Judge) tookPlace(before, after *v1alpha1.RunKeySpec) bool {
 // holds reports whether there is a JobRun of an identity of which something holds.
 func (j *Judge) holds(id runkey.Identity, of func(*v1alpha1.JobRun) bool) bool {
 	for _, run := range j.runs {
-		if runkey.Of(run) == id {
+		if runkey.IdentityOf(run) == id {
 			return of(run)
 		}
 	}
@@ -313,7 +314,7 @@ func (j *Judge) vacated(id runkey.Identity) {
 		j.ousted[id] = true
 	}
 	for _, run := range j.runs {
-		if runkey.Of(run) != id || run.DeletionTimestamp != nil || j.ended(run.UID) || runkey.HasOutcome(run) ||
+		if runkey.IdentityOf(run) != id || run.DeletionTimestamp != nil || j.ended(run.UID) || run.HasOutcome() ||
 			run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent ||
 			run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
 			continue
@@ -325,7 +326,7 @@ func (j *Judge) vacated(id runkey.Identity) {
 // ever reports whether there ever was a JobRun of an identity.
 func (j *Judge) ever(id runkey.Identity) bool {
 	for _, run := range j.everRuns {
-		if runkey.Of(run) == id {
+		if runkey.IdentityOf(run) == id {
 			return true
 		}
 	}
@@ -335,7 +336,7 @@ func (j *Judge) ever(id runkey.Identity) bool {
 // arrived holds I2 for a reservation: it waits for its run to come to exist.
 func (j *Judge) arrived(run *v1alpha1.JobRun) {
 	a := run.Spec.Admission
-	if a != nil && a.Disposition == v1alpha1.DispositionCreated && j.ousted[runkey.Of(run)] {
+	if a != nil && a.Disposition == v1alpha1.DispositionCreated && j.ousted[runkey.IdentityOf(run)] {
 		j.fail("I2: %s was answered Created, but lost its waiting place before it came to exist", describe(run))
 	}
 }
@@ -374,7 +375,7 @@ func (j *Judge) released(id runkey.Identity) {
 		}
 	}
 	for _, job := range j.jobs {
-		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && unfinished(job) && j.o.Strict {
+		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && !executor.IsFinished(job) && j.o.Strict {
 			j.fail("I8: %v was released while Job %s is there", id, job.Name)
 		}
 	}
@@ -421,7 +422,7 @@ func (j *Judge) oneJobPerKey(created *batchv1.Job) {
 		return
 	}
 	for _, job := range j.jobs {
-		if job.UID != created.UID && unfinished(job) && job.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
+		if job.UID != created.UID && !executor.IsFinished(job) && job.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
 			j.fail("I4: Jobs %s and %s of one key at once", job.Name, created.Name)
 		}
 	}
@@ -441,15 +442,6 @@ func (j *Judge) keyOf(run *v1alpha1.JobRun) *v1alpha1.RunKeySpec {
 
 func running(pod *corev1.Pod) bool {
 	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
-}
-
-func unfinished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return false
-		}
-	}
-	return true
 }
 
 func describe(run *v1alpha1.JobRun) string {

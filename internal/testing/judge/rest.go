@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -24,7 +25,7 @@ func (j *Judge) AtRest() error {
 
 // hasOutcome holds I2: nothing that was accepted is lost.
 func (j *Judge) hasOutcome(run *v1alpha1.JobRun) error {
-	if runkey.HasOutcome(run) {
+	if run.HasOutcome() {
 		if run.Spec.TTLSecondsAfterFinished != nil {
 			return fmt.Errorf("%s is kept for ever, though its time is over", describe(run))
 		}
@@ -62,13 +63,13 @@ func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	if err != nil {
 		return fmt.Errorf("P2: receipt %s has keyVersion %q", describe(receipt), receipt.Spec.Admission.KeyVersion)
 	}
-	for _, claim := range j.claims[runkey.Of(run)] {
+	for _, claim := range j.claims[runkey.IdentityOf(run)] {
 		if claim > accepted {
 			return nil
 		}
 	}
 	return fmt.Errorf("I2: receipt %s, accepted at %d, is bound to %s, claimed at %v",
-		describe(receipt), accepted, describe(run), j.claims[runkey.Of(run)])
+		describe(receipt), accepted, describe(run), j.claims[runkey.IdentityOf(run)])
 }
 
 // endsWithNobody reports whether the run that finally stands for a receipt is gone.
@@ -97,11 +98,11 @@ func (j *Judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 // countsNothingElse holds I3 the other way round: what a run has counted before it
 // executed does not execute itself.
 func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
-	if j.ended(run.UID) || len(j.claims[runkey.Of(run)]) == 0 {
+	if j.ended(run.UID) || len(j.claims[runkey.IdentityOf(run)]) == 0 {
 		return nil
 	}
 	for uid := range j.counted[run.UID] {
-		if trigger := j.everRuns[uid]; len(j.claims[runkey.Of(trigger)]) > 0 && trigger.Status.Phase != v1alpha1.PhaseCoalesced {
+		if trigger := j.everRuns[uid]; len(j.claims[runkey.IdentityOf(trigger)]) > 0 && trigger.Status.Phase != v1alpha1.PhaseCoalesced {
 			return fmt.Errorf("I3: %s has counted %s, which executed itself", describe(run), describe(trigger))
 		}
 	}
@@ -120,7 +121,7 @@ func (j *Judge) nothingLeft() error {
 		}
 	}
 	for _, job := range j.jobs {
-		if unfinished(job) {
+		if !executor.IsFinished(job) {
 			return fmt.Errorf("at rest Job %s is left unfinished", job.Name)
 		}
 	}
@@ -129,7 +130,7 @@ func (j *Judge) nothingLeft() error {
 
 func (j *Judge) exists(id runkey.Identity) bool {
 	for _, run := range j.runs {
-		if runkey.Of(run) == id {
+		if runkey.IdentityOf(run) == id {
 			return true
 		}
 	}
@@ -178,7 +179,7 @@ func (j *Judge) touched(key delivery) bool {
 // absorberEnded is ended for the run that a trigger was answered with.
 func (j *Judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	for uid, run := range j.everRuns {
-		if runkey.Of(run).Token == receipt.Spec.Admission.RunToken {
+		if runkey.IdentityOf(run).Token == receipt.Spec.Admission.RunToken {
 			return j.ended(uid)
 		}
 	}

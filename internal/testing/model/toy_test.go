@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // toy is a small operator for the tests of the model: its webhook lets
@@ -61,7 +62,7 @@ func (o toy) reconcile(ctx context.Context, p *Process, name client.ObjectKey) e
 		return p.Client.Status().Update(ctx, run)
 	case run.Status.Phase != v1alpha1.PhaseLeased:
 		return nil
-	case err == nil && finished(job):
+	case err == nil && executor.IsFinished(job):
 		run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCompleted, 1
 		return p.Client.Status().Update(ctx, run)
 	case err != nil && o.trustsCache:

@@ -10,6 +10,8 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // Who acts.
@@ -35,7 +37,7 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 			return []action{w.untrack("counts Pod", pod)}
 		}
 	}
-	if finished(job) || job.DeletionTimestamp != nil {
+	if executor.IsFinished(job) || job.DeletionTimestamp != nil {
 		return nil
 	}
 	active, succeeded, failed := census(pods)
@@ -104,10 +106,6 @@ func has(job *batchv1.Job, condition batchv1.JobConditionType) bool {
 	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Type == condition && c.Status == corev1.ConditionTrue
 	})
-}
-
-func finished(job *batchv1.Job) bool {
-	return has(job, batchv1.JobComplete) || has(job, batchv1.JobFailed)
 }
 
 func (w *World) now() *metav1.Time { return ptr.To(metav1.NewTime(w.clock.Now())) }

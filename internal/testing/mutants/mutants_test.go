@@ -44,11 +44,11 @@ var mutants = map[string]mutant{
 		from: `	return concat(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
-		s.release(runkey.Of(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
 	)`,
 		to: `	return concat(
 		s.checkKey(),
-		s.release(runkey.Of(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
 	)`,
 		pkg: rules, run: "^TestP3",
@@ -80,7 +80,7 @@ var mutants = map[string]mutant{
 	},
 	"P7: a run that was answered Created is refused": {
 		file: "internal/controller/decide_bypassed.go",
-		from: `if !bypassed(run) || standsForItself(run) || run.Status.Phase != ""`,
+		from: `if !run.BypassedWebhook() || run.WasRun() || run.Status.Phase != ""`,
 		to:   `if run.Status.Phase != ""`,
 		pkg:  rules, run: "^TestP7",
 	},
@@ -124,7 +124,7 @@ var mutants = map[string]mutant{
 		from: `	switch run.Status.Phase {
 	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
 		return true`,
-		to: `	if answeredAsReceipt(run) {
+		to: `	if run.WasAbsorbed() {
 		return true
 	}
 	switch run.Status.Phase {
@@ -148,11 +148,11 @@ var mutants = map[string]mutant{
 		pkg:  rules, run: ".",
 	},
 	"I2: the cache is enough to coalesce": {
-		file: "internal/index/admit.go",
+		file: "internal/keystore/admit.go",
 		from: `	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
 		(`,
 		to:  `	return true || next == nil || (`,
-		pkg: "./internal/index", run: ".",
+		pkg: "./internal/keystore", run: ".",
 	},
 	"I2: a receipt without a run is left alone": {
 		file: "internal/controller/decide_pending.go",
@@ -196,7 +196,7 @@ var mutants = map[string]mutant{
 	},
 	"I3: receipts stay with a run that became a receipt": {
 		file: "internal/controller/decide_displace.go",
-		from: `return bound(receipt) && !runkey.HasOutcome(receipt) && ref`,
+		from: `return receipt.IsReceipt() && !receipt.HasOutcome() && ref`,
 		to:   `return false && ref`,
 		pkg:  simulation, run: "^TestPropertyRequeue$",
 	},
@@ -215,10 +215,10 @@ var mutants = map[string]mutant{
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
 	"I7: a dry run reserves": {
-		file: "internal/index/admit.go",
+		file: "internal/keystore/admit.go",
 		from: `if next == nil || a.dryRun {`,
 		to:   `if next == nil {`,
-		pkg:  "./internal/index", run: ".",
+		pkg:  "./internal/keystore", run: ".",
 	},
 	"batch: a member starts before its batch": {
 		file: "internal/controller/decide_pending.go",
@@ -228,8 +228,8 @@ var mutants = map[string]mutant{
 	},
 	"batch: receipts bind to a member that may be withdrawn": {
 		file: "internal/controller/decide_receipts.go",
-		from: `bound(run) || !s.started(run) {`,
-		to:   `bound(run) {`,
+		from: `run.IsReceipt() || !s.started(run) {`,
+		to:   `run.IsReceipt() {`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
 	"batch: a batch starts without its last member": {
@@ -245,10 +245,10 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/runkey", run: "^TestGrant$",
 	},
 	"claim: granted again under another generation": {
-		file: "internal/index/grant.go",
+		file: "internal/keystore/grant.go",
 		from: `case next.Leased.Generation != generation:`,
 		to:   `case next.Leased.Generation < 0:`,
-		pkg:  "./internal/index", run: "^TestGrant$",
+		pkg:  "./internal/keystore", run: "^TestGrant$",
 	},
 	"claim: taken back without a fence": {
 		file: "internal/controller/decide_leased.go",

@@ -13,8 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -121,22 +122,22 @@ func Simulate(scenario Scenario) error {
 	return nil
 }
 
-func (s *system) index(p *model.Process) *index.Index {
-	return index.New(index.Options{Cached: p.Client, Live: p.Live, Writer: p.Client, Clock: s.Clock})
+func (s *system) keys(p *model.Process) *keystore.Store {
+	return keystore.New(keystore.Options{Cached: p.Client, Live: p.Live, Writer: p.Client, Clock: s.Clock})
 }
 
 func watch(p *model.Process, handler model.Handler, objects ...client.Object) error {
-	p.Cache.Transform(index.Slim)
+	p.Cache.Transform(cache.Slim)
 	for _, object := range objects {
 		if err := p.Cache.Watch(object, handler); err != nil {
 			return err
 		}
 	}
-	return index.SetupFields(context.Background(), p.Cache)
+	return cache.SetupFields(context.Background(), p.Cache)
 }
 
 func (s *system) startWebhook(p *model.Process) (model.Source, error) {
-	options := webhookv1alpha1.Options{Index: s.index(p), Cached: p.Client, Live: p.Live}
+	options := webhookv1alpha1.Options{Keys: s.keys(p), Cached: p.Client, Live: p.Live}
 	handler, err := webhookv1alpha1.NewHandler(options)
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
 	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
-		Index: s.index(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
+		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod: time.Minute, Clock: s.Clock, // no TTL is as long, so nobody need sweep
 	})
 	c := model.NewController(p, 2, r.Reconcile)

@@ -8,7 +8,6 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -16,7 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
 // ClaimPath is where claims by external workers come; config/webhook names it too.
@@ -52,7 +52,7 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	if err := h.claimable(ctx, old); err != nil {
 		return claimRefused(req.Name, err)
 	}
-	version, err := h.Index.Grant(ctx, old, c.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
+	version, err := h.Keys.Grant(ctx, old, c.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
 	if err != nil {
 		return claimRefused(req.Name, err)
 	}
@@ -99,7 +99,7 @@ func validateClaim(c *claim, old *v1alpha1.JobRun) field.ErrorList {
 		return field.ErrorList{field.Invalid(status.Child("phase"), c.Status.Phase, "a claim enters phase Leased")}
 	case c.Status.Lease == nil:
 		return field.ErrorList{field.Required(status.Child("lease"), "a claim says who holds the lease")}
-	case old.Spec.Template != nil:
+	case old.RunsAsJob():
 		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}
 	default:
 		return nil
@@ -125,7 +125,7 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 		return errChanged
 	case live.Status.Phase != v1alpha1.PhasePending:
 		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phaseName(live.Status.Phase))}
-	case live.DeletionTimestamp != nil || (live.Spec.Cancel != nil && *live.Spec.Cancel):
+	case live.EndRequested():
 		return &notClaimableError{"the run is being cancelled"}
 	}
 	return h.nothingExecutes(ctx, live)
@@ -139,20 +139,11 @@ func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun
 		return fmt.Errorf("list the Jobs of the key: %w", err)
 	}
 	for i := range jobs.Items {
-		if index.ExecutesRun(&jobs.Items[i]) && !finished(&jobs.Items[i]) {
+		if executor.ExecutesRun(&jobs.Items[i]) && !executor.IsFinished(&jobs.Items[i]) {
 			return &notClaimableError{fmt.Sprintf("Job %s still executes for the key, try again", jobs.Items[i].Name)}
 		}
 	}
 	return nil
-}
-
-func finished(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }
 
 func phaseName(phase v1alpha1.Phase) string {
@@ -164,7 +155,7 @@ func phaseName(phase v1alpha1.Phase) string {
 
 // claimRefused is a 409 where somebody else was first, so that a worker moves on.
 func claimRefused(name string, err error) admission.Response {
-	var notGranted *index.NotGrantedError
+	var notGranted *keystore.NotGrantedError
 	var notClaimable *notClaimableError
 	switch {
 	case errors.As(err, &notGranted), errors.As(err, &notClaimable):

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -75,8 +75,8 @@ func (r replica) claimRaw(t *testing.T, run []byte, old *v1alpha1.JobRun) admiss
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := index.New(index.Options{Cached: r.store, Live: r.store, Writer: r.store})
-	handler := webhook.NewClaimHandler(webhook.Options{Index: keys, Cached: r.store, Live: r.store})
+	keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
+	handler := webhook.NewClaimHandler(webhook.Options{Keys: keys, Cached: r.store, Live: r.store})
 	return handler.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		Operation: admissionv1.Update, Name: old.Name, Namespace: old.Namespace, SubResource: "status",
 		Object: runtime.RawExtension{Raw: run}, OldObject: runtime.RawExtension{Raw: stored},

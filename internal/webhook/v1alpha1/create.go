@@ -15,7 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -53,7 +54,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		}
 		return nil
 	}
-	out, err := h.index.Admit(ctx, run.Namespace, trigger, dryRun, storable)
+	out, err := h.keys.Admit(ctx, run.Namespace, trigger, dryRun, storable)
 	if err != nil {
 		return answer(run.Name, err)
 	}
@@ -80,7 +81,7 @@ func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	}
 }
 
-func admissionOf(t runkey.Trigger, out index.Outcome) v1alpha1.Admission {
+func admissionOf(t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
 	return v1alpha1.Admission{
 		Disposition: out.Disposition,
 		RunName:     out.Run.Name,
@@ -121,11 +122,11 @@ func (h *Handler) nameFree(ctx context.Context, name types.NamespacedName) error
 			return fmt.Errorf("read JobRun %s: %w", name, err)
 		}
 	}
-	return &index.NameTakenError{Name: name.Name}
+	return &keystore.NameTakenError{Name: name.Name}
 }
 
 // warning tells the caller which run stands for the trigger.
-func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) string {
+func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) string {
 	if out.Disposition == v1alpha1.DispositionCoalesced {
 		return fmt.Sprintf("jobrun %s coalesced: run %s already waits for job %q, concurrencyKey %q and stands for this trigger",
 			run.Name, out.Run.Name, run.Spec.JobName, run.Spec.ConcurrencyKey)
@@ -140,21 +141,21 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out index.O
 
 // firstDelivery is the JobRun that brought the idempotency key first, as far as
 // the cache knows, or else the run that stands for it; nil if neither is there.
-func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out index.Outcome) *v1alpha1.JobRun {
+func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{index.FieldIdempotency: name},
+	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{cache.FieldIdempotency: name},
 		client.UnsafeDisableDeepCopy) // A sender that does not stop may have left very many.
 	if err != nil {
 		return nil
 	}
 	var first *v1alpha1.JobRun
 	for i := range found.Items {
-		if c := &found.Items[i]; c.Spec.IdempotencyKey == run.Spec.IdempotencyKey && (first == nil || runkey.Older(c, first)) {
+		if c := &found.Items[i]; c.Spec.IdempotencyKey == run.Spec.IdempotencyKey && (first == nil || v1alpha1.CompareAge(c, first) < 0) {
 			first = c
 		}
 	}
-	if first != nil && !index.IsSlim(first) {
+	if first != nil && !cache.IsSlim(first) {
 		return first
 	}
 	whole := &v1alpha1.JobRun{}

@@ -28,7 +28,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -48,12 +49,12 @@ func newReplica(t testing.TB, stored ...client.Object) replica {
 func newReplicaOf(t testing.TB, newToken func() string, stored ...client.Object) replica {
 	t.Helper()
 	var fields []wrappers.Index
-	for _, f := range index.Fields {
+	for _, f := range cache.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
 	store := wrappers.NewStore(fields, stored...)
 	handler, err := webhook.NewHandler(webhook.Options{
-		Index: index.New(index.Options{
+		Keys: keystore.New(keystore.Options{
 			Cached: store, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
 		Cached:   store,
@@ -557,7 +558,7 @@ func TestCreateTwice(t *testing.T) {
 	if err := r.store.Get(t.Context(), name, key); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := runkey.Pending(&key.Spec), runkey.Of(run); got != want {
+	if got, want := runkey.Pending(&key.Spec), runkey.IdentityOf(run); got != want {
 		t.Errorf("the key has %v waiting, want %v", got, want)
 	}
 }

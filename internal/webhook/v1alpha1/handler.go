@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
 // Path is where the handler listens; config/webhook names it too.
@@ -39,8 +39,8 @@ var (
 
 // Options of the webhook.
 type Options struct {
-	// Index holds the keys.
-	Index *index.Index
+	// Keys holds the RunKeys.
+	Keys *keystore.Store
 	// Cached reads JobRuns from the cache.
 	Cached client.Reader
 	// Live reads JobRuns and Jobs from the API server.
@@ -51,7 +51,7 @@ type Options struct {
 
 // Handler answers admission requests for JobRuns.
 type Handler struct {
-	index    *index.Index
+	keys     *keystore.Store
 	cached   client.Reader
 	live     client.Reader
 	newToken func() string
@@ -67,7 +67,7 @@ func NewHandler(o Options) (*Handler, error) {
 	if o.NewToken == nil {
 		o.NewToken = func() string { return string(uuid.NewUUID()) }
 	}
-	return &Handler{index: o.Index, cached: o.Cached, live: o.Live, newToken: o.NewToken, schema: validator}, nil
+	return &Handler{keys: o.Keys, cached: o.Cached, live: o.Live, newToken: o.NewToken, schema: validator}, nil
 }
 
 // SetupWithManager registers the handler with the manager's webhook server.
@@ -146,8 +146,8 @@ func refused(err *apierrors.StatusError) admission.Response {
 // answer turns the error of an admission into a response.
 func answer(name string, err error) admission.Response {
 	var (
-		conflict *index.ConflictError
-		taken    *index.NameTakenError
+		conflict *keystore.ConflictError
+		taken    *keystore.NameTakenError
 		status   *apierrors.StatusError
 	)
 	switch {
@@ -167,7 +167,7 @@ func answer(name string, err error) admission.Response {
 	}
 }
 
-func conflictStatus(name string, conflict *index.ConflictError) *apierrors.StatusError {
+func conflictStatus(name string, conflict *keystore.ConflictError) *apierrors.StatusError {
 	err := apierrors.NewConflict(resource, name, conflict)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
 		Type:    CausePendingRun,

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -52,8 +52,8 @@ func (r replica) post(t *testing.T, body []byte, claim bool) []byte {
 	recovers := false
 	hook := &admission.Webhook{Handler: r.Handler, RecoverPanic: &recovers}
 	if claim {
-		keys := index.New(index.Options{Cached: r.store, Live: r.store, Writer: r.store})
-		hook.Handler = webhook.NewClaimHandler(webhook.Options{Index: keys, Cached: r.store, Live: r.store})
+		keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
+		hook.Handler = webhook.NewClaimHandler(webhook.Options{Keys: keys, Cached: r.store, Live: r.store})
 	}
 	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")

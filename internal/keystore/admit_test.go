@@ -1,4 +1,4 @@
-package index_test
+package keystore_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -40,10 +40,10 @@ func twin(t *runkey.Trigger)     { t.Run = id("twin") }
 func objects(o ...client.Object) []client.Object { return append([]client.Object{}, o...) }
 
 var (
-	created    = index.Outcome{Disposition: v1alpha1.DispositionCreated, Run: id("b")}
-	coalesced  = index.Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: id("a"), KeyVersion: "10"}
-	idempotent = index.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: id("a")}
-	conflict   = &index.ConflictError{Pending: id("a"), JobName: wrappers.JobName, Key: "k"}
+	created    = keystore.Outcome{Disposition: v1alpha1.DispositionCreated, Run: id("b")}
+	coalesced  = keystore.Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: id("a"), KeyVersion: "10"}
+	idempotent = keystore.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: id("a")}
+	conflict   = &keystore.ConflictError{Pending: id("a"), JobName: wrappers.JobName, Key: "k"}
 )
 
 func waiting(run string) client.Object   { return wrappers.MakeRunKey("k").Pending(run).Obj() }
@@ -62,7 +62,7 @@ func TestAdmit(t *testing.T) {
 		// cached is what a cache shows that lags; it shows what is stored if nil.
 		cached  []client.Object
 		trigger runkey.Trigger
-		want    index.Outcome
+		want    keystore.Outcome
 		wantErr error
 		// wantKey and wantOwner are the rows afterwards.
 		wantKey, wantOwner *v1alpha1.RunKeySpec
@@ -181,11 +181,11 @@ func TestAdmit(t *testing.T) {
 		},
 		"the key is held under the trigger's name by a run that is there": {
 			stored: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()), trigger: trigger(),
-			wantErr: &index.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
+			wantErr: &keystore.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
 		},
 		"the key is held under the trigger's name by a run that the cache does not show": {
 			stored: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()), cached: objects(earlier().Obj()),
-			trigger: trigger(), wantErr: &index.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
+			trigger: trigger(), wantErr: &keystore.NameTakenError{Name: "b"}, wantKey: earlier().Row(),
 		},
 		"the key is held under the trigger's name by a run that only the cache shows": {
 			stored: objects(earlier().Obj()), cached: objects(earlier().Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()),
@@ -197,7 +197,7 @@ func TestAdmit(t *testing.T) {
 		},
 		"the idempotency key is held under the trigger's name by a run that is there": {
 			stored:  objects(wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Obj(), wrappers.MakeJobRun("b").Created().Token("earlier").Obj()),
-			trigger: trigger(delivery), wantErr: &index.NameTakenError{Name: "b"},
+			trigger: trigger(delivery), wantErr: &keystore.NameTakenError{Name: "b"},
 			wantOwner: wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Row(), writes: []string{"create", "delete"},
 		},
 	} {
@@ -209,12 +209,12 @@ func TestAdmit(t *testing.T) {
 					cached = wrappers.NewStore(nil, copies(tc.cached)...)
 				}
 				keyBefore, ownerBefore := row(t, store, keyName), row(t, store, ownerName)
-				got, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, dryRun, asItIs)
+				got, err := newStore(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, dryRun, asItIs)
 				if diff := cmp.Diff(fmt.Sprint(tc.wantErr), fmt.Sprint(err)); diff != "" {
 					t.Fatalf("error (-want +got):\n%s", diff)
 				}
 				if tc.wantErr != nil {
-					got = index.Outcome{}
+					got = keystore.Outcome{}
 				}
 				if diff := cmp.Diff(tc.want, got); diff != "" {
 					t.Errorf("outcome (-want +got):\n%s", diff)
@@ -257,15 +257,15 @@ func verbs(store *wrappers.Store) []string {
 // The errors can be told apart and say what a person needs.
 func TestAdmitErrors(t *testing.T) {
 	store := wrappers.NewStore(nil, waiting("a"))
-	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
-	var got *index.ConflictError
+	_, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
+	var got *keystore.ConflictError
 	if !errors.As(err, &got) || *got != *conflict {
 		t.Errorf("error %v", err)
 	}
 	if want := `run a is pending for job "job", concurrencyKey "k"`; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
-	if want, got := `jobrun "b" already exists`, (&index.NameTakenError{Name: "b"}).Error(); got != want {
+	if want, got := `jobrun "b" already exists`, (&keystore.NameTakenError{Name: "b"}).Error(); got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
 }
@@ -275,7 +275,7 @@ func TestAdmitTwice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		trigger runkey.Trigger
 		stored  []client.Object
-		want    index.Outcome
+		want    keystore.Outcome
 		writes  int
 	}{
 		"created":                         {trigger(), nil, created, 1},
@@ -287,7 +287,7 @@ func TestAdmitTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored...)
 			for range 2 {
-				got, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
+				got, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
 				if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
 					t.Errorf("outcome (-want +got), error %v:\n%s", err, diff)
 				}
@@ -306,8 +306,8 @@ func TestAdmitTwins(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("at write %d, after %t", write, after), func(t *testing.T) {
 				store := wrappers.NewStore(nil)
-				x := newIndex(store, wrappers.NewStore(nil))
-				var second index.Outcome
+				x := newStore(store, wrappers.NewStore(nil))
+				var second keystore.Outcome
 				var secondErr error
 				n := 0
 				step := func(string, client.Object) error {
@@ -330,7 +330,7 @@ func TestAdmitTwins(t *testing.T) {
 					winner, loser = second, first
 				}
 				if winner.Disposition != v1alpha1.DispositionCreated ||
-					loser != (index.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: winner.Run}) {
+					loser != (keystore.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: winner.Run}) {
 					t.Errorf("outcomes %+v, %+v", first, second)
 				}
 				if got := runkey.Pending(row(t, store, keyName)); got != winner.Run {
@@ -379,7 +379,7 @@ func TestAdmitGivesBack(t *testing.T) {
 			} else {
 				store.After = fail
 			}
-			_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false, asItIs)
+			_, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(delivery), false, asItIs)
 			if !errors.Is(err, errLost) {
 				t.Errorf("error %v, want %v", err, errLost)
 			}
@@ -401,7 +401,7 @@ func TestAdmitGivesBackWhenTimeIsUp(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := newIndex(store, store).Admit(ctx, wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, context.Canceled) {
+	if _, err := newStore(store, store).Admit(ctx, wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if got := row(t, store, keyName); got != nil {
@@ -424,7 +424,7 @@ func TestAdmitCannotGiveBack(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
+	_, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	if !errors.Is(err, errLost) || !errors.Is(err, forbidden) {
 		t.Errorf("error %v, want both", err)
 	}
@@ -454,7 +454,7 @@ func TestGiveBackRetries(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
+	if _, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := row(t, store, keyName); got != nil {
@@ -479,7 +479,7 @@ func TestGiveBackLeavesOthers(t *testing.T) {
 		}
 		return errLost
 	}
-	if _, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
+	if _, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs); !errors.Is(err, errLost) {
 		t.Errorf("error %v", err)
 	}
 	if got := runkey.Pending(row(t, store, keyName)); got != id("x") {
@@ -503,7 +503,7 @@ func TestAdmitHashCollision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored)
-			out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
+			out, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
 			if err == nil || !strings.Contains(err.Error(), `belongs to job "job", key "somebody else's"`) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
@@ -533,7 +533,7 @@ func TestAdmitReadErrors(t *testing.T) {
 			same := wrappers.MakeRunKey("same name").PendingAs("b", "earlier").Obj()
 			store, cached := wrappers.NewStore(nil, waiting("a"), owned("a"), same), wrappers.NewStore(nil, waiting("a"), owned("a"))
 			tc.fail(store, cached)
-			if out, err := newIndex(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs); !errors.Is(err, errLost) {
+			if out, err := newStore(store, cached).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs); !errors.Is(err, errLost) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
 			if writes := store.Writes(); len(writes) > 0 {
@@ -556,8 +556,8 @@ func broken(prefix string) func(client.ObjectKey, client.Object) error {
 func TestAdmitStorm(t *testing.T) {
 	const callers = 300
 	store := wrappers.NewStore(nil)
-	replicas := []*index.Index{newIndex(store, wrappers.NewStore(nil)), newIndex(store, wrappers.NewStore(nil)), newIndex(store, wrappers.NewStore(nil))}
-	outcomes := make([]index.Outcome, callers)
+	replicas := []*keystore.Store{newStore(store, wrappers.NewStore(nil)), newStore(store, wrappers.NewStore(nil)), newStore(store, wrappers.NewStore(nil))}
+	outcomes := make([]keystore.Outcome, callers)
 	var wait sync.WaitGroup
 	for i := range callers {
 		wait.Go(func() {

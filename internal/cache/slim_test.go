@@ -1,4 +1,4 @@
-package index
+package cache
 
 import (
 	"encoding/json"
@@ -18,7 +18,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -136,7 +135,7 @@ func TestSlimReceiptIsFoundByItsRun(t *testing.T) {
 	if found := absorbers(got); !cmp.Equal(found, []string{AbsorberUID("u")}) {
 		t.Errorf("it is found by %v", found)
 	}
-	if got.Spec.Admission.RunName != "run" || got.Spec.Admission.RunToken != "t" || !runkey.HasOutcome(got) {
+	if got.Spec.Admission.RunName != "run" || got.Spec.Admission.RunToken != "t" || !got.HasOutcome() {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -1,4 +1,4 @@
-package index
+package keystore
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -19,8 +20,8 @@ import (
 // observe again and decide again.
 var ErrChanged = errors.New("the RunKey changed")
 
-// Index reads and writes RunKeys.
-type Index struct {
+// Store reads and writes RunKeys.
+type Store struct {
 	cached client.Reader
 	live   client.Reader
 	writer client.Writer
@@ -28,7 +29,7 @@ type Index struct {
 	shared *sharedReads
 }
 
-// Options of an Index.
+// Options of a Store.
 type Options struct {
 	// Cached reads may lag behind.
 	Cached client.Reader
@@ -40,35 +41,35 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-// New makes an Index.
-func New(o Options) *Index {
-	x := &Index{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
-	x.shared = newSharedReads(x.read)
-	return x
+// New makes a Store.
+func New(o Options) *Store {
+	s := &Store{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
+	s.shared = newSharedReads(s.read)
+	return s
 }
 
 // Cached is the key as the cache knows it; nil if the cache knows none.
-func (x *Index) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
-	return get(ctx, x.cached, name)
+func (s *Store) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return get(ctx, s.cached, name)
 }
 
 // Live is the key as stored at some time after the call; nil if there is none.
 // The answer is shared: it must not be changed.
-func (x *Index) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
-	return x.shared.get(ctx, name)
+func (s *Store) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return s.shared.get(ctx, name)
 }
 
 // OwnedBy are the idempotency keys that a run owns, as the cache knows them.
 // They are the cache's own and must not be changed.
-func (x *Index) OwnedBy(ctx context.Context, namespace string, owner runkey.Identity) ([]v1alpha1.RunKey, error) {
+func (s *Store) OwnedBy(ctx context.Context, namespace string, owner runkey.Identity) ([]v1alpha1.RunKey, error) {
 	var keys v1alpha1.RunKeyList
-	err := x.cached.List(ctx, &keys, client.InNamespace(namespace),
-		client.MatchingFields{FieldOwner: owner.Token}, client.UnsafeDisableDeepCopy)
+	err := s.cached.List(ctx, &keys, client.InNamespace(namespace),
+		client.MatchingFields{cache.FieldOwner: owner.Token}, client.UnsafeDisableDeepCopy)
 	return keys.Items, err
 }
 
-func (x *Index) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
-	return get(ctx, x.live, name)
+func (s *Store) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	return get(ctx, s.live, name)
 }
 
 func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (*v1alpha1.RunKey, error) {
@@ -85,41 +86,41 @@ func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (
 // CompareAndSwap makes next of current and returns what was stored. A nil
 // current is created, a nil next deleted. ErrChanged says that current was not
 // what is stored; after any other error the write may or may not have happened.
-func (x *Index) CompareAndSwap(
+func (s *Store) CompareAndSwap(
 	ctx context.Context, name types.NamespacedName, current *v1alpha1.RunKey, next *v1alpha1.RunKeySpec,
 ) (*v1alpha1.RunKey, error) {
 	switch {
 	case current == nil && next == nil:
 		return nil, nil
 	case current == nil:
-		return x.create(ctx, name, next)
+		return s.create(ctx, name, next)
 	case next == nil:
-		return nil, x.delete(ctx, current)
+		return nil, s.delete(ctx, current)
 	default:
-		return x.update(ctx, current, next)
+		return s.update(ctx, current, next)
 	}
 }
 
-func (x *Index) create(ctx context.Context, name types.NamespacedName, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
+func (s *Store) create(ctx context.Context, name types.NamespacedName, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
 	key := &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Spec: *spec}
-	if err := x.writer.Create(ctx, key); err != nil {
+	if err := s.writer.Create(ctx, key); err != nil {
 		return nil, changed(name, err)
 	}
 	return key, nil
 }
 
-func (x *Index) update(ctx context.Context, current *v1alpha1.RunKey, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
+func (s *Store) update(ctx context.Context, current *v1alpha1.RunKey, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
 	key := current.DeepCopy()
 	key.Spec = *spec
-	if err := x.writer.Update(ctx, key); err != nil {
+	if err := s.writer.Update(ctx, key); err != nil {
 		return nil, changed(client.ObjectKeyFromObject(current), err)
 	}
 	return key, nil
 }
 
-func (x *Index) delete(ctx context.Context, current *v1alpha1.RunKey) error {
+func (s *Store) delete(ctx context.Context, current *v1alpha1.RunKey) error {
 	preconditions := client.Preconditions{UID: &current.UID, ResourceVersion: &current.ResourceVersion}
-	if err := x.writer.Delete(ctx, current.DeepCopy(), preconditions); err != nil {
+	if err := s.writer.Delete(ctx, current.DeepCopy(), preconditions); err != nil {
 		return changed(client.ObjectKeyFromObject(current), err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package index
+package cache
 
 import (
 	"unique"
@@ -10,7 +10,6 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // What is slim is not what is stored: it must be read live before it is written,
@@ -58,7 +57,7 @@ func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration
 // settled is the condition that says how a JobRun ended, once nothing is left to
 // be written on it but the count of triggers; empty before.
 func settled(run *v1alpha1.JobRun) string {
-	if !runkey.HasOutcome(run) || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
+	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""
 	}
 	var candidates []string

@@ -1,4 +1,4 @@
-package index
+package keystore
 
 import (
 	"context"
@@ -54,7 +54,7 @@ func (e *InvalidError) Unwrap() error { return e.Err }
 
 // admission is one trigger on its way through the keys.
 type admission struct {
-	*Index
+	*Store
 	namespace string
 	trigger   runkey.Trigger
 	dryRun    bool
@@ -72,9 +72,9 @@ type admission struct {
 // Errors: *ConflictError, *NameTakenError, *InvalidError, or that a key could not
 // be read or written; what was reserved by then is released after the grace
 // period if it could not be given back at once.
-func (x *Index) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
-	t.Time.Time = x.clock.Now()
-	a := admission{Index: x, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}
+func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
+	t.Time.Time = s.clock.Now()
+	a := admission{Store: s, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}
 	if out, delivered, err := a.deliveredBefore(ctx, true); err != nil || delivered {
 		return out, err
 	}

@@ -1,4 +1,4 @@
-package index
+package keystore
 
 import (
 	"github.com/prometheus/client_golang/prometheus"

@@ -1,4 +1,4 @@
-package index
+package cache
 
 import (
 	"reflect"
@@ -76,34 +76,6 @@ func TestFields(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("index values (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// Whoever may create Jobs may give them any label and any controller.
-func TestExecutesRun(t *testing.T) {
-	run := wrappers.MakeJobRun("a").Key("k").Created().Obj()
-	for name, tc := range map[string]struct {
-		change func(*batchv1.Job)
-		want   bool
-	}{
-		"its Job":               {func(*batchv1.Job) {}, true},
-		"another name":          {func(job *batchv1.Job) { job.Name = "evil" }, false},
-		"no annotations":        {func(job *batchv1.Job) { job.Annotations = nil }, true},
-		"another generation":    {func(job *batchv1.Job) { job.Name = "a-01" }, false},
-		"no generation":         {func(job *batchv1.Job) { job.Name = "a-" }, false},
-		"another run's label":   {func(job *batchv1.Job) { job.Labels[v1alpha1.LabelRun] = "b" }, false},
-		"no label":              {func(job *batchv1.Job) { delete(job.Labels, v1alpha1.LabelRun) }, false},
-		"no controller":         {func(job *batchv1.Job) { job.OwnerReferences = nil }, false},
-		"another controller":    {func(job *batchv1.Job) { job.OwnerReferences[0].Kind = "CronJob" }, false},
-		"a JobRun of elsewhere": {func(job *batchv1.Job) { job.OwnerReferences[0].APIVersion = "example.com/v1" }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			job := wrappers.MakeJob(run, 1).Obj().DeepCopy()
-			tc.change(job)
-			if got := ExecutesRun(job); got != tc.want {
-				t.Errorf("%t, want %t", got, tc.want)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package index_test
+package keystore_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -27,9 +27,9 @@ func nameOf(key *wrappers.RunKeyWrapper) types.NamespacedName {
 	return client.ObjectKeyFromObject(key.Obj())
 }
 
-// newIndex reads and writes store; cached may lag behind it.
-func newIndex(store, cached *wrappers.Store) *index.Index {
-	return index.New(index.Options{
+// newStore reads and writes store; cached may lag behind it.
+func newStore(store, cached *wrappers.Store) *keystore.Store {
+	return keystore.New(keystore.Options{
 		Cached: cached, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 	})
 }
@@ -75,8 +75,8 @@ func TestCompareAndSwap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored...)
 			before := tc.current.DeepCopy()
-			got, err := newIndex(store, store).CompareAndSwap(context.Background(), keyName, tc.current, tc.next)
-			if errors.Is(err, index.ErrChanged) != tc.changed || (err != nil && !tc.changed) {
+			got, err := newStore(store, store).CompareAndSwap(context.Background(), keyName, tc.current, tc.next)
+			if errors.Is(err, keystore.ErrChanged) != tc.changed || (err != nil && !tc.changed) {
 				t.Fatalf("error %v, want ErrChanged %t", err, tc.changed)
 			}
 			if diff := cmp.Diff(tc.want, row(t, store, keyName)); diff != "" {
@@ -97,7 +97,7 @@ func TestCompareAndSwap(t *testing.T) {
 			if diff := cmp.Diff(*tc.next, got.Spec); diff != "" || got.UID == "" || got.ResourceVersion == "" {
 				t.Errorf("returned %+v\n%s", got, diff)
 			}
-			if _, err := newIndex(store, store).CompareAndSwap(context.Background(), keyName, got, nil); err != nil {
+			if _, err := newStore(store, store).CompareAndSwap(context.Background(), keyName, got, nil); err != nil {
 				t.Errorf("what was returned is not what is stored: %v", err)
 			}
 		})
@@ -137,8 +137,8 @@ func TestCompareAndSwapErrors(t *testing.T) {
 			t.Run(verb+", "+name, func(t *testing.T) {
 				store := wrappers.NewStore(nil)
 				store.Before = func(string, client.Object) error { return tc.err }
-				got, err := newIndex(store, store).CompareAndSwap(context.Background(), keyName, swap.current, swap.next)
-				if errors.Is(err, index.ErrChanged) != tc.changed || !errors.Is(err, tc.err) || got != nil {
+				got, err := newStore(store, store).CompareAndSwap(context.Background(), keyName, swap.current, swap.next)
+				if errors.Is(err, keystore.ErrChanged) != tc.changed || !errors.Is(err, tc.err) || got != nil {
 					t.Errorf("got %v, error %v; want ErrChanged %t and the error that was", got, err, tc.changed)
 				}
 			})
@@ -149,7 +149,7 @@ func TestCompareAndSwapErrors(t *testing.T) {
 func TestReads(t *testing.T) {
 	waits := wrappers.MakeRunKey("k").Pending("a")
 	store, lagging := wrappers.NewStore(nil, waits.Obj()), wrappers.NewStore(nil)
-	x := newIndex(store, lagging)
+	x := newStore(store, lagging)
 	ctx := context.Background()
 	if key, err := x.Cached(ctx, keyName); key != nil || err != nil {
 		t.Errorf("the cache shows %v, %v", key, err)

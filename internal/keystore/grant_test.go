@@ -1,4 +1,4 @@
-package index_test
+package keystore_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/index"
+	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -34,8 +34,8 @@ func TestGrant(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored.Obj())
 			lagging := wrappers.NewStore(nil, waits().Obj())
 			run := wrappers.MakeJobRun("a").Key("k").Created().Pending().Obj()
-			_, err := newIndex(store, lagging).Grant(context.Background(), run, tc.generation, tc.dryRun)
-			var refused *index.NotGrantedError
+			_, err := newStore(store, lagging).Grant(context.Background(), run, tc.generation, tc.dryRun)
+			var refused *keystore.NotGrantedError
 			switch {
 			case tc.want == "" && err != nil:
 				t.Fatal(err)

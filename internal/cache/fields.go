@@ -1,12 +1,9 @@
-package index
+package cache
 
 import (
 	"context"
-	"strconv"
-	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -71,7 +68,7 @@ func onRun(extract func(*v1alpha1.JobRun) []string) client.IndexerFunc {
 }
 
 func homeOfActive(run *v1alpha1.JobRun) []string {
-	if runkey.HasOutcome(run) {
+	if run.HasOutcome() {
 		return nil
 	}
 	return []string{runkey.Home(run)}
@@ -131,30 +128,6 @@ func ownerToken(o client.Object) []string {
 		return nil
 	}
 	return []string{key.Spec.Owner.Token}
-}
-
-// ExecutesRun reports whether a Job executes the run that its labels name: its
-// controller is the run, and its name is the run's with a generation. Labels may be
-// anybody's, and a name can be but one Job's.
-func ExecutesRun(job *batchv1.Job) bool {
-	owner := metav1.GetControllerOf(job)
-	return IsJobRun(owner) && owner.Name == job.Labels[v1alpha1.LabelRun] && JobGeneration(job) > 0
-}
-
-// IsJobRun reports whether an owner is a JobRun; nil is none.
-func IsJobRun(owner *metav1.OwnerReference) bool {
-	return owner != nil && owner.Kind == "JobRun" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/")
-}
-
-// JobGeneration is the generation of the lease that a Job executes under, by its name; 0
-// if that is none of the run that its labels name.
-func JobGeneration(job *batchv1.Job) int64 {
-	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
-	generation, err := strconv.ParseInt(digits, 10, 64)
-	if !ok || err != nil || strconv.FormatInt(generation, 10) != digits {
-		return 0
-	}
-	return generation
 }
 
 func jobHome(o client.Object) []string {

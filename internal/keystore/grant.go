@@ -1,4 +1,4 @@
-package index
+package keystore
 
 import (
 	"context"
@@ -36,10 +36,10 @@ func (e *NotGrantedError) Error() string {
 //
 // Errors: *NotGrantedError, or that the key could not be read or written; it may
 // be leased then, and the next claim takes it over.
-func (x *Index) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
+func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
 	for {
-		key, err := x.Live(ctx, name)
+		key, err := s.Live(ctx, name)
 		if err != nil {
 			return "", err
 		}
@@ -50,13 +50,13 @@ func (x *Index) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int6
 		next, ok := runkey.Grant(specOf(key), version, run)
 		switch {
 		case !ok || !runkey.Matches(next, v1alpha1.RunKeyConcurrency, run.Spec.JobName, run.Spec.ConcurrencyKey):
-			return "", &NotGrantedError{Run: runkey.Of(run), Leased: runkey.Leased(specOf(key))}
+			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Leased: runkey.Leased(specOf(key))}
 		case next.Leased.Generation != generation:
-			return "", &NotGrantedError{Run: runkey.Of(run), Want: next.Leased.Generation}
+			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Want: next.Leased.Generation}
 		case dryRun:
 			return version, nil
 		}
-		if _, err = x.CompareAndSwap(ctx, name, key, next); !errors.Is(err, ErrChanged) {
+		if _, err = s.CompareAndSwap(ctx, name, key, next); !errors.Is(err, ErrChanged) {
 			return version, err
 		}
 	}

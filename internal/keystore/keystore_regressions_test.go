@@ -1,4 +1,4 @@
-package index_test
+package keystore_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ func TestAdmitHashCollisionInTheCache(t *testing.T) {
 	key := wrappers.MakeRunKey("k").Leased("a", 1, "9")
 	key.RunKey.Spec.Key = "somebody else's"
 	store := wrappers.NewStore(nil, key.Obj())
-	out, err := newIndex(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
+	out, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	if err == nil {
 		t.Errorf("outcome %+v", out)
 	}

@@ -1,0 +1,114 @@
+package executor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// JobName is deterministic, so that it works as a lock: the API server stores
+// one Job of that name.
+func JobName(run *v1alpha1.JobRun, generation int64) string {
+	return fmt.Sprintf("%s-%d", run.Name, generation)
+}
+
+// NewJob is the Job that executes a run for one generation. keyVersion is the
+// version of the RunKey that the claim was based on; empty without a key. The
+// operator owns the Job's name and its end: a finished Job stays until the run
+// goes.
+func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.Job {
+	template := run.Spec.Template.DeepCopy()
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        JobName(run, generation),
+			Namespace:   run.Namespace,
+			Labels:      merged(template.Labels, labelsOf(run)),
+			Annotations: merged(template.Annotations, annotationsOf(run, generation)),
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(),
+				Kind:       "JobRun",
+				Name:       run.Name,
+				UID:        run.UID,
+				Controller: new(true),
+			}},
+		},
+		Spec: template.Spec,
+	}
+	job.Spec.TTLSecondsAfterFinished = nil
+	if d := run.Spec.ActiveDeadlineSeconds; d > 0 && (job.Spec.ActiveDeadlineSeconds == nil || *job.Spec.ActiveDeadlineSeconds > d) {
+		job.Spec.ActiveDeadlineSeconds = &d
+	}
+	pod := &job.Spec.Template
+	pod.Labels = merged(pod.Labels, labelsOf(run))
+	pod.Annotations = merged(pod.Annotations, annotationsOf(run, generation))
+	env := envOf(run, generation, keyVersion)
+	for i := range pod.Spec.InitContainers {
+		addEnv(&pod.Spec.InitContainers[i], env)
+	}
+	for i := range pod.Spec.Containers {
+		addEnv(&pod.Spec.Containers[i], env)
+	}
+	return job
+}
+
+func labelsOf(run *v1alpha1.JobRun) map[string]string {
+	labels := map[string]string{v1alpha1.LabelRun: run.Name, v1alpha1.LabelJobName: run.Spec.JobName}
+	if run.Spec.ConcurrencyKey != "" {
+		labels[v1alpha1.LabelKey] = runkey.Home(run)
+	}
+	return labels
+}
+
+func annotationsOf(run *v1alpha1.JobRun, generation int64) map[string]string {
+	return map[string]string{
+		v1alpha1.AnnotationToken:      runkey.IdentityOf(run).Token,
+		v1alpha1.AnnotationGeneration: strconv.FormatInt(generation, 10),
+	}
+}
+
+func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.EnvVar {
+	input := run.InputText()
+	if input == "" {
+		input = "null"
+	}
+	return []corev1.EnvVar{
+		{Name: v1alpha1.EnvName, Value: run.Name},
+		{Name: v1alpha1.EnvNamespace, Value: run.Namespace},
+		{Name: v1alpha1.EnvJobName, Value: run.Spec.JobName},
+		{Name: v1alpha1.EnvInput, Value: literal(input)},
+		{Name: v1alpha1.EnvConcurrencyKey, Value: literal(run.Spec.ConcurrencyKey)},
+		{Name: v1alpha1.EnvGeneration, Value: strconv.FormatInt(generation, 10)},
+		{Name: v1alpha1.EnvKeyVersion, Value: keyVersion},
+	}
+}
+
+// literal keeps the kubelet from expanding $(NAME) inside a value that callers chose.
+func literal(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
+// addEnv puts env first, so that the container's own variables can refer to it,
+// and drops the container's variables of the same names.
+func addEnv(container *corev1.Container, env []corev1.EnvVar) {
+	own := slices.DeleteFunc(container.Env, func(v corev1.EnvVar) bool {
+		return slices.ContainsFunc(env, func(e corev1.EnvVar) bool { return e.Name == v.Name })
+	})
+	container.Env = append(slices.Clone(env), own...)
+}
+
+func merged(theirs, ours map[string]string) map[string]string {
+	all := make(map[string]string, len(theirs)+len(ours))
+	for name, value := range theirs {
+		all[name] = value
+	}
+	for name, value := range ours {
+		all[name] = value
+	}
+	return all
+}

@@ -1,0 +1,118 @@
+package executor
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// made starts the run of the key "k" that was answered Created.
+func made(name string) *wrappers.JobRunWrapper {
+	return wrappers.MakeJobRun(name).Key("k").Template().Created()
+}
+
+// template has something of everything that the operator touches.
+func template() batchv1.JobTemplateSpec {
+	ttl := int32(7)
+	own := []corev1.EnvVar{
+		{Name: "GREETING", Value: "hello $(JOBRUN_NAME)"}, {Name: v1alpha1.EnvGeneration, Value: "999"}, {Name: "LAST", Value: "x"},
+	}
+	return batchv1.JobTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{
+			Labels:      map[string]string{"kueue.x-k8s.io/queue-name": "q", v1alpha1.LabelRun: "forged"},
+			Annotations: map[string]string{"team": "data", v1alpha1.AnnotationToken: "forged"},
+		},
+		Spec: batchv1.JobSpec{
+			TTLSecondsAfterFinished: &ttl,
+			BackoffLimit:            new(int32),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "sync", v1alpha1.LabelKey: "forged"}},
+				Spec: corev1.PodSpec{
+					InitContainers: []corev1.Container{{Name: "init"}},
+					Containers:     []corev1.Container{{Name: "main", Env: own}, {Name: "side"}},
+				},
+			},
+		},
+	}
+}
+
+func TestNewJob(t *testing.T) {
+	run := made("a").TemplateObj(template()).Input(`{"cost":"$5 $(HOME) $$"}`).Key("$(KEY)").Obj()
+	before := run.DeepCopy()
+	keyName := v1alpha1.ConcurrencyKeyName(wrappers.JobName, "$(KEY)")
+
+	env := []corev1.EnvVar{
+		{Name: "JOBRUN_NAME", Value: "a"},
+		{Name: "JOBRUN_NAMESPACE", Value: "default"},
+		{Name: "JOBRUN_JOB_NAME", Value: "job"},
+		{Name: "JOBRUN_INPUT", Value: `{"cost":"$$5 $$(HOME) $$$$"}`},
+		{Name: "JOBRUN_CONCURRENCY_KEY", Value: "$$(KEY)"},
+		{Name: "JOBRUN_GENERATION", Value: "3"},
+		{Name: "JOBRUN_KEY_VERSION", Value: "17"},
+	}
+	ours := map[string]string{"batch.jobrun.dev/token": "token-a", "batch.jobrun.dev/generation": "3"}
+	want := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "a-3", Namespace: "default",
+			Labels: map[string]string{
+				"kueue.x-k8s.io/queue-name": "q",
+				"batch.jobrun.dev/run":      "a", "batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": keyName,
+			},
+			Annotations: merged(map[string]string{"team": "data"}, ours),
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "batch.jobrun.dev/v1alpha1", Kind: "JobRun", Name: "a", UID: "uid-a", Controller: new(true),
+			}},
+		},
+		Spec: batchv1.JobSpec{
+			BackoffLimit: new(int32),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      map[string]string{"app": "sync", "batch.jobrun.dev/run": "a", "batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": keyName},
+					Annotations: ours,
+				},
+				Spec: corev1.PodSpec{
+					InitContainers: []corev1.Container{{Name: "init", Env: env}},
+					Containers: []corev1.Container{
+						{Name: "main", Env: append(append([]corev1.EnvVar{}, env...),
+							corev1.EnvVar{Name: "GREETING", Value: "hello $(JOBRUN_NAME)"}, corev1.EnvVar{Name: "LAST", Value: "x"})},
+						{Name: "side", Env: env},
+					},
+				},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, NewJob(run, 3, "17")); diff != "" {
+		t.Errorf("Job (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, run); diff != "" {
+		t.Errorf("the run changed:\n%s", diff)
+	}
+}
+
+func TestNewJobOfARunWithoutKeyAndInput(t *testing.T) {
+	job := NewJob(wrappers.MakeJobRun("a").Template().Created().Obj(), 1, "")
+	if _, ok := job.Labels[v1alpha1.LabelKey]; ok {
+		t.Errorf("labels = %v", job.Labels)
+	}
+	for _, v := range job.Spec.Template.Spec.Containers[0].Env {
+		if want, ok := map[string]string{"JOBRUN_INPUT": "null", "JOBRUN_CONCURRENCY_KEY": ""}[v.Name]; ok && v.Value != want {
+			t.Errorf("%s = %q, want %q", v.Name, v.Value, want)
+		}
+	}
+}
+
+// The containers of one Pod do not share a list.
+func TestAddEnvDoesNotAlias(t *testing.T) {
+	job := NewJob(made("a").TemplateObj(template()).Obj(), 1, "")
+	containers := job.Spec.Template.Spec.Containers
+	containers[1].Env[0].Value = "changed"
+	if got := containers[0].Env[0].Value; got != "a" {
+		t.Errorf("JOBRUN_NAME of another container became %q", got)
+	}
+}

@@ -1,0 +1,62 @@
+package executor
+
+import (
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// ExecutesRun reports whether a Job executes the run that its labels name: the
+// run is its controller, and its name is the run's with a generation. Labels may
+// be anybody's, while only one Job can have a name.
+func ExecutesRun(job *batchv1.Job) bool {
+	owner := metav1.GetControllerOf(job)
+	return IsJobRun(owner) && owner.Name == job.Labels[v1alpha1.LabelRun] && GenerationOf(job) > 0
+}
+
+// IsJobRun reports whether an owner is a JobRun; nil is none.
+func IsJobRun(owner *metav1.OwnerReference) bool {
+	return owner != nil && owner.Kind == "JobRun" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/")
+}
+
+// IdentityOf is the run that a Job's labels and annotations name.
+func IdentityOf(job *batchv1.Job) runkey.Identity {
+	return runkey.Identity{Name: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
+}
+
+// GenerationOf is the generation of the lease that a Job executes under, by its
+// name; 0 if the name is not made of the run that the labels name.
+func GenerationOf(job *batchv1.Job) int64 {
+	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
+	generation, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || strconv.FormatInt(generation, 10) != digits {
+		return 0
+	}
+	return generation
+}
+
+// ResultOf is the condition that ended a Job, Complete or Failed; nil while the
+// Job has not finished.
+func ResultOf(job *batchv1.Job) *batchv1.JobCondition {
+	for i := range job.Status.Conditions {
+		c := &job.Status.Conditions[i]
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
+}
+
+// IsFinished reports whether a Job has a result.
+func IsFinished(job *batchv1.Job) bool { return ResultOf(job) != nil }
+
+// IsPodOver reports whether nothing of a Pod runs any more.
+func IsPodOver(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

@@ -1,0 +1,23 @@
+// Package text makes text fit the fields that bound it.
+package text
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Cut shortens text to at most limit bytes without splitting a rune.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
+
+// OneLine folds white space and shortens the text to at most limit bytes.
+func OneLine(text string, limit int) string {
+	return Cut(strings.Join(strings.Fields(text), " "), limit)
+}
