@@ -18,6 +18,10 @@ const (
 	CoalesceSkip CoalescePolicy = "Skip"
 )
 
+// CoalescePolicies are the values that spec.coalesce takes. Not set, a trigger
+// that finds a waiting run is refused.
+var CoalescePolicies = []CoalescePolicy{CoalesceSkip}
+
 // Disposition says what became of a trigger.
 //
 // +kubebuilder:validation:Enum=Created;Coalesced;Idempotent

@@ -34,7 +34,7 @@ func admitBypassed(s *Snapshot) []Op {
 // answerBypassed is the answer of a key for which pending waits.
 func (s *Snapshot) answerBypassed(run, pending *v1alpha1.JobRun) []Op {
 	switch {
-	case run.Spec.Coalesce != v1alpha1.CoalesceSkip:
+	case runkey.PolicyOf(run.Spec.Coalesce).Verdict == runkey.Refused:
 		status := endedStatus(run, ending{
 			phase: v1alpha1.PhaseFailed, reason: ReasonConflict, now: s.Now, generation: run.LeaseGeneration(),
 			message: fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q",

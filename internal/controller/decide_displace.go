@@ -10,7 +10,7 @@ import (
 // displaces reports whether a run whose lease has ended takes the place of the
 // one that waits behind it. Only a run that asked to be absorbed gives way.
 func displaces(run, waiting *v1alpha1.JobRun) bool {
-	return run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip
+	return run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue && runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay
 }
 
 // displace puts a fenced run in the place of the one that waits, which becomes

@@ -31,7 +31,7 @@ func trigger(changes ...func(*runkey.Trigger)) runkey.Trigger {
 	return t
 }
 
-func skip(t *runkey.Trigger)     { t.Coalesce = true }
+func skip(t *runkey.Trigger)     { t.Coalesce = v1alpha1.CoalesceSkip }
 func delivery(t *runkey.Trigger) { t.IdempotencyKey = "i" }
 func keyless(t *runkey.Trigger)  { t.ConcurrencyKey = "" }
 func twin(t *runkey.Trigger)     { t.Run = id("twin") }

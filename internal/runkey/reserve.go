@@ -12,7 +12,7 @@ type Trigger struct {
 	JobName        string
 	ConcurrencyKey string
 	IdempotencyKey string
-	Coalesce       bool
+	Coalesce       v1alpha1.CoalescePolicy
 	Time           metav1.Time
 }
 
@@ -61,10 +61,8 @@ func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
 		return Answer{Verdict: SameName, Run: waiting, Next: reservedFor(key, t)}
 	case t.IdempotencyKey != "" && key.Pending.IdempotencyKey == t.IdempotencyKey:
 		return Answer{Verdict: Delivered, Run: waiting}
-	case t.Coalesce:
-		return Answer{Verdict: Absorbed, Run: waiting}
 	default:
-		return Answer{Verdict: Refused, Run: waiting}
+		return Answer{Verdict: PolicyOf(t.Coalesce).Verdict, Run: waiting}
 	}
 }
 

@@ -19,7 +19,7 @@ func trigger(change func(*runkey.Trigger)) runkey.Trigger {
 	return t
 }
 
-func coalesces(t *runkey.Trigger) { t.Coalesce = true }
+func coalesces(t *runkey.Trigger) { t.Coalesce = v1alpha1.CoalesceSkip }
 
 func delivery(t *runkey.Trigger) { t.IdempotencyKey = "i" }
 

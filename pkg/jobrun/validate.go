@@ -2,6 +2,7 @@ package jobrun
 
 import (
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -95,8 +96,8 @@ func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
 	errs = append(errs, validateKey(spec.IdempotencyKey, path.Child("idempotencyKey"))...)
 	switch {
 	case spec.Coalesce == "":
-	case spec.Coalesce != v1alpha1.CoalesceSkip:
-		errs = append(errs, field.NotSupported(path.Child("coalesce"), spec.Coalesce, []v1alpha1.CoalescePolicy{v1alpha1.CoalesceSkip}))
+	case !slices.Contains(v1alpha1.CoalescePolicies, spec.Coalesce):
+		errs = append(errs, field.NotSupported(path.Child("coalesce"), spec.Coalesce, v1alpha1.CoalescePolicies))
 	case spec.ConcurrencyKey == "":
 		errs = append(errs, field.Invalid(path.Child("coalesce"), spec.Coalesce, "coalesce needs concurrencyKey"))
 	}

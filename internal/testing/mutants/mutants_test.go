@@ -190,8 +190,8 @@ var mutants = map[string]mutant{
 	},
 	"I5: an expired run takes the place of one that did not ask to be absorbed": {
 		file: "internal/controller/decide_displace.go",
-		from: `v1alpha1.OnLeaseExpiredRequeue && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip`,
-		to:   `v1alpha1.OnLeaseExpiredRequeue || waiting.Spec.Coalesce == v1alpha1.CoalesceSkip`,
+		from: `v1alpha1.OnLeaseExpiredRequeue && runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay`,
+		to:   `v1alpha1.OnLeaseExpiredRequeue || runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay`,
 		pkg:  simulation, run: "^TestPropertyRequeue$",
 	},
 	"I3: receipts stay with a run that became a receipt": {

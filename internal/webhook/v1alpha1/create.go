@@ -77,7 +77,7 @@ func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 		JobName:        run.Spec.JobName,
 		ConcurrencyKey: run.Spec.ConcurrencyKey,
 		IdempotencyKey: run.Spec.IdempotencyKey,
-		Coalesce:       run.Spec.Coalesce == v1alpha1.CoalesceSkip,
+		Coalesce:       run.Spec.Coalesce,
 	}
 }
 
