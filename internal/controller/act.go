@@ -15,21 +15,29 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-var (
-	// errStale says that what was decided on is not what is stored: observe again.
-	errStale = errors.New("observed state is stale")
-	// errWaiting says that something must stop first.
-	errWaiting = errors.New("waiting for Jobs and Pods to end")
-)
+// errStale is returned when what was decided on is not what is stored: observe again.
+var errStale = errors.New("observed state is stale")
 
-// refusedError says that the API server refused a Job.
+// waitingError is returned when something must stop first.
+type waitingError struct {
+	what string
+	// poll is when to look again, where no event tells of the end; 0 if one does.
+	poll time.Duration
+}
+
+func (e *waitingError) Error() string { return "waiting for the end of " + e.what }
+
+// refusedError is returned when the API server refused a Job.
 type refusedError struct {
 	run     types.UID
-	refusal Refusal
+	refusal decision.Refusal
+	// holdOff is how long not to try again; 0 if the refusal is final.
+	holdOff time.Duration
 }
 
 func (e *refusedError) Error() string { return "Job refused: " + e.refusal.Message }
@@ -38,7 +46,7 @@ func (e *refusedError) Error() string { return "Job refused: " + e.refusal.Messa
 type action struct {
 	*Reconciler
 	req Request
-	s   *Snapshot
+	s   *decision.Snapshot
 	// key is the RunKey as decided on, or as written since.
 	key *v1alpha1.RunKey
 	// written are the JobRuns whose status this action wrote.
@@ -47,18 +55,35 @@ type action struct {
 	unwritable map[types.UID]bool
 	// job is the Job that this action created or found.
 	job *batchv1.Job
-	// after is when to look again, whatever the plan says.
-	after time.Duration
 }
 
-func (r *Reconciler) newAction(req Request, s *Snapshot) *action {
+func (r *Reconciler) newAction(req Request, s *decision.Snapshot) *action {
 	return &action{Reconciler: r, req: req, s: s, key: s.Key, written: map[types.UID]*v1alpha1.JobRun{}, unwritable: map[types.UID]bool{}}
+}
+
+// observation is what was decided on, with what the action wrote since.
+func (a *action) observation() decision.Observation {
+	o := a.s.Observation
+	o.Key = a.key
+	for _, runs := range []*[]*v1alpha1.JobRun{&o.Runs, &o.Receipts, &o.Others} {
+		latest := make([]*v1alpha1.JobRun, len(*runs))
+		for i, run := range *runs {
+			latest[i] = a.latest(run)
+		}
+		*runs = latest
+	}
+	return o
+}
+
+// carryOut does what a plan says that needs no snapshot of a home.
+func (r *Reconciler) carryOut(ctx context.Context, req Request, plan decision.Plan) error {
+	return r.newAction(req, decision.NewSnapshot(decision.Observation{})).act(ctx, plan)
 }
 
 // act does what the plan says, in its order, up to the first operation that
 // does not succeed and that others rest on. Whatever is left undone is found by the
 // next observation.
-func (a *action) act(ctx context.Context, plan Plan) error {
+func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	var left error
 	for _, op := range plan.Ops {
 		err := a.do(ctx, op)
@@ -76,14 +101,14 @@ func (a *action) act(ctx context.Context, plan Plan) error {
 // goesOn reports whether what follows does not rest on an operation that failed: no
 // JobRun that cannot be deleted keeps others, and no receipt whose status the API server
 // will not have keeps anything.
-func (a *action) goesOn(op Op, err error) bool {
+func (a *action) goesOn(op decision.Op, err error) bool {
 	switch op := op.(type) {
-	case DeleteRun:
+	case decision.DeleteRun:
 		return true
-	case WriteStatus:
-		receipt := op.Status.Phase == v1alpha1.PhaseCoalesced || op.Status.Phase == v1alpha1.PhaseIdempotent
-		waits := op.Run.Status.Phase == v1alpha1.PhasePending // Whoever takes its place rests on it.
-		if !receipt || waits || !tooLarge(err) && !namesField(err) {
+	case decision.WriteStatus:
+		isReceipt := op.Status.Phase == v1alpha1.PhaseCoalesced || op.Status.Phase == v1alpha1.PhaseIdempotent
+		isWaiting := op.Run.Status.Phase == v1alpha1.PhasePending // The run that takes its place rests on it.
+		if !isReceipt || isWaiting || !isTooLarge(err) && !namesField(err) {
 			return false
 		}
 		a.unwritable[op.Run.UID] = true
@@ -93,34 +118,34 @@ func (a *action) goesOn(op Op, err error) bool {
 	}
 }
 
-func (a *action) do(ctx context.Context, op Op) error {
+func (a *action) do(ctx context.Context, op decision.Op) error {
 	switch op := op.(type) {
-	case CheckKey:
+	case decision.CheckKey:
 		return a.checkKey(ctx)
-	case CheckRun:
+	case decision.CheckRun:
 		return a.checkRun(ctx, op.Run)
-	case NoStrays:
-		return a.noStrays(ctx)
-	case Stopped:
-		return a.stopped(ctx, op)
-	case NoPods:
-		return a.noPods(ctx, op.Run)
-	case SwapKey:
+	case decision.StopStrays:
+		return a.stopStrays(ctx)
+	case decision.StopRun:
+		return a.stopRun(ctx, op)
+	case decision.CheckPods:
+		return a.checkPods(ctx, op.Run)
+	case decision.SwapKey:
 		return a.swapKey(ctx, op.Next)
-	case CreateJob:
+	case decision.CreateJob:
 		return a.createJob(ctx, op)
-	case ConfirmLease:
+	case decision.ConfirmLease:
 		return a.confirmLease(ctx, op)
-	case WriteStatus:
+	case decision.WriteStatus:
 		return a.writeStatus(ctx, op.Run, op.Status)
-	case DeleteJob:
+	case decision.DeleteJob:
 		return a.deleteJob(ctx, op.Job)
-	case DeleteRun:
+	case decision.DeleteRun:
 		return a.deleteRun(ctx, op.Run)
-	case Emit:
+	case decision.Emit:
 		a.Events.emit(op.Event)
-	case Count:
-		op.Metric.record()
+	case decision.Count:
+		record(op.Metric)
 	default:
 		return fmt.Errorf("unknown operation %T", op)
 	}
@@ -199,7 +224,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
 	}
 	err := a.Client.Status().Update(ctx, next)
-	if tooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
+	if isTooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
 		next.Status.Output = nil // The run has it; the receipt must not wait for ever.
 		err = a.Client.Status().Update(ctx, next)
 	}
@@ -216,9 +241,9 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	return nil
 }
 
-// tooLarge reports whether an object is refused for its size, by the API server, by
+// isTooLarge reports whether an object is refused for its size, by the API server, by
 // etcd, or by the API server's client of it.
-func tooLarge(err error) bool {
+func isTooLarge(err error) bool {
 	return err != nil && (apierrors.IsRequestEntityTooLargeError(err) ||
 		strings.Contains(err.Error(), "etcdserver: request is too large") ||
 		strings.Contains(err.Error(), "trying to send message larger than max"))
@@ -238,7 +263,7 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 	}
 }
 
-func (a *action) confirmLease(ctx context.Context, op ConfirmLease) error {
+func (a *action) confirmLease(ctx context.Context, op decision.ConfirmLease) error {
 	key, err := a.Keys.Live(ctx, a.keyName())
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -23,17 +24,16 @@ const predecessorPoll = time.Second
 
 // createJob creates the Job of a run for a generation. The name is a lock: a
 // Job that is there already is the same one if the run owns it.
-func (a *action) createJob(ctx context.Context, op CreateJob) error {
+func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
 	err := a.Client.Create(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
-	case namesField(err), tooLarge(err):
-		return &refusedError{run.UID, Refusal{Final: true, Message: err.Error()}}
+	case namesField(err), isTooLarge(err):
+		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
-		a.after = a.observed.refused(run.UID)
-		return &refusedError{run.UID, Refusal{Message: err.Error()}}
+		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: a.observed.refused(run.UID)}
 	}
 	a.observed.accepted(run.UID)
 	a.job = job
@@ -64,19 +64,18 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		return nil
 	case executor.IsJobRun(owner) && owner.Name == run.Name:
 		// Left by an earlier run of the same name, which is gone.
-		a.after = predecessorPoll
 		if err := a.deleteJob(ctx, job); err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: Job %s/%s of an earlier run", errWaiting, run.Namespace, name)
+		return &waitingError{what: fmt.Sprintf("Job %s/%s of an earlier run", run.Namespace, name), poll: predecessorPoll}
 	default:
-		return &refusedError{run.UID, Refusal{Final: true,
-			Message: fmt.Sprintf("Job %s exists and does not belong to this run", name)}}
+		message := fmt.Sprintf("Job %s exists and does not belong to this run", name)
+		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: message}}
 	}
 }
 
-// noStrays requires that nothing of the home executes before somebody is let in.
-func (a *action) noStrays(ctx context.Context) error {
+// stopStrays requires that nothing of the home executes before somebody is let in.
+func (a *action) stopStrays(ctx context.Context) error {
 	selector := client.MatchingLabels{v1alpha1.LabelRun: a.req.Run}
 	if a.req.RunKey != "" {
 		selector = client.MatchingLabels{v1alpha1.LabelKey: a.req.RunKey}
@@ -87,7 +86,7 @@ func (a *action) noStrays(ctx context.Context) error {
 	}
 	var strays []*batchv1.Job
 	for _, job := range jobs {
-		if executor.ResultOf(job) == nil && !a.isNext(job) {
+		if !executor.IsFinished(job) && !a.isNext(job) {
 			strays = append(strays, job)
 		}
 	}
@@ -107,7 +106,7 @@ func (a *action) unclaimed(ctx context.Context) error {
 	return nil
 }
 
-// end deletes Jobs, and says that it waits for them. current is asked first: a
+// end deletes Jobs and waits for them. current is asked first: a
 // Job that was created since the decision may be one that was leased since, and
 // such a lease shows in a newer version.
 func (a *action) end(ctx context.Context, jobs []*batchv1.Job, current func() error) error {
@@ -122,15 +121,15 @@ func (a *action) end(ctx context.Context, jobs []*batchv1.Job, current func() er
 			return err
 		}
 	}
-	return fmt.Errorf("%w: Jobs of %s", errWaiting, jobs[0].Labels[v1alpha1.LabelRun])
+	return &waitingError{what: "the Jobs of run " + jobs[0].Labels[v1alpha1.LabelRun]}
 }
 
 // isNext reports whether a Job is that of a claim of a run without key which is
 // not stored yet: such a Job is created first.
-func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.isStray(job) }
+func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStray(job) }
 
-// stopped requires that nothing of a run executes.
-func (a *action) stopped(ctx context.Context, op Stopped) error {
+// stopRun requires that nothing of a run executes.
+func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
 	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.Name})
 	if err != nil {
 		return err
@@ -138,12 +137,11 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 	finished := false
 	var unfinished []*batchv1.Job
 	for _, job := range jobs {
-		id, generation := a.s.identityOf(job)
-		if id.Token != op.Run.Token {
+		if a.s.JobIdentity(job).Token != op.Run.Token {
 			continue
 		}
-		if executor.ResultOf(job) != nil {
-			finished = finished || generation == op.Generation
+		if executor.IsFinished(job) {
+			finished = finished || executor.GenerationOf(job) == op.Generation
 			continue
 		}
 		unfinished = append(unfinished, job)
@@ -154,7 +152,7 @@ func (a *action) stopped(ctx context.Context, op Stopped) error {
 	if finished {
 		return nil // The Job controller ends a Job only when its Pods have ended.
 	}
-	return a.noPods(ctx, op.Run)
+	return a.checkPods(ctx, op.Run)
 }
 
 // current requires that neither the key nor the run has changed since the decision.
@@ -162,20 +160,19 @@ func (a *action) current(ctx context.Context, id runkey.Identity) error {
 	if err := a.checkKey(ctx); err != nil {
 		return err
 	}
-	if run := a.s.find(id); run != nil && !a.latest(run).HasOutcome() {
+	if run := a.s.Run(id); run != nil && !a.latest(run).HasOutcome() {
 		return a.checkRun(ctx, run)
 	}
 	return nil
 }
 
-func (a *action) noPods(ctx context.Context, run runkey.Identity) error {
+func (a *action) checkPods(ctx context.Context, run runkey.Identity) error {
 	running, err := a.runningPods(ctx, a.req.Namespace, run)
 	if err != nil {
 		return err
 	}
 	if running {
-		a.after = orphanPodsPoll
-		return fmt.Errorf("%w: Pods of run %s", errWaiting, run.Name)
+		return &waitingError{what: "the Pods of run " + run.Name, poll: orphanPodsPoll}
 	}
 	return nil
 }

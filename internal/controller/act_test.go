@@ -21,6 +21,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
@@ -57,15 +58,15 @@ func newBench(stored ...client.Object) bench {
 
 // decidedOn starts an action on what a decision has seen, which may be out of date.
 func (b bench) decidedOn(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *action {
-	s := b.newSnapshot()
-	s.Key, s.Keyed, s.Runs = key, true, runs
-	s.prepare()
-	return b.newAction(Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}, s)
+	o := b.newObserver(home).Observation
+	o.Key, o.Keyed, o.Runs = key, true, runs
+	return b.newAction(home, decision.NewSnapshot(o))
 }
 
 // outcome is what came of an operation.
 func outcome(err error) string {
 	var refused *refusedError
+	var waiting *waitingError
 	switch {
 	case err == nil:
 		return "done"
@@ -75,10 +76,24 @@ func outcome(err error) string {
 		return "refused"
 	case errors.Is(err, errStale):
 		return "stale"
-	case errors.Is(err, errWaiting):
+	case errors.As(err, &waiting):
 		return "waiting"
 	default:
 		return "error"
+	}
+}
+
+// delayOf is when to look again after what came of an operation.
+func delayOf(err error) time.Duration {
+	var refused *refusedError
+	var waiting *waitingError
+	switch {
+	case errors.As(err, &refused):
+		return refused.holdOff
+	case errors.As(err, &waiting):
+		return waiting.poll
+	default:
+		return 0
 	}
 }
 
@@ -92,40 +107,40 @@ func TestActChecks(t *testing.T) {
 	for name, tc := range map[string]struct {
 		stored []client.Object
 		key    *v1alpha1.RunKey
-		op     Op
+		op     decision.Op
 		want   string
 	}{
-		"the key is as it was":             {of(key.Obj()), makeKey("k").Obj(), CheckKey{}, "done"},
-		"the key changed":                  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), CheckKey{}, "stale"},
-		"the key is another one":           {of(key.Obj()), anotherKey, CheckKey{}, "stale"},
-		"the key is gone":                  {nil, makeKey("k").Obj(), CheckKey{}, "stale"},
-		"the key is new":                   {of(key.Obj()), nil, CheckKey{}, "stale"},
-		"there is no key, as before":       {nil, nil, CheckKey{}, "done"},
-		"the run is as it was":             {of(run.Obj()), nil, CheckRun{made("a").Obj()}, "done"},
-		"the run changed":                  {of(run.Obj()), nil, CheckRun{made("a").ResourceVersion("9").Obj()}, "stale"},
-		"the run is another one":           {of(run.Obj()), nil, CheckRun{made("a").UID("earlier").Obj()}, "stale"},
-		"the run is gone":                  {nil, nil, CheckRun{made("a").Obj()}, "stale"},
-		"the lease is the run's":           {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 1}, "done"},
-		"the lease is of another claim":    {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 2}, "stale"},
-		"the lease is another run's":       {of(key.Obj()), nil, ConfirmLease{runkey.IdentityOf(made("b").Obj()), 1}, "stale"},
-		"the lease went with the key":      {nil, nil, ConfirmLease{runkey.IdentityOf(run.Obj()), 1}, "stale"},
-		"the key is not what is there now": {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
-		"the key has no place free":        {of(key.Obj()), nil, SwapKey{makeKey("k").Pending("a").Row()}, "stale"},
-		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), SwapKey{makeKey("k").Pending("a").Row()}, "done"},
-		"the status is not what it was":    {of(run.Obj()), nil, WriteStatus{made("a").ResourceVersion("9").Obj(), run.Obj().Status}, "stale"},
-		"the status of who is gone":        {nil, nil, WriteStatus{made("a").Obj(), run.Obj().Status}, "stale"},
-		"the status goes on":               {of(run.Obj()), nil, WriteStatus{made("a").Obj(), made("a").Leased(1, "5").Obj().Status}, "done"},
-		"a run is deleted":                 {of(run.Obj()), nil, DeleteRun{made("a").Obj()}, "done"},
-		"a run that changed is not":        {of(run.Obj()), nil, DeleteRun{made("a").ResourceVersion("9").Obj()}, "stale"},
-		"a run of that name is not":        {of(run.Obj()), nil, DeleteRun{made("a").UID("earlier").Obj()}, "stale"},
-		"a run that is gone is gone":       {nil, nil, DeleteRun{made("a").Obj()}, "done"},
+		"the key is as it was":             {of(key.Obj()), makeKey("k").Obj(), decision.CheckKey{}, "done"},
+		"the key changed":                  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.CheckKey{}, "stale"},
+		"the key is another one":           {of(key.Obj()), anotherKey, decision.CheckKey{}, "stale"},
+		"the key is gone":                  {nil, makeKey("k").Obj(), decision.CheckKey{}, "stale"},
+		"the key is new":                   {of(key.Obj()), nil, decision.CheckKey{}, "stale"},
+		"there is no key, as before":       {nil, nil, decision.CheckKey{}, "done"},
+		"the run is as it was":             {of(run.Obj()), nil, decision.CheckRun{Run: made("a").Obj()}, "done"},
+		"the run changed":                  {of(run.Obj()), nil, decision.CheckRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
+		"the run is another one":           {of(run.Obj()), nil, decision.CheckRun{Run: made("a").UID("earlier").Obj()}, "stale"},
+		"the run is gone":                  {nil, nil, decision.CheckRun{Run: made("a").Obj()}, "stale"},
+		"the lease is the run's":           {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "done"},
+		"the lease is of another claim":    {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 2}, "stale"},
+		"the lease is another run's":       {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(made("b").Obj()), Generation: 1}, "stale"},
+		"the lease went with the key":      {nil, nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "stale"},
+		"the key is not what is there now": {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
+		"the key has no place free":        {of(key.Obj()), nil, decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
+		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "done"},
+		"the status is not what it was":    {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").ResourceVersion("9").Obj(), Status: run.Obj().Status}, "stale"},
+		"the status of who is gone":        {nil, nil, decision.WriteStatus{Run: made("a").Obj(), Status: run.Obj().Status}, "stale"},
+		"the status goes on":               {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").Obj(), Status: made("a").Leased(1, "5").Obj().Status}, "done"},
+		"a run is deleted":                 {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
+		"a run that changed is not":        {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
+		"a run of that name is not":        {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").UID("earlier").Obj()}, "stale"},
+		"a run that is gone is gone":       {nil, nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(tc.stored...)
 			a := b.decidedOn(tc.key)
 			a.job = makeJob(made("a").Obj(), 1).Obj()
 			if got := outcome(a.do(t.Context(), tc.op)); got != tc.want {
-				t.Errorf("%s: %s, want %s", formatOp(tc.op), got, tc.want)
+				t.Errorf("%T: %s, want %s", tc.op, got, tc.want)
 			}
 			if writes := b.store.Writes(); tc.want == "stale" && len(writes) > 0 {
 				t.Errorf("written: %v", writes)
@@ -138,14 +153,14 @@ func TestActChecks(t *testing.T) {
 func TestActErrors(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
 	run := made("a").Obj()
-	for name, op := range map[string]Op{
-		"check the key":  CheckKey{},
-		"check a run":    CheckRun{run},
-		"confirm":        ConfirmLease{runkey.IdentityOf(run), 1},
-		"swap the key":   SwapKey{makeKey("k").Pending("a").Row()},
-		"write a status": WriteStatus{run, run.Status},
-		"delete a Job":   DeleteJob{makeJob(run, 1).Obj()},
-		"delete a run":   DeleteRun{run},
+	for name, op := range map[string]decision.Op{
+		"check the key":  decision.CheckKey{},
+		"check a run":    decision.CheckRun{Run: run},
+		"confirm":        decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1},
+		"swap the key":   decision.SwapKey{Next: makeKey("k").Pending("a").Row()},
+		"write a status": decision.WriteStatus{Run: run, Status: run.Status},
+		"delete a Job":   decision.DeleteJob{Job: makeJob(run, 1).Obj()},
+		"delete a run":   decision.DeleteRun{Run: run},
 		"unknown":        nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,8 +178,8 @@ func TestActErrors(t *testing.T) {
 func TestActInOrder(t *testing.T) {
 	a, r := made("a").Pending().Obj(), answered("r", "a", "10").Obj()
 	count := made("a").Pending().Counted("r").Obj().Status
-	plan := Plan{Step: "fold", Ops: []Op{
-		CheckKey{}, WriteStatus{a, count}, Emit{coalesced(a, r)}, WriteStatus{r, answered("r", "a", "10").BoundTo("a").Obj().Status},
+	plan := decision.Plan{Step: "count-receipts", Ops: []decision.Op{
+		decision.CheckKey{}, decision.WriteStatus{Run: a, Status: count}, decision.Emit{Event: decision.Event{Run: a, Related: r, Reason: decision.EventCoalesced, Action: decision.ActionCoalesced}}, decision.WriteStatus{Run: r, Status: answered("r", "a", "10").BoundTo("a").Obj().Status},
 	}}
 	for name, tc := range map[string]struct {
 		fail   string
@@ -190,7 +205,7 @@ func TestActInOrder(t *testing.T) {
 				key.ResourceVersion = "9"
 			}
 			err := b.decidedOn(key, a).act(t.Context(), plan)
-			if outcome(err) != tc.want || (err != nil && !strings.HasPrefix(err.Error(), "fold: ")) {
+			if outcome(err) != tc.want || (err != nil && !strings.HasPrefix(err.Error(), "count-receipts: ")) {
 				t.Errorf("%v, want %s", err, tc.want)
 			}
 			if got := writesOf(b); got != tc.writes {
@@ -213,7 +228,7 @@ func TestActDeletesTheOthers(t *testing.T) {
 		}
 		return nil
 	}
-	err := b.decidedOn(nil, p, q).act(t.Context(), Plan{Step: "trim-receipts", Ops: []Op{DeleteRun{p}, DeleteRun{q}}})
+	err := b.decidedOn(nil, p, q).act(t.Context(), decision.Plan{Step: "trim-receipts", Ops: []decision.Op{decision.DeleteRun{Run: p}, decision.DeleteRun{Run: q}}})
 	if got := outcome(err); got != "error" {
 		t.Errorf("%s, want an error", got)
 	}
@@ -225,10 +240,9 @@ func TestActDeletesTheOthers(t *testing.T) {
 // A receipt with more input than its run may have no room for the run's output.
 func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
-	run.Status = endedStatus(run, ending{
-		phase: v1alpha1.PhaseCompleted, generation: 1, reason: ReasonCompleted, output: &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}, now: now,
-	})
 	receipt := answered("r", "a", "4").BoundTo("a").Obj()
+	settled := answered("r", "a", "4").BoundTo("a").Settled().Obj().Status
+	settled.Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
 	b := newBench(run, receipt)
 	b.store.Before = func(_ string, o client.Object) error {
 		if o.(*v1alpha1.JobRun).Status.Output != nil {
@@ -236,7 +250,7 @@ func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 		}
 		return nil
 	}
-	if err := b.decidedOn(nil, receipt).act(t.Context(), Plan{Ops: []Op{WriteStatus{receipt, outcomeStatus(receipt, run)}}}); err != nil {
+	if err := b.decidedOn(nil, receipt).act(t.Context(), decision.Plan{Ops: []decision.Op{decision.WriteStatus{Run: receipt, Status: settled}}}); err != nil {
 		t.Fatal(err)
 	}
 	stored := &v1alpha1.JobRun{}
@@ -253,12 +267,12 @@ func TestActOnItsOwnWrites(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	b := newBench(run, makeKey("k").Leased("a", 1, "5").Obj())
 	a := b.decidedOn(makeKey("k").Obj(), run)
-	fenced := expiredStatus(run)
+	fenced := made("a").Leased(1, "5").Fenced().Obj().Status
 	pending := *fenced.DeepCopy()
 	pending.Phase = v1alpha1.PhasePending
-	plan := Plan{Ops: []Op{
-		CheckKey{}, WriteStatus{run, fenced}, CheckRun{run}, SwapKey{makeKey("k").Pending("a").LastGeneration(2).Row()},
-		CheckKey{}, WriteStatus{run, pending}, SwapKey{}, CheckKey{},
+	plan := decision.Plan{Ops: []decision.Op{
+		decision.CheckKey{}, decision.WriteStatus{Run: run, Status: fenced}, decision.CheckRun{Run: run}, decision.SwapKey{Next: makeKey("k").Pending("a").LastGeneration(2).Row()},
+		decision.CheckKey{}, decision.WriteStatus{Run: run, Status: pending}, decision.SwapKey{}, decision.CheckKey{},
 	}}
 	if err := a.act(t.Context(), plan); err != nil {
 		t.Fatal(err)
@@ -277,25 +291,26 @@ func TestActOnItsOwnWrites(t *testing.T) {
 
 // A lease names the Job that was made or found for it, and no other status does.
 func TestActNamesTheJob(t *testing.T) {
-	run := made("a").Pending().Obj()
+	run, leased := made("a").Pending().Obj(), made("a").Leased(1, "10").Obj()
+	leased.Status.JobRef = nil
 	for name, tc := range map[string]struct {
 		status v1alpha1.JobRunStatus
 		job    bool
 		want   *v1alpha1.ObjectReference
 	}{
-		"a lease":               {leasedStatus(run, 1, "10", now), true, &v1alpha1.ObjectReference{Name: "a-1", UID: "uid-1"}},
-		"a lease without a Job": {leasedStatus(run, 1, "10", now), false, nil},
-		"no lease":              {pendingStatus(run), true, nil},
+		"a lease":               {leased.Status, true, &v1alpha1.ObjectReference{Name: "a-1", UID: "uid-1"}},
+		"a lease without a Job": {leased.Status, false, nil},
+		"no lease":              {run.Status, true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(run)
 			a := b.decidedOn(nil, run)
 			if tc.job {
-				if err := a.do(t.Context(), CreateJob{run, 1, ""}); err != nil {
+				if err := a.do(t.Context(), decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := a.do(t.Context(), WriteStatus{run, tc.status}); err != nil {
+			if err := a.do(t.Context(), decision.WriteStatus{Run: run, Status: tc.status}); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tc.want, a.latest(run).Status.JobRef); diff != "" {
@@ -342,15 +357,15 @@ func TestActCreateJob(t *testing.T) {
 				b.store.Before = func(string, client.Object) error { return tc.err }
 			}
 			a := b.decidedOn(nil, run)
-			err := a.do(t.Context(), CreateJob{run, 1, ""})
+			err := a.do(t.Context(), decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""})
 			if got := outcome(err); got != tc.want {
 				t.Errorf("%s (%v), want %s", got, err, tc.want)
 			}
 			if got := writesOf(b); got != tc.writes {
 				t.Errorf("writes %q, want %q", got, tc.writes)
 			}
-			if a.after != tc.after {
-				t.Errorf("look again after %s, want %s", a.after, tc.after)
+			if after := delayOf(err); after != tc.after {
+				t.Errorf("look again after %s, want %s", after, tc.after)
 			}
 			if tc.job != "" && (a.job == nil || a.job.UID != tc.job) {
 				t.Errorf("Job %v, want %s", a.job, tc.job)
@@ -363,7 +378,7 @@ func TestActCreateJob(t *testing.T) {
 }
 
 // P6 before a claim: what the key does not lease ends first.
-func TestActNoStrays(t *testing.T) {
+func TestActStopStrays(t *testing.T) {
 	a, b := made("a").Obj(), made("b").Obj()
 	foreign := makeJob(b, 3).Obj()
 	foreign.OwnerReferences = nil
@@ -384,7 +399,7 @@ func TestActNoStrays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bench := newBench(tc.stored...)
-			got := outcome(bench.decidedOn(makeKey("k").Pending("a").ResourceVersion(tc.version).Obj(), a).do(t.Context(), NoStrays{}))
+			got := outcome(bench.decidedOn(makeKey("k").Pending("a").ResourceVersion(tc.version).Obj(), a).do(t.Context(), decision.StopStrays{}))
 			if got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
@@ -430,14 +445,15 @@ func TestActStopped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(and(of(run, makeKey("k").Leased("a", 2, "5").Obj()), tc.stored)...)
 			a := b.decidedOn(makeKey("k").Obj(), run)
-			if got := outcome(a.do(t.Context(), Stopped{runkey.IdentityOf(run), 2})); got != tc.want {
+			err := a.do(t.Context(), decision.StopRun{Run: runkey.IdentityOf(run), Generation: 2})
+			if got := outcome(err); got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 			if got := writesOf(b); got != tc.writes {
 				t.Errorf("writes %q, want %q", got, tc.writes)
 			}
-			if a.after != tc.after {
-				t.Errorf("look again after %s, want %s", a.after, tc.after)
+			if after := delayOf(err); after != tc.after {
+				t.Errorf("look again after %s, want %s", after, tc.after)
 			}
 		})
 	}
@@ -447,7 +463,7 @@ func TestActStopped(t *testing.T) {
 	} {
 		t.Run("not its Job, if "+name+" since", func(t *testing.T) {
 			b := newBench(and(stored, of(makeJob(run, 2).Obj()))...)
-			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), Stopped{runkey.IdentityOf(run), 2})); got != "stale" {
+			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), decision.StopRun{Run: runkey.IdentityOf(run), Generation: 2})); got != "stale" {
 				t.Errorf("%s, want stale", got)
 			}
 			if got := writesOf(b); got != "" {
@@ -458,7 +474,7 @@ func TestActStopped(t *testing.T) {
 }
 
 // A Job may have been deleted before anybody wrote down its UID.
-func TestActNoPods(t *testing.T) {
+func TestActCheckPods(t *testing.T) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: wrappers.Namespace, Name: "p",
@@ -467,7 +483,7 @@ func TestActNoPods(t *testing.T) {
 	}
 	for name, want := range map[string]string{"token-a": "waiting", "earlier": "done"} {
 		a := newBench(pod).decidedOn(nil)
-		if got := outcome(a.do(t.Context(), NoPods{runkey.Identity{Name: "a", Token: name}})); got != want {
+		if got := outcome(a.do(t.Context(), decision.CheckPods{Run: runkey.Identity{Name: "a", Token: name}})); got != want {
 			t.Errorf("a Pod of token-a and the run %s: %s, want %s", name, got, want)
 		}
 	}
@@ -478,7 +494,7 @@ func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
 	a := b.decidedOn(nil, run)
-	err := a.act(t.Context(), Plan{Ops: []Op{CreateJob{run, 1, ""}, ConfirmLease{runkey.IdentityOf(run), 1}, WriteStatus{run, run.Status}}})
+	err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""}, decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1}, decision.WriteStatus{Run: run, Status: run.Status}}})
 	if got := outcome(err); got != "stale" {
 		t.Errorf("%s (%v), want stale", got, err)
 	}
@@ -491,14 +507,18 @@ func TestActEmits(t *testing.T) {
 	b := newBench()
 	run, receipt := made("a").Obj(), answered("r", "a", "10").Input(`"100%s"`).Obj()
 	a := b.decidedOn(nil, run)
-	for _, op := range []Op{Emit{endedEvent(run, v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "50% done"})}, Emit{coalesced(run, receipt)}, Count{promoted}} {
+	for _, op := range []decision.Op{
+		decision.Emit{Event: decision.Event{Run: run, Warning: true, Reason: decision.EventFailed, Note: "50% done"}},
+		decision.Emit{Event: decision.Event{Run: run, Related: receipt, Reason: decision.EventCoalesced, Note: `skipped input "100%s"`}},
+		decision.Count{Metric: decision.Metric{Kind: decision.Promotion}},
+	} {
 		if err := a.do(t.Context(), op); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, want := range []string{
 		"Warning RunFailed 50% done",
-		`Normal RunCoalesced absorbed trigger r; skipped labels {}, input "100%s"`,
+		`Normal RunCoalesced skipped input "100%s"`,
 	} {
 		if got := <-b.events.Events; got != want {
 			t.Errorf("event %q, want %q", got, want)

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
 // TestCrash stops the controller between any two operations of any plan, and a
@@ -47,7 +48,7 @@ func TestCrash(t *testing.T) {
 		},
 		"claim, blocked once": {
 			given: of(makeKey("k").Pending("a").Obj(), made("a").Obj()),
-			with:  func(c *scene) { c.refuse = &Refusal{Message: "no quota"} },
+			with:  func(c *scene) { c.refuse = &decision.Refusal{Message: "no quota"} },
 			want: `key: leased=a g1
 				a: Leased, g1
 				job a-1: runs`,
@@ -202,7 +203,7 @@ func TestCrash(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newScene(tc.given...)
+			c := newScene(t, tc.given...)
 			if tc.with != nil {
 				tc.with(c)
 			}
@@ -223,23 +224,22 @@ type crashes struct {
 // that many times.
 func (k crashes) check(t *testing.T, c *scene, times int) {
 	t.Helper()
-	rested := c.clone()
-	rested.rest(t, func(c *scene, plan Plan) {
+	c.rest(func(c *scene, plan decision.Plan) {
 		k.holds(t, c)
 		for n := range plan.Ops {
 			if times == 0 || n == 0 {
 				continue
 			}
-			stopped := c.clone()
-			stopped.carryOut(t, stopped.observe(), plan, n)
-			k.holds(t, stopped)
-			if state := fmt.Sprint(times, stopped.formatState()); !k.seen[state] {
-				k.seen[state] = true
-				k.check(t, stopped, times-1)
-			}
+			c.branch(plan, n, func() {
+				k.holds(t, c)
+				if state := fmt.Sprint(times, c.formatState()); !k.seen[state] {
+					k.seen[state] = true
+					k.check(t, c, times-1)
+				}
+			})
 		}
 	})
-	got := regexp.MustCompile(`(g\d+)<\d+`).ReplaceAllString(oneSpace(rested.formatState()), "$1")
+	got := regexp.MustCompile(`(g\d+)<\d+`).ReplaceAllString(oneSpace(c.formatState()), "$1")
 	if diff := cmp.Diff(lines(k.want), lines(got)); diff != "" {
 		t.Fatalf("at rest (-want +got):\n%s", diff)
 	}
@@ -251,7 +251,7 @@ func (k crashes) holds(t *testing.T, c *scene) {
 	if pending, leased := c.count(v1alpha1.PhasePending), c.count(v1alpha1.PhaseLeased); pending > 1 || leased > k.leased {
 		t.Fatalf("I1: %d runs read Pending, %d Leased\n%s", pending, leased, c.formatState())
 	}
-	for _, run := range c.runs {
+	for _, run := range c.runs() {
 		if run.IsReceipt() && run.Status.RunRef.UID == run.UID {
 			t.Fatalf("P1: %s stands for itself\n%s", run.Name, c.formatState())
 		}

@@ -2,50 +2,13 @@ package controller
 
 import (
 	"testing"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
-
-// A batch starts when all its members exist, and is decided once.
-func TestDecideBatch(t *testing.T) {
-	leader := func() *wrappers.JobRunWrapper { return made("a").Batch("a") }
-	member := made("b").Batch("a").Obj()
-	another := made("b").Batch("a").Obj()
-	another.Spec.Batch.ID = "another"
-	for name, tc := range map[string]struct {
-		leader *v1alpha1.JobRun
-		others []*v1alpha1.JobRun
-		left   time.Duration
-		want   string
-		after  time.Duration
-	}{
-		"not whole":                         {leader: leader().Obj(), left: time.Second, after: time.Second},
-		"whole":                             {leader: leader().Obj(), others: runs(member), left: time.Second, want: "decide-batch: WriteStatus(a, -, batch Started)"},
-		"whole, and time is up":             {leader: leader().Obj(), others: runs(member), want: "decide-batch: WriteStatus(a, -, batch Started)"},
-		"time is up":                        {leader: leader().Obj(), want: "decide-batch: WriteStatus(a, -, batch Withdrawn)"},
-		"a receipt is a member like others": {leader: leader().Obj(), others: runs(answered("b", "x", "4").Batch("a").Obj()), left: 1, want: "decide-batch: WriteStatus(a, -, batch Started)"},
-		"a member of another batch":         {leader: leader().Obj(), others: runs(another), left: 1, after: 1},
-		"a member is cancelled":             {leader: leader().Obj(), others: runs(made("b").Batch("a").Cancel().Obj()), left: 1, after: 1},
-		"a member has ended":                {leader: leader().Obj(), others: runs(made("b").Batch("a").Ended(v1alpha1.PhaseCancelled).Obj()), left: 1, after: 1},
-		"the leader is cancelled":           {leader: leader().Cancel().Obj(), others: runs(member)},
-		"it was withdrawn":                  {leader: leader().Decided(v1alpha1.BatchWithdrawn).Obj(), others: runs(member)},
-		"it has started":                    {leader: leader().Decided(v1alpha1.BatchStarted).Obj()},
-		"the leader has ended":              {leader: leader().Ended(v1alpha1.PhaseCancelled).Obj(), others: runs(member)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			plan := decideBatch(Batch{Leader: tc.leader, Members: append(runs(tc.leader), tc.others...), Left: tc.left})
-			if got := format(plan); got != tc.want || plan.After != tc.after {
-				t.Errorf("plan %q after %s, want %q after %s", got, plan.After, tc.want, tc.after)
-			}
-		})
-	}
-}
-
-func runs(runs ...*v1alpha1.JobRun) []*v1alpha1.JobRun { return runs }
 
 // No member of a batch executes, or stands for anything, before the batch has
 // started; and what is withdrawn leaves as if it was cancelled.
@@ -67,35 +30,34 @@ func TestMembersOfABatch(t *testing.T) {
 		"it waits, and a receipt of its batch with it": {leader().Obj(), of(waiting, member().Obj(), receipt("a").Obj()), ""},
 		"a receipt waits though its run executes":      {leader().Obj(), and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")), ""},
 		"it starts": {started, of(waiting, member().Obj()),
-			"claim: NoStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
+			"claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
 		"it is told to wait": {started, and(of(makeKey("k").Leased("b", 1, "5").Pending("a").Obj(), member().Obj()), executing(made("b"), 1, "5")),
 			"announce-pending: CheckKey; WriteStatus(a, Pending, batch Started); Emit(RunTriggered a)"},
 		"its receipt is bound": {started, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
-			"fold: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, batch Started, of a)"},
+			"count-receipts: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, batch Started, of a)"},
 		"it is withdrawn": {withdrawn, of(waiting, member().Obj()),
-			"vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+			"release-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
 		"it is withdrawn, and an outsider promoted": {withdrawn, of(waiting, member().Obj(), answered("r", "a", "10").Obj()),
-			"vacate-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+			"release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
 		"a receipt is withdrawn though its run executes": {withdrawn, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
-			"cancel-waiting: Stopped(r g0); CheckKey; WriteStatus(r, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled r)"},
+			"cancel-waiting: StopRun(r g0); CheckKey; WriteStatus(r, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled r)"},
 		"the leader is cancelled": {nil, of(waiting, made("a").Batch("a").Cancel().Obj()),
-			`vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
+			`release-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
 		"the leader is gone": {nil, of(waiting, member().Obj()),
-			"vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
+			"release-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
 		"it started, and the leader is gone": {nil, and(of(makeKey("k").Leased("a", 1, "12").Obj()), executing(member().Decided(v1alpha1.BatchStarted), 1, "12")), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newScene(tc.given...)
-			s := c.observe()
-			for _, run := range c.runs {
-				delete(s.Verdicts, run.UID)
+			o := newScene(t, tc.given...).observe()
+			clear(o.BatchDecisions)
+			for _, run := range o.Runs {
 				if tc.leader == nil && run.AwaitsBatch() && !run.LeadsBatch() {
-					s.Verdicts[run.UID] = v1alpha1.BatchWithdrawn
+					o.BatchDecisions[run.UID] = v1alpha1.BatchWithdrawn
 				} else if tc.leader != nil && tc.leader.Status.Batch != nil && run.AwaitsBatch() {
-					s.Verdicts[run.UID] = tc.leader.Status.Batch.Decision
+					o.BatchDecisions[run.UID] = tc.leader.Status.Batch.Decision
 				}
 			}
-			if got := format(decide(s)); got != tc.want {
+			if got := decision.Decide(decision.NewSnapshot(o)).String(); got != tc.want {
 				t.Errorf("plan\n got %s\nwant %s", got, tc.want)
 			}
 		})
@@ -103,11 +65,11 @@ func TestMembersOfABatch(t *testing.T) {
 }
 
 // decided makes an observation say what the leaders of members record.
-func decided(decision v1alpha1.BatchDecision, members ...string) func(*scene) {
+func decided(recorded v1alpha1.BatchDecision, members ...string) func(*scene) {
 	return func(c *scene) {
-		c.change = func(s *Snapshot) {
+		c.change = func(o *decision.Observation) {
 			for _, member := range members {
-				s.Verdicts[wrappers.UIDOf(member)] = decision
+				o.BatchDecisions[wrappers.UIDOf(member)] = recorded
 			}
 		}
 	}
@@ -120,15 +82,15 @@ func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
 		v1alpha1.PhaseCancelled: made("a").IdempotencyKey("i").Batch("l").Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
 		v1alpha1.PhaseFailed:    made("a").IdempotencyKey("i").Batch("l").Ended(v1alpha1.PhaseFailed).Obj(),
 	} {
-		s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(), a, delivered("r", "a").Key("other").Age(1).Obj())
-		if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+		s := idempotency(t, false, makeIdempotencyKey("i").Owner("a").Obj(), a, delivered("r", "a").Key("other").Age(1).Obj())
+		if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
 			t.Errorf("%s: plan %q, want %q", phase, got, want)
 		}
 	}
-	s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(),
+	s := idempotency(t, false, makeIdempotencyKey("i").Owner("a").Obj(),
 		made("a").IdempotencyKey("i").Batch("l").Decided(v1alpha1.BatchStarted).Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
 		delivered("r", "a").Key("other").Age(1).Obj())
-	if got := format(decideIdempotencyKey(s)); got != "" {
+	if got := decision.DecideIdempotencyKey(s).String(); got != "" {
 		t.Errorf("the batch has started: plan %q", got)
 	}
 }
@@ -138,9 +100,9 @@ func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
 func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 	member := func() *wrappers.JobRunWrapper { return made("m").Age(1).Batch("l") }
 	key := makeKey("k").Leased("a", 1, "5").Pending("m").Obj()
-	expired := func(decision v1alpha1.BatchDecision) func(*scene) {
+	expired := func(recorded v1alpha1.BatchDecision) func(*scene) {
 		return func(c *scene) {
-			decided(decision, "m")(c)
+			decided(recorded, "m")(c)
 			c.expired = true
 		}
 	}
@@ -151,12 +113,12 @@ func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 		"undecided, it is fenced": {given: of(key, member().Obj(), fenced), with: expired("")},
 		"started": {
 			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchStarted),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run m already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(pending=m)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run m already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=m)`,
 		},
 		"withdrawn": {
 			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchWithdrawn),
-			want: `vacate-pending: SwapKey(leased=a g1<5); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+			want: `release-pending: SwapKey(leased=a g1<5); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
 				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
 		},
 	}.run(t)
@@ -170,20 +132,20 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 	again := delivered("d", "m").Key("other").Age(1).Obj()
 	key, owned := makeKey("k").Pending("m").Obj(), makeIdempotencyKey("i").Owner("m").Obj()
 	withdrawn := m().Decided(v1alpha1.BatchWithdrawn).Ended(v1alpha1.PhaseCancelled).Obj()
-	s := idempotency(owned, withdrawn, coalesced().Obj(), again)
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
+	s := idempotency(t, false, owned, withdrawn, coalesced().Obj(), again)
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
 	}
 	decisions{
 		"it leaves": {
 			given: of(key, owned, m().Obj(), coalesced().Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
-			want: `vacate-pending: SwapKey(free); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+			want: `release-pending: SwapKey(free); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
 				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
 		},
 		"it has left": {given: of(owned, withdrawn, coalesced().Obj())},
 		"the trigger is the heir": {
 			given: of(makeIdempotencyKey("i").Owner("t").Obj(), withdrawn, coalesced().Obj()),
-			want:  "elect: CheckKey; CheckRun(t); CheckRun(t); SwapKey(pending=t); Count(promotion)",
+			want:  "fill-pending: CheckKey; CheckRun(t); CheckRun(t); SwapKey(pending=t); Count(promotion)",
 		},
 		"another delivery is the heir": {
 			given: of(makeIdempotencyKey("i").Owner("d").Obj(), withdrawn, coalesced().Obj(), delivered("d", "m").Key("k").Leased(1, "5").Obj(),
@@ -192,7 +154,7 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 		},
 		"without an idempotencyKey it takes the place at once": {
 			given: of(key, m().Obj(), answered("t", "m", "10").Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
-			want: `vacate-pending: CheckRun(t); SwapKey(pending=t); Count(promotion); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
+			want: `release-pending: CheckRun(t); SwapKey(pending=t); Count(promotion); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
 				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
 		},
 	}.run(t)
@@ -217,9 +179,9 @@ func TestMemberThatExecutesIsNotWithdrawn(t *testing.T) {
 				"key: pending=b leased=a g1<5\na: Leased, g1<5\nb: Pending, count 1 [r]\nr: Coalesced, batch Started, of b\njob a-1: runs\n"},
 		} {
 			t.Run(name+", "+string(leader), func(t *testing.T) {
-				c := newScene(tc.given...)
+				c := newScene(t, tc.given...)
 				decided(leader, "a", "r")(c)
-				c.rest(t, nil)
+				c.rest(nil)
 				expectState(t, c.formatState(), tc.want)
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -14,42 +15,42 @@ import (
 func stored(name string) *wrappers.JobRunWrapper { return makeRun(name).Key("k").Template() }
 
 func TestAdmitBypassed(t *testing.T) {
-	full := made("b").Pending()
+	full, unbound := made("b").Pending(), []client.Object{}
 	for i := range v1alpha1.MaxRecent {
-		full.Counted(string(rune('A' + i)))
+		name := string(rune('A' + i))
+		full.Counted(name)
+		unbound = append(unbound, answered(name, "b", "10").Obj())
 	}
 	decisions{
 		"a free key is theirs": {
 			given: of(stored("x").Obj()),
-			want:  "elect: CheckKey; CheckRun(x); CheckRun(x); SwapKey(pending=x)",
+			want:  "fill-pending: CheckKey; CheckRun(x); CheckRun(x); SwapKey(pending=x)",
 		},
 		"behind a run that executes they wait": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj(), stored("x").Obj()), executing(made("a"), 1, "5")),
-			want:  "elect: CheckRun(x); SwapKey(pending=x leased=a g1<5)",
+			want:  "fill-pending: CheckRun(x); SwapKey(pending=x leased=a g1<5)",
 		},
 		"the oldest of two has the key, the other is refused": {
 			given: of(makeKey("k").PendingAs("x", "uid-x").Leased("a", 1, "5").Obj(), stored("x").Pending().Obj(), stored("y").Age(1).Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `admit-bypassed: CheckKey; CheckRun(x); WriteStatus(y, Failed, Failed=Conflict, "run x is pending for job \"job\", concurrencyKey \"k\"");
+			want: `answer-bypassed: CheckKey; CheckRun(x); WriteStatus(y, Failed, Failed=Conflict, "run x is pending for job \"job\", concurrencyKey \"k\"");
 				Emit(RunFailed y)`,
 		},
 		"while a run waits they are refused": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Obj())),
-			want: `admit-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Failed, Failed=Conflict, "run b is pending for job \"job\", concurrencyKey \"k\"");
+			want: `answer-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Failed, Failed=Conflict, "run b is pending for job \"job\", concurrencyKey \"k\"");
 				Emit(RunFailed x)`,
 		},
 		"while a run waits they are absorbed": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().Obj())),
-			want:  "admit-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
+			want:  "answer-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
 		},
 		"counted already, they are marked": {
 			given: and(waitingBehind(made("b").Pending().Counted("x")), of(stored("x").Skip().Obj())),
-			want:  "admit-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Coalesced, of b)",
+			want:  "answer-bypassed: CheckKey; CheckRun(b); WriteStatus(x, Coalesced, of b)",
 		},
 		"the record of the run is full of unmarked ones": {
-			given: and(waitingBehind(full), of(stored("x").Skip().Obj())),
-			with: func(c *scene) {
-				c.change = func(s *Snapshot) { clear(s.Marked) }
-			},
+			given: and(waitingBehind(full), of(stored("x").Skip().Obj()), unbound),
+			with:  skipping("bind-counted"),
 		},
 		"the key is reserved for a run that may come": {
 			given: of(makeKey("k").Pending("b").Obj(), stored("x").Obj()),
@@ -60,16 +61,16 @@ func TestAdmitBypassed(t *testing.T) {
 		},
 		"cancelled": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Cancel().Obj())),
-			want: `cancel-waiting: Stopped(x g0); CheckKey; WriteStatus(x, Cancelled, Cancelled=Cancelled, "cancelled on request");
+			want: `cancel-waiting: StopRun(x g0); CheckKey; WriteStatus(x, Cancelled, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled x)`,
 		},
 		"delivered before": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("a").Obj())),
-			want:  "admit-bypassed: WriteStatus(x, Idempotent, of a)",
+			want:  "answer-bypassed: WriteStatus(x, Idempotent, of a)",
 		},
 		"delivered before, goes before concurrency": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("b").Obj())),
-			want:  "admit-bypassed: WriteStatus(x, Idempotent, of b)",
+			want:  "answer-bypassed: WriteStatus(x, Idempotent, of b)",
 		},
 		"with an idempotencyKey of which is not known whose it is": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj())),
@@ -79,7 +80,7 @@ func TestAdmitBypassed(t *testing.T) {
 		},
 		"with an idempotencyKey of their own they are like others": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").OwnerAs("x", "uid-x").Obj())),
-			want:  "admit-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
+			want:  "answer-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
 		},
 		"without a key they start": {
 			given: of(makeRun("x").Template().Obj()),
@@ -89,24 +90,26 @@ func TestAdmitBypassed(t *testing.T) {
 	}.run(t)
 }
 
-// idempotency is what a controller sees of an idempotency key.
-func idempotency(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *Snapshot {
+// idempotency is what a controller sees of the idempotency key "i".
+func idempotency(t *testing.T, coming bool, key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *decision.Snapshot {
+	t.Helper()
 	objects := make([]client.Object, len(runs))
 	for i, run := range runs {
 		objects[i] = run
 	}
-	c := newScene(objects...)
-	s := c.observe()
-	s.Keyed, s.Key = true, key
-	s.Runs = c.runs
-	if owner := runkey.Owner(s.spec()); owner != (runkey.Identity{}) {
-		c.lookFor(s, owner)
-		s.Void = s.Gone[owner]
+	if key != nil {
+		objects = append(objects, key)
 	}
-	for _, run := range s.Runs {
-		c.observeReferences(s, run)
+	c := newScene(t, objects...)
+	if key != nil && !coming {
+		c.observed.buried(key.Spec.Owner.Token)
 	}
-	return s
+	name := v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")
+	o, err := c.observeIdempotencyKey(t.Context(), Request{Namespace: wrappers.Namespace, RunKey: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decision.NewSnapshot(o)
 }
 
 func TestDecideIdempotencyKey(t *testing.T) {
@@ -176,11 +179,7 @@ func TestDecideIdempotencyKey(t *testing.T) {
 		"nothing is left": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := idempotency(tc.key, tc.runs...)
-			if tc.coming {
-				s.Void = false
-			}
-			if got := format(decideIdempotencyKey(s)); got != tc.want {
+			if got := decision.DecideIdempotencyKey(idempotency(t, tc.coming, tc.key, tc.runs...)).String(); got != tc.want {
 				t.Errorf("plan\n got %s\nwant %s", got, tc.want)
 			}
 		})
@@ -189,9 +188,8 @@ func TestDecideIdempotencyKey(t *testing.T) {
 
 // The row that is made has all of the key.
 func TestOwnedKey(t *testing.T) {
-	s := idempotency(nil, delivered("r", "b").Obj())
-	plan := decideIdempotencyKey(s)
-	next := plan.Ops[1].(SwapKey).Next
+	plan := decision.DecideIdempotencyKey(idempotency(t, false, nil, delivered("r", "b").Obj()))
+	next := plan.Ops[1].(decision.SwapKey).Next
 	if !runkey.Matches(next, v1alpha1.RunKeyIdempotency, wrappers.JobName, "i") {
 		t.Errorf("the new row is %+v", next)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -18,32 +20,34 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 	key := makeKey("k").Leased("a", 1, "5").Pending("b").Obj()
 	held := func() *wrappers.JobRunWrapper { return requeued("a").Leased(1, "5").Holder("worker") }
 	full := make([]string, v1alpha1.MaxRecent)
+	unbound := make([]client.Object, len(full))
 	for i := range full {
 		full[i] = fmt.Sprintf("r%02d", i)
+		unbound[i] = answered(full[i], "a", "4").Obj()
 	}
 	decisions{
 		"who waits becomes the receipt": {
 			given: of(key, held().Obj(), made("b").Skip().Pending().Obj()),
 			with:  expired,
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
 				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, g2<5, no holder, attempts 1, count 1 [b])`,
 		},
 		"the fence is written": {
 			given: of(key, requeued("a").Leased(1, "5").Fenced().Obj(), made("b").Skip().Pending().Obj()),
-			want: `leased: CheckRun(a); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
+			want: `follow-lease: CheckRun(a); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
 				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, count 1 [b])`,
 		},
 		"who waits did not ask to be absorbed": {
 			given: of(key, held().Obj(), made("b").Pending().Obj()),
 			with:  expired,
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
 				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(pending=b)`,
 		},
 		"who waits was not told yet: it waits on": {
 			given: of(key, held().Obj(), made("b").Skip().Obj()),
 			with:  both(expired, skipping("announce-pending")),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"who waits is not there yet: what it asks for is not known": {
@@ -55,21 +59,15 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 			with:  expired,
 		},
 		"the record has no room: it waits on": {
-			given: of(key, held().Counted(full...).Obj(), made("b").Skip().Pending().Obj()),
-			with: both(expired, func(c *scene) {
-				c.change = func(s *Snapshot) {
-					for _, name := range full {
-						s.Marked[wrappers.UIDOf(name)] = false
-					}
-				}
-			}),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			given: and(of(key, held().Counted(full...).Obj(), made("b").Skip().Pending().Obj()), unbound),
+			with:  both(expired, skipping("bind-counted")),
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(b, -, "waits for its key: run a is pending"); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"the last attempt": {
 			given: of(key, held().MaxAttempts(1).Obj(), made("b").Skip().Pending().Obj()),
 			with:  expired,
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
 				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(pending=b)`,
 		},
 	}.run(t)
@@ -90,24 +88,24 @@ func TestFinishDisplacement(t *testing.T) {
 		},
 		"counted already: it is marked, no more": {
 			given: of(key, fenced().Counted("b").Obj(), made("b").Skip().Pending().Obj()),
-			want:  "mark: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
+			want:  "bind-counted: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
 		},
 		"counted already, and told to wait on": {
 			given: of(key, fenced().Counted("b").Obj(), made("b").Skip().Pending().Phase("").Obj()),
-			want:  "mark: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
+			want:  "bind-counted: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
 		},
 		"counted, and given the place behind meanwhile": {
 			given: of(makeKey("k").Leased("a", 3, "7").Pending("b").Obj(), fenced().Phase(v1alpha1.PhasePending).Counted("b").Obj(), made("b").Skip().Pending().Obj()),
-			want:  "mark: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
+			want:  "bind-counted: CheckKey; CheckRun(a); WriteStatus(b, Coalesced, of a)",
 		},
 		"counted on a run that is cancelled: it takes the place": {
 			given: of(key, fenced().Cancel().Counted("b").Obj(), made("b").Skip().Pending().Obj()),
-			want: `vacate-pending: CheckRun(b); SwapKey(pending=b); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
+			want: `release-pending: CheckRun(b); SwapKey(pending=b); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a)`,
 		},
 		"who did not ask to be absorbed waits on": {
 			given: of(key, fenced().Obj(), made("b").Pending().Obj()),
-			want:  `unseat: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
 		},
 	}.run(t)
 }
@@ -118,11 +116,11 @@ func TestBindAnew(t *testing.T) {
 	decisions{
 		"a receipt of who became a receipt": {
 			given: and(waiting, of(answered("r", "b", "4").BoundTo("b").Obj())),
-			want:  "fold: CheckKey; WriteStatus(a, Pending, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},
 		"one that was answered with it and is not bound yet": {
 			given: and(waiting, of(answered("r", "b", "4").Obj())),
-			want:  "fold: CheckKey; WriteStatus(a, Pending, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},
 		"one that was delivered before": {
 			given: and(waiting, of(delivered("s", "b").Key("k").BoundTo("b").Obj())),
@@ -131,11 +129,11 @@ func TestBindAnew(t *testing.T) {
 		"after the run has ended: counted before it gets the outcome": {
 			given: of(requeued("a").Leased(3, "5").Ended(v1alpha1.PhaseCompleted).Counted("b").Obj(), made("b").Skip().BoundTo("a").Settled().Obj(),
 				answered("r", "b", "4").BoundTo("b").Obj()),
-			want: "fold: CheckKey; WriteStatus(a, Completed, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+			want: "count-receipts: CheckKey; WriteStatus(a, Completed, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},
 		"the run is gone: they share its fate": {
 			given: of(made("b").Skip().BoundTo("a").Settled().Obj(), answered("r", "b", "4").BoundTo("b").Obj()),
-			want:  `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`,
+			want:  `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`,
 		},
 	}.run(t)
 }

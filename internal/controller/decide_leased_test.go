@@ -9,11 +9,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
-
-// keyless starts a run without a key that was answered Created.
-func keyless(name string) *wrappers.JobRunWrapper { return makeRun(name).Template().Created() }
 
 // executing is a run under its lease, and its Job.
 func executing(run *wrappers.JobRunWrapper, generation int64, from string) []client.Object {
@@ -48,25 +46,25 @@ func TestLeased(t *testing.T) {
 		},
 		"it ends, whatever somebody has taken from its Job": {
 			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Complete().Obj())),
-			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(free)`,
 		},
 		"it goes on, whatever becomes of others": {
 			given: and(of(leased.Obj(), makeJob(run.Obj(), 0).Failed("x", "y").Obj()), executing(made("a"), 1, "5")),
 		},
 		"the lease is not stored yet": {
 			given: of(leased.Obj(), made("a").Pending().Obj()),
-			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and the run was never heard of": {
 			given: of(leased.Obj(), made("a").Obj()),
-			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and its Job is there": {
 			given: of(leased.Obj(), made("a").Pending().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `leased: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"a worker's claim that is not stored yet is the worker's": {
@@ -75,11 +73,11 @@ func TestLeased(t *testing.T) {
 		"a worker's claim that was not stored in time": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Pending().Obj()),
 			with:  func(c *scene) { c.expired = true },
-			want:  "leased: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
+			want:  "follow-lease: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
 		},
 		"a worker's claim that was not stored, and is fenced": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Pending().Obj()),
-			want:  "leased: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
+			want:  "follow-lease: CheckKey; WriteStatus(a, Pending, g1, no holder); SwapKey(pending=a g1)",
 		},
 		"a worker's claim that was not stored in time, and another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Pending().Obj(),
@@ -89,97 +87,97 @@ func TestLeased(t *testing.T) {
 		"a worker that executes for too long": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Deadline(60).Leased(1, "5").Holder("worker").Obj()),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].Overdue = true }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].Overdue = true }
 			},
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"executed for longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); SwapKey(free)`,
 		},
 		"a worker without a key gives its run back": {
 			given: of(makeRun("a").Created().Leased(2, "").Holder("").Obj()),
-			want:  "leased: WriteStatus(a, Pending)",
+			want:  "follow-lease: WriteStatus(a, Pending)",
 		},
 		"a run that nobody holds, and nobody gave back": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"a run that somebody leased past the key": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(2, "5").Holder("worker").Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Leased, g3<5, no holder, attempts 1);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g3<5, no holder, attempts 1);
 				SwapKey(pending=a g3); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g3<5, no holder, attempts 1)`,
 		},
 		"the run is not in the cache yet": {
 			given: of(leased.Obj()),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
 		"the run is gone": {
 			given: of(leased.Obj()),
-			want:  "leased: Stopped(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
 		},
 		"the run is gone and another waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()),
-			want:  "leased: Stopped(a g1); SwapKey(pending=b)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(pending=b)",
 		},
 		"another run has its name": {
 			given: of(leased.Obj(), made("a").UID("other").Token("other").Obj()),
-			want:  "leased: Stopped(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
 		},
 		"the run ended": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj()),
-			want:  "leased: Stopped(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
 		},
 		"a worker's run ended": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()),
-			want:  "leased: SwapKey(free)",
+			want:  "follow-lease: SwapKey(free)",
 		},
 		"the Job completed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(free)`,
 		},
 		"the Job completed with output": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) {
-					s.Executions[wrappers.UIDOf("a")].Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
+				c.change = func(o *decision.Observation) {
+					o.Executions[wrappers.UIDOf("a")].Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
 				}
 			},
-			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
-				Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(free)`,
 		},
 		"the Job failed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
-				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
 		},
 		"the Job completed while it was cancelled": {
 			given: of(leased.Obj(), made("a").Cancel().Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(free)`,
 		},
 		"the Job completed and another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				Stopped(a g1); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(pending=b)`,
 		},
 		"it is cancelled": {
 			given: and(of(leased.Obj()), executing(made("a").Cancel(), 1, "5")),
-			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
 		},
 		"it is being deleted": {
 			given: and(of(leased.Obj()), executing(made("a").Deleting(), 1, "5")),
-			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
 		},
 		"a run without a key completed": {
 			given: of(keyless("a").Leased(2, "").Obj(), makeJob(keyless("a").Obj(), 2).Complete().Obj()),
-			want:  `leased: WriteStatus(a, Completed, finished g2, Complete=Completed); Emit(RunCompleted a); Stopped(a g2)`,
+			want:  `follow-lease: WriteStatus(a, Completed, finished g2, Complete=Completed); Emit(RunCompleted a); StopRun(a g2)`,
 		},
 		"a run without a key is cancelled": {
 			given: executing(keyless("a").Cancel(), 2, ""),
-			want: `leased: Stopped(a g2); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g2)`,
+			want: `follow-lease: StopRun(a g2); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g2)`,
 		},
 	}.run(t)
 }
@@ -190,13 +188,13 @@ func TestExpire(t *testing.T) {
 	decisions{
 		"the Job vanished": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
-			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gave no sign of life": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
 			with:  expired,
-			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gives signs of life": {
@@ -204,18 +202,20 @@ func TestExpire(t *testing.T) {
 		},
 		"the Job's Pods have not ended": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].JobGone = false } },
+			with: func(c *scene) {
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].JobGone = false }
+			},
 		},
 		"a worker's lease": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Obj()),
 			with:  expired,
-			want: `leased: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b)`,
 		},
 		"the key is reserved for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
@@ -223,42 +223,42 @@ func TestExpire(t *testing.T) {
 		},
 		"the key is reserved for a run that never came": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
-			want:  "vacate-pending: SwapKey(leased=a g1<5)",
+			want:  "release-pending: SwapKey(leased=a g1<5)",
 		},
 		"the run that waits is cancelled": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Cancel().Obj()),
-			want: `vacate-pending: SwapKey(leased=a g1<5); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request");
+			want: `release-pending: SwapKey(leased=a g1<5); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled b)`,
 		},
 		"the last attempt": {
 			given: of(makeKey("k").Leased("a", 5, "5").Obj(), made("a").Leased(5, "5").Attempts(2).Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(free)`,
 		},
 		"the only attempt": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").MaxAttempts(1).Leased(1, "5").Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
 		},
 		"the last attempt goes before whoever waits": {
 			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b)`,
 		},
 		"a run without a key": {
 			given: of(keyless("a").Leased(1, "").Obj()),
-			want: `leased: Stopped(a g1); WriteStatus(a, Pending, g2, no holder, attempts 1, no job);
+			want: `follow-lease: StopRun(a g1); WriteStatus(a, Pending, g2, no holder, attempts 1, no job);
 				Emit(RunLeaseExpired a); Count(requeued)`,
 		},
 		"a worker's run without a key": {
 			given: of(makeRun("a").Created().Leased(1, "").Holder("worker").Obj()),
 			with:  expired,
-			want:  `leased: WriteStatus(a, Pending, g2, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
+			want:  `follow-lease: WriteStatus(a, Pending, g2, no holder, attempts 1); Emit(RunLeaseExpired a); Count(requeued)`,
 		},
 		"the last attempt of a run without a key": {
 			given: of(keyless("a").Leased(5, "").Attempts(2).Obj()),
-			want: `leased: WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g5)`,
+			want: `follow-lease: WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5)`,
 		},
 	}.run(t)
 }
@@ -268,12 +268,12 @@ func TestFinishExpiry(t *testing.T) {
 	decisions{
 		"the fence is written": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj()),
-			want:  `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `follow-lease: StopRun(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); Stopped(a g2); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g2); SwapKey(pending=b)`,
 		},
 		"the key is reserved by now for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj()),
@@ -281,60 +281,62 @@ func TestFinishExpiry(t *testing.T) {
 		},
 		"a Job that comes late is deleted first": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want:  `leased: Stopped(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `follow-lease: StopRun(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 	}.run(t)
 }
 
 func TestBlockedAndInvalid(t *testing.T) {
-	with := func(r Refusal) func(*scene) {
-		return func(c *scene) { c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].Refused = &r } }
+	with := func(r decision.Refusal) func(*scene) {
+		return func(c *scene) {
+			c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].Refused = &r }
+		}
 	}
 	claimed := of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Obj())
 	blocked := of(makeKey("k").Leased("a", 1, "5").Obj(), unnamed(made("a").Leased(1, "5").Error("no quota")).Obj())
 	decisions{
 		"refused for now": {
 			given: claimed,
-			with:  with(Refusal{Message: "no quota"}),
-			want:  `leased: CheckKey; WriteStatus(a, Leased, g1<5, "no quota"); Emit(RunTriggered a); Emit(RunBlocked a)`,
+			with:  with(decision.Refusal{Message: "no quota"}),
+			want:  `follow-lease: CheckKey; WriteStatus(a, Leased, g1<5, "no quota"); Emit(RunTriggered a); Emit(RunBlocked a)`,
 		},
 		"refused again, for the same reason": {
 			given: blocked,
-			with:  with(Refusal{Message: "no quota"}),
+			with:  with(decision.Refusal{Message: "no quota"}),
 		},
 		"refused again, for another reason": {
 			given: blocked,
-			with:  with(Refusal{Message: "no webhook"}),
-			want:  `leased: CheckKey; WriteStatus(a, Leased, "no webhook"); Emit(RunBlocked a)`,
+			with:  with(decision.Refusal{Message: "no webhook"}),
+			want:  `follow-lease: CheckKey; WriteStatus(a, Leased, "no webhook"); Emit(RunBlocked a)`,
 		},
 		"tried again": {
 			given: blocked,
-			want: `leased: CheckKey; NoPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
 				Emit(RunLeased a)`,
 		},
 		"not before its time": {
 			given: blocked,
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 			},
 		},
 		"cancelled meanwhile": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), unnamed(made("a").Cancel().Leased(1, "5").Error("no quota")).Obj()),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 			},
-			want: `leased: Stopped(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
 		},
 		"a run without a key, tried again": {
 			given: of(unnamed(keyless("a").Leased(1, "").Error("no quota")).Obj()),
-			want:  `leased: NoPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
+			want:  `follow-lease: CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
 		},
 		"blocked, then invalid": {
 			given: blocked,
-			with:  with(Refusal{Final: true, Message: "no such field"}),
-			want: `leased: CheckKey; WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
-				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+			with:  with(decision.Refusal{Final: true, Message: "no such field"}),
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
 		},
 	}.run(t)
 }
@@ -382,20 +384,20 @@ func TestLoseLease(t *testing.T) {
 	decisions{
 		"another run has the lease": {
 			given: and(of(other("")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Obj())),
-			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+			want:  "drop-superseded-lease: StopRun(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
 		},
 		"another run has the lease and a third waits": {
 			given: and(of(other("c")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Obj(), made("c").Pending().Obj())),
-			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+			want:  "drop-superseded-lease: StopRun(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
 		},
 		"a run of the same name has the lease": {
 			given: of(makeKey("k").Leased("a", 1, "9").Obj(), made("a").UID("other").Token("earlier").Leased(3, "5").Obj()),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
-			want:  "lose-lease: Stopped(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
+			want:  "drop-superseded-lease: StopRun(a g3); CheckKey; WriteStatus(a, -, g4<5, no holder, attempts 1, no job); Emit(RunLeaseExpired a)",
 		},
 		"it was the last attempt": {
 			given: and(of(other("")), executing(made("b"), 1, "9"), of(made("a").Leased(3, "5").Attempts(2).Obj())),
-			want: `lose-lease: Stopped(a g3); CheckKey;
+			want: `drop-superseded-lease: StopRun(a g3); CheckKey;
 				WriteStatus(a, Failed, finished g3, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used"); Emit(RunLeaseExpired a)`,
 		},
 		"its Job goes first": {
@@ -422,7 +424,7 @@ func TestDeleteStrayJob(t *testing.T) {
 		},
 		"of a key that nobody holds": {
 			given: of(makeJob(a, 1).Obj(), made("a").Cancel().Obj()),
-			with:  func(c *scene) { c.keyed = true },
+			with:  func(c *scene) { c.req = home },
 			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
 		},
 		"it is being deleted": {
@@ -443,7 +445,7 @@ func TestDeleteStrayJob(t *testing.T) {
 		"of an earlier run of that name without a key": {
 			given: and(executing(keyless("a"), 1, ""), of(makeJob(keyless("a").UID("earlier").Token("earlier").Obj(), 2).Obj())),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Gone[runOfJob(c, "a-2")] = true }
+				c.change = func(o *decision.Observation) { o.Gone[runOfJob(c, "a-2")] = true }
 			},
 			want: "delete-stray-job: DeleteJob(a-2)",
 		},

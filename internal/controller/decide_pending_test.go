@@ -7,28 +7,28 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
 func TestClaim(t *testing.T) {
-	refusedWith := func(r Refusal) func(*scene) {
+	refusedWith := func(r decision.Refusal) func(*scene) {
 		return func(c *scene) {
-			c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].Refused = &r }
+			c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].Refused = &r }
 		}
 	}
 	held := func(c *scene) {
-		c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+		c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 	}
 	decisions{
 		"the waiting run starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Obj()},
-			want: `claim: NoStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
+			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
 				WriteStatus(a, Leased, g1<10); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run that was told to wait starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Obj()},
-			want: `claim: NoStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
+			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
 				WriteStatus(a, Leased, g1<10); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run whose lease expired starts again": {
@@ -36,7 +36,7 @@ func TestClaim(t *testing.T) {
 				makeKey("k").Pending("a").LastGeneration(2).Obj(),
 				made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: NoStrays; CheckRun(a); SwapKey(leased=a g3<10); CheckRun(a); CreateJob(a-3); ConfirmLease(a g3);
+			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g3<10); CheckRun(a); CreateJob(a-3); ConfirmLease(a g3);
 				WriteStatus(a, Leased, g3<10); Emit(RunLeased a)`,
 		},
 		"a run without a key starts": {
@@ -48,7 +48,7 @@ func TestClaim(t *testing.T) {
 			given: []client.Object{
 				makeRun("a").Template().Created().Leased(1, "").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: NoStrays; CheckRun(a); CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
+			want: `claim: StopStrays; CheckRun(a); CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
 		},
 		"a run without a template waits for a worker": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), makeRun("a").Key("k").Created().Pending().Obj()},
@@ -63,14 +63,14 @@ func TestClaim(t *testing.T) {
 		},
 		"a refusal for now is said, and the lease kept": {
 			given: []client.Object{makeRun("a").Template().Created().Obj()},
-			with:  refusedWith(Refusal{Message: "exceeded\nquota"}),
+			with:  refusedWith(decision.Refusal{Message: "exceeded\nquota"}),
 			want:  `claim: WriteStatus(a, Leased, g1, "exceeded quota"); Emit(RunTriggered a); Emit(RunBlocked a)`,
 		},
 		"a refusal for good fails the run": {
 			given: []client.Object{makeRun("a").Template().Created().Obj()},
-			with:  refusedWith(Refusal{Final: true, Message: "no such field"}),
+			with:  refusedWith(decision.Refusal{Final: true, Message: "no such field"}),
 			want: `claim: WriteStatus(a, Failed, g1, no holder, finished g1, Failed=InvalidJob, "no such field");
-				Emit(RunFailed a); Stopped(a g1)`,
+				Emit(RunFailed a); StopRun(a g1)`,
 		},
 		"a refused Job is not tried again at once": {
 			given: []client.Object{makeRun("a").Template().Created().Pending().Obj()},
@@ -93,7 +93,7 @@ func TestAnnouncePending(t *testing.T) {
 		"not before the status of the run that left says that it executes": {
 			given: []client.Object{key.Obj(), made("a").Pending().Obj(), made("b").Obj()},
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 			},
 		},
 		"not before it says so under the key's generation": {
@@ -102,24 +102,24 @@ func TestAnnouncePending(t *testing.T) {
 				makeJob(made("a").Obj(), 3).Obj(), makeJob(made("a").Obj(), 1).Complete().Obj(),
 			},
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) {
-					s.Executions[wrappers.UIDOf("a")].HoldOff = time.Second
-					s.Executions[wrappers.UIDOf("a")].Job = nil
+				c.change = func(o *decision.Observation) {
+					o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second
+					o.Executions[wrappers.UIDOf("a")].Job = nil
 				}
 			},
 		},
 		"not while nothing is known of the run that executes": {
 			given: []client.Object{key.Obj(), made("b").Obj()},
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
 		"behind a run that is gone, were its Job to take its time": {
 			given: []client.Object{key.Obj(), made("b").Obj()},
-			with:  func(c *scene) { c.change = func(s *Snapshot) { s.waiting["leased"] = true } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { o.Blocked["follow-lease"] = true } },
 			want:  announced,
 		},
 		"behind a run that ended, were its Job to take its time": {
 			given: []client.Object{key.Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), made("b").Obj()},
-			with:  func(c *scene) { c.change = func(s *Snapshot) { s.waiting["leased"] = true } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { o.Blocked["follow-lease"] = true } },
 			want:  announced,
 		},
 		"a lease that expired, whose key says that the run waits": {
@@ -142,11 +142,11 @@ func TestVacatePending(t *testing.T) {
 	decisions{
 		"the run never came": {
 			given: []client.Object{makeKey("k").Pending("a").Obj()},
-			want:  "vacate-pending: SwapKey(free)",
+			want:  "release-pending: SwapKey(free)",
 		},
 		"the run never came and another executes": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Leased(1, "5").Obj(), makeJob(made("b").Obj(), 1).Obj()},
-			want:  "vacate-pending: SwapKey(leased=b g1<5)",
+			want:  "release-pending: SwapKey(leased=b g1<5)",
 		},
 		"the run may still come": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), answered("r", "a", "10").Obj()},
@@ -154,44 +154,44 @@ func TestVacatePending(t *testing.T) {
 		},
 		"the run is gone: the oldest receipt takes its place": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), answered("r2", "a", "10").Age(2).Obj(), answered("r1", "a", "10").Age(1).Obj()},
-			want:  "vacate-pending: CheckRun(r1); SwapKey(pending=r1); Count(promotion)",
+			want:  "release-pending: CheckRun(r1); SwapKey(pending=r1); Count(promotion)",
 		},
 		"the run is gone: a run that waits goes before receipts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), answered("r", "a", "10").Obj(), made("b").Age(5).Obj()},
-			want:  "vacate-pending: CheckRun(b); SwapKey(pending=b)",
+			want:  "release-pending: CheckRun(b); SwapKey(pending=b)",
 		},
 		"the run has ended": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Ended(v1alpha1.PhaseFailed).Obj()},
-			want:  "vacate-pending: SwapKey(free)",
+			want:  "release-pending: SwapKey(free)",
 		},
 		"the run is cancelled": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj()},
-			want:  `vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
+			want:  `release-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 		"the run is cancelled before it said that it waits": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj()},
-			want:  `vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
+			want:  `release-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 		"the run is cancelled between its leases": {
 			given: []client.Object{
 				makeKey("k").Pending("a").LastGeneration(2).Obj(),
 				made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Cancel().Obj(),
 			},
-			want: `vacate-pending: SwapKey(free);
+			want: `release-pending: SwapKey(free);
 				WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 		"the run is being deleted": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Deleting().Obj()},
-			want:  `vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
+			want:  `release-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 		"the run is cancelled: its receipt takes its place": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()},
-			want: `vacate-pending: CheckRun(r); SwapKey(pending=r); Count(promotion);
+			want: `release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion);
 				WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 		"a receipt that was cancelled too takes no place": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Cancel().Obj()},
-			want:  `vacate-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
+			want:  `release-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
 		},
 	}.run(t)
 }
@@ -200,23 +200,23 @@ func TestUnseat(t *testing.T) {
 	decisions{
 		"another run waits": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("c", 1, "5").Obj(), made("a").Pending().Obj(), made("b").Pending().Obj(), made("c").Leased(1, "5").Obj(), makeJob(made("c").Obj(), 1).Obj()},
-			want:  `unseat: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
 		},
 		"a run of the same name waits": {
 			given: []client.Object{makeKey("k").PendingAs("b", "later").Obj(), made("b").Pending().Obj()},
 			with:  func(c *scene) { c.coming = true },
-			want:  `unseat: CheckKey; WriteStatus(b, -, "waits for its key: run b is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run b is pending")`,
 		},
 		"the claim of the run is not stored yet": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Pending().Obj(), made("a").Obj()},
-			want: `leased: CheckKey; NoPods(b); CheckRun(b); CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(b); CheckRun(b); CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<5);
 				Emit(RunLeased b); Count(leased)`,
 		},
 	}.run(t)
 }
 
 func TestCancelWaiting(t *testing.T) {
-	cancelled := `cancel-waiting: Stopped(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`
+	cancelled := `cancel-waiting: StopRun(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`
 	busy := []client.Object{makeKey("k").Leased("a", 1, "5").Pending("c").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj(), made("c").Pending().Obj()}
 	decisions{
 		"a run that waits for its key": {
@@ -225,7 +225,7 @@ func TestCancelWaiting(t *testing.T) {
 		},
 		"a run without a key": {
 			given: []client.Object{makeRun("b").Template().Created().Pending().Cancel().Obj()},
-			want:  `cancel-waiting: Stopped(b g0); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
+			want:  `cancel-waiting: StopRun(b g0); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
 		"a run without key and template": {
 			given: []client.Object{makeRun("b").Created().Pending().Cancel().Obj()},
@@ -245,7 +245,7 @@ func TestCancelWaiting(t *testing.T) {
 		},
 		"a receipt that may have a run is bound first": {
 			given: append(busy, answered("b", "c", "10").Cancel().Obj()),
-			want:  `fold: CheckKey; WriteStatus(c, Pending, count 1 [b]); Emit(RunCoalesced c<-b); WriteStatus(b, Coalesced, of c)`,
+			want:  `count-receipts: CheckKey; WriteStatus(c, Pending, count 1 [b]); Emit(RunCoalesced c<-b); WriteStatus(b, Coalesced, of c)`,
 		},
 	}.run(t)
 }
@@ -254,50 +254,41 @@ func TestElect(t *testing.T) {
 	decisions{
 		"the key was freed": {
 			given: []client.Object{made("b").Obj()},
-			want:  "elect: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b)",
+			want:  "fill-pending: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b)",
 		},
 		"the key was released by a run that executed": {
 			given: []client.Object{makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj(), made("b").Obj()},
-			want:  "elect: CheckRun(b); SwapKey(pending=b leased=a g1<5)",
+			want:  "fill-pending: CheckRun(b); SwapKey(pending=b leased=a g1<5)",
 		},
 		"the oldest first": {
 			given: []client.Object{made("b").Age(2).Obj(), made("c").Age(1).Obj()},
-			want:  "elect: CheckKey; CheckRun(c); CheckRun(b); CheckRun(c); SwapKey(pending=c)",
+			want:  "fill-pending: CheckKey; CheckRun(c); CheckRun(b); CheckRun(c); SwapKey(pending=c)",
 		},
 		"a run before a receipt": {
 			given: []client.Object{made("b").Age(2).Obj(), answered("r", "gone", "10").Obj()},
-			want:  "elect: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b)",
+			want:  "fill-pending: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b)",
 		},
 		"a receipt whose run is gone is promoted": {
 			given: []client.Object{answered("r2", "gone", "10").Age(2).Obj(), answered("r1", "gone", "10").Age(1).Obj()},
-			want:  "elect: CheckKey; CheckRun(r1); SwapKey(pending=r1); Count(promotion)",
+			want:  "fill-pending: CheckKey; CheckRun(r1); SwapKey(pending=r1); Count(promotion)",
 		},
 		"the run remembers its generation": {
 			given: []client.Object{made("b").Leased(1, "5").Fenced().Phase("").Obj()},
-			want:  "elect: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b g2)",
+			want:  "fill-pending: CheckKey; CheckRun(b); CheckRun(b); SwapKey(pending=b g2)",
 		},
 		"a receipt is not promoted while nothing is known of its run": {
 			given: []client.Object{answered("r", "a", "10").Obj()},
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
 		"nobody is elected who is cancelled, and he leaves first": {
 			given: []client.Object{made("b").Cancel().Obj(), made("c").Age(1).Obj()},
-			want:  `cancel-waiting: Stopped(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
+			want:  `cancel-waiting: StopRun(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
 		"a bound receipt is no candidate": {
 			given: []client.Object{made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()},
-			want:  "settle: WriteStatus(r, Coalesced, Complete=Completed)",
+			want:  "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed)",
 		},
 	}.run(t)
-}
-
-// Who reads Pending goes before who is older.
-func TestSuccessorReadsPending(t *testing.T) {
-	s := newScene(made("b").Age(2).Pending().Obj(), made("c").Age(1).Obj()).observe()
-	s.prepare()
-	if got := s.successor().Name; got != "b" {
-		t.Errorf("successor is %s, want b", got)
-	}
 }
 
 func TestWake(t *testing.T) {
@@ -315,21 +306,13 @@ func TestWake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := made("a").Leased(1, "5").Obj()
-			c := newScene(makeKey("k").Leased("a", 1, "5").Obj(), run, makeJob(run, 1).Obj())
-			s := c.observe()
-			e := s.Executions[run.UID]
+			c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run, makeJob(run, 1).Obj())
+			o := c.observe()
+			e := o.Executions[run.UID]
 			e.Expires, e.Left, e.HoldOff = tc.expires, tc.left, tc.holdOff
-			if got := decide(s).After; got != tc.want {
+			if got := decision.Decide(decision.NewSnapshot(o)).After; got != tc.want {
 				t.Errorf("look again after %s, want %s", got, tc.want)
 			}
 		})
-	}
-}
-
-func TestSuccessorIgnoresRoles(t *testing.T) {
-	s := newScene(makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("a").Obj(), made("b").Leased(1, "5").Obj()).observe()
-	s.prepare()
-	if got := s.successor(); got != nil {
-		t.Errorf("successor is %s, who has a role", runkey.IdentityOf(got).Name)
 	}
 }

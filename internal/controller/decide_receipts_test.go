@@ -4,56 +4,50 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
-
-// delivered starts a receipt without a key that was answered Idempotent.
-func delivered(name, run string) *wrappers.JobRunWrapper {
-	return makeRun(name).IdempotencyKey("i").Template().DeliveredAs(run)
-}
 
 // waitingBehind is a key whose lease goes on, so that "b" stays where it waits.
 func waitingBehind(b *wrappers.JobRunWrapper) []client.Object {
 	return and(of(makeKey("k").Leased("a", 1, "5").Pending(b.Name).Obj(), b.Obj()), executing(made("a"), 1, "5"))
 }
 
-func TestFold(t *testing.T) {
+func TestCountReceipts(t *testing.T) {
 	decisions{
 		"one receipt": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj())),
-			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+			want:  "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
 		},
 		"many receipts in one write": {
 			given: and(waitingBehind(made("b").Pending().Counted("q")),
 				of(answered("r2", "b", "10").Age(2).Obj(), answered("r1", "b", "10").Age(1).Obj(), answered("q", "b", "10").BoundTo("b").Obj())),
-			want: `fold: CheckKey; WriteStatus(b, Pending, count 3 [q r1 r2]); Emit(RunCoalesced b<-r1); Emit(RunCoalesced b<-r2);
+			want: `count-receipts: CheckKey; WriteStatus(b, Pending, count 3 [q r1 r2]); Emit(RunCoalesced b<-r1); Emit(RunCoalesced b<-r2);
 				WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)`,
 		},
 		"receipts of two runs, one run at a time": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r1", "a", "4").Age(1).Obj(), answered("r2", "b", "10").Age(2).Obj())),
-			want:  "fold: CheckKey; WriteStatus(a, Leased, count 1 [r1]); Emit(RunCoalesced a<-r1); WriteStatus(r1, Coalesced, of a)",
+			want:  "count-receipts: CheckKey; WriteStatus(a, Leased, count 1 [r1]); Emit(RunCoalesced a<-r1); WriteStatus(r1, Coalesced, of a)",
 		},
 		"on a run that has ended": {
 			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "5").Obj()),
-			want:  "fold: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+			want:  "count-receipts: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},
 		"counted already: it is marked, no more": {
 			given: and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj())),
-			want:  "mark: CheckKey; CheckRun(b); WriteStatus(r, Coalesced, of b)",
+			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(r, Coalesced, of b)",
 		},
 		"some counted already: they are not counted again": {
-			with:  skipping("mark"),
+			with:  skipping("bind-counted"),
 			given: and(waitingBehind(made("b").Pending().Counted("r1")), of(answered("r1", "b", "10").Obj(), answered("r2", "b", "10").Obj())),
-			want:  "fold: CheckKey; WriteStatus(b, Pending, count 2 [r1 r2]); Emit(RunCoalesced b<-r2); WriteStatus(r2, Coalesced, of b)",
+			want:  "count-receipts: CheckKey; WriteStatus(b, Pending, count 2 [r1 r2]); Emit(RunCoalesced b<-r2); WriteStatus(r2, Coalesced, of b)",
 		},
 		"all at once are marked": {
 			given: and(waitingBehind(made("b").Pending().Counted("r1", "r2")), of(answered("r1", "b", "10").Obj(), answered("r2", "b", "10").Obj())),
-			want:  "mark: CheckKey; CheckRun(b); WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)",
+			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)",
 		},
 		"a receipt whose run may still come waits": {
 			given: of(makeKey("k").Pending("b").Obj(), answered("r", "b", "10").Obj()),
@@ -61,65 +55,13 @@ func TestFold(t *testing.T) {
 		},
 		"a receipt of a run that the cache does not show waits": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "c", "10").Obj())),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
 		"a receipt of a run that is gone goes to who waits": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "gone", "10").Obj())),
-			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+			want:  "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
 		},
 	}.run(t)
-}
-
-func TestFoldedStatus(t *testing.T) {
-	names := func(prefix string, n int) []string {
-		all := make([]string, n)
-		for i := range all {
-			all[i] = fmt.Sprintf("%s%02d", prefix, i)
-		}
-		return all
-	}
-	for name, tc := range map[string]struct {
-		recent, unmarked, folded []string
-		count                    int64
-		want                     []string
-	}{
-		"the first":           {folded: []string{"r"}, count: 1, want: []string{"r"}},
-		"room for all":        {recent: names("a", 30), folded: names("b", 2), count: 32, want: append(names("a", 30), names("b", 2)...)},
-		"the oldest go":       {recent: names("a", 32), folded: names("b", 2), count: 34, want: append(names("a", 32)[2:], names("b", 2)...)},
-		"unmarked ones stay":  {recent: names("a", 32), unmarked: []string{"a00", "a02"}, folded: names("b", 2), count: 34, want: append(append([]string{"a00", "a02"}, names("a", 32)[4:]...), names("b", 2)...)},
-		"all of them go":      {recent: names("a", 32), folded: names("b", 32), count: 64, want: names("b", 32)},
-		"no more than needed": {recent: names("a", 31), folded: names("b", 2), count: 33, want: append(names("a", 31)[1:], names("b", 2)...)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			run := made("run").Counted(tc.recent...).Obj()
-			before := run.DeepCopy()
-			marked := map[string]bool{}
-			for _, name := range tc.recent {
-				marked[name] = true
-			}
-			for _, name := range tc.unmarked {
-				marked[name] = false
-			}
-			var receipts []*v1alpha1.JobRun
-			for _, name := range tc.folded {
-				receipts = append(receipts, answered(name, "run", "10").Obj())
-			}
-			status := foldedStatus(run, receipts, uids(marked))
-			var got []string
-			for _, entry := range status.Coalesced.Recent {
-				got = append(got, entry.Name)
-			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("recent (-want +got):\n%s", diff)
-			}
-			if status.Coalesced.Count != tc.count {
-				t.Errorf("count = %d, want %d", status.Coalesced.Count, tc.count)
-			}
-			if diff := cmp.Diff(before, run); diff != "" {
-				t.Errorf("the run changed:\n%s", diff)
-			}
-		})
-	}
 }
 
 func TestBindIdempotent(t *testing.T) {
@@ -131,10 +73,12 @@ func TestBindIdempotent(t *testing.T) {
 			with:  onlyRun("r"),
 		},
 		"to a run that has ended": {
+			with:  onlyRun("r"),
 			given: of(makeIdempotencyKey("i").Owner("a").Obj(), keyless("a").Leased(1, "").Ended(v1alpha1.PhaseCompleted).Obj(), delivered("r", "a").Obj()),
 			want:  bound,
 		},
 		"to a run that was cancelled: no evidence is asked for": {
+			with:  onlyRun("r"),
 			given: of(keyless("a").Ended(v1alpha1.PhaseCancelled).Obj(), delivered("r", "a").Obj()),
 			want:  bound,
 		},
@@ -143,12 +87,13 @@ func TestBindIdempotent(t *testing.T) {
 			want:  "bind-idempotent: WriteStatus(r, Idempotent, of c)",
 		},
 		"to the run that owns the key by now": {
+			with:  onlyRun("r"),
 			given: of(makeIdempotencyKey("i").Owner("b").Obj(), keyless("b").Ended(v1alpha1.PhaseCompleted).Obj(), delivered("r", "a").Obj()),
 			want:  "bind-idempotent: WriteStatus(r, Idempotent, of b)",
 		},
 		"to nobody while nothing is known of the run": {
 			given: of(delivered("r", "a").Obj()),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } },
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
 		"to nobody while the key says nothing": {
 			given: of(delivered("r", "a").Obj()),
@@ -160,7 +105,7 @@ func TestBindIdempotent(t *testing.T) {
 		},
 		"the heir of the key waits for its concurrency key": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj()),
-			want:  "elect: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
+			want:  "fill-pending: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
 		},
 		"a delivery again is no trigger to count": {
 			given: and(waitingBehind(made("b").Pending()), of(delivered("r", "b").Key("k").Obj())),
@@ -169,54 +114,42 @@ func TestBindIdempotent(t *testing.T) {
 	}.run(t)
 }
 
-// onlyRun leaves in the home what has that name: runs without a key are at home
-// with themselves.
+// onlyRun looks at the home of that run: runs without a key are at home with
+// themselves.
 func onlyRun(name string) func(*scene) {
-	return func(c *scene) {
-		c.change = func(s *Snapshot) {
-			var home []*v1alpha1.JobRun
-			for _, run := range s.Runs {
-				if run.Name == name {
-					home = append(home, run)
-				} else {
-					s.Others[identityOf(run)] = run
-				}
-			}
-			s.Runs, s.Receipts = home, home
-		}
-	}
+	return func(c *scene) { c.req = runRequest(wrappers.Namespace, name) }
 }
 
-func TestSettle(t *testing.T) {
+func TestCopyOutcome(t *testing.T) {
 	busy := waitingBehind(made("b").Pending())
 	decisions{
 		"with the outcome of a run that completed": {
 			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
-			want:  "settle: WriteStatus(r, Coalesced, Complete=Completed)",
+			want:  "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed)",
 		},
 		"with the outcome of a run that failed": {
 			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("too bad").Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
-			want:  `settle: WriteStatus(r, Coalesced, Failed=Failed, "too bad")`,
+			want:  `copy-outcome: WriteStatus(r, Coalesced, Failed=Failed, "too bad")`,
 		},
 		"with the outcome of a run that was cancelled": {
 			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()),
-			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
+			want:  `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
 		},
 		"many at once": {
 			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(),
 				answered("r", "a", "4").BoundTo("a").Obj(), delivered("s", "a").Key("k").BoundTo("a").Obj(), answered("t", "a", "4").BoundTo("a").Settled().Obj()),
-			want: "settle: WriteStatus(r, Coalesced, Complete=Completed); WriteStatus(s, Idempotent, Complete=Completed)",
+			want: "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed); WriteStatus(s, Idempotent, Complete=Completed)",
 		},
 		"of a run that was deleted": {
 			given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())),
-			want:  `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run gone was deleted")`,
+			want:  `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run gone was deleted")`,
 		},
 		"of a run that was deleted and whose name is used again": {
 			given: and(waitingBehind(made("b").UID("later").Token("later").Pending()), of(answered("r", "b", "4").BoundTo("b").Obj())),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) { s.Key.Spec.Pending.Token = "later" }
+				c.change = func(o *decision.Observation) { o.Key.Spec.Pending.Token = "later" }
 			},
-			want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run b was deleted")`,
+			want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run b was deleted")`,
 		},
 		"not before it is known when the run ended": {
 			given: of(bare(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported()), answered("r", "a", "4").BoundTo("a").Obj()),
@@ -227,41 +160,27 @@ func TestSettle(t *testing.T) {
 		"not while the run goes on":     {given: and(busy, of(answered("r", "a", "4").BoundTo("a").Obj()))},
 		"not while the run waits":       {given: and(busy, of(answered("r", "b", "10").BoundTo("b").Obj()))},
 		"not twice":                     {given: and(busy, of(answered("r", "gone", "10").BoundTo("gone").Settled().Obj()))},
-		"not while nothing is known":    {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(s *Snapshot) { clear(s.Gone) } }},
-		"cancelled by itself, alone":    {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
-		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "settle: WriteStatus(r, Coalesced, Complete=Completed)"},
+		"not while nothing is known":    {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(o *decision.Observation) { clear(o.GoneUIDs) } }},
+		"cancelled by itself, alone":    {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
+		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed)"},
 	}.run(t)
 }
 
-func TestSettleIsBounded(t *testing.T) {
-	c := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj())
-	for i := range settleBatch + 1 {
-		c.runs = append(c.runs, answered(fmt.Sprintf("r%03d", i), "a", "4").BoundTo("a").Obj())
+func TestCopyOutcomeIsBounded(t *testing.T) {
+	const bound = 64
+	given := of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj())
+	for i := range bound + 1 {
+		given = append(given, answered(fmt.Sprintf("r%03d", i), "a", "4").BoundTo("a").Obj())
 	}
-	if got := len(decide(c.observe()).Ops); got != settleBatch {
-		t.Errorf("%d receipts settled at once, want %d", got, settleBatch)
+	c := newScene(t, given...)
+	if got := len(decision.Decide(c.snapshot()).Ops); got != bound {
+		t.Errorf("%d receipts get an outcome at once, want %d", got, bound)
 	}
-	c.rest(t, nil)
-	for _, run := range c.runs {
+	c.rest(nil)
+	for _, run := range c.runs() {
 		if run.Status.CompletionTime == nil {
 			t.Errorf("%s has no outcome", run.Name)
 		}
-	}
-}
-
-// A receipt has all of its run's outcome.
-func TestOutcomeStatus(t *testing.T) {
-	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
-	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
-	run.Status.CompletionTime = later(30)
-	setOutcome(&run.Status, 1, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
-
-	want := answered("r", "a", "4").BoundTo("a").Error("exit code 3").Obj().Status
-	want.ObservedGeneration = 1
-	want.Output, want.StartTime, want.CompletionTime = run.Status.Output, run.Status.StartTime, later(30)
-	want.Conditions = run.Status.Conditions
-	if diff := cmp.Diff(want, outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)); diff != "" {
-		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }
 

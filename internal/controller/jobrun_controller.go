@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -26,6 +25,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -76,12 +76,12 @@ type Reconciler struct {
 // Recorder records events; events.EventRecorder in production.
 type Recorder struct{ events.EventRecorder }
 
-func (r Recorder) emit(e Event) {
+func (r Recorder) emit(e decision.Event) {
 	if e.Related == nil {
-		r.Eventf(e.Run, nil, e.eventType(), e.Reason, e.Action, "%s", e.Note)
+		r.Eventf(e.Run, nil, e.Type(), e.Reason, e.Action, "%s", e.Note)
 		return
 	}
-	r.Eventf(e.Run, e.Related, e.eventType(), e.Reason, e.Action, "%s", e.Note)
+	r.Eventf(e.Run, e.Related, e.Type(), e.Reason, e.Action, "%s", e.Note)
 }
 
 // NewReconciler makes a Reconciler.
@@ -164,9 +164,9 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 		run.Status.Lease == nil || run.Status.Lease.HolderIdentity == "" || old.LeaseGeneration() == run.LeaseGeneration() {
 		return
 	}
-	r.Events.emit(claimed(run))
+	r.Events.emit(decision.ClaimedEvent(run))
 	if old.LeaseGeneration() == 0 {
-		firstLease(run, metav1.NewTime(r.Clock.Now())).record()
+		record(decision.FirstLeaseOf(run, metav1.NewTime(r.Clock.Now())))
 	}
 }
 
@@ -253,10 +253,10 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 			return decided, err
 		}
 		after, err := r.reconcileHome(ctx, req)
-		return sooner(decided, after), err
+		return decision.Sooner(decided, after), err
 	}
-	if plan := decideReport(run, metav1.NewTime(r.Clock.Now())); len(plan.Ops) > 0 {
-		return 0, r.newAction(req, r.newSnapshot()).act(ctx, plan)
+	if plan := decision.DecideReport(run, metav1.NewTime(r.Clock.Now())); len(plan.Ops) > 0 {
+		return 0, r.carryOut(ctx, req, plan)
 	}
 	kept, failed := r.reconcileRetention(ctx, req, run)
 	if run.Spec.ConcurrencyKey != "" {
@@ -264,80 +264,66 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	}
 	switch {
 	case errors.Is(failed, errStale):
-		kept = sooner(kept, staleRetry)
+		kept = decision.Sooner(kept, staleRetry)
 	case failed != nil: // What cannot be deleted keeps the run from nothing.
 		log.FromContext(ctx).Error(failed, "JobRuns are kept for longer")
-		kept = sooner(kept, leftRetry)
+		kept = decision.Sooner(kept, leftRetry)
 	}
 	after, err := r.reconcileHome(ctx, req)
-	return sooner(kept, after), err
+	return decision.Sooner(kept, after), err
 }
 
-// reconcileHome observes, decides and acts. A transition that has to wait for
-// Jobs to end, or whose Job was refused, leaves room for another decision; so does one
-// that met receipts whose status the API server will not have.
+// reconcileHome observes, decides and acts. A plan that was kept from its first
+// transition is followed by another decision.
 func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Duration, error) {
-	s, err := r.observeHome(ctx, req)
+	o, err := r.observeHome(ctx, req)
 	if err != nil {
 		return 0, err
 	}
-	var after time.Duration
 	for range maxDecisions {
-		plan := decide(s)
-		a := r.newAction(req, s)
-		err := a.act(ctx, plan)
-		after = sooner(sooner(after, plan.After), sooner(a.after, s.After))
-		var refused *refusedError
-		switch {
-		case errors.As(err, &refused):
-			s.refuse(refused, a)
-		case errors.Is(err, errWaiting):
-			log.FromContext(ctx).V(1).Info("Waiting", "reason", err.Error())
-			s.waiting[plan.Step] = true
-			s.replace(a)
-		case len(a.unwritable) > 0:
-			log.FromContext(ctx).Error(err, "Receipts are left without their status")
-			after = sooner(after, leftRetry)
-			s.replace(a)
-			s.Receipts = slices.DeleteFunc(s.Receipts, func(receipt *v1alpha1.JobRun) bool { return a.unwritable[receipt.UID] })
-		default:
-			return after, err
+		s := decision.NewSnapshot(o)
+		plan := decision.Decide(s)
+		next, err := r.perform(ctx, req, s, plan)
+		if next == nil {
+			return plan.After, err
 		}
+		o = *next
 	}
-	return after, nil
+	return decision.NewSnapshot(o).LookAgain(), nil
 }
 
-// refuse makes the snapshot say that a Job was refused, and what was written
-// before that.
-func (s *Snapshot) refuse(refused *refusedError, a *action) {
-	s.replace(a)
-	e := s.Executions[refused.run]
-	if e == nil {
-		e = &Execution{}
-		s.Executions[refused.run] = e
+// perform carries a plan out. If it has to wait for Jobs to end, if its Job was
+// refused, or if it met receipts whose status the API server refuses, next is what
+// to decide on without another look; it is nil otherwise.
+func (r *Reconciler) perform(ctx context.Context, req Request, s *decision.Snapshot, plan decision.Plan) (next *decision.Observation, err error) {
+	a := r.newAction(req, s)
+	err = a.act(ctx, plan)
+	o := a.observation()
+	var refused *refusedError
+	var waiting *waitingError
+	switch {
+	case errors.As(err, &refused):
+		o.Refuse(refused.run, refused.refusal, refused.holdOff)
+	case errors.As(err, &waiting):
+		log.FromContext(ctx).V(1).Info("Waiting", "reason", err.Error())
+		o.Block(plan.Step, waiting.poll)
+	case len(a.unwritable) > 0:
+		log.FromContext(ctx).Error(err, "Receipts are left without their status")
+		o.LeaveOut(a.unwritable, leftRetry)
+	default:
+		return nil, err
 	}
-	e.Refused = &refused.refusal
-}
-
-// replace puts what an action wrote in the place of what was observed.
-func (s *Snapshot) replace(a *action) {
-	s.Key = a.key
-	for _, runs := range [][]*v1alpha1.JobRun{s.Runs, s.Receipts} {
-		for i, run := range runs {
-			runs[i] = a.latest(run)
-		}
-	}
-	for id, run := range s.Others {
-		s.Others[id] = a.latest(run)
-	}
+	return &o, nil
 }
 
 func (r *Reconciler) reconcileIdempotencyKey(ctx context.Context, req Request) (time.Duration, error) {
-	s, err := r.observeIdempotencyKey(ctx, req)
+	o, err := r.observeIdempotencyKey(ctx, req)
 	if err != nil {
 		return 0, err
 	}
-	return s.After, r.newAction(req, s).act(ctx, decideIdempotencyKey(s))
+	s := decision.NewSnapshot(o)
+	plan := decision.DecideIdempotencyKey(s)
+	return plan.After, r.newAction(req, s).act(ctx, plan)
 }
 
 func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v1alpha1.JobRun) (time.Duration, error) {
@@ -350,12 +336,12 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	if err != nil {
 		return 0, err
 	}
-	s := r.newSnapshot()
-	plan := decideRetention(Retention{
-		Now: s.Now, Run: run, Seen: r.seenEnded(run, s.Now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
+	now := metav1.NewTime(r.Clock.Now())
+	plan := decision.DecideRetention(decision.Retention{
+		Now: now, Run: run, Seen: r.seenEnded(run, now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
 		Sweep: r.SweepPeriod,
 	})
-	return plan.After, r.newAction(req, s).act(ctx, plan)
+	return plan.After, r.carryOut(ctx, req, plan)
 }
 
 // seenEnded is how long this process has seen a run at an end that was to come by
@@ -382,7 +368,7 @@ func (r *Reconciler) held(ctx context.Context, run *v1alpha1.JobRun, excess []*v
 		if err != nil {
 			return nil, err
 		}
-		held[receipt.UID] = len(unbound) > 0 || !allHaveOutcome(bound) || len(r.undecidedMembers(ctx, receipt)) > 0
+		held[receipt.UID] = len(unbound) > 0 || !decision.AllHaveOutcome(bound) || len(r.undecidedMembers(ctx, receipt)) > 0
 	}
 	return held, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
 var (
@@ -38,36 +39,16 @@ func init() {
 	}
 }
 
-// Metric is something that a plan counts.
-type Metric struct {
-	Kind  metricKind
-	Value float64
-}
-
-type metricKind int
-
-const (
-	leasedFirst metricKind = iota
-	requeuedAfterExpiry
-	failedAfterExpiry
-	promotion
-)
-
-var (
-	expiredRequeued = Metric{Kind: requeuedAfterExpiry}
-	expiredFailed   = Metric{Kind: failedAfterExpiry}
-	promoted        = Metric{Kind: promotion}
-)
-
-func (m Metric) record() {
+// record counts what a plan has done.
+func record(m decision.Metric) {
 	switch m.Kind {
-	case leasedFirst:
+	case decision.FirstLease:
 		leaseWait.Observe(m.Value)
-	case requeuedAfterExpiry:
+	case decision.ExpiredRequeued:
 		expirations.WithLabelValues("requeued").Inc()
-	case failedAfterExpiry:
+	case decision.ExpiredFailed:
 		expirations.WithLabelValues("failed").Inc()
-	case promotion:
+	case decision.Promotion:
 		promotions.Inc()
 	}
 }

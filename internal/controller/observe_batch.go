@@ -11,42 +11,43 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// observeVerdicts finds out what became of the batches of a home's members.
-func (r *Reconciler) observeVerdicts(ctx context.Context, s *Snapshot) error {
-	for _, run := range s.Runs {
+// observeBatches finds out what became of the batches of a home's members.
+func (o *observer) observeBatches(ctx context.Context) error {
+	for _, run := range o.Runs {
 		if !run.AwaitsBatch() || run.LeadsBatch() {
 			continue
 		}
-		verdict, err := r.verdict(ctx, s, run)
+		recorded, err := o.batchDecision(ctx, run)
 		if err != nil {
 			return err
 		}
-		if verdict != "" {
-			s.Verdicts[run.UID] = verdict
+		if recorded != "" {
+			o.BatchDecisions[run.UID] = recorded
 		}
 	}
 	return nil
 }
 
-// verdict is what the leader of a member's batch records. A leader that is not
+// batchDecision is what the leader of a member's batch records. A leader that is not
 // there was deleted, or is yet to come.
-func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.JobRun) (v1alpha1.BatchDecision, error) {
+func (o *observer) batchDecision(ctx context.Context, member *v1alpha1.JobRun) (v1alpha1.BatchDecision, error) {
 	batch := *member.Spec.Batch
 	name := types.NamespacedName{Namespace: member.Namespace, Name: batch.Leader}
-	leader, err := r.getRun(ctx, name, func(run *v1alpha1.JobRun) bool {
+	leader, err := o.getRun(ctx, name, func(run *v1alpha1.JobRun) bool {
 		return run.Spec.Batch != nil && *run.Spec.Batch == batch
 	})
 	switch {
 	case err != nil:
 		return "", err
 	case leader == nil:
-		left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(member.UID), batch)
+		left := o.BatchTimeout - o.observed.unchangedFor(batchSubject(member.UID), batch)
 		if left <= 0 {
 			return v1alpha1.BatchWithdrawn, nil
 		}
-		s.again(left)
+		o.RecheckIn(left)
 		return "", nil
 	case leader.Status.Batch != nil:
 		return leader.Status.Batch.Decision, nil
@@ -57,7 +58,7 @@ func (r *Reconciler) verdict(ctx context.Context, s *Snapshot, member *v1alpha1.
 	}
 }
 
-// undecidedMembers are the members of a leader's batch that do not know yet what
+// undecidedMembers are the members of a leader's batch whose status does not say what
 // became of it; none if the JobRun leads no batch.
 func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	if !leader.LeadsBatch() {
@@ -91,13 +92,13 @@ func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1
 		return 0, err
 	}
 	left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
-	batch := Batch{Leader: leader, Members: members, Left: left}
-	if left <= 0 && !batch.whole() {
+	batch := decision.Batch{Leader: leader, Members: members, Left: left}
+	if left <= 0 && !batch.IsWhole() {
 		// The cache may lag, and what is withdrawn never executes.
 		if batch.Members, err = r.liveMembers(ctx, leader); err != nil {
 			return 0, err
 		}
 	}
-	plan := decideBatch(batch)
-	return plan.After, r.newAction(req, r.newSnapshot()).act(ctx, plan)
+	plan := decision.DecideBatch(batch)
+	return plan.After, r.carryOut(ctx, req, plan)
 }

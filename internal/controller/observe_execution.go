@@ -16,6 +16,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -26,20 +27,19 @@ const orphanPodsPoll = 5 * time.Second
 
 // observeExecutions finds out how far the runs are that hold a lease or are
 // about to.
-func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
-	for _, run := range s.Runs {
-		leased := run.Status.Phase == v1alpha1.PhaseLeased
-		if !leased && runkey.Leased(s.spec()) != runkey.IdentityOf(run) && s.isReceipt(run) {
+func (o *observer) observeExecutions(ctx context.Context) error {
+	for _, run := range o.Runs {
+		if run.IsReceipt() {
 			continue
 		}
-		e := &Execution{HoldOff: r.observed.holdOff(run.UID)}
-		s.Executions[run.UID] = e
-		if !leased {
-			e.Job = s.jobOf(run, s.leasedGeneration())
-			r.observeClaim(s, run, e)
+		e := &decision.Execution{HoldOff: o.observed.holdOff(run.UID)}
+		o.Executions[run.UID] = e
+		if run.Status.Phase != v1alpha1.PhaseLeased {
+			e.Job = o.jobOf(run, o.LeasedGeneration())
+			o.observeClaim(run, e)
 			continue
 		}
-		if err := r.observeExecution(ctx, s, run, e); err != nil {
+		if err := o.observeExecution(ctx, run, e); err != nil {
 			return err
 		}
 	}
@@ -47,37 +47,37 @@ func (r *Reconciler) observeExecutions(ctx context.Context, s *Snapshot) error {
 }
 
 // observeClaim finds out how long a claim that the key has granted may yet be stored.
-func (r *Reconciler) observeClaim(s *Snapshot, run *v1alpha1.JobRun, e *Execution) {
-	if run.Spec.Template != nil || runkey.Leased(s.spec()) != runkey.IdentityOf(run) {
+func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
+	if run.RunsAsJob() || runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
 		return
 	}
-	claim := *s.Key.Spec.Leased // A claim that takes over has a version of its own.
-	e.Unstored = max(r.ReservationGrace-r.observed.unchangedFor(claimSubject(run.UID), claim), 0)
+	claim := *o.Key.Spec.Leased // A claim that takes over has a version of its own.
+	e.ClaimLeft = max(o.ReservationGrace-o.observed.unchangedFor(claimSubject(run.UID), claim), 0)
 }
 
 // observeDeadline finds out how long a worker may still execute the run. A Job
 // has a deadline of its own.
-func (r *Reconciler) observeDeadline(run *v1alpha1.JobRun, e *Execution) {
-	if run.Spec.ActiveDeadlineSeconds == 0 || run.Spec.Template != nil {
+func (o *observer) observeDeadline(run *v1alpha1.JobRun, e *decision.Execution) {
+	if run.Spec.ActiveDeadlineSeconds == 0 || run.RunsAsJob() {
 		return
 	}
 	deadline := time.Duration(run.Spec.ActiveDeadlineSeconds) * time.Second
-	left := deadline - r.observed.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
-	e.Overdue, e.Deadline = left <= 0, max(left, 0)
+	left := deadline - o.observed.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
+	e.Overdue, e.DeadlineLeft = left <= 0, max(left, 0)
 }
 
-func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
-	if run.Spec.Template != nil {
-		if err := r.observeJob(ctx, s, run, e); err != nil {
+func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+	if run.RunsAsJob() {
+		if err := o.observeJob(ctx, run, e); err != nil {
 			return err
 		}
 	}
-	r.observeDeadline(run, e)
+	o.observeDeadline(run, e)
 	duration := leaseDuration(run)
 	if duration == 0 {
 		return nil
 	}
-	idle, err := r.idle(ctx, run, duration)
+	idle, err := o.idle(ctx, run, duration)
 	if err != nil {
 		return err
 	}
@@ -87,50 +87,51 @@ func (r *Reconciler) observeExecution(ctx context.Context, s *Snapshot, run *v1a
 
 // observeJob finds the Job of a lease. A Job that the cache does not show is
 // gone only when live reads show neither it nor a Pod of it that still runs.
-func (r *Reconciler) observeJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
-	e.Job = s.jobOf(run, run.LeaseGeneration())
+func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+	e.Job = o.jobOf(run, run.LeaseGeneration())
 	switch {
 	case e.Job == nil && run.Status.JobRef != nil:
-		return r.observeVanishedJob(ctx, s, run, e)
-	case e.Job != nil && executor.ResultOf(e.Job) != nil:
-		return r.observeOutput(ctx, e)
+		return o.observeVanishedJob(ctx, run, e)
+	case e.Job != nil && executor.IsFinished(e.Job):
+		return o.observeOutput(ctx, e)
 	default:
 		return nil
 	}
 }
 
 // jobOf is the Job of a run for a generation; nil if the cache shows none.
-func (s *Snapshot) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
-	for _, job := range s.Jobs {
-		if id, g := executor.IdentityOf(job), executor.GenerationOf(job); (id == runkey.IdentityOf(run) || metav1.IsControlledBy(job, run)) && g == generation {
+func (o *observer) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
+	for _, job := range o.Jobs {
+		executes := executor.IdentityOf(job) == runkey.IdentityOf(run) || metav1.IsControlledBy(job, run)
+		if executes && executor.GenerationOf(job) == generation {
 			return job
 		}
 	}
 	return nil
 }
 
-func (r *Reconciler) observeVanishedJob(ctx context.Context, s *Snapshot, run *v1alpha1.JobRun, e *Execution) error {
+func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.JobRef.Name}
 	job := &batchv1.Job{}
-	switch err := r.Live.Get(ctx, name, job); {
+	switch err := o.Live.Get(ctx, name, job); {
 	case err == nil && job.UID == run.Status.JobRef.UID:
 		// The cache lags, or somebody took the Job's labels away.
 		e.Job = job
-		if executor.ResultOf(job) != nil {
-			return r.observeOutput(ctx, e)
+		if executor.IsFinished(job) {
+			return o.observeOutput(ctx, e)
 		}
-		s.again(orphanPodsPoll)
+		o.RecheckIn(orphanPodsPoll)
 		return nil
 	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("read Job %s: %w", name, err)
 	}
-	running, err := r.runningPods(ctx, run.Namespace, runkey.IdentityOf(run))
+	running, err := o.runningPods(ctx, run.Namespace, runkey.IdentityOf(run))
 	if err != nil {
 		return err
 	}
 	e.JobGone = !running
 	if running {
-		s.again(orphanPodsPoll)
+		o.RecheckIn(orphanPodsPoll)
 	}
 	return nil
 }
@@ -150,12 +151,12 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 }
 
 // observeOutput reads the termination message of a Job that completed.
-func (r *Reconciler) observeOutput(ctx context.Context, e *Execution) error {
+func (o *observer) observeOutput(ctx context.Context, e *decision.Execution) error {
 	if executor.ResultOf(e.Job).Type != batchv1.JobComplete {
 		return nil
 	}
 	var pods corev1.PodList
-	err := r.Live.List(ctx, &pods, client.InNamespace(e.Job.Namespace),
+	err := o.Live.List(ctx, &pods, client.InNamespace(e.Job.Namespace),
 		client.MatchingLabels{batchv1.ControllerUidLabel: string(e.Job.UID)})
 	if err != nil {
 		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)

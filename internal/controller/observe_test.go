@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
@@ -43,13 +44,13 @@ func (b bench) lag(cached ...client.Object) bench {
 	return b
 }
 
-func observed(t *testing.T, b bench) *Snapshot {
+func observed(t *testing.T, b bench) decision.Observation {
 	t.Helper()
-	s, err := b.observeHome(t.Context(), home)
+	o, err := b.observeHome(t.Context(), home)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return o
 }
 
 // P7: a reservation is void when this process has seen it without its run for the
@@ -60,15 +61,15 @@ func TestReservationGrace(t *testing.T) {
 		b := newBench(key)
 		for _, step := range []time.Duration{0, time.Minute, 29 * time.Second} {
 			b.clock.Step(step)
-			if s := observed(t, b); s.Void || len(s.Gone) > 0 {
-				t.Fatalf("void %s early", s.After)
+			if o := observed(t, b); o.ReservationLapsed || len(o.Gone) > 0 {
+				t.Fatalf("void %s early", o.Recheck)
 			}
 		}
-		if s := observed(t, b); s.After != time.Second {
-			t.Errorf("look again after %s, want 1s", s.After)
+		if o := observed(t, b); o.Recheck != time.Second {
+			t.Errorf("look again after %s, want 1s", o.Recheck)
 		}
 		b.clock.Step(time.Second)
-		if s := observed(t, b); !s.Void {
+		if o := observed(t, b); !o.ReservationLapsed {
 			t.Error("not void after the grace period")
 		}
 	})
@@ -86,15 +87,15 @@ func TestReservationGrace(t *testing.T) {
 		}
 		observed(t, b)
 		b.clock.Step(2 * time.Second)
-		if s := observed(t, b); s.Void {
+		if o := observed(t, b); o.ReservationLapsed {
 			t.Error("void with the time of another reservation")
 		}
 	})
 	t.Run("not while the run is there", func(t *testing.T) {
 		b := newBench(key, made("a").Obj())
 		b.clock.Step(time.Hour)
-		if s := observed(t, b); s.Void || len(s.Runs) != 1 {
-			t.Errorf("void %t, runs %v", s.Void, s.Runs)
+		if o := observed(t, b); o.ReservationLapsed || len(o.Runs) != 1 {
+			t.Errorf("void %t, runs %v", o.ReservationLapsed, o.Runs)
 		}
 	})
 	t.Run("not while it is there and the cache does not show it", func(t *testing.T) {
@@ -108,29 +109,29 @@ func TestReservationGrace(t *testing.T) {
 	t.Run("at once if it was seen deleted", func(t *testing.T) {
 		b := newBench(key)
 		b.deleted(made("a").Obj())
-		if s := observed(t, b); !s.Void {
+		if o := observed(t, b); !o.ReservationLapsed {
 			t.Error("not void")
 		}
 	})
 	t.Run("not if another of its name was", func(t *testing.T) {
 		b := newBench(key)
 		b.deleted(made("a").Token("earlier").Obj())
-		if s := observed(t, b); s.Void {
+		if o := observed(t, b); o.ReservationLapsed {
 			t.Error("void")
 		}
 	})
 	t.Run("at once if it has executed before", func(t *testing.T) {
-		if s := observed(t, newBench(makeKey("k").Pending("a").LastGeneration(2).Obj())); !s.Void {
+		if o := observed(t, newBench(makeKey("k").Pending("a").LastGeneration(2).Obj())); !o.ReservationLapsed {
 			t.Error("not void")
 		}
 	})
 	t.Run("with another run of its name", func(t *testing.T) {
 		b := newBench(key, made("a").Token("other").Obj())
-		if s := observed(t, b); s.Void {
+		if o := observed(t, b); o.ReservationLapsed {
 			t.Error("void, though the other may go before the create is applied")
 		}
 		b.clock.Step(time.Hour)
-		if s := observed(t, b); !s.Void {
+		if o := observed(t, b); !o.ReservationLapsed {
 			t.Error("not void")
 		}
 	})
@@ -145,17 +146,18 @@ func TestGoneIsSeenLive(t *testing.T) {
 	leased := makeKey("k").Leased("a", 1, "5").Obj()
 	for name, tc := range map[string]struct {
 		stored, cached []client.Object
-		id             runkey.Identity
-		want           string
+		// id is not set where the run is looked for by its UID.
+		id   runkey.Identity
+		want string
 	}{
 		"the run of a receipt ended":                     {of(receipt, ended), nil, runkey.IdentityOf(ended), "other"},
 		"the run of a receipt is gone":                   {of(receipt), nil, runkey.IdentityOf(ended), "gone"},
 		"the run of a receipt is another of its name":    {of(receipt, other), nil, runkey.IdentityOf(ended), "gone"},
 		"the run of a receipt is gone from the cache":    {of(receipt, ended), of(receipt), runkey.IdentityOf(ended), "stale"},
-		"the run of a bound receipt ended":               {of(bound, ended), nil, runOf(bound), "other"},
-		"the run of a bound receipt is gone":             {of(bound), nil, runOf(bound), "gone"},
-		"the run of a bound receipt is another by UID":   {of(bound, other), nil, runOf(bound), "gone"},
-		"the run of a bound receipt is not in the cache": {of(bound, ended), of(bound), runOf(bound), "stale"},
+		"the run of a bound receipt ended":               {of(bound, ended), nil, runkey.Identity{}, "other"},
+		"the run of a bound receipt is gone":             {of(bound), nil, runkey.Identity{}, "gone"},
+		"the run of a bound receipt is another by UID":   {of(bound, other), nil, runkey.Identity{}, "gone"},
+		"the run of a bound receipt is not in the cache": {of(bound, ended), of(bound), runkey.Identity{}, "stale"},
 		"the run with the lease ended":                   {of(leased, ended), nil, runkey.IdentityOf(ended), "other"},
 		"the run with the lease is gone":                 {of(leased), nil, runkey.IdentityOf(ended), "gone"},
 		"the run with the lease is not in the cache":     {of(leased, ended), of(leased), runkey.IdentityOf(ended), "stale"},
@@ -165,16 +167,16 @@ func TestGoneIsSeenLive(t *testing.T) {
 			if tc.cached != nil {
 				b = b.lag(tc.cached...)
 			}
-			s, err := b.observeHome(t.Context(), home)
+			o, err := b.observeHome(t.Context(), home)
 			got := "unknown"
 			switch {
 			case errors.Is(err, errStale):
 				got = "stale"
 			case err != nil:
 				t.Fatal(err)
-			case s.Gone[tc.id]:
+			case o.Gone[tc.id] || (tc.id == runkey.Identity{} && o.GoneUIDs[ended.UID]):
 				got = "gone"
-			case s.Others[tc.id] != nil:
+			case len(o.Others) == 1 && o.Others[0].UID == ended.UID:
 				got = "other"
 			}
 			if got != tc.want {
@@ -187,9 +189,9 @@ func TestGoneIsSeenLive(t *testing.T) {
 // P8: what is counted on was read before what is to be counted.
 func TestReceiptsAreListedLast(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
-	s := observed(t, b)
-	if len(s.Runs) != 2 || len(s.Receipts) != 2 {
-		t.Fatalf("%d runs, %d receipts", len(s.Runs), len(s.Receipts))
+	o := observed(t, b)
+	if len(o.Runs) != 2 || len(o.Receipts) != 2 {
+		t.Fatalf("%d runs, %d receipts", len(o.Runs), len(o.Receipts))
 	}
 	// A receipt that comes between the two lists is none of the runs yet.
 	late := answered("late", "a", "10").Obj()
@@ -202,9 +204,9 @@ func TestReceiptsAreListedLast(t *testing.T) {
 			}
 		}
 	}}
-	s = observed(t, b)
-	if len(s.Runs) != 2 || len(s.Receipts) != 3 {
-		t.Errorf("%d runs, %d receipts; want the late one among receipts alone", len(s.Runs), len(s.Receipts))
+	o = observed(t, b)
+	if len(o.Runs) != 2 || len(o.Receipts) != 3 {
+		t.Errorf("%d runs, %d receipts; want the late one among receipts alone", len(o.Runs), len(o.Receipts))
 	}
 }
 
@@ -327,8 +329,8 @@ func TestOutputOfAJobThatTheCacheMisses(t *testing.T) {
 		}}},
 	}
 	base := of(makeKey("k").Leased("a", 1, "5").Obj(), run)
-	s := observed(t, newBench(and(base, of(job, pod))...).lag(base...))
-	if e := s.Executions[run.UID]; e.Output == nil || string(e.Output.Raw) != "42" {
+	o := observed(t, newBench(and(base, of(job, pod))...).lag(base...))
+	if e := o.Executions[run.UID]; e.Output == nil || string(e.Output.Raw) != "42" {
 		t.Errorf("output %v", e.Output)
 	}
 }
@@ -368,9 +370,9 @@ func TestJobGone(t *testing.T) {
 			if tc.cached != nil {
 				b = b.lag(and(base, tc.cached)...)
 			}
-			s := observed(t, b)
-			if e := s.Executions[run.UID]; e.JobGone != tc.gone || (e.Job != nil) != tc.known || s.After != tc.after {
-				t.Errorf("gone %t, Job %v, look again after %s", e.JobGone, e.Job != nil, s.After)
+			o := observed(t, b)
+			if e := o.Executions[run.UID]; e.JobGone != tc.gone || (e.Job != nil) != tc.known || o.Recheck != tc.after {
+				t.Errorf("gone %t, Job %v, look again after %s", e.JobGone, e.Job != nil, o.Recheck)
 			}
 		})
 	}

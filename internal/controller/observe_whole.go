@@ -15,23 +15,23 @@ import (
 // observeWhole reads live what the cache holds slim, if there are receipts that
 // may be counted on it or take over its outcome. It is the version that the cache
 // shows, or the cache is stale.
-func (r *Reconciler) observeWhole(ctx context.Context, s *Snapshot) error {
-	if !slices.ContainsFunc(s.Runs, mayBeReceipt) {
+func (o *observer) observeWhole(ctx context.Context) error {
+	if !slices.ContainsFunc(o.Runs, mayBeReceipt) {
 		return nil
 	}
-	for id, run := range s.Others {
+	for i, run := range o.Others {
 		if !cache.IsSlim(run) {
 			continue
 		}
 		whole := &v1alpha1.JobRun{}
-		err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), whole)
+		err := o.Live.Get(ctx, client.ObjectKeyFromObject(run), whole)
 		switch {
 		case apierrors.IsNotFound(err) || (err == nil && (whole.UID != run.UID || whole.ResourceVersion != run.ResourceVersion)):
 			return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
 		case err != nil:
 			return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
 		}
-		s.Others[id] = whole
+		o.Others[i] = whole
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -43,7 +44,7 @@ func (b bench) state(t *testing.T) string {
 	for i := range jobs.Items {
 		all = append(all, &jobs.Items[i])
 	}
-	return newScene(all...).formatState()
+	return newScene(t, all...).formatState()
 }
 
 // reconcile does it once and says what is stored then.
@@ -182,7 +183,7 @@ func TestReconcileInvalid(t *testing.T) {
 			if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(made("a").Obj()), run); err != nil {
 				t.Fatal(err)
 			}
-			if run.Status.Phase != v1alpha1.PhaseFailed || run.Status.Conditions[0].Reason != ReasonInvalidJob {
+			if run.Status.Phase != v1alpha1.PhaseFailed || run.Status.Conditions[0].Reason != decision.ReasonInvalidJob {
 				t.Errorf("status %+v", run.Status)
 			}
 		})
@@ -258,7 +259,7 @@ func TestReconcileIdempotencyKey(t *testing.T) {
 		if err := b.store.Get(t.Context(), client.ObjectKey{Namespace: owner.Namespace, Name: owner.RunKey}, key); err != nil {
 			return "free"
 		}
-		return formatKey(&key.Spec)
+		return decision.KeyText(&key.Spec)
 	}
 	t.Run("it goes with its run, after the grace period", func(t *testing.T) {
 		b := newBench(makeIdempotencyKey("i").Owner("a").Obj())

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -36,15 +37,15 @@ func TestRunsStayRuns(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newScene(tc.given...)
-			c.rest(t, nil)
+			c := newScene(t, tc.given...)
+			c.rest(nil)
 			if got := c.formatState(); !strings.Contains(got, tc.want) {
 				t.Errorf("want %q in\n%s", tc.want, got)
 			}
 		})
 	}
 	t.Run("it is cancelled, and the controller stops", func(t *testing.T) {
-		c := newScene(and(of(makeKey("k").Leased("a", 1, "5").Pending("r").Obj(), made("b").Age(3).Obj(), absorbed().Obj(),
+		c := newScene(t, and(of(makeKey("k").Leased("a", 1, "5").Pending("r").Obj(), made("b").Age(3).Obj(), absorbed().Obj(),
 			answered("r", "gone", "10").Cancel().Pending().Counted("s").Obj()), executing(made("a"), 1, "5"))...)
 		crashes{leased: 1, seen: map[string]bool{}, want: oneSpace(`key: pending=b leased=a g1
 			a: Leased, g1
@@ -61,21 +62,21 @@ func TestCountedIsBoundFirst(t *testing.T) {
 	decisions{
 		"stored without the webhook; who counted it executes": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
-			want:  "mark: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
 		"stored without the webhook; who counted it executes, another waits": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Pending("c").Obj(), made("c").Pending().Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
-			want:  "mark: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
+			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
 		"it came to own its idempotency key meanwhile": {
 			given: and(waitingBehind(made("x").Pending().Counted("r")), of(answered("r", "gone", "10").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("r").Obj())),
-			want:  "mark: CheckKey; CheckRun(x); WriteStatus(r, Coalesced, of x)",
+			want:  "bind-counted: CheckKey; CheckRun(x); WriteStatus(r, Coalesced, of x)",
 		},
 	}.run(t)
 	t.Run("who counted it ends at once", func(t *testing.T) {
-		c := newScene(makeKey("k").Pending("y").Obj(), made("y").Counted("r").Obj(), answered("r", "gone", "4").Obj())
-		c.refuse = &Refusal{Final: true, Message: "no such field"}
-		c.rest(t, nil)
+		c := newScene(t, makeKey("k").Pending("y").Obj(), made("y").Counted("r").Obj(), answered("r", "gone", "4").Obj())
+		c.refuse = &decision.Refusal{Final: true, Message: "no such field"}
+		c.rest(nil)
 		if got := c.run("r").Status; got.Phase != v1alpha1.PhaseCoalesced || got.RunRef.Name != "y" {
 			t.Errorf("\n%s", c.formatState())
 		}
@@ -84,9 +85,9 @@ func TestCountedIsBoundFirst(t *testing.T) {
 
 // P10, P1: an idempotency key does not stay with a receipt.
 func TestIdempotencyKeyOfAReceipt(t *testing.T) {
-	s := idempotency(makeIdempotencyKey("i").Owner("r").Obj(),
+	s := idempotency(t, false, makeIdempotencyKey("i").Owner("r").Obj(),
 		answered("r", "gone", "10").IdempotencyKey("i").BoundTo("x").Obj(), made("x").Pending().Obj())
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(x); SwapKey(owner=x)"; got != want {
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(x); SwapKey(owner=x)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
 	}
 }
@@ -94,9 +95,9 @@ func TestIdempotencyKeyOfAReceipt(t *testing.T) {
 // I6: an idempotency key is not freed while a trigger that was accepted with it is
 // undecided, for the run that it was answered with became a receipt itself.
 func TestIdempotencyKeyOfAnUndecidedReceipt(t *testing.T) {
-	s := idempotency(makeIdempotencyKey("i").Owner("a").Obj(),
+	s := idempotency(t, false, makeIdempotencyKey("i").Owner("a").Obj(),
 		answered("r", "a", "10").IdempotencyKey("i").Obj(), answered("a", "gone", "4").BoundTo("x").Obj())
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
 	}
 }
@@ -108,22 +109,22 @@ func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {
 		"the Job is invalid": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Obj()),
 			with: func(c *scene) {
-				c.change = func(s *Snapshot) {
-					s.Executions[wrappers.UIDOf("a")].Refused = &Refusal{Final: true, Message: "no such field"}
+				c.change = func(o *decision.Observation) {
+					o.Executions[wrappers.UIDOf("a")].Refused = &decision.Refusal{Final: true, Message: "no such field"}
 				}
 			},
-			want: `leased: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=InvalidJob, "no such field");
-				Emit(RunFailed a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=InvalidJob, "no such field");
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
 		},
 		"it is cancelled": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Pending().Cancel().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `leased: Stopped(a g0); CheckKey; WriteStatus(a, Cancelled, g1<5, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); Stopped(a g1); SwapKey(free)`,
+			want: `follow-lease: StopRun(a g0); CheckKey; WriteStatus(a, Cancelled, g1<5, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
 		},
 	}.run(t)
-	c := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
-	c.refuse = &Refusal{Final: true, Message: "no such field"}
-	c.rest(t, nil)
+	c := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
+	c.refuse = &decision.Refusal{Final: true, Message: "no such field"}
+	c.rest(nil)
 	if got := c.run("r").Status; got.Phase != v1alpha1.PhaseCoalesced {
 		t.Errorf("\n%s", c.formatState())
 	}
@@ -146,8 +147,8 @@ func TestExpiryGoesOnWithoutTheKey(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newScene(tc.given...)
-			c.rest(t, nil)
+			c := newScene(t, tc.given...)
+			c.rest(nil)
 			if got := oneSpace(c.formatState()); got != oneSpace(tc.want) {
 				t.Errorf("at rest\n got %s\nwant %s", got, oneSpace(tc.want))
 			}
@@ -158,10 +159,10 @@ func TestExpiryGoesOnWithoutTheKey(t *testing.T) {
 // I1, I5: when the key was deleted, who reads Pending has its place back before
 // the lease of another expires.
 func TestReseatBeforeExpiry(t *testing.T) {
-	c := newScene(made("a").Leased(1, "5").Obj(), made("b").Pending().Obj())
-	c.rest(t, func(c *scene, plan Plan) {
+	c := newScene(t, made("a").Leased(1, "5").Obj(), made("b").Pending().Obj())
+	c.rest(func(c *scene, plan decision.Plan) {
 		if n := c.count(v1alpha1.PhasePending); n > 1 {
-			t.Errorf("%d runs read Pending before %s", n, format(plan))
+			t.Errorf("%d runs read Pending before %s", n, plan)
 		}
 	})
 	if got := c.run("a").Status.Error; got != "Lease expired; pending run b already exists" {
@@ -171,9 +172,9 @@ func TestReseatBeforeExpiry(t *testing.T) {
 
 // A message that does not fit a condition must not keep a run from ending.
 func TestLongMessagesAreCut(t *testing.T) {
-	c := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
-	c.refuse = &Refusal{Final: true, Message: strings.Repeat("é", 40000)}
-	c.rest(t, nil)
+	c := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj())
+	c.refuse = &decision.Refusal{Final: true, Message: strings.Repeat("é", 40000)}
+	c.rest(nil)
 	if got := c.run("a").Status.Phase; got != v1alpha1.PhaseFailed {
 		t.Errorf("phase %s", got)
 	}
@@ -181,48 +182,33 @@ func TestLongMessagesAreCut(t *testing.T) {
 
 // There is no clock in a decision.
 func TestBindingHappensNow(t *testing.T) {
-	c := newScene(and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj()))...)
-	c.rest(t, nil)
+	c := newScene(t, and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj()))...)
+	c.rest(nil)
 	if diff := cmp.Diff(now, c.run("r").Status.Conditions[0].LastTransitionTime); diff != "" {
 		t.Errorf("lastTransitionTime (-want +got):\n%s", diff)
 	}
 }
 
-func TestJobFailureMessage(t *testing.T) {
-	for name, tc := range map[string]struct{ reason, message, want string }{
-		"both":      {"DeadlineExceeded", "too late", "DeadlineExceeded: too late"},
-		"no reason": {"", "too late", "too late"},
-		"no more":   {"DeadlineExceeded", "", "DeadlineExceeded"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := resultOf(&Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
-				t.Errorf("message %q, want %q", got.message, tc.want)
-			}
-		})
-	}
-}
-
 // Anybody who may write a status may write a phase without the rest.
 func TestPhaseWithoutRunRef(t *testing.T) {
-	c := newScene(waitingBehind(made("b").Pending())...)
-	s := c.observe()
+	c := newScene(t, waitingBehind(made("b").Pending())...)
+	o := c.observe()
 	x := made("x").Phase(v1alpha1.PhaseCoalesced).Obj()
-	s.Runs, s.Receipts = append(s.Runs, x), append(s.Receipts, x)
-	if got := format(decide(s)); got != "" {
+	o.Runs, o.Receipts = append(o.Runs, x), append(o.Receipts, x)
+	if got := decision.Decide(decision.NewSnapshot(o)).String(); got != "" {
 		t.Errorf("plan %s", got)
 	}
-	s = idempotency(nil, delivered("q", "b").Obj())
-	s.Runs[0].Status.Phase = v1alpha1.PhaseIdempotent
-	if got := format(decideIdempotencyKey(s)); got != "" {
+	s := idempotency(t, false, nil, delivered("q", "b").Phase(v1alpha1.PhaseIdempotent).Obj())
+	if got := decision.DecideIdempotencyKey(s).String(); got != "" {
 		t.Errorf("plan %s", got)
 	}
 }
 
 // A run may absorb others before it is announced, while its predecessor is late.
 func TestRunsStayRunsUnannounced(t *testing.T) {
-	c := newScene(and(waitingBehind(made("b").Age(3).Pending()), of(answered("r", "gone", "10").Counted("s").Obj(),
+	c := newScene(t, and(waitingBehind(made("b").Age(3).Pending()), of(answered("r", "gone", "10").Counted("s").Obj(),
 		answered("s", "gone", "10").Age(1).BoundTo("r").Obj()))...)
-	c.rest(t, nil)
+	c.rest(nil)
 	if got, want := c.formatState(), "r: -, count 1 [s]"; !strings.Contains(got, want) {
 		t.Errorf("want %q in\n%s", want, got)
 	}
@@ -233,13 +219,13 @@ func TestRunsStayRunsUnannounced(t *testing.T) {
 func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
 	cancelled := delivered("d", "gone").Key("other").Cancel().Ended(v1alpha1.PhaseCancelled).Obj()
 	waits := answered("t", "gone", "10").IdempotencyKey("i").Age(1).Obj()
-	s := idempotency(makeIdempotencyKey("i").Owner("gone").Obj(), cancelled, waits)
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(t); SwapKey(owner=t)"; got != want {
+	s := idempotency(t, false, makeIdempotencyKey("i").Owner("gone").Obj(), cancelled, waits)
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(t); SwapKey(owner=t)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
 	}
 	started := delivered("d", "gone").Key("other").Cancel().Leased(1, "5").Ended(v1alpha1.PhaseCancelled).Obj()
-	s = idempotency(makeIdempotencyKey("i").Owner("gone").Obj(), started, waits)
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
+	s = idempotency(t, false, makeIdempotencyKey("i").Owner("gone").Obj(), started, waits)
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(d); SwapKey(owner=d)"; got != want {
 		t.Errorf("it has executed: plan %q, want %q", got, want)
 	}
 }
@@ -247,9 +233,9 @@ func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
 // I5: a lease that is lost counts as one attempt, also if it had expired and was
 // fenced already.
 func TestLeaseIsLostOnce(t *testing.T) {
-	c := newScene(and(of(makeKey("k").Leased("b", 1, "9").Obj(), made("a").MaxAttempts(2).Leased(1, "5").Fenced().Obj()),
+	c := newScene(t, and(of(makeKey("k").Leased("b", 1, "9").Obj(), made("a").MaxAttempts(2).Leased(1, "5").Fenced().Obj()),
 		executing(made("b").Age(1), 1, "9"))...)
-	c.rest(t, nil)
+	c.rest(nil)
 	expectState(t, c.formatState(), `key: pending=a g3 leased=b g1<9
 		a: Pending, g3<5, no holder, attempts 1
 		b: Leased, g1<9
@@ -260,8 +246,8 @@ func TestLeaseIsLostOnce(t *testing.T) {
 // run that counted it can end and be forgotten.
 func TestCountedWithoutTheWebhookIsMarkedBeforeItsRunEnds(t *testing.T) {
 	done := makeJob(made("a").Obj(), 1).Complete().Obj()
-	c := newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Counted("r").Leased(1, "5").Obj(), done, stored("r").Skip().Obj())
-	c.rest(t, nil)
+	c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), made("a").Counted("r").Leased(1, "5").Obj(), done, stored("r").Skip().Obj())
+	c.rest(nil)
 	expectState(t, c.formatState(), `key: free
 		a: Completed, g1<5, finished g1, count 1 [r], Complete=Completed
 		r: Coalesced, of a, Complete=Completed

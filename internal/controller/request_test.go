@@ -155,9 +155,11 @@ func TestHandlerTellsChangesFromWhatWasThere(t *testing.T) {
 // slim is what the cache holds of a JobRun that has its outcome.
 func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	t.Helper()
-	kind := v1alpha1.ConditionComplete
-	if w.Obj().HasEnded() {
-		kind = outcomeCondition(w.Status.Phase)
+	kind, ok := map[v1alpha1.Phase]string{
+		v1alpha1.PhaseFailed: v1alpha1.ConditionFailed, v1alpha1.PhaseCancelled: v1alpha1.ConditionCancelled,
+	}[w.Status.Phase]
+	if !ok {
+		kind = v1alpha1.ConditionComplete
 	}
 	meta.SetStatusCondition(&w.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: kind})
 	object, err := cache.Slim(w.Obj())

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
@@ -21,7 +22,7 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 	decisions{
 		"a receipt that was answered with its own name": {
 			given: of(makeKey("k").Pending("a").Obj(), again().Obj()),
-			want:  "vacate-pending: CheckRun(a); SwapKey(pending=a); Count(promotion)",
+			want:  "release-pending: CheckRun(a); SwapKey(pending=a); Count(promotion)",
 		},
 		"and is pending itself": {
 			given: and(of(makeKey("k").PendingAs("a", "again").Leased("x", 1, "5").Obj(), again().Obj()), executing(made("x"), 1, "5")),
@@ -29,11 +30,11 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 		},
 		"an earlier run of that name has the lease": {
 			given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), made("a").UID("again").Token("again").Obj(), made("b").Pending().Obj()),
-			want:  "leased: Stopped(a g3); SwapKey(pending=b)",
+			want:  "follow-lease: StopRun(a g3); SwapKey(pending=b)",
 		},
 		"an earlier run of that name has the waiting place": {
 			given: of(makeKey("k").Pending("a").Obj(), made("a").UID("again").Token("again").Pending().Obj()),
-			want:  "vacate-pending: CheckRun(a); SwapKey(pending=a)",
+			want:  "release-pending: CheckRun(a); SwapKey(pending=a)",
 		},
 		"the Job of an earlier run of that name": {
 			given: of(makeKey("k").PendingAs("a", "again").Obj(), made("a").UID("again").Token("again").Obj(), makeJob(made("a").Obj(), 1).Obj()),
@@ -41,13 +42,13 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 		},
 		"a run of that name is not the one that stands for a receipt": {
 			given: and(waitingBehind(made("b").UID("again").Token("again").Pending()), of(answered("r", "b", "10").Obj())),
-			with:  func(c *scene) { c.change = func(s *Snapshot) { s.Key.Spec.Pending.Token = "again" } },
-			want:  "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { o.Key.Spec.Pending.Token = "again" } },
+			want:  "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
 		},
 		"a receipt does not stand for another": {
 			given: and(executing(made("x"), 1, "5"), of(makeKey("k").Leased("x", 1, "5").Obj(),
 				answered("r", "x", "9").Age(1).Obj(), answered("q", "r", "10").Age(2).Obj())),
-			want: "elect: CheckRun(r); SwapKey(pending=r leased=x g1<5); Count(promotion)",
+			want: "fill-pending: CheckRun(r); SwapKey(pending=r leased=x g1<5); Count(promotion)",
 		},
 		"a delivery again is not bound to a receipt": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").BoundTo("b").Obj(), delivered("q", "r").Key("k").Obj())),
@@ -55,123 +56,100 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 	}.run(t)
 }
 
-// Not even while the key names it.
-func TestP1ReceiptsStandForNobody(t *testing.T) {
-	r := answered("r", "x", "10").Obj()
-	for name, tc := range map[string]struct {
-		run  *v1alpha1.JobRun
-		want bool
-	}{
-		"a run that waits":          {made("x").Pending().Obj(), true},
-		"a receipt that is bound":   {answered("x", "a", "4").BoundTo("a").Obj(), false},
-		"a delivery that is bound":  {delivered("x", "a").Key("k").BoundTo("a").Obj(), false},
-		"the receipt itself":        {answered("x", "x", "4").UID(r.UID).Obj(), false},
-		"a receipt that has a seat": {answered("x", "gone", "4").Obj(), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newScene(makeKey("k").Pending("x").Obj(), tc.run).observe()
-			s.prepare()
-			if got := s.startsAfter(tc.run, r); got != tc.want {
-				t.Errorf("stands for a receipt: %t, want %t", got, tc.want)
-			}
-		})
-	}
-}
-
 // Evidence that a run started after a trigger was accepted is a claim from the
 // version that the trigger saw, or a later one.
 func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 	// "b" cannot be claimed while "a" executes from version 20.
-	scene := func(keyVersion string) decision {
-		return decision{given: and(executing(made("a"), 1, "20"), of(makeKey("k").Leased("a", 1, "20").Pending("b").Obj(), made("b").Pending().Obj(),
+	scene := func(keyVersion string) tableCase {
+		return tableCase{given: and(executing(made("a"), 1, "20"), of(makeKey("k").Leased("a", 1, "20").Pending("b").Obj(), made("b").Pending().Obj(),
 			answered("r", "a", keyVersion).Obj()))}
 	}
 	bound, passedOn := scene("20"), scene("21")
-	bound.want = "fold: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"
-	passedOn.want = "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)"
+	bound.want = "count-receipts: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"
+	passedOn.want = "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)"
 	noVersion := scene("")
 	noVersion.want = passedOn.want
-	promoted := "elect: CheckKey; CheckRun(r); SwapKey(pending=r); Count(promotion)"
+	promoted := "fill-pending: CheckKey; CheckRun(r); SwapKey(pending=r); Count(promotion)"
 	decisions{
 		"claimed from what the trigger saw":                     bound,
 		"claimed before, bound to who waits now":                passedOn,
 		"an admission without version proves nothing":           noVersion,
-		"the key proves it before the status does":              {given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()), with: skipping("leased"), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"the key proves more than the status of a lease before": {given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), with: skipping("leased"), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the key proves it before the status does":              {given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the key proves more than the status of a lease before": {given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
 		"the run ended before":                                  {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: promoted},
-		"the run ended after":                                   {given: of(made("a").Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: "fold: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"the run ended after":                                   {given: of(made("a").Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: "count-receipts: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
 		"the run was cancelled before it started":               {given: of(made("a").Ended(v1alpha1.PhaseCancelled).Obj(), answered("r", "a", "10").Obj()), want: promoted},
-		"the run is cancelled and waits":                        {given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()), want: `vacate-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
+		"the run is cancelled and waits":                        {given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()), want: `release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
 		"the run is gone":                                       {given: of(answered("r", "a", "10").Obj()), want: promoted},
-		"the lease expired and the run waits again":             {given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), want: "fold: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"a bound receipt shares its run's fate: deletion":       {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `settle: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
+		"the lease expired and the run waits again":             {given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
+		"a bound receipt shares its run's fate: deletion":       {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
 		"a bound receipt shares its run's fate: cancellation": {
 			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Reported().Obj(), answered("r", "a", "10").BoundTo("a").Obj()),
-			want:  `settle: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
+			want:  `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
 		},
 	}.run(t)
 }
 
 // skipping leaves a step out, as one that waits for something to stop.
 func skipping(step string) func(*scene) {
-	return func(c *scene) { c.change = func(s *Snapshot) { s.waiting[step] = true } }
+	return func(c *scene) { c.change = func(o *decision.Observation) { o.Blocked[step] = true } }
 }
 
 // The order of writes, whatever else is done between them.
 func TestP3OrderOfWrites(t *testing.T) {
 	for name, tc := range map[string]struct {
-		decision
+		tableCase
 		writes string
 	}{
 		"entering: the key, the Job, the status": {
-			decision{given: of(makeKey("k").Pending("a").Obj(), made("a").Obj())},
+			tableCase{given: of(makeKey("k").Pending("a").Obj(), made("a").Obj())},
 			"SwapKey(leased=a g1<10) CreateJob(a-1) WriteStatus(a, Leased, g1<10)",
 		},
 		"ending: the status, a look at the Job, the key": {
-			decision{given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj())},
-			"WriteStatus(a, Completed, finished g1, Complete=Completed) Stopped(a g1) SwapKey(free)",
+			tableCase{given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj())},
+			"WriteStatus(a, Completed, finished g1, Complete=Completed) StopRun(a g1) SwapKey(free)",
 		},
 		"cancelling who waits: the key, which the claim races, then the status": {
-			decision{given: of(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj())},
+			tableCase{given: of(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj())},
 			`SwapKey(free) WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request")`,
 		},
 		"expiring: the fence, the key with that generation, the status": {
-			decision{
+			tableCase{
 				given: of(makeKey("k").Leased("a", 1, "5").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Obj()),
 				with:  func(c *scene) { c.expired = true },
 			},
 			"WriteStatus(a, Leased, g2<5, no holder, attempts 1) SwapKey(pending=a g2) WriteStatus(a, Pending, g2<5, no holder, attempts 1)",
 		},
 		"failing an expired run: the status, then the key": {
-			decision{
+			tableCase{
 				given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Obj(), made("b").Pending().Obj()),
 				with:  func(c *scene) { c.expired = true },
 			},
 			`WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists") SwapKey(pending=b)`,
 		},
 		"who enters does not read Pending while who left does": {
-			decision{
+			tableCase{
 				given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Pending().Obj(), made("b").Obj()),
 			},
 			"",
 		},
 		"nor while who left has not said which lease it has": {
-			decision{
+			tableCase{
 				given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Leased(1, "4").Obj(), made("b").Obj()),
 			},
 			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newScene(tc.given...)
+			c := newScene(t, tc.given...)
 			if tc.with != nil {
 				tc.with(c)
 			}
 			var writes []string
-			for _, op := range decide(c.observe()).Ops {
+			for _, op := range decision.Decide(c.snapshot()).Ops {
 				switch op.(type) {
-				case SwapKey, WriteStatus, CreateJob, Stopped:
-					writes = append(writes, formatOp(op))
+				case decision.SwapKey, decision.WriteStatus, decision.CreateJob, decision.StopRun:
+					writes = append(writes, opText(op))
 				}
 			}
 			if got := strings.Join(writes, " "); got != tc.writes {
@@ -197,22 +175,22 @@ func TestP4GenerationsSurviveStaleCaches(t *testing.T) {
 			if tc.status > 0 {
 				run.Leased(tc.status-1, "5").Fenced().Phase(v1alpha1.PhasePending)
 			}
-			plan := decide(newScene(makeKey("k").Pending("a").LastGeneration(tc.key).Obj(), run.Obj()).observe())
+			plan := decision.Decide(newScene(t, makeKey("k").Pending("a").LastGeneration(tc.key).Obj(), run.Obj()).snapshot())
 			ops := plan.Ops
-			claim := slices.IndexFunc(ops, func(op Op) bool { _, ok := op.(SwapKey); return ok })
-			create := slices.IndexFunc(ops, func(op Op) bool { _, ok := op.(CreateJob); return ok })
+			claim := slices.IndexFunc(ops, func(op decision.Op) bool { _, ok := op.(decision.SwapKey); return ok })
+			create := slices.IndexFunc(ops, func(op decision.Op) bool { _, ok := op.(decision.CreateJob); return ok })
 			if claim < 1 || create < 1 {
-				t.Fatalf("no claim: %s", format(plan))
+				t.Fatalf("no claim: %s", plan)
 			}
-			if got := ops[claim].(SwapKey).Next.Leased.Generation; got != tc.want {
+			if got := ops[claim].(decision.SwapKey).Next.Leased.Generation; got != tc.want {
 				t.Errorf("claimed generation %d, want %d", got, tc.want)
 			}
-			if got := ops[create].(CreateJob).Generation; got != tc.want {
+			if got := ops[create].(decision.CreateJob).Generation; got != tc.want {
 				t.Errorf("Job of generation %d, want %d", got, tc.want)
 			}
 			for _, i := range []int{claim, create} {
-				if check, ok := ops[i-1].(CheckRun); !ok || check.Run.Name != "a" {
-					t.Errorf("%s follows %s", formatOp(ops[i]), formatOp(ops[i-1]))
+				if check, ok := ops[i-1].(decision.CheckRun); !ok || check.Run.Name != "a" {
+					t.Errorf("%s follows %s", opText(ops[i]), opText(ops[i-1]))
 				}
 			}
 		})
@@ -224,28 +202,28 @@ func TestP4GenerationsSurviveStaleCaches(t *testing.T) {
 // the answer to a delivery again, do not depend on the key.
 func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 	steps := map[string]bool{}
-	for name, c := range everySituation() {
+	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
-			c.rest(t, func(_ *scene, plan Plan) {
+			c.rest(func(_ *scene, plan decision.Plan) {
 				steps[plan.Step] = true
-				if plan.Step == "settle" || plan.Step == "bind-idempotent" {
+				if plan.Step == "copy-outcome" || plan.Step == "bind-idempotent" {
 					return
 				}
 				guarded := false
 				for _, op := range plan.Ops {
 					switch op := op.(type) {
-					case CheckKey, SwapKey, ConfirmLease:
+					case decision.CheckKey, decision.SwapKey, decision.ConfirmLease:
 						guarded = true
-					case WriteStatus:
-						if idempotent := op.Status.Phase == v1alpha1.PhaseIdempotent; c.keyed && !guarded && !idempotent {
-							t.Errorf("%s is not guarded in %s", formatOp(op), format(plan))
+					case decision.WriteStatus:
+						if idempotent := op.Status.Phase == v1alpha1.PhaseIdempotent; c.isKeyed() && !guarded && !idempotent {
+							t.Errorf("%s is not guarded in %s", opText(op), plan)
 						}
 					}
 				}
 			})
 		})
 	}
-	for _, step := range []string{"claim", "leased", "vacate-pending", "announce-pending", "unseat", "lose-lease", "fold", "mark", "cancel-waiting", "admit-bypassed"} {
+	for _, step := range []string{"claim", "follow-lease", "release-pending", "announce-pending", "clear-stale-pending", "drop-superseded-lease", "count-receipts", "bind-counted", "cancel-waiting", "answer-bypassed"} {
 		if !steps[step] {
 			t.Errorf("no situation calls for %s", step)
 		}
@@ -253,28 +231,29 @@ func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 }
 
 // everySituation has something for each step to do.
-func everySituation() map[string]*scene {
+func everySituation(t *testing.T) map[string]*scene {
+	t.Helper()
 	situations := map[string]*scene{
-		"claim":           newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj()),
-		"stray":           newScene(makeKey("k").Pending("a").Obj(), made("a").Obj(), makeJob(made("a").Obj(), 4).Obj()),
-		"finish":          newScene(and(waitingBehind(made("b").Pending()), of(makeJob(made("a").Obj(), 1).Complete().Obj()))[1:]...),
-		"cancel leased":   newScene(and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").Cancel(), 1, "5"))...),
-		"cancel pending":  newScene(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj(), answered("r", "a", "10").Obj()),
-		"expire":          newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
-		"expire behind":   newScene(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
-		"fenced":          newScene(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Fenced().Obj()),
-		"two pending":     newScene(and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj(), made("d").Cancel().Obj()))...),
-		"two leased":      newScene(and(of(makeKey("k").Leased("b", 1, "9").Obj()), executing(made("b"), 1, "9"), executing(made("a"), 3, "5"))...),
-		"key deleted":     newScene(and(executing(made("a"), 3, "5"), of(made("b").Pending().Obj()))...),
-		"counted":         newScene(and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj(), answered("q", "b", "10").Obj()))...),
-		"counted, marked": newScene(and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj()))...),
-		"bypassed":        newScene(stored("x").Obj(), stored("y").Obj(), stored("z").Skip().Obj()),
-		"repeated":        newScene(and(waitingBehind(made("b").Pending()), of(delivered("r", "b").Key("k").Obj()))...),
+		"claim":           newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj()),
+		"stray":           newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj(), makeJob(made("a").Obj(), 4).Obj()),
+		"finish":          newScene(t, makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj()),
+		"cancel leased":   newScene(t, and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").Cancel(), 1, "5"))...),
+		"cancel pending":  newScene(t, makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj(), answered("r", "a", "10").Obj()),
+		"expire":          newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
+		"expire behind":   newScene(t, makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
+		"fenced":          newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Fenced().Obj()),
+		"two pending":     newScene(t, and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj(), made("d").Cancel().Obj()))...),
+		"two leased":      newScene(t, and(of(makeKey("k").Leased("b", 1, "9").Obj()), executing(made("b"), 1, "9"), executing(made("a"), 3, "5"))...),
+		"key deleted":     newScene(t, and(executing(made("a"), 3, "5"), of(made("b").Pending().Obj()))...),
+		"counted":         newScene(t, and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj(), answered("q", "b", "10").Obj()))...),
+		"counted, marked": newScene(t, and(waitingBehind(made("b").Pending().Counted("r")), of(answered("r", "b", "10").Obj()))...),
+		"bypassed":        newScene(t, stored("x").Obj(), stored("y").Obj(), stored("z").Skip().Obj()),
+		"repeated":        newScene(t, and(waitingBehind(made("b").Pending()), of(delivered("r", "b").Key("k").Obj()))...),
 	}
-	blocked := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
-	blocked.refuse = &Refusal{Message: "no quota"}
-	invalid := newScene(makeKey("k").Pending("a").Obj(), made("a").Obj())
-	invalid.refuse = &Refusal{Final: true, Message: "no such field"}
+	blocked := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj())
+	blocked.refuse = &decision.Refusal{Message: "no quota"}
+	invalid := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj())
+	invalid.refuse = &decision.Refusal{Final: true, Message: "no such field"}
 	situations["blocked"], situations["invalid"] = blocked, invalid
 	return situations
 }
@@ -282,12 +261,12 @@ func everySituation() map[string]*scene {
 // An unfinished Job that the key does not lease goes before anybody is let in,
 // and before anything else.
 func TestP6StrayJobs(t *testing.T) {
-	for name, c := range everySituation() {
+	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
-			c.rest(t, func(_ *scene, plan Plan) {
+			c.rest(func(_ *scene, plan decision.Plan) {
 				if plan.Step == "claim" {
-					if _, ok := plan.Ops[0].(NoStrays); !ok {
-						t.Errorf("a claim without a look for stray Jobs: %s", format(plan))
+					if _, ok := plan.Ops[0].(decision.StopStrays); !ok {
+						t.Errorf("a claim without a look for stray Jobs: %s", plan)
 					}
 				}
 			})
@@ -321,11 +300,11 @@ func TestP7CreatedIsNeverRefused(t *testing.T) {
 		},
 		"it reads Pending: that is taken back": {
 			given: and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj())),
-			want:  `unseat: CheckKey; WriteStatus(c, -, "waits for its key: run b is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(c, -, "waits for its key: run b is pending")`,
 		},
 		"its place was another's and is free now": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj(), made("c").Obj()), executing(made("a"), 1, "5")),
-			want:  "elect: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
+			want:  "fill-pending: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
 		},
 		"its create may be under way: its place is kept": {
 			given: of(makeKey("k").Pending("b").Obj(), made("c").Obj()),
@@ -337,17 +316,16 @@ func TestP7CreatedIsNeverRefused(t *testing.T) {
 func TestP8Counting(t *testing.T) {
 	// crowd is a run with that many receipts to count, and its record of others.
 	crowd := func(uncounted int, recent, marked []string) *scene {
-		b := made("b").Pending().Counted(recent...)
-		c := newScene(waitingBehind(b)...)
+		given := waitingBehind(made("b").Pending().Counted(recent...))
 		for i := range uncounted {
-			c.runs = append(c.runs, answered(fmt.Sprintf("r%03d", i), "b", "10").Age(i).Obj())
+			given = append(given, answered(fmt.Sprintf("r%03d", i), "b", "10").Age(i).Obj())
 		}
 		for _, name := range recent {
 			if !slices.Contains(marked, name) {
-				c.runs = append(c.runs, answered(name, "b", "10").Obj())
+				given = append(given, answered(name, "b", "10").Obj())
 			}
 		}
-		return c
+		return newScene(t, given...)
 	}
 	names := func(n int) []string {
 		all := make([]string, n)
@@ -356,21 +334,20 @@ func TestP8Counting(t *testing.T) {
 		}
 		return all
 	}
-	folded := func(c *scene) (count int, recent []v1alpha1.CoalescedTrigger) {
-		s := c.observe()
-		s.prepare()
-		status := fold(s)[1].(WriteStatus).Status
+	counted := func(c *scene) (count int, recent []v1alpha1.CoalescedTrigger) {
+		skipping("bind-counted")(c)
+		status := decision.Decide(c.snapshot()).Ops[1].(decision.WriteStatus).Status
 		return int(status.Coalesced.Count), status.Coalesced.Recent
 	}
 
-	t.Run("a fold takes as many as recent holds", func(t *testing.T) {
-		count, recent := folded(crowd(100, nil, nil))
+	t.Run("a count takes as many as recent holds", func(t *testing.T) {
+		count, recent := counted(crowd(100, nil, nil))
 		if count != v1alpha1.MaxRecent || len(recent) != v1alpha1.MaxRecent {
 			t.Errorf("count %d, %d recent; want %d", count, len(recent), v1alpha1.MaxRecent)
 		}
 	})
 	t.Run("entries that are not marked keep their place", func(t *testing.T) {
-		count, recent := folded(crowd(100, names(10), names(10)[:4]))
+		count, recent := counted(crowd(100, names(10), names(10)[:4]))
 		if count != 10+v1alpha1.MaxRecent-6 || len(recent) != v1alpha1.MaxRecent {
 			t.Errorf("count %d, %d recent", count, len(recent))
 		}
@@ -381,56 +358,37 @@ func TestP8Counting(t *testing.T) {
 		}
 	})
 	t.Run("a full record is marked first", func(t *testing.T) {
-		if plan := decide(crowd(5, names(v1alpha1.MaxRecent), nil).observe()); plan.Step != "mark" {
-			t.Errorf("no mark but %s", format(plan))
+		if plan := decision.Decide(crowd(5, names(v1alpha1.MaxRecent), nil).snapshot()); plan.Step != "bind-counted" {
+			t.Errorf("not bound but %s", plan)
 		}
 	})
 	t.Run("one that is in recent is not counted again", func(t *testing.T) {
 		c := crowd(1, []string{"q"}, nil)
-		if count, _ := folded(c); count != 2 {
+		if count, _ := counted(c); count != 2 {
 			t.Errorf("count %d, want 2", count)
 		}
 	})
 	t.Run("one that is in recent is bound to that run, whoever it was answered with", func(t *testing.T) {
 		decisions{"": {
-			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "4").Obj())),
-			with: func(c *scene) {
-				c.runs[slices.IndexFunc(c.runs, isNamed("a"))].Status.Coalesced = made("a").Counted("r").Obj().Status.Coalesced
-			},
-			want: "mark: CheckKey; CheckRun(a); WriteStatus(r, Coalesced, of a)",
+			given: and(of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()), executing(made("a").Counted("r"), 1, "5"),
+				of(answered("r", "b", "4").Obj())),
+			want: "bind-counted: CheckKey; CheckRun(a); WriteStatus(r, Coalesced, of a)",
 		}}.run(t)
 	})
 	t.Run("unless that run started before", func(t *testing.T) {
 		decisions{"": {
-			given: and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj())),
-			with: func(c *scene) {
-				c.runs[slices.IndexFunc(c.runs, isNamed("a"))].Status.Coalesced = made("a").Counted("r").Obj().Status.Coalesced
-			},
-			want: "fold: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
+			given: and(of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()), executing(made("a").Counted("r"), 1, "5"),
+				of(answered("r", "b", "10").Obj())),
+			want: "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
 		}}.run(t)
 	})
 	t.Run("all are counted once in the end", func(t *testing.T) {
 		c := crowd(200, nil, nil)
-		c.rest(t, nil)
+		c.rest(nil)
 		if got := c.run("b").Status.Coalesced.Count; got != 200 {
 			t.Errorf("count %d, want 200", got)
 		}
 	})
-	t.Run("a mark is one for whichever run, or that the receipt is gone", func(t *testing.T) {
-		c := newScene(and(waitingBehind(made("b").Pending().Counted("here", "bound", "elsewhere", "promoted", "gone")), of(
-			answered("here", "b", "10").Obj(), answered("bound", "b", "10").BoundTo("b").Obj(),
-			answered("elsewhere", "b", "10").BoundTo("x").Obj(), answered("promoted", "b", "10").Pending().Obj()))...)
-		marked := c.observe().Marked
-		for name, want := range map[string]bool{"here": false, "bound": true, "elsewhere": true, "promoted": true, "gone": true} {
-			if marked[wrappers.UIDOf(name)] != want {
-				t.Errorf("%s is marked: %t, want %t", name, !want, want)
-			}
-		}
-	})
-}
-
-func isNamed(name string) func(*v1alpha1.JobRun) bool {
-	return func(run *v1alpha1.JobRun) bool { return run.Name == name }
 }
 
 // What somebody still needs stays.
@@ -439,18 +397,18 @@ func TestP9Garbage(t *testing.T) {
 	open := answered("r", "a", "4").BoundTo("a").Obj()
 	uncounted := answered("r", "a", "4").TTL(0).Obj()
 	for name, tc := range map[string]struct {
-		retention Retention
+		retention decision.Retention
 		want      string
 	}{
-		"a run whose receipt has no outcome":    {Retention{Run: run, Bound: []*v1alpha1.JobRun{open}, History: 100}, ""},
-		"a run whose receipt is not counted":    {Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}, History: 100}, ""},
-		"a receipt that is not counted, by TTL": {Retention{Run: uncounted}, ""},
-		"a receipt that is not counted, by age": {Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}}, ""},
-		"nobody needs it":                       {Retention{Run: run, History: 100}, "expire-ttl: DeleteRun(a)"},
+		"a run whose receipt has no outcome":    {decision.Retention{Run: run, Bound: []*v1alpha1.JobRun{open}, History: 100}, ""},
+		"a run whose receipt is not counted":    {decision.Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}, History: 100}, ""},
+		"a receipt that is not counted, by TTL": {decision.Retention{Run: uncounted}, ""},
+		"a receipt that is not counted, by age": {decision.Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}}, ""},
+		"nobody needs it":                       {decision.Retention{Run: run, History: 100}, "expire-ttl: DeleteRun(a)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.retention.Now = wrappers.At(1e6)
-			if got := format(decideRetention(tc.retention)); got != tc.want {
+			if got := decision.DecideRetention(tc.retention).String(); got != tc.want {
 				t.Errorf("plan %q, want %q", got, tc.want)
 			}
 		})
@@ -462,12 +420,13 @@ func TestP9Garbage(t *testing.T) {
 func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
 	decisions{
 		"no evidence is asked of who was delivered before": {
+			with:  onlyRun("r"),
 			given: of(keyless("a").Ended(v1alpha1.PhaseCancelled).Obj(), delivered("r", "a").Obj()),
 			want:  "bind-idempotent: WriteStatus(r, Idempotent, of a)",
 		},
 		"its run never came: the heir is promoted": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj(), delivered("s", "a").Key("k").Age(1).Obj()),
-			want:  "elect: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
+			want:  "fill-pending: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
 		},
 		"its run never came: the others follow the heir": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Pending().Obj(), delivered("s", "a").Key("k").Age(1).Obj(),
@@ -479,8 +438,8 @@ func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
 		},
 	}.run(t)
 	owned := makeIdempotencyKey("i").Owner("a").Obj()
-	s := idempotency(owned, delivered("s", "a").Age(1).Obj(), delivered("r", "a").Obj())
-	if got, want := format(decideIdempotencyKey(s)), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
+	s := idempotency(t, false, owned, delivered("s", "a").Age(1).Obj(), delivered("r", "a").Obj())
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
 	}
 }
@@ -488,17 +447,17 @@ func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
 // One transition of a key per reconcile: a plan swaps the key at most once, and
 // is the plan of one step.
 func TestP11OneTransition(t *testing.T) {
-	for name, c := range everySituation() {
+	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
-			c.rest(t, func(_ *scene, plan Plan) {
+			c.rest(func(_ *scene, plan decision.Plan) {
 				swaps := 0
 				for _, op := range plan.Ops {
-					if _, ok := op.(SwapKey); ok {
+					if _, ok := op.(decision.SwapKey); ok {
 						swaps++
 					}
 				}
 				if swaps > 1 {
-					t.Errorf("%d transitions: %s", swaps, format(plan))
+					t.Errorf("%d transitions: %s", swaps, plan)
 				}
 			})
 		})
@@ -506,7 +465,7 @@ func TestP11OneTransition(t *testing.T) {
 	// Several things to do: the first of them is done alone.
 	decisions{"": {
 		given: of(makeKey("k").Leased("gone", 1, "5").Pending("b").Obj(), made("b").Pending().Cancel().Obj(), made("c").Pending().Obj(), answered("r", "b", "10").Obj()),
-		want: `vacate-pending: CheckRun(c); SwapKey(pending=c leased=gone g1<5);
+		want: `release-pending: CheckRun(c); SwapKey(pending=c leased=gone g1<5);
 			WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 	}}.run(t)
 }
@@ -523,17 +482,17 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 		},
 		"it is claimed": {
 			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Obj()),
-			want: `claim: NoStrays; CheckRun(r); SwapKey(leased=r g1<10); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1);
+			want: `claim: StopStrays; CheckRun(r); SwapKey(leased=r g1<10); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1);
 				WriteStatus(r, Leased, g1<10); Emit(RunLeased r); Count(leased)`,
 		},
 		"it is leased": {
 			given: of(makeKey("k").Leased("r", 1, "10").Obj(), promoted().Obj()),
-			want: `leased: CheckKey; NoPods(r); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
+			want: `follow-lease: CheckKey; CheckPods(r); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
 				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
 		},
 		"it is leased, its lease is not stored yet, and another waits": {
 			given: of(makeKey("k").Leased("r", 1, "10").Pending("b").Obj(), promoted().Obj(), made("b").Pending().Obj()),
-			with:  skipping("leased"),
+			with:  skipping("follow-lease"),
 		},
 		"it is pending, and others were delivered as it": {
 			given: and(waitingBehind(promoted()), of(delivered("q", "r").Key("k").Obj())),
@@ -542,57 +501,28 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 		},
 		"it is cancelled as a run": {
 			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Cancel().Obj()),
-			want:  `vacate-pending: SwapKey(free); WriteStatus(r, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled r)`,
+			want:  `release-pending: SwapKey(free); WriteStatus(r, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled r)`,
 		},
 		"it stands for others": {
 			given: and(waitingBehind(promoted().Pending()), of(answered("q", "gone", "10").Age(1).Obj())),
-			want:  "fold: CheckKey; WriteStatus(r, Pending, count 1 [q]); Emit(RunCoalesced r<-q); WriteStatus(q, Coalesced, of r)",
+			want:  "count-receipts: CheckKey; WriteStatus(r, Pending, count 1 [q]); Emit(RunCoalesced r<-q); WriteStatus(q, Coalesced, of r)",
 		},
 		"it gives others its outcome": {
 			given: of(promoted().Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("q", "gone", "10").BoundTo("r").Obj()),
-			want:  "settle: WriteStatus(q, Coalesced, Complete=Completed)",
+			want:  "copy-outcome: WriteStatus(q, Coalesced, Complete=Completed)",
 		},
 	}.run(t)
-
-	t.Run("an absorber that has ended is looked up by name and token", func(t *testing.T) {
-		s := newScene(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").Obj()).observe()
-		s.prepare()
-		if run := s.find(runkey.Identity{Name: "a", Token: "token-a"}); run == nil {
-			t.Error("not found")
-		}
-		if run := s.find(runkey.Identity{Name: "a", Token: "other"}); run != nil {
-			t.Error("somebody else was found")
-		}
-	})
-}
-
-// A promoted receipt that lost its place, because its key was deleted by hand
-// and reserved by somebody else, stays a run: others may be bound to it.
-func TestP12UnseatedRunStaysARun(t *testing.T) {
-	unseated := answered("r", "gone", "10").Pending().Phase("").Obj()
-	s := &Snapshot{Keyed: true, Key: makeKey("k").Pending("n").Obj()}
-	if s.isReceipt(unseated) {
-		t.Error("it is a receipt again")
-	}
-	if !s.isReceipt(answered("q", "gone", "10").Obj()) {
-		t.Error("a receipt that never was announced is a run")
-	}
 }
 
 // An idempotency key that came to be owned by a receipt goes on to the run that
-// stands for it: nobody could follow a receipt.
+// stands for it: no delivery could follow a receipt.
 func TestP10ReceiptHandsItsKeyOn(t *testing.T) {
 	receipt, run := answered("r", "a", "10").IdempotencyKey("i").BoundTo("q").Obj(), made("q").Pending().Obj()
-	key := &v1alpha1.RunKey{Spec: *runkey.OwnedBy(receipt.Spec.JobName, "i", runkey.IdentityOf(receipt))}
-	s := &Snapshot{
-		Keyed: true, Key: key, Runs: []*v1alpha1.JobRun{receipt},
-		Others: map[runkey.Identity]*v1alpha1.JobRun{runOf(receipt): run},
-	}
-	plan := decideIdempotencyKey(s)
+	plan := decision.DecideIdempotencyKey(idempotency(t, false, makeIdempotencyKey("i").Owner("r").Obj(), receipt, run))
 	for _, op := range plan.Ops {
-		if swap, ok := op.(SwapKey); ok && runkey.Owner(swap.Next) == runkey.IdentityOf(run) {
+		if swap, ok := op.(decision.SwapKey); ok && runkey.Owner(swap.Next) == runkey.IdentityOf(run) {
 			return
 		}
 	}
-	t.Errorf("plan %q does not give the key to q", format(plan))
+	t.Errorf("plan %q does not give the key to q", plan)
 }

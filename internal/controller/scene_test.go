@@ -1,19 +1,21 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"net/http"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	"k8s.io/apimachinery/pkg/types"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
@@ -22,80 +24,110 @@ import (
 // now is when everything is decided, a minute after it was created.
 var now = wrappers.At(60)
 
-// scene is all that is stored about one key, or about one run without a key. It
-// is observed as by a controller whose cache is up to date, and it is changed by
-// plans: each operation requires what the real one does.
+// scene is all that is stored about one key, or about one run without a key, and
+// a controller whose cache is up to date. It observes, decides and acts by the
+// controller's own code. What is written is held to the schema and to I1 and I4.
 type scene struct {
-	key         *v1alpha1.RunKey
-	idempotency map[string]*v1alpha1.RunKey
-	keyed       bool
-	runs        []*v1alpha1.JobRun
-	jobs        []*batchv1.Job
-	version     int
-	events      []string
+	bench
+	t   *testing.T
+	req Request
 
-	// coming says that the run that the key is reserved for may still be created.
+	// coming is true if the run that the key is reserved for may still be created.
 	coming bool
-	// refuse is the answer to the creation of Jobs.
-	refuse *Refusal
-	// expired says that leases with a duration were not renewed, and that claims
-	// which are not stored were not for long.
+	// expired is true if leases with a duration were not renewed, and claims that
+	// are not stored were not for long.
 	expired bool
+	// refuse is the answer to the creation of Jobs.
+	refuse *decision.Refusal
 	// change is made to every observation.
-	change func(*Snapshot)
+	change func(*decision.Observation)
 }
 
 // newScene holds copies of RunKeys, JobRuns and Jobs.
-func newScene(objects ...client.Object) *scene {
-	c := &scene{version: 100, idempotency: map[string]*v1alpha1.RunKey{}}
-	for _, o := range objects {
-		switch o := o.(type) {
-		case *v1alpha1.RunKey:
-			if o.Spec.Kind == v1alpha1.RunKeyIdempotency {
-				c.idempotency[o.Name] = o.DeepCopy()
-				continue
-			}
-			c.key, c.keyed = o.DeepCopy(), true
-		case *v1alpha1.JobRun:
-			c.keyed = c.keyed || o.Spec.ConcurrencyKey != ""
-			c.runs = append(c.runs, o.DeepCopy())
-		case *batchv1.Job:
-			c.jobs = append(c.jobs, o.DeepCopy())
-		default:
-			panic(fmt.Sprintf("a scene has no %T", o))
-		}
-	}
-	slices.SortFunc(c.runs, v1alpha1.CompareAge)
+func newScene(t *testing.T, objects ...client.Object) *scene {
+	t.Helper()
+	c := &scene{t: t, bench: newBench(objects...)}
+	c.req = homeOf(objects)
+	c.store.Before = c.before
 	return c
 }
 
-func (c *scene) clone() *scene {
-	next := newScene(c.stored()...)
-	next.keyed, next.version, next.events = c.keyed, c.version, slices.Clone(c.events)
-	next.coming, next.refuse, next.expired, next.change = c.coming, c.refuse, c.expired, c.change
-	return next
+// homeOf is the home of the first object that has one.
+func homeOf(objects []client.Object) Request {
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *v1alpha1.RunKey:
+			if o.Spec.Kind == v1alpha1.RunKeyConcurrency {
+				return Request{Namespace: o.Namespace, RunKey: o.Name}
+			}
+		case *v1alpha1.JobRun:
+			return homeRequest(o)
+		}
+	}
+	return home
+}
+
+func (c *scene) isKeyed() bool { return c.req.RunKey != "" }
+
+// stored are all objects.
+func (c *scene) stored() []client.Object {
+	c.t.Helper()
+	objects, err := c.store.Objects(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return objects
+}
+
+// runs are the JobRuns, oldest first.
+func (c *scene) runs() []*v1alpha1.JobRun {
+	runs := all[*v1alpha1.JobRun](c.stored())
+	slices.SortFunc(runs, v1alpha1.CompareAge)
+	return runs
+}
+
+func (c *scene) jobs() []*batchv1.Job { return all[*batchv1.Job](c.stored()) }
+
+// key is the RunKey of the scene; nil while it is free.
+func (c *scene) key() *v1alpha1.RunKey {
+	for _, key := range all[*v1alpha1.RunKey](c.stored()) {
+		if key.Name == c.req.RunKey {
+			return key
+		}
+	}
+	return nil
 }
 
 func (c *scene) keySpec() *v1alpha1.RunKeySpec {
-	if c.key == nil {
-		return nil
+	o := decision.Observation{Key: c.key()}
+	return o.KeySpec()
+}
+
+func all[T client.Object](objects []client.Object) []T {
+	var found []T
+	for _, o := range objects {
+		if o, ok := o.(T); ok {
+			found = append(found, o)
+		}
 	}
-	return &c.key.Spec
+	return found
 }
 
 func (c *scene) run(name string) *v1alpha1.JobRun {
-	for _, run := range c.runs {
+	c.t.Helper()
+	for _, run := range c.runs() {
 		if run.Name == name {
 			return run
 		}
 	}
-	panic("no run " + name)
+	c.t.Fatalf("no run %s", name)
+	return nil
 }
 
 // count is how many runs are in a phase.
 func (c *scene) count(phase v1alpha1.Phase) int {
 	n := 0
-	for _, run := range c.runs {
+	for _, run := range c.runs() {
 		if run.Status.Phase == phase {
 			n++
 		}
@@ -103,356 +135,192 @@ func (c *scene) count(phase v1alpha1.Phase) int {
 	return n
 }
 
-// observe is what a controller sees.
-func (c *scene) observe() *Snapshot {
-	s := &Snapshot{
-		Now: now, Keyed: c.keyed, Key: c.key,
-		Others: map[runkey.Identity]*v1alpha1.JobRun{}, Gone: map[runkey.Identity]bool{},
-		Owners: map[types.UID]runkey.Identity{}, Executions: map[types.UID]*Execution{}, waiting: map[string]bool{},
-		Verdicts: map[types.UID]v1alpha1.BatchDecision{},
-		Jobs:     slices.Clone(c.jobs),
-	}
-	for _, run := range c.runs {
-		if !run.HasOutcome() {
-			s.Runs = append(s.Runs, run)
-		}
-	}
-	c.observeRoles(s)
-	for _, run := range s.Runs {
-		c.observeReferences(s, run)
-		c.observeExecution(s, run)
-		c.observeVerdict(s, run)
-	}
-	s.Receipts = slices.Clone(s.Runs)
-	s.Marked = markedEntries(s)
-	if c.change != nil {
-		c.change(s)
-	}
-	return s
+// restart makes a controller that has observed nothing, over what is stored.
+func (c *scene) restart() {
+	c.Reconciler = NewReconciler(c.store, c.store, c.events, c.Options)
+	c.drainEvents()
 }
 
-func (c *scene) observeRoles(s *Snapshot) {
-	if id := runkey.Leased(c.keySpec()); id != (runkey.Identity{}) {
-		c.lookFor(s, id)
-	}
-	id := runkey.Pending(c.keySpec())
-	if id == (runkey.Identity{}) {
-		return
-	}
-	if c.coming && !slices.ContainsFunc(c.runs, func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id }) {
-		return
-	}
-	c.lookFor(s, id)
-	s.Void = s.Gone[id]
-}
-
-func (c *scene) observeReferences(s *Snapshot, run *v1alpha1.JobRun) {
-	switch {
-	case run.IsReceipt():
-		ref := run.Status.RunRef
-		i := slices.IndexFunc(c.runs, func(r *v1alpha1.JobRun) bool { return r.UID == ref.UID })
-		switch {
-		case i < 0:
-			s.Gone[runOf(run)] = true
-		case !slices.Contains(s.Runs, c.runs[i]):
-			s.Others[runOf(run)] = c.runs[i]
-			if c.runs[i].IsReceipt() {
-				c.observeReferences(s, c.runs[i])
-			}
-		}
-	case run.Status.Phase == "" && run.WasAbsorbed():
-		if id := absorberOf(run); !c.keyed || runkey.Pending(c.keySpec()) != id {
-			c.lookFor(s, id)
-			if absorber := s.Others[id]; absorber != nil && absorber.IsReceipt() {
-				c.observeReferences(s, absorber)
-			}
-		}
-	}
-	if run.Status.Phase != "" || run.Spec.IdempotencyKey == "" {
-		return
-	}
-	if key := c.idempotency[v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)]; key != nil {
-		s.Owners[run.UID] = runkey.Owner(&key.Spec)
-		c.lookFor(s, runkey.Owner(&key.Spec))
+func (c *scene) drainEvents() {
+	for len(c.bench.events.Events) > 0 {
+		<-c.bench.events.Events
 	}
 }
 
-func (c *scene) lookFor(s *Snapshot, id runkey.Identity) {
-	for _, run := range c.runs {
-		if runkey.IdentityOf(run) != id {
-			continue
-		}
-		if !slices.Contains(s.Runs, run) {
-			s.Others[id] = run
-		}
-		return
-	}
-	s.Gone[id] = true
-}
-
-func (c *scene) observeExecution(s *Snapshot, run *v1alpha1.JobRun) {
-	e := &Execution{}
-	s.Executions[run.UID] = e
-	if run.Status.Phase != v1alpha1.PhaseLeased {
-		e.Job = s.jobOf(run, s.leasedGeneration())
-		if run.Spec.Template == nil && runkey.Leased(c.keySpec()) == runkey.IdentityOf(run) && !c.expired {
-			e.Unstored = time.Minute
-		}
-		return
-	}
-	e.Job = s.jobOf(run, run.LeaseGeneration())
-	e.JobGone = e.Job == nil && run.Status.JobRef != nil
-	e.Expires = leaseDuration(run) > 0
-	if e.Expires && !c.expired {
-		e.Left = leaseDuration(run)
-	}
-}
-
-// observeVerdict knows at once that a leader is gone for good.
-func (c *scene) observeVerdict(s *Snapshot, run *v1alpha1.JobRun) {
-	if !run.AwaitsBatch() || run.LeadsBatch() {
-		return
-	}
-	i := slices.IndexFunc(c.runs, func(r *v1alpha1.JobRun) bool { return r.Name == run.Spec.Batch.Leader })
-	switch {
-	case i < 0:
-		s.Verdicts[run.UID] = v1alpha1.BatchWithdrawn
-	case c.runs[i].Status.Batch != nil:
-		s.Verdicts[run.UID] = c.runs[i].Status.Batch.Decision
-	}
-}
-
-// performance is a plan on its way, decided on what was observed then.
-type performance struct {
-	*scene
-	seen    *Snapshot
-	key     *v1alpha1.RunKey
-	written map[types.UID]string
-	job     *batchv1.Job
-}
-
-func (c *scene) perform(s *Snapshot) *performance {
-	return &performance{scene: c, seen: s, key: s.Key, written: map[types.UID]string{}}
-}
-
-func (p *performance) do(op Op) error {
-	switch op := op.(type) {
-	case CheckKey:
-		return p.requireKey(p.key)
-	case CheckRun:
-		return p.requireRun(op.Run)
-	case SwapKey:
-		return p.swapKey(op.Next)
-	case WriteStatus:
-		return p.writeStatus(op.Run, op.Status)
-	case CreateJob:
-		return p.createJob(op)
-	case ConfirmLease:
-		if runkey.Leased(p.scene.keySpec()) != op.Run || p.scene.key.Spec.Leased.Generation != op.Generation {
-			if err := p.deleteJobs(func(job *batchv1.Job) bool { return job == p.job }); err != nil {
-				return err
-			}
-			return errStale
-		}
-	case NoStrays:
-		return p.deleteJobs(func(job *batchv1.Job) bool {
-			return executor.ResultOf(job) == nil && (p.seen.Keyed || p.seen.isStray(job))
-		})
-	case Stopped:
-		return p.deleteJobs(func(job *batchv1.Job) bool {
-			return executor.ResultOf(job) == nil && executor.IdentityOf(job) == op.Run
-		})
-	case DeleteJob:
-		_ = p.deleteJobs(func(job *batchv1.Job) bool { return job.UID == op.Job.UID })
-	case DeleteRun:
-		p.runs = slices.DeleteFunc(p.runs, func(run *v1alpha1.JobRun) bool { return run.UID == op.Run.UID })
-	case NoPods: // Pods end with their Jobs here.
-	case Emit:
-		p.events = append(p.events, formatEvent(op.Event))
-	case Count:
-	default:
-		return fmt.Errorf("unknown operation %T", op)
-	}
-	return nil
-}
-
-func (p *performance) requireKey(decidedOn *v1alpha1.RunKey) error {
-	if versionOf(decidedOn) != versionOf(p.scene.key) {
-		return fmt.Errorf("%w: RunKey", errStale)
-	}
-	return nil
-}
-
-func (p *performance) requireRun(run *v1alpha1.JobRun) error {
-	version, ok := p.written[run.UID]
-	if !ok {
-		version = run.ResourceVersion
-	}
-	for _, stored := range p.runs {
-		if stored.UID == run.UID && stored.ResourceVersion == version {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: JobRun %s", errStale, run.Name)
-}
-
-func (p *performance) swapKey(next *v1alpha1.RunKeySpec) error {
-	if err := p.requireKey(p.key); err != nil {
-		return err
-	}
-	if next == nil {
-		p.scene.key = nil
+// observe is what the controller sees.
+func (c *scene) observe() decision.Observation {
+	c.t.Helper()
+	c.ReservationGrace = 90 * time.Second
+	if c.coming {
+		c.ReservationGrace = 24 * time.Hour
 	} else {
-		stored := wrappers.MakeRunKey(next.Key).ResourceVersion(p.nextVersion()).Obj()
-		stored.Spec = *next.DeepCopy()
-		p.scene.key = stored
+		c.bury()
 	}
-	p.key = p.scene.key
+	o := c.look()
+	if c.expired {
+		c.clock.Step(time.Hour)
+		o = c.look()
+	}
+	if c.change != nil {
+		c.change(&o)
+	}
+	return o
+}
+
+func (c *scene) look() decision.Observation {
+	c.t.Helper()
+	o, err := c.observeHome(c.t.Context(), c.req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return o
+}
+
+// bury lets the controller have seen the run deleted that the key is reserved for,
+// if it is not there.
+func (c *scene) bury() {
+	id := runkey.Pending(c.keySpec())
+	isStored := slices.ContainsFunc(c.runs(), func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
+	if !isStored {
+		c.observed.buried(id.Token)
+	}
+}
+
+// refusalOf is what the API server answers to the creation of a Job.
+func refusalOf(refusal decision.Refusal) error {
+	if !refusal.Final {
+		return errors.New(refusal.Message)
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: refusal.Message,
+		Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: "spec"}}},
+	}}
+}
+
+func (c *scene) snapshot() *decision.Snapshot { return decision.NewSnapshot(c.observe()) }
+
+// before is asked before each write.
+func (c *scene) before(verb string, o client.Object) error {
+	switch o := o.(type) {
+	case *v1alpha1.JobRun:
+		if verb == "status" {
+			return c.checkStatus(o)
+		}
+	case *batchv1.Job:
+		if verb == "create" {
+			return c.checkJob(o)
+		}
+	}
 	return nil
 }
 
-func (p *performance) writeStatus(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
-	if err := p.requireRun(run); err != nil {
+// checkStatus refuses what the schema refuses, and says whether a run enters a
+// phase before its key says so.
+func (c *scene) checkStatus(next *v1alpha1.JobRun) error {
+	old := &v1alpha1.JobRun{}
+	if err := c.store.Get(c.t.Context(), client.ObjectKeyFromObject(next), old); err != nil || old.ResourceVersion != next.ResourceVersion {
+		return err // The API server has a conflict.
+	}
+	if err := validateStatus(old, next); err != nil {
 		return err
 	}
-	i := slices.IndexFunc(p.runs, func(stored *v1alpha1.JobRun) bool { return stored.UID == run.UID })
-	next := p.runs[i].DeepCopy()
-	next.Status = *status.DeepCopy()
-	if next.Status.Phase == v1alpha1.PhaseLeased && p.job != nil {
-		next.Status.JobRef = &v1alpha1.ObjectReference{Name: p.job.Name, UID: p.job.UID}
-	}
-	if err := validateStatus(p.runs[i], next); err != nil {
-		return err
-	}
-	if err := p.keyLeads(p.runs[i], next); err != nil {
-		return err
-	}
-	next.ResourceVersion = p.nextVersion()
-	p.written[run.UID] = next.ResourceVersion
-	p.runs[i] = next
-	return nil
-}
-
-// keyLeads says whether a run enters a phase before its key says so.
-func (p *performance) keyLeads(old, next *v1alpha1.JobRun) error {
-	if !p.keyed || old.Status.Phase == next.Status.Phase {
+	if !c.isKeyed() || old.Status.Phase == next.Status.Phase {
 		return nil
 	}
-	role := map[v1alpha1.Phase]runkey.Identity{
-		v1alpha1.PhasePending: runkey.Pending(p.keySpec()), v1alpha1.PhaseLeased: runkey.Leased(p.keySpec()),
+	place := map[v1alpha1.Phase]runkey.Identity{
+		v1alpha1.PhasePending: runkey.Pending(c.keySpec()), v1alpha1.PhaseLeased: runkey.Leased(c.keySpec()),
 	}
-	if id, ok := role[next.Status.Phase]; ok && id != runkey.IdentityOf(next) {
-		return fmt.Errorf("I1: %s reads %s while the key says %s", next.Name, next.Status.Phase, formatKey(p.keySpec()))
+	if id, ok := place[next.Status.Phase]; ok && id != runkey.IdentityOf(next) {
+		return fmt.Errorf("I1: %s reads %s while the key says %s", next.Name, next.Status.Phase, decision.KeyText(c.keySpec()))
 	}
 	return nil
 }
 
-func (p *performance) createJob(op CreateJob) error {
-	run, generation := op.Run, op.Generation
-	if p.refuse != nil {
-		return &refusedError{run.UID, *p.refuse}
+// checkJob refuses a Job that the key does not lease, and Jobs in general if the
+// scene does.
+func (c *scene) checkJob(job *batchv1.Job) error {
+	if c.refuse != nil {
+		return refusalOf(*c.refuse)
 	}
-	if p.keyed && (runkey.Leased(p.keySpec()) != runkey.IdentityOf(run) || p.scene.key.Spec.Leased.Generation != generation) {
-		return fmt.Errorf("I4: a Job %s while the key says %s", executor.JobName(run, generation), formatKey(p.keySpec()))
+	if !c.isKeyed() {
+		return nil
 	}
-	if p.keyed && op.KeyVersion != p.scene.key.Spec.Leased.FromVersion {
-		return fmt.Errorf("a Job with key version %q while the key says %s", op.KeyVersion, formatKey(p.keySpec()))
+	key := c.keySpec()
+	if runkey.Leased(key) != executor.IdentityOf(job) || key.Leased.Generation != executor.GenerationOf(job) {
+		return fmt.Errorf("I4: a Job %s while the key says %s", job.Name, decision.KeyText(key))
 	}
-	job := executor.NewJob(op.Run, op.Generation, op.KeyVersion)
-	job.UID = wrappers.UIDOf(job.Name)
-	for _, stored := range p.jobs {
-		if stored.Name == job.Name {
-			p.job = stored
-			return nil
+	for _, v := range job.Spec.Template.Spec.Containers[0].Env {
+		if v.Name == v1alpha1.EnvKeyVersion && v.Value != key.Leased.FromVersion {
+			return fmt.Errorf("a Job with key version %q while the key says %s", v.Value, decision.KeyText(key))
 		}
 	}
-	p.jobs = append(p.jobs, job)
-	p.job = job
 	return nil
-}
-
-// deleteJobs deletes Jobs and says to wait if there were any.
-func (p *performance) deleteJobs(which func(*batchv1.Job) bool) error {
-	before := len(p.jobs)
-	p.jobs = slices.DeleteFunc(p.jobs, which)
-	if len(p.jobs) < before {
-		return errWaiting
-	}
-	return nil
-}
-
-func (p *performance) nextVersion() string {
-	p.version++
-	return strconv.Itoa(p.version)
 }
 
 // rest decides and acts until there is nothing left to do. visit sees every plan
-// before it is carried out, and what it was decided from.
-func (c *scene) rest(t *testing.T, visit func(*scene, Plan)) {
-	t.Helper()
-	var plan Plan
+// before it is carried out.
+func (c *scene) rest(visit func(*scene, decision.Plan)) {
+	c.t.Helper()
+	var plan decision.Plan
 	for range 64 {
-		s := c.observe()
-		plan = decide(s)
-		if len(plan.Ops) == 0 {
+		if plan = c.advance(visit); len(plan.Ops) == 0 {
 			return
 		}
-		if visit != nil {
+	}
+	c.t.Fatalf("no rest; still wants %s\n%s", plan, c.formatState())
+}
+
+// advance is one reconcile; the plan that it began with has no operations if there
+// was nothing to do.
+func (c *scene) advance(visit func(*scene, decision.Plan)) decision.Plan {
+	c.t.Helper()
+	var first decision.Plan
+	o := c.observe()
+	for n := range maxDecisions {
+		s := decision.NewSnapshot(o)
+		plan := decision.Decide(s)
+		if n == 0 {
+			first = plan
+		}
+		if visit != nil && len(plan.Ops) > 0 {
 			visit(c, plan)
 		}
-		c.carryOut(t, s, plan, len(plan.Ops))
-	}
-	t.Fatalf("no rest; still wants %s\n%s", format(plan), c.formatState())
-}
-
-// carryOut does the first operations of a plan, as far as they succeed. What a
-// controller would observe again is no failure of the test, what would keep it
-// from ever getting on is.
-func (c *scene) carryOut(t *testing.T, s *Snapshot, plan Plan, operations int) {
-	t.Helper()
-	p := c.perform(s)
-	for _, op := range plan.Ops[:operations] {
-		err := p.do(op)
-		var refused *refusedError
-		switch {
-		case err == nil:
-		case errors.Is(err, errWaiting), errors.Is(err, errStale):
-			return
-		case errors.As(err, &refused):
-			c.afterRefusal(t, refused)
-			return
-		default:
-			t.Fatalf("%s in %s: %v\n%s", formatOp(op), format(plan), err, c.formatState())
+		next := c.perform(s, plan)
+		if next == nil {
+			break
+		}
+		o = *next
+		if c.refuse != nil && !c.refuse.Final {
+			c.refuse = nil // The next attempt succeeds.
+			c.clock.Step(time.Hour)
 		}
 	}
+	return first
 }
 
-// afterRefusal decides again, knowing that the Job was refused.
-func (c *scene) afterRefusal(t *testing.T, refused *refusedError) {
-	t.Helper()
-	next := c.observe()
-	next.Executions[refused.run] = &Execution{Refused: &refused.refusal}
-	plan := decide(next)
-	if !c.refuse.Final {
-		c.refuse = nil // The next attempt succeeds.
+// perform carries a plan out. What the controller would observe again is no failure
+// of the test, what would keep it from ever getting on is.
+func (c *scene) perform(s *decision.Snapshot, plan decision.Plan) *decision.Observation {
+	c.t.Helper()
+	next, err := c.Reconciler.perform(c.t.Context(), c.req, s, plan)
+	c.drainEvents()
+	if err != nil && !errors.Is(err, errStale) {
+		c.t.Fatalf("%s: %v\n%s", plan, err, c.formatState())
 	}
-	c.carryOut(t, next, plan, len(plan.Ops))
+	return next
 }
 
-// stored are all objects.
-func (c *scene) stored() []client.Object {
-	var objects []client.Object
-	if c.key != nil {
-		objects = append(objects, c.key)
+// branch lets a controller stop after some operations of a plan, calls then what
+// comes next with one that has observed nothing, and goes back.
+func (c *scene) branch(plan decision.Plan, operations int, then func()) {
+	c.t.Helper()
+	stored, refuse, reconciler := c.stored(), c.refuse, c.Reconciler
+	c.restart()
+	c.perform(c.snapshot(), decision.Plan{Step: plan.Step, Ops: plan.Ops[:operations]})
+	c.restart()
+	then()
+	if err := c.store.Restore(context.WithoutCancel(c.t.Context()), stored); err != nil {
+		c.t.Fatal(err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.idempotency)) {
-		objects = append(objects, c.idempotency[name])
-	}
-	for _, run := range c.runs {
-		objects = append(objects, run)
-	}
-	for _, job := range c.jobs {
-		objects = append(objects, job)
-	}
-	return objects
+	c.refuse, c.Reconciler = refuse, reconciler
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
 // sweeps call, time and again, for the runs whose TTL is nearly over. Those that
@@ -49,11 +50,11 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 // expires is when to look at a run because of its TTL; soon is false if the next
 // sweep is in time to say so.
 func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
-	t := Retention{Now: now, Run: run}
-	if _, ok := t.timeToLive(); !ok {
+	t := decision.Retention{Now: now, Run: run}
+	if _, ok := t.TimeToLive(); !ok {
 		return 0, false
 	}
 	t.Seen = r.seenEnded(run, now)
-	left, _ := t.timeToLive()
+	left, _ := t.TimeToLive()
 	return max(left, 0), left <= r.SweepPeriod
 }

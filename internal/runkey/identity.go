@@ -22,7 +22,14 @@ func IdentityOf(run *v1alpha1.JobRun) Identity {
 	return Identity{Name: run.Name, Token: string(run.UID)}
 }
 
-// Pending is who waits for the key; the zero Identity if nobody does.
+// AnsweredWith is the run that the trigger of a JobRun was answered with: itself if
+// Created. The JobRun must have an admission.
+func AnsweredWith(run *v1alpha1.JobRun) Identity {
+	a := run.Spec.Admission
+	return Identity{Name: a.RunName, Token: a.RunToken}
+}
+
+// Pending is the run that waits for the key; the zero Identity if none does.
 func Pending(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Pending == nil {
 		return Identity{}
@@ -30,7 +37,7 @@ func Pending(key *v1alpha1.RunKeySpec) Identity {
 	return Identity{Name: key.Pending.RunName, Token: key.Pending.Token}
 }
 
-// Leased is who executes for the key; the zero Identity if nobody does.
+// Leased is the run that executes for the key; the zero Identity if none does.
 func Leased(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Leased == nil {
 		return Identity{}
@@ -38,7 +45,7 @@ func Leased(key *v1alpha1.RunKeySpec) Identity {
 	return Identity{Name: key.Leased.RunName, Token: key.Leased.Token}
 }
 
-// Owner is who owns an idempotency key; the zero Identity if nobody does.
+// Owner is the run that owns an idempotency key; the zero Identity if none does.
 func Owner(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Owner == nil {
 		return Identity{}

@@ -61,7 +61,7 @@ var brokenBuilds = map[string]broken{
 `,
 			To: `	e.Expires, e.Left = true, duration-idle
 	if run.Status.Lease.RenewTime != nil {
-		e.Left = duration - r.Clock.Now().Sub(run.Status.Lease.RenewTime.Time)
+		e.Left = duration - o.Clock.Now().Sub(run.Status.Lease.RenewTime.Time)
 	}
 `,
 		}},
@@ -70,32 +70,32 @@ var brokenBuilds = map[string]broken{
 	},
 	"count without the exactly-once guard": {
 		edits: []mutants.Edit{
-			{File: "internal/controller/decide_receipts.go", From: `run == nil || hasRecent(run, first.UID) {`, To: `run == nil {`},
+			{File: "internal/decision/absorb.go", From: `run == nil || hasCounted(run, first.UID) {`, To: `run == nil {`},
 			{
-				File: "internal/controller/decide_receipts.go",
-				From: `s.loose(receipt) && !hasRecent(run, receipt.UID) && s.standsFor`,
-				To:   `s.loose(receipt) && s.standsFor`,
+				File: "internal/decision/absorb.go",
+				From: `s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted`,
+				To:   `s.countsOn(receipt) == run`,
 			},
 			{
-				File: "internal/controller/decide_receipts.go",
-				From: `func mark(s *Snapshot) []Op {
+				File: "internal/decision/absorb.go",
+				From: `func bindCounted(s *Snapshot) []Op {
 `,
-				To: `func mark(s *Snapshot) []Op {
+				To: `func bindCounted(s *Snapshot) []Op {
 	if s != nil {
 		return nil
 	}
 `,
 			},
 			{
-				File: "internal/controller/status.go",
+				File: "internal/decision/status.go",
 				From: `	for _, receipt := range receipts {
-		folded.Recent = append(folded.Recent, recentEntry(receipt))
+		counted.Recent = append(counted.Recent, recentEntry(receipt))
 `,
 				To: `	for _, receipt := range receipts {
-		if hasRecent(run, receipt.UID) {
+		if hasCounted(run, receipt.UID) {
 			continue
 		}
-		folded.Recent = append(folded.Recent, recentEntry(receipt))
+		counted.Recent = append(counted.Recent, recentEntry(receipt))
 `,
 			},
 		},
@@ -104,11 +104,11 @@ var brokenBuilds = map[string]broken{
 	},
 	"the Job before the RunKey": {
 		edits: []mutants.Edit{{
-			File: "internal/controller/decide_pending.go",
-			From: `		s.swap(next),
+			File: "internal/decision/claim.go",
+			From: `		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
 			To: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
-		s.swap(next),`,
+		s.swapKey(next),`,
 		}},
 		promise: "I4",
 	},

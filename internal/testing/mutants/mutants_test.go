@@ -40,21 +40,21 @@ var mutants = map[string]mutant{
 		pkg:  rules, run: "^TestP2",
 	},
 	"P3: the key before the terminal status": {
-		file: "internal/controller/decide_leased.go",
-		from: `	return concat(
+		file: "internal/decision/execution.go",
+		from: `	return join(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
-		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)`,
-		to: `	return concat(
+		to: `	return join(
 		s.checkKey(),
-		s.release(runkey.IdentityOf(run), end.generation, run.Spec.Template != nil),
+		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
 	)`,
 		pkg: rules, run: "^TestP3",
 	},
 	"P4: no live read before the Job": {
-		file: "internal/controller/decide_pending.go",
+		file: "internal/decision/claim.go",
 		from: `[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.confirm`,
 		to: `[]Op{CreateJob{run, generation, version}},
@@ -62,7 +62,7 @@ var mutants = map[string]mutant{
 		pkg: rules, run: "^TestP4",
 	},
 	"P5: statuses without a look at the key": {
-		file: "internal/controller/decide.go",
+		file: "internal/decision/decide.go",
 		from: `	if !s.Keyed {
 		return nil
 	}
@@ -71,33 +71,33 @@ var mutants = map[string]mutant{
 		pkg: rules, run: "^TestP5",
 	},
 	"P6: strays are let be": {
-		file: "internal/controller/decide_pending.go",
-		from: `[]Op{NoStrays{}, CheckRun{run}},
-		s.swap(next),`,
+		file: "internal/decision/claim.go",
+		from: `[]Op{StopStrays{}, CheckRun{run}},
+		s.swapKey(next),`,
 		to: `[]Op{CheckRun{run}},
-		s.swap(next),`,
+		s.swapKey(next),`,
 		pkg: rules, run: "^TestP6",
 	},
 	"P7: a run that was answered Created is refused": {
-		file: "internal/controller/decide_bypassed.go",
-		from: `if !run.BypassedWebhook() || run.WasRun() || run.Status.Phase != ""`,
-		to:   `if run.Status.Phase != ""`,
+		file: "internal/decision/role.go",
+		from: `case run.BypassedWebhook() && !run.WasRun():`,
+		to:   `case run.Status.Phase == "":`,
 		pkg:  rules, run: "^TestP7",
 	},
 	"P8: entries go before their receipts are marked": {
-		file: "internal/controller/status.go",
+		file: "internal/decision/status.go",
 		from: `if excess <= 0 || !marked[entry.UID] {`,
 		to:   `if excess <= 0 {`,
 		pkg:  rules, run: ".",
 	},
 	"P9: a run goes before its receipts have an outcome": {
-		file: "internal/controller/decide_retention.go",
-		from: `case !kept || t.awaited():`,
+		file: "internal/decision/retention.go",
+		from: `case !kept || t.isAwaited():`,
 		to:   `case !kept:`,
 		pkg:  rules, run: "^TestP9",
 	},
 	"P10: an idempotency key has no heirs": {
-		file: "internal/controller/decide_bypassed.go",
+		file: "internal/decision/idempotency.go",
 		from: `	heir := s.heir()
 `,
 		to: `	heir := runkey.Identity{}
@@ -105,46 +105,50 @@ var mutants = map[string]mutant{
 		pkg: rules, run: "^TestP10",
 	},
 	"P11: two transitions in one reconcile": {
-		file: "internal/controller/decide.go",
-		from: `		if ops := step.decide(s); len(ops) > 0 {
-			return Plan{Step: step.name, Ops: s.stamped(ops), After: wake(s)}
+		file: "internal/decision/decide.go",
+		from: `func Decide(s *Snapshot) Plan {
+	for _, step := range steps {
+		if s.Blocked[step.name] {
+			continue
+		}
+		if ops := step.decide(s); len(ops) > 0 {
+			return Plan{Step: step.name, Ops: s.withBatchDecision(ops), After: s.LookAgain()}
 		}
 	}
-	return Plan{After: wake(s)}`,
-		to: `		if ops := step.decide(s); len(ops) > 0 {
+	return Plan{After: s.LookAgain()}`,
+		to: `func Decide(s *Snapshot) Plan {
+	all := Plan{After: s.LookAgain()}
+	for _, step := range steps {
+		if ops := step.decide(s); len(ops) > 0 && !s.Blocked[step.name] {
 			all.Step, all.Ops = step.name, append(all.Ops, ops...)
 		}
 	}
-	all.After = wake(s)
 	return all`,
 		pkg: rules, run: "^TestP11",
 	},
 	"P12: a receipt is known by its admission": {
-		file: "internal/controller/decide_snapshot.go",
-		from: `	switch run.Status.Phase {
-	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
-		return true`,
-		to: `	if run.WasAbsorbed() {
+		file: "internal/decision/role.go",
+		from: `	case run.IsReceipt():
 		return true
-	}
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
-		return true`,
+	case run.Status.Phase == v1alpha1.PhasePending:`,
+		to: `	case run.WasAbsorbed():
+		return true
+	case run.Status.Phase == v1alpha1.PhasePending:`,
 		pkg: rules, run: "^TestP12",
 	},
 	"I1: the status before the key": {
-		file: "internal/controller/decide_pending.go",
-		from: `		[]Op{NoStrays{}, CheckRun{run}},
-		s.swap(next),`,
-		to: `		[]Op{NoStrays{}, CheckRun{run}},
+		file: "internal/decision/claim.go",
+		from: `		[]Op{StopStrays{}, CheckRun{run}},
+		s.swapKey(next),`,
+		to: `		[]Op{StopStrays{}, CheckRun{run}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
-		s.swap(next),`,
+		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
 	"I1: the waiting run is announced before its predecessor has left": {
-		file: "internal/controller/decide_pending.go",
-		from: `|| !s.accepting(run) || !s.predecessorSettled() {`,
-		to:   `|| !s.accepting(run) {`,
+		file: "internal/decision/waiting.go",
+		from: `|| !s.isAccepting(run) || !s.isPredecessorStored() {`,
+		to:   `|| !s.isAccepting(run) {`,
 		pkg:  rules, run: ".",
 	},
 	"I2: the cache is enough to coalesce": {
@@ -155,17 +159,17 @@ var mutants = map[string]mutant{
 		pkg: "./internal/keystore", run: ".",
 	},
 	"I2: a receipt without a run is left alone": {
-		file: "internal/controller/decide_pending.go",
-		from: `	case s.orphaned(run):
+		file: "internal/decision/waiting.go",
+		from: `	case RoleOrphaned:
 		return 3`,
-		to: `	case s.orphaned(run):
+		to: `	case RoleOrphaned:
 		return 0`,
 		pkg: rules, run: ".",
 	},
 	"I3: what is counted already is counted again": {
-		file: "internal/controller/decide_receipts.go",
-		from: `if s.loose(receipt) && !hasRecent(run, receipt.UID) && s.standsFor(receipt) == run {`,
-		to:   `if s.loose(receipt) && s.standsFor(receipt) == run {`,
+		file: "internal/decision/absorb.go",
+		from: `if s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted {`,
+		to:   `if s.countsOn(receipt) == run && (!counted || hasCounted(run, receipt.UID)) {`,
 		pkg:  rules, run: "^TestP8",
 	},
 	"I4: a claim does not raise the generation": {
@@ -175,11 +179,11 @@ var mutants = map[string]mutant{
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
 	"I4: the Job before the key": {
-		file: "internal/controller/decide_pending.go",
-		from: `		s.swap(next),
+		file: "internal/decision/claim.go",
+		from: `		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
 		to: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
-		s.swap(next),`,
+		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
 	"I5: an expired run takes the place of the waiting one": {
@@ -189,21 +193,23 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/runkey", run: ".",
 	},
 	"I5: an expired run takes the place of one that did not ask to be absorbed": {
-		file: "internal/controller/decide_displace.go",
+		file: "internal/decision/displace.go",
 		from: `v1alpha1.OnLeaseExpiredRequeue && runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay`,
 		to:   `v1alpha1.OnLeaseExpiredRequeue || runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay`,
 		pkg:  simulation, run: "^TestPropertyRequeue$",
 	},
 	"I3: receipts stay with a run that became a receipt": {
-		file: "internal/controller/decide_displace.go",
-		from: `return receipt.IsReceipt() && !receipt.HasOutcome() && ref`,
-		to:   `return false && ref`,
-		pkg:  simulation, run: "^TestPropertyRequeue$",
+		file: "internal/decision/role.go",
+		from: `s.byUID[ref.UID].IsReceipt():
+		return RoleMisbound`,
+		to: `s.byUID[ref.UID].IsReceipt():
+		return RoleBound`,
+		pkg: simulation, run: "^TestPropertyRequeue$",
 	},
 	"I3: who was displaced and counted executes": {
-		file: "internal/controller/decide_displace.go",
-		from: `return told && (`,
-		to:   `return !told && (`,
+		file: "internal/decision/role.go",
+		from: `return run.RefersToItself() && (`,
+		to:   `return !run.RefersToItself() && (`,
 		pkg:  rules, run: "^TestFinishDisplacement$",
 	},
 	"I6: an idempotency key is reserved by everybody": {
@@ -221,19 +227,19 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/keystore", run: ".",
 	},
 	"batch: a member starts before its batch": {
-		file: "internal/controller/decide_pending.go",
-		from: `return s.accepting(run) && (run.Status.Phase == ""`,
-		to:   `return s.open(run) && (run.Status.Phase == ""`,
+		file: "internal/decision/claim.go",
+		from: `!run.RunsAsJob() || !s.isAccepting(run) {`,
+		to:   `!run.RunsAsJob() || !s.isOpen(run) {`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
 	"batch: receipts bind to a member that may be withdrawn": {
-		file: "internal/controller/decide_receipts.go",
-		from: `run.IsReceipt() || !s.started(run) {`,
+		file: "internal/decision/standing.go",
+		from: `run.IsReceipt() || !s.hasStarted(run) {`,
 		to:   `run.IsReceipt() {`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
 	"batch: a batch starts without its last member": {
-		file: "internal/controller/decide_batch.go",
+		file: "internal/decision/batch.go",
 		from: `return n >= int(`,
 		to:   `return n+1 >= int(`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
@@ -251,15 +257,15 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/keystore", run: "^TestGrant$",
 	},
 	"claim: taken back without a fence": {
-		file: "internal/controller/decide_leased.go",
-		from: `return concat(s.checkKey(), []Op{WriteStatus{run, status}}, s.swap(next))`,
+		file: "internal/decision/execution.go",
+		from: `return join(s.checkKey(), []Op{WriteStatus{run, status}}, s.swapKey(next))`,
 		to: `_ = status
-	return concat(s.checkKey(), s.swap(next))`,
+	return join(s.checkKey(), s.swapKey(next))`,
 		pkg: simulation, run: "^TestPropertyStorm$",
 	},
 	"I8: a Job that is gone proves that its Pods are": {
 		file: "internal/controller/act_jobs.go",
-		from: `	return a.noPods(ctx, op.Run)
+		from: `	return a.checkPods(ctx, op.Run)
 }`,
 		to: `	return nil
 }`,
@@ -304,11 +310,7 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 // overlay describes the tree with the mutant in the place of its file.
 func (m mutant) overlay(t *testing.T, root string) string {
 	t.Helper()
-	edits := []Edit{{m.file, m.from, m.to}}
-	if strings.Contains(m.to, "all.Ops") {
-		edits = append(edits, Edit{m.file, "	s.prepare()\n	for", "	s.prepare()\n	var all Plan\n	for"})
-	}
-	path, err := Overlay(root, t.TempDir(), edits...)
+	path, err := Overlay(root, t.TempDir(), Edit{m.file, m.from, m.to})
 	if err != nil {
 		t.Fatal(err)
 	}

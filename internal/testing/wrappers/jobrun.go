@@ -311,3 +311,20 @@ func (w *JobRunWrapper) self() *JobRunWrapper {
 	w.Status.ObservedGeneration = w.Generation
 	return w
 }
+
+// MakeKeyedRun starts the run of the key "k" that was answered Created.
+func MakeKeyedRun(name string) *JobRunWrapper { return MakeJobRun(name).Key("k").Template().Created() }
+
+// MakeKeylessRun starts a run without a key that was answered Created.
+func MakeKeylessRun(name string) *JobRunWrapper { return MakeJobRun(name).Template().Created() }
+
+// MakeAbsorbed starts a receipt of the key "k" that was answered with a run which
+// waited in that version of the key.
+func MakeAbsorbed(name, run, keyVersion string) *JobRunWrapper {
+	return MakeJobRun(name).Key("k").Skip().Template().CoalescedBy(run, keyVersion)
+}
+
+// MakeDelivered starts a receipt without a key that was answered Idempotent.
+func MakeDelivered(name, run string) *JobRunWrapper {
+	return MakeJobRun(name).IdempotencyKey("i").Template().DeliveredAs(run)
+}

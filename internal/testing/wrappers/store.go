@@ -11,10 +11,15 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -53,6 +58,8 @@ type Store struct {
 	Before, After func(verb string, o client.Object) error
 	Read          func(key client.ObjectKey, o client.Object) error
 
+	tracker clienttesting.ObjectTracker
+
 	mu     sync.Mutex
 	writes []string
 	reads  int
@@ -62,8 +69,9 @@ type Store struct {
 // NewStore holds the objects.
 func NewStore(indexes []Index, objects ...client.Object) *Store {
 	s := &Store{}
-	builder := fake.NewClientBuilder().WithScheme(Scheme()).WithGlobalResourceVersionCounter().
-		WithStatusSubresource(&v1alpha1.JobRun{}, &batchv1.Job{}).WithObjects(objects...)
+	s.tracker = clienttesting.NewObjectTracker(Scheme(), serializer.NewCodecFactory(Scheme()).UniversalDecoder())
+	builder := fake.NewClientBuilder().WithScheme(Scheme()).WithObjectTracker(s.tracker).WithGlobalResourceVersionCounter().
+		WithStatusSubresource(&v1alpha1.JobRun{}, &batchv1.Job{}).WithObjects(earlierVersions()...).WithObjects(objects...)
 	for _, i := range indexes {
 		builder = builder.WithIndex(i.Object, i.Field, i.Extract)
 	}
@@ -76,6 +84,65 @@ func NewStore(indexes []Index, objects ...client.Object) *Store {
 		SubResourceUpdate: s.updateStatus,
 	})
 	return s
+}
+
+// earlierVersions use up the versions that objects of tests have: what is written
+// is newer.
+func earlierVersions() []client.Object {
+	used := make([]client.Object, 100)
+	for i := range used {
+		used[i] = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "earlier", Name: fmt.Sprint(i)}}
+	}
+	return used
+}
+
+// Objects are all JobRuns, RunKeys and Jobs.
+func (s *Store) Objects(ctx context.Context) ([]client.Object, error) {
+	var all []client.Object
+	for _, list := range []client.ObjectList{&v1alpha1.JobRunList{}, &v1alpha1.RunKeyList{}, &batchv1.JobList{}} {
+		if err := s.List(ctx, list); err != nil {
+			return nil, err
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			all = append(all, item.(client.Object))
+		}
+	}
+	return all, nil
+}
+
+// Restore puts Objects of an earlier time in the place of those that are stored,
+// at their versions. Versions and UIDs to come are new all the same.
+func (s *Store) Restore(ctx context.Context, objects []client.Object) error {
+	stored, err := s.Objects(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range stored {
+		resource, err := resourceOf(o)
+		if err != nil {
+			return err
+		}
+		if err := s.tracker.Delete(resource, o.GetNamespace(), o.GetName()); err != nil {
+			return err
+		}
+	}
+	for _, o := range objects {
+		if err := s.tracker.Add(o.DeepCopyObject()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resourceOf is where the tracker keeps objects of that kind: it guesses the plural.
+func resourceOf(o client.Object) (schema.GroupVersionResource, error) {
+	kind, err := apiutil.GVKForObject(o, Scheme())
+	resource, _ := meta.UnsafeGuessKindToResource(kind)
+	return resource, err
 }
 
 // Writes are the writes that were stored, in order: verb, kind and name.

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"fmt"
@@ -20,30 +20,30 @@ type Batch struct {
 	Left time.Duration
 }
 
-// decideBatch says once what becomes of a batch: it starts when all members
+// DecideBatch says once what becomes of a batch: it starts when all members
 // exist, and is withdrawn when they do not in time. A leader that is cancelled
 // withdraws its batch as it ends.
-func decideBatch(b Batch) Plan {
+func DecideBatch(b Batch) Plan {
 	switch {
 	case !b.Leader.AwaitsBatch() || b.Leader.EndRequested():
 		return Plan{}
-	case b.whole():
-		return recorded(b.Leader, v1alpha1.BatchStarted)
+	case b.IsWhole():
+		return record(b.Leader, v1alpha1.BatchStarted)
 	case b.Left <= 0:
-		return recorded(b.Leader, v1alpha1.BatchWithdrawn)
+		return record(b.Leader, v1alpha1.BatchWithdrawn)
 	default:
 		return Plan{After: b.Left}
 	}
 }
 
-func recorded(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
+func record(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
 	status := statusOf(leader)
 	status.Batch = &v1alpha1.BatchStatus{Decision: decision}
 	return Plan{Step: "decide-batch", Ops: []Op{WriteStatus{leader, status}}}
 }
 
-// whole reports whether all members exist and none of them is to end.
-func (b Batch) whole() bool {
+// IsWhole reports whether all members exist and none of them is to end.
+func (b Batch) IsWhole() bool {
 	n := 0
 	for _, member := range b.Members {
 		if *member.Spec.Batch == *b.Leader.Spec.Batch && !member.EndRequested() && !member.HasEnded() {
@@ -53,53 +53,52 @@ func (b Batch) whole() bool {
 	return n >= int(b.Leader.Spec.Batch.Size)
 }
 
-// verdict is what became of the batch of a JobRun; empty while it is undecided.
-// A trigger that is in no batch has started by itself.
-func (s *Snapshot) verdict(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
+// batchDecision is what became of the batch of a JobRun; empty while it is
+// undecided. A trigger that is in no batch has started by itself.
+func (s *Snapshot) batchDecision(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	switch {
 	case run.Spec.Batch == nil:
 		return v1alpha1.BatchStarted
 	case run.Status.Batch != nil:
 		return run.Status.Batch.Decision
-	case s.begun(run):
+	case s.hasBegun(run):
 		return v1alpha1.BatchStarted
 	case run.LeadsBatch() && run.EndRequested(), run.HasEnded():
 		return v1alpha1.BatchWithdrawn // It ends, or has ended, before its batch has started.
 	default:
-		return s.Verdicts[run.UID]
+		return s.BatchDecisions[run.UID]
 	}
 }
 
-// begun reports whether something was done for a member that is done only once
+// hasBegun reports whether something was done for a member that is done only once
 // its batch has started: it was claimed, or counted. Its status may not say so
 // yet, and the leader that said so may be gone.
-func (s *Snapshot) begun(member *v1alpha1.JobRun) bool {
+func (s *Snapshot) hasBegun(member *v1alpha1.JobRun) bool {
 	id := runkey.IdentityOf(member)
-	return runkey.Leased(s.spec()) == id || s.counted[member.UID] != nil ||
-		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool {
-			of, _ := s.identityOf(job)
-			return of == id
-		})
+	return runkey.Leased(s.KeySpec()) == id || s.countedBy[member.UID] != nil ||
+		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool { return s.JobIdentity(job) == id })
 }
 
-func (s *Snapshot) started(run *v1alpha1.JobRun) bool {
-	return s.verdict(run) == v1alpha1.BatchStarted
+// hasStarted reports whether the batch of a JobRun has started, if it is in one.
+func (s *Snapshot) hasStarted(run *v1alpha1.JobRun) bool {
+	return s.batchDecision(run) == v1alpha1.BatchStarted
 }
 
-func (s *Snapshot) withdrawn(run *v1alpha1.JobRun) bool {
-	return s.verdict(run) == v1alpha1.BatchWithdrawn
+// isWithdrawn reports whether the batch of a JobRun was withdrawn.
+func (s *Snapshot) isWithdrawn(run *v1alpha1.JobRun) bool {
+	return s.batchDecision(run) == v1alpha1.BatchWithdrawn
 }
 
-// stamped makes the statuses that a plan writes say what became of the batch:
-// the leader may be gone before the last member starts.
-func (s *Snapshot) stamped(ops []Op) []Op {
+// withBatchDecision makes the statuses that a plan writes say what became of the
+// batch: the leader may be gone before the last member starts.
+func (s *Snapshot) withBatchDecision(ops []Op) []Op {
 	for i, op := range ops {
 		write, ok := op.(WriteStatus)
 		if !ok || write.Run.Spec.Batch == nil || write.Status.Batch != nil {
 			continue
 		}
-		if verdict := s.verdict(write.Run); verdict != "" {
-			write.Status.Batch = &v1alpha1.BatchStatus{Decision: verdict}
+		if decision := s.batchDecision(write.Run); decision != "" {
+			write.Status.Batch = &v1alpha1.BatchStatus{Decision: decision}
 			ops[i] = write
 		}
 	}

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"time"
@@ -29,21 +29,21 @@ type (
 	// CheckRun reads a JobRun live and requires the version decided on.
 	CheckRun struct{ Run *v1alpha1.JobRun }
 
-	// NoStrays lists the Jobs of the key live and requires that none of them
-	// is unfinished. Those that are, are deleted.
-	NoStrays struct{}
+	// StopStrays lists the Jobs of the home live, deletes the unfinished ones, and
+	// requires that there were none.
+	StopStrays struct{}
 
-	// Stopped lists the Jobs and Pods of a run live and requires that none of
-	// them is unfinished. Jobs that are, are deleted.
-	Stopped struct {
+	// StopRun lists the Jobs and Pods of a run live, deletes the unfinished Jobs, and
+	// requires that neither an unfinished Job nor a running Pod is left.
+	StopRun struct {
 		Run runkey.Identity
 		// Generation whose finished Job proves that its Pods have ended, too.
 		Generation int64
 	}
 
-	// NoPods lists the Pods of a run live and requires that none of them runs:
-	// its Job may have been deleted before anybody could write down its uid.
-	NoPods struct{ Run runkey.Identity }
+	// CheckPods lists the Pods of a run live and requires that none of them runs:
+	// its Job may have been deleted before its UID was written down.
+	CheckPods struct{ Run runkey.Identity }
 
 	// SwapKey makes Next of the RunKey, by compare-and-swap on the version
 	// decided on; nil deletes it.
@@ -58,8 +58,8 @@ type (
 		KeyVersion string
 	}
 
-	// ConfirmLease reads the RunKey live once the Job is there, and deletes the
-	// Job if the key leases the generation no more.
+	// ConfirmLease reads the RunKey live once the Job is there. If the key does not
+	// lease the generation any more, it deletes the Job and ends the plan.
 	ConfirmLease struct {
 		Run        runkey.Identity
 		Generation int64
@@ -88,9 +88,9 @@ type (
 
 func (CheckKey) op()     {}
 func (CheckRun) op()     {}
-func (NoStrays) op()     {}
-func (Stopped) op()      {}
-func (NoPods) op()       {}
+func (StopStrays) op()   {}
+func (StopRun) op()      {}
+func (CheckPods) op()    {}
 func (SwapKey) op()      {}
 func (CreateJob) op()    {}
 func (ConfirmLease) op() {}

@@ -1,6 +1,9 @@
-package controller
+package decision
 
 import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"regexp"
 	"strings"
 
@@ -9,6 +12,22 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 )
+
+// ending is how a run ends.
+type ending struct {
+	phase      v1alpha1.Phase
+	generation int64
+	reason     string
+	message    string
+	output     *apiextensionsv1.JSON
+	attempts   int32
+	keyVersion string
+	now        metav1.Time
+}
+
+func failure(reason, message string) ending {
+	return ending{phase: v1alpha1.PhaseFailed, reason: reason, message: message}
+}
 
 // conditionReason is what a condition's reason must look like. That of a Job need not.
 var conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)

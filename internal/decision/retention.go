@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"slices"
@@ -30,17 +30,17 @@ type Retention struct {
 	Sweep time.Duration
 }
 
-// decideRetention says which JobRuns have been kept long enough. A run stays as
+// DecideRetention says which JobRuns have been kept long enough. A run stays as
 // long as one of its receipts has no outcome, for the receipt gets it from the
 // run, and a receipt stays until it is counted.
-func decideRetention(t Retention) Plan {
+func DecideRetention(t Retention) Plan {
 	var plan Plan
 	for _, receipt := range t.excess() {
 		plan.Step, plan.Ops = "trim-receipts", append(plan.Ops, DeleteRun{receipt})
 	}
-	left, kept := t.timeToLive()
+	left, kept := t.TimeToLive()
 	switch {
-	case !kept || t.awaited():
+	case !kept || t.isAwaited():
 	case left > t.Sweep: // A sweep is in time to call for it.
 	case left > 0:
 		plan.After = left
@@ -62,19 +62,20 @@ func (t Retention) excess() []*v1alpha1.JobRun {
 	return excess
 }
 
-// awaited reports whether a receipt, or a member of its batch, still needs the run.
-func (t Retention) awaited() bool {
-	return len(t.Unbound) > 0 || t.Held[t.Run.UID] || !allHaveOutcome(t.Bound)
+// isAwaited reports whether a receipt, or a member of its batch, still needs the run.
+func (t Retention) isAwaited() bool {
+	return len(t.Unbound) > 0 || t.Held[t.Run.UID] || !AllHaveOutcome(t.Bound)
 }
 
-func allHaveOutcome(receipts []*v1alpha1.JobRun) bool {
+// AllHaveOutcome reports whether each of the receipts has the outcome of its run.
+func AllHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !receipt.HasOutcome() })
 }
 
-// timeToLive is how long the run is kept from now; ok is false if it is kept for
+// TimeToLive is how long the run is kept from now; ok is false if it is kept for
 // good. A run that is said to have ended in the future was written by somebody
 // whose clock is ahead: its time begins when it is seen.
-func (t Retention) timeToLive() (left time.Duration, ok bool) {
+func (t Retention) TimeToLive() (left time.Duration, ok bool) {
 	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
 	if ttl == nil || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {
 		return 0, false

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"testing"
@@ -28,7 +28,7 @@ func TestDecideReport(t *testing.T) {
 		"a receipt is no run": {answered("r", "a", "4").BoundTo("a").Settled(), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := format(decideReport(tc.run.Obj(), now)); got != tc.want {
+			if got := DecideReport(tc.run.Obj(), now).String(); got != tc.want {
 				t.Errorf("plan %q, want %q", got, tc.want)
 			}
 		})
@@ -40,7 +40,7 @@ func TestDecideReportTellsWhen(t *testing.T) {
 	run := made("a").Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.CompletionTime, run.Status.StartTime = &metav1.Time{}, nil
 	run.Status.Lease.AcquireTime = &metav1.MicroTime{Time: later(7).Time}
-	status := decideReport(run, now).Ops[0].(WriteStatus).Status
+	status := DecideReport(run, now).Ops[0].(WriteStatus).Status
 	if !status.CompletionTime.Equal(&now) || !status.StartTime.Equal(later(7)) {
 		t.Errorf("completed %s, started %s", status.CompletionTime, status.StartTime)
 	}
@@ -51,7 +51,7 @@ func TestDecideReportTellsWhen(t *testing.T) {
 func TestDecideReportOfAContradiction(t *testing.T) {
 	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "Mistaken"}}
-	for _, op := range decideReport(run, now).Ops {
+	for _, op := range DecideReport(run, now).Ops {
 		if write, ok := op.(WriteStatus); ok {
 			run.Status = write.Status
 		}
@@ -59,4 +59,10 @@ func TestDecideReportOfAContradiction(t *testing.T) {
 	if len(run.Status.Conditions) != 1 || !meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete) {
 		t.Errorf("conditions %v", run.Status.Conditions)
 	}
+}
+
+// bare is a run that ended, but does not say when.
+func bare(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
+	w.Status.CompletionTime = nil
+	return w.Obj()
 }

@@ -1,9 +1,8 @@
-package controller
+package decision
 
 import (
 	"slices"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,22 +38,6 @@ const (
 
 // maxMessageBytes is what a condition holds.
 const maxMessageBytes = 32 << 10
-
-// ending is how a run ends.
-type ending struct {
-	phase      v1alpha1.Phase
-	generation int64
-	reason     string
-	message    string
-	output     *apiextensionsv1.JSON
-	attempts   int32
-	keyVersion string
-	now        metav1.Time
-}
-
-func failure(reason, message string) ending {
-	return ending{phase: v1alpha1.PhaseFailed, reason: reason, message: message}
-}
 
 // pendingStatus says that a run waits, and that the key names it.
 func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
@@ -99,6 +82,13 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.JobRef = nil
 	status.Progress = nil
 	return status
+}
+
+// requeuedStatus lets a fenced run wait again.
+func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
+	pending := *fenced.DeepCopy()
+	pending.Phase = v1alpha1.PhasePending
+	return pending
 }
 
 // attemptsAfter counts one attempt more.
@@ -183,17 +173,17 @@ func receiptCancelled(receipt *v1alpha1.JobRun, reason, message string, now meta
 	return status
 }
 
-// foldedStatus counts receipts on their run. Entries whose receipts are marked
+// countedStatus counts receipts on their run. Entries whose receipts are marked
 // make room, the oldest first.
-func foldedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
+func countedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
 	status := statusOf(run)
-	folded := &v1alpha1.CoalescedTriggers{}
+	counted := &v1alpha1.CoalescedTriggers{}
 	if status.Coalesced != nil {
-		folded = status.Coalesced
+		counted = status.Coalesced
 	}
-	folded.Count = min(folded.Count+int64(len(receipts)), v1alpha1.MaxCount)
-	excess := len(folded.Recent) + len(receipts) - v1alpha1.MaxRecent
-	folded.Recent = slices.DeleteFunc(folded.Recent, func(entry v1alpha1.CoalescedTrigger) bool {
+	counted.Count = min(counted.Count+int64(len(receipts)), v1alpha1.MaxCount)
+	excess := len(counted.Recent) + len(receipts) - v1alpha1.MaxRecent
+	counted.Recent = slices.DeleteFunc(counted.Recent, func(entry v1alpha1.CoalescedTrigger) bool {
 		if excess <= 0 || !marked[entry.UID] {
 			return false
 		}
@@ -201,9 +191,9 @@ func foldedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[
 		return true
 	})
 	for _, receipt := range receipts {
-		folded.Recent = append(folded.Recent, recentEntry(receipt))
+		counted.Recent = append(counted.Recent, recentEntry(receipt))
 	}
-	status.Coalesced = folded
+	status.Coalesced = counted
 	return status
 }
 

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"fmt"
@@ -84,7 +84,7 @@ func TestStatuses(t *testing.T) {
 			},
 		},
 		"cancelled": {
-			endedStatus(made("a").Obj(), (&Snapshot{Now: now}).cancellation(made("a").Obj())),
+			endedStatus(made("a").Obj(), NewSnapshot(Observation{Now: now}).cancellation(made("a").Obj())),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseCancelled, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "cancelled on request",
 				Conditions: []metav1.Condition{condition("Cancelled", "Cancelled", "cancelled on request")},
@@ -166,5 +166,21 @@ func TestRoomForTheOutcome(t *testing.T) {
 		if got := meta.FindStatusCondition(status.Conditions, kind) != nil; got != want {
 			t.Errorf("%s: there %t, want %t", kind, got, want)
 		}
+	}
+}
+
+// A receipt has all of its run's outcome.
+func TestOutcomeStatus(t *testing.T) {
+	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
+	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
+	run.Status.CompletionTime = later(30)
+	setOutcome(&run.Status, 1, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
+
+	want := answered("r", "a", "4").BoundTo("a").Error("exit code 3").Obj().Status
+	want.ObservedGeneration = 1
+	want.Output, want.StartTime, want.CompletionTime = run.Status.Output, run.Status.StartTime, later(30)
+	want.Conditions = run.Status.Conditions
+	if diff := cmp.Diff(want, outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
 	}
 }

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -7,10 +7,10 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// decideReport completes what a worker reported: it ends a run with a phase, and
+// DecideReport completes what a worker reported: it ends a run with a phase, and
 // whoever waits for the run waits for a condition.
-func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
-	if !run.HasEnded() || complete(run) {
+func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
+	if !run.HasEnded() || isComplete(run) {
 		return Plan{}
 	}
 	status := statusOf(run)
@@ -25,9 +25,9 @@ func decideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
 }
 
-// complete reports whether a run's outcome says all that there is to say: when,
+// isComplete reports whether a run's outcome says all that there is to say: when,
 // and the condition that is waited for.
-func complete(run *v1alpha1.JobRun) bool {
+func isComplete(run *v1alpha1.JobRun) bool {
 	return run.HasEnded() && run.Status.CompletionTime != nil &&
 		meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase))
 }

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"testing"
@@ -70,12 +70,12 @@ func TestDecideRetention(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan := decideRetention(Retention{
+			plan := DecideRetention(Retention{
 				Seen: tc.seen, Sweep: time.Minute,
 				Now: wrappers.At(tc.seconds), Run: tc.run, Unbound: tc.unbound, Bound: tc.bound, History: tc.history,
 				Held: map[types.UID]bool{wrappers.UIDOf(tc.held): true},
 			})
-			if got := format(plan); got != tc.want {
+			if got := plan.String(); got != tc.want {
 				t.Errorf("plan %q, want %q", got, tc.want)
 			}
 			if plan.After != tc.wantAfter {

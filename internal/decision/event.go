@@ -1,9 +1,8 @@
-package controller
+package decision
 
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +45,8 @@ const (
 	ActionBlocked   = "run:blocked"
 )
 
-func (e Event) eventType() string {
+// Type is Warning or Normal.
+func (e Event) Type() string {
 	if e.Warning {
 		return corev1.EventTypeWarning
 	}
@@ -57,39 +57,39 @@ func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
 	return Event{Run: run, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 
-// triggered tells of a run that is seen for the first time.
-func triggered(run *v1alpha1.JobRun) []Op {
-	if run.Status.RunRef != nil {
-		return nil
-	}
+// triggeredEvent tells of a run that is seen for the first time.
+func triggeredEvent(run *v1alpha1.JobRun) Event {
 	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
 	if run.Spec.ConcurrencyKey != "" {
 		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
 	}
-	return []Op{Emit{newEvent(run, EventTriggered, ActionTrigger, note)}}
+	return newEvent(run, EventTriggered, ActionTrigger, note)
 }
 
-// started tells of a lease that a Job has taken.
-func started(run *v1alpha1.JobRun, now metav1.Time) []Op {
-	ops := append(triggered(run), Emit{newEvent(run, EventLeased, ActionLeased, "a Job executes the run")})
+// tellTriggered tells of a run, once.
+func tellTriggered(run *v1alpha1.JobRun) []Op {
+	if run.Status.RunRef != nil {
+		return nil
+	}
+	return []Op{Emit{triggeredEvent(run)}}
+}
+
+// tellLeased tells of a lease that a Job has taken, and counts the first one.
+func tellLeased(run *v1alpha1.JobRun, now metav1.Time) []Op {
+	ops := append(tellTriggered(run), Emit{newEvent(run, EventLeased, ActionLeased, "a Job executes the run")})
 	if run.Status.StartTime == nil {
-		ops = append(ops, Count{firstLease(run, now)})
+		ops = append(ops, Count{FirstLeaseOf(run, now)})
 	}
 	return ops
 }
 
-// claimed tells of a lease that a worker has taken.
-func claimed(run *v1alpha1.JobRun) Event {
+// ClaimedEvent tells of a lease that a worker has taken.
+func ClaimedEvent(run *v1alpha1.JobRun) Event {
 	return newEvent(run, EventLeased, ActionLeased, fmt.Sprintf("worker %s executes the run", run.Status.Lease.HolderIdentity))
 }
 
-// firstLease is how long a run has waited for its first lease.
-func firstLease(run *v1alpha1.JobRun, now metav1.Time) Metric {
-	return Metric{Kind: leasedFirst, Value: max(now.Sub(run.CreationTimestamp.Time), time.Duration(0)).Seconds()}
-}
-
-// coalesced tells of a trigger that a run absorbed, with what was skipped.
-func coalesced(run, receipt *v1alpha1.JobRun) Event {
+// coalescedEvent tells of a trigger that a run absorbed, with what was skipped.
+func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
 	input := receipt.InputText()
 	if input == "" {
 		input = "null"
@@ -106,13 +106,11 @@ func coalesced(run, receipt *v1alpha1.JobRun) Event {
 	return event
 }
 
-func leaseExpired(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
-	holder := ""
-	if run.Status.Lease != nil {
+// leaseExpiredEvent tells of a lease that ended before its run did.
+func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
+	holder := "a holder that was fenced or gave it back"
+	if run.IsHeld() {
 		holder = run.Status.Lease.HolderIdentity
-	}
-	if holder == "" {
-		holder = "a holder that was fenced or gave it back"
 	}
 	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
 		holder, run.LeaseGeneration(), status.Attempts, maxAttempts(run))
@@ -121,12 +119,14 @@ func leaseExpired(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	return event
 }
 
-func blocked(run *v1alpha1.JobRun, message string) Event {
+// blockedEvent tells of a Job that is refused for now.
+func blockedEvent(run *v1alpha1.JobRun, message string) Event {
 	event := newEvent(run, EventBlocked, ActionBlocked, "the Job is refused for now: "+message)
 	event.Warning = true
 	return event
 }
 
+// endedEvent tells how a run ended.
 func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	switch status.Phase {
 	case v1alpha1.PhaseCompleted:

@@ -1,4 +1,4 @@
-package controller
+package decision
 
 import (
 	"strings"
@@ -6,12 +6,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
 func TestEvents(t *testing.T) {
@@ -26,34 +23,34 @@ func TestEvents(t *testing.T) {
 		want  Event
 	}{
 		"triggered": {
-			only(triggered(made("a").Obj())),
+			only(tellTriggered(made("a").Obj())),
 			Event{Run: run, Reason: "RunTriggered", Action: "run:trigger", Note: `triggered for job "job", concurrencyKey "k"`},
 		},
 		"triggered without a key": {
-			only(triggered(keyless("a").Obj())),
+			only(tellTriggered(keyless("a").Obj())),
 			Event{Run: run, Reason: "RunTriggered", Action: "run:trigger", Note: `triggered for job "job"`},
 		},
 		"leased": {
-			only(started(made("a").Leased(1, "5").Obj(), now)[:1]),
+			only(tellLeased(made("a").Leased(1, "5").Obj(), now)[:1]),
 			Event{Run: run, Reason: "RunLeased", Action: "run:leased", Note: "a Job executes the run"},
 		},
 		"coalesced": {
-			coalesced(run, receipt),
+			coalescedEvent(run, receipt),
 			Event{Run: run, Related: receipt, Reason: "RunCoalesced", Action: "run:coalesced",
 				Note: `absorbed trigger r; skipped labels {"env":"prod"}, input {"org":"acme"}`},
 		},
 		"coalesced without input and labels": {
-			coalesced(run, answered("r", "a", "4").Obj()),
+			coalescedEvent(run, answered("r", "a", "4").Obj()),
 			Event{Run: run, Related: receipt, Reason: "RunCoalesced", Action: "run:coalesced",
 				Note: `absorbed trigger r; skipped labels {}, input null`},
 		},
 		"lease expired": {
-			leaseExpired(run, v1alpha1.JobRunStatus{Attempts: 1}),
+			leaseExpiredEvent(run, v1alpha1.JobRunStatus{Attempts: 1}),
 			Event{Run: run, Warning: true, Reason: "RunLeaseExpired", Action: "run:expired",
 				Note: "lease of job/a-2, generation 2, expired (1 of 3 attempts used)"},
 		},
 		"blocked": {
-			blocked(run, "exceeded quota"),
+			blockedEvent(run, "exceeded quota"),
 			Event{Run: run, Warning: true, Reason: "RunBlocked", Action: "run:blocked",
 				Note: "the Job is refused for now: exceeded quota"},
 		},
@@ -84,31 +81,31 @@ func TestEvents(t *testing.T) {
 func only(ops []Op) Event { return ops[0].(Emit).Event }
 
 func TestEventType(t *testing.T) {
-	if got := (Event{}).eventType(); got != corev1.EventTypeNormal {
+	if got := (Event{}).Type(); got != corev1.EventTypeNormal {
 		t.Errorf("type %q", got)
 	}
-	if got := (Event{Warning: true}).eventType(); got != corev1.EventTypeWarning {
+	if got := (Event{Warning: true}).Type(); got != corev1.EventTypeWarning {
 		t.Errorf("type %q", got)
 	}
 }
 
 // A run is triggered once, and its wait for the first lease counted once.
 func TestEventsOnce(t *testing.T) {
-	if ops := triggered(made("a").Pending().Obj()); len(ops) > 0 {
-		t.Errorf("a run that is known is triggered again: %s", formatOp(ops[0]))
+	if ops := tellTriggered(made("a").Pending().Obj()); len(ops) > 0 {
+		t.Errorf("a run that is known is triggered again: %s", opText(ops[0]))
 	}
-	first := started(made("a").Pending().Obj(), now)
-	if got := format(Plan{Step: "x", Ops: first}); got != "x: Emit(RunLeased a); Count(leased)" {
+	first := tellLeased(made("a").Pending().Obj(), now)
+	if got := (Plan{Step: "x", Ops: first}).String(); got != "x: Emit(RunLeased a); Count(leased)" {
 		t.Errorf("the first lease: %s", got)
 	}
 	if got := first[1].(Count).Metric.Value; got != 60 {
 		t.Errorf("waited %v s, want 60", got)
 	}
-	again := started(made("a").Leased(1, "5").Obj(), now)
-	if got := format(Plan{Step: "x", Ops: again}); got != "x: Emit(RunLeased a)" {
+	again := tellLeased(made("a").Leased(1, "5").Obj(), now)
+	if got := (Plan{Step: "x", Ops: again}).String(); got != "x: Emit(RunLeased a)" {
 		t.Errorf("the second lease: %s", got)
 	}
-	early := started(made("a").Age(100).Pending().Obj(), now)
+	early := tellLeased(made("a").Age(100).Pending().Obj(), now)
 	if got := early[1].(Count).Metric.Value; got != 0 {
 		t.Errorf("a clock that lags makes it wait %v s", got)
 	}
@@ -122,10 +119,10 @@ func TestNoteFits(t *testing.T) {
 		big.Label("label-"+string(rune('a'+i)), strings.Repeat("v", 63))
 	}
 	for name, event := range map[string]Event{
-		"coalesced": coalesced(made("a").Obj(), big.Obj()),
-		"blocked":   blocked(made("a").Obj(), wide),
+		"coalesced": coalescedEvent(made("a").Obj(), big.Obj()),
+		"blocked":   blockedEvent(made("a").Obj(), wide),
 		"failed":    endedEvent(made("a").Obj(), v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: wide}),
-		"triggered": only(triggered(made("a").Key(strings.Repeat("💥", 256)).Obj())),
+		"triggered": only(tellTriggered(made("a").Key(strings.Repeat("💥", 256)).Obj())),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if n := len(event.Note); n > 1024 || n < 900 {
@@ -136,28 +133,7 @@ func TestNoteFits(t *testing.T) {
 			}
 		})
 	}
-	if note := coalesced(made("a").Obj(), big.Obj()).Note; !strings.Contains(note, "💥") {
+	if note := coalescedEvent(made("a").Obj(), big.Obj()).Note; !strings.Contains(note, "💥") {
 		t.Errorf("labels leave no room for the input: %q", note)
-	}
-}
-
-// Whoever claims a run that was given back has not made it wait for its first lease.
-func TestFirstLeaseOfAWorker(t *testing.T) {
-	observed := func() uint64 {
-		var m dto.Metric
-		if err := leaseWait.Write(&m); err != nil {
-			t.Fatal(err)
-		}
-		return m.GetHistogram().GetSampleCount()
-	}
-	run := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created() }
-	held := func(generation int64) client.Object { return run().Leased(generation, "5").Holder("worker").Obj() }
-	b := newBench()
-	before := observed()
-	b.tellOfClaim(run().Pending().Obj(), held(1))
-	b.tellOfClaim(held(1), run().Leased(2, "5").Holder("").Obj())
-	b.tellOfClaim(run().Leased(2, "5").Holder("").Pending().Obj(), held(3))
-	if got := observed() - before; got != 1 {
-		t.Errorf("%d first leases", got)
 	}
 }

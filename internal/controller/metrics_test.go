@@ -1,0 +1,31 @@
+package controller
+
+import (
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+)
+
+// Whoever claims a run that was given back has not made it wait for its first lease.
+func TestFirstLeaseOfAWorker(t *testing.T) {
+	observed := func() uint64 {
+		var m dto.Metric
+		if err := leaseWait.Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		return m.GetHistogram().GetSampleCount()
+	}
+	run := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created() }
+	held := func(generation int64) client.Object { return run().Leased(generation, "5").Holder("worker").Obj() }
+	b := newBench()
+	before := observed()
+	b.tellOfClaim(run().Pending().Obj(), held(1))
+	b.tellOfClaim(held(1), run().Leased(2, "5").Holder("").Obj())
+	b.tellOfClaim(run().Leased(2, "5").Holder("").Pending().Obj(), held(3))
+	if got := observed() - before; got != 1 {
+		t.Errorf("%d first leases", got)
+	}
+}

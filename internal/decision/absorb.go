@@ -1,0 +1,152 @@
+package decision
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// absorb counts triggers on the run that stands for them, in one write, and makes
+// them its receipts. It is the one place that counts. The entries of recent make
+// that exactly once even if what follows is lost: a receipt that is among them is
+// not counted again (P8).
+func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1alpha1.JobRunStatus, []Op) {
+	status := countedStatus(run, receipts, s.marked)
+	ops := []Op{WriteStatus{run, status}}
+	for _, receipt := range receipts {
+		ops = append(ops, Emit{coalescedEvent(run, receipt)})
+	}
+	return status, join(ops, s.bind(run, receipts))
+}
+
+// bind makes triggers that are counted receipts of their run.
+func (s *Snapshot) bind(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
+	ops := make([]Op, 0, len(receipts))
+	for _, receipt := range receipts {
+		ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseCoalesced, s.Now)})
+	}
+	return ops
+}
+
+// room is how many triggers can be counted on a run now. The entries of receipts
+// that are not bound yet must stay.
+func (s *Snapshot) room(run *v1alpha1.JobRun) int {
+	room := v1alpha1.MaxRecent
+	for _, entry := range recentEntries(run) {
+		if !s.marked[entry.UID] {
+			room--
+		}
+	}
+	return room
+}
+
+// countReceipts counts receipts on the run that stands for them, as many as have room.
+func countReceipts(s *Snapshot) []Op {
+	for _, first := range s.Receipts {
+		run := s.countsOn(first)
+		if run == nil || hasCounted(run, first.UID) {
+			continue
+		}
+		room := s.room(run)
+		if room <= 0 {
+			continue // The receipts of the entries must be bound first.
+		}
+		receipts := s.receiptsOf(run, false)
+		_, ops := s.absorb(run, receipts[:min(len(receipts), room)])
+		return join(s.checkKey(), ops)
+	}
+	return nil
+}
+
+// bindCounted binds receipts that are counted already.
+func bindCounted(s *Snapshot) []Op {
+	for _, first := range s.Receipts {
+		if by := s.countedBy[first.UID]; by != nil && (s.role(first) == RoleDisplaced || s.awaitsBinding(first, by)) {
+			return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{first}))
+		}
+		if run := s.countsOn(first); run != nil && hasCounted(run, first.UID) {
+			return join(s.checkKey(), []Op{CheckRun{run}}, s.bind(run, s.receiptsOf(run, true)))
+		}
+	}
+	return nil
+}
+
+// awaitsBinding reports whether a trigger that was stored without the webhook is to
+// be bound to the run that counted it. That run waited then, so its claim came later
+// and is evidence enough.
+func (s *Snapshot) awaitsBinding(receipt, by *v1alpha1.JobRun) bool {
+	return s.role(receipt) == RoleUnadmitted && s.leased == runkey.IdentityOf(by) && s.isAccepting(receipt)
+}
+
+// countsOn is the run that a receipt is to be counted on and bound to; nil if there
+// is none.
+func (s *Snapshot) countsOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	switch role := s.role(receipt); {
+	case role == RoleAbsorbed:
+		return s.standsFor(receipt)
+	case role == RoleMisbound && receipt.Status.Phase == v1alpha1.PhaseCoalesced:
+		return s.boundTo(receipt)
+	default:
+		return nil
+	}
+}
+
+// receiptsOf are the receipts that count on a run: those that it has counted, or
+// those that it has not.
+func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.JobRun {
+	var found []*v1alpha1.JobRun
+	for _, receipt := range s.Receipts {
+		if s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted {
+			found = append(found, receipt)
+		}
+	}
+	return found
+}
+
+// markedEntries says of the entries of recent whether their receipts are marked:
+// bound, to whichever run, or gone.
+func (s *Snapshot) markedEntries() map[types.UID]bool {
+	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Receipts))
+	for _, receipt := range s.Receipts {
+		receipts[receipt.UID] = receipt
+	}
+	marked := map[types.UID]bool{}
+	for _, runs := range [][]*v1alpha1.JobRun{s.Runs, s.Others} {
+		for _, run := range runs {
+			for _, entry := range recentEntries(run) {
+				receipt := receipts[entry.UID]
+				marked[entry.UID] = receipt == nil || s.isMarked(receipt, run)
+			}
+		}
+	}
+	return marked
+}
+
+// isMarked reports whether a receipt that a run has counted can be told from one
+// that was not counted.
+func (s *Snapshot) isMarked(receipt, by *v1alpha1.JobRun) bool {
+	switch receipt.Status.Phase {
+	case "":
+		return false
+	case v1alpha1.PhasePending:
+		return !displaces(by, receipt)
+	default:
+		// Bound to what has become a receipt itself, it is to be bound anew.
+		ref := receipt.Status.RunRef
+		return ref == nil || s.byUID[ref.UID] == nil || !s.byUID[ref.UID].IsReceipt()
+	}
+}
+
+func hasCounted(run *v1alpha1.JobRun, receipt types.UID) bool {
+	return slices.ContainsFunc(recentEntries(run), func(t v1alpha1.CoalescedTrigger) bool { return t.UID == receipt })
+}
+
+func recentEntries(run *v1alpha1.JobRun) []v1alpha1.CoalescedTrigger {
+	if run.Status.Coalesced == nil {
+		return nil
+	}
+	return run.Status.Coalesced.Recent
+}

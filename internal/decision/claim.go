@@ -1,0 +1,110 @@
+package decision
+
+import (
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// claim starts the waiting run if the key leases none.
+func claim(s *Snapshot) []Op {
+	if s.leased != (runkey.Identity{}) {
+		return nil
+	}
+	run := s.Run(s.pending)
+	if run == nil || s.role(run) != RoleWaiting || !run.RunsAsJob() || !s.isAccepting(run) {
+		return nil
+	}
+	e := s.execution(run)
+	switch {
+	case e.Refused != nil:
+		return s.refused(run, *e.Refused)
+	case e.HoldOff > 0:
+		return nil
+	case s.Keyed:
+		return s.claimKey(run)
+	default:
+		return s.claimByJob(run)
+	}
+}
+
+// claimKey claims a run with a key: the key first, then the Job, then the status,
+// which names both (P3). The run is read live before the claim and again before
+// the Job (P4), and what was left behind is stopped first (P6).
+func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
+	version := s.Key.ResourceVersion
+	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
+	if !ok {
+		return nil
+	}
+	generation := next.Leased.Generation
+	return join(
+		[]Op{StopStrays{}, CheckRun{run}},
+		s.swapKey(next),
+		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
+		s.confirmLease(run, generation),
+		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
+		tellLeased(run, s.Now),
+	)
+}
+
+// claimByJob claims a run without a key: its Job is the claim, for the Job's name
+// is a lock.
+func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
+	generation := run.LeaseGeneration() + 1
+	var stopStrays []Op
+	if run.Status.Lease != nil { // A run that was never leased can have one Job only, the first.
+		stopStrays = []Op{StopStrays{}}
+	}
+	return join(
+		stopStrays,
+		[]Op{CheckRun{run}, CreateJob{run, generation, ""}},
+		[]Op{WriteStatus{run, leasedStatus(run, generation, "", s.Now)}},
+		tellLeased(run, s.Now),
+	)
+}
+
+// confirmLease looks at the key once more after a Job was created for it.
+func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
+	if !s.Keyed {
+		return nil
+	}
+	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
+}
+
+// refused fails a run whose Job is refused for good, and says on others why they
+// do not get on.
+func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
+	if refusal.Final {
+		return s.finish(run, failure(ReasonInvalidJob, refusal.Message))
+	}
+	return s.block(run, refusal.Message)
+}
+
+// block says on the run that its Job is refused for now. The lease stays, for the
+// controller holds it while it tries again.
+func (s *Snapshot) block(run *v1alpha1.JobRun, message string) []Op {
+	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == oneLine(message) {
+		return nil
+	}
+	status := leasedStatus(run, s.claimedGeneration(run), s.keyVersion(), s.Now)
+	status.JobRef = nil
+	status.Error = oneLine(message)
+	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, message)}})
+}
+
+// claimedGeneration is the generation that a run executes under, or is about to.
+func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
+	if s.leased == runkey.IdentityOf(run) {
+		return s.leasedGeneration()
+	}
+	return run.LeaseGeneration() + 1
+}
+
+// keyVersion is the version of the key that the claim of the leased run was based
+// on; empty without a key, or while the key leases none.
+func (s *Snapshot) keyVersion() string {
+	if !s.Keyed || s.Key == nil || s.Key.Spec.Leased == nil {
+		return ""
+	}
+	return s.Key.Spec.Leased.FromVersion
+}
