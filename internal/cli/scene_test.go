@@ -20,10 +20,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -83,64 +82,47 @@ func newScene(t *testing.T, objects ...client.Object) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, forbidden: map[string]bool{}, logs: map[string][]io.ReadCloser{}}
-	s.api = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(newMapper()).
-		WithObjects(objects...).WithStatusSubresource(&v1alpha1.JobRun{}).
-		WithIndex(&v1alpha1.JobRun{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
-		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
+	indexes := []wrappers.Index{
+		{Object: &v1alpha1.JobRun{}, Field: "metadata.name", Extract: func(o client.Object) []string { return []string{o.GetName()} }},
+		{Object: &corev1.Event{}, Field: "involvedObject.uid", Extract: func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
-		}).
-		WithInterceptorFuncs(interceptor.Funcs{Create: s.create, List: s.list, Get: s.get, SubResourcePatch: s.patchStatus}).Build()
+		}},
+	}
+	store := wrappers.NewStoreOf(scheme, indexes, objects...)
+	s := &scene{t: t, api: store, forbidden: map[string]bool{}, logs: map[string][]io.ReadCloser{}}
+	store.Before, store.Read, store.ReadList = s.before, s.get, s.list
 	return s
 }
 
-func (s *scene) create(ctx context.Context, api client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-	if run, ok := o.(*v1alpha1.JobRun); ok {
+func (s *scene) before(verb string, o client.Object) error {
+	run, ok := o.(*v1alpha1.JobRun)
+	switch {
+	case ok && verb == "create":
 		run.Spec.Admission = &v1alpha1.Admission{
 			Disposition: v1alpha1.DispositionCreated, RunName: run.Name, RunToken: "t-" + run.Name, Token: "t-" + run.Name,
 		}
 		if s.admit != nil {
-			if err := s.admit(run); err != nil {
-				return err
-			}
+			return s.admit(run)
 		}
+	case verb == "patch status" && s.answer != nil:
+		return s.answer()
 	}
-	return api.Create(ctx, o, opts...)
+	return nil
 }
 
-func (s *scene) patchStatus(
-	ctx context.Context, api client.Client, _ string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption,
-) error {
-	if s.answer != nil {
-		if err := s.answer(); err != nil {
-			return err
-		}
+// list leaves out what the fake client cannot do: selectors that are not exact.
+func (s *scene) list(list client.ObjectList, o *client.ListOptions) error {
+	if o.FieldSelector != nil && strings.Contains(o.FieldSelector.String(), "!=") {
+		o.FieldSelector = nil
 	}
-	return api.Status().Patch(ctx, o, patch, opts...)
+	return s.mayRead(list)
 }
 
-// list leaves out what the fake cannot do: selectors that are not exact.
-func (s *scene) list(ctx context.Context, api client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-	if err := s.mayRead(list); err != nil {
+func (s *scene) get(_ client.ObjectKey, o client.Object) error {
+	if err := s.mayRead(o); err != nil || s.hide == nil {
 		return err
 	}
-	options := (&client.ListOptions{}).ApplyOptions(opts)
-	if options.FieldSelector != nil && strings.Contains(options.FieldSelector.String(), "!=") {
-		options.FieldSelector = nil
-	}
-	return api.List(ctx, list, options)
-}
-
-func (s *scene) get(ctx context.Context, api client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-	if err := s.mayRead(o); err != nil {
-		return err
-	}
-	if s.hide != nil {
-		if err := s.hide(); err != nil {
-			return err
-		}
-	}
-	return api.Get(ctx, key, o, opts...)
+	return s.hide()
 }
 
 func (s *scene) mayRead(object any) error {

@@ -7,25 +7,10 @@ import (
 	"testing/synctest"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
-
-// Patch cancels, which is all that the package patches.
-func (s *server) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	run := s.objects[client.ObjectKeyFromObject(o)]
-	if run == nil {
-		return apierrors.NewNotFound(resource, o.GetName())
-	}
-	run = run.DeepCopy()
-	run.Spec.Cancel = new(true)
-	s.store(run)
-	return nil
-}
 
 func items(names ...string) []BatchItem {
 	var all []BatchItem
@@ -47,7 +32,7 @@ func (s *server) triggerBatch(ctx context.Context, names ...string) (done chan e
 }
 
 func (s *server) decide(leader string, decision v1alpha1.BatchDecision) {
-	s.change(leader, func(run *v1alpha1.JobRun) { run.Status.Batch = &v1alpha1.BatchStatus{Decision: decision} })
+	s.Change(leader, func(run *v1alpha1.JobRun) { run.Status.Batch = &v1alpha1.BatchStatus{Decision: decision} })
 }
 
 func (s *server) cancelled(name string) bool {
@@ -89,7 +74,7 @@ func TestBatchTriggerWaitsForTheDecision(t *testing.T) {
 
 func TestBatchIsWithdrawnWhenAnItemIsRefused(t *testing.T) {
 	s := newServer()
-	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 		if run.Name == "b" {
 			return conflict("waiting")
 		}
@@ -101,23 +86,23 @@ func TestBatchIsWithdrawnWhenAnItemIsRefused(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	mustEqual(t, "index", item.Index, 1)
-	mustEqual(t, "creates", s.creates, 2)
+	mustEqual(t, "creates", s.creates(), 2)
 	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
 }
 
 func TestBatchOfWhichTheFirstItemIsRefusedLeavesNothing(t *testing.T) {
 	s := newServer()
-	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
+	s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
 	if _, err := s.client().BatchTrigger(t.Context(), items("a", "b")); !errors.Is(err, ErrConflict) {
 		t.Errorf("got %v", err)
 	}
-	mustEqual(t, "creates", s.creates, 1)
+	mustEqual(t, "creates", s.creates(), 1)
 }
 
 func TestBatchIsWithdrawnWhenTheCallerGivesUp(t *testing.T) {
 	s := newServer()
 	ctx, cancel := context.WithCancel(t.Context())
-	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 		if run.Name == "b" {
 			cancel()
 			return ctx.Err()
@@ -136,11 +121,11 @@ func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 		t.Run(lost, func(t *testing.T) {
 			s := newServer()
 			ctx, cancel := context.WithCancel(t.Context())
-			s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+			s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 				err := store()
 				if run.Name == lost {
 					cancel()
-					return reset()
+					return apiserver.Reset()
 				}
 				return err
 			}
@@ -163,12 +148,12 @@ func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 func TestBatchThatHasStartedIsLeftAlone(t *testing.T) {
 	s := newServer()
 	ctx, cancel := context.WithCancel(t.Context())
-	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 		err := store()
 		if run.Name == "b" {
-			s.objects[types.NamespacedName{Namespace: "default", Name: "a"}].Status.Batch = &v1alpha1.BatchStatus{Decision: v1alpha1.BatchStarted}
+			s.decide("a", v1alpha1.BatchStarted)
 			cancel()
-			return reset()
+			return apiserver.Reset()
 		}
 		return err
 	}
@@ -180,13 +165,13 @@ func TestBatchThatHasStartedIsLeftAlone(t *testing.T) {
 // Whoever else has the leader's name is left alone, whatever became of the create.
 func TestBatchWhoseNameIsSomebodyElses(t *testing.T) {
 	for name, answer := range map[string]error{
-		"the webhook is down": apierrors.NewInternalError(errors.New("failed calling webhook")), "no answer": reset(),
+		"the webhook is down": apierrors.NewInternalError(errors.New("failed calling webhook")), "no answer": apiserver.Reset(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
-				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
-				s.onCreate = func(*v1alpha1.JobRun, func() error) error { return answer }
+				s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return answer }
 				var item *BatchItemError
 				if _, err := s.client().BatchTrigger(t.Context(), items("a", "b")); !errors.As(err, &item) {
 					t.Errorf("got %v", err)
@@ -201,14 +186,14 @@ func TestBatchWhoseNameIsSomebodyElses(t *testing.T) {
 func TestBatchThatIsDecidedBeforeItsAnswer(t *testing.T) {
 	for decision, want := range map[v1alpha1.BatchDecision]error{v1alpha1.BatchStarted: nil, v1alpha1.BatchWithdrawn: ErrCancelled} {
 		s := newServer()
-		s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 			run.Status = v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCompleted, Batch: &v1alpha1.BatchStatus{Decision: decision}}
 			return store()
 		}
 		if _, err := s.client().BatchTrigger(t.Context(), items("a")); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
-		mustEqual(t, "watches", s.begun, 0)
+		mustEqual(t, "watches", s.watches(), 0)
 	}
 }
 
@@ -217,11 +202,11 @@ func TestBatchWhoseLeaderGoesUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
 		done := s.triggerBatch(t.Context(), "a")
-		s.goDown(refused())
-		s.cut()
-		s.remove("a")
-		s.forget()
-		s.goDown(nil)
+		s.SetDown(apiserver.Refused())
+		s.Cut()
+		s.Remove("a")
+		s.Forget()
+		s.SetDown(nil)
 		err := <-done
 		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
 		mustEqual(t, "nothing executes", errors.Is(err, ErrCancelled), false)
@@ -248,7 +233,7 @@ func TestBatchWhoseLeaderIsDeletedIsWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
 		done := s.triggerBatch(t.Context(), "a")
-		s.remove("a")
+		s.Remove("a")
 		var withdrawn *BatchWithdrawnError
 		if err := <-done; !errors.As(err, &withdrawn) {
 			t.Fatalf("got %v", err)
@@ -276,7 +261,7 @@ func TestBatchIsRefusedBeforeAnythingIsSent(t *testing.T) {
 			case tc.index >= 0 && (!errors.As(err, &item) || item.Index != tc.index):
 				t.Errorf("got %v, want item %d", err, tc.index)
 			}
-			mustEqual(t, "creates", s.creates, 0)
+			mustEqual(t, "creates", s.creates(), 0)
 		})
 	}
 }

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
 var spec = v1alpha1.JobRunSpec{JobName: "sync", ConcurrencyKey: "k"}
@@ -33,13 +34,12 @@ func TestTriggerReadsTheAnswerOfItsCreate(t *testing.T) {
 	mustEqual(t, "name", strings.HasPrefix(result.JobRun.Name, "sync-") && len(result.JobRun.Name) == len("sync-")+10, true)
 	mustEqual(t, "label", result.JobRun.Labels["env"], "prod")
 	mustEqual(t, "annotation", result.JobRun.Annotations["by"], "me")
-	creates, lists, watches := s.counts()
-	mustEqual(t, "requests", [3]int{creates, lists, watches}, [3]int{1, 0, 0})
+	mustEqual(t, "requests", [3]int{s.creates(), s.lists(), s.watches()}, [3]int{1, 0, 0})
 }
 
 func TestTriggerOfAReceipt(t *testing.T) {
 	s := newServer()
-	s.onCreate = func(run *v1alpha1.JobRun, store func() error) error {
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
 		run.Spec.Admission = &v1alpha1.Admission{Disposition: v1alpha1.DispositionCoalesced, RunName: "other", RunToken: "o", Token: "t"}
 		return store()
 	}
@@ -90,7 +90,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 				t.Fatalf("got %v, want a validation error", err)
 			}
 			mustEqual(t, "field", invalid.Fields[0].Field, field)
-			mustEqual(t, "requests", s.creates, 0)
+			mustEqual(t, "requests", s.creates(), 0)
 		})
 	}
 	t.Run("metadata.namespace", func(t *testing.T) {
@@ -112,14 +112,14 @@ func TestLongestValuesAreSent(t *testing.T) {
 
 func TestConflictNamesThePendingRun(t *testing.T) {
 	s := newServer()
-	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
+	s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }
 	_, err := s.client().Trigger(t.Context(), spec)
 	var conflict *ConflictError
 	if !errors.As(err, &conflict) || !errors.Is(err, ErrConflict) || !apierrors.IsConflict(err) {
 		t.Fatalf("got %v", err)
 	}
 	mustEqual(t, "pending run", conflict.PendingRun, "waiting")
-	mustEqual(t, "creates", s.creates, 1)
+	mustEqual(t, "creates", s.creates(), 1)
 }
 
 func conflict(pending string) error {
@@ -130,19 +130,19 @@ func conflict(pending string) error {
 
 func TestNameOfSomebodyElse(t *testing.T) {
 	s := newServer()
-	s.put(makeRun("taken", v1alpha1.JobRunStatus{}))
+	s.Put(makeRun("taken", v1alpha1.JobRunStatus{}))
 	_, err := s.client().Trigger(t.Context(), spec, WithName("taken"))
 	mustEqual(t, "already exists", apierrors.IsAlreadyExists(err), true)
 	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), false)
-	mustEqual(t, "creates", s.creates, 1)
+	mustEqual(t, "creates", s.creates(), 1)
 }
 
 // A name may be taken by this very trigger, for the client library tries again
 // by itself; if nobody can tell, that is said.
 func TestNameOfNobodyKnowsWhom(t *testing.T) {
 	s := newServer()
-	s.onCreate = func(run *v1alpha1.JobRun, _ func() error) error {
-		s.down = refused()
+	s.OnCreate = func(run *v1alpha1.JobRun, _ func() error) error {
+		s.SetDown(apiserver.Refused())
 		return apierrors.NewAlreadyExists(resource, run.Name)
 	}
 	_, err := s.client().Trigger(t.Context(), spec, WithName("taken"))
@@ -165,7 +165,7 @@ func TestLostAnswer(t *testing.T) {
 			stored:  1,
 		},
 		"it was stored, and the server restarts": {
-			answers: []func(func() error) error{lost(true), failing(refused()), failing(apierrors.NewServiceUnavailable("starting"))},
+			answers: []func(func() error) error{lost(true), failing(apiserver.Refused()), failing(apierrors.NewServiceUnavailable("starting"))},
 			stored:  1,
 		},
 		"it was stored, and a stale cache answers for another run": {
@@ -210,14 +210,14 @@ func TestLostAnswer(t *testing.T) {
 			want:    errNoKind,
 		},
 		"it could not be sent": {
-			answers: []func(func() error) error{failing(refused())},
+			answers: []func(func() error) error{failing(apiserver.Refused())},
 			want:    syscallRefused,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, i := newServer(), 0
-				s.onCreate = func(_ *v1alpha1.JobRun, store func() error) error {
+				s.OnCreate = func(_ *v1alpha1.JobRun, store func() error) error {
 					i++
 					return tc.answers[i-1](store)
 				}
@@ -227,7 +227,7 @@ func TestLostAnswer(t *testing.T) {
 				}
 				mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), tc.want == ErrUnanswered) //nolint:errorlint // the sentinel itself
 				mustEqual(t, "attempts", i, len(tc.answers))
-				mustEqual(t, "stored", len(s.objects), tc.stored)
+				mustEqual(t, "stored", s.Stored(apiserver.JobRuns), tc.stored)
 				if err == nil {
 					mustEqual(t, "uid", result.JobRun.UID, "uid-1")
 					mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCreated)
@@ -249,7 +249,7 @@ func impostor() error { return &url.Error{Op: "Post", URL: "https://api", Err: w
 
 var errNoKind = &meta.NoKindMatchError{GroupKind: v1alpha1.GroupVersion.WithKind("JobRun").GroupKind()}
 
-var syscallRefused = errors.Unwrap(errors.Unwrap(refused()))
+var syscallRefused = errors.Unwrap(errors.Unwrap(apiserver.Refused()))
 
 func accepted(store func() error) error { return store() }
 
@@ -258,7 +258,7 @@ func lost(stored bool) func(func() error) error {
 		if stored {
 			_ = store()
 		}
-		return reset()
+		return apiserver.Reset()
 	}
 }
 
@@ -269,7 +269,7 @@ func failing(err error) func(func() error) error {
 func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, begun := newServer(), time.Now()
-		s.onCreate = func(*v1alpha1.JobRun, func() error) error { return reset() }
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return apiserver.Reset() }
 		_, err := s.client().Trigger(t.Context(), spec, WithName("a"))
 		var unanswered *UnansweredError
 		if !errors.As(err, &unanswered) || unanswered.Name != "a" {
@@ -278,8 +278,8 @@ func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 		if took := time.Since(begun); took < 15*time.Second || took > time.Minute {
 			t.Errorf("it took %s", took)
 		}
-		if s.creates > 12 {
-			t.Errorf("%d attempts", s.creates)
+		if s.creates() > 12 {
+			t.Errorf("%d attempts", s.creates())
 		}
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -295,9 +295,9 @@ func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 func TestNoAnswerIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, begun := newServer(), time.Now()
-		s.onCreate = func(*v1alpha1.JobRun, func() error) error {
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error {
 			time.Sleep(45 * time.Second) // until the connection is given up
-			return reset()
+			return apiserver.Reset()
 		}
 		_, err := s.client().Trigger(t.Context(), spec)
 		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
@@ -315,7 +315,7 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustEqual(t, "disposition", result.Disposition, v1alpha1.DispositionCreated)
-	mustEqual(t, "stored", len(s.objects), 0)
+	mustEqual(t, "stored", s.Stored(apiserver.JobRuns), 0)
 	if _, err := s.client().TriggerAndWait(t.Context(), spec, DryRun()); err == nil {
 		t.Error("a dry run was waited for")
 	}
@@ -330,7 +330,7 @@ func TestRetrigger(t *testing.T) {
 	original.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
 	original.Spec.LeaseDurationSeconds, original.Spec.MaxAttempts = 7, 5
 	original.Spec.Template = &batchv1.JobTemplateSpec{}
-	s.put(original)
+	s.Put(original)
 
 	result, err := s.client().Retrigger(t.Context(), "a", WithLabels(map[string]string{"again": "1"}))
 	if err != nil {
@@ -344,7 +344,7 @@ func TestRetrigger(t *testing.T) {
 	mustEqual(t, "template", got.Spec.Template != nil, true)
 	mustEqual(t, "labels", len(got.Labels) == 2 && got.Labels["env"] == "prod" && got.Labels["again"] == "1", true)
 
-	s.onCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("b") }
+	s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("b") }
 	_, err = s.client().Retrigger(t.Context(), "a")
 	mustEqual(t, "conflict", errors.Is(err, ErrConflict), true)
 	_, err = s.client().Retrigger(t.Context(), "missing")

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
 var output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
@@ -76,7 +77,7 @@ func TestTriggerAndWaitNeedsNoList(t *testing.T) {
 		s := newServer()
 		go func() {
 			synctest.Wait()
-			s.change("a", end(v1alpha1.PhaseCompleted, ""))
+			s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 		}()
 		outcome, err := s.client().TriggerAndWait(t.Context(), spec, WithName("a"), OnProgress(func(v1alpha1.Progress) {}))
 		if err != nil {
@@ -86,8 +87,7 @@ func TestTriggerAndWaitNeedsNoList(t *testing.T) {
 		mustEqual(t, "output", string(outcome.Output.Raw), `{"rows":3}`)
 		mustEqual(t, "run", outcome.Run, v1alpha1.ObjectReference{Name: "a", UID: "uid-1"})
 		mustEqual(t, "disposition", outcome.Disposition, v1alpha1.DispositionCreated)
-		creates, lists, watches := s.counts()
-		mustEqual(t, "requests", [3]int{creates, lists, watches}, [3]int{1, 0, 1})
+		mustEqual(t, "requests", [3]int{s.creates(), s.lists(), s.watches()}, [3]int{1, 0, 1})
 	})
 }
 
@@ -106,8 +106,8 @@ func TestOutcomesAreTyped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer()
-			s.put(makeRun("a", v1alpha1.JobRunStatus{}))
-			s.change("a", tc.end)
+			s.Put(makeRun("a", v1alpha1.JobRunStatus{}))
+			s.Change("a", tc.end)
 			outcome, err := s.client().Wait(t.Context(), "a")
 			for _, want := range []error{ErrFailed, ErrCancelled, ErrLeaseLost, ErrNotFound} {
 				mustEqual(t, want.Error(), errors.Is(err, want), slices.Contains(tc.want, want))
@@ -121,21 +121,21 @@ func TestOutcomesAreTyped(t *testing.T) {
 // Nothing comes any more of a JobRun that was seen at its end.
 func TestWaitForWhatHasEnded(t *testing.T) {
 	s := newServer()
-	run := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "no rows"}))
-	s.remove("a")
+	run := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "no rows"}))
+	s.Remove("a")
 	outcome, err := s.client().WaitFor(t.Context(), run)
 	mustEqual(t, "text", fmt.Sprint(err), "run a failed: no rows")
 	mustEqual(t, "run", outcome.Run.Name, "a")
-	mustEqual(t, "watches", s.begun, 0)
+	mustEqual(t, "watches", s.watches(), 0)
 }
 
 // A receipt that was cancelled itself says nothing of the run that stands for it.
 func TestWaitForAReceiptThatIsCancelled(t *testing.T) {
 	for name, own := range map[string]bool{"b": true, "a": false} {
 		s := newServer()
-		s.put(receiptOf(s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased})), "b"))
-		s.change("b", settle(v1alpha1.ConditionCancelled, "Cancelled", "cancelled on request"))
-		receipt := s.change("b", func(run *v1alpha1.JobRun) { run.Spec.Cancel = &own })
+		s.Put(receiptOf(s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased})), "b"))
+		s.Change("b", settle(v1alpha1.ConditionCancelled, "Cancelled", "cancelled on request"))
+		receipt := s.Change("b", func(run *v1alpha1.JobRun) { run.Spec.Cancel = &own })
 		_, err := s.client().WaitFor(t.Context(), receipt)
 		var cancelled *CancelledError
 		if !errors.As(err, &cancelled) {
@@ -154,18 +154,18 @@ func TestWaitForWhatIsNotThere(t *testing.T) {
 func TestWaitForAReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
-		s.put(receiptOf(a, "b"))
+		a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.Put(receiptOf(a, "b"))
 		w := startWait(t.Context(), s, "b")
 		for i := range int64(3) {
-			s.change("a", progressed(i))
+			s.Change("a", progressed(i))
 			synctest.Wait()
 		}
-		s.cut()
-		s.change("a", progressed(9))
+		s.Cut()
+		s.Change("a", progressed(9))
 		time.Sleep(time.Second)
-		s.change("a", end(v1alpha1.PhaseCompleted, ""))
-		s.change("b", settle(v1alpha1.ConditionComplete, "Completed", ""))
+		s.Change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.Change("b", settle(v1alpha1.ConditionComplete, "Completed", ""))
 		outcome, err := w.result(t)
 		if err != nil {
 			t.Fatal(err)
@@ -184,12 +184,12 @@ func TestWaitForAReceiptThatIsPromoted(t *testing.T) {
 		s := newServer()
 		b := receiptOf(makeRun("a", v1alpha1.JobRunStatus{}), "b")
 		b.Status = v1alpha1.JobRunStatus{}
-		b = s.put(b)
+		b = s.Put(b)
 		w := startWait(t.Context(), s, "b")
-		s.change("b", func(run *v1alpha1.JobRun) {
+		s.Change("b", func(run *v1alpha1.JobRun) {
 			run.Status.Phase, run.Status.RunRef = v1alpha1.PhasePending, refTo(b)
 		})
-		s.change("b", end(v1alpha1.PhaseCompleted, ""))
+		s.Change("b", end(v1alpha1.PhaseCompleted, ""))
 		outcome, err := w.result(t)
 		if err != nil {
 			t.Fatal(err)
@@ -205,23 +205,23 @@ func TestWaitForAReceiptThatGoes(t *testing.T) {
 		after func(s *server)
 		want  error
 	}{
-		"its run completes":  {func(s *server) { s.change("a", end(v1alpha1.PhaseCompleted, "")) }, nil},
-		"its run fails":      {func(s *server) { s.change("a", end(v1alpha1.PhaseFailed, "boom")) }, ErrFailed},
-		"its run is deleted": {func(s *server) { s.remove("a") }, ErrCancelled},
+		"its run completes":  {func(s *server) { s.Change("a", end(v1alpha1.PhaseCompleted, "")) }, nil},
+		"its run fails":      {func(s *server) { s.Change("a", end(v1alpha1.PhaseFailed, "boom")) }, ErrFailed},
+		"its run is deleted": {func(s *server) { s.Remove("a") }, ErrCancelled},
 		"its run is replaced": {func(s *server) {
-			s.cut()
-			s.remove("a")
-			s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCompleted}))
-			s.forget()
+			s.Cut()
+			s.Remove("a")
+			s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCompleted}))
+			s.Forget()
 		}, ErrNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
-				a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
-				s.put(receiptOf(a, "b"))
+				a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.Put(receiptOf(a, "b"))
 				w := startWait(t.Context(), s, "b")
-				s.remove("b")
+				s.Remove("b")
 				synctest.Wait()
 				tc.after(s)
 				outcome, err := w.result(t)
@@ -237,17 +237,17 @@ func TestWaitForAReceiptThatGoes(t *testing.T) {
 func TestWaitForAReceiptOfAReceiptThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
-		b := s.put(makeRun("b", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
-		s.put(receiptOf(b, "c"))
+		a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		b := s.Put(makeRun("b", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.Put(receiptOf(b, "c"))
 		w := startWait(t.Context(), s, "c")
-		s.remove("c")
+		s.Remove("c")
 		synctest.Wait()
-		s.change("b", func(run *v1alpha1.JobRun) { run.Status = receiptOf(a, "b").Status })
+		s.Change("b", func(run *v1alpha1.JobRun) { run.Status = receiptOf(a, "b").Status })
 		synctest.Wait()
-		s.remove("b")
+		s.Remove("b")
 		synctest.Wait()
-		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 		outcome, err := w.result(t)
 		mustEqual(t, "completed", err, nil)
 		mustEqual(t, "run", outcome.Run, *refTo(a))
@@ -267,13 +267,13 @@ func TestWaitForARunThatIsDeleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
-				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 				w := startWait(t.Context(), s, "a")
-				s.cut()
-				s.change("a", tc.first)
-				s.remove("a")
+				s.Cut()
+				s.Change("a", tc.first)
+				s.Remove("a")
 				if !tc.seen {
-					s.forget()
+					s.Forget()
 				}
 				_, err := w.result(t)
 				mustEqual(t, "error", errors.Is(err, tc.want), true)
@@ -287,38 +287,38 @@ func TestWaitSurvives(t *testing.T) {
 	status := apierrors.NewResourceExpired("too old").Status()
 	internal := apierrors.NewInternalError(errors.New("decode")).Status()
 	for name, disturb := range map[string]func(*server){
-		"lost watches":      func(s *server) { s.cut() },
-		"an expired watch":  func(s *server) { s.cut(watch.Event{Type: watch.Error, Object: &status}) },
-		"an internal error": func(s *server) { s.cut(watch.Event{Type: watch.Error, Object: &internal}) },
+		"lost watches":      func(s *server) { s.Cut() },
+		"an expired watch":  func(s *server) { s.Cut(watch.Event{Type: watch.Error, Object: &status}) },
+		"an internal error": func(s *server) { s.Cut(watch.Event{Type: watch.Error, Object: &internal}) },
 		"a watch that cannot be resumed": func(s *server) {
-			s.cut()
-			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
-			s.forget()
+			s.Cut()
+			s.Put(makeRun("other", v1alpha1.JobRunStatus{}))
+			s.Forget()
 		},
 		"a watch that turns out not to be resumed": func(s *server) {
-			s.tellsLate = true
-			s.cut()
-			s.put(makeRun("other", v1alpha1.JobRunStatus{}))
-			s.forget()
+			s.TellsLate = true
+			s.Cut()
+			s.Put(makeRun("other", v1alpha1.JobRunStatus{}))
+			s.Forget()
 		},
-		"a server that is down for an hour": func(s *server) { down(s, refused()) },
+		"a server that is down for an hour": func(s *server) { down(s, apiserver.Refused()) },
 		"a server that starts":              func(s *server) { down(s, apierrors.NewServiceUnavailable("starting")) },
 		"a server that is busy":             func(s *server) { down(s, apierrors.NewTooManyRequests("busy", 1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
-				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 				w := startWait(t.Context(), s, "a")
 				disturb(s)
-				s.change("a", progressed(1))
+				s.Change("a", progressed(1))
 				time.Sleep(time.Minute)
-				s.change("a", end(v1alpha1.PhaseCompleted, ""))
+				s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 				if _, err := w.result(t); err != nil {
 					t.Error(err)
 				}
 				mustEqual(t, "progress", fmt.Sprint(w.progress), "[1]")
-				if _, lists, watches := s.counts(); lists+watches > 600 {
+				if lists, watches := s.lists(), s.watches(); lists+watches > 600 {
 					t.Errorf("%d lists and %d watches", lists, watches)
 				}
 			})
@@ -327,27 +327,27 @@ func TestWaitSurvives(t *testing.T) {
 }
 
 func down(s *server, err error) {
-	s.goDown(err)
-	s.cut()
+	s.SetDown(err)
+	s.Cut()
 	time.Sleep(time.Hour)
-	s.goDown(nil)
+	s.SetDown(nil)
 }
 
 // A server that ends every watch at once is not asked all the time.
 func TestWaitIsNoBusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 		w := startWait(t.Context(), s, "a")
 		for range 10 * 600 {
-			s.cut()
+			s.Cut()
 			time.Sleep(100 * time.Millisecond)
 		}
-		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 		if _, err := w.result(t); err != nil {
 			t.Error(err)
 		}
-		if _, lists, watches := s.counts(); lists != 1 || watches > 100 {
+		if lists, watches := s.lists(), s.watches(); lists != 1 || watches > 100 {
 			t.Errorf("%d lists and %d watches in ten minutes", lists, watches)
 		}
 	})
@@ -357,15 +357,15 @@ func TestWaitIsNoBusyLoop(t *testing.T) {
 func TestWaitIsPromptAfterALongPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 		w := startWait(t.Context(), s, "a")
-		down(s, refused())
+		down(s, apiserver.Refused())
 		time.Sleep(time.Minute)
-		s.change("a", progressed(1))
+		s.Change("a", progressed(1))
 		synctest.Wait()
 		begun := time.Now()
-		s.cut()
-		s.change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.Cut()
+		s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 		if _, err := w.result(t); err != nil {
 			t.Error(err)
 		}
@@ -378,17 +378,17 @@ func TestWaitIsPromptAfterALongPause(t *testing.T) {
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+		a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		w := startWait(ctx, s, "a")
-		s.goDown(refused())
-		s.cut()
+		s.SetDown(apiserver.Refused())
+		s.Cut()
 		outcome, err := w.result(t)
 		mustEqual(t, "deadline", errors.Is(err, context.DeadlineExceeded), true)
-		mustEqual(t, "text", err.Error(), "wait for JobRun a: context deadline exceeded (the last attempt failed: "+refused().Error()+")")
+		mustEqual(t, "text", err.Error(), "wait for JobRun a: context deadline exceeded (the last attempt failed: "+apiserver.Refused().Error()+")")
 		mustEqual(t, "what is known", outcome.JobRun.UID, a.UID)
-		mustEqual(t, "watches left open", len(s.watches), 0)
+		mustEqual(t, "watches left open", s.Watches(), 0)
 	})
 }
 
@@ -398,22 +398,22 @@ func TestWaitEndsWithARefusal(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "a", errors.New("no"))
 	t.Run("at once", func(t *testing.T) {
 		s := newServer()
-		s.goDown(forbidden)
+		s.SetDown(forbidden)
 		_, err := s.client().Wait(t.Context(), "a")
 		mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
-		mustEqual(t, "lists", s.lists, 1)
+		mustEqual(t, "lists", s.lists(), 1)
 	})
 	for name, lasts := range map[string]time.Duration{"for good": time.Hour, "for a while": 2 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer()
-				s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
+				s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseLeased}))
 				w := startWait(t.Context(), s, "a")
-				s.goDown(forbidden)
-				s.cut()
+				s.SetDown(forbidden)
+				s.Cut()
 				time.Sleep(lasts)
-				s.goDown(nil)
-				s.change("a", end(v1alpha1.PhaseCompleted, ""))
+				s.SetDown(nil)
+				s.Change("a", end(v1alpha1.PhaseCompleted, ""))
 				_, err := w.result(t)
 				mustEqual(t, "forbidden", apierrors.IsForbidden(err), lasts == time.Hour)
 			})

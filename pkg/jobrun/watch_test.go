@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
 // read takes the next n events, and fails if there are not as many in an hour.
@@ -32,43 +33,43 @@ func TestWatchTellsWhatHappensAfterItReturned(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		s := newServer()
-		a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
 		events, err := s.client().Watch(ctx, Selector{JobName: "sync"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		other := makeRun("other", v1alpha1.JobRunStatus{})
 		other.Spec.JobName = "other"
-		s.put(other)
-		s.put(receiptOf(a, "b"))
-		s.change("a", held(1))
+		s.Put(other)
+		s.Put(receiptOf(a, "b"))
+		s.Change("a", held(1))
 		mustEqual(t, "first", read(t, events, 1), "coalesced(a b)")
 
 		// The loop can be left and entered again, whatever happens meanwhile.
-		s.change("a", expired(1))
-		s.change("a", held(3))
+		s.Change("a", expired(1))
+		s.Change("a", held(3))
 		mustEqual(t, "then", read(t, events, 1), "leased(a 1)")
-		s.change("a", end(v1alpha1.PhaseCompleted, ""))
-		s.put(makeRun("c", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
-		s.forget()
+		s.Change("a", end(v1alpha1.PhaseCompleted, ""))
+		s.Put(makeRun("c", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+		s.Forget()
 		mustEqual(t, "at last", read(t, events, 3), "leased(a 3) complete(a) trigger(c)")
-		s.remove("a")
+		s.Remove("a")
 		mustEqual(t, "and gone", read(t, events, 1), "delete(a)")
-		mustEqual(t, "watches left open", len(s.watches), 0)
+		mustEqual(t, "watches left open", s.Watches(), 0)
 	})
 }
 
 func TestWatchWithExisting(t *testing.T) {
 	s := newServer()
-	a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
-	s.put(receiptOf(a, "receipt"))
+	a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+	s.Put(receiptOf(a, "receipt"))
 	events, err := s.client().Watch(t.Context(), Selector{}, WithExisting())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "requests", s.lists, 1)
+	mustEqual(t, "requests", s.lists(), 1)
 	mustEqual(t, "events", read(t, events, 2), "trigger(a) coalesced(a receipt)")
-	mustEqual(t, "requests", s.begun, 0)
+	mustEqual(t, "requests", s.watches(), 0)
 }
 
 // Nothing is missed or told twice over a server that goes and comes.
@@ -83,18 +84,18 @@ func TestWatchSurvives(t *testing.T) {
 		}
 		go func() {
 			synctest.Wait()
-			a := s.put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
-			s.cut()
-			s.change("a", counts(3))
-			s.put(receiptOf(a, "b"))
-			s.put(receiptOf(a, "c"))
-			s.forget()
-			down(s, refused())
+			a := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
+			s.Cut()
+			s.Change("a", counts(3))
+			s.Put(receiptOf(a, "b"))
+			s.Put(receiptOf(a, "c"))
+			s.Forget()
+			down(s, apiserver.Refused())
 			time.Sleep(time.Minute)
-			s.cut()
-			s.change("a", held(1))
+			s.Cut()
+			s.Change("a", held(1))
 			down(s, apierrors.NewServiceUnavailable("starting"))
-			s.change("a", end(v1alpha1.PhaseFailed, ""))
+			s.Change("a", end(v1alpha1.PhaseFailed, ""))
 		}()
 		mustEqual(t, "events", read(t, events, 6), "trigger(a) coalesced(a b) coalesced(a c) coalesced(a) leased(a 1) fail(a)")
 	})
@@ -115,7 +116,7 @@ func TestWatchEndsWithAnError(t *testing.T) {
 	}
 	mustEqual(t, "pairs", n, 1)
 
-	s.goDown(apierrors.NewForbidden(resource, "", errors.New("no")))
+	s.SetDown(apierrors.NewForbidden(resource, "", errors.New("no")))
 	_, err = s.client().Watch(t.Context(), Selector{})
 	mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
 }

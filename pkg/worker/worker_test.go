@@ -14,17 +14,41 @@ import (
 	"testing/synctest"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
+// What a worker calls, for the Server's Calls.
+const (
+	callClaim  = "update jobruns/status"
+	callReport = "patch jobruns/status"
+	callRenew  = "update leases"
+)
+
+func pendingRun(name string) *v1alpha1.JobRun {
+	run := &v1alpha1.JobRun{Status: v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}}
+	run.Name, run.UID, run.Spec.JobName = name, types.UID("uid-"+name), "sync"
+	return run
+}
+
+func mustEqual[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
 // started runs a worker until the test ends, or stop is called.
-func started(t *testing.T, s *server, o Options, h Handler) (w *Worker, stop func() error) {
+func started(t *testing.T, s *apiserver.Server, o Options, h Handler) (w *Worker, stop func() error) {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -54,10 +78,10 @@ func untilDone(cause *error) Handler {
 
 func TestHandlerGetsTheRunAndItsOutputIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		run := pendingRun("a")
 		run.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
-		s.put(run)
+		s.Put(run)
 		_, stop := started(t, s, Options{Identity: "w"}, func(ctx context.Context, run *Run) (any, error) {
 			var in struct{ Org string }
 			if err := run.Input(&in); err != nil {
@@ -69,7 +93,7 @@ func TestHandlerGetsTheRunAndItsOutputIsStored(t *testing.T) {
 			return map[string]any{"org": in.Org, "none": nil, "name": run.Name, "generation": run.Generation}, nil
 		})
 		time.Sleep(time.Second)
-		a := s.get("a")
+		a := s.Read("a")
 		mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseCompleted)
 		mustEqual(t, "output", string(a.Status.Output.Raw), `{"generation":1,"name":"a","none":null,"org":"acme"}`)
 		mustEqual(t, "progress", *a.Status.Progress.Current, 1)
@@ -77,8 +101,8 @@ func TestHandlerGetsTheRunAndItsOutputIsStored(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		want := map[string]int{"list": 1, "watch": 1, "create lease": 1, "claim": 1, "patch": 2, "delete lease": 1}
-		if got := s.counts(); fmt.Sprint(got) != fmt.Sprint(want) {
+		want := map[string]int{"list jobruns": 1, "watch jobruns": 1, "create leases": 1, callClaim: 1, callReport: 2, "delete leases": 1}
+		if got := s.Calls(); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("calls: got %v, want %v", got, want)
 		}
 	})
@@ -99,17 +123,17 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer()
-				s.refuse = func(run *v1alpha1.JobRun) error {
+				s := apiserver.New()
+				s.RefuseStatus = func(run *v1alpha1.JobRun) error {
 					if run.Status.Output != nil && run.Status.Phase == v1alpha1.PhaseCompleted {
 						return apierrors.NewRequestEntityTooLargeError("etcdserver: request is too large")
 					}
 					return nil
 				}
-				s.put(pendingRun("a"))
+				s.Put(pendingRun("a"))
 				started(t, s, Options{}, test.handler)
 				time.Sleep(2 * time.Second)
-				a := s.get("a")
+				a := s.Read("a")
 				mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseFailed)
 				if !strings.HasSuffix(a.Status.Error, test.want[max(0, len(test.want)-60):]) {
 					t.Errorf("error: got %q, want %q", a.Status.Error, test.want)
@@ -125,16 +149,16 @@ func (explosive) MarshalJSON() ([]byte, error) { panic("boom") }
 
 func TestClaimsTheOldestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		base := time.Now()
 		for i, name := range []string{"d", "b", "c", "a"} {
 			run := pendingRun(name)
 			run.CreationTimestamp = metav1.NewTime(base.Add(time.Duration(i/2) * time.Second))
-			s.put(run)
+			s.Put(run)
 		}
 		template := pendingRun("job")
-		template.Spec.Template = jobTemplate()
-		s.put(template)
+		template.Spec.Template = &batchv1.JobTemplateSpec{}
+		s.Put(template)
 		var order []string
 		started(t, s, Options{}, func(_ context.Context, run *Run) (any, error) {
 			order = append(order, run.Name)
@@ -145,29 +169,29 @@ func TestClaimsTheOldestFirst(t *testing.T) {
 		if want := []string{"b", "d", "a", "c"}; !slices.Equal(order, want) {
 			t.Errorf("got %v, want %v", order, want)
 		}
-		mustEqual(t, "phase of one with a template", s.get("job").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of one with a template", s.Read("job").Status.Phase, v1alpha1.PhasePending)
 	})
 }
 
 func TestRenewsOneLeaseForAllAtAThirdOfTheShortest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		for i := range 100 {
 			run := pendingRun(fmt.Sprintf("run-%d", i))
 			if i == 7 {
 				run.Spec.LeaseDurationSeconds = 9
 			}
-			s.put(run)
+			s.Put(run)
 		}
 		var cause error
 		started(t, s, Options{Concurrency: 100}, untilDone(&cause))
 		time.Sleep(time.Second)
-		before := s.counts()
+		before := s.Calls()
 		time.Sleep(30 * time.Second)
-		after := s.counts()
-		mustEqual(t, "renewals", after["renew"]-before["renew"], 10)
-		mustEqual(t, "writes of runs", after["patch"], 0)
-		mustEqual(t, "claims", after["claim"], 100)
+		after := s.Calls()
+		mustEqual(t, "renewals", after[callRenew]-before[callRenew], 10)
+		mustEqual(t, "writes of runs", after[callReport], 0)
+		mustEqual(t, "claims", after[callClaim], 100)
 		synctest.Wait()
 		if cause != nil {
 			t.Error(cause)
@@ -177,41 +201,41 @@ func TestRenewsOneLeaseForAllAtAThirdOfTheShortest(t *testing.T) {
 
 func TestLosesTheLease(t *testing.T) {
 	for name, test := range map[string]struct {
-		happens func(*server)
+		happens func(*apiserver.Server)
 		within  time.Duration
 		want    error
 	}{
-		"taken by another": {func(s *server) {
-			s.change("a", func(run *v1alpha1.JobRun) {
+		"taken by another": {func(s *apiserver.Server) {
+			s.Change("a", func(run *v1alpha1.JobRun) {
 				run.Status.Lease = &v1alpha1.RunLease{Generation: 3, HolderIdentity: "other"}
 			})
 		}, time.Millisecond, ErrLeaseLost},
-		"fenced":  {func(s *server) { s.change("a", fenced) }, time.Millisecond, ErrLeaseLost},
-		"deleted": {func(s *server) { s.remove("a") }, time.Millisecond, ErrLeaseLost},
-		"ended": {func(s *server) {
-			s.change("a", func(run *v1alpha1.JobRun) { run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseFailed, 1 })
+		"fenced":  {func(s *apiserver.Server) { s.Change("a", fenced) }, time.Millisecond, ErrLeaseLost},
+		"deleted": {func(s *apiserver.Server) { s.Remove("a") }, time.Millisecond, ErrLeaseLost},
+		"ended": {func(s *apiserver.Server) {
+			s.Change("a", func(run *v1alpha1.JobRun) { run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseFailed, 1 })
 		}, time.Millisecond, ErrLeaseLost},
-		"not renewed": {func(s *server) { s.set(func(s *server) { s.down = refused() }) }, 31 * time.Second, ErrLeaseLost},
-		"cancelled": {func(s *server) {
-			s.change("a", func(run *v1alpha1.JobRun) { run.Spec.Cancel = new(true) })
+		"not renewed": {func(s *apiserver.Server) { s.SetDown(apiserver.Refused()) }, 31 * time.Second, ErrLeaseLost},
+		"cancelled": {func(s *apiserver.Server) {
+			s.Change("a", func(run *v1alpha1.JobRun) { run.Spec.Cancel = new(true) })
 		}, time.Millisecond, ErrCancelled},
-		"cancelled while the watch is cut": {func(s *server) {
-			s.change("a", func(run *v1alpha1.JobRun) {
+		"cancelled while the watch is cut": {func(s *apiserver.Server) {
+			s.Change("a", func(run *v1alpha1.JobRun) {
 				run.Spec.Cancel = new(true)
 				run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCancelled, 1
 			})
-			s.set(func(s *server) { s.forgotten = s.version }) // so that nothing but a list tells
+			s.Forget() // so that nothing but a list tells
 		}, 2 * time.Second, ErrCancelled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer()
-				s.put(pendingRun("a"))
+				s := apiserver.New()
+				s.Put(pendingRun("a"))
 				var cause error
 				started(t, s, Options{}, untilDone(&cause))
 				time.Sleep(time.Second)
 				if strings.Contains(name, "cut") {
-					s.cut()
+					s.Cut()
 				}
 				test.happens(s)
 				time.Sleep(test.within)
@@ -219,7 +243,7 @@ func TestLosesTheLease(t *testing.T) {
 				if cause != test.want { //nolint:errorlint // as it is given
 					t.Errorf("cause: got %v, want %v", cause, test.want)
 				}
-				mustEqual(t, "patches", s.counts()["patch"], 0)
+				mustEqual(t, "patches", s.Calls()[callReport], 0)
 			})
 		})
 	}
@@ -233,14 +257,14 @@ func fenced(run *v1alpha1.JobRun) {
 // same process, and what it leaves behind must not be the next one's lease.
 func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		for name, key := range map[string]string{"a": "k", "b": "k", "c": ""} {
 			run := pendingRun(name)
 			run.Spec.ConcurrencyKey = key
 			if name == "b" {
 				run.Status.Phase = ""
 			}
-			s.put(run)
+			s.Put(run)
 		}
 		var mu sync.Mutex
 		executing, worst := map[string]int{}, 0
@@ -261,60 +285,60 @@ func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 			return run.Generation, nil
 		})
 		time.Sleep(time.Second)
-		s.change("a", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhaseFailed; r.Status.FinishedGeneration = 1 })
-		s.change("b", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhasePending })
+		s.Change("a", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhaseFailed; r.Status.FinishedGeneration = 1 })
+		s.Change("b", func(r *v1alpha1.JobRun) { r.Status.Phase = v1alpha1.PhasePending })
 		time.Sleep(5 * time.Second)
-		mustEqual(t, "phase of the next of its key", s.get("b").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of the next of its key", s.Read("b").Status.Phase, v1alpha1.PhasePending)
 		time.Sleep(10 * time.Second)
-		s.change("b", fenced)
-		s.change("c", fenced)
+		s.Change("b", fenced)
+		s.Change("c", fenced)
 		time.Sleep(time.Minute)
-		mustEqual(t, "phase of the fenced run", s.get("b").Status.Phase, v1alpha1.PhasePending)
-		mustEqual(t, "phase of the one without a key", s.get("c").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of the fenced run", s.Read("b").Status.Phase, v1alpha1.PhasePending)
+		mustEqual(t, "phase of the one without a key", s.Read("c").Status.Phase, v1alpha1.PhasePending)
 		time.Sleep(4 * time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
 		mustEqual(t, "executing at once", worst, 1)
 		for _, name := range []string{"b", "c"} {
-			mustEqual(t, "phase", s.get(name).Status.Phase, v1alpha1.PhaseCompleted)
-			mustEqual(t, "generation", string(s.get(name).Status.Output.Raw), "3")
+			mustEqual(t, "phase", s.Read(name).Status.Phase, v1alpha1.PhaseCompleted)
+			mustEqual(t, "generation", string(s.Read(name).Status.Output.Raw), "3")
 		}
 	})
 }
 
 func TestOutlivesAnOutageShorterThanTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.Put(pendingRun("a"))
 		done := make(chan struct{})
 		started(t, s, Options{}, func(context.Context, *Run) (any, error) { <-done; return "fine", nil })
 		time.Sleep(time.Second)
-		s.set(func(s *server) { s.down = refused() })
-		s.cut()
+		s.SetDown(apiserver.Refused())
+		s.Cut()
 		close(done)
 		time.Sleep(20 * time.Second)
-		s.set(func(s *server) { s.down = nil })
+		s.SetDown(nil)
 		time.Sleep(15 * time.Second)
-		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
-		s.put(pendingRun("b"))
+		mustEqual(t, "phase", s.Read("a").Status.Phase, v1alpha1.PhaseCompleted)
+		s.Put(pendingRun("b"))
 		time.Sleep(15 * time.Second)
-		mustEqual(t, "phase of the next", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "phase of the next", s.Read("b").Status.Phase, v1alpha1.PhaseCompleted)
 	})
 }
 
 func TestLostAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.lose = 1
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.LoseStatus()
+		s.Put(pendingRun("a"))
 		calls := 0
 		started(t, s, Options{}, func(context.Context, *Run) (any, error) {
 			calls++
-			s.set(func(s *server) { s.lose = 1 })
+			s.LoseStatus()
 			return "fine", nil
 		})
 		time.Sleep(10 * time.Second)
-		a := s.get("a")
+		a := s.Read("a")
 		mustEqual(t, "phase", a.Status.Phase, v1alpha1.PhaseCompleted)
 		mustEqual(t, "generation", a.Status.Lease.Generation, 1)
 		synctest.Wait()
@@ -338,25 +362,25 @@ func TestShutdown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer()
-				s.put(pendingRun("a"))
+				s := apiserver.New()
+				s.Put(pendingRun("a"))
 				_, stop := started(t, s, Options{Identity: "w"}, func(ctx context.Context, run *Run) (any, error) { return test.handler(ctx, run) })
 				time.Sleep(200 * time.Millisecond)
 				begin := time.Now()
 				go func() {
 					time.Sleep(time.Second)
-					s.put(pendingRun("b"))
+					s.Put(pendingRun("b"))
 				}()
 				err := stop()
 				mustEqual(t, "fails", err != nil, test.fails)
 				if took := time.Since(begin); took < test.took-time.Second || took > test.took+time.Second {
 					t.Errorf("took %v, want %v", took, test.took)
 				}
-				a := s.get("a")
+				a := s.Read("a")
 				mustEqual(t, "phase", a.Status.Phase, test.want)
 				mustEqual(t, "holder", a.Status.Lease.HolderIdentity, test.holder)
-				mustEqual(t, "phase of what came later", s.get("b").Status.Phase, v1alpha1.PhasePending)
-				mustEqual(t, "Lease left", len(s.leases) == 1, test.fails)
+				mustEqual(t, "phase of what came later", s.Read("b").Status.Phase, v1alpha1.PhasePending)
+				mustEqual(t, "Lease left", s.Stored(apiserver.Leases) == 1, test.fails)
 				time.Sleep(time.Minute)
 			})
 		})
@@ -365,13 +389,13 @@ func TestShutdown(t *testing.T) {
 
 func TestGivesBackWhatAnEarlierProcessLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		left := pendingRun("a")
 		left.Status.Phase, left.Status.Lease = v1alpha1.PhaseLeased, &v1alpha1.RunLease{HolderIdentity: "w", Generation: 4, KeyVersion: "7"}
-		s.put(left)
+		s.Put(left)
 		started(t, s, Options{Identity: "w"}, nothing)
 		time.Sleep(time.Second)
-		mustEqual(t, "lease", *s.get("a").Status.Lease, v1alpha1.RunLease{Generation: 5, KeyVersion: "7"})
+		mustEqual(t, "lease", *s.Read("a").Status.Lease, v1alpha1.RunLease{Generation: 5, KeyVersion: "7"})
 	})
 }
 
@@ -379,19 +403,19 @@ func TestGivesBackWhatAnEarlierProcessLeft(t *testing.T) {
 // would live on with it.
 func TestGivesBackWhatItsClockLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.Put(pendingRun("a"))
 		started(t, s, Options{Identity: "w"}, func(ctx context.Context, _ *Run) (any, error) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		})
 		time.Sleep(time.Second)
-		s.set(func(s *server) { s.down = refused() })
-		s.cut()
+		s.SetDown(apiserver.Refused())
+		s.Cut()
 		time.Sleep(40 * time.Second)
-		s.set(func(s *server) { s.down = nil })
+		s.SetDown(nil)
 		time.Sleep(20 * time.Second)
-		lease := s.get("a").Status.Lease
+		lease := s.Read("a").Status.Lease
 		mustEqual(t, "generation", lease.Generation, 2)
 		mustEqual(t, "holder", lease.HolderIdentity, "")
 	})
@@ -401,40 +425,40 @@ func TestGivesBackWhatItsClockLost(t *testing.T) {
 // the answer.
 func TestGivesBackWhatItDoesNotKnowToHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.lose = 1
-		s.refuse = func(*v1alpha1.JobRun) error { // the claim is the last that gets through
-			time.AfterFunc(time.Millisecond, func() { s.set(func(s *server) { s.down = refused() }) })
-			s.refuse = nil
+		s := apiserver.New()
+		s.LoseStatus()
+		goDown := sync.OnceFunc(func() { time.AfterFunc(time.Millisecond, func() { s.SetDown(apiserver.Refused()) }) })
+		s.RefuseStatus = func(*v1alpha1.JobRun) error { // the claim is the last that gets through
+			goDown()
 			return nil
 		}
-		s.put(pendingRun("a"))
+		s.Put(pendingRun("a"))
 		started(t, s, Options{Identity: "w"}, func(context.Context, *Run) (any, error) {
 			t.Error("it executes")
 			return nil, nil
 		})
 		time.Sleep(time.Second)
-		mustEqual(t, "holder", s.get("a").Status.Lease.HolderIdentity, "w")
+		mustEqual(t, "holder", s.Read("a").Status.Lease.HolderIdentity, "w")
 		time.Sleep(40 * time.Second)
-		s.set(func(s *server) { s.down = nil })
+		s.SetDown(nil)
 		time.Sleep(20 * time.Second)
-		mustEqual(t, "holder once it is known", s.get("a").Status.Lease.HolderIdentity, "")
+		mustEqual(t, "holder once it is known", s.Read("a").Status.Lease.HolderIdentity, "")
 	})
 }
 
 // What a worker cannot execute it leaves to others for longer each time.
 func TestGivesBackAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.Put(pendingRun("a"))
 		var calls atomic.Int32
 		started(t, s, Options{}, func(context.Context, *Run) (any, error) {
 			calls.Add(1)
 			return nil, ErrGiveBack
 		})
 		for range 600 { // as the operator does
-			if lease := s.get("a").Status.Lease; lease != nil && lease.HolderIdentity == "" && s.get("a").Status.Phase == v1alpha1.PhaseLeased {
-				s.change("a", func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
+			if lease := s.Read("a").Status.Lease; lease != nil && lease.HolderIdentity == "" && s.Read("a").Status.Phase == v1alpha1.PhaseLeased {
+				s.Change("a", func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -459,12 +483,12 @@ func TestQueueForgets(t *testing.T) {
 }
 
 // requeue lets runs that were given back wait again, as the operator does.
-func requeue(s *server, d time.Duration, names ...string) {
+func requeue(s *apiserver.Server, d time.Duration, names ...string) {
 	for range d / time.Second {
 		time.Sleep(time.Second)
 		for _, name := range names {
-			if run := s.get(name); run.Status.Lease != nil && run.Status.Lease.HolderIdentity == "" {
-				s.change(name, func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
+			if run := s.Read(name); run.Status.Lease != nil && run.Status.Lease.HolderIdentity == "" {
+				s.Change(name, func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
 			}
 		}
 	}
@@ -472,14 +496,14 @@ func requeue(s *server, d time.Duration, names ...string) {
 
 func TestTwoProcessesWithOneIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.Put(pendingRun("a"))
 		var first, second error
 		_, stop := started(t, s, Options{Identity: "w"}, untilDone(&first))
 		time.Sleep(6 * time.Second)
 		started(t, s, Options{Identity: "w"}, untilDone(&second))
 		time.Sleep(100 * time.Millisecond)
-		s.put(pendingRun("b"))
+		s.Put(pendingRun("b"))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if first != ErrLeaseLost { //nolint:errorlint // as it is given
@@ -496,7 +520,7 @@ func TestTwoProcessesWithOneIdentity(t *testing.T) {
 func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
 	for range 20 { // Either may be the one that claims.
 		synctest.Test(t, func(t *testing.T) {
-			s := newServer()
+			s := apiserver.New()
 			slowly := func(ctx context.Context, _ *Run) (any, error) {
 				select {
 				case <-ctx.Done():
@@ -509,7 +533,7 @@ func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
 			time.Sleep(time.Second)
 			_, stopSecond := started(t, s, Options{Identity: "w"}, slowly)
 			time.Sleep(time.Second)
-			s.put(pendingRun("a"))
+			s.Put(pendingRun("a"))
 			requeue(s, 45*time.Second, "a")
 			if err := stopFirst(); !errors.Is(err, ErrIdentityTaken) {
 				t.Errorf("the first one ended with %v", err)
@@ -524,22 +548,22 @@ func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
 // The earlier one removes the Lease in good order, just after the later one saw it.
 func TestTakesOverALeaseThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.latency = 10 * time.Millisecond
+		s := apiserver.New()
+		s.SetLatency(10 * time.Millisecond)
 		_, stop := started(t, s, Options{Identity: "w"}, nothing)
 		time.Sleep(time.Second)
 		started(t, s, Options{Identity: "w"}, nothing)
 		time.Sleep(5 * time.Millisecond)
 		mustEqual(t, "the earlier one's error", stop(), nil)
-		s.put(pendingRun("a"))
+		s.Put(pendingRun("a"))
 		time.Sleep(10 * time.Second)
-		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "phase", s.Read("a").Status.Phase, v1alpha1.PhaseCompleted)
 	})
 }
 
 func TestGoesOnWithoutItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		started(t, s, Options{Identity: "w"}, func(ctx context.Context, _ *Run) (any, error) {
 			select {
 			case <-ctx.Done():
@@ -549,25 +573,25 @@ func TestGoesOnWithoutItsLease(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		s.set(func(s *server) { delete(s.leases, "w") })
-		s.put(pendingRun("a"))
+		mustEqual(t, "deleted", s.Delete(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "w"}}), nil)
+		s.Put(pendingRun("a"))
 		time.Sleep(2 * time.Minute)
-		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
-		mustEqual(t, "generation", s.get("a").Status.Lease.Generation, 1)
+		mustEqual(t, "phase", s.Read("a").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "generation", s.Read("a").Status.Lease.Generation, 1)
 	})
 }
 
 func TestStartsNothingUnderALeaseThatIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		var calls atomic.Int32
 		started(t, s, Options{LeaseDuration: 2 * time.Second}, func(context.Context, *Run) (any, error) { calls.Add(1); return nil, nil })
 		time.Sleep(time.Second)
-		s.set(func(s *server) { s.latency = 3 * time.Second })
-		s.put(pendingRun("a"))
+		s.SetLatency(3 * time.Second)
+		s.Put(pendingRun("a"))
 		time.Sleep(20 * time.Second)
 		mustEqual(t, "calls of the handler", calls.Load(), 0)
-		if run := s.get("a"); run.Status.Phase != v1alpha1.PhaseLeased || run.Status.Lease.HolderIdentity != "" {
+		if run := s.Read("a"); run.Status.Phase != v1alpha1.PhaseLeased || run.Status.Lease.HolderIdentity != "" {
 			t.Errorf("not given back: %+v", run.Status)
 		}
 	})
@@ -585,49 +609,49 @@ func (c skewed) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 func TestAClockThatIsOffChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.put(pendingRun("a"))
+		s := apiserver.New()
+		s.Put(pendingRun("a"))
 		started(t, s, Options{Clock: skewed{by: -time.Hour}}, func(context.Context, *Run) (any, error) { time.Sleep(5*time.Minute - 5*time.Second); return nil, nil })
 		time.Sleep(6 * time.Minute)
-		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
-		mustEqual(t, "renewals", s.counts()["renew"], 29)
+		mustEqual(t, "phase", s.Read("a").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "renewals", s.Calls()[callRenew], 29)
 	})
 }
 
 func TestARunOfATakenKeyIsNotClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		a, b := pendingRun("a"), pendingRun("b")
 		a.Spec.ConcurrencyKey, b.Spec.ConcurrencyKey = "k", "k"
 		a.Status.Phase, a.Status.Lease = v1alpha1.PhaseLeased, &v1alpha1.RunLease{HolderIdentity: "other", Generation: 1}
-		s.put(a)
-		s.put(b)
+		s.Put(a)
+		s.Put(b)
 		started(t, s, Options{}, nothing)
 		time.Sleep(time.Minute)
-		mustEqual(t, "claims", s.counts()["claim"], 0)
-		s.change("a", func(run *v1alpha1.JobRun) {
+		mustEqual(t, "claims", s.Calls()[callClaim], 0)
+		s.Change("a", func(run *v1alpha1.JobRun) {
 			run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCompleted, 1
 		})
 		time.Sleep(200 * time.Millisecond)
-		mustEqual(t, "phase", s.get("b").Status.Phase, v1alpha1.PhaseCompleted)
+		mustEqual(t, "phase", s.Read("b").Status.Phase, v1alpha1.PhaseCompleted)
 	})
 }
 
 func TestAKeyThatIsReleasedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		release := time.Now().Add(3 * time.Second)
-		s.refuse = func(run *v1alpha1.JobRun) error {
+		s.RefuseStatus = func(run *v1alpha1.JobRun) error {
 			if run.Status.Phase == v1alpha1.PhaseLeased && time.Now().Before(release) {
-				return apierrors.NewConflict(jobruns, run.Name, nil)
+				return apierrors.NewConflict(apiserver.JobRuns, run.Name, nil)
 			}
 			return nil
 		}
-		s.put(pendingRun("a"))
+		s.Put(pendingRun("a"))
 		started(t, s, Options{}, nothing)
 		time.Sleep(10 * time.Second)
-		mustEqual(t, "phase", s.get("a").Status.Phase, v1alpha1.PhaseCompleted)
-		if claims := s.counts()["claim"]; claims > 6 {
+		mustEqual(t, "phase", s.Read("a").Status.Phase, v1alpha1.PhaseCompleted)
+		if claims := s.Calls()[callClaim]; claims > 6 {
 			t.Errorf("%d claims", claims)
 		}
 	})
@@ -635,8 +659,8 @@ func TestAKeyThatIsReleasedLate(t *testing.T) {
 
 func TestARefusalAtTheStartIsFatal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.down = apierrors.NewForbidden(jobruns, "", errors.New("no"))
+		s := apiserver.New()
+		s.SetDown(apierrors.NewForbidden(apiserver.JobRuns, "", errors.New("no")))
 		err := New(s, Options{}).Handle("sync", nothing).Run(t.Context())
 		mustEqual(t, "forbidden", apierrors.IsForbidden(err), true)
 		for _, w := range []*Worker{New(s, Options{}), New(s, Options{Identity: "Not a name"}).Handle("sync", nothing)} {
@@ -651,19 +675,19 @@ func TestARefusalAtTheStartIsFatal(t *testing.T) {
 func TestReportsInTurn(t *testing.T) {
 	const runs = 100
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
+		s := apiserver.New()
 		for i := range runs {
-			s.put(pendingRun(fmt.Sprintf("run-%d", i)))
+			s.Put(pendingRun(fmt.Sprintf("run-%d", i)))
 		}
 		end := make(chan struct{})
 		started(t, s, Options{Concurrency: runs}, func(context.Context, *Run) (any, error) { <-end; return nil, nil })
 		time.Sleep(time.Minute)
-		s.set(func(s *server) { s.latency = 10 * time.Millisecond })
+		s.SetLatency(10 * time.Millisecond)
 		close(end)
 		time.Sleep(time.Second)
-		s.set(func(s *server) { mustEqual(t, "reports in flight", s.most["patch"], reportsInFlight) })
+		mustEqual(t, "reports in flight", s.MostInFlight(callReport), reportsInFlight)
 		for i := range runs {
-			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
+			mustEqual(t, "phase", s.Read(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
 		}
 	})
 }
@@ -673,28 +697,28 @@ func TestReportsInTurn(t *testing.T) {
 func TestStampede(t *testing.T) {
 	const rounds = 20
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer()
-		s.latency = 10 * time.Millisecond
+		s := apiserver.New()
+		s.SetLatency(10 * time.Millisecond)
 		for range 50 {
 			started(t, s, Options{}, func(context.Context, *Run) (any, error) { time.Sleep(time.Second); return nil, nil })
 		}
 		time.Sleep(time.Minute)
-		idle := s.counts()
+		idle := s.Calls()
 		time.Sleep(time.Hour)
-		if got := s.counts(); fmt.Sprint(got) != fmt.Sprint(idle) {
+		if got := s.Calls(); fmt.Sprint(got) != fmt.Sprint(idle) {
 			t.Errorf("idle for an hour: %v, then %v", idle, got)
 		}
 		most, claims := 0, 0
 		for i := range rounds {
-			before := s.counts()
-			s.put(pendingRun(fmt.Sprintf("run-%d", i)))
+			before := s.Calls()
+			s.Put(pendingRun(fmt.Sprintf("run-%d", i)))
 			time.Sleep(time.Minute)
-			after := s.counts()
+			after := s.Calls()
 			calls := 0
 			for call, n := range after {
 				calls += n - before[call]
 			}
-			claims += after["claim"] - before["claim"]
+			claims += after[callClaim] - before[callClaim]
 			most = max(most, calls)
 		}
 		t.Logf("one run and 50 idle workers: %.1f claims on average, at most %d calls", float64(claims)/rounds, most)
@@ -705,7 +729,7 @@ func TestStampede(t *testing.T) {
 			t.Errorf("%d claims of %d runs", claims, rounds)
 		}
 		for i := range rounds {
-			mustEqual(t, "phase", s.get(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
+			mustEqual(t, "phase", s.Read(fmt.Sprintf("run-%d", i)).Status.Phase, v1alpha1.PhaseCompleted)
 		}
 	})
 }

@@ -54,9 +54,11 @@ type Store struct {
 
 	// Before is asked before each write, and After once it is stored; an error
 	// of Before refuses the write, one of After takes its answer away. Read is
-	// asked before each get.
+	// asked before each get, and ReadList before each list, whose options it may
+	// change.
 	Before, After func(verb string, o client.Object) error
 	Read          func(key client.ObjectKey, o client.Object) error
+	ReadList      func(list client.ObjectList, o *client.ListOptions) error
 
 	tracker clienttesting.ObjectTracker
 
@@ -68,9 +70,14 @@ type Store struct {
 
 // NewStore holds the objects.
 func NewStore(indexes []Index, objects ...client.Object) *Store {
+	return NewStoreOf(Scheme(), indexes, objects...)
+}
+
+// NewStoreOf is NewStore for a test whose subject has a scheme of its own.
+func NewStoreOf(scheme *runtime.Scheme, indexes []Index, objects ...client.Object) *Store {
 	s := &Store{}
-	s.tracker = clienttesting.NewObjectTracker(Scheme(), serializer.NewCodecFactory(Scheme()).UniversalDecoder())
-	builder := fake.NewClientBuilder().WithScheme(Scheme()).WithObjectTracker(s.tracker).WithGlobalResourceVersionCounter().
+	s.tracker = clienttesting.NewObjectTracker(scheme, serializer.NewCodecFactory(scheme).UniversalDecoder())
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjectTracker(s.tracker).WithGlobalResourceVersionCounter().
 		WithStatusSubresource(&v1alpha1.JobRun{}, &batchv1.Job{}).WithObjects(earlierVersions()...).WithObjects(objects...)
 	for _, i := range indexes {
 		builder = builder.WithIndex(i.Object, i.Field, i.Extract)
@@ -82,6 +89,7 @@ func NewStore(indexes []Index, objects ...client.Object) *Store {
 		Update:            s.update,
 		Delete:            s.remove,
 		SubResourceUpdate: s.updateStatus,
+		SubResourcePatch:  s.patchStatus,
 	})
 	return s
 }
@@ -174,7 +182,13 @@ func (s *Store) get(ctx context.Context, c client.WithWatch, key client.ObjectKe
 
 func (s *Store) list(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 	s.count()
-	return c.List(ctx, list, opts...)
+	options := (&client.ListOptions{}).ApplyOptions(opts)
+	if s.ReadList != nil {
+		if err := s.ReadList(list, options); err != nil {
+			return err
+		}
+	}
+	return c.List(ctx, list, options)
 }
 
 func (s *Store) count() {
@@ -203,6 +217,12 @@ func (s *Store) update(ctx context.Context, c client.WithWatch, o client.Object,
 
 func (s *Store) updateStatus(ctx context.Context, c client.Client, name string, o client.Object, opts ...client.SubResourceUpdateOption) error {
 	return s.write(ctx, name, o, func() error { return c.SubResource(name).Update(ctx, o, opts...) })
+}
+
+func (s *Store) patchStatus(
+	ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption,
+) error {
+	return s.write(ctx, "patch "+name, o, func() error { return c.SubResource(name).Patch(ctx, o, patch, opts...) })
 }
 
 func (s *Store) remove(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
