@@ -93,9 +93,9 @@ func TestAdmitBypassed(t *testing.T) {
 // idempotency is what a controller sees of the idempotency key "i".
 func idempotency(t *testing.T, coming bool, key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *decision.Snapshot {
 	t.Helper()
-	objects := make([]client.Object, len(runs))
-	for i, run := range runs {
-		objects[i] = run
+	var objects []client.Object
+	for _, run := range runs {
+		objects = append(objects, run)
 	}
 	if key != nil {
 		objects = append(objects, key)

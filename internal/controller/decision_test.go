@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -81,10 +80,4 @@ func runOfJob(c *scene, name string) runkey.Identity {
 		}
 	}
 	panic("no Job " + name)
-}
-
-// later is the time that many seconds after everything was created.
-func later(seconds int) *metav1.Time {
-	at := wrappers.At(seconds)
-	return &at
 }
