@@ -1,0 +1,102 @@
+package v1alpha1_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobrun-dev/jobrun/internal/keystore"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
+	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// emptyClient holds nothing and stores nothing, so a benchmark measures the webhook alone.
+type emptyClient struct{ client.Client }
+
+func (emptyClient) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+func (emptyClient) Create(context.Context, client.Object, ...client.CreateOption) error { return nil }
+
+const benchmarkedRun = `
+apiVersion: batch.jobrun.dev/v1alpha1
+kind: JobRun
+metadata: {name: b, namespace: default, labels: {team: data}, annotations: {note: nightly}}
+spec:
+  jobName: job
+  concurrencyKey: k
+  coalesce: Skip
+  input: {org: acme, tables: [users, orders], since: "2026-01-01T00:00:00Z"}
+  template:
+    spec:
+      backoffLimit: 3
+      template:
+        metadata: {labels: {team: data}}
+        spec:
+          restartPolicy: Never
+          containers:
+          - name: main
+            image: registry.example.com/sync:1.2.3
+            args: [sync, --full]
+            env:
+            - {name: REGION, value: eu}
+            - {name: TOKEN, valueFrom: {secretKeyRef: {name: sync, key: token}}}
+            resources: {requests: {cpu: 500m, memory: 512Mi}, limits: {memory: 1Gi}}
+            volumeMounts: [{name: work, mountPath: /work}]
+          volumes: [{name: work, emptyDir: {sizeLimit: 2Gi}}]
+`
+
+// BenchmarkHandle measures what a run with a template costs.
+func BenchmarkHandle(b *testing.B) {
+	raw, err := yaml.YAMLToJSON([]byte(benchmarkedRun))
+	if err != nil {
+		b.Fatal(err)
+	}
+	withoutKey := bytes.ReplaceAll(raw, []byte(`"coalesce":"Skip","concurrencyKey":"k",`), nil)
+	for _, bc := range []struct {
+		name      string
+		operation admissionv1.Operation
+		raw, old  []byte
+	}{
+		{"Create/reserves", admissionv1.Create, raw, nil},
+		{"Create/keyless", admissionv1.Create, withoutKey, nil}, // The schema is not asked.
+		{"Update", admissionv1.Update, raw, raw},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			handler := newBenchmarkedHandler(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				response := handler.Handle(b.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+					UID: "x", Operation: bc.operation, Namespace: wrappers.Namespace,
+					Object: runtime.RawExtension{Raw: bc.raw}, OldObject: runtime.RawExtension{Raw: bc.old},
+				}})
+				if !response.Allowed {
+					b.Fatalf("refused: %+v", response.Result)
+				}
+			}
+		})
+	}
+}
+
+func newBenchmarkedHandler(b *testing.B) *webhook.Handler {
+	b.Helper()
+	clock := clocktesting.NewFakePassiveClock(wrappers.Epoch.Time)
+	handler, err := webhook.NewHandler(webhook.Options{
+		Keys:   keystore.New(keystore.Options{Cached: emptyClient{}, Live: emptyClient{}, Writer: emptyClient{}, Clock: clock}),
+		Cached: emptyClient{}, Live: emptyClient{},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return handler
+}
