@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -37,11 +36,6 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q", e.Pending.Name, e.JobName, e.Key)
 }
-
-// NameTakenError says that a JobRun of the trigger's name exists.
-type NameTakenError struct{ Name string }
-
-func (e *NameTakenError) Error() string { return fmt.Sprintf("jobrun %q already exists", e.Name) }
 
 // InvalidError says that a trigger would be refused for what it is, so that
 // nothing was taken for it.
@@ -95,6 +89,10 @@ func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 		return Outcome{}, err
 	}
 	return a.own(ctx, out)
+}
+
+func (a admission) runName() types.NamespacedName {
+	return types.NamespacedName{Namespace: a.namespace, Name: a.trigger.Run.Name}
 }
 
 func (a admission) concurrencyName() types.NamespacedName {
@@ -164,7 +162,7 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 		case runkey.Delivered:
 			return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, nil
 		case runkey.SameName:
-			if err := a.nameFree(ctx); err != nil {
+			if err := checkName(ctx, a.runName(), a.live); err != nil {
 				return Outcome{}, err
 			}
 		}
@@ -223,7 +221,7 @@ func (a admission) ownKey(ctx context.Context, owner runkey.Identity) (runkey.An
 		case runkey.Delivered:
 			return answer, nil
 		case runkey.SameName:
-			if err := a.nameFree(ctx); err != nil {
+			if err := checkName(ctx, a.runName(), a.live); err != nil {
 				return runkey.Answer{}, err
 			}
 		}
@@ -269,18 +267,6 @@ func (a admission) store(ctx context.Context, name types.NamespacedName, key *v1
 	}
 	_, err := a.CompareAndSwap(ctx, name, key, next)
 	return err
-}
-
-// nameFree makes sure that no JobRun of the trigger's own name is there.
-func (a admission) nameFree(ctx context.Context) error {
-	name := types.NamespacedName{Namespace: a.namespace, Name: a.trigger.Run.Name}
-	switch err := a.live.Get(ctx, name, &v1alpha1.JobRun{}); {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read JobRun %s: %w", name, err)
-	}
-	return &NameTakenError{Name: a.trigger.Run.Name}
 }
 
 func (a admission) liveConcurrencyKey(ctx context.Context) (*v1alpha1.RunKey, error) {

@@ -42,7 +42,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		}
 		return invalid(run.Name, errs)
 	}
-	if err := h.nameFree(ctx, client.ObjectKeyFromObject(run)); err != nil {
+	if err := h.keys.CheckName(ctx, client.ObjectKeyFromObject(run)); err != nil {
 		return answer(run.Name, err)
 	}
 
@@ -108,21 +108,6 @@ func generateName(run *v1alpha1.JobRun, request types.UID) string {
 		base = base[:longest-nameSuffixLength]
 	}
 	return base + suffix
-}
-
-// nameFree refuses a name that is taken before anything is reserved for it. The
-// cache decides whether to look: most names are free, and the API server
-// refuses what slips through.
-func (h *Handler) nameFree(ctx context.Context, name types.NamespacedName) error {
-	for _, reader := range []client.Reader{h.cached, h.live} {
-		switch err := reader.Get(ctx, name, &v1alpha1.JobRun{}); {
-		case apierrors.IsNotFound(err):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read JobRun %s: %w", name, err)
-		}
-	}
-	return &keystore.NameTakenError{Name: name.Name}
 }
 
 // warning tells the caller which run stands for the trigger.

@@ -1,0 +1,41 @@
+package keystore
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// NameTakenError says that a JobRun of the trigger's name exists.
+type NameTakenError struct{ Name string }
+
+func (e *NameTakenError) Error() string { return fmt.Sprintf("jobrun %q already exists", e.Name) }
+
+// CheckName returns a *NameTakenError if the name of a new JobRun is taken. A caller
+// asks before anything is reserved for the run. Most names are free, so the API
+// server is asked only if the cache shows a JobRun of that name. A name that the
+// cache does not show yet passes: the API server refuses the create.
+func (s *Store) CheckName(ctx context.Context, name types.NamespacedName) error {
+	return checkName(ctx, name, s.cached, s.live)
+}
+
+// checkName returns a *NameTakenError if each of the readers shows a JobRun of that
+// name. It asks them in order, and the first that shows none ends it. A reservation
+// under the trigger's own name is taken over only on the word of the live reader: a
+// cache that lags may not show the run that holds it yet.
+func checkName(ctx context.Context, name types.NamespacedName, readers ...client.Reader) error {
+	for _, reader := range readers {
+		switch err := reader.Get(ctx, name, &v1alpha1.JobRun{}); {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read JobRun %s: %w", name, err)
+		}
+	}
+	return &NameTakenError{Name: name.Name}
+}
