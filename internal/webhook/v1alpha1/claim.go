@@ -81,7 +81,7 @@ func readClaim(raw []byte) (*claim, field.ErrorList) {
 	var sent struct {
 		Status json.RawMessage `json:"status"`
 	}
-	if err := json.Unmarshal(raw, &sent); err != nil || len(sent.Status) > maxBytes || elements(sent.Status) > maxElements {
+	if err := json.Unmarshal(raw, &sent); err != nil || isLargeStatus(sent.Status) {
 		return c, nil
 	}
 	if err := json.Unmarshal(sent.Status, &v1alpha1.JobRunStatus{}); err != nil {

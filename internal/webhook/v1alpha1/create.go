@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -25,7 +24,7 @@ import (
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
-	if errs := tooLarge(req.Object.Raw); len(errs) > 0 {
+	if errs := objectSizeErrors(req.Object.Raw); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
 	run, errs := decode(req.Object.Raw, true)
@@ -37,7 +36,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		run.Name = generateName(run, req.UID)
 	}
 	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
-		if errs = append(h.unstorable(ctx, req.Object.Raw, run), errs...); len(errs) == 0 {
+		if errs = append(h.apiServerErrors(ctx, req.Object.Raw, run), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}
 		return invalid(run.Name, errs)
@@ -49,8 +48,8 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	trigger := triggerOf(run, h.newToken())
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
-		if errs := h.unstorable(ctx, req.Object.Raw, run); len(errs) > 0 {
-			return apierrors.NewInvalid(kind, run.Name, bounded(errs))
+		if errs := h.apiServerErrors(ctx, req.Object.Raw, run); len(errs) > 0 {
+			return newInvalid(run.Name, errs)
 		}
 		return nil
 	}
@@ -99,15 +98,8 @@ func generateName(run *v1alpha1.JobRun, request types.UID) string {
 	}
 	hash := sha256.Sum256([]byte(request))
 	suffix := strings.ToLower(base32.StdEncoding.EncodeToString(hash[:]))[:nameSuffixLength]
-	longest := 253
-	if run.Spec.Template != nil {
-		longest = v1alpha1.MaxTemplateRunName
-	}
 	base := run.GenerateName
-	if len(base) > longest-nameSuffixLength {
-		base = base[:longest-nameSuffixLength]
-	}
-	return base + suffix
+	return base[:min(len(base), maxNameLength(run)-nameSuffixLength)] + suffix
 }
 
 // warning tells the caller which run stands for the trigger.

@@ -105,7 +105,14 @@ func decode(raw []byte, metadata bool) (*v1alpha1.JobRun, field.ErrorList) {
 	if err := json.Unmarshal(raw, &sent); err != nil {
 		return nil, unreadable(nil, err)
 	}
-	if errs := boundless(sent.Spec); len(errs) > 0 {
+	if errs := specSizeErrors(sent.Spec); len(errs) > 0 {
+		return nil, errs
+	}
+	template := templateOf(sent.Spec)
+	if errs := templateSizeErrors(countElements(template)); len(errs) > 0 {
+		return nil, errs
+	}
+	if errs := quantityErrors(template); len(errs) > 0 {
 		return nil, errs
 	}
 	run := &v1alpha1.JobRun{}
@@ -122,6 +129,26 @@ func decode(raw []byte, metadata bool) (*v1alpha1.JobRun, field.ErrorList) {
 	return run, nil
 }
 
+// templateOf returns the text of the template of a spec.
+func templateOf(spec json.RawMessage) json.RawMessage {
+	var parts struct {
+		Template json.RawMessage `json:"template"`
+	}
+	if err := json.Unmarshal(spec, &parts); err != nil {
+		return nil // A spec that is no object is reported when it is decoded.
+	}
+	return parts.Template
+}
+
+// unreadable says where it is that JSON cannot be read.
+func unreadable(path *field.Path, err error) field.ErrorList {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) && mismatch.Field != "" {
+		path = path.Child(mismatch.Field)
+	}
+	return field.ErrorList{field.Invalid(path, "", err.Error())}
+}
+
 // decodeStored reads a JobRun that the API server has stored.
 func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 	run := &v1alpha1.JobRun{}
@@ -131,9 +158,14 @@ func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 	return run, nil
 }
 
-// invalid is the 422 that names each field, of very many the first.
+// invalid answers with the 422 of newInvalid.
 func invalid(name string, errs field.ErrorList) admission.Response {
-	return refused(apierrors.NewInvalid(kind, name, bounded(errs)))
+	return refused(newInvalid(name, errs))
+}
+
+// newInvalid makes the 422 that names each field, of very many the first.
+func newInvalid(name string, errs field.ErrorList) *apierrors.StatusError {
+	return apierrors.NewInvalid(kind, name, limitErrors(errs))
 }
 
 // refused answers with an API error as it is, so that the caller gets its code,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -14,14 +15,14 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// unstorable says for what the API server itself would refuse a new JobRun once
+// apiServerErrors says for what the API server itself would refuse a new JobRun once
 // it was admitted.
-func (h *Handler) unstorable(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
+func (h *Handler) apiServerErrors(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
 	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	var sent struct {
 		Spec json.RawMessage `json:"spec"`
 	}
-	if err := json.Unmarshal(raw, &sent); err != nil || elements(templateOf(sent.Spec)) > maxChecked {
+	if err := json.Unmarshal(raw, &sent); err != nil || countElements(templateOf(sent.Spec)) > maxSchemaElements {
 		return errs
 	}
 	return append(errs, h.schema.validate(ctx, raw, run.Name)...)
@@ -29,31 +30,23 @@ func (h *Handler) unstorable(ctx context.Context, raw []byte, run *v1alpha1.JobR
 
 // validate says what is wrong with a new JobRun that neither schema nor CEL can say.
 func validate(run *v1alpha1.JobRun) field.ErrorList {
-	spec := field.NewPath("spec")
-	errs := validateInput(run, spec.Child("input"))
+	var errs field.ErrorList
+	if run.Spec.Input != nil {
+		errs = inputSizeErrors(run.Spec.Input.Raw)
+	}
+	errs = append(errs, nameLengthErrors(run)...)
 	if run.Spec.Template != nil {
-		errs = append(errs, validateTemplate(run, spec.Child("template"))...)
+		errs = append(errs, validateTemplate(run.Spec.Template, field.NewPath("spec", "template"))...)
 	}
 	return errs
-}
-
-func validateInput(run *v1alpha1.JobRun, path *field.Path) field.ErrorList {
-	if run.Spec.Input == nil || len(run.Spec.Input.Raw) <= v1alpha1.MaxInputBytes {
-		return nil
-	}
-	return field.ErrorList{field.TooLong(path, "", v1alpha1.MaxInputBytes)}
 }
 
 // validateTemplate looks at what the schema lets through and the Job API would
 // refuse in every case, so that the caller hears of it now. The rest fails the
 // run with the Job API's own message.
-func validateTemplate(run *v1alpha1.JobRun, path *field.Path) field.ErrorList {
+func validateTemplate(template *batchv1.JobTemplateSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if problems := validation.IsDNS1123Subdomain(run.Name); len(problems) == 0 && len(run.Name) > v1alpha1.MaxTemplateRunName {
-		// CEL says it too; this one names the field.
-		errs = append(errs, field.TooLong(field.NewPath("metadata", "name"), "", v1alpha1.MaxTemplateRunName))
-	}
-	pod := run.Spec.Template.Spec.Template.Spec
+	pod := template.Spec.Template.Spec
 	path = path.Child("spec", "template", "spec")
 	if len(pod.Containers) == 0 {
 		errs = append(errs, field.Required(path.Child("containers"), "a Job needs at least one container"))
