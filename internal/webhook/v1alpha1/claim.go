@@ -34,7 +34,7 @@ func NewClaimHandler(o Options) *ClaimHandler { return &ClaimHandler{o} }
 func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
 	defer cancel()
-	c, errs := readClaim(req.Object.Raw)
+	c, errs := newClaim(req.Object.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
@@ -71,12 +71,12 @@ type claim struct {
 	} `json:"status"`
 }
 
-// readClaim reads a claim. The rest of its status is read if that costs little: what the
+// newClaim reads a claim. The rest of its status is read if that costs little: what the
 // API server refuses later would hold its key until the claim is taken back.
-func readClaim(raw []byte) (*claim, field.ErrorList) {
+func newClaim(raw []byte) (*claim, field.ErrorList) {
 	c := &claim{}
-	if err := json.Unmarshal(raw, c); err != nil {
-		return nil, unreadable(nil, err)
+	if errs := decode(raw, c, nil); len(errs) > 0 {
+		return nil, errs
 	}
 	var sent struct {
 		Status json.RawMessage `json:"status"`
@@ -84,8 +84,8 @@ func readClaim(raw []byte) (*claim, field.ErrorList) {
 	if err := json.Unmarshal(raw, &sent); err != nil || isLargeStatus(sent.Status) {
 		return c, nil
 	}
-	if err := json.Unmarshal(sent.Status, &v1alpha1.JobRunStatus{}); err != nil {
-		return nil, unreadable(field.NewPath("status"), err)
+	if errs := decode(sent.Status, &v1alpha1.JobRunStatus{}, field.NewPath("status")); len(errs) > 0 {
+		return nil, errs
 	}
 	return c, nil
 }

@@ -24,19 +24,17 @@ import (
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
-	if errs := objectSizeErrors(req.Object.Raw); len(errs) > 0 {
-		return invalid(req.Name, errs)
-	}
-	run, errs := decode(req.Object.Raw, true)
+	sent, errs := newSubmission(req.Object.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
+	run := sent.run
 	run.Namespace = req.Namespace
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
 	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
-		if errs = append(h.apiServerErrors(ctx, req.Object.Raw, run), errs...); len(errs) == 0 {
+		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}
 		return invalid(run.Name, errs)
@@ -48,7 +46,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	trigger := triggerOf(run, h.newToken())
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
-		if errs := h.apiServerErrors(ctx, req.Object.Raw, run); len(errs) > 0 {
+		if errs := h.apiServerErrors(ctx, sent); len(errs) > 0 {
 			return newInvalid(run.Name, errs)
 		}
 		return nil
@@ -57,7 +55,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if err != nil {
 		return answer(run.Name, err)
 	}
-	response := admission.Patched("", stamp(req.Object.Raw, run, admissionOf(trigger, out))...)
+	response := admission.Patched("", sent.stamp(admissionOf(trigger, out))...)
 	if out.Disposition != v1alpha1.DispositionCreated {
 		response = response.WithWarnings(h.warning(ctx, run, out))
 	}

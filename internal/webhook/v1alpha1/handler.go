@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -93,69 +92,6 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	default:
 		return admission.Allowed("")
 	}
-}
-
-// decode reads a new or changed JobRun; what cannot be read is invalid, and the error
-// says where. Of a changed one nothing is asked but its spec.
-func decode(raw []byte, metadata bool) (*v1alpha1.JobRun, field.ErrorList) {
-	var sent struct {
-		Metadata json.RawMessage `json:"metadata"`
-		Spec     json.RawMessage `json:"spec"`
-	}
-	if err := json.Unmarshal(raw, &sent); err != nil {
-		return nil, unreadable(nil, err)
-	}
-	if errs := specSizeErrors(sent.Spec); len(errs) > 0 {
-		return nil, errs
-	}
-	template := templateOf(sent.Spec)
-	if errs := templateSizeErrors(countElements(template)); len(errs) > 0 {
-		return nil, errs
-	}
-	if errs := quantityErrors(template); len(errs) > 0 {
-		return nil, errs
-	}
-	run := &v1alpha1.JobRun{}
-	if metadata && len(sent.Metadata) > 0 {
-		if err := json.Unmarshal(sent.Metadata, &run.ObjectMeta); err != nil {
-			return nil, unreadable(field.NewPath("metadata"), err)
-		}
-	}
-	if len(sent.Spec) > 0 {
-		if err := json.Unmarshal(sent.Spec, &run.Spec); err != nil {
-			return nil, unreadable(field.NewPath("spec"), err)
-		}
-	}
-	return run, nil
-}
-
-// templateOf returns the text of the template of a spec.
-func templateOf(spec json.RawMessage) json.RawMessage {
-	var parts struct {
-		Template json.RawMessage `json:"template"`
-	}
-	if err := json.Unmarshal(spec, &parts); err != nil {
-		return nil // A spec that is no object is reported when it is decoded.
-	}
-	return parts.Template
-}
-
-// unreadable says where it is that JSON cannot be read.
-func unreadable(path *field.Path, err error) field.ErrorList {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		path = path.Child(mismatch.Field)
-	}
-	return field.ErrorList{field.Invalid(path, "", err.Error())}
-}
-
-// decodeStored reads a JobRun that the API server has stored.
-func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
-	run := &v1alpha1.JobRun{}
-	if err := json.Unmarshal(raw, run); err != nil {
-		return nil, unreadable(nil, err)
-	}
-	return run, nil
 }
 
 // invalid answers with the 422 of newInvalid.

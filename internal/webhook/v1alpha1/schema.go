@@ -70,6 +70,10 @@ func jobRunSchema() (*apiextensions.JSONSchemaProps, error) {
 // validate says what the API server would refuse of a JobRun that is created
 // under name. What the API server drops or the webhook overwrites is left out.
 // The API server has pruned and defaulted the object by now.
+//
+// The text is decoded a second time here: the API server's code wants the untyped object,
+// which has what the Go types do not know, and it is changed below. That happens once at
+// most, and only for a run that is about to take a key or is refused already.
 func (v *schemaValidator) validate(ctx context.Context, raw []byte, name string) field.ErrorList {
 	object := map[string]any{}
 	if err := utiljson.Unmarshal(raw, &object); err != nil {

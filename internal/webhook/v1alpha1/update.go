@@ -22,17 +22,18 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run, errs := decode(req.Object.Raw, false)
+	sent, errs := newChange(req.Object.Raw)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
+	run := sent.run
 	if run.Spec.JobName == "" { // There may be no spec to be stamped.
 		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
 	}
 	if errs := immutable(old, run); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	return admission.Patched("", keepStamped(req.Object.Raw, old, run)...)
+	return admission.Patched("", sent.keepStamped(old)...)
 }
 
 func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
@@ -49,16 +50,16 @@ func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 
 // keepStamped puts the operator's stamps back, so that a manifest without them
 // can be replaced or applied.
-func keepStamped(raw []byte, old, run *v1alpha1.JobRun) []jsonpatch.Operation {
+func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
 	want := map[string]string{}
 	for _, name := range stampedLabels {
 		if value, ok := old.Labels[name]; ok {
 			want[name] = value
 		}
 	}
-	ops := stampLabels(raw, want)
+	ops := s.stampLabels(want)
 	switch {
-	case apiequality.Semantic.DeepEqual(old.Spec.Admission, run.Spec.Admission):
+	case apiequality.Semantic.DeepEqual(old.Spec.Admission, s.run.Spec.Admission):
 	case old.Spec.Admission == nil:
 		ops = append(ops, jsonpatch.NewOperation("remove", "/spec/admission", nil))
 	default:

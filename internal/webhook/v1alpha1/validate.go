@@ -2,7 +2,6 @@ package v1alpha1
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -15,20 +14,18 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// apiServerErrors says for what the API server itself would refuse a new JobRun once
-// it was admitted.
-func (h *Handler) apiServerErrors(ctx context.Context, raw []byte, run *v1alpha1.JobRun) field.ErrorList {
+// apiServerErrors returns what the API server itself would refuse of a new JobRun after
+// the webhook has admitted it.
+func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.ErrorList {
+	run := sent.run
 	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
-	var sent struct {
-		Spec json.RawMessage `json:"spec"`
-	}
-	if err := json.Unmarshal(raw, &sent); err != nil || countElements(templateOf(sent.Spec)) > maxSchemaElements {
+	if sent.templateElements > maxSchemaElements {
 		return errs
 	}
-	return append(errs, h.schema.validate(ctx, raw, run.Name)...)
+	return append(errs, h.schema.validate(ctx, sent.raw, run.Name)...)
 }
 
-// validate says what is wrong with a new JobRun that neither schema nor CEL can say.
+// validate returns what is wrong with a new JobRun that neither schema nor CEL can say.
 func validate(run *v1alpha1.JobRun) field.ErrorList {
 	var errs field.ErrorList
 	if run.Spec.Input != nil {
