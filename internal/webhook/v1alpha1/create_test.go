@@ -181,6 +181,7 @@ func TestCreateBadInput(t *testing.T) {
 		"a container without image":       {withTemplate("b", "{restartPolicy: Never, containers: [{name: a}]}"), containers + "[0].image"},
 		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
 		"a template of 1 MiB":             {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: "+strings.Repeat("x", 1<<20)+"}]}"), "spec"},
+		"a template of many elements":     {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, args: ["+strings.Repeat("a,", 10001)+"a]}]}"), "spec.template"},
 		"a limit with a long exponent":    {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
 		"a long exponent after a space":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: ' 1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
 		"a request with a long exponent":  {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {requests: {memory: '+1.5E+100'}}}]}"), containers + "[0].resources.requests[memory]"},
@@ -274,6 +275,17 @@ func TestCreateAnswersAreBounded(t *testing.T) {
 				t.Errorf("an answer of %d bytes", len(body))
 			}
 		})
+	}
+}
+
+// The schema is not asked about a large template. The API server judges it alone.
+func TestCreateLargeTemplate(t *testing.T) {
+	for args, want := range map[int]bool{100: false, 1001: true} {
+		pod := "{restartPolicy: Never, containers: [{name: a, image: x, args: [" + strings.Repeat("a,", args) + "a]}]}"
+		m := strings.Replace(withTemplate("b", pod), "jobName: job,", "jobName: job, maxAttempts: 0,", 1)
+		if response := newReplica(t).create(t, m); response.Allowed != want {
+			t.Errorf("%d args: allowed %t, %.300v", args, response.Allowed, response.Result)
+		}
 	}
 }
 
