@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "strings"
+import (
+	"maps"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+)
 
 // What a JobRun says about itself, from its own fields alone. What others say of
 // it, a RunKey or the run that counted it, is not here.
@@ -26,6 +31,28 @@ func (r *JobRun) IsReceipt() bool {
 // its run.
 func (r *JobRun) HasOutcome() bool {
 	return r.HasEnded() || (r.IsReceipt() && r.Status.CompletionTime != nil)
+}
+
+// Outcome is how a run ended, or the run that stands for a receipt: Completed,
+// Failed or Cancelled; empty as long as that is not recorded.
+func (r *JobRun) Outcome() Phase {
+	if r.HasEnded() {
+		return r.Status.Phase
+	}
+	for _, outcome := range outcomes {
+		if meta.IsStatusConditionTrue(r.Status.Conditions, outcome.condition) {
+			return outcome.phase
+		}
+	}
+	return ""
+}
+
+// outcomes are the conditions that say how a JobRun ended.
+var outcomes = []struct {
+	condition string
+	phase     Phase
+}{
+	{ConditionComplete, PhaseCompleted}, {ConditionFailed, PhaseFailed}, {ConditionCancelled, PhaseCancelled},
 }
 
 // CancelRequested reports whether spec.cancel is true.
@@ -80,6 +107,15 @@ func (r *JobRun) LeadsBatch() bool { return r.Spec.Batch != nil && r.Spec.Batch.
 // and its status does not say what became of the batch.
 func (r *JobRun) AwaitsBatch() bool {
 	return r.Spec.Batch != nil && r.Status.Batch == nil && !r.HasEnded()
+}
+
+// CallersLabels are the labels that the webhook did not stamp.
+func (r *JobRun) CallersLabels() map[string]string {
+	labels := maps.Clone(r.Labels)
+	for _, stamped := range StampedLabels {
+		delete(labels, stamped)
+	}
+	return labels
 }
 
 // InputText is spec.input as JSON text; empty without an input.

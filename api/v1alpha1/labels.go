@@ -12,6 +12,9 @@ const (
 	LabelRun = "batch.jobrun.dev/run"
 )
 
+// StampedLabels are the labels of JobRuns that the webhook writes and keeps.
+var StampedLabels = []string{LabelJobName, LabelKey, LabelDisposition}
+
 // Annotations that the operator puts on Jobs and Pods.
 const (
 	// AnnotationToken is the token of the run that the Job executes.

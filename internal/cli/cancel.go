@@ -98,7 +98,7 @@ func (c *cancelling) afterCancel(ctx context.Context, cluster *cluster, before *
 
 // cancelLine says how far a cancelled run has come.
 func cancelLine(run *v1alpha1.JobRun) string {
-	switch end := outcomeOf(run); end {
+	switch end := run.Outcome(); end {
 	case "":
 		return qualified(run.Name) + " cancelling"
 	case v1alpha1.PhaseCancelled:

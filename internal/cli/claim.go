@@ -215,7 +215,7 @@ func claimable(runs []v1alpha1.JobRun) []*v1alpha1.JobRun {
 		}
 	}
 	slices.SortFunc(found, func(a, b *v1alpha1.JobRun) int {
-		if holder.Older(a, b) {
+		if v1alpha1.CompareAge(a, b) < 0 {
 			return -1
 		}
 		return 1
@@ -228,14 +228,14 @@ func whyNot(run *v1alpha1.JobRun) error {
 	switch {
 	case holder.Claimable(run):
 		return nil
-	case isReceipt(run):
+	case run.IsReceipt():
 		return &nothingToClaim{"another run stands for " + stateLine(run), true}
-	case run.Spec.Template != nil:
+	case run.RunsAsJob():
 		return &nothingToClaim{fmt.Sprintf("run %s has a template: a Job executes it", run.Name), true}
-	case holder.Cancelled(run), run.DeletionTimestamp != nil:
+	case run.EndRequested():
 		return &nothingToClaim{fmt.Sprintf("run %s was cancelled", run.Name), true}
 	default:
-		return &nothingToClaim{"run " + stateLine(run), outcomeOf(run) != ""}
+		return &nothingToClaim{"run " + stateLine(run), run.Outcome() != ""}
 	}
 }
 

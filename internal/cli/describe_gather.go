@@ -65,7 +65,7 @@ func (d *description) orHide(what string, err error) error {
 }
 
 func (d *description) readKey(ctx context.Context, c *cluster) error {
-	if d.run.Spec.ConcurrencyKey == "" || outcomeOf(d.run) != "" {
+	if d.run.Spec.ConcurrencyKey == "" || d.run.Outcome() != "" {
 		return nil
 	}
 	name := v1alpha1.ConcurrencyKeyName(d.run.Spec.JobName, d.run.Spec.ConcurrencyKey)
@@ -89,7 +89,7 @@ func (d *description) readReceipts(ctx context.Context, c *cluster) error {
 	err := c.api.List(ctx, list, client.InNamespace(d.run.Namespace),
 		client.MatchingLabels{v1alpha1.LabelJobName: d.run.Spec.JobName})
 	for i := range list.Items {
-		if r := &list.Items[i]; isReceipt(r) && r.Status.RunRef != nil && r.Status.RunRef.UID == d.run.UID {
+		if r := &list.Items[i]; r.IsReceipt() && r.Status.RunRef != nil && r.Status.RunRef.UID == d.run.UID {
 			d.addReceipt(r)
 		}
 	}
@@ -110,7 +110,7 @@ func timeOf(t *metav1.Time) time.Time {
 func (d *description) addReceipt(r *v1alpha1.JobRun) {
 	d.receipts = slices.DeleteFunc(d.receipts, func(known receipt) bool { return known.name == r.Name })
 	d.receipts = append(d.receipts, receipt{
-		r.Name, v1alpha1.Disposition(r.Status.Phase), &r.CreationTimestamp, callersLabels(r.Labels), jsonText(r.Spec.Input),
+		r.Name, v1alpha1.Disposition(r.Status.Phase), &r.CreationTimestamp, r.CallersLabels(), jsonText(r.Spec.Input),
 	})
 }
 
@@ -129,7 +129,7 @@ func (d *description) readJob(ctx context.Context, c *cluster) error {
 }
 
 func (d *description) readPods(ctx context.Context, c *cluster) error {
-	if d.run.Spec.Template == nil {
+	if !d.run.RunsAsJob() {
 		return nil
 	}
 	pods, err := c.podsOf(ctx, d.run)

@@ -14,8 +14,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
-
-	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // page is what `describe` prints: fields, and indented tables.
@@ -94,13 +92,4 @@ func labelText(labels map[string]string) string {
 		pairs = append(pairs, key+"="+labels[key])
 	}
 	return strings.Join(pairs, ",")
-}
-
-// callersLabels are those that the operator has not stamped.
-func callersLabels(labels map[string]string) map[string]string {
-	own := maps.Clone(labels)
-	for _, stamped := range []string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition} {
-		delete(own, stamped)
-	}
-	return own
 }

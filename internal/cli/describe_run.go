@@ -26,7 +26,7 @@ func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 		stands = strings.TrimSpace(stands + " (" + problem + ")")
 	}
 	p.field("Stands for it", stands)
-	p.field("Outcome", string(outcomeOf(r)))
+	p.field("Outcome", string(r.Outcome()))
 	p.field("Skipped input", jsonText(r.Spec.Input))
 	p.field("Output", jsonText(r.Status.Output))
 	p.field("Error", r.Status.Error)
@@ -38,13 +38,13 @@ func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 func (p *page) trigger(r *v1alpha1.JobRun) {
 	p.field("Name", r.Name)
 	p.field("Namespace", r.Namespace)
-	p.field("Labels", labelText(callersLabels(r.Labels)))
+	p.field("Labels", labelText(r.CallersLabels()))
 	p.field("Job", r.Spec.JobName)
 	p.field("Key", r.Spec.ConcurrencyKey)
 	p.field("Coalesce", string(r.Spec.Coalesce))
 	p.field("Idempotency key", r.Spec.IdempotencyKey)
 	p.field("Phase", cmp.Or(string(r.Status.Phase), "none yet"))
-	if cancel := r.Spec.Cancel; cancel != nil && *cancel && outcomeOf(r) == "" {
+	if r.CancelRequested() && r.Outcome() == "" {
 		p.field("Cancel", "asked for")
 	}
 }
@@ -99,7 +99,7 @@ func (p *page) lease(r *v1alpha1.JobRun) {
 	switch {
 	case l.DurationSeconds > 0:
 		p.field("  Lasts", fmt.Sprintf("%s without renewal", time.Duration(l.DurationSeconds)*time.Second))
-	case r.Spec.Template != nil:
+	case r.RunsAsJob():
 		p.field("  Lasts", "as long as the Job")
 	}
 	most := cmp.Or(r.Spec.MaxAttempts, v1alpha1.DefaultMaxAttempts)

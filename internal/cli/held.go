@@ -21,7 +21,7 @@ type leaseLost struct {
 }
 
 func (e *leaseLost) Error() string {
-	if holder.Cancelled(e.run) {
+	if e.run.CancelRequested() {
 		return fmt.Sprintf("run %s was cancelled: stop working on it", e.run.Name)
 	}
 	return fmt.Sprintf("generation %d has lost the lease of the run: stop working on it (%s)", e.generation, stateLine(e.run))
@@ -99,7 +99,7 @@ func (h *held) run(ctx context.Context, argument string) error {
 // holds reports whether the lease is this generation's. The operator ends what is
 // cancelled, and no report of its holder counts.
 func (h *held) holds(run *v1alpha1.JobRun) bool {
-	return !holder.Cancelled(run) && run.Status.Phase == v1alpha1.PhaseLeased && holder.Generation(run) == h.generation &&
+	return !run.CancelRequested() && run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == h.generation &&
 		(h.holder == "" || run.Status.Lease.HolderIdentity == h.holder)
 }
 

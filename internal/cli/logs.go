@@ -89,12 +89,12 @@ func (l *logs) print(ctx context.Context, name string) error {
 // noLogs says why there are none.
 func noLogs(run *v1alpha1.JobRun) error {
 	switch {
-	case run.Spec.Template == nil:
+	case !run.RunsAsJob():
 		return &hinted{
 			fmt.Errorf("run %s has no Pods: it has no template, and whoever executes it has its logs", run.Name),
 			"Now: " + stateLine(run),
 		}
-	case outcomeOf(run) != "":
+	case run.Outcome() != "":
 		return &hinted{fmt.Errorf("run %s has ended, and has no Pods (any more)", run.Name), "It ended so: " + stateLine(run)}
 	default:
 		return &hinted{fmt.Errorf("no Pod of run %s has started", run.Name), "-f waits for it. Now: " + stateLine(run)}
@@ -146,7 +146,7 @@ func (l *logs) step(ctx context.Context, now *situation) (done bool, err error) 
 		l.say(stateLine(now.asked))
 		return false, nil
 	}
-	if now.run.Spec.Template == nil {
+	if !now.run.RunsAsJob() {
 		return false, noLogs(now.run)
 	}
 	for _, c := range now.started(l.container) {
@@ -155,7 +155,7 @@ func (l *logs) step(ctx context.Context, now *situation) (done bool, err error) 
 		}
 	}
 	l.say(stateLine(now.run))
-	return outcomeOf(now.run) != "", nil
+	return now.run.Outcome() != "", nil
 }
 
 // changesOf follows the JobRun, and the Pods that it has if it is a run.

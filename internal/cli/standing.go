@@ -17,8 +17,8 @@ import (
 // as long as that is not settled. The status decides, for what the trigger was
 // answered can have been overtaken.
 func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
-	if !isReceipt(asked) {
-		if asked.Status.Phase == "" && absorbedAtFirst(asked) {
+	if !asked.IsReceipt() {
+		if asked.Status.Phase == "" && asked.WasAbsorbed() {
 			return nil, nil //nolint:nilnil // there is none yet, and that is no error
 		}
 		return asked, nil
@@ -34,12 +34,6 @@ func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alph
 		return nil, jobrun.ErrNotFound // its name was used again
 	}
 	return run, nil
-}
-
-// absorbedAtFirst reports whether the trigger was answered as absorbed.
-func absorbedAtFirst(run *v1alpha1.JobRun) bool {
-	a := run.Spec.Admission
-	return a != nil && a.Disposition != v1alpha1.DispositionCreated
 }
 
 func podList() *corev1.PodList { return &corev1.PodList{} }

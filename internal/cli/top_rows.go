@@ -54,7 +54,7 @@ func (r *topRow) add(run *v1alpha1.JobRun) {
 	case v1alpha1.PhasePending:
 		r.waiting = append(r.waiting, run)
 	case "":
-		if !absorbedAtFirst(run) {
+		if !run.WasAbsorbed() {
 			r.queued++
 		}
 	default:

@@ -40,7 +40,7 @@ func (s *scene) untilEnded(name string, args ...string) *v1alpha1.JobRun {
 	code := s.start(append([]string{"worker"}, args...)...)
 	for range 60 {
 		time.Sleep(time.Second)
-		if outcomeOf(s.read(name)) != "" {
+		if s.read(name).Outcome() != "" {
 			break
 		}
 	}

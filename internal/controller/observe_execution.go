@@ -172,7 +172,7 @@ func leaseDuration(run *v1alpha1.JobRun) time.Duration {
 	if run.Status.Lease != nil && run.Status.Lease.DurationSeconds > 0 {
 		seconds = run.Status.Lease.DurationSeconds
 	}
-	if seconds == 0 && run.Spec.Template == nil {
+	if seconds == 0 && !run.RunsAsJob() {
 		seconds = v1alpha1.DefaultLeaseDurationSeconds
 	}
 	return time.Duration(seconds) * time.Second
@@ -194,7 +194,7 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	}
 	idle := r.observed.unchangedFor(leaseSubject(run.UID), state)
 	holder := run.Status.Lease.HolderIdentity
-	if run.Spec.Template != nil || holder == "" || len(content.IsPathSegmentName(holder)) > 0 {
+	if run.RunsAsJob() || holder == "" || len(content.IsPathSegmentName(holder)) > 0 {
 		return idle, nil // No Lease can have the name.
 	}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: holder}

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -207,25 +208,16 @@ func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
 	}
 }
 
-// callersLabels are the labels of a receipt that are not the operator's, the
-// first of them in order of their names.
+// callersLabels are the labels of a receipt that recent holds: those of its caller,
+// the first ones in order of their names.
 func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
-	var names []string
-	for name := range receipt.Labels {
-		switch name {
-		case v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition:
-		default:
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	names = names[:min(len(names), v1alpha1.MaxRecentLabels)]
-	if len(names) == 0 {
+	labels := receipt.CallersLabels()
+	if len(labels) == 0 {
 		return nil
 	}
-	labels := make(map[string]string, len(names))
-	for _, name := range names {
-		labels[name] = receipt.Labels[name]
+	names := slices.Sorted(maps.Keys(labels))
+	for _, name := range names[min(len(names), v1alpha1.MaxRecentLabels):] {
+		delete(labels, name)
 	}
 	return labels
 }

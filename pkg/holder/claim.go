@@ -27,26 +27,7 @@ func WithoutOutcome(job string) fields.Selector {
 
 // Claimable reports whether a run waits for an external worker.
 func Claimable(run *v1alpha1.JobRun) bool {
-	return run.Status.Phase == v1alpha1.PhasePending && run.Spec.Template == nil && run.DeletionTimestamp == nil && !Cancelled(run)
-}
-
-// Cancelled reports whether a run is to end without result.
-func Cancelled(run *v1alpha1.JobRun) bool { return run.Spec.Cancel != nil && *run.Spec.Cancel }
-
-// Generation of a run's last lease; 0 if it had none.
-func Generation(run *v1alpha1.JobRun) int64 {
-	if run.Status.Lease == nil {
-		return 0
-	}
-	return run.Status.Lease.Generation
-}
-
-// Older is the fair order of claims: by creation, then UID.
-func Older(a, b *v1alpha1.JobRun) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.UID < b.UID
+	return run.Status.Phase == v1alpha1.PhasePending && !run.RunsAsJob() && !run.EndRequested()
 }
 
 // Duration is how long a run's lease lives without renewal, in whole seconds:
@@ -65,7 +46,7 @@ func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now 
 	claim.Status.Phase = v1alpha1.PhaseLeased
 	claim.Status.Lease = &v1alpha1.RunLease{
 		HolderIdentity:  identity,
-		Generation:      Generation(run) + 1,
+		Generation:      run.LeaseGeneration() + 1,
 		AcquireTime:     &stamp,
 		RenewTime:       &stamp,
 		DurationSeconds: int32(duration / time.Second),

@@ -22,28 +22,6 @@ type Outcome struct {
 	Output *apiextensionsv1.JSON
 }
 
-// outcomeConditions say how a run ended, and how a receipt did.
-var outcomeConditions = map[string]v1alpha1.Phase{
-	v1alpha1.ConditionComplete:  v1alpha1.PhaseCompleted,
-	v1alpha1.ConditionFailed:    v1alpha1.PhaseFailed,
-	v1alpha1.ConditionCancelled: v1alpha1.PhaseCancelled,
-}
-
-// endOf is how a JobRun ended: Completed, Failed or Cancelled, or empty if it
-// has not. A receipt ends as its run does.
-func endOf(run *v1alpha1.JobRun) v1alpha1.Phase {
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled:
-		return run.Status.Phase
-	}
-	for _, c := range run.Status.Conditions {
-		if end, ok := outcomeConditions[c.Type]; ok && meta.IsStatusConditionTrue(run.Status.Conditions, c.Type) {
-			return end
-		}
-	}
-	return ""
-}
-
 // standIn is the run that stands for a JobRun other than itself, as far as that
 // is settled.
 func standIn(run *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
@@ -85,13 +63,13 @@ func runOf(run *v1alpha1.JobRun) v1alpha1.ObjectReference {
 // stood for it may go on.
 func cancelledAlone(receipt *v1alpha1.JobRun) bool {
 	_, isReceipt := standIn(receipt)
-	return isReceipt && endOf(receipt) == v1alpha1.PhaseCancelled && receipt.Spec.Cancel != nil && *receipt.Spec.Cancel
+	return isReceipt && receipt.Outcome() == v1alpha1.PhaseCancelled && receipt.CancelRequested()
 }
 
 // failure is the error that tells how own ended, if not well: run has its
 // outcome.
 func failure(runName string, run *v1alpha1.JobRun) error {
-	switch endOf(run) {
+	switch run.Outcome() {
 	case v1alpha1.PhaseFailed:
 		reason, message := explain(run, v1alpha1.ConditionFailed)
 		return &FailedError{RunName: runName, Reason: reason, Message: message}

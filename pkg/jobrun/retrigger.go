@@ -16,7 +16,7 @@ func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOpti
 		return TriggerResult{}, err
 	}
 	o := gather(opts)
-	o.labels = merge(callersLabels(original), o.labels)
+	o.labels = merge(original.CallersLabels(), o.labels)
 	return c.trigger(ctx, again(original.Spec), o)
 }
 
@@ -28,13 +28,4 @@ func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
 	spec.Admission = nil
 	spec.Batch = nil
 	return spec
-}
-
-// callersLabels are the labels that the operator has not stamped.
-func callersLabels(run *v1alpha1.JobRun) map[string]string {
-	labels := merge(run.Labels, nil)
-	for _, stamped := range []string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition} {
-		delete(labels, stamped)
-	}
-	return labels
 }

@@ -32,16 +32,13 @@ func absorber(receipt *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
 
 // entryOf is what status.coalesced.recent would say of a receipt, uncut.
 func entryOf(receipt *v1alpha1.JobRun) *v1alpha1.CoalescedTrigger {
-	entry := &v1alpha1.CoalescedTrigger{
+	return &v1alpha1.CoalescedTrigger{
 		Name:   receipt.Name,
 		UID:    receipt.UID,
 		Time:   receipt.CreationTimestamp.DeepCopy(),
-		Labels: callersLabels(receipt),
+		Input:  receipt.InputText(),
+		Labels: receipt.CallersLabels(),
 	}
-	if receipt.Spec.Input != nil {
-		entry.Input = string(receipt.Spec.Input.Raw)
-	}
-	return entry
 }
 
 // heldGeneration is that of the lease that is held or was held to the end; 0 if

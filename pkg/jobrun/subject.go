@@ -41,7 +41,7 @@ func (s *subject) end() v1alpha1.Phase {
 	if s.seen == nil {
 		return ""
 	}
-	return endOf(s.seen)
+	return s.seen.Outcome()
 }
 
 // presence is what a change says of a subject.

@@ -119,7 +119,7 @@ func (t *tracker) takeRun(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) {
 			t.tell(r, Event{Type: EventProgress})
 		}
 	}
-	if end := endOf(run); end != "" && !r.ended {
+	if end := run.Outcome(); end != "" && !r.ended {
 		r.ended = true
 		t.tell(r, Event{Type: endEvents[end]})
 	}

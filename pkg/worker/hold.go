@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // hold is a run that this worker holds the lease of.
@@ -37,7 +36,7 @@ type hold struct {
 }
 
 func newHold(ctx context.Context, w *Worker, run *v1alpha1.JobRun, sent time.Time) *hold {
-	h := &hold{w: w, run: run, generation: holder.Generation(run), duration: w.duration(run), claimedAt: sent}
+	h := &hold{w: w, run: run, generation: run.LeaseGeneration(), duration: w.duration(run), claimedAt: sent}
 	h.deadline = sent.Add(h.duration)
 	h.life, h.lose = context.WithCancelCause(ctx)
 	h.work, h.stop = context.WithCancelCause(h.life)
@@ -74,9 +73,9 @@ func (h *hold) renewed(sent time.Time) {
 
 // look compares with a run as it is seen. What is older than the claim says nothing.
 func (h *hold) look(run *v1alpha1.JobRun) {
-	generation := holder.Generation(run)
+	generation := run.LeaseGeneration()
 	switch {
-	case holder.Cancelled(run), run.DeletionTimestamp != nil:
+	case run.EndRequested():
 		h.end(ErrCancelled)
 	case generation > h.generation:
 		h.end(ErrLeaseLost)

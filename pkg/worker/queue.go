@@ -165,7 +165,7 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 			wait = min(wait, until.Sub(now))
 			continue
 		}
-		if best == nil || holder.Older(run, best) {
+		if best == nil || v1alpha1.CompareAge(run, best) < 0 {
 			best = run
 		}
 	}

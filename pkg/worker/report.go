@@ -74,7 +74,7 @@ func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 func (w *Worker) sendBack(ctx context.Context, run *v1alpha1.JobRun) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
-	_, err := holder.GiveBack(run, holder.Generation(run)).Send(ctx, w.api, run)
+	_, err := holder.GiveBack(run, run.LeaseGeneration()).Send(ctx, w.api, run)
 	return err == nil || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
@@ -137,5 +137,5 @@ func (w *Worker) stillMine(h *hold) (mine, known bool) {
 	if err := w.api.Get(ctx, client.ObjectKeyFromObject(h.run), run); err != nil {
 		return false, apierrors.IsNotFound(err)
 	}
-	return run.UID == h.run.UID && run.Status.Phase == v1alpha1.PhaseLeased && holder.Generation(run) == h.generation, true
+	return run.UID == h.run.UID && run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == h.generation, true
 }

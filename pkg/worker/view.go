@@ -60,7 +60,7 @@ func (w *Worker) giveBackIfLeft(ctx context.Context, run *v1alpha1.JobRun) {
 // renewed, nothing else would end it, unless it is cancelled.
 func (w *Worker) leftBehind(run *v1alpha1.JobRun) bool {
 	l := run.Status.Lease
-	return !w.stopping && !holder.Cancelled(run) && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == w.o.Identity &&
+	return !w.stopping && !run.CancelRequested() && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == w.o.Identity &&
 		!w.queue.claiming[idOf(run)] && l.Generation > w.reported[idOf(run)]
 }
 
@@ -72,7 +72,7 @@ func (w *Worker) gone(run *v1alpha1.JobRun) {
 	w.forgetLocked(id)
 	w.wake()
 	if h := w.holds[id]; h != nil {
-		if holder.Cancelled(run) {
+		if run.CancelRequested() {
 			h.end(ErrCancelled)
 		} else {
 			h.end(ErrLeaseLost)
@@ -90,7 +90,7 @@ func (w *Worker) findOut(ctx context.Context, h *hold) {
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
 	run := &v1alpha1.JobRun{}
-	if err := w.api.Get(ctx, client.ObjectKeyFromObject(h.run), run); err == nil && holder.Cancelled(run) {
+	if err := w.api.Get(ctx, client.ObjectKeyFromObject(h.run), run); err == nil && run.CancelRequested() {
 		h.end(ErrCancelled)
 		return
 	}

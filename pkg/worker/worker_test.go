@@ -24,7 +24,6 @@ import (
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
-	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // What a worker calls, for the Server's Calls.
@@ -250,7 +249,7 @@ func TestLosesTheLease(t *testing.T) {
 }
 
 func fenced(run *v1alpha1.JobRun) {
-	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: holder.Generation(run) + 1}
+	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: run.LeaseGeneration() + 1}
 }
 
 // A handler that goes on after its lease is lost must not meet another one in the

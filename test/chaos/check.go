@@ -168,7 +168,7 @@ func (l *life) trimmed(all map[types.UID]*life) bool {
 // not cancelled.
 func (r *Report) checkShared(receipt *life, all map[types.UID]*life) {
 	phase, ref := receipt.last.Status.Phase, receipt.last.Status.RunRef
-	if cancelled := receipt.last.Spec.Cancel; cancelled != nil && *cancelled {
+	if receipt.last.CancelRequested() {
 		return
 	}
 	if phase != v1alpha1.PhaseCoalesced && phase != v1alpha1.PhaseIdempotent || ref == nil {

@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // Patch implements client.Writer, for JobRuns.
@@ -134,10 +133,10 @@ func (s *Server) keyIsTaken(old, run *v1alpha1.JobRun) bool {
 // fenced reports whether the schema would refuse a status: the lease of its writer
 // was lost, or the run has ended.
 func fenced(old, run *v1alpha1.JobRun) bool {
-	was, is, generation := old.Status, run.Status, holder.Generation(run)
+	was, is, generation := old.Status, run.Status, run.LeaseGeneration()
 	if was.Phase != is.Phase && was.Phase != v1alpha1.PhaseLeased && (was.Phase != v1alpha1.PhasePending || is.Phase == v1alpha1.PhaseCompleted) {
 		return true
 	}
 	return is.FinishedGeneration != 0 && is.FinishedGeneration != generation ||
-		is.Progress != nil && is.Progress.Generation != generation || generation < holder.Generation(old)
+		is.Progress != nil && is.Progress.Generation != generation || generation < old.LeaseGeneration()
 }

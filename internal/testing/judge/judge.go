@@ -170,7 +170,7 @@ func (j *Judge) displaced(run *v1alpha1.JobRun) {
 // key, under the key's generation, however late the claim is stored.
 func (j *Judge) held(old, run *v1alpha1.JobRun) {
 	held := run.Status.Lease
-	if run.Spec.Template != nil || run.Spec.ConcurrencyKey == "" || held == nil || held.HolderIdentity == "" ||
+	if run.RunsAsJob() || run.Spec.ConcurrencyKey == "" || held == nil || held.HolderIdentity == "" ||
 		(old.Status.Lease != nil && old.Status.Lease.Generation == held.Generation && old.Status.Phase == run.Status.Phase) ||
 		run.Status.Phase != v1alpha1.PhaseLeased {
 		return

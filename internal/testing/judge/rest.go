@@ -188,5 +188,5 @@ func (j *Judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 
 func (j *Judge) ended(uid types.UID) bool {
 	run := j.everRuns[uid]
-	return j.deleted[uid] || run == nil || (run.Spec.Cancel != nil && *run.Spec.Cancel)
+	return j.deleted[uid] || run == nil || run.CancelRequested()
 }

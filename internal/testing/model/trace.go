@@ -121,7 +121,7 @@ func describeRun(run *v1alpha1.JobRun) string {
 			text += " at v" + a.KeyVersion
 		}
 	}
-	if run.Spec.Cancel != nil && *run.Spec.Cancel {
+	if run.CancelRequested() {
 		text += " cancel"
 	}
 	if l := run.Status.Lease; l != nil {

@@ -60,7 +60,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 	return c, watch(p, func(_, current client.Object, _ bool) {
 		switch object := current.(type) {
 		case *v1alpha1.JobRun:
-			if object.Spec.Template == nil && object.Status.Phase == v1alpha1.PhasePending {
+			if !object.RunsAsJob() && object.Status.Phase == v1alpha1.PhasePending {
 				c.Queue.Add(object.Name)
 			}
 		case *v1alpha1.RunKey:
@@ -76,7 +76,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 func (s *system) claim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
 	old := &v1alpha1.JobRun{}
 	err := p.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, old)
-	if apierrors.IsNotFound(err) || (err == nil && (old.Spec.Template != nil || old.Status.Phase != v1alpha1.PhasePending)) {
+	if apierrors.IsNotFound(err) || (err == nil && (old.RunsAsJob() || old.Status.Phase != v1alpha1.PhasePending)) {
 		return nil, nil
 	}
 	if err != nil {

@@ -8,9 +8,6 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// stampedLabels are the labels that the operator keeps.
-var stampedLabels = []string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition}
-
 // stamp returns the patch that writes name, labels and admission into the object as
 // it was sent. It touches nothing else: to send the decoded object back would
 // render the caller's quantities anew.
@@ -36,7 +33,7 @@ func (s *submission) stampLabels(want map[string]string) []jsonpatch.Operation {
 	if have == nil { // The field is not there; one that was sent empty is not nil.
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/labels", map[string]string{}))
 	}
-	for _, name := range stampedLabels {
+	for _, name := range v1alpha1.StampedLabels {
 		path := "/metadata/labels/" + strings.ReplaceAll(name, "/", "~1")
 		current, has := have[name]
 		value, wanted := want[name]

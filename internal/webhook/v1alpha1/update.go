@@ -52,7 +52,7 @@ func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 // can be replaced or applied.
 func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
 	want := map[string]string{}
-	for _, name := range stampedLabels {
+	for _, name := range v1alpha1.StampedLabels {
 		if value, ok := old.Labels[name]; ok {
 			want[name] = value
 		}
