@@ -53,11 +53,12 @@ type RunKeySpec struct {
 	// owner is the run that owns an idempotency key, for as long as that run exists.
 	//
 	// +optional
-	Owner *KeyOwner `json:"owner,omitempty"`
+	Owner *RunIdentity `json:"owner,omitempty"`
 }
 
-// PendingRun is the run that waits for a key.
-type PendingRun struct {
+// RunIdentity names a run. The token decides: a name can be used again, a token
+// cannot, so a JobRun of that name with another token is somebody else.
+type RunIdentity struct {
 	// runName names the run.
 	//
 	// +required
@@ -71,6 +72,11 @@ type PendingRun struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Token string `json:"token,omitempty"`
+}
+
+// PendingRun is the run that waits for a key.
+type PendingRun struct {
+	RunIdentity `json:",inline"`
 
 	// generation is the last one the run used. Not set when it was never leased.
 	//
@@ -94,19 +100,7 @@ type PendingRun struct {
 
 // LeasedRun is the run that executes for a key.
 type LeasedRun struct {
-	// runName names the run.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	RunName string `json:"runName,omitempty"`
-
-	// token identifies the run; a JobRun of that name with another token is somebody else.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	Token string `json:"token,omitempty"`
+	RunIdentity `json:",inline"`
 
 	// generation is the fencing token of the lease.
 	//
@@ -121,23 +115,6 @@ type LeasedRun struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	FromVersion string `json:"fromVersion,omitempty"`
-}
-
-// KeyOwner is the run that owns an idempotency key.
-type KeyOwner struct {
-	// runName names the run.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	RunName string `json:"runName,omitempty"`
-
-	// token identifies the run; a JobRun of that name with another token is somebody else.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	Token string `json:"token,omitempty"`
 }
 
 // RunKey is a row of the unique index over keys: one object per busy key,

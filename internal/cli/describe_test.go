@@ -42,8 +42,8 @@ func aBusyRun() []client.Object {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: v1alpha1.ConcurrencyKeyName("sync", "acme")},
 		Spec: v1alpha1.RunKeySpec{
 			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "acme",
-			Leased:  &v1alpha1.LeasedRun{RunName: "next", Token: "t-next", Generation: 1},
-			Pending: &v1alpha1.PendingRun{RunName: "later", Token: "t", Time: &metav1.Time{Time: synctestBegins.Add(-time.Minute)}},
+			Leased:  &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "next", Token: "t-next"}, Generation: 1},
+			Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "later", Token: "t"}, Time: &metav1.Time{Time: synctestBegins.Add(-time.Minute)}},
 		},
 	}
 	job := &batchv1.Job{

@@ -20,17 +20,17 @@ func someKeys() []client.Object {
 	return []client.Object{
 		key("default", "c-2", v1alpha1.RunKeySpec{
 			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "b",
-			Pending: &v1alpha1.PendingRun{RunName: "waiter", Time: minuteAgo},
+			Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "waiter"}, Time: minuteAgo},
 		}),
 		key("default", "c-1", v1alpha1.RunKeySpec{
 			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "a",
-			Leased: &v1alpha1.LeasedRun{RunName: "worker", Generation: 3}, Pending: &v1alpha1.PendingRun{RunName: "next"},
+			Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "worker"}, Generation: 3}, Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "next"}},
 		}),
 		key("default", "i-1", v1alpha1.RunKeySpec{
-			Kind: v1alpha1.RunKeyIdempotency, JobName: "sync", Key: "hook", Owner: &v1alpha1.KeyOwner{RunName: "worker"},
+			Kind: v1alpha1.RunKeyIdempotency, JobName: "sync", Key: "hook", Owner: &v1alpha1.RunIdentity{RunName: "worker"},
 		}),
 		key("there", "c-3", v1alpha1.RunKeySpec{
-			Kind: v1alpha1.RunKeyConcurrency, JobName: "other", Key: "x", Leased: &v1alpha1.LeasedRun{RunName: "far", Generation: 1},
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "other", Key: "x", Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "far"}, Generation: 1},
 		}),
 	}
 }

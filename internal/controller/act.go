@@ -274,5 +274,5 @@ func (a *action) confirmLease(ctx context.Context, op decision.ConfirmLease) err
 	if err := a.deleteJob(ctx, a.job); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: RunKey %s leases generation %d of run %s no more", errStale, a.keyName(), op.Generation, op.Run.Name)
+	return fmt.Errorf("%w: RunKey %s leases generation %d of run %s no more", errStale, a.keyName(), op.Generation, op.Run.RunName)
 }

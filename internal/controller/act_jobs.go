@@ -130,7 +130,7 @@ func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStr
 
 // stopRun requires that nothing of a run executes.
 func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
-	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.Name})
+	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.RunName})
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (a *action) checkPods(ctx context.Context, run runkey.Identity) error {
 		return err
 	}
 	if running {
-		return &waitingError{what: "the Pods of run " + run.Name, poll: orphanPodsPoll}
+		return &waitingError{what: "the Pods of run " + run.RunName, poll: orphanPodsPoll}
 	}
 	return nil
 }

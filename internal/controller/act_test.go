@@ -411,7 +411,7 @@ func TestActStopStrays(t *testing.T) {
 }
 
 // I8: a run has stopped when a live read shows neither its Job nor a Pod of it.
-func TestActStopped(t *testing.T) {
+func TestActStopRun(t *testing.T) {
 	run := made("a").Leased(2, "5").Obj()
 	pod := func(name, token string, phase corev1.PodPhase) client.Object {
 		return &corev1.Pod{
@@ -483,7 +483,7 @@ func TestActCheckPods(t *testing.T) {
 	}
 	for name, want := range map[string]string{"token-a": "waiting", "earlier": "done"} {
 		a := newBench(pod).decidedOn(nil)
-		if got := outcome(a.do(t.Context(), decision.CheckPods{Run: runkey.Identity{Name: "a", Token: name}})); got != want {
+		if got := outcome(a.do(t.Context(), decision.CheckPods{Run: runkey.Identity{RunName: "a", Token: name}})); got != want {
 			t.Errorf("a Pod of token-a and the run %s: %s, want %s", name, got, want)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // stored starts a JobRun of the key "k" that was stored without the webhook.
 func stored(name string) *wrappers.JobRunWrapper { return makeRun(name).Key("k").Template() }
 
-func TestAdmitBypassed(t *testing.T) {
+func TestAnswerBypassed(t *testing.T) {
 	full, unbound := made("b").Pending(), []client.Object{}
 	for i := range v1alpha1.MaxRecent {
 		name := string(rune('A' + i))

@@ -36,7 +36,7 @@ func stripped(job *batchv1.Job) *batchv1.Job {
 	return job
 }
 
-func TestLeased(t *testing.T) {
+func TestFollowLease(t *testing.T) {
 	leased := makeKey("k").Leased("a", 1, "5")
 	run := made("a").Leased(1, "5")
 	decisions{
@@ -373,7 +373,7 @@ func TestRestoreLease(t *testing.T) {
 	}.run(t)
 }
 
-func TestLoseLease(t *testing.T) {
+func TestDropSupersededLease(t *testing.T) {
 	other := func(waiting string) client.Object {
 		key := makeKey("k").Leased("b", 1, "9")
 		if waiting != "" {

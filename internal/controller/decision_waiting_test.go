@@ -138,7 +138,7 @@ func TestAnnouncePending(t *testing.T) {
 	}.run(t)
 }
 
-func TestVacatePending(t *testing.T) {
+func TestReleasePending(t *testing.T) {
 	decisions{
 		"the run never came": {
 			given: []client.Object{makeKey("k").Pending("a").Obj()},
@@ -196,7 +196,7 @@ func TestVacatePending(t *testing.T) {
 	}.run(t)
 }
 
-func TestUnseat(t *testing.T) {
+func TestClearStalePending(t *testing.T) {
 	decisions{
 		"another run waits": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("c", 1, "5").Obj(), made("a").Pending().Obj(), made("b").Pending().Obj(), made("c").Leased(1, "5").Obj(), makeJob(made("c").Obj(), 1).Obj()},
@@ -250,7 +250,7 @@ func TestCancelWaiting(t *testing.T) {
 	}.run(t)
 }
 
-func TestElect(t *testing.T) {
+func TestFillPending(t *testing.T) {
 	decisions{
 		"the key was freed": {
 			given: []client.Object{made("b").Obj()},
@@ -291,7 +291,7 @@ func TestElect(t *testing.T) {
 	}.run(t)
 }
 
-func TestWake(t *testing.T) {
+func TestLookAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		left, holdOff time.Duration
 		expires       bool

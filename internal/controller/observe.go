@@ -241,7 +241,7 @@ func (o *observer) observeRun(ctx context.Context, id runkey.Identity) error {
 	if o.find(id) != nil || o.Gone[id] {
 		return nil
 	}
-	run, err := o.getRun(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: id.Name},
+	run, err := o.getRun(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: id.RunName},
 		func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
 	switch {
 	case err != nil:
@@ -260,7 +260,7 @@ func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1
 		return run, nil
 	}
 	run := &v1alpha1.JobRun{}
-	switch err := o.Client.Get(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: id.Name}, run); {
+	switch err := o.Client.Get(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: id.RunName}, run); {
 	case apierrors.IsNotFound(err) || (err == nil && runkey.IdentityOf(run) != id):
 		return nil, nil
 	case err != nil:

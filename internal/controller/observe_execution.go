@@ -139,8 +139,8 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 // runningPods reports whether live reads show a Pod of a run that has not ended.
 func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
 	var pods corev1.PodList
-	if err := r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.Name}); err != nil {
-		return false, fmt.Errorf("list the Pods of run %s/%s: %w", namespace, id.Name, err)
+	if err := r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.RunName}); err != nil {
+		return false, fmt.Errorf("list the Pods of run %s/%s: %w", namespace, id.RunName, err)
 	}
 	for i := range pods.Items {
 		if pods.Items[i].Annotations[v1alpha1.AnnotationToken] == id.Token && !executor.IsPodOver(&pods.Items[i]) {

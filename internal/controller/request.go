@@ -101,7 +101,7 @@ func keepers(run *v1alpha1.JobRun) []string {
 		names = append(names, run.Spec.Batch.Leader)
 	}
 	if run.WasAbsorbed() {
-		names = append(names, runkey.AnsweredWith(run).Name)
+		names = append(names, runkey.AnsweredWith(run).RunName)
 	}
 	if ref := run.Status.RunRef; ref != nil && ref.UID != run.UID {
 		names = append(names, ref.Name)

@@ -20,7 +20,7 @@ func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 			return nil // What it asks for is not known.
 		}
 		if !displaces(run, s.Run(rival)) {
-			return s.failExpired(run, attempts, lostToMessage(rival.Name))
+			return s.failExpired(run, attempts, lostToMessage(rival.RunName))
 		}
 	}
 	fenced := expiredStatus(run)
@@ -42,7 +42,7 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 			return nil
 		}
 		if !displaces(run, s.Run(rival)) {
-			return s.failExpired(run, run.Status.Attempts, lostToMessage(rival.Name))
+			return s.failExpired(run, run.Status.Attempts, lostToMessage(rival.RunName))
 		}
 	}
 	return join(stopRun(run), []Op{CheckRun{run}}, s.requeue(run, run.Status))

@@ -30,7 +30,7 @@ func keyed(key *wrappers.RunKeyWrapper, runs ...*wrappers.JobRunWrapper) Observa
 }
 
 func id(name string) runkey.Identity {
-	return runkey.Identity{Name: name, Token: wrappers.TokenOf(name)}
+	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
 // Each JobRun has one role, whatever its admission and its status say of others.
@@ -146,7 +146,7 @@ func TestRunByIdentity(t *testing.T) {
 	if s.Run(id("a")) == nil {
 		t.Error("not found")
 	}
-	if s.Run(runkey.Identity{Name: "a", Token: "other"}) != nil {
+	if s.Run(runkey.Identity{RunName: "a", Token: "other"}) != nil {
 		t.Error("another run of that name was found")
 	}
 }

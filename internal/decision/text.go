@@ -32,15 +32,15 @@ func opText(op Op) string {
 	case CheckRun:
 		return fmt.Sprintf("CheckRun(%s)", op.Run.Name)
 	case StopRun:
-		return fmt.Sprintf("StopRun(%s g%d)", op.Run.Name, op.Generation)
+		return fmt.Sprintf("StopRun(%s g%d)", op.Run.RunName, op.Generation)
 	case CheckPods:
-		return fmt.Sprintf("CheckPods(%s)", op.Run.Name)
+		return fmt.Sprintf("CheckPods(%s)", op.Run.RunName)
 	case SwapKey:
 		return fmt.Sprintf("SwapKey(%s)", KeyText(op.Next))
 	case CreateJob:
 		return fmt.Sprintf("CreateJob(%s)", executor.JobName(op.Run, op.Generation))
 	case ConfirmLease:
-		return fmt.Sprintf("ConfirmLease(%s g%d)", op.Run.Name, op.Generation)
+		return fmt.Sprintf("ConfirmLease(%s g%d)", op.Run.RunName, op.Generation)
 	case WriteStatus:
 		return fmt.Sprintf("WriteStatus(%s, %s)", op.Run.Name, StatusText(op.Run, op.Status))
 	case DeleteJob:

@@ -122,7 +122,7 @@ func clearStalePending(s *Snapshot) []Op {
 	}
 	for _, run := range s.Runs {
 		if s.role(run) == RoleStalePending {
-			return join(s.checkKey(), []Op{WriteStatus{run, unseatedStatus(run, s.pending.Name)}})
+			return join(s.checkKey(), []Op{WriteStatus{run, unseatedStatus(run, s.pending.RunName)}})
 		}
 	}
 	return nil

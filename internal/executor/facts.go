@@ -27,7 +27,7 @@ func IsJobRun(owner *metav1.OwnerReference) bool {
 
 // IdentityOf is the run that a Job's labels and annotations name.
 func IdentityOf(job *batchv1.Job) runkey.Identity {
-	return runkey.Identity{Name: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
+	return runkey.Identity{RunName: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
 }
 
 // GenerationOf is the generation of the lease that a Job executes under, by its

@@ -16,7 +16,7 @@ func identify(job *batchv1.Job) (runkey.Identity, int64) { return IdentityOf(job
 // A Job is known by what the operator wrote on it, and nobody's Job by nothing.
 func TestIdentity(t *testing.T) {
 	id, generation := identify(NewJob(made("a").Obj(), 3, ""))
-	if id != (runkey.Identity{Name: "a", Token: "token-a"}) || generation != 3 {
+	if id != (runkey.Identity{RunName: "a", Token: "token-a"}) || generation != 3 {
 		t.Errorf("identity = %v, generation %d", id, generation)
 	}
 	for _, garbage := range []string{"", "x", "1.5", "99999999999999999999"} {

@@ -34,7 +34,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q", e.Pending.Name, e.JobName, e.Key)
+	return fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q", e.Pending.RunName, e.JobName, e.Key)
 }
 
 // InvalidError says that a trigger would be refused for what it is, so that
@@ -92,7 +92,7 @@ func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 }
 
 func (a admission) runName() types.NamespacedName {
-	return types.NamespacedName{Namespace: a.namespace, Name: a.trigger.Run.Name}
+	return types.NamespacedName{Namespace: a.namespace, Name: a.trigger.Run.RunName}
 }
 
 func (a admission) concurrencyName() types.NamespacedName {

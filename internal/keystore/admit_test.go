@@ -19,7 +19,7 @@ import (
 )
 
 func id(name string) runkey.Identity {
-	return runkey.Identity{Name: name, Token: wrappers.TokenOf(name)}
+	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
 // trigger of a run b with the concurrencyKey "k".

@@ -22,11 +22,11 @@ type NotGrantedError struct {
 func (e *NotGrantedError) Error() string {
 	switch {
 	case e.Want > 0:
-		return fmt.Sprintf("the lease of run %s has generation %d: read the run again", e.Run.Name, e.Want)
+		return fmt.Sprintf("the lease of run %s has generation %d: read the run again", e.Run.RunName, e.Want)
 	case e.Leased != runkey.Identity{}:
-		return fmt.Sprintf("run %s executes for the key of run %s", e.Leased.Name, e.Run.Name)
+		return fmt.Sprintf("run %s executes for the key of run %s", e.Leased.RunName, e.Run.RunName)
 	default:
-		return fmt.Sprintf("run %s is not the one that waits for its key", e.Run.Name)
+		return fmt.Sprintf("run %s is not the one that waits for its key", e.Run.RunName)
 	}
 }
 

@@ -6,27 +6,23 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Identity names a run. The token decides: a name can be used again, a token
-// cannot, so a JobRun of that name with another token is somebody else.
-type Identity struct {
-	Name  string
-	Token string
-}
+// Identity names a run, by its name and its token.
+type Identity = v1alpha1.RunIdentity
 
 // IdentityOf is the identity of a JobRun. A JobRun that was stored without the webhook
 // has no token of its own; its UID, which is never used again either, serves.
 func IdentityOf(run *v1alpha1.JobRun) Identity {
 	if a := run.Spec.Admission; a != nil && a.Token != "" {
-		return Identity{Name: run.Name, Token: a.Token}
+		return Identity{RunName: run.Name, Token: a.Token}
 	}
-	return Identity{Name: run.Name, Token: string(run.UID)}
+	return Identity{RunName: run.Name, Token: string(run.UID)}
 }
 
 // AnsweredWith is the run that the trigger of a JobRun was answered with: itself if
 // Created. The JobRun must have an admission.
 func AnsweredWith(run *v1alpha1.JobRun) Identity {
 	a := run.Spec.Admission
-	return Identity{Name: a.RunName, Token: a.RunToken}
+	return Identity{RunName: a.RunName, Token: a.RunToken}
 }
 
 // Pending is the run that waits for the key; the zero Identity if none does.
@@ -34,7 +30,7 @@ func Pending(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Pending == nil {
 		return Identity{}
 	}
-	return Identity{Name: key.Pending.RunName, Token: key.Pending.Token}
+	return key.Pending.RunIdentity
 }
 
 // Leased is the run that executes for the key; the zero Identity if none does.
@@ -42,7 +38,7 @@ func Leased(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Leased == nil {
 		return Identity{}
 	}
-	return Identity{Name: key.Leased.RunName, Token: key.Leased.Token}
+	return key.Leased.RunIdentity
 }
 
 // Owner is the run that owns an idempotency key; the zero Identity if none does.
@@ -50,7 +46,7 @@ func Owner(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Owner == nil {
 		return Identity{}
 	}
-	return Identity{Name: key.Owner.RunName, Token: key.Owner.Token}
+	return *key.Owner
 }
 
 // StartedAfter reports whether a claim based on fromVersion proves that its run

@@ -10,7 +10,7 @@ import (
 
 // id is the identity of the run of that name, unless a test says otherwise.
 func id(name string) runkey.Identity {
-	return runkey.Identity{Name: name, Token: wrappers.TokenOf(name)}
+	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
 func TestOf(t *testing.T) {
@@ -21,19 +21,19 @@ func TestOf(t *testing.T) {
 	}{
 		"an admitted run has the token of its trigger": {
 			run:  wrappers.MakeJobRun("a").Created().Obj(),
-			want: runkey.Identity{Name: "a", Token: "token-a"},
+			want: runkey.Identity{RunName: "a", Token: "token-a"},
 		},
 		"a receipt has its own token, not that of its run": {
 			run:  wrappers.MakeJobRun("b").CoalescedBy("a", "10").Obj(),
-			want: runkey.Identity{Name: "b", Token: "token-b"},
+			want: runkey.Identity{RunName: "b", Token: "token-b"},
 		},
 		"a run without admission has its UID": {
 			run:  wrappers.MakeJobRun("a").Obj(),
-			want: runkey.Identity{Name: "a", Token: "uid-a"},
+			want: runkey.Identity{RunName: "a", Token: "uid-a"},
 		},
 		"an admission without token counts as none": {
 			run:  emptyToken,
-			want: runkey.Identity{Name: "a", Token: "uid-a"},
+			want: runkey.Identity{RunName: "a", Token: "uid-a"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,7 +57,7 @@ func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
 		return Answer{Verdict: Reserved, Run: t.Run, Next: reservedFor(key, t)}
 	case waiting.Token == t.Run.Token:
 		return Answer{Verdict: Reserved, Run: t.Run}
-	case waiting.Name == t.Run.Name:
+	case waiting.RunName == t.Run.RunName:
 		return Answer{Verdict: SameName, Run: waiting, Next: reservedFor(key, t)}
 	case t.IdempotencyKey != "" && key.Pending.IdempotencyKey == t.IdempotencyKey:
 		return Answer{Verdict: Delivered, Run: waiting}
@@ -69,8 +69,7 @@ func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
 func reservedFor(key *v1alpha1.RunKeySpec, t Trigger) *v1alpha1.RunKeySpec {
 	next := concurrencyKey(key, t.JobName, t.ConcurrencyKey)
 	next.Pending = &v1alpha1.PendingRun{
-		RunName:        t.Run.Name,
-		Token:          t.Run.Token,
+		RunIdentity:    t.Run,
 		IdempotencyKey: t.IdempotencyKey,
 		Time:           &t.Time,
 	}
@@ -87,7 +86,7 @@ func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 		return Answer{Verdict: Reserved, Run: owner, Next: next}
 	case current.Token == t.Run.Token:
 		return Answer{Verdict: Reserved, Run: owner}
-	case current.Name == t.Run.Name:
+	case current.RunName == t.Run.RunName:
 		return Answer{Verdict: SameName, Run: current, Next: next}
 	default:
 		return Answer{Verdict: Delivered, Run: current}
@@ -100,7 +99,7 @@ func OwnedBy(jobName, key string, owner Identity) *v1alpha1.RunKeySpec {
 		Kind:    v1alpha1.RunKeyIdempotency,
 		JobName: jobName,
 		Key:     key,
-		Owner:   &v1alpha1.KeyOwner{RunName: owner.Name, Token: owner.Token},
+		Owner:   &owner,
 	}
 }
 

@@ -101,25 +101,25 @@ func TestReserve(t *testing.T) {
 		"the trigger's own name waits under another token": {
 			key:     wrappers.MakeRunKey("k").PendingAs("b", "earlier").LastGeneration(2).Row(),
 			trigger: trigger(nil),
-			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{Name: "b", Token: "earlier"},
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
 				Next: wrappers.MakeRunKey("k").Pending("b").Row()},
 		},
 		"a receipt never stands for itself, were it to coalesce": {
 			key:     wrappers.MakeRunKey("k").PendingAs("b", "earlier").Leased("c", 1, "7").Row(),
 			trigger: trigger(coalesces),
-			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{Name: "b", Token: "earlier"},
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
 				Next: wrappers.MakeRunKey("k").Pending("b").Leased("c", 1, "7").Row()},
 		},
 		"a receipt never stands for itself, were it delivered before": {
 			key:     wrappers.MakeRunKey("k").PendingAs("b", "earlier").IdempotencyKey("i").Row(),
 			trigger: trigger(delivery),
-			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{Name: "b", Token: "earlier"},
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
 				Next: wrappers.MakeRunKey("k").Pending("b").IdempotencyKey("i").Row()},
 		},
 		"an earlier run of the trigger's name executes": {
 			key:     wrappers.MakeRunKey("k").Leased("b", 1, "7").Row(),
 			trigger: trigger(func(t *runkey.Trigger) { t.Run.Token = "later" }),
-			want: runkey.Answer{Verdict: runkey.Reserved, Run: runkey.Identity{Name: "b", Token: "later"},
+			want: runkey.Answer{Verdict: runkey.Reserved, Run: runkey.Identity{RunName: "b", Token: "later"},
 				Next: wrappers.MakeRunKey("k").Leased("b", 1, "7").PendingAs("b", "later").Row()},
 		},
 	} {
@@ -168,13 +168,13 @@ func TestOwn(t *testing.T) {
 		"an earlier trigger of the same name": {
 			key:   wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Row(),
 			owner: id("b"),
-			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{Name: "b", Token: "earlier"},
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
 				Next: wrappers.MakeIdempotencyKey("i").Owner("b").Row()},
 		},
 		"an earlier trigger of the same name, and another absorbed this one": {
 			key:   wrappers.MakeIdempotencyKey("i").OwnerAs("b", "earlier").Row(),
 			owner: id("a"),
-			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{Name: "b", Token: "earlier"},
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
 				Next: wrappers.MakeIdempotencyKey("i").Owner("a").Row()},
 		},
 	} {

@@ -18,8 +18,7 @@ func Claim(key *v1alpha1.RunKeySpec, version string, last int64) (next *v1alpha1
 	}
 	next = key.DeepCopy()
 	next.Leased = &v1alpha1.LeasedRun{
-		RunName:     key.Pending.RunName,
-		Token:       key.Pending.Token,
+		RunIdentity: key.Pending.RunIdentity,
 		Generation:  max(key.Pending.Generation, last) + 1,
 		FromVersion: version,
 	}
@@ -87,8 +86,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 		leased-- // The lease expired: its generation is spent, and the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
-		RunName:     run.Name,
-		Token:       IdentityOf(run).Token,
+		RunIdentity: IdentityOf(run),
 		Generation:  leased,
 		FromVersion: run.Status.Lease.KeyVersion,
 	}
@@ -101,8 +99,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 // waiting is run in the waiting place.
 func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.PendingRun {
 	return &v1alpha1.PendingRun{
-		RunName:        run.Name,
-		Token:          IdentityOf(run).Token,
+		RunIdentity:    IdentityOf(run),
 		Generation:     generation,
 		IdempotencyKey: run.Spec.IdempotencyKey,
 		Time:           &now,

@@ -86,10 +86,10 @@ func TestRelease(t *testing.T) {
 		"nobody, of nobody": {key: wrappers.MakeRunKey("k").Pending("a").Row()},
 		"another executes":  {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("b")},
 		"a run of the same name executes": {
-			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: runkey.Identity{Name: "a", Token: "later"},
+			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: runkey.Identity{RunName: "a", Token: "later"},
 		},
 		"a run of the same token and another name executes": {
-			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: runkey.Identity{Name: "b", Token: "token-a"},
+			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: runkey.Identity{RunName: "b", Token: "token-a"},
 		},
 		"the last one leaves": {
 			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("a"),

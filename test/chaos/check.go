@@ -117,7 +117,7 @@ func namesInKeys(writes []write) map[string]bool {
 	for _, w := range writes {
 		if key, ok := w.Object().(*v1alpha1.RunKey); ok {
 			for _, id := range []runkey.Identity{runkey.Pending(&key.Spec), runkey.Leased(&key.Spec), runkey.Owner(&key.Spec)} {
-				named[id.Name] = true
+				named[id.RunName] = true
 			}
 		}
 	}

@@ -141,7 +141,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	case k.asked.Outcome == conflict:
 		o.Kind, o.Holder = history.Refuse, k.asked.Pending
 		k.require(linearizable, "was refused for pending run "+k.asked.Pending, func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s).Name == k.asked.Pending
+			return runkey.Pending(s).RunName == k.asked.Pending
 		})
 		return o, true
 	case k.asked.Outcome != accepted || a == nil:
@@ -154,12 +154,12 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	case a.Disposition == v1alpha1.DispositionCoalesced:
 		o.Kind, o.Holder = history.Absorb, a.RunName+"/"+a.RunToken
 		k.require(k.subject(), "was absorbed by waiting run "+a.RunName, func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s) == runkey.Identity{Name: a.RunName, Token: a.RunToken}
+			return runkey.Pending(s) == runkey.Identity{RunName: a.RunName, Token: a.RunToken}
 		})
 	case k.asked.Verb == dryRun:
 		o.Kind = history.Foresee
 		k.require("I7", "was foreseen to become a run", func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s) == runkey.Identity{} || runkey.Pending(s).Name == k.asked.Name
+			return runkey.Pending(s) == runkey.Identity{} || runkey.Pending(s).RunName == k.asked.Name
 		})
 	default:
 		o.Kind, o.Run = history.Reserve, k.asked.Name+"/"+a.Token
@@ -190,7 +190,7 @@ func (k *keyCheck) require(promise, claim string, so func(*v1alpha1.RunKeySpec) 
 // checkIdempotent holds that the run that the trigger was answered with stood for an earlier delivery.
 func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
 	k.put("I6", 1)
-	run := runkey.Identity{Name: a.RunName, Token: a.RunToken}
+	run := runkey.Identity{RunName: a.RunName, Token: a.RunToken}
 	owned := k.rows[v1alpha1.IdempotencyKeyName(k.asked.JobName, k.asked.IdempotencyKey)].ever(k.from, k.to, func(s *v1alpha1.RunKeySpec) bool {
 		return runkey.Owner(s) == run
 	})
@@ -199,6 +199,6 @@ func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
 	})
 	if !owned && !waits {
 		k.violate("I6", "trigger %s (%s) was answered Idempotent with run %s, which at no instant between revisions %d and %d stood for idempotencyKey %q",
-			k.asked.Name, k.asked.ID, run.Name, k.from, k.to, k.asked.IdempotencyKey)
+			k.asked.Name, k.asked.ID, run.RunName, k.from, k.to, k.asked.IdempotencyKey)
 	}
 }

@@ -213,7 +213,7 @@ func (o *observer) violations(namespace string) []string {
 	found := slices.Clone(o.doubles[namespace])
 	for _, e := range o.entries[namespace] {
 		if spec := o.rowAt(e.key, e.version); e.holder(spec) != e.run {
-			found = append(found, fmt.Sprintf("at version %s: run %s becomes %s, its RunKey is %+v", e.version, e.run.Name, e.phase, spec))
+			found = append(found, fmt.Sprintf("at version %s: run %s becomes %s, its RunKey is %+v", e.version, e.run.RunName, e.phase, spec))
 		}
 	}
 	return found

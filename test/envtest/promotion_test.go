@@ -17,7 +17,7 @@ import (
 // reserve admits a run that never comes.
 func reserve(name, key, delivery string) runkey.Identity {
 	GinkgoHelper()
-	ghost := runkey.Identity{Name: name, Token: "token-of-" + name}
+	ghost := runkey.Identity{RunName: name, Token: "token-of-" + name}
 	outcome, err := keystore.New(keystore.Options{Cached: k8s, Live: k8s, Writer: k8s, Clock: clock.RealClock{}}).
 		Admit(ctx, ns, runkey.Trigger{Run: ghost, JobName: job, ConcurrencyKey: key, IdempotencyKey: delivery}, false, func() error { return nil })
 	Expect(err).NotTo(HaveOccurred())

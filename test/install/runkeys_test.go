@@ -20,7 +20,7 @@ func newRunKey(namespace string) *v1alpha1.RunKey {
 			Kind:    v1alpha1.RunKeyConcurrency,
 			JobName: "sync",
 			Key:     "acme",
-			Pending: &v1alpha1.PendingRun{RunName: "sync-1", Token: "token-1"},
+			Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "sync-1", Token: "token-1"}},
 		},
 	}
 }

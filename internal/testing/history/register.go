@@ -146,7 +146,7 @@ func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 }
 
 // Named names a run as the operations of a Register do.
-func Named(id runkey.Identity) string { return id.Name + "/" + id.Token }
+func Named(id runkey.Identity) string { return id.RunName + "/" + id.Token }
 
 func nameOf(named string) string {
 	name, _, _ := strings.Cut(named, "/")

@@ -145,7 +145,7 @@ func TestRegisterRefusesWhatCannotBe(t *testing.T) {
 func TestTransition(t *testing.T) {
 	key := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k") }
 	named := func(run string) string {
-		return Named(runkey.Identity{Name: run, Token: wrappers.TokenOf(run)})
+		return Named(runkey.Identity{RunName: run, Token: wrappers.TokenOf(run)})
 	}
 	for name, tc := range map[string]struct {
 		before, after *v1alpha1.RunKeySpec

@@ -209,7 +209,7 @@ func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 		j.fail("I5: %s failed for an expired lease, but never had one", run.Name)
 	}
 	name := strings.TrimSuffix(pending, " already exists")
-	if j.o.Strict && runkey.Pending(key).Name != name {
+	if j.o.Strict && runkey.Pending(key).RunName != name {
 		j.fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
 	}
 	for _, waiting := range j.runs {
@@ -274,7 +274,7 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	}
 	delete(j.ousted, runkey.Pending(after)) // It may have been given back and reserved again.
 	// A trigger that takes over the reservation of its own name may race the other's create.
-	if was, is := runkey.Pending(before), runkey.Pending(after); was.Name != is.Name && was != runkey.Leased(after) && !j.tookPlace(before, after) {
+	if was, is := runkey.Pending(before), runkey.Pending(after); was.RunName != is.RunName && was != runkey.Leased(after) && !j.tookPlace(before, after) {
 		j.vacated(was)
 	}
 	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {

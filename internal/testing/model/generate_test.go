@@ -219,8 +219,8 @@ func (d *differential) keyMutation() func(client.Object) {
 	field, generation := d.pick("row field", 10), int64(d.pick("generation", 3))
 	return func(obj client.Object) {
 		spec := &obj.(*v1alpha1.RunKey).Spec
-		pending := &v1alpha1.PendingRun{RunName: "a", Token: "t", Generation: generation, Time: &someTime}
-		leased := &v1alpha1.LeasedRun{RunName: "a", Token: "t", Generation: generation, FromVersion: "12"}
+		pending := &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "a", Token: "t"}, Generation: generation, Time: &someTime}
+		leased := &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "a", Token: "t"}, Generation: generation, FromVersion: "12"}
 		switch field {
 		case 0, 1, 2:
 			spec.Pending = pending
@@ -231,11 +231,11 @@ func (d *differential) keyMutation() func(client.Object) {
 		case 6:
 			spec.Pending, spec.Leased = nil, nil
 		case 7:
-			spec.Owner = &v1alpha1.KeyOwner{RunName: "a", Token: "t"}
+			spec.Owner = &v1alpha1.RunIdentity{RunName: "a", Token: "t"}
 		case 8:
 			spec.Key = "other"
 		case 9:
-			spec.Kind, spec.Owner = v1alpha1.RunKeyIdempotency, &v1alpha1.KeyOwner{RunName: "a"}
+			spec.Kind, spec.Owner = v1alpha1.RunKeyIdempotency, &v1alpha1.RunIdentity{RunName: "a"}
 		}
 	}
 }

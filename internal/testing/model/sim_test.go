@@ -119,7 +119,7 @@ func direct(t *testing.T, texts []string, do func(context.Context, *fixture)) *f
 
 func someKey(name string) *v1alpha1.RunKey {
 	return &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "ns"}, Spec: v1alpha1.RunKeySpec{
-		Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "key", Pending: &v1alpha1.PendingRun{RunName: "a", Token: "t"}}}
+		Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "key", Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "a", Token: "t"}}}}
 }
 
 // TestFaults shows what each fault does to a write: whether it happened, and

@@ -29,8 +29,8 @@ const (
 var mutants = map[string]mutant{
 	"P1: a run is known by its name": {
 		file: "internal/runkey/identity.go",
-		from: `return Identity{Name: run.Name, Token: a.Token}`,
-		to:   `return Identity{Name: run.Name, Token: run.Name}`,
+		from: `return Identity{RunName: run.Name, Token: a.Token}`,
+		to:   `return Identity{RunName: run.Name, Token: run.Name}`,
 		pkg:  rules, run: "^TestP1",
 	},
 	"P2: a receipt binds without evidence": {
@@ -88,7 +88,7 @@ var mutants = map[string]mutant{
 		file: "internal/decision/status.go",
 		from: `if excess <= 0 || !marked[entry.UID] {`,
 		to:   `if excess <= 0 {`,
-		pkg:  rules, run: ".",
+		pkg:  "./internal/decision", run: ".",
 	},
 	"P9: a run goes before its receipts have an outcome": {
 		file: "internal/decision/retention.go",
@@ -269,7 +269,7 @@ var mutants = map[string]mutant{
 }`,
 		to: `	return nil
 }`,
-		pkg: rules, run: "^TestActStopped$",
+		pkg: rules, run: "^TestActStopRun$",
 	},
 }
 

@@ -66,7 +66,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 		case *v1alpha1.RunKey:
 			// Real workers may not read keys, and try again after a while.
 			if waiting := runkey.Pending(&object.Spec); waiting != (runkey.Identity{}) && object.Spec.Leased == nil {
-				c.Queue.Add(waiting.Name)
+				c.Queue.Add(waiting.RunName)
 			}
 		}
 	}, &v1alpha1.JobRun{}, &v1alpha1.RunKey{})

@@ -45,7 +45,7 @@ func (w *RunKeyWrapper) Pending(run string) *RunKeyWrapper {
 
 // PendingAs gives the waiting place to a run of that token.
 func (w *RunKeyWrapper) PendingAs(run, token string) *RunKeyWrapper {
-	w.RunKey.Spec.Pending = &v1alpha1.PendingRun{RunName: run, Token: token, Time: Epoch.DeepCopy()}
+	w.RunKey.Spec.Pending = &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: token}, Time: Epoch.DeepCopy()}
 	return w
 }
 
@@ -64,7 +64,7 @@ func (w *RunKeyWrapper) IdempotencyKey(key string) *RunKeyWrapper {
 // Leased gives the lease to a run, by a claim of that version of the RunKey.
 func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string) *RunKeyWrapper {
 	w.RunKey.Spec.Leased = &v1alpha1.LeasedRun{
-		RunName: run, Token: TokenOf(run), Generation: generation, FromVersion: fromVersion,
+		RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: TokenOf(run)}, Generation: generation, FromVersion: fromVersion,
 	}
 	return w
 }
@@ -76,6 +76,6 @@ func (w *RunKeyWrapper) Owner(run string) *RunKeyWrapper {
 
 // OwnerAs gives an idempotency key to a run of that token.
 func (w *RunKeyWrapper) OwnerAs(run, token string) *RunKeyWrapper {
-	w.RunKey.Spec.Owner = &v1alpha1.KeyOwner{RunName: run, Token: token}
+	w.RunKey.Spec.Owner = &v1alpha1.RunIdentity{RunName: run, Token: token}
 	return w
 }

@@ -70,7 +70,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 // still give back what it took when the second has been answered.
 func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	return runkey.Trigger{
-		Run:            runkey.Identity{Name: run.Name, Token: token},
+		Run:            runkey.Identity{RunName: run.Name, Token: token},
 		JobName:        run.Spec.JobName,
 		ConcurrencyKey: run.Spec.ConcurrencyKey,
 		IdempotencyKey: run.Spec.IdempotencyKey,
@@ -81,7 +81,7 @@ func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 func admissionOf(t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
 	return v1alpha1.Admission{
 		Disposition: out.Disposition,
-		RunName:     out.Run.Name,
+		RunName:     out.Run.RunName,
 		RunToken:    out.Run.Token,
 		KeyVersion:  out.KeyVersion,
 		Token:       t.Run.Token,
@@ -104,10 +104,10 @@ func generateName(run *v1alpha1.JobRun, request types.UID) string {
 func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) string {
 	if out.Disposition == v1alpha1.DispositionCoalesced {
 		return fmt.Sprintf("jobrun %s coalesced: run %s already waits for job %q, concurrencyKey %q and stands for this trigger",
-			run.Name, out.Run.Name, run.Spec.JobName, run.Spec.ConcurrencyKey)
+			run.Name, out.Run.RunName, run.Spec.JobName, run.Spec.ConcurrencyKey)
 	}
 	text := fmt.Sprintf("jobrun %s starts nothing: idempotencyKey %q of job %q was delivered before, run %s stands for it",
-		run.Name, run.Spec.IdempotencyKey, run.Spec.JobName, out.Run.Name)
+		run.Name, run.Spec.IdempotencyKey, run.Spec.JobName, out.Run.RunName)
 	if first := h.firstDelivery(ctx, run, out); first != nil && !sameInput(first.Spec.Input, run.Spec.Input) {
 		text += fmt.Sprintf("; its input differs from that of %s and is ignored", first.Name)
 	}
@@ -134,7 +134,7 @@ func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out k
 		return first
 	}
 	whole := &v1alpha1.JobRun{}
-	stored := types.NamespacedName{Namespace: run.Namespace, Name: out.Run.Name}
+	stored := types.NamespacedName{Namespace: run.Namespace, Name: out.Run.RunName}
 	if first != nil {
 		stored.Name = first.Name
 	}

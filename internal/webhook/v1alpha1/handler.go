@@ -140,7 +140,7 @@ func conflictStatus(name string, conflict *keystore.ConflictError) *apierrors.St
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
 		Type:    CausePendingRun,
 		Field:   "spec.concurrencyKey",
-		Message: conflict.Pending.Name,
+		Message: conflict.Pending.RunName,
 	}}
 	return err
 }
