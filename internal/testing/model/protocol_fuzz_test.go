@@ -21,6 +21,10 @@ func FuzzWorkerProtocol(f *testing.F) {
 	f.Add([]byte{moveClaim, 1, moveClaimForAnother, 2, moveFail, 1, moveFail, 2})
 	f.Add([]byte{moveTakeHolder, 0, moveFail, 1, moveClaim, 2, moveCancel, 0, moveProgress, 2})
 	f.Add([]byte{moveClaim, 1, moveCancel, 1, moveProgress, 1, moveGiveBack, 1, moveGiveBack, 2, moveTakeHolder, 0})
+	// A run that waits again is held by nobody.
+	f.Add([]byte{moveClaim, 1, moveRequeue, 0, moveUnseat, 0, moveGiveBack, 2, moveRequeue, 0, moveClaim, 3})
+	f.Add([]byte{moveClaim, 1, moveExpire, 1, moveExpire, 2, moveExpire, 2, moveComplete, 2, moveFail, 2, moveExpire, 3})
+	f.Add([]byte{moveUnseat, 0, moveComplete, 0, moveClaim, 1, moveGiveBack, 2, moveUnseat, 0, moveClaim, 2, moveCancel, 2})
 	kind, err := customKind("batch.jobrun.dev_jobruns.yaml", &v1alpha1.JobRun{}, &v1alpha1.JobRunList{})
 	if err != nil {
 		f.Fatal(err)
@@ -28,7 +32,8 @@ func FuzzWorkerProtocol(f *testing.F) {
 	f.Fuzz(func(t *testing.T, moves []byte) {
 		run := &v1alpha1.JobRun{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRun"}, Spec: v1alpha1.JobRunSpec{JobName: "job"}}
 		run.Name, run.Namespace, run.ResourceVersion, run.UID = "a", "default", "1", "uid-a"
-		run.Status.Phase = v1alpha1.PhasePending
+		// The operator writes observedGeneration with whatever else it writes. A status without any field counts as removed.
+		run.Status.Phase, run.Status.ObservedGeneration = v1alpha1.PhasePending, 1
 		for i := 0; i+1 < min(len(moves), 24); i += 2 {
 			m := move{kind: moves[i] % moveKinds, generation: int64(moves[i+1] % 6)}
 			next, allowed := m.make(run)
@@ -56,7 +61,9 @@ const (
 	moveComplete
 	moveFail
 	moveGiveBack
+	moveExpire
 	moveRequeue
+	moveUnseat
 	moveTakeHolder
 	moveCancel
 	moveKinds
@@ -67,7 +74,7 @@ func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 	next = run.DeepCopy()
 	status, phase, lease := &next.Status, run.Status.Phase, run.Status.Lease
 	final := phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed || phase == v1alpha1.PhaseCancelled
-	held := phase == v1alpha1.PhaseLeased
+	held, nobody := phase == v1alpha1.PhaseLeased, lease == nil || lease.HolderIdentity == ""
 	switch m.kind {
 	case moveClaim, moveClaimForAnother:
 		status.Phase = v1alpha1.PhaseLeased
@@ -82,19 +89,25 @@ func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 		return m.end(next)
 	case moveGiveBack:
 		status.Lease = &v1alpha1.RunLease{Generation: m.generation}
-		nobody := lease == nil || lease.HolderIdentity == ""
 		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
 		again := lease != nil && *lease == *status.Lease
 		return next, m.generation >= 1 && higher && (again || !final)
-	case moveRequeue:
+	case moveExpire: // The fence and the requeue in one write, as for a run without key.
+		status.Phase, status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: m.generation}
+		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
+		return next, m.generation >= 1 && higher && !final
+	case moveRequeue: // What follows a fence, or what was given back.
 		status.Phase = v1alpha1.PhasePending
-		return next, held || phase == v1alpha1.PhasePending
+		return next, !final && (!held || nobody)
+	case moveUnseat: // The key leases another run, or has another one wait.
+		status.Phase = ""
+		return next, !final && (!held || nobody)
 	default: // moveTakeHolder, which leaves the generation
 		if lease == nil {
 			return next, true
 		}
 		status.Lease.HolderIdentity = ""
-		return next, lease.HolderIdentity == ""
+		return next, nobody
 	}
 }
 
@@ -105,7 +118,8 @@ func (m move) end(next *v1alpha1.JobRun) (*v1alpha1.JobRun, bool) {
 		moveComplete: v1alpha1.PhaseCompleted, moveFail: v1alpha1.PhaseFailed, moveCancel: v1alpha1.PhaseCancelled,
 	}[m.kind]
 	next.Status.Phase, next.Status.FinishedGeneration = final, m.generation
-	from := was == v1alpha1.PhaseLeased || was == v1alpha1.PhasePending && final != v1alpha1.PhaseCompleted || was == final
+	waited := was == v1alpha1.PhasePending || was == ""
+	from := was == v1alpha1.PhaseLeased || waited && final != v1alpha1.PhaseCompleted || was == final
 	return next, from && m.generation == last(next.Status.Lease)
 }
 
