@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the Kubernetes binaries of the demo and the tests from their Go modules:
 #   build.sh DIRECTORY
 # A binary that is there already, built from these modules with these flags, is left alone.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # release.sh VERSION DIR: builds the kubectl plugin for every platform that config/krew/jobrun.yaml names, and writes
 # to DIR the archives, and jobrun.yaml with its placeholders filled. A release uploads all of them.
 set -euo pipefail

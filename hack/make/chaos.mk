@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 ##@ Chaos
 
 # What make chaos plays: make chaos SEED=7 DURATION=5m FAULTS=kill-leader,slow-webhook (or all, none, each).

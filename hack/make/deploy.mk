@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 ##@ Build and install
 
 # Building the manager and its image, and installing JobRun on the cluster that kubectl talks to.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 ##@ Develop
 
 # The exponent in the schema of a quantity, for sed: of any length, Go may read it for hours.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The control plane that the demo and the tests run against (see hack/k8s).
 # K8S_ASSETS is the directory of its binaries: bin/k8s, unless KUBEBUILDER_ASSETS names another.
 K8S_BUILT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../bin/k8s)

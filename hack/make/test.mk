@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 ##@ Test
 
 # Extra flags of go test, e.g. TEST_FLAGS=-race.
