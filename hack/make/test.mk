@@ -13,7 +13,7 @@ SERVER_PACKAGES = $(shell go list -test -f '{{.ImportPath}} {{join .Deps " "}}' 
 PLAIN_PACKAGES = $(filter-out $(SERVER_PACKAGES),$(ALL_PACKAGES))
 
 .PHONY: test
-test: test-unit test-property test-envtest test-conformance test-e2e test-chaos ## Run all tests.
+test: test-unit test-property test-fuzz test-envtest test-conformance test-e2e test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -54,17 +54,22 @@ race: ## Run all tests under the race detector, with managers that are built wit
 	$(MAKE) --no-print-directory test BUILD_FLAGS=-race TEST_FLAGS="-race -timeout=3h $(TEST_FLAGS)"
 
 # Each fuzz target, as package:function.
-FUZZ_TARGETS := \
-	./internal/runkey:FuzzKeyName \
-	./internal/text:FuzzCut \
-	./internal/executor:FuzzOutputJSON \
-	./internal/webhook/v1alpha1:FuzzAdmissionReview \
-	./internal/testing/model:FuzzWorkerProtocol
+FUZZ_TARGETS = $(shell grep -roE --include='*_test.go' --exclude-dir=hack '^func Fuzz\w+' . | sed 's|/[^/]*:func |:|' | sort)
 FUZZTIME ?= 1m
 
+# The first crash ends it. TEST_FLAGS are left out: test-unit runs the seeds with them.
+define RUN_FUZZ
+@for target in $(FUZZ_TARGETS); do \
+	echo "fuzzing $$target for $(FUZZTIME)"; \
+	go test -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=$(FUZZTIME) "$${target%:*}"; \
+done
+endef
+
+.PHONY: test-fuzz
+test-fuzz: FUZZTIME := 5s
+test-fuzz: ## Fuzz each target for a few seconds.
+	$(RUN_FUZZ)
+
 .PHONY: fuzz
-fuzz: ## Fuzz each target for FUZZTIME; make test runs their seeds.
-	@for target in $(FUZZ_TARGETS); do \
-		echo "fuzzing $$target for $(FUZZTIME)"; \
-		go test -run='^$$' -fuzz="^$${target#*:}$$" -fuzztime=$(FUZZTIME) "$${target%:*}"; \
-	done
+fuzz: ## Fuzz each target for FUZZTIME.
+	$(RUN_FUZZ)
