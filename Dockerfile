@@ -19,7 +19,9 @@ RUN --mount=type=cache,target=/go/pkg/mod \
 
 FROM gcr.io/distroless/static-debian13:nonroot@sha256:f7f8f729987ad0fdf6b05eeeae94b26e6a0f613bdf46feea7fc40f7bd72953e6
 LABEL org.opencontainers.image.title="JobRun" \
-      org.opencontainers.image.source="https://github.com/jobrun-dev/jobrun"
+      org.opencontainers.image.source="https://github.com/jobrun-dev/jobrun" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY LICENSE /LICENSE
 COPY --from=build /manager /manager
 USER 65532:65532
 ENTRYPOINT ["/manager"]

@@ -129,7 +129,7 @@ func checkSum(t *testing.T, file, want string) {
 	}
 }
 
-// unpack is the content of the one file of an archive.
+// unpack returns the content of the binary in an archive. The license is the file after it.
 func unpack(t *testing.T, archive, name string) string {
 	t.Helper()
 	file, err := os.Open(archive)
@@ -152,6 +152,9 @@ func unpack(t *testing.T, archive, name string) string {
 	}
 	if header.Name != name || header.FileInfo().Mode().Perm()&0o400 == 0 {
 		t.Errorf("%s holds %s with mode %v, want %s", archive, header.Name, header.FileInfo().Mode(), name)
+	}
+	if license, err := reader.Next(); err != nil || license.Name != "LICENSE" {
+		t.Errorf("%s holds no LICENSE after %s: %v", archive, name, err)
 	}
 	return string(content)
 }

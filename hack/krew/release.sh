@@ -17,10 +17,11 @@ for platform in $(sed -n 's|.*@SHA256_\(.*\)@.*|\1|p' "$root/config/krew/jobrun.
   [[ $os == windows ]] && binary=kubectl-jobrun.exe
   archive=$dir/kubectl-jobrun_$platform.tar.gz
   rm -f "$stage"/*
+  install -m 644 "$root/LICENSE" "$stage"
   CGO_ENABLED=0 GOOS=$os GOARCH=$arch go -C "$root" build -trimpath -ldflags "-s -w -X main.version=$version" \
     -o "$stage/$binary" ./cmd/kubectl-jobrun
   # The same binary makes the same archive: no times, no owners.
-  tar -C "$stage" --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$binary" | gzip -n >"$archive"
+  tar -C "$stage" --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$binary" LICENSE | gzip -n >"$archive"
   sum=$(sha256sum "$archive")
   fill+=(-e "s|@SHA256_$platform@|${sum%% *}|")
   echo "wrote $archive"
