@@ -13,6 +13,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -76,10 +77,10 @@ func (r replica) keys(t *testing.T) map[string]v1alpha1.RunKeySpec {
 	return found
 }
 
-// asksOnly reports whether a body is a dry run.
+// asksOnly reports whether a body is a dry run. Like the handlers, it tells dryRun from dryrun; encoding/json does not.
 func asksOnly(body []byte) bool {
 	var review admissionv1.AdmissionReview
-	return json.Unmarshal(body, &review) == nil && review.Request != nil && review.Request.DryRun != nil && *review.Request.DryRun
+	return utiljson.Unmarshal(body, &review) == nil && review.Request != nil && review.Request.DryRun != nil && *review.Request.DryRun
 }
 
 // reviews are requests that make sense, and some that do not.
@@ -100,7 +101,8 @@ func reviews(f *testing.F) [][]byte {
 		object := `{"apiVersion": "batch.jobrun.dev/v1alpha1", "kind": "JobRun", "metadata": {"name": "b", "namespace": "default"}, "spec": ` + spec + `}`
 		for _, operation := range []admissionv1.Operation{admissionv1.Create, admissionv1.Update} {
 			for _, dry := range []bool{false, true} {
-				seeds = append(seeds, reviewOf(f, operation, object, dry))
+				seed := reviewOf(f, operation, object, dry)
+				seeds = append(seeds, seed, bytes.ReplaceAll(seed, []byte("dryRun"), []byte("dryrun")))
 			}
 		}
 	}
