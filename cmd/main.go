@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // The manager runs JobRun: the webhook on every replica, the controller on the leader.
 package main
 

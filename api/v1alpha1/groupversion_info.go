@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha1 is the API of JobRun: runs with a key. For each namespace,
 // job and concurrency key at most one run executes and at most one waits.
 //

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package v1alpha1
 
 // Labels that the webhook stamps on JobRuns and the operator on Jobs and Pods.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command kubectl-jobrun is `kubectl jobrun`, the kubectl plugin. Under the name
 // kubectl_complete-jobrun it completes the plugin's command line for kubectl.
 package main

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bench measures what JobRun costs on a control plane of its own on
 // this machine, prints a table, and fails when a promise is broken. It leaves
 // nothing behind but the report that -json names.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command chaos shows that the promises of JobRun hold while everything around
 // it fails (see docs/chaos.md). It exits with 1 if one is broken.
 package main

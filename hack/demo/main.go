@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command demo shows JobRun at work: it starts a Kubernetes control plane, a
 // node and the operator on this machine, and plays the story of a few keyed runs
 // with kubectl. It leaves nothing behind, unless -keep asks to.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command localnode is a Kubernetes node without containers: it registers a
 // Node and runs each Pod's containers as processes on this machine. It lets a
 // control plane run real Jobs where there is no container runtime, for the demo

@@ -6,7 +6,7 @@ EXPONENT := (\[eE\](\\+|-)?((\[0-9\]+(\\\.\[0-9\]\*)?)|(\\\.\[0-9\]+)))
 
 .PHONY: generate
 generate: ## Generate deep copies, CRDs and docs/api.md from api/.
-	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	$(TOOL) controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=config/crd/bases
 	sed -i 's/$(EXPONENT)/([eE](\\+|-)?[0-9]{1,2})/' config/crd/bases/batch.jobrun.dev_jobruns.yaml
 	mkdir -p docs

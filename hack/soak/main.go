@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command soak lets callers call for a while and looks whether the managers'
 // memory and goroutines stay flat (see docs/chaos.md). It draws them.
 package main

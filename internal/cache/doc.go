@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cache says how the operator's cache of the API server is made: the
 // fields by which it finds objects, and what it keeps of each object.
 //

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cli is `kubectl jobrun`, the kubectl plugin: a person at a terminal, or
 // a script, triggers runs, waits for them, retries and cancels them and sees what
 // holds a key, without knowing of RunKeys, receipts or admission fields.

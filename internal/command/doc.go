@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package command executes a program for a run: the input on stdin, the output from
 // stdout, in a process group of its own that ends with it.
 //

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package controller makes what the webhook decided come true, and repairs what
 // could not be finished.
 //

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package decision decides what to do about a key or a run, from a complete
 // snapshot of it.
 //

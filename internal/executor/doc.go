@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package executor holds what there is to know of the Jobs that execute runs:
 // how the Job of a run is made, which run and generation a Job executes, whether
 // it has finished, and what its Pods put out.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package keystore is the one place that reads and writes RunKeys, the unique
 // index over keys.
 //

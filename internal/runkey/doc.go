@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package runkey is the state machine of one key, over plain values.
 //
 // It says what a RunKey becomes when a trigger reserves it, a run is claimed,

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package runkey
 
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package holder is what the holder of a run's lease writes, each step one request
 // on jobruns/status, as docs/workers.md has it. What is written is made by pure
 // functions; Claim and Patch.Send send it. pkg/worker does all of it in the right

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package jobrun triggers runs with a key, waits for their outcome and follows
 // what becomes of them, without any knowledge of RunKeys, receipts or admission
 // fields.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package worker executes runs that have no template: a process claims them,
 // calls a handler, and reports what it returned. docs/workers.md has the protocol.
 //

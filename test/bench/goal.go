@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package bench
 
 // Kind says what a row's value is, and so when a promise about it is broken.

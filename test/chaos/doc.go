@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package chaos shows that the promises of JobRun hold while everything around it
 // fails. It runs the control plane of this repository with several managers and
 // workers, has a crowd of callers trigger, cancel and delete runs, injects faults

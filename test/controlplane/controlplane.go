@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests:
 // etcd, kube-apiserver, kube-controller-manager and kube-scheduler with ports and state of their own, which can
 // be killed and started again. It also has what is needed around them: nodes, other processes, an address that

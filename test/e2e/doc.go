@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package e2e tests JobRun as its users meet it: a control plane with etcd, API
 // server, Job controller and scheduler, a node that runs Pods as processes, three
 // bin/manager processes with the rights of their ServiceAccount, and kubectl.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package inprocess runs the operator in the process of a test suite, for suites
 // about something else: on an API server alone, with an administrator's rights.
 package inprocess

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package operator installs JobRun on a control plane of this machine and runs
 // its managers as processes, as the Deployment would run them as Pods: with the
 // rights of their ServiceAccount, and behind one address for the webhook.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Command testworker is an external worker as tests need one: a process built on
 // pkg/worker that does real work, may be killed at any time, and writes down what
 // it calls and what it is answered.

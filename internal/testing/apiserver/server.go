@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package apiserver is an API server of JobRuns and Leases in memory. The tests of
 // the clients (pkg/jobrun, pkg/worker) run against it, in a bubble of
 // testing/synctest or without one.

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package history records what several processes did to JobRuns, as operations
 // with a call and a return, and checks that the whole could have happened one
 // operation after the other (linearizability, by porcupine).

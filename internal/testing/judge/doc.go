@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package judge holds a history of what was stored against the invariants I1 to
 // I8, whatever stored it: a model of the API server or etcd itself.
 //

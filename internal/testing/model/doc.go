@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package model is a Kubernetes API server in memory, and everything around it
 // that can go wrong, under the control of one deterministic scheduler. The
 // property tests run the production code of the webhook, the index and the

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package simulation runs the production code of the webhook, the index and the
 // controller over the model of the API server, under schedules that a property
 // test draws, and holds the invariants I1 to I8 of docs/design.md against

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package wrappers builds the objects that tests are about:
 //
 //	wrappers.MakeJobRun("a").Key("k").Skip().Created().Obj()

@@ -1,3 +1,6 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha1 answers the API server's admission requests for JobRuns.
 //
 // On CREATE it says what became of the trigger and stamps that into the object,
