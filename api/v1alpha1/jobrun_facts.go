@@ -5,6 +5,7 @@ package v1alpha1
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -50,12 +51,30 @@ func (r *JobRun) Outcome() Phase {
 	return ""
 }
 
-// outcomes are the conditions that say how a JobRun ended.
-var outcomes = []struct {
+type outcome struct {
 	condition string
 	phase     Phase
-}{
+}
+
+// outcomes are the conditions that say how a JobRun ended.
+var outcomes = []outcome{
 	{ConditionComplete, PhaseCompleted}, {ConditionFailed, PhaseFailed}, {ConditionCancelled, PhaseCancelled},
+}
+
+// OutcomeCondition is the condition that is True on a JobRun with that outcome; empty
+// for a phase that is none.
+func OutcomeCondition(phase Phase) string {
+	for _, outcome := range outcomes {
+		if outcome.phase == phase {
+			return outcome.condition
+		}
+	}
+	return ""
+}
+
+// IsOutcomeCondition reports whether a type of condition says how a JobRun ended.
+func IsOutcomeCondition(condition string) bool {
+	return slices.ContainsFunc(outcomes, func(o outcome) bool { return o.condition == condition })
 }
 
 // CancelRequested reports whether spec.cancel is true.

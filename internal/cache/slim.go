@@ -63,23 +63,11 @@ func settled(run *v1alpha1.JobRun) string {
 	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""
 	}
-	var candidates []string
-	switch run.Status.Phase {
-	case v1alpha1.PhaseCompleted:
-		candidates = []string{v1alpha1.ConditionComplete}
-	case v1alpha1.PhaseFailed:
-		candidates = []string{v1alpha1.ConditionFailed}
-	case v1alpha1.PhaseCancelled:
-		candidates = []string{v1alpha1.ConditionCancelled}
-	default: // a receipt, which has the outcome of its run
-		candidates = []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionCancelled}
+	condition := v1alpha1.OutcomeCondition(run.Outcome())
+	if !meta.IsStatusConditionTrue(run.Status.Conditions, condition) {
+		return ""
 	}
-	for _, condition := range candidates {
-		if meta.IsStatusConditionTrue(run.Status.Conditions, condition) {
-			return condition
-		}
-	}
-	return ""
+	return condition
 }
 
 func slimRun(run *v1alpha1.JobRun, condition string) {

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
@@ -66,7 +67,7 @@ func (r *Reconciler) newAction(req Request, s *decision.Snapshot) *action {
 
 // observation is what was decided on, with what the action wrote since.
 func (a *action) observation() decision.Observation {
-	o := a.s.Observation
+	o := a.s.Observation.Clone()
 	o.Key = a.key
 	for _, runs := range []*[]*v1alpha1.JobRun{&o.Runs, &o.Receipts, &o.Others} {
 		latest := make([]*v1alpha1.JobRun, len(*runs))
@@ -87,6 +88,9 @@ func (r *Reconciler) carryOut(ctx context.Context, req Request, plan decision.Pl
 // does not succeed and that others rest on. Whatever is left undone is found by the
 // next observation.
 func (a *action) act(ctx context.Context, plan decision.Plan) error {
+	if len(plan.Ops) > 0 {
+		log.FromContext(ctx).V(1).Info("Carrying out a plan", "plan", plan.String())
+	}
 	var left error
 	for _, op := range plan.Ops {
 		err := a.do(ctx, op)

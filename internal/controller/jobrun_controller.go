@@ -164,7 +164,7 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 	old, wasRun := before.(*v1alpha1.JobRun)
 	run, isRun := after.(*v1alpha1.JobRun)
 	if !wasRun || !isRun || run.RunsAsJob() || run.Status.Phase != v1alpha1.PhaseLeased ||
-		run.Status.Lease == nil || run.Status.Lease.HolderIdentity == "" || old.LeaseGeneration() == run.LeaseGeneration() {
+		!run.IsHeld() || old.LeaseGeneration() == run.LeaseGeneration() {
 		return
 	}
 	r.Events.emit(decision.ClaimedEvent(run))

@@ -27,18 +27,47 @@ type observer struct {
 	*Reconciler
 	req Request
 	decision.Observation
+
+	// What was found so far: there may be thousands of receipts.
+	byIdentity map[runkey.Identity]*v1alpha1.JobRun
+	byUID      map[types.UID]*v1alpha1.JobRun
+	// followed are the UIDs of the runs that bound receipts name, once they were
+	// looked for.
+	followed map[types.UID]bool
 }
 
 func (r *Reconciler) newObserver(req Request) *observer {
-	return &observer{Reconciler: r, req: req, Observation: decision.Observation{
-		Now:            metav1.NewTime(r.Clock.Now()),
-		Gone:           map[runkey.Identity]bool{},
-		GoneUIDs:       map[types.UID]bool{},
-		Owners:         map[types.UID]runkey.Identity{},
-		Executions:     map[types.UID]*decision.Execution{},
-		BatchDecisions: map[types.UID]v1alpha1.BatchDecision{},
-		Blocked:        map[string]bool{},
-	}}
+	return &observer{Reconciler: r, req: req, byIdentity: map[runkey.Identity]*v1alpha1.JobRun{},
+		byUID: map[types.UID]*v1alpha1.JobRun{}, followed: map[types.UID]bool{}, Observation: decision.Observation{
+			Now:            metav1.NewTime(r.Clock.Now()),
+			Gone:           map[runkey.Identity]bool{},
+			GoneUIDs:       map[types.UID]bool{},
+			Owners:         map[types.UID]runkey.Identity{},
+			Executions:     map[types.UID]*decision.Execution{},
+			BatchDecisions: map[types.UID]v1alpha1.BatchDecision{},
+			Unwritable:     map[types.UID]bool{},
+			Blocked:        map[string]bool{},
+		}}
+}
+
+// observeRuns lists the JobRuns that a field of the cache finds.
+func (o *observer) observeRuns(ctx context.Context, field, value string) (err error) {
+	o.Runs, err = o.list(ctx, o.req.Namespace, field, value)
+	for _, run := range o.Runs {
+		o.remember(run)
+	}
+	return err
+}
+
+// addOther adds a JobRun that is not one of Runs.
+func (o *observer) addOther(run *v1alpha1.JobRun) {
+	o.Others = append(o.Others, run)
+	o.remember(run)
+}
+
+// remember notes that a JobRun was found.
+func (o *observer) remember(run *v1alpha1.JobRun) {
+	o.byIdentity[runkey.IdentityOf(run)], o.byUID[run.UID] = run, run
 }
 
 // observeHome gathers what a decision about a home needs: a concurrency RunKey,
@@ -52,7 +81,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 	var err error
 	for _, observe := range []func() error{
 		func() error { return o.observeKey(ctx) },
-		func() error { o.Runs, err = r.list(ctx, req.Namespace, cache.FieldHome, home); return err },
+		func() error { return o.observeRuns(ctx, cache.FieldHome, home) },
 		func() error { return o.observeEnded(ctx) },
 		func() error { return o.observePlaces(ctx) },
 		func() error { return o.observeReferences(ctx) },
@@ -74,28 +103,37 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (decision.Observation, error) {
 	o := r.newObserver(req)
 	o.Keyed = true
-	err := o.observeKey(ctx)
-	if err != nil {
+	if err := o.observeKey(ctx); err != nil {
 		return decision.Observation{}, err
 	}
-	if o.Runs, err = r.list(ctx, req.Namespace, cache.FieldIdempotency, req.RunKey); err != nil {
+	if err := o.observeRuns(ctx, cache.FieldIdempotency, req.RunKey); err != nil {
 		return decision.Observation{}, err
 	}
 	if owner := runkey.Owner(o.KeySpec()); owner != (runkey.Identity{}) {
 		if err := o.observeReservation(ctx, owner, false); err != nil {
 			return decision.Observation{}, err
 		}
-		if run := o.find(owner); !o.ReservationLapsed && (run == nil || staysRun(run)) {
+		if run := o.byIdentity[owner]; !o.ReservationLapsed && (run == nil || keepsItsKey(run)) {
 			return o.Observation, nil
 		}
 	}
-	return o.Observation, o.observeReferences(ctx)
+	err := o.observeReferences(ctx)
+	return o.Observation, err
 }
 
-// staysRun reports whether a JobRun is a run that no batch can withdraw.
-func staysRun(run *v1alpha1.JobRun) bool {
-	hasStarted := run.Spec.Batch == nil || (run.Status.Batch != nil && run.Status.Batch.Decision == v1alpha1.BatchStarted)
-	return !run.IsReceipt() && hasStarted
+// keepsItsKey reports whether the owner of an idempotency key stays its owner, as far
+// as it says itself: it is a run, and its batch was not withdrawn.
+func keepsItsKey(owner *v1alpha1.JobRun) bool {
+	switch {
+	case owner.IsReceipt():
+		return false
+	case owner.Spec.Batch == nil:
+		return true
+	case owner.Status.Batch != nil:
+		return owner.Status.Batch.Decision == v1alpha1.BatchStarted
+	default:
+		return !owner.HasEnded() && !(owner.LeadsBatch() && owner.EndRequested())
+	}
 }
 
 // observeKey reads the RunKey of the request, if it has one.
@@ -116,7 +154,7 @@ func (o *observer) observeEnded(ctx context.Context) error {
 	run := &v1alpha1.JobRun{}
 	err := o.Client.Get(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: o.req.Run}, run)
 	if err == nil && run.HasEnded() {
-		o.Others = append(o.Others, run)
+		o.addOther(run)
 	}
 	return client.IgnoreNotFound(err)
 }
@@ -195,7 +233,7 @@ func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.Jo
 	if err := o.observeRun(ctx, id); err != nil {
 		return err
 	}
-	if run := o.find(id); run != nil && run.IsReceipt() && !slices.Contains(o.Runs, run) {
+	if run := o.byIdentity[id]; run != nil && run.IsReceipt() {
 		return o.observeBoundTo(ctx, run)
 	}
 	return nil
@@ -217,23 +255,29 @@ func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error
 	return err
 }
 
-// observeBoundTo finds the run that a bound receipt names.
+// observeBoundTo finds the run that a bound receipt names, and, if that has become a
+// receipt since, the one that it names.
 func (o *observer) observeBoundTo(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	ref := receipt.Status.RunRef
-	if ref == nil || o.GoneUIDs[ref.UID] || o.findUID(ref.UID) != nil {
+	if ref == nil || o.followed[ref.UID] {
 		return nil
 	}
-	name := types.NamespacedName{Namespace: o.req.Namespace, Name: ref.Name}
-	run, err := o.getRun(ctx, name, func(run *v1alpha1.JobRun) bool { return run.UID == ref.UID })
-	switch {
-	case err != nil:
-		return err
-	case run == nil:
-		o.GoneUIDs[ref.UID] = true
-		return nil
+	o.followed[ref.UID] = true
+	run := o.byUID[ref.UID]
+	if run == nil {
+		name := types.NamespacedName{Namespace: o.req.Namespace, Name: ref.Name}
+		found, err := o.getRun(ctx, name, func(run *v1alpha1.JobRun) bool { return run.UID == ref.UID })
+		switch {
+		case err != nil:
+			return err
+		case found == nil:
+			o.GoneUIDs[ref.UID] = true
+			return nil
+		}
+		o.addOther(found)
+		run = found
 	}
-	o.Others = append(o.Others, run)
-	if run.IsReceipt() { // It has become one since.
+	if run.IsReceipt() {
 		return o.observeBoundTo(ctx, run)
 	}
 	return nil
@@ -241,7 +285,7 @@ func (o *observer) observeBoundTo(ctx context.Context, receipt *v1alpha1.JobRun)
 
 // observeRun finds a run by its identity, live if the cache does not show it.
 func (o *observer) observeRun(ctx context.Context, id runkey.Identity) error {
-	if o.find(id) != nil || o.Gone[id] {
+	if o.byIdentity[id] != nil || o.Gone[id] {
 		return nil
 	}
 	run, err := o.getRun(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: id.RunName},
@@ -252,14 +296,14 @@ func (o *observer) observeRun(ctx context.Context, id runkey.Identity) error {
 	case run == nil:
 		o.Gone[id] = true
 	default:
-		o.Others = append(o.Others, run)
+		o.addOther(run)
 	}
 	return nil
 }
 
 // cachedRun finds a run by its identity in the cache alone; nil if it is not there.
 func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1.JobRun, error) {
-	if run := o.find(id); run != nil {
+	if run := o.byIdentity[id]; run != nil {
 		return run, nil
 	}
 	run := &v1alpha1.JobRun{}
@@ -269,26 +313,8 @@ func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1
 	case err != nil:
 		return nil, err
 	}
-	o.Others = append(o.Others, run)
+	o.addOther(run)
 	return run, nil
-}
-
-// find is the run of that identity among those observed so far; nil if it is none of them.
-func (o *observer) find(id runkey.Identity) *v1alpha1.JobRun {
-	return o.findRun(func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
-}
-
-func (o *observer) findUID(uid types.UID) *v1alpha1.JobRun {
-	return o.findRun(func(run *v1alpha1.JobRun) bool { return run.UID == uid })
-}
-
-func (o *observer) findRun(wanted func(*v1alpha1.JobRun) bool) *v1alpha1.JobRun {
-	for _, runs := range [][]*v1alpha1.JobRun{o.Runs, o.Others} {
-		if i := slices.IndexFunc(runs, wanted); i >= 0 {
-			return runs[i]
-		}
-	}
-	return nil
 }
 
 // getRun reads a JobRun from the cache, and live if it is not there as wanted; nil

@@ -28,12 +28,11 @@ import (
 // tells of them, for Pods are not watched.
 const orphanPodsPoll = 5 * time.Second
 
-// observeExecutions finds out how far the runs are that hold a lease or are
-// about to.
+// observeExecutions finds out how far the runs are that hold a lease or may get one.
 func (o *observer) observeExecutions(ctx context.Context) error {
 	for _, run := range o.Runs {
-		if run.IsReceipt() {
-			continue
+		if run.IsReceipt() && runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
+			continue // Another controller may have bound it while it was claimed.
 		}
 		e := &decision.Execution{HoldOff: o.observed.holdOff(run.UID)}
 		o.Executions[run.UID] = e

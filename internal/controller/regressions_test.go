@@ -4,10 +4,14 @@
 package controller
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -255,4 +259,69 @@ func TestCountedWithoutTheWebhookIsMarkedBeforeItsRunEnds(t *testing.T) {
 		a: Completed, g1<5, finished g1, count 1 [r], Complete=Completed
 		r: Coalesced, of a, Complete=Completed
 		job a-1: Complete`)
+}
+
+// I3, P8: receipts whose status cannot be written are counted once, however often
+// they are met: their entries keep their place in recent.
+func TestUnwritableReceiptsAreCountedOnce(t *testing.T) {
+	refuse := func(b bench, receipts func(name string) bool) {
+		b.store.Before = func(verb string, o client.Object) error {
+			if verb == "status" && receipts(o.GetName()) {
+				return apierrors.NewInternalError(errors.New("etcdserver: request is too large"))
+			}
+			return nil
+		}
+	}
+	counted := func(t *testing.T, b bench) *v1alpha1.CoalescedTriggers {
+		t.Helper()
+		run := &v1alpha1.JobRun{}
+		for range 6 {
+			if _, err := b.Reconcile(t.Context(), home); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(made("a").Obj()), run); err != nil {
+			t.Fatal(err)
+		}
+		return run.Status.Coalesced
+	}
+	names := make([]string, v1alpha1.MaxRecent)
+	for i := range names {
+		names[i] = fmt.Sprintf("r%02d", i)
+	}
+	t.Run("one, among as many as recent holds", func(t *testing.T) {
+		worker := makeRun("a").Key("k").Created().Pending()
+		given := of(makeKey("k").Pending("a").Obj(), worker.Counted(names...).Obj(), answered("late", "a", "4").Age(99).Obj(), answered(names[0], "a", "4").Obj())
+		for i, name := range names[1:] {
+			given = append(given, answered(name, "a", "4").Age(i+1).BoundTo("a").Obj())
+		}
+		b := newBench(given...)
+		refuse(b, func(name string) bool { return name == names[0] })
+		got := counted(t, b)
+		if got.Count != v1alpha1.MaxRecent+1 || !slices.ContainsFunc(got.Recent, func(e v1alpha1.CoalescedTrigger) bool { return e.Name == names[0] }) {
+			t.Errorf("count %d, recent %v", got.Count, got.Recent)
+		}
+	})
+	t.Run("more than recent holds", func(t *testing.T) {
+		given := of(makeKey("k").Pending("a").Obj(), makeRun("a").Key("k").Created().Pending().Obj())
+		for i := range v1alpha1.MaxRecent + 8 {
+			given = append(given, answered(fmt.Sprintf("r%02d", i), "a", "4").Age(i+1).Obj())
+		}
+		b := newBench(given...)
+		refuse(b, func(name string) bool { return name != "a" })
+		if got := counted(t, b); got.Count != v1alpha1.MaxRecent {
+			t.Errorf("count %d, want %d", got.Count, v1alpha1.MaxRecent)
+		}
+	})
+}
+
+// I6, P10: the idempotency key of a trigger that a run absorbed passes on to the run
+// that displaced that one: it is free at no time.
+func TestIdempotencyKeyOfADisplacedRun(t *testing.T) {
+	displaced := made("d").Skip().Age(1).BoundTo("a").Phase(v1alpha1.PhaseCoalesced).Obj()
+	absorbed := answered("x", "d", "4").IdempotencyKey("i").Age(2).BoundTo("d").Obj()
+	s := idempotency(t, false, makeIdempotencyKey("i").Owner("d").Obj(), made("a").Requeue().Pending().Counted("d").Obj(), displaced, absorbed)
+	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(a); SwapKey(owner=a)"; got != want {
+		t.Errorf("plan %q, want %q", got, want)
+	}
 }

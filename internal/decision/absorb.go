@@ -110,7 +110,7 @@ func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.Jo
 }
 
 // markedEntries says of the entries of recent whether their receipts are marked:
-// bound, to whichever run, or gone.
+// bound, to whichever run, or gone. One that cannot be bound stays unmarked.
 func (s *Snapshot) markedEntries() map[types.UID]bool {
 	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Receipts))
 	for _, receipt := range s.Receipts {
@@ -121,7 +121,7 @@ func (s *Snapshot) markedEntries() map[types.UID]bool {
 		for _, run := range runs {
 			for _, entry := range recentEntries(run) {
 				receipt := receipts[entry.UID]
-				marked[entry.UID] = receipt == nil || s.isMarked(receipt, run)
+				marked[entry.UID] = !s.Unwritable[entry.UID] && (receipt == nil || s.isMarked(receipt, run))
 			}
 		}
 	}

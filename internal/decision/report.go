@@ -24,7 +24,7 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	if message == "" {
 		message = "reported by its worker"
 	}
-	setOutcome(&status, run.Generation, outcomeCondition(status.Phase), ReasonReported, message, now)
+	setOutcome(&status, run.Generation, v1alpha1.OutcomeCondition(status.Phase), ReasonReported, message, now)
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
 }
 
@@ -32,5 +32,5 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 // and the condition that is waited for.
 func isComplete(run *v1alpha1.JobRun) bool {
 	return run.HasEnded() && run.Status.CompletionTime != nil &&
-		meta.IsStatusConditionTrue(run.Status.Conditions, outcomeCondition(run.Status.Phase))
+		meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))
 }

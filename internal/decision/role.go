@@ -8,7 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Role is what a JobRun is to its home. Each JobRun of a snapshot has exactly one.
+// Role is what a JobRun is to its home. Each state of a JobRun in a snapshot has
+// exactly one: a later read of a receipt may have another than the earlier one.
 // Neither labels nor spec.admission decide whether it is a run (P12): a receipt
 // that was promoted keeps both.
 type Role int
@@ -17,7 +18,7 @@ type Role int
 const (
 	// RoleEnded is a run at its end: its phase is final. If the key still leases
 	// it, follow-lease releases it; if it has the waiting place, release-pending.
-	RoleEnded Role = iota
+	RoleEnded Role = iota + 1
 	// RoleExecuting reads Leased, and the key leases it; or it has no key.
 	// follow-lease looks at its Job, its end and its expiry.
 	RoleExecuting
@@ -26,7 +27,7 @@ const (
 	RoleClaimed
 	// RoleRequeued reads Leased, while the key has it waiting with the same
 	// generation: its lease expired, and its status is behind. announce-pending and
-	// finish-displacement write it.
+	// finish-displacement write it; release-pending ends it if it is cancelled.
 	RoleRequeued
 	// RoleUnrecorded reads Leased, while the key leases no run: the RunKey was
 	// deleted, or missed the claim. restore-lease writes the key.
@@ -35,14 +36,16 @@ const (
 	// drop-superseded-lease takes its lease.
 	RoleSuperseded
 	// RoleWaiting has the waiting place and is not leased; or it has no key. claim
-	// starts it, announce-pending tells it that it waits, and release-pending ends
-	// it if it is cancelled.
+	// starts it, announce-pending tells it that it waits, and release-pending, or
+	// cancel-waiting without a key, ends it if it is cancelled.
 	RoleWaiting
 	// RoleStalePending reads Pending, but the key does not name it. restore-pending
-	// gives it a free place, clear-stale-pending its phase back.
+	// gives it a free place. If another run has the place, clear-stale-pending takes
+	// its phase, or finish-displacement makes it a receipt. cancel-waiting ends it if
+	// it is cancelled.
 	RoleStalePending
 	// RoleUnplaced is a run without phase and without place. It waits for the
-	// waiting place: fill-pending.
+	// waiting place: fill-pending. cancel-waiting ends it if it is cancelled.
 	RoleUnplaced
 	// RoleUnanswered was stored without the webhook, and its idempotency key, if it
 	// has one, is its own. answer-bypassed answers it, or fill-pending seats it.
@@ -64,16 +67,19 @@ const (
 	// RoleOrphaned was answered Coalesced, and no run stands for it, nor will one.
 	// fill-pending promotes it; cancel-waiting ends it if it is cancelled.
 	RoleOrphaned
-	// RoleKeptBack is as RoleOrphaned, but its idempotency key decides: another
-	// delivery owns the key, or the key has yet to pass on. bind-idempotent binds it
-	// to an owner that is a run; one that comes to own the key itself is a run.
+	// RoleKeptBack was answered Coalesced or Idempotent, and no run stands for it, but
+	// its idempotency key decides: another delivery owns the key, or the key has yet to
+	// pass on. bind-idempotent binds it to an owner that is a run; one that comes to own
+	// the key itself is a run. cancel-waiting ends it if it is cancelled.
 	RoleKeptBack
 	// RoleUndecided is not bound, and whether a run stands for it is not known yet:
 	// that run may yet come, or the batch of the trigger is undecided. No step treats
 	// it, but cancel-waiting, if its batch was withdrawn.
 	RoleUndecided
 	// RoleUnadmitted was stored without the webhook, and a run has counted it, or
-	// another delivery may own its idempotency key. answer-bypassed binds it.
+	// another delivery may own its idempotency key. answer-bypassed binds it, or
+	// bind-counted before the run that counted it ends; cancel-waiting ends it if it is
+	// cancelled.
 	RoleUnadmitted
 	// RoleBound is bound to a run and has no outcome. copy-outcome gives it the
 	// outcome of that run.

@@ -4,6 +4,7 @@
 package decision
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Observation is what was read about one home: a concurrency RunKey, or a run
-// without one. NewSnapshot makes of it what a decision is made from.
+// Observation is what was read about one home, which is a concurrency RunKey or a
+// run without one, or about an idempotency key. NewSnapshot makes of it what a
+// decision is made from.
 type Observation struct {
 	Now metav1.Time
 	// Keyed is false for a run without a concurrencyKey, which contends with no other.
@@ -30,7 +32,8 @@ type Observation struct {
 	// Receipts are the same, listed after everything else was read: a count that is
 	// written with the version of an earlier read counts no receipt twice.
 	Receipts []*v1alpha1.JobRun
-	// Others are JobRuns that Key or a receipt names and that are not in Runs.
+	// Others are JobRuns that are not in Runs: those that Key, a receipt or the
+	// idempotency key of a receipt names, and a run without key that has ended.
 	Others []*v1alpha1.JobRun
 	// Gone holds the identities, and GoneUIDs the UIDs, of which a live read showed
 	// that there is no such JobRun.
@@ -48,6 +51,9 @@ type Observation struct {
 	// BatchDecisions are what the leaders of batches record, by member; without
 	// an entry the batch is undecided.
 	BatchDecisions map[types.UID]v1alpha1.BatchDecision
+	// Unwritable are the receipts of this reconcile whose status the API server
+	// refuses for what it is. They are left out of Receipts.
+	Unwritable map[types.UID]bool
 	// Blocked are the steps of this reconcile that wait for something to stop.
 	Blocked map[string]bool
 	// Recheck is when an observation changes by itself: a grace is over, or
@@ -69,16 +75,25 @@ func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Durati
 	o.Executions[run] = &e
 }
 
-// Block leaves a step out: it waits for something to stop, which is polled.
+// Block leaves a step out: it waits for something to stop. poll is when to look
+// again; 0 if an event tells of the end.
 func (o *Observation) Block(step string, poll time.Duration) {
 	o.Blocked[step] = true
 	o.RecheckIn(poll)
 }
 
-// LeaveOut drops receipts from what is decided on until the recheck.
+// LeaveOut leaves receipts out of the decisions of this reconcile that the API
+// server refuses to write.
 func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duration) {
 	o.Receipts = slices.DeleteFunc(o.Receipts, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
+	maps.Copy(o.Unwritable, receipts)
 	o.RecheckIn(recheck)
+}
+
+// Clone copies what the methods above change.
+func (o Observation) Clone() Observation {
+	o.Executions, o.Unwritable, o.Blocked = maps.Clone(o.Executions), maps.Clone(o.Unwritable), maps.Clone(o.Blocked)
+	return o
 }
 
 // KeySpec is the row of the key; nil while the key is free.
@@ -259,8 +274,7 @@ func (s *Snapshot) JobIdentity(job *batchv1.Job) runkey.Identity {
 // LookAgain is when time alone may change a decision; 0 for never.
 func (s *Snapshot) LookAgain() time.Duration {
 	soonest := s.Recheck
-	for _, run := range s.Runs {
-		e := s.execution(run)
+	for _, e := range s.Executions {
 		if e.Expires {
 			soonest = Sooner(soonest, e.Left)
 		}

@@ -62,8 +62,8 @@ func (s *Snapshot) hasEvidence(run, receipt *v1alpha1.JobRun) bool {
 	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
 }
 
-// isAbandoned reports whether no run stands for a receipt, and none will: the run
-// it was answered with is known not to, and no other run waits.
+// isAbandoned reports whether no run will stand for a receipt that none stands for
+// now: the run it was answered with is known not to, and no other run waits.
 func (s *Snapshot) isAbandoned(receipt *v1alpha1.JobRun) bool {
 	answered := runkey.AnsweredWith(receipt)
 	if s.Run(answered) == nil && !s.Gone[answered] {
@@ -115,8 +115,8 @@ func (s *Snapshot) deliveredTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return nil
 }
 
-// boundTo is the run that a bound receipt stands behind; nil if the snapshot does
-// not hold it.
+// boundTo is the run that stands for a bound receipt; nil if the snapshot does not
+// hold it.
 func (s *Snapshot) boundTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if ref := s.lastBound(receipt).Status.RunRef; ref != nil {
 		return s.byUID[ref.UID]

@@ -130,7 +130,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 		}
 		status.FinishedGeneration = end.generation
 	}
-	setOutcome(&status, run.Generation, outcomeCondition(end.phase), end.reason, end.message, end.now)
+	setOutcome(&status, run.Generation, v1alpha1.OutcomeCondition(end.phase), end.reason, end.message, end.now)
 	return status
 }
 
@@ -154,7 +154,7 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.StartTime = run.Status.StartTime
 	status.Output = run.Status.Output
 	status.Error = run.Status.Error
-	c := meta.FindStatusCondition(run.Status.Conditions, outcomeCondition(run.Status.Phase))
+	c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))
 	setOutcome(&status, receipt.Generation, c.Type, c.Reason, c.Message, *status.CompletionTime)
 	return status
 }
@@ -235,28 +235,12 @@ func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
 	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 }
 
-// outcomeConditions are the conditions of which an ended JobRun has one.
-var outcomeConditions = []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionCancelled}
-
-func outcomeCondition(phase v1alpha1.Phase) string {
-	switch phase {
-	case v1alpha1.PhaseCompleted:
-		return v1alpha1.ConditionComplete
-	case v1alpha1.PhaseCancelled:
-		return v1alpha1.ConditionCancelled
-	default:
-		return v1alpha1.ConditionFailed
-	}
-}
-
 // setOutcome sets the one condition that says how a JobRun ended. A worker may have
 // written another that contradicts it.
 func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
-	for _, other := range outcomeConditions {
-		if other != kind {
-			meta.RemoveStatusCondition(&status.Conditions, other)
-		}
-	}
+	status.Conditions = slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
+		return c.Type != kind && v1alpha1.IsOutcomeCondition(c.Type)
+	})
 	setCondition(status, generation, kind, reason, message, at)
 }
 
@@ -277,7 +261,7 @@ func makeRoom(status *v1alpha1.JobRunStatus) {
 		return
 	}
 	foreign := slices.IndexFunc(status.Conditions, func(c metav1.Condition) bool {
-		return c.Type != v1alpha1.ConditionCoalesced && !slices.Contains(outcomeConditions, c.Type)
+		return c.Type != v1alpha1.ConditionCoalesced && !v1alpha1.IsOutcomeCondition(c.Type)
 	})
 	status.Conditions = slices.Delete(status.Conditions, foreign, foreign+1)
 }

@@ -12,7 +12,11 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
+
+// maxOutputText is how much of an output a plan shows.
+const maxOutputText = 256
 
 // String writes a plan on one line: the step, then what is done, in order.
 //
@@ -99,44 +103,60 @@ func leaseText(generation int64, version string) string {
 // StatusText writes a status on one line: the phase ("-" if empty), and what differs
 // from what the JobRun says.
 func StatusText(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
+	t := changes{phaseText(status.Phase)}
+	t.addLease(run.Status, status)
+	t.addReferences(run, status)
+	t.addOutcome(run.Status, status)
+	return strings.Join(t, ", ")
+}
+
+// changes are what differs between two statuses.
+type changes []string
+
+func (t *changes) add(changed bool, format string, args ...any) {
+	if changed {
+		*t = append(*t, fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *changes) addLease(old, status v1alpha1.JobRunStatus) {
+	if lease := status.Lease; lease != nil && !apiequality.Semantic.DeepEqual(old.Lease, lease) {
+		t.add(true, "%s", strings.TrimSpace(leaseText(lease.Generation, lease.KeyVersion)))
+		t.add(lease.HolderIdentity == "", "no holder")
+	}
+	t.add(old.FinishedGeneration != status.FinishedGeneration, "finished g%d", status.FinishedGeneration)
+	t.add(old.Attempts != status.Attempts, "attempts %d", status.Attempts)
+}
+
+func (t *changes) addReferences(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) {
 	old := run.Status
-	parts := []string{phaseText(status.Phase)}
-	add := func(changed bool, format string, args ...any) {
-		if changed {
-			parts = append(parts, fmt.Sprintf(format, args...))
+	if b := status.Batch; b != nil && !apiequality.Semantic.DeepEqual(old.Batch, b) {
+		t.add(true, "batch %s", b.Decision)
+	}
+	if ref := status.RunRef; ref != nil && !apiequality.Semantic.DeepEqual(old.RunRef, ref) {
+		t.add(ref.UID != run.UID, "of %s", ref.Name)
+	}
+	if c := status.Coalesced; c != nil && !apiequality.Semantic.DeepEqual(old.Coalesced, c) {
+		names := make([]string, len(c.Recent))
+		for i, entry := range c.Recent {
+			names[i] = entry.Name
 		}
+		t.add(true, "count %d [%s]", c.Count, strings.Join(names, " "))
 	}
-	if lease := status.Lease; !apiequality.Semantic.DeepEqual(old.Lease, lease) {
-		add(true, "%s", strings.TrimSpace(leaseText(lease.Generation, lease.KeyVersion)))
-		add(lease.HolderIdentity == "", "no holder")
-	}
-	add(old.FinishedGeneration != status.FinishedGeneration, "finished g%d", status.FinishedGeneration)
-	add(old.Attempts != status.Attempts, "attempts %d", status.Attempts)
-	if b := status.Batch; !apiequality.Semantic.DeepEqual(old.Batch, b) {
-		add(true, "batch %s", b.Decision)
-	}
-	if ref := status.RunRef; !apiequality.Semantic.DeepEqual(old.RunRef, ref) {
-		add(ref.UID != run.UID, "of %s", ref.Name)
-	}
-	if c := status.Coalesced; !apiequality.Semantic.DeepEqual(old.Coalesced, c) {
-		var recent []string
-		for _, entry := range c.Recent {
-			recent = append(recent, entry.Name)
-		}
-		add(true, "count %d [%s]", c.Count, strings.Join(recent, " "))
-	}
-	add(old.JobRef != nil && status.JobRef == nil, "no job")
-	if status.Output != nil {
-		add(!apiequality.Semantic.DeepEqual(old.Output, status.Output), "output %s", status.Output.Raw)
+	t.add(old.JobRef != nil && status.JobRef == nil, "no job")
+}
+
+func (t *changes) addOutcome(old, status v1alpha1.JobRunStatus) {
+	if status.Output != nil && !apiequality.Semantic.DeepEqual(old.Output, status.Output) {
+		t.add(true, "output %s", text.Cut(string(status.Output.Raw), maxOutputText))
 	}
 	for _, kind := range []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionCancelled} {
 		if c := meta.FindStatusCondition(status.Conditions, kind); c != nil && meta.FindStatusCondition(old.Conditions, kind) == nil {
-			add(true, "%s=%s", kind, c.Reason)
+			t.add(true, "%s=%s", kind, c.Reason)
 		}
 	}
-	add(old.CompletionTime != nil && status.CompletionTime == nil, "no end")
-	add(old.Error != status.Error, "%q", status.Error)
-	return strings.Join(parts, ", ")
+	t.add(old.CompletionTime != nil && status.CompletionTime == nil, "no end")
+	t.add(old.Error != status.Error, "%q", status.Error)
 }
 
 func phaseText(phase v1alpha1.Phase) string {

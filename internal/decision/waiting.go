@@ -32,7 +32,7 @@ func releasePending(s *Snapshot) []Op {
 	}
 }
 
-// passOnPlace gives the waiting place to its next run.
+// passOnPlace gives the waiting place to its next run, or frees it.
 func (s *Snapshot) passOnPlace() []Op {
 	next, ok := runkey.Withdraw(s.KeySpec(), s.pending)
 	if !ok {
@@ -159,8 +159,8 @@ func (s *Snapshot) isPredecessorStored() bool {
 	return run.HasEnded() || (run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == s.leasedGeneration())
 }
 
-// cancelWaiting ends cancelled JobRuns that the key does not name, and that no run
-// stands for.
+// cancelWaiting ends cancelled JobRuns that the key does not name and that are bound
+// to no run.
 func cancelWaiting(s *Snapshot) []Op {
 	for _, run := range s.Runs {
 		if !s.mustEnd(run) || !s.isAlone(run) {

@@ -85,7 +85,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 	}
 	next = concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
 	leased := run.LeaseGeneration()
-	if run.Status.Lease.HolderIdentity == "" && leased > 1 {
+	if !run.IsHeld() && leased > 1 {
 		leased-- // The lease expired: its generation is spent, and the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
