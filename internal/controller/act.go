@@ -196,7 +196,7 @@ func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
 	}
 	a.key = stored
 	if stored == nil {
-		a.observed.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
+		a.sightings.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	}
 	a.written[run.UID] = next
 	if next.HasEnded() {
-		a.observed.forget(executionSubjects(run.UID)...)
+		a.sightings.forget(executionSubjects(run.UID)...)
 	}
 	return nil
 }

@@ -36,9 +36,9 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	case namesField(err), isTooLarge(err):
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
-		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: a.observed.refused(run.UID)}
+		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: a.sightings.refused(run.UID)}
 	}
-	a.observed.accepted(run.UID)
+	a.sightings.accepted(run.UID)
 	a.job = job
 	return nil
 }
@@ -62,7 +62,7 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 	owner := metav1.GetControllerOf(job)
 	switch {
 	case owner != nil && owner.UID == run.UID:
-		a.observed.accepted(run.UID)
+		a.sightings.accepted(run.UID)
 		a.job = job
 		return nil
 	case executor.IsJobRun(owner) && owner.Name == run.Name:

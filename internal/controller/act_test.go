@@ -373,7 +373,7 @@ func TestActCreateJob(t *testing.T) {
 			if tc.job != "" && (a.job == nil || a.job.UID != tc.job) {
 				t.Errorf("Job %v, want %s", a.job, tc.job)
 			}
-			if wait := b.observed.holdOff(run.UID); (tc.want == "refused") != (wait > 0) {
+			if wait := b.sightings.holdOff(run.UID); (tc.want == "refused") != (wait > 0) {
 				t.Errorf("hold off %s", wait)
 			}
 		})

@@ -5,10 +5,11 @@
 // could not be finished.
 //
 // The work queue is keyed by the contended thing: a RunKey, or a run without a
-// key. One reconcile observes it, decides, and acts. The decision is a pure
-// function from a Snapshot to a Plan; the Plan is an ordered list of checks and
-// writes, and the first check that fails ends it: then everything is observed
-// again. A crash between any two writes leaves a state that the next decision
+// key. One reconcile observes it (observe*.go), decides (package decision), and
+// acts (act*.go). The decision is a pure function from a Snapshot to a Plan; the
+// Plan is an ordered list of checks and writes, and the first check that fails ends
+// it: then everything is observed again. Sightings are what this process alone has
+// seen, and since when. A crash between any two writes leaves a state that the next decision
 // knows how to finish. At most one transition of a key is made per reconcile.
 //
 // Correctness never rests on leader election or on the cache: every write is a

@@ -73,7 +73,7 @@ type Reconciler struct {
 	// Events tells people.
 	Events Recorder
 
-	observed *observations
+	sightings *sightings
 }
 
 // Recorder records events; events.EventRecorder in production.
@@ -89,7 +89,7 @@ func (r Recorder) emit(e decision.Event) {
 
 // NewReconciler makes a Reconciler.
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
-	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, observed: newObservations(o.Clock)}
+	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock)}
 }
 
 // SetupWithManager registers the controller. The field indexes must be there.
@@ -146,7 +146,7 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request] {
 	note := func(object client.Object) {
 		if lease, ok := object.(*coordinationv1.Lease); ok {
-			r.observed.noteRenewal(lease)
+			r.sightings.noteRenewal(lease)
 		}
 	}
 	return handler.TypedFuncs[client.Object, Request]{
@@ -210,9 +210,9 @@ func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) [
 // deleted remembers what was seen deleted: its create is not under way any more.
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
-		r.observed.buried(runkey.IdentityOf(run).Token)
-		r.observed.forget(subjects(run.UID)...)
-		r.observed.accepted(run.UID)
+		r.sightings.buried(runkey.IdentityOf(run).Token)
+		r.sightings.forget(subjects(run.UID)...)
+		r.sightings.accepted(run.UID)
 	}
 }
 
@@ -355,9 +355,9 @@ func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Durat
 	case run.Spec.TTLSecondsAfterFinished == nil || end == nil:
 		return 0
 	case end.After(now.Time):
-		return r.observed.unchangedFor(endSubject(run.UID), end.Unix())
+		return r.sightings.unchangedFor(endSubject(run.UID), end.Unix())
 	default:
-		return r.observed.seenFor(endSubject(run.UID))
+		return r.sightings.seenFor(endSubject(run.UID))
 	}
 }
 

@@ -168,7 +168,7 @@ func (o *observer) observePlaces(ctx context.Context) error {
 	}
 	pending := runkey.Pending(o.KeySpec())
 	if pending == (runkey.Identity{}) {
-		o.observed.forget(reservationSubject(o.req.Namespace, o.req.RunKey))
+		o.sightings.forget(reservationSubject(o.req.Namespace, o.req.RunKey))
 		return nil
 	}
 	return o.observeReservation(ctx, pending, o.Key.Spec.Pending.Generation > 0)
@@ -180,11 +180,11 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 	subject := reservationSubject(o.req.Namespace, o.req.RunKey)
 	run, err := o.cachedRun(ctx, id)
 	if err != nil || run != nil {
-		o.observed.forget(subject)
+		o.sightings.forget(subject)
 		return err
 	}
-	unseen := o.observed.unchangedFor(subject, id)
-	if !existed && !o.observed.isBuried(id.Token) && unseen < o.ReservationGrace {
+	unseen := o.sightings.unchangedFor(subject, id)
+	if !existed && !o.sightings.isBuried(id.Token) && unseen < o.ReservationGrace {
 		o.RecheckIn(o.ReservationGrace - unseen)
 		return nil
 	}

@@ -46,7 +46,7 @@ func (o *observer) batchDecision(ctx context.Context, member *v1alpha1.JobRun) (
 	case err != nil:
 		return "", err
 	case leader == nil:
-		left := o.BatchTimeout - o.observed.unchangedFor(batchSubject(member.UID), batch)
+		left := o.BatchTimeout - o.sightings.unchangedFor(batchSubject(member.UID), batch)
 		if left <= 0 {
 			return v1alpha1.BatchWithdrawn, nil
 		}
@@ -94,7 +94,7 @@ func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1
 	if err != nil {
 		return 0, err
 	}
-	left := r.BatchTimeout - r.observed.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
+	left := r.BatchTimeout - r.sightings.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
 	batch := decision.Batch{Leader: leader, Members: members, Left: left}
 	if left <= 0 && !batch.IsWhole() {
 		// The cache may lag, and what is withdrawn never executes.

@@ -34,7 +34,7 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 		if run.IsReceipt() && runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
 			continue // Another controller may have bound it while it was claimed.
 		}
-		e := &decision.Execution{HoldOff: o.observed.holdOff(run.UID)}
+		e := &decision.Execution{HoldOff: o.sightings.holdOff(run.UID)}
 		o.Executions[run.UID] = e
 		if run.Status.Phase != v1alpha1.PhaseLeased {
 			e.Job = o.jobOf(run, o.LeasedGeneration())
@@ -54,7 +54,7 @@ func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
 		return
 	}
 	claim := *o.Key.Spec.Leased // A claim that takes over has a version of its own.
-	e.ClaimLeft = max(o.ReservationGrace-o.observed.unchangedFor(claimSubject(run.UID), claim), 0)
+	e.ClaimLeft = max(o.ReservationGrace-o.sightings.unchangedFor(claimSubject(run.UID), claim), 0)
 }
 
 // observeDeadline finds out how long a worker may still execute the run. A Job
@@ -64,7 +64,7 @@ func (o *observer) observeDeadline(run *v1alpha1.JobRun, e *decision.Execution) 
 		return
 	}
 	deadline := time.Duration(run.Spec.ActiveDeadlineSeconds) * time.Second
-	left := deadline - o.observed.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
+	left := deadline - o.sightings.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
 	e.Overdue, e.DeadlineLeft = left <= 0, max(left, 0)
 }
 
@@ -194,23 +194,23 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	if run.Status.Lease.RenewTime != nil {
 		state.renewed = run.Status.Lease.RenewTime.String()
 	}
-	idle := r.observed.unchangedFor(leaseSubject(run.UID), state)
+	idle := r.sightings.unchangedFor(leaseSubject(run.UID), state)
 	holder := run.Status.Lease.HolderIdentity
 	if run.RunsAsJob() || holder == "" || len(content.IsPathSegmentName(holder)) > 0 {
 		return idle, nil // No Lease can have the name.
 	}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: holder}
-	since, known := r.observed.sinceRenewal(name)
+	since, known := r.sightings.sinceRenewal(name)
 	if known && min(idle, since) < duration {
 		return min(idle, since), nil
 	}
 	lease := &coordinationv1.Lease{}
 	switch err := r.Live.Get(ctx, name, lease); {
 	case err == nil:
-		r.observed.noteRenewal(lease)
-		since, known = r.observed.sinceRenewal(name)
+		r.sightings.noteRenewal(lease)
+		since, known = r.sightings.sinceRenewal(name)
 		// Of very many Leases this one may have been forgotten since the last look.
-		since = max(since, r.observed.unchangedFor(holderSubject(run.UID), renewalOf(lease)))
+		since = max(since, r.sightings.unchangedFor(holderSubject(run.UID), renewalOf(lease)))
 	case !apierrors.IsNotFound(err):
 		return 0, fmt.Errorf("read Lease %s: %w", name, err)
 	}

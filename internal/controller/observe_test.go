@@ -266,7 +266,7 @@ func TestLeaseExpiryOfAForgottenLease(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "worker"}, Spec: coordinationv1.LeaseSpec{RenewTime: &at},
 	})
 	for _, want := range []time.Duration{10 * time.Second, 5 * time.Second, 0} {
-		b.observed.renewals.Clear()
+		b.sightings.renewals.Clear()
 		if e := observed(t, b).Executions[worker.UID]; !e.Expires || e.Left != want {
 			t.Errorf("expires %t in %s, want %s", e.Expires, e.Left, want)
 		}

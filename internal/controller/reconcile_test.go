@@ -328,7 +328,7 @@ func TestReconcileRetention(t *testing.T) {
 			t.Error("it is still there")
 		}
 		b.deleted(ahead)
-		if n := len(b.observed.unchanged); n > 0 {
+		if n := len(b.sightings.unchanged); n > 0 {
 			t.Errorf("%d observations are left of what is gone", n)
 		}
 	})

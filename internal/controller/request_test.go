@@ -181,7 +181,7 @@ func TestADeletionThatWasMissed(t *testing.T) {
 	if diff := cmp.Diff(want, b.Changed(t.Context(), before, after)); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
-	if token := before.Spec.Admission.Token; !b.observed.isBuried(token) {
+	if token := before.Spec.Admission.Token; !b.sightings.isBuried(token) {
 		t.Error("the one before is not known to be gone")
 	}
 	if diff := cmp.Diff(want[1:], b.Changed(t.Context(), after, after)); diff != "" {

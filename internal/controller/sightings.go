@@ -24,9 +24,9 @@ const (
 	renewalsKept = 1 << 14
 )
 
-// observations are what this process alone has seen, and since when. They only
+// sightings are what this process alone has seen, and since when. They only
 // ever make it wait: losing them costs time, never correctness.
-type observations struct {
+type sightings struct {
 	clock clock.Clock
 	// tombstones are the tokens of JobRuns that were seen, then seen deleted:
 	// their creates are not under way any more.
@@ -40,41 +40,41 @@ type observations struct {
 	// retryAt is when to try a refused Job again.
 	retryAt map[types.UID]time.Time
 	// unchanged says since when a subject has looked the same.
-	unchanged map[string]observation
+	unchanged map[string]sighting
 }
 
-type observation struct {
+type sighting struct {
 	value any
 	since time.Time
 }
 
-func newObservations(c clock.Clock) *observations {
-	return &observations{
+func newSightings(c clock.Clock) *sightings {
+	return &sightings{
 		clock:      c,
 		tombstones: lru.New(tombstonesKept),
 		renewals:   lru.New(renewalsKept),
 		refusals:   workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:    map[types.UID]time.Time{},
-		unchanged:  map[string]observation{},
+		unchanged:  map[string]sighting{},
 	}
 }
 
 // unchangedFor is how long this process has seen subject with this value. Time
 // that another machine wrote is never compared with this machine's clock.
-func (o *observations) unchangedFor(subject string, value any) time.Duration {
+func (o *sightings) unchangedFor(subject string, value any) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.clock.Now()
 	seen, ok := o.unchanged[subject]
 	if !ok || seen.value != value {
-		o.unchanged[subject] = observation{value: value, since: now}
+		o.unchanged[subject] = sighting{value: value, since: now}
 		return 0
 	}
 	return now.Sub(seen.since)
 }
 
 // seenFor is how long this process has seen subject as it looked last; 0 if it has not.
-func (o *observations) seenFor(subject string) time.Duration {
+func (o *sightings) seenFor(subject string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seen, ok := o.unchanged[subject]
@@ -84,8 +84,8 @@ func (o *observations) seenFor(subject string) time.Duration {
 	return o.clock.Since(seen.since)
 }
 
-// forget drops what was observed of subjects.
-func (o *observations) forget(subjects ...string) {
+// forget drops the sightings of subjects.
+func (o *sightings) forget(subjects ...string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, subject := range subjects {
@@ -103,31 +103,31 @@ func renewalOf(lease *coordinationv1.Lease) string {
 }
 
 // noteRenewal notes the state of a worker's Lease.
-func (o *observations) noteRenewal(lease *coordinationv1.Lease) {
+func (o *sightings) noteRenewal(lease *coordinationv1.Lease) {
 	value := renewalOf(lease)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	name := types.NamespacedName{Namespace: lease.Namespace, Name: lease.Name}
-	if seen, ok := o.renewals.Get(name); !ok || seen.(observation).value != value {
-		o.renewals.Add(name, observation{value: value, since: o.clock.Now()})
+	if seen, ok := o.renewals.Get(name); !ok || seen.(sighting).value != value {
+		o.renewals.Add(name, sighting{value: value, since: o.clock.Now()})
 	}
 }
 
 // sinceRenewal is how long this process has not seen a worker renew its Lease;
 // known is false if it has never seen the Lease. One that was deleted is still
 // remembered: who deletes it does not renew.
-func (o *observations) sinceRenewal(lease types.NamespacedName) (idle time.Duration, known bool) {
+func (o *sightings) sinceRenewal(lease types.NamespacedName) (idle time.Duration, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seen, ok := o.renewals.Get(lease)
 	if !ok {
 		return 0, false
 	}
-	return o.clock.Since(seen.(observation).since), true
+	return o.clock.Since(seen.(sighting).since), true
 }
 
 // refused notes that a run's Job was refused, and says how long to wait.
-func (o *observations) refused(run types.UID) time.Duration {
+func (o *sightings) refused(run types.UID) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	wait := o.refusals.When(run)
@@ -136,14 +136,14 @@ func (o *observations) refused(run types.UID) time.Duration {
 }
 
 // holdOff is how long not to try a run's Job again.
-func (o *observations) holdOff(run types.UID) time.Duration {
+func (o *sightings) holdOff(run types.UID) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return max(o.retryAt[run].Sub(o.clock.Now()), 0)
 }
 
 // accepted forgets the refusals of a run's Job.
-func (o *observations) accepted(run types.UID) {
+func (o *sightings) accepted(run types.UID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refusals.Forget(run)
@@ -151,10 +151,10 @@ func (o *observations) accepted(run types.UID) {
 }
 
 // buried notes that a run was seen deleted.
-func (o *observations) buried(token string) { o.tombstones.Add(token, nil) }
+func (o *sightings) buried(token string) { o.tombstones.Add(token, nil) }
 
 // isBuried reports whether a run was seen deleted.
-func (o *observations) isBuried(token string) bool {
+func (o *sightings) isBuried(token string) bool {
 	_, ok := o.tombstones.Get(token)
 	return ok
 }
@@ -171,12 +171,12 @@ func batchSubject(member types.UID) string { return "batch/" + string(member) }
 
 func endSubject(run types.UID) string { return "end/" + string(run) }
 
-// executionSubjects are what is observed of a run until its end.
+// executionSubjects are what is seen of a run until its end.
 func executionSubjects(run types.UID) []string {
 	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
 }
 
-// subjects are all that is observed of a run.
+// subjects are all that is seen of a run.
 func subjects(run types.UID) []string {
 	return append(executionSubjects(run), batchSubject(run), endSubject(run))
 }

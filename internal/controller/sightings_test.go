@@ -15,7 +15,7 @@ import (
 // Time is what this process has seen pass since it saw the last change.
 func TestUnchangedFor(t *testing.T) {
 	clock := clocktesting.NewFakeClock(wrappers.Epoch.Time)
-	o := newObservations(clock)
+	o := newSightings(clock)
 	expect := func(value any, want time.Duration) {
 		t.Helper()
 		if got := o.unchangedFor("lease", value); got != want {
@@ -41,14 +41,14 @@ func TestUnchangedFor(t *testing.T) {
 		t.Errorf("forgotten, but seen for %s", got)
 	}
 	expect("b", 0)
-	if got := newObservations(clock).unchangedFor("lease", "b"); got != 0 {
+	if got := newSightings(clock).unchangedFor("lease", "b"); got != 0 {
 		t.Errorf("another process has seen it unchanged for %s", got)
 	}
 }
 
 func TestHoldOff(t *testing.T) {
 	clock := clocktesting.NewFakeClock(wrappers.Epoch.Time)
-	o := newObservations(clock)
+	o := newSightings(clock)
 	if got := o.holdOff("a"); got != 0 {
 		t.Errorf("a run that was not refused waits %s", got)
 	}
@@ -79,7 +79,7 @@ func TestHoldOff(t *testing.T) {
 }
 
 func TestTombstones(t *testing.T) {
-	o := newObservations(clocktesting.NewFakeClock(wrappers.Epoch.Time))
+	o := newSightings(clocktesting.NewFakeClock(wrappers.Epoch.Time))
 	o.buried("token-a")
 	if !o.isBuried("token-a") || o.isBuried("token-b") {
 		t.Error("the wrong runs are buried")
