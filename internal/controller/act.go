@@ -69,7 +69,7 @@ func (r *Reconciler) newAction(req Request, s *decision.Snapshot) *action {
 func (a *action) observation() decision.Observation {
 	o := a.s.Observation.Clone()
 	o.Key = a.key
-	for _, runs := range []*[]*v1alpha1.JobRun{&o.Runs, &o.Receipts, &o.Others} {
+	for _, runs := range []*[]*v1alpha1.JobRun{&o.Runs, &o.Relisted, &o.Others} {
 		latest := make([]*v1alpha1.JobRun, len(*runs))
 		for i, run := range *runs {
 			latest[i] = a.latest(run)
@@ -98,28 +98,27 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 			continue
 		}
 		left = errors.Join(left, fmt.Errorf("%s: %w", plan.Step, err))
-		if !a.goesOn(op, err) {
+		if !isAlone(op, err) {
 			break
+		}
+		if write, ok := op.(decision.WriteStatus); ok {
+			a.unwritable[write.Run.UID] = true
 		}
 	}
 	return left
 }
 
-// goesOn reports whether what follows does not rest on an operation that failed: no
-// JobRun that cannot be deleted keeps others, and no receipt whose status the API server
-// will not have keeps anything.
-func (a *action) goesOn(op decision.Op, err error) bool {
+// isAlone reports whether no other operation of a plan rests on this one: a deletion
+// that failed, or the status of a receipt that the API server refuses for its content.
+// A run that is to give its waiting place away is not alone.
+func isAlone(op decision.Op, err error) bool {
 	switch op := op.(type) {
 	case decision.DeleteRun:
 		return true
 	case decision.WriteStatus:
 		isReceipt := op.Status.Phase == v1alpha1.PhaseCoalesced || op.Status.Phase == v1alpha1.PhaseIdempotent
-		isWaiting := op.Run.Status.Phase == v1alpha1.PhasePending // The run that takes its place rests on it.
-		if !isReceipt || isWaiting || !isTooLarge(err) && !namesField(err) {
-			return false
-		}
-		a.unwritable[op.Run.UID] = true
-		return true
+		isWaiting := op.Run.Status.Phase == v1alpha1.PhasePending
+		return isReceipt && !isWaiting && (isTooLarge(err) || namesField(err))
 	default:
 		return false
 	}

@@ -43,7 +43,7 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	return nil
 }
 
-// namesField reports whether a Job is refused for what it is. Policies and other
+// namesField reports whether an object is refused for what it is. Policies and other
 // webhooks refuse with the same codes, but name no field: they may be repaired.
 func namesField(err error) bool {
 	var status apierrors.APIStatus

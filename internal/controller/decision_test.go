@@ -64,7 +64,7 @@ func copied(o decision.Observation) []client.Object {
 	if o.Key != nil {
 		objects = append(objects, o.Key.DeepCopy())
 	}
-	for _, runs := range [][]*v1alpha1.JobRun{o.Runs, o.Receipts, o.Others} {
+	for _, runs := range [][]*v1alpha1.JobRun{o.Runs, o.Relisted, o.Others} {
 		for _, run := range runs {
 			objects = append(objects, run.DeepCopy())
 		}

@@ -74,29 +74,24 @@ func (o *observer) remember(run *v1alpha1.JobRun) {
 // or a run without one.
 func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Observation, error) {
 	o := r.newObserver(req)
-	home := runkey.RunHome(req.Run)
-	if req.RunKey != "" {
-		home, o.Keyed = req.RunKey, true
+	o.Keyed = req.RunKey != ""
+	if err := o.observeKey(ctx); err != nil {
+		return decision.Observation{}, err
 	}
-	var err error
-	for _, observe := range []func() error{
-		func() error { return o.observeKey(ctx) },
-		func() error { return o.observeRuns(ctx, cache.FieldHome, home) },
-		func() error { return o.observeEnded(ctx) },
-		func() error { return o.observePlaces(ctx) },
-		func() error { return o.observeReferences(ctx) },
-		func() error { return o.observeWhole(ctx) },
-		func() error { return o.observeBatches(ctx) },
-		func() error { o.Jobs, err = r.listJobs(ctx, req.Namespace, home); return err },
-		func() error { return o.observeExecutions(ctx) },
-		// Last, so that every run that a receipt is counted on was read before.
-		func() error { o.Receipts, err = r.list(ctx, req.Namespace, cache.FieldHome, home); return err },
+	if err := o.observeRuns(ctx, cache.FieldHome, req.home()); err != nil {
+		return decision.Observation{}, err
+	}
+	for _, observe := range []func(context.Context) error{
+		o.observeEnded, o.observePlaces, o.observeReferences, o.observeWhole, o.observeBatches, o.observeExecutions,
 	} {
-		if err := observe(); err != nil {
+		if err := observe(ctx); err != nil {
 			return decision.Observation{}, err
 		}
 	}
-	return o.Observation, nil
+	// Last, so that every run that a receipt is counted on was read before.
+	var err error
+	o.Relisted, err = r.list(ctx, req.Namespace, cache.FieldHome, req.home())
+	return o.Observation, err
 }
 
 // observeIdempotencyKey gathers what a decision about an idempotency key needs.
@@ -145,7 +140,7 @@ func (o *observer) observeKey(ctx context.Context) (err error) {
 	return err
 }
 
-// observeEnded finds a run without key that has its outcome. No index has it any
+// observeEnded finds a run without key that has its outcome. It is in no home any
 // more, but a Job of it may execute yet.
 func (o *observer) observeEnded(ctx context.Context) error {
 	if o.Keyed || len(o.Runs) > 0 {
@@ -239,7 +234,7 @@ func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.Jo
 	return nil
 }
 
-// observeOwner finds the run that owns a receipt's idempotency key.
+// observeOwner finds the run that owns the idempotency key of a JobRun.
 func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error {
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
 	key, err := o.Keys.Cached(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: name})

@@ -193,8 +193,8 @@ func TestGoneIsSeenLive(t *testing.T) {
 func TestReceiptsAreListedLast(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
 	o := observed(t, b)
-	if len(o.Runs) != 2 || len(o.Receipts) != 2 {
-		t.Fatalf("%d runs, %d receipts", len(o.Runs), len(o.Receipts))
+	if len(o.Runs) != 2 || len(o.Relisted) != 2 {
+		t.Fatalf("%d runs, %d receipts", len(o.Runs), len(o.Relisted))
 	}
 	// A receipt that comes between the two lists is none of the runs yet.
 	late := answered("late", "a", "10").Obj()
@@ -208,8 +208,8 @@ func TestReceiptsAreListedLast(t *testing.T) {
 		}
 	}}
 	o = observed(t, b)
-	if len(o.Runs) != 2 || len(o.Receipts) != 3 {
-		t.Errorf("%d runs, %d receipts; want the late one among receipts alone", len(o.Runs), len(o.Receipts))
+	if len(o.Runs) != 2 || len(o.Relisted) != 3 {
+		t.Errorf("%d runs, %d receipts; want the late one among receipts alone", len(o.Runs), len(o.Relisted))
 	}
 }
 

@@ -201,7 +201,7 @@ func TestPhaseWithoutRunRef(t *testing.T) {
 	c := newScene(t, waitingBehind(made("b").Pending())...)
 	o := c.observe()
 	x := made("x").Phase(v1alpha1.PhaseCoalesced).Obj()
-	o.Runs, o.Receipts = append(o.Runs, x), append(o.Receipts, x)
+	o.Runs, o.Relisted = append(o.Runs, x), append(o.Relisted, x)
 	if got := decision.Decide(decision.NewSnapshot(o)).String(); got != "" {
 		t.Errorf("plan %s", got)
 	}

@@ -27,6 +27,14 @@ type Request struct {
 	Run       string
 }
 
+// home is the home that a request is about: its RunKey, or its run by itself.
+func (q Request) home() string {
+	if q.RunKey != "" {
+		return q.RunKey
+	}
+	return runkey.RunHome(q.Run)
+}
+
 // homeRequest is the request that a run's execution belongs to.
 func homeRequest(run *v1alpha1.JobRun) Request {
 	if run.Spec.ConcurrencyKey == "" {

@@ -13,9 +13,9 @@ import (
 )
 
 // absorb counts triggers on the run that stands for them, in one write, and makes
-// them its receipts. It is the one place that counts. The entries of recent make
-// that exactly once even if what follows is lost: a receipt that is among them is
-// not counted again (P8).
+// them its receipts. It is the one place that counts. status.coalesced.recent names
+// every counted receipt that is not bound yet. A receipt in that list is not counted
+// again, even if the controller crashes after the write (P8).
 func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1alpha1.JobRunStatus, []Op) {
 	status := countedStatus(run, receipts, s.marked)
 	ops := []Op{WriteStatus{run, status}}
@@ -48,8 +48,8 @@ func (s *Snapshot) room(run *v1alpha1.JobRun) int {
 
 // countReceipts counts receipts on the run that stands for them, as many as have room.
 func countReceipts(s *Snapshot) []Op {
-	for _, first := range s.Receipts {
-		run := s.countsOn(first)
+	for _, first := range s.Relisted {
+		run := s.runToCountOn(first)
 		if run == nil || hasCounted(run, first.UID) {
 			continue
 		}
@@ -66,11 +66,11 @@ func countReceipts(s *Snapshot) []Op {
 
 // bindCounted binds receipts that are counted already.
 func bindCounted(s *Snapshot) []Op {
-	for _, first := range s.Receipts {
+	for _, first := range s.Relisted {
 		if by := s.countedBy[first.UID]; by != nil && (s.role(first) == RoleDisplaced || s.awaitsBinding(first, by)) {
 			return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{first}))
 		}
-		if run := s.countsOn(first); run != nil && hasCounted(run, first.UID) {
+		if run := s.runToCountOn(first); run != nil && hasCounted(run, first.UID) {
 			return join(s.checkKey(), []Op{CheckRun{run}}, s.bind(run, s.receiptsOf(run, true)))
 		}
 	}
@@ -84,14 +84,14 @@ func (s *Snapshot) awaitsBinding(receipt, by *v1alpha1.JobRun) bool {
 	return s.role(receipt) == RoleUnadmitted && s.leased == runkey.IdentityOf(by) && s.isAccepting(receipt)
 }
 
-// countsOn is the run that a receipt is to be counted on and bound to; nil if there
+// runToCountOn is the run that a receipt is to be counted on and bound to; nil if there
 // is none.
-func (s *Snapshot) countsOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+func (s *Snapshot) runToCountOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	switch role := s.role(receipt); {
 	case role == RoleAbsorbed:
-		return s.standsFor(receipt)
+		return s.runOfAbsorbed(receipt)
 	case role == RoleMisbound && receipt.Status.Phase == v1alpha1.PhaseCoalesced:
-		return s.boundTo(receipt)
+		return s.boundRun(receipt)
 	default:
 		return nil
 	}
@@ -101,23 +101,24 @@ func (s *Snapshot) countsOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 // those that it has not.
 func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.JobRun {
 	var found []*v1alpha1.JobRun
-	for _, receipt := range s.Receipts {
-		if s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted {
+	for _, receipt := range s.Relisted {
+		if s.runToCountOn(receipt) == run && hasCounted(run, receipt.UID) == counted {
 			found = append(found, receipt)
 		}
 	}
 	return found
 }
 
-// markedEntries says of the entries of recent whether their receipts are marked:
-// bound, to whichever run, or gone. One that cannot be bound stays unmarked.
+// markedEntries tells for the entries of recent whether their receipts are marked: they
+// show that they are counted, for they are bound, were promoted, or are gone. The entry
+// of a receipt that is not marked must stay.
 func (s *Snapshot) markedEntries() map[types.UID]bool {
-	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Receipts))
-	for _, receipt := range s.Receipts {
+	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Relisted))
+	for _, receipt := range s.Relisted {
 		receipts[receipt.UID] = receipt
 	}
 	marked := map[types.UID]bool{}
-	for _, runs := range [][]*v1alpha1.JobRun{s.Runs, s.Others} {
+	for _, runs := range [][]*v1alpha1.JobRun{s.Others, s.Runs} { // As for countedBy.
 		for _, run := range runs {
 			for _, entry := range recentEntries(run) {
 				receipt := receipts[entry.UID]
@@ -128,8 +129,7 @@ func (s *Snapshot) markedEntries() map[types.UID]bool {
 	return marked
 }
 
-// isMarked reports whether a receipt that a run has counted can be told from one
-// that was not counted.
+// isMarked reports whether a receipt shows that it is counted by a run.
 func (s *Snapshot) isMarked(receipt, by *v1alpha1.JobRun) bool {
 	switch receipt.Status.Phase {
 	case "":

@@ -14,7 +14,7 @@ import (
 // webhook's own rules: delivered before, absorbed, or refused. One that finds
 // its key free is left to fill-pending.
 func answerBypassed(s *Snapshot) []Op {
-	for _, run := range s.Receipts {
+	for _, run := range s.Relisted {
 		if !s.isAccepting(run) {
 			continue
 		}
@@ -46,15 +46,15 @@ func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 
 // answer is the answer of a key for which pending waits.
 func (s *Snapshot) answer(run, pending *v1alpha1.JobRun) []Op {
-	switch {
-	case runkey.PolicyOf(run.Spec.Coalesce).Verdict == runkey.Refused:
+	switch verdict := runkey.PolicyOf(run.Spec.Coalesce).Verdict; {
+	case verdict == runkey.Refused:
 		status := endedStatus(run, ending{
 			phase: v1alpha1.PhaseFailed, reason: ReasonConflict, now: s.Now, generation: run.LeaseGeneration(),
 			message: fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q",
 				pending.Name, run.Spec.JobName, run.Spec.ConcurrencyKey),
 		})
 		return join(s.checkKey(), []Op{CheckRun{pending}, WriteStatus{run, status}, Emit{endedEvent(run, status)}})
-	case s.room(pending) <= 0:
+	case verdict != runkey.Absorbed || s.room(pending) <= 0:
 		return nil
 	default:
 		_, ops := s.absorb(pending, []*v1alpha1.JobRun{run})

@@ -8,7 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if the key leases none.
+// claim starts the waiting run if a Job executes it and the key leases none. A worker's
+// claim comes through the webhook.
 func claim(s *Snapshot) []Op {
 	if s.leased != (runkey.Identity{}) {
 		return nil
@@ -66,6 +67,23 @@ func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	)
 }
 
+// storeClaim creates the Job of a lease that the key grants, and stores the lease.
+func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
+	generation := s.leasedGeneration()
+	var checkPods []Op
+	if s.execution(run).Job == nil {
+		checkPods = []Op{CheckPods{runkey.IdentityOf(run)}}
+	}
+	return join(
+		s.checkKey(),
+		checkPods,
+		[]Op{CheckRun{run}, CreateJob{run, generation, s.claimedVersion()}},
+		s.confirmLease(run, generation),
+		[]Op{WriteStatus{run, leasedStatus(run, generation, s.claimedVersion(), s.Now)}},
+		tellLeased(run, s.Now),
+	)
+}
+
 // confirmLease looks at the key once more after a Job was created for it.
 func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
 	if !s.Keyed {
@@ -80,16 +98,16 @@ func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	if refusal.Final {
 		return s.finish(run, failure(ReasonInvalidJob, refusal.Message))
 	}
-	return s.block(run, refusal.Message)
+	return s.reportRefusal(run, refusal.Message)
 }
 
-// block says on the run that its Job is refused for now. The lease stays, for the
-// controller holds it while it tries again.
-func (s *Snapshot) block(run *v1alpha1.JobRun, message string) []Op {
+// reportRefusal makes a run read Leased without a Job, and say why its Job is refused
+// for now. It holds its key while the controller tries again.
+func (s *Snapshot) reportRefusal(run *v1alpha1.JobRun, message string) []Op {
 	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == oneLine(message) {
 		return nil
 	}
-	status := leasedStatus(run, s.claimedGeneration(run), s.keyVersion(), s.Now)
+	status := leasedStatus(run, s.claimedGeneration(run), s.claimedVersion(), s.Now)
 	status.JobRef = nil
 	status.Error = oneLine(message)
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, message)}})
@@ -103,9 +121,9 @@ func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	return run.LeaseGeneration() + 1
 }
 
-// keyVersion is the version of the key that the claim of the leased run was based
+// claimedVersion is the version of the key that the claim of the leased run was based
 // on; empty without a key, or while the key leases none.
-func (s *Snapshot) keyVersion() string {
+func (s *Snapshot) claimedVersion() string {
 	if !s.Keyed || s.Key == nil || s.Key.Spec.Leased == nil {
 		return ""
 	}

@@ -14,7 +14,8 @@ type step struct {
 
 // steps are in the order of their urgency, and the first that has something to
 // do is the only one done: a key makes one transition per reconcile (P11). What
-// leaves goes before what enters, and receipts come last, for they follow runs.
+// leaves goes before what enters. Receipts come last, for they follow runs; only
+// those that are counted are bound early, before their run can end.
 var steps = []step{
 	// The key is made to say what executes, if it was deleted or missed a claim.
 	{"restore-lease", restoreLease},
@@ -59,7 +60,7 @@ func Decide(s *Snapshot) Plan {
 	return Plan{After: s.LookAgain()}
 }
 
-// checkKey guards a write that does not follow a compare-and-swap of one's own (P5).
+// checkKey goes before a write if this plan has not swapped the key before (P5).
 func (s *Snapshot) checkKey() []Op {
 	if !s.Keyed {
 		return nil
@@ -67,7 +68,7 @@ func (s *Snapshot) checkKey() []Op {
 	return []Op{CheckKey{}}
 }
 
-// swapKey writes the key, if there is one.
+// swapKey stores, creates or deletes the RunKey. A home without a key has none.
 func (s *Snapshot) swapKey(next *v1alpha1.RunKeySpec) []Op {
 	if !s.Keyed {
 		return nil

@@ -15,9 +15,9 @@
 //   - which run stands for a receipt: standing.go
 //   - the order of the steps: decide.go
 //   - the order of a claim's writes: claim.go
-//   - where a lease expires: lease.go
-//   - where absorbed triggers are counted: absorb.go; what a coalesce policy
-//     means: runkey's table of policies
+//   - where a lease expires: expiry.go
+//   - where absorbed triggers are counted: absorb.go
+//   - what a coalesce policy means, here and at admission: runkey/coalesce.go
 //
 // It does not promise that the snapshot is what is stored. Whatever destroys or
 // gives away is checked by an operation of the plan, on a live read.

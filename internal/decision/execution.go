@@ -81,23 +81,6 @@ func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	}
 }
 
-// storeClaim creates the Job of a lease that the key grants, and stores the lease.
-func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
-	generation := s.leasedGeneration()
-	var checkPods []Op
-	if s.execution(run).Job == nil {
-		checkPods = []Op{CheckPods{runkey.IdentityOf(run)}}
-	}
-	return join(
-		s.checkKey(),
-		checkPods,
-		[]Op{CheckRun{run}, CreateJob{run, generation, s.keyVersion()}},
-		s.confirmLease(run, generation),
-		[]Op{WriteStatus{run, leasedStatus(run, generation, s.keyVersion(), s.Now)}},
-		tellLeased(run, s.Now),
-	)
-}
-
 // takeBackClaim ends a worker's claim that the key has granted and that was never
 // stored. It fences a claim that is stored late, and goes the way of an expiry.
 // Nothing was executed, so nothing fails for it: while another run waits, the
@@ -134,7 +117,7 @@ func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 // the key (P3).
 func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
-	end.keyVersion = s.keyVersion()
+	end.keyVersion = s.claimedVersion()
 	end.now = s.Now
 	status := endedStatus(run, end)
 	return join(

@@ -43,7 +43,7 @@ func (s *Snapshot) idempotencyKey() string {
 func (s *Snapshot) heir() runkey.Identity {
 	for _, run := range s.Runs {
 		if run.IsReceipt() {
-			if stand := s.boundTo(run); stand != nil && !s.isWithdrawn(stand) {
+			if stand := s.boundRun(run); stand != nil && !s.isWithdrawn(stand) {
 				return runkey.IdentityOf(stand)
 			}
 			continue

@@ -13,7 +13,8 @@ import (
 )
 
 // Plan is what a decision wants done, in this order. The first operation that
-// does not succeed ends it.
+// does not succeed ends it, unless no other rests on it: the deletion of a JobRun,
+// and the status of a receipt that the API server refuses for what it is.
 type Plan struct {
 	// Step names the decision, for logs and tests.
 	Step string
@@ -26,10 +27,12 @@ type Plan struct {
 type Op interface{ op() }
 
 type (
-	// CheckKey reads the RunKey live and requires the version decided on.
+	// CheckKey reads the RunKey live and requires the version decided on, or written
+	// before in the same plan.
 	CheckKey struct{}
 
-	// CheckRun reads a JobRun live and requires the version decided on.
+	// CheckRun reads a JobRun live and requires the version decided on, or written
+	// before in the same plan.
 	CheckRun struct{ Run *v1alpha1.JobRun }
 
 	// StopStrays lists the Jobs of the home live, deletes the unfinished ones, and

@@ -14,22 +14,22 @@ const maxReceiptWrites = 64
 // and are no triggers of their own to be counted.
 func bindIdempotent(s *Snapshot) []Op {
 	var ops []Op
-	for _, receipt := range s.Receipts {
-		if run := s.bindsTo(receipt); run != nil && len(ops) < maxReceiptWrites {
+	for _, receipt := range s.Relisted {
+		if run := s.runToBindTo(receipt); run != nil && len(ops) < maxReceiptWrites {
 			ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)})
 		}
 	}
 	return ops
 }
 
-// bindsTo is the run that a receipt is to be bound to without being counted; nil if
+// runToBindTo is the run that a receipt is to be bound to without being counted; nil if
 // there is none.
-func (s *Snapshot) bindsTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+func (s *Snapshot) runToBindTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	switch role := s.role(receipt); {
 	case role == RoleMisbound && receipt.Status.Phase == v1alpha1.PhaseIdempotent:
-		return s.boundTo(receipt)
+		return s.boundRun(receipt)
 	case role == RoleRedelivered, role == RoleKeptBack:
-		return s.deliveredTo(receipt)
+		return s.runOfRedelivered(receipt)
 	default:
 		return nil
 	}
@@ -38,7 +38,7 @@ func (s *Snapshot) bindsTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 // copyOutcome gives bound receipts the outcome of their run.
 func copyOutcome(s *Snapshot) []Op {
 	var ops []Op
-	for _, receipt := range s.Receipts {
+	for _, receipt := range s.Relisted {
 		if len(ops) >= maxReceiptWrites {
 			break
 		}
@@ -54,7 +54,7 @@ func copyOutcome(s *Snapshot) []Op {
 
 func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, bool) {
 	last := s.lastBound(receipt)
-	run, ref := s.boundTo(last), last.Status.RunRef
+	run, ref := s.boundRun(last), last.Status.RunRef
 	switch {
 	case run != nil && run.HasEnded() && last == receipt:
 		if !isComplete(run) {

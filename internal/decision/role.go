@@ -10,8 +10,9 @@ import (
 
 // Role is what a JobRun is to its home. Each state of a JobRun in a snapshot has
 // exactly one: a later read of a receipt may have another than the earlier one.
-// Neither labels nor spec.admission decide whether it is a run (P12): a receipt
-// that was promoted keeps both.
+// Labels and spec.admission never decide alone whether it is a run (P12), for a
+// receipt that was promoted keeps both. The admission counts only while the JobRun
+// has no phase and no place, and never was a run.
 type Role int
 
 // Runs. The key leads: a status that says otherwise is behind, or stale.
@@ -26,8 +27,9 @@ const (
 	// stores the claim, or takes it back.
 	RoleClaimed
 	// RoleRequeued reads Leased, while the key has it waiting with the same
-	// generation: its lease expired, and its status is behind. announce-pending and
-	// finish-displacement write it; release-pending ends it if it is cancelled.
+	// generation: its lease expired, and its status is behind. announce-pending makes
+	// it read Pending, once finish-displacement has counted on it the run whose place
+	// it took. release-pending ends it if it is cancelled.
 	RoleRequeued
 	// RoleUnrecorded reads Leased, while the key leases no run: the RunKey was
 	// deleted, or missed the claim. restore-lease writes the key.
@@ -36,7 +38,8 @@ const (
 	// drop-superseded-lease takes its lease.
 	RoleSuperseded
 	// RoleWaiting has the waiting place and is not leased; or it has no key. claim
-	// starts it, announce-pending tells it that it waits, and release-pending, or
+	// starts it if a Job executes it; a worker's claim comes through the webhook.
+	// announce-pending tells it that it waits. release-pending, or
 	// cancel-waiting without a key, ends it if it is cancelled.
 	RoleWaiting
 	// RoleStalePending reads Pending, but the key does not name it. restore-pending
@@ -45,7 +48,8 @@ const (
 	// it is cancelled.
 	RoleStalePending
 	// RoleUnplaced is a run without phase and without place. It waits for the
-	// waiting place: fill-pending. cancel-waiting ends it if it is cancelled.
+	// waiting place, which fill-pending and release-pending give it. cancel-waiting
+	// ends it if it is cancelled.
 	RoleUnplaced
 	// RoleUnanswered was stored without the webhook, and its idempotency key, if it
 	// has one, is its own. answer-bypassed answers it, or fill-pending seats it.
@@ -65,7 +69,8 @@ const (
 	// it. bind-idempotent binds it.
 	RoleRedelivered
 	// RoleOrphaned was answered Coalesced, and no run stands for it, nor will one.
-	// fill-pending promotes it; cancel-waiting ends it if it is cancelled.
+	// fill-pending or release-pending promotes it; cancel-waiting ends it if it is
+	// cancelled.
 	RoleOrphaned
 	// RoleKeptBack was answered Coalesced or Idempotent, and no run stands for it, but
 	// its idempotency key decides: another delivery owns the key, or the key has yet to
@@ -93,7 +98,7 @@ const (
 
 // classify is the role of a JobRun.
 func (s *Snapshot) classify(run *v1alpha1.JobRun) Role {
-	if s.isReceipt(run) {
+	if s.followsAnother(run) {
 		return s.classifyReceipt(run)
 	}
 	id := runkey.IdentityOf(run)
@@ -129,8 +134,8 @@ func (s *Snapshot) classifyLease(run *v1alpha1.JobRun, id runkey.Identity) Role 
 	}
 }
 
-// isReceipt reports whether a JobRun is no run of its own.
-func (s *Snapshot) isReceipt(run *v1alpha1.JobRun) bool {
+// followsAnother reports whether another run stands for a JobRun, or is to.
+func (s *Snapshot) followsAnother(run *v1alpha1.JobRun) bool {
 	switch {
 	case run.IsReceipt():
 		return true
@@ -190,7 +195,7 @@ func (s *Snapshot) classifyBound(receipt *v1alpha1.JobRun) Role {
 
 func (s *Snapshot) classifyCoalesced(receipt *v1alpha1.JobRun) Role {
 	switch {
-	case s.standsFor(receipt) != nil:
+	case s.runOfAbsorbed(receipt) != nil:
 		return RoleAbsorbed
 	case !s.isAbandoned(receipt):
 		return RoleUndecided
@@ -203,7 +208,7 @@ func (s *Snapshot) classifyCoalesced(receipt *v1alpha1.JobRun) Role {
 
 func (s *Snapshot) classifyIdempotent(receipt *v1alpha1.JobRun) Role {
 	switch {
-	case s.deliveredTo(receipt) != nil:
+	case s.runOfRedelivered(receipt) != nil:
 		return RoleRedelivered
 	case s.isNoRun(runkey.AnsweredWith(receipt)):
 		return RoleKeptBack
@@ -212,13 +217,14 @@ func (s *Snapshot) classifyIdempotent(receipt *v1alpha1.JobRun) Role {
 	}
 }
 
-// isDisplaced reports whether a run lost its place to the one that has counted it.
-// It was counted while that one waited, and so before that one started again.
+// isDisplaced reports whether a run that reads Pending, or has no phase, lost its
+// place to the run that has counted it. That run counted it while it waited itself,
+// and so before it started again.
 func (s *Snapshot) isDisplaced(run *v1alpha1.JobRun) bool {
 	by := s.countedBy[run.UID]
-	if by == nil || by.UID == run.UID || !displaces(by, run) || !s.isOpen(by) || !s.hasPlace(by) || s.leased == runkey.IdentityOf(run) {
+	if by == nil || by.UID == run.UID || s.leased == runkey.IdentityOf(run) {
 		return false
 	}
-	// A receipt that was never told that it waits is one like any other.
-	return run.RefersToItself() && (run.Status.Phase == v1alpha1.PhasePending || run.Status.Phase == "")
+	hasItsPlace := displaces(by, run) && s.isOpen(by) && s.hasPlace(by)
+	return hasItsPlace && run.RefersToItself() // Only a run that was told that it waits.
 }

@@ -28,7 +28,7 @@ func keyed(key *wrappers.RunKeyWrapper, runs ...*wrappers.JobRunWrapper) Observa
 	for _, run := range runs {
 		o.Runs = append(o.Runs, run.Obj())
 	}
-	o.Receipts = o.Runs
+	o.Relisted = o.Runs
 	return o
 }
 

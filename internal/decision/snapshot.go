@@ -27,11 +27,13 @@ type Observation struct {
 	Keyed bool
 	// Key is the RunKey; nil while the key is free.
 	Key *v1alpha1.RunKey
-	// Runs are the JobRuns of this home without outcome, oldest first.
+	// Runs are the JobRuns of this home without outcome, oldest first, receipts
+	// included; or all that were triggered with the idempotency key.
 	Runs []*v1alpha1.JobRun
-	// Receipts are the same, listed after everything else was read: a count that is
-	// written with the version of an earlier read counts no receipt twice.
-	Receipts []*v1alpha1.JobRun
+	// Relisted are the same, listed again after everything else was read. Receipts
+	// are counted from it: a count that is written with the version of an earlier read
+	// counts no receipt twice.
+	Relisted []*v1alpha1.JobRun
 	// Others are JobRuns that are not in Runs: those that Key, a receipt or the
 	// idempotency key of a receipt names, and a run without key that has ended.
 	Others []*v1alpha1.JobRun
@@ -42,7 +44,7 @@ type Observation struct {
 	// ReservationLapsed is true if the run that Key reserves the waiting place for
 	// is gone and will not come.
 	ReservationLapsed bool
-	// Owners are the runs that own the idempotency keys of receipts, by receipt.
+	// Owners are the runs that own the idempotency keys of JobRuns without phase.
 	Owners map[types.UID]runkey.Identity
 	// Jobs are the Jobs of this home.
 	Jobs []*batchv1.Job
@@ -52,7 +54,7 @@ type Observation struct {
 	// an entry the batch is undecided.
 	BatchDecisions map[types.UID]v1alpha1.BatchDecision
 	// Unwritable are the receipts of this reconcile whose status the API server
-	// refuses for what it is. They are left out of Receipts.
+	// refuses for what it is. They are left out of Relisted.
 	Unwritable map[types.UID]bool
 	// Blocked are the steps of this reconcile that wait for something to stop.
 	Blocked map[string]bool
@@ -85,7 +87,7 @@ func (o *Observation) Block(step string, poll time.Duration) {
 // LeaveOut leaves receipts out of the decisions of this reconcile that the API
 // server refuses to write.
 func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duration) {
-	o.Receipts = slices.DeleteFunc(o.Receipts, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
+	o.Relisted = slices.DeleteFunc(o.Relisted, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
 	maps.Copy(o.Unwritable, receipts)
 	o.RecheckIn(recheck)
 }
@@ -169,7 +171,7 @@ func NewSnapshot(o Observation) *Snapshot {
 		byIdentity:  make(map[runkey.Identity]*v1alpha1.JobRun, n),
 		byUID:       make(map[types.UID]*v1alpha1.JobRun, n),
 		countedBy:   map[types.UID]*v1alpha1.JobRun{},
-		roles:       make(map[*v1alpha1.JobRun]Role, n+len(o.Receipts)),
+		roles:       make(map[*v1alpha1.JobRun]Role, n+len(o.Relisted)),
 	}
 	for _, runs := range [][]*v1alpha1.JobRun{o.Others, o.Runs} {
 		for _, run := range runs {
@@ -177,7 +179,7 @@ func NewSnapshot(o Observation) *Snapshot {
 		}
 	}
 	s.leased, s.pending = s.findLeased(), s.findPending()
-	for _, runs := range [][]*v1alpha1.JobRun{o.Others, o.Runs, o.Receipts} {
+	for _, runs := range [][]*v1alpha1.JobRun{o.Others, o.Runs, o.Relisted} {
 		for _, run := range runs {
 			s.roles[run] = s.classify(run)
 		}
@@ -213,7 +215,7 @@ func (s *Snapshot) findPending() runkey.Identity {
 		return runkey.Pending(s.KeySpec())
 	}
 	for _, run := range s.Runs {
-		if run.Status.Phase != v1alpha1.PhaseLeased && !s.isReceipt(run) {
+		if run.Status.Phase != v1alpha1.PhaseLeased && !s.followsAnother(run) {
 			return runkey.IdentityOf(run)
 		}
 	}

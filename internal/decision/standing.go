@@ -3,6 +3,14 @@
 
 package decision
 
+// Which run stands for a receipt:
+//   - runOfAbsorbed: the run that one which was answered Coalesced may be counted on
+//   - runOfRedelivered: the run that owns the idempotency key of one that was
+//     answered Idempotent
+//   - boundRun: the run that a bound receipt names, at the end of the chain
+//
+// runToCountOn (absorb.go) and runToBindTo (receipts.go) choose by the role.
+
 import (
 	"k8s.io/apimachinery/pkg/types"
 
@@ -10,16 +18,16 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// standsFor is the run that a receipt which was answered Coalesced may be counted
+// runOfAbsorbed is the run that a receipt which was answered Coalesced may be counted
 // on and bound to; nil if there is none, or if it is not known yet.
-func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run := s.countedBy[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
 	}
 	answered := runkey.AnsweredWith(receipt)
 	run := s.Run(answered)
-	if run != nil && run.IsReceipt() && s.boundTo(run) != nil {
-		run = s.boundTo(run)
+	if run != nil && run.IsReceipt() && s.boundRun(run) != nil {
+		run = s.boundRun(run)
 	}
 	if run != nil && s.startsAfter(run, receipt) {
 		return run
@@ -27,8 +35,8 @@ func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run == nil && !s.Gone[answered] {
 		return nil
 	}
-	// The run it was answered with ended before, or never came to be. The run that
-	// waits now starts after the trigger, too.
+	// The run it was answered with cannot stand for it. The run that waits now starts
+	// after the trigger, too.
 	pending := s.Run(s.pending)
 	if pending != nil && pending.UID != receipt.UID && s.isAccepting(pending) {
 		return pending
@@ -37,7 +45,8 @@ func (s *Snapshot) standsFor(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 }
 
 // startsAfter reports whether a run started, or will start, after a trigger was
-// accepted (P2): it still waits, or its claim was based on a later version of the key.
+// accepted (P2): it still waits, or its claim was based on the version of the key that
+// the trigger saw, or a later one.
 func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
 	if run.UID == receipt.UID || run.IsReceipt() || !s.hasStarted(run) {
 		return false
@@ -50,20 +59,21 @@ func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
 	return s.hasEvidence(run, receipt)
 }
 
-// hasEvidence reports whether a run's claim is later than a trigger's admission.
+// hasEvidence reports whether a run's claim proves that it started after a trigger
+// was accepted.
 func (s *Snapshot) hasEvidence(run, receipt *v1alpha1.JobRun) bool {
 	version := ""
 	if run.Status.Lease != nil {
 		version = run.Status.Lease.KeyVersion
 	}
 	if s.leased == runkey.IdentityOf(run) {
-		version = s.keyVersion()
+		version = s.claimedVersion()
 	}
 	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
 }
 
-// isAbandoned reports whether no run will stand for a receipt that none stands for
-// now: the run it was answered with is known not to, and no other run waits.
+// isAbandoned reports whether no run can stand for a receipt any more, if none does
+// now: the run it was answered with is gone or cannot, and no other run waits.
 func (s *Snapshot) isAbandoned(receipt *v1alpha1.JobRun) bool {
 	answered := runkey.AnsweredWith(receipt)
 	if s.Run(answered) == nil && !s.Gone[answered] {
@@ -87,10 +97,10 @@ func (s *Snapshot) idempotencyKeyDecides(receipt *v1alpha1.JobRun) bool {
 	return owned && (owner != runkey.AnsweredWith(receipt) || s.isNoRun(owner))
 }
 
-// deliveredTo is the run that stands for a receipt by its idempotency key: the one
+// runOfRedelivered is the run that stands for a receipt by its idempotency key: the one
 // it was answered with, unless it was absorbed, or the one that owns the key since;
 // nil if there is none, or if it is not known yet.
-func (s *Snapshot) deliveredTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+func (s *Snapshot) runOfRedelivered(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	owner, answered := s.Owners[receipt.UID], runkey.AnsweredWith(receipt)
 	candidates := []runkey.Identity{owner}
 	switch {
@@ -104,7 +114,7 @@ func (s *Snapshot) deliveredTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 		switch {
 		case run == nil && !s.Gone[id]:
 			return nil
-		case run == nil || s.isReceipt(run) || s.isWithdrawn(run) || run.UID == receipt.UID:
+		case run == nil || s.followsAnother(run) || s.isWithdrawn(run) || run.UID == receipt.UID:
 			continue
 		case s.hasStarted(run):
 			return run
@@ -115,9 +125,9 @@ func (s *Snapshot) deliveredTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return nil
 }
 
-// boundTo is the run that stands for a bound receipt; nil if the snapshot does not
+// boundRun is the run that stands for a bound receipt; nil if the snapshot does not
 // hold it.
-func (s *Snapshot) boundTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+func (s *Snapshot) boundRun(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if ref := s.lastBound(receipt).Status.RunRef; ref != nil {
 		return s.byUID[ref.UID]
 	}

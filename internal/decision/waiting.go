@@ -81,7 +81,7 @@ func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	}
 	ops := s.checkKey()
 	for _, run := range s.Runs {
-		if !s.isReceipt(run) {
+		if !s.followsAnother(run) {
 			ops = append(ops, CheckRun{run})
 		}
 	}

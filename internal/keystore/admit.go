@@ -158,6 +158,7 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 			continue
 		}
 		switch answer.Verdict {
+		case runkey.Reserved:
 		case runkey.Refused:
 			return Outcome{}, &ConflictError{Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey}
 		case runkey.Absorbed:
@@ -168,6 +169,8 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 			if err := checkName(ctx, a.runName(), a.live); err != nil {
 				return Outcome{}, err
 			}
+		default:
+			return Outcome{}, fmt.Errorf("no answer to verdict %d of RunKey %s", answer.Verdict, a.concurrencyName())
 		}
 		err := a.store(ctx, a.concurrencyName(), key, answer.Next)
 		if !errors.Is(err, ErrChanged) {

@@ -76,8 +76,8 @@ var brokenBuilds = map[string]broken{
 			{File: "internal/decision/absorb.go", From: `run == nil || hasCounted(run, first.UID) {`, To: `run == nil {`},
 			{
 				File: "internal/decision/absorb.go",
-				From: `s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted`,
-				To:   `s.countsOn(receipt) == run`,
+				From: `s.runToCountOn(receipt) == run && hasCounted(run, receipt.UID) == counted`,
+				To:   `s.runToCountOn(receipt) == run`,
 			},
 			{
 				File: "internal/decision/absorb.go",

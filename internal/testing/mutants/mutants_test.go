@@ -171,8 +171,8 @@ var mutants = map[string]mutant{
 	},
 	"I3: what is counted already is counted again": {
 		file: "internal/decision/absorb.go",
-		from: `if s.countsOn(receipt) == run && hasCounted(run, receipt.UID) == counted {`,
-		to:   `if s.countsOn(receipt) == run && (!counted || hasCounted(run, receipt.UID)) {`,
+		from: `if s.runToCountOn(receipt) == run && hasCounted(run, receipt.UID) == counted {`,
+		to:   `if s.runToCountOn(receipt) == run && (!counted || hasCounted(run, receipt.UID)) {`,
 		pkg:  rules, run: "^TestP8",
 	},
 	"I4: a claim does not raise the generation": {
@@ -211,8 +211,8 @@ var mutants = map[string]mutant{
 	},
 	"I3: who was displaced and counted executes": {
 		file: "internal/decision/role.go",
-		from: `return run.RefersToItself() && (`,
-		to:   `return !run.RefersToItself() && (`,
+		from: `return hasItsPlace && run.RefersToItself()`,
+		to:   `return hasItsPlace && !run.RefersToItself()`,
 		pkg:  rules, run: "^TestFinishDisplacement$",
 	},
 	"I6: an idempotency key is reserved by everybody": {

@@ -6,6 +6,8 @@ package runkey
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 
 // Policy says what happens when a trigger and the run that waits for its key meet.
+// Reserve asks at admission, for the webhook; the controller asks where a trigger
+// bypassed the webhook, and where a lease expires.
 type Policy struct {
 	// Verdict answers the trigger: Refused, or Absorbed by the waiting run.
 	Verdict Verdict
@@ -14,9 +16,11 @@ type Policy struct {
 	GivesWay bool
 }
 
-// policies has a row for each value of spec.coalesce. A new value is a row here,
-// a constant and an enum value in api/v1alpha1, and, if it lets a waiting run
-// become a receipt, the CEL rule on the phases of a JobRun.
+// policies has a row for each value of spec.coalesce. A new value that combines what
+// is there is a row here, and a constant, an enum value and an element of
+// CoalescePolicies in api/v1alpha1. One that does something new to the waiting run also
+// needs a Verdict, its answer in Reserve, what Admit makes of it, and its place in
+// decision's absorb.go; it begins in the simulation, whose judge knows the policies.
 var policies = map[v1alpha1.CoalescePolicy]Policy{
 	"":                    {Verdict: Refused},
 	v1alpha1.CoalesceSkip: {Verdict: Absorbed, GivesWay: true},
