@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if a Job executes it and the key leases none. A worker's
-// claim comes through the webhook.
+// claim starts the waiting run if a Job executes it and the key leases none. claimKey has
+// the order of the writes. A worker's claim comes through webhook/v1alpha1/worker_claim.go.
 func claim(s *Snapshot) []Op {
 	if s.leased != (runkey.Identity{}) {
 		return nil

@@ -10,10 +10,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// expire ends a lease that was not renewed, or whose Job vanished: followExecution and
-// followWorker see that, and the controller measures the time. The run goes back to
-// wait if no other run waits, or if it may take the place of that one, and fails
-// otherwise (I5).
+// expire ends a lease that was not renewed, whose Job vanished, or that was given back:
+// execution.go sees that, by the time that controller/observe_lease.go measured. The run
+// goes back to wait if no other run waits, or if it may take the place of that one, and
+// fails otherwise (I5).
 func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 	attempts := attemptsAfter(run)
 	if int(attempts) >= maxAttempts(run) {

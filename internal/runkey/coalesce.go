@@ -5,9 +5,12 @@ package runkey
 
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 
-// Policy says what happens when a trigger and the run that waits for its key meet.
-// Reserve asks at admission, for the webhook; the controller asks where a trigger
-// bypassed the webhook, and where a lease expires.
+// Policy says what happens when a trigger and the run that waits for its key meet:
+//   - at admission, in Reserve (reserve.go), which keystore.Admit calls for the webhook
+//   - for a trigger that bypassed the webhook, in decision/bypassed.go
+//   - where a lease expires in front of it, in decision/displace.go
+//
+// What was absorbed is counted in decision/absorb.go.
 type Policy struct {
 	// Verdict answers the trigger: Refused, or Absorbed by the waiting run.
 	Verdict Verdict
@@ -17,10 +20,11 @@ type Policy struct {
 }
 
 // policies has a row for each value of spec.coalesce. A new value that combines what
-// is there is a row here, and a constant, an enum value and an element of
-// CoalescePolicies in api/v1alpha1. One that does something new to the waiting run also
-// needs a Verdict, its answer in Reserve, what Admit makes of it, and its place in
-// decision's absorb.go; it begins in the simulation, whose judge knows the policies.
+// is there is a row here; a constant, an enum value and an element of CoalescePolicies
+// in api/v1alpha1 (then make generate); the flag in cli/trigger_flags.go; and what the
+// simulation's judge knows of policies. One that does something new to the waiting run
+// also needs a Verdict, its answer in Reserve, what Admit makes of it, and its place in
+// decision/absorb.go. It begins in the simulation.
 var policies = map[v1alpha1.CoalescePolicy]Policy{
 	"":                    {Verdict: Refused},
 	v1alpha1.CoalesceSkip: {Verdict: Absorbed, GivesWay: true},
