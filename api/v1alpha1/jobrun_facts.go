@@ -43,38 +43,33 @@ func (r *JobRun) Outcome() Phase {
 	if r.HasEnded() {
 		return r.Status.Phase
 	}
-	for _, outcome := range outcomes {
-		if meta.IsStatusConditionTrue(r.Status.Conditions, outcome.condition) {
-			return outcome.phase
+	for i, condition := range outcomeConditions {
+		if meta.IsStatusConditionTrue(r.Status.Conditions, condition) {
+			return outcomePhases[i]
 		}
 	}
 	return ""
 }
 
-type outcome struct {
-	condition string
-	phase     Phase
-}
-
-// outcomes are the conditions that say how a JobRun ended.
-var outcomes = []outcome{
-	{ConditionComplete, PhaseCompleted}, {ConditionFailed, PhaseFailed}, {ConditionCancelled, PhaseCancelled},
-}
+// outcomeConditions are the conditions that say how a JobRun ended, and outcomePhases
+// the phases of runs that ended so.
+var (
+	outcomeConditions = []string{ConditionComplete, ConditionFailed, ConditionCancelled}
+	outcomePhases     = []Phase{PhaseCompleted, PhaseFailed, PhaseCancelled}
+)
 
 // OutcomeCondition is the condition that is True on a JobRun with that outcome; empty
 // for a phase that is none.
 func OutcomeCondition(phase Phase) string {
-	for _, outcome := range outcomes {
-		if outcome.phase == phase {
-			return outcome.condition
-		}
+	if i := slices.Index(outcomePhases, phase); i >= 0 {
+		return outcomeConditions[i]
 	}
 	return ""
 }
 
 // IsOutcomeCondition reports whether a type of condition says how a JobRun ended.
 func IsOutcomeCondition(condition string) bool {
-	return slices.ContainsFunc(outcomes, func(o outcome) bool { return o.condition == condition })
+	return slices.Contains(outcomeConditions, condition)
 }
 
 // CancelRequested reports whether spec.cancel is true.

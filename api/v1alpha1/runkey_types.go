@@ -78,6 +78,8 @@ type RunIdentity struct {
 }
 
 // PendingRun is the run that waits for a key.
+//
+// +kubebuilder:validation:MinProperties=2
 type PendingRun struct {
 	RunIdentity `json:",inline"`
 
