@@ -60,7 +60,7 @@ type RunKeySpec struct {
 }
 
 // RunIdentity names a run. The token decides: a name can be used again, a token
-// cannot, so a JobRun of that name with another token is somebody else.
+// cannot, so a JobRun of that name with another token is another run.
 type RunIdentity struct {
 	// runName names the run.
 	//
@@ -69,7 +69,7 @@ type RunIdentity struct {
 	// +kubebuilder:validation:MaxLength=253
 	RunName string `json:"runName,omitempty"`
 
-	// token identifies the run; a JobRun of that name with another token is somebody else.
+	// token identifies the run; a JobRun of that name with another token is another run.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
