@@ -6,7 +6,7 @@ package envtest
 import (
 	"context"
 	"crypto/tls"
-	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +34,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/controlplane"
 )
 
 // replica is a webhook server with its own cache and index, as every replica of
@@ -47,11 +48,13 @@ type replica struct {
 
 func startReplica() *replica {
 	GinkgoHelper()
-	address := freeAddress()
-	r := &replica{address: address.String()}
+	address, err := controlplane.FreeAddress()
+	Expect(err).NotTo(HaveOccurred())
+	listen := netip.MustParseAddrPort(address)
+	r := &replica{address: address}
 	webhooks := webhook.NewServer(webhook.Options{
-		Host:    address.IP.String(),
-		Port:    address.Port,
+		Host:    listen.Addr().String(),
+		Port:    int(listen.Port()),
 		CertDir: server.WebhookInstallOptions.LocalServingCertDir,
 		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 			// One connection would carry all HTTP/2 calls, and to one replica.
@@ -80,14 +83,6 @@ func everyReplicaHas(run *v1alpha1.JobRun) {
 	for _, r := range replicas {
 		Eventually(func() error { return r.cached.Get(ctx, client.ObjectKeyFromObject(run), &v1alpha1.JobRun{}) }).Should(Succeed())
 	}
-}
-
-func freeAddress() *net.TCPAddr {
-	GinkgoHelper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Expect(err).NotTo(HaveOccurred())
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr)
 }
 
 // newManager makes a manager and the index over its cache, wired as cmd does.
