@@ -7,8 +7,8 @@ SHELL := /usr/bin/env bash
 
 ROOT := $(CURDIR)
 # Every Go module of the repository, and those of them that have code of ours.
-MODULES := $(sort $(patsubst %/go.mod,%,$(patsubst go.mod,./go.mod,$(wildcard go.mod hack/*/go.mod hack/*/*/go.mod))))
-CODE_MODULES := . hack/localnode
+MODULES := $(sort $(patsubst %/go.mod,%,$(patsubst go.mod,./go.mod,$(wildcard go.mod hack/*/go.mod hack/*/*/go.mod test/harness/*/go.mod))))
+CODE_MODULES := . test/harness/localnode
 
 # The tools that hack/tools/go.mod pins: the Go command builds and caches them.
 TOOL := go tool -modfile=$(ROOT)/hack/tools/go.mod
@@ -27,7 +27,7 @@ help: ## Display this help.
 
 .PHONY: localnode
 localnode: ## Build the node of the demo and the tests: bin/localnode.
-	go -C hack/localnode build -o $(ROOT)/bin/localnode .
+	go -C test/harness/localnode build -o $(ROOT)/bin/localnode .
 
 .PHONY: testworker
 testworker: ## Build the external worker of the tests: bin/testworker.

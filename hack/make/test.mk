@@ -4,28 +4,32 @@
 # Extra flags of go test, e.g. TEST_FLAGS=-race.
 TEST_FLAGS ?=
 
-# Packages whose tests start an API server, by what their test binaries link, those that start the operator's
-# processes, too, and the others.
-PROCESS_PACKAGES := /test/(e2e|conformance|chaos)$$
-ALL_PACKAGES = $(shell go list ./... | grep -vE '$(PROCESS_PACKAGES)')
-SERVER_PACKAGES = $(shell go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... \
-	| awk '/^[^ ]+\.test .*\/(envtest|test\/controlplane)( |$$)/ { sub(/\.test$$/, "", $$1); print $$1 }' | grep -vE '$(PROCESS_PACKAGES)')
-PLAIN_PACKAGES = $(filter-out $(SERVER_PACKAGES),$(ALL_PACKAGES))
+# The levels of the tests are places in the tree. Beside the code are those that need nothing but Go. test/suites,
+# and the tests of the harness itself, start an API server; so do those that compare the model of one with it.
+SERVER_PACKAGES := ./test/suites/... ./test/harness/... ./internal/testing/model
+# These also start the operator's processes.
+PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/chaos
+MUTANTS_PACKAGE := ./internal/testing/mutants
+UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-fuzz test-envtest test-conformance test-e2e test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-e2e test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
-	go test -timeout=10m $(TEST_FLAGS) -skip='^TestProperty' $(PLAIN_PACKAGES)
-	go -C hack/localnode test -timeout=10m $(TEST_FLAGS) ./...
+	go test -timeout=10m $(TEST_FLAGS) -skip='^TestProperty' $(UNIT_PACKAGES)
+	go -C test/harness/localnode test -timeout=10m $(TEST_FLAGS) ./...
 
 .PHONY: test-property
-test-property: ## Run the property tests (TestProperty...).
-	go test -count=1 -timeout=30m $(TEST_FLAGS) -run='^TestProperty' $(PLAIN_PACKAGES)
+test-property: ## Run the property tests (TestProperty...): the protocol in thousands of schedules.
+	go test -count=1 -timeout=30m $(TEST_FLAGS) -run='^TestProperty' $(UNIT_PACKAGES)
 
-.PHONY: test-envtest
-test-envtest: k8s ## Run the tests that start an API server.
+.PHONY: test-mutants
+test-mutants: ## Break each rule of the protocol in turn, and show that a test notices.
+	go test -count=1 -timeout=30m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
+
+.PHONY: test-suites
+test-suites: k8s ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 .PHONY: test-conformance

@@ -7,7 +7,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // effort is what a manager has done since it started.

@@ -26,7 +26,7 @@ import (
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/config/crd"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 const (

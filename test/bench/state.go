@@ -13,7 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // state is what the controller does. The webhook answers in either.

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // plain is a Job that the Job controller executes.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 func TestChaos(t *testing.T) {
 	all := strings.Fields(FaultNames())
 	report := playOnce(t, Config{
-		Manager: filepath.Join(root(t), "bin", "manager-chaos"), Seed: shortSeed, Duration: shortDuration, Patience: shortPatience,
+		Manager: filepath.Join(checkout.Path(), "bin", "manager-chaos"), Seed: shortSeed, Duration: shortDuration, Patience: shortPatience,
 	}, all)
 	if broken := report.Broken(); len(broken) > 0 {
 		t.Errorf("broken: %s", strings.Join(broken, ", "))
@@ -41,7 +43,7 @@ func TestChaos(t *testing.T) {
 // strictest promises are put to the test.
 func TestChaosInTime(t *testing.T) {
 	report := playOnce(t, Config{
-		Manager: filepath.Join(root(t), "bin", "manager-chaos"), Seed: shortSeed, Duration: shortDuration / 3, Patience: shortPatience,
+		Manager: filepath.Join(checkout.Path(), "bin", "manager-chaos"), Seed: shortSeed, Duration: shortDuration / 3, Patience: shortPatience,
 	}, []string{"refuse", "collide", "cut-webhook", "kill-worker"})
 	if broken := report.Broken(); len(broken) > 0 {
 		t.Errorf("broken: %s", strings.Join(broken, ", "))
@@ -51,19 +53,10 @@ func TestChaosInTime(t *testing.T) {
 	}
 }
 
-func root(t *testing.T) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // playOnce plays one scenario on a cluster of its own.
 func playOnce(t *testing.T, c Config, faults []string) *Report {
 	t.Helper()
-	c.Root, c.Log = root(t), t.Output()
+	c.Root, c.Log = checkout.Path(), t.Output()
 	suite, err := Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // receiptHistory is how many receipts of a run the managers keep, unless they are told otherwise.

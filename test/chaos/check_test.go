@@ -21,8 +21,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 	w "github.com/jobrun-dev/jobrun/internal/testing/wrappers"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // script is a history made by hand, in which etcd stores one revision a second.

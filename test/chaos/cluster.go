@@ -24,8 +24,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 const (

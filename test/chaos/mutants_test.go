@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 	"github.com/jobrun-dev/jobrun/internal/testing/mutants"
 )
 
@@ -150,12 +151,12 @@ func (b broken) build(t *testing.T) string {
 
 func (b broken) compile(t *testing.T, dir string, args ...string) {
 	t.Helper()
-	overlay, err := mutants.Overlay(root(t), dir, b.edits...)
+	overlay, err := mutants.Overlay(checkout.Path(), dir, b.edits...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	command := exec.CommandContext(t.Context(), "go", append([]string{"build", "-tags=chaos", "-overlay=" + overlay}, args...)...)
-	command.Dir = root(t)
+	command.Dir = checkout.Path()
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // network is the proxies between the processes.

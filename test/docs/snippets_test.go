@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // imports are what the snippets leave out, as a reader's editor would add it, and stand-ins for what they take from
@@ -68,13 +70,9 @@ func pages(context.Context, int) iter.Seq[page] { return nil }
 
 // The documents' Go snippets compile: whole declarations, or statements of some function.
 func TestSnippetsCompile(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, document := range []string{"README.md", "docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
 		t.Run(document, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join(root, document))
+			text, err := os.ReadFile(checkout.Path(document))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +80,7 @@ func TestSnippetsCompile(t *testing.T) {
 			if len(snippets) == 0 {
 				t.Fatal("there are none: is the document written otherwise now?")
 			}
-			for _, complaint := range compile(t, root, program(snippets)) {
+			for _, complaint := range compile(t, checkout.Path(), program(snippets)) {
 				t.Error(complaint)
 			}
 		})
@@ -90,11 +88,7 @@ func TestSnippetsCompile(t *testing.T) {
 }
 
 func TestWrongSnippetsDoNotCompile(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	complaints := compile(t, root, program([]string{"\tresult, err := runs.Start(ctx, spec)\n"}))
+	complaints := compile(t, checkout.Path(), program([]string{"\tresult, err := runs.Start(ctx, spec)\n"}))
 	if len(complaints) != 1 || !strings.Contains(complaints[0], "runs.Start undefined") {
 		t.Errorf("complaints: %q", complaints)
 	}

@@ -20,8 +20,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
-	"github.com/jobrun-dev/jobrun/test/controlplane"
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 const decision = "authorization.k8s.io/decision"
@@ -138,7 +139,7 @@ func rotateCertificates() {
 	before := caBundle()
 	_, err = plane.Run(controlplane.ProcessSpec{
 		Name: "manager-with-rotation",
-		Path: filepath.Join("..", "..", "bin", "manager"),
+		Path: checkout.Path("bin", "manager"),
 		Args: []string{
 			"--cert-rotation", "--webhook-cert-path=" + GinkgoT().TempDir(),
 			"--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-elect",

@@ -13,7 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // The costs of section 7 of the design, as etcd stored them. Each spec takes

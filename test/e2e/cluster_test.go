@@ -17,8 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // The cluster that the suite runs against.
@@ -43,11 +44,11 @@ const managers = 3
 
 func startCluster() {
 	GinkgoHelper()
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	Expect(err).NotTo(HaveOccurred())
+	root := checkout.Path()
 	for _, name := range []string{"manager", "localnode", "testworker"} {
 		Expect(filepath.Join(root, "bin", name)).To(BeARegularFile(), "run `make test-e2e`, which builds it")
 	}
+	var err error
 	plane, err = controlplane.Start(ctx, controlplane.Options{AuditLog: true, Log: GinkgoWriter})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })

@@ -6,12 +6,13 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
@@ -19,7 +20,7 @@ var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
 // documented is the block of docs/workers.md in a language that has some text.
 func documented(language, part string) string {
 	GinkgoHelper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "workers.md"))
+	text, err := os.ReadFile(checkout.Path("docs", "workers.md"))
 	Expect(err).NotTo(HaveOccurred())
 	for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
 		if block[1] == language && strings.Contains(block[2], part) {

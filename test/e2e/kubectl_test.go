@@ -17,6 +17,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 var (
@@ -26,14 +27,11 @@ var (
 
 func findKubectl() {
 	GinkgoHelper()
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		assets = filepath.Join("..", "..", "bin", "k8s")
-	}
+	assets, err := checkout.Assets()
+	Expect(err).NotTo(HaveOccurred())
 	kubectlPath = filepath.Join(assets, "kubectl")
 	Expect(kubectlPath).To(BeARegularFile(), "run `make k8s`, which builds it")
-	plugins, err := filepath.Abs(filepath.Join("..", "..", "bin"))
-	Expect(err).NotTo(HaveOccurred())
+	plugins := checkout.Path("bin")
 	Expect(filepath.Join(plugins, "kubectl-jobrun")).To(BeARegularFile(), "run `make build`, which builds it")
 	kubectlEnv = append(os.Environ(), "KUBECACHEDIR="+GinkgoT().TempDir(),
 		"PATH="+plugins+string(os.PathListSeparator)+os.Getenv("PATH"))

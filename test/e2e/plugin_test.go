@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 var _ = Describe("kubectl jobrun", func() {
@@ -161,7 +162,7 @@ var _ = Describe("kubectl jobrun", func() {
 	})
 
 	It("completes names, as kubectl asks it to", func() {
-		Expect(filepath.Join("..", "..", "bin", "kubectl_complete-jobrun")).To(BeAnExistingFile(), "run `make build`, which links it")
+		Expect(checkout.Path("bin", "kubectl_complete-jobrun")).To(BeAnExistingFile(), "run `make build`, which links it")
 		Expect(plugin("trigger", "sync", "--name=abc")).To(HaveField("Code", codeOK))
 		Expect(runKubectl("", "__complete", "jobrun", "wait", "--namespace="+ns, "a")).To(says(codeOK, "abc\n:4\n", Not(BeNil())))
 	})

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
-	"github.com/jobrun-dev/jobrun/test/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // right is one verb that a role grants.

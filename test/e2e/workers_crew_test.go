@@ -18,8 +18,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 	"github.com/jobrun-dev/jobrun/internal/testing/history"
-	"github.com/jobrun-dev/jobrun/test/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // workerAccount is the ServiceAccount that external workers have.
@@ -86,7 +87,7 @@ func (c *crew) hire(identity, jobs string, args ...string) *hired {
 	h.again = func() *hired { return c.hire(identity, jobs, args...) }
 	process, err := plane.Run(controlplane.ProcessSpec{
 		Name: "worker-" + ns + "-" + identity,
-		Path: filepath.Join("..", "..", "bin", "testworker"),
+		Path: checkout.Path("bin", "testworker"),
 		Args: append([]string{
 			"--namespace=" + ns, "--jobs=" + jobs, "--identity=" + identity, "--history=" + h.log, "--world=" + c.world,
 		}, args...),

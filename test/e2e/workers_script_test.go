@@ -16,6 +16,7 @@ import (
 	"github.com/onsi/gomega/gexec"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // scriptPatience is longer than the script sleeps between two renewals.
@@ -34,8 +35,7 @@ var _ = Describe("The script of docs/workers.md", Label(local), func() {
 			Expect(os.WriteFile(filepath.Join(dir, "make-report"), []byte("#!/bin/sh\n"+makeReport), 0o755)).To(Succeed())
 			kubectl, err := filepath.Abs(kubectlPath)
 			Expect(err).NotTo(HaveOccurred())
-			plugins, err := filepath.Abs(filepath.Join("..", "..", "bin"))
-			Expect(err).NotTo(HaveOccurred())
+			plugins := checkout.Path("bin")
 			Expect(os.Symlink(kubectl, filepath.Join(dir, "kubectl"))).To(Succeed())
 			command := exec.CommandContext(ctx, "sh", "-c", strings.Replace(script, "--job report", "--job "+job, 1))
 			command.Dir = dir

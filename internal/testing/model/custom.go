@@ -5,7 +5,6 @@ package model
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +27,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // customKind builds the kind that a CustomResourceDefinition in config/crd/bases
@@ -139,7 +140,7 @@ func asError(err *field.Error) error {
 }
 
 func readCRD(file string) (*apiextensionsv1.CustomResourceDefinition, error) {
-	root, err := moduleRoot()
+	root, err := checkout.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -155,25 +156,6 @@ func readCRD(file string) (*apiextensionsv1.CustomResourceDefinition, error) {
 		return nil, fmt.Errorf("%s: the model serves namespaced definitions with one version", file)
 	}
 	return crd, nil
-}
-
-// moduleRoot is the closest directory above the working directory of the test
-// that has a go.mod.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.mod above the working directory")
-		}
-		dir = parent
-	}
 }
 
 // remembering is a strategy that remembers the outcome of validations. The

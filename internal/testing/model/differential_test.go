@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // TestDifferential compares the model with a real API server.
@@ -68,11 +69,7 @@ func compareOperations(t *testing.T, real client.Client) {
 // startServer starts a real API server with the CustomResourceDefinitions.
 func startServer(t *testing.T) client.Client {
 	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := startEnvironment(t, testEnvironment(t, root))
+	config := startEnvironment(t, testEnvironment(t))
 	config.QPS = -1
 	real, err := client.New(config, client.Options{Scheme: Scheme})
 	if err != nil {
@@ -81,11 +78,11 @@ func startServer(t *testing.T) client.Client {
 	return real
 }
 
-func testEnvironment(t *testing.T, root string) *envtest.Environment {
+func testEnvironment(t *testing.T) *envtest.Environment {
 	t.Helper()
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		assets = filepath.Join(root, "bin", "k8s")
+	assets, err := checkout.Assets()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, binary := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(assets, binary)); err != nil {
@@ -94,7 +91,7 @@ func testEnvironment(t *testing.T, root string) *envtest.Environment {
 	}
 	return &envtest.Environment{
 		BinaryAssetsDirectory: assets,
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd", "bases")},
+		CRDDirectoryPaths:     []string{checkout.Path("config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -28,6 +27,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // webhookPath is that of config/webhook/manifests.yaml.
@@ -271,12 +271,8 @@ func submitToServer(t *testing.T) []answers {
 
 func startServerWithWebhook(t *testing.T, handler admission.Handler) *rest.Config {
 	t.Helper()
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment := testEnvironment(t, root)
-	environment.WebhookInstallOptions = envtest.WebhookInstallOptions{Paths: []string{filepath.Join(root, "config", "webhook", "manifests.yaml")}}
+	environment := testEnvironment(t)
+	environment.WebhookInstallOptions = envtest.WebhookInstallOptions{Paths: []string{checkout.Path("config", "webhook", "manifests.yaml")}}
 	config := startEnvironment(t, environment)
 	serving := environment.WebhookInstallOptions
 	server := webhook.NewServer(webhook.Options{Host: serving.LocalServingHost, Port: serving.LocalServingPort, CertDir: serving.LocalServingCertDir})

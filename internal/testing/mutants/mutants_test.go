@@ -6,10 +6,11 @@ package mutants
 import (
 	"context"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // patience bounds the tests of one mutant.
@@ -276,9 +277,9 @@ var mutants = map[string]mutant{
 	},
 }
 
-// TestPropertyMutants breaks the code, one mutant at a time.
-func TestPropertyMutants(t *testing.T) {
-	root, err := filepath.Abs("../../..")
+// TestMutants breaks the code, one mutant at a time.
+func TestMutants(t *testing.T) {
+	root, err := checkout.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

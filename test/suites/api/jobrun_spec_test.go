@@ -1,0 +1,223 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const podSpec = `{restartPolicy: Never, containers: [{name: main, image: busybox}]}`
+
+func TestJobRunSpec(t *testing.T) {
+	label := "must be a DNS-1123 label"
+	for name, tc := range map[string]struct {
+		spec string
+		want refusal
+	}{
+		"minimal": {spec: `{jobName: sync}`},
+		"everything": {spec: `{jobName: sync, input: {org: acme}, concurrencyKey: k, coalesce: Skip, idempotencyKey: i,
+			leaseDurationSeconds: 30, maxAttempts: 3, ttlSecondsAfterFinished: 0, cancel: false,
+			template: {spec: {template: {spec: ` + podSpec + `}}},
+			admission: {disposition: Created, runName: r, runToken: t, keyVersion: "1", token: t}}`},
+
+		"jobName missing":              {`{}`, refusal{"spec.jobName", "Required value"}},
+		"jobName empty":                {`{jobName: ""}`, refusal{"spec.jobName", "at least 1 chars"}},
+		"jobName of 63 characters":     {spec: `{jobName: ` + strings.Repeat("a", 63) + `}`},
+		"jobName of 64 characters":     {`{jobName: ` + strings.Repeat("a", 64) + `}`, refusal{"spec.jobName", "may not be more than 63"}},
+		"jobName of digits":            {spec: `{jobName: "123"}`},
+		"jobName with upper case":      {`{jobName: Sync}`, refusal{"spec.jobName", label}},
+		"jobName with an underscore":   {`{jobName: sync_users}`, refusal{"spec.jobName", label}},
+		"jobName with a dot":           {`{jobName: sync.users}`, refusal{"spec.jobName", label}},
+		"jobName with a slash":         {`{jobName: sync/users}`, refusal{"spec.jobName", label}},
+		"jobName that begins with '-'": {`{jobName: -sync}`, refusal{"spec.jobName", label}},
+		"jobName that ends with '-'":   {`{jobName: sync-}`, refusal{"spec.jobName", label}},
+		"jobName that is no string":    {`{jobName: 5}`, refusal{"spec.jobName", "must be of type string"}},
+
+		"concurrencyKey of odd characters":    {spec: `{jobName: a, concurrencyKey: "a/b \"c\" '\n💥"}`},
+		"concurrencyKey of 5,000 characters":  {`{jobName: a, concurrencyKey: ` + strings.Repeat("k", 5000) + `}`, refusal{"spec.concurrencyKey", "may not be more than 256"}},
+		"coalesce without concurrencyKey":     {`{jobName: a, coalesce: Skip}`, refusal{"spec.coalesce", "coalesce needs concurrencyKey"}},
+		"coalesce with an idempotencyKey":     {`{jobName: a, idempotencyKey: i, coalesce: Skip}`, refusal{"spec.coalesce", "coalesce needs concurrencyKey"}},
+		"coalesce of an unknown kind":         {`{jobName: a, concurrencyKey: k, coalesce: Merge}`, refusal{"spec.coalesce", `supported values: "Skip"`}},
+		"coalesce empty":                      {`{jobName: a, concurrencyKey: k, coalesce: ""}`, refusal{"spec.coalesce", `supported values: "Skip"`}},
+		"template without a Pod":              {`{jobName: a, template: {spec: {}}}`, refusal{"spec.template.spec.template", "Required value"}},
+		"admission without disposition":       {`{jobName: a, admission: {runName: r, runToken: t, token: t}}`, refusal{"spec.admission.disposition", "Required value"}},
+		"admission of an unknown disposition": {`{jobName: a, admission: {disposition: Merged, runName: r, runToken: t, token: t}}`, refusal{"spec.admission.disposition", `supported values: "Created", "Coalesced", "Idempotent"`}},
+		"admission without runName":           {`{jobName: a, admission: {disposition: Created, runToken: t, token: t}}`, refusal{"spec.admission.runName", "Required value"}},
+		"admission without runToken":          {`{jobName: a, admission: {disposition: Created, runName: r, token: t}}`, refusal{"spec.admission.runToken", "Required value"}},
+		"admission without token":             {`{jobName: a, admission: {disposition: Created, runName: r, runToken: t}}`, refusal{"spec.admission.token", "Required value"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.want.check(t, newClient(t).Create(context.Background(), object(t, "JobRun", "spec: "+tc.spec)))
+		})
+	}
+}
+
+func TestJobRunName(t *testing.T) {
+	template := `, template: {spec: {template: {spec: ` + podSpec + `}}}`
+	long := strings.Repeat("a", v1alpha1.MaxTemplateRunName)
+	// The name is no property of the schema, so a rule cannot name it as its field.
+	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when spec.template is set"}
+	for name, tc := range map[string]struct {
+		name, template string
+		want           refusal
+	}{
+		"as long as a template allows": {name: long, template: template},
+		"too long for a template":      {name: long + "b", template: template, want: tooLong},
+		"60 characters, a template":    {name: strings.Repeat("c", 60), template: template, want: tooLong},
+		"253 characters, no template":  {name: strings.Repeat("d", 253)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := object(t, "JobRun", `{metadata: {name: `+tc.name+`}, spec: {jobName: a`+tc.template+`}}`)
+			tc.want.check(t, newClient(t).Create(context.Background(), run))
+		})
+	}
+}
+
+func TestJobRunSpecIsImmutable(t *testing.T) {
+	const (
+		template  = `{spec: {template: {spec: ` + podSpec + `}}}`
+		admission = `{disposition: Created, runName: r, runToken: t, token: t}`
+	)
+	for field, tc := range map[string]struct {
+		value, other string
+		message      string
+	}{
+		"concurrencyKey":          {"k", "l", "concurrencyKey is immutable"},
+		"idempotencyKey":          {"k", "l", "idempotencyKey is immutable"},
+		"leaseDurationSeconds":    {"30", "31", "leaseDurationSeconds is immutable"},
+		"ttlSecondsAfterFinished": {"0", "1", "ttlSecondsAfterFinished is immutable"},
+		"admission":               {admission, `{runName: s}`, "admission is written by the webhook alone"},
+		"template":                {value: template, message: "template is immutable"}, // its content is the webhook's to compare
+	} {
+		with, without := fmt.Sprintf("spec: {jobName: a, %s: %s}", field, tc.value), "spec: {jobName: a}"
+		want := refusal{"spec." + field, tc.message}
+		testUpdate(t, field+" added", without, with, want)
+		testUpdate(t, field+" removed", with, "spec: {"+field+": null}", want)
+		testUpdate(t, field+" unchanged", with, "{metadata: {labels: {a: b}}, "+with+"}", refusal{})
+		if tc.other != "" {
+			testUpdate(t, field+" changed", with, "spec: {"+field+": "+tc.other+"}", want)
+		}
+	}
+
+	want := refusal{"spec.jobName", "jobName is immutable"}
+	testUpdate(t, "jobName changed", "spec: {jobName: a}", "spec: {jobName: b}", want)
+	testUpdate(t, "jobName removed", "spec: {jobName: a}", "spec: {jobName: null}", refusal{"spec.jobName", "Required value"})
+	testUpdate(t, "jobName unchanged", "spec: {jobName: a}", "{metadata: {labels: {a: b}}}", refusal{})
+
+	want = refusal{"spec.coalesce", "coalesce is immutable"}
+	testUpdate(t, "coalesce added", "spec: {jobName: a, concurrencyKey: k}", "spec: {coalesce: Skip}", want)
+	testUpdate(t, "coalesce removed", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}", "spec: {coalesce: null}", want)
+
+	// Without a value it is defaulted, so it can be neither added nor removed.
+	want = refusal{"spec.maxAttempts", "maxAttempts is immutable"}
+	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
+	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
+	testUpdate(t, "maxAttempts removed as defaulted", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
+
+	want = refusal{"spec.onLeaseExpired", "onLeaseExpired is immutable"}
+	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
+	testUpdate(t, "onLeaseExpired removed", "spec: {jobName: a, onLeaseExpired: Requeue}", "spec: {onLeaseExpired: null}", want)
+}
+
+func TestJobRunCancel(t *testing.T) {
+	want := refusal{"spec.cancel", "a cancelled run stays cancelled"}
+	testUpdate(t, "set", "spec: {jobName: a}", "spec: {cancel: true}", refusal{})
+	testUpdate(t, "false to true", "spec: {jobName: a, cancel: false}", "spec: {cancel: true}", refusal{})
+	testUpdate(t, "false to none", "spec: {jobName: a, cancel: false}", "spec: {cancel: null}", refusal{})
+	testUpdate(t, "true to false", "spec: {jobName: a, cancel: true}", "spec: {cancel: false}", want)
+	testUpdate(t, "true to none", "spec: {jobName: a, cancel: true}", "spec: {cancel: null}", want)
+	testUpdate(t, "true to true", "spec: {jobName: a, cancel: true}", "{metadata: {labels: {a: b}}}", refusal{})
+}
+
+func testUpdate(t *testing.T, name, before, change string, want refusal) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		want.check(t, patch(t, create(t, "JobRun", before), change))
+	})
+}
+
+func TestJobRunDefaults(t *testing.T) {
+	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k}")
+	want := map[string]any{
+		"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts),
+		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail),
+	}
+	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	if status, ok := run.Object["status"]; ok {
+		t.Errorf("status = %v, want none", status)
+	}
+}
+
+func TestJobRunInputIsAnyJSON(t *testing.T) {
+	for _, input := range []string{`"text"`, `5`, `1.5`, `true`, `false`, `[]`, `[1,{"a":[null]}]`, `{}`, `{"a":{"b":null},"c":""}`} {
+		t.Run(input, func(t *testing.T) {
+			t.Parallel()
+			run := typed(t, create(t, "JobRun", "spec: {jobName: a, input: "+input+"}"))
+			if run.Spec.Input == nil || string(run.Spec.Input.Raw) != input {
+				t.Errorf("input = %v, want %s", run.Spec.Input, input)
+			}
+		})
+	}
+	t.Run("null", func(t *testing.T) {
+		t.Parallel()
+		if run := typed(t, create(t, "JobRun", "spec: {jobName: a, input: null}")); run.Spec.Input != nil {
+			t.Errorf("input = %s, want none", run.Spec.Input.Raw)
+		}
+	})
+}
+
+func TestJobRunTemplateIsKeptWhole(t *testing.T) {
+	const template = `{"metadata":{"labels":{"kueue.x-k8s.io/queue-name":"q"},"annotations":{"a":"b"}},
+		"spec":{"suspend":true,"backoffLimit":0,"ttlSecondsAfterFinished":5,
+			"podFailurePolicy":{"rules":[{"action":"FailJob","onExitCodes":{"operator":"In","values":[3]}}]},
+			"template":{"metadata":{"labels":{"app":"x"},"annotations":{"c":"d"}},
+				"spec":{"restartPolicy":"Never","containers":[{"name":"main","image":"busybox","command":["true"],
+					"resources":{"requests":{"cpu":"1000m"}},"env":[{"name":"A","value":"b"}]}]}}}}`
+	var want batchv1.JobTemplateSpec
+	if err := json.Unmarshal([]byte(template), &want); err != nil {
+		t.Fatal(err)
+	}
+	run := typed(t, create(t, "JobRun", "spec: {jobName: a, template: "+strings.ReplaceAll(template, "\t", "")+"}"))
+	if got := run.Spec.Template; got == nil || !equality.Semantic.DeepEqual(want, *got) {
+		t.Errorf("template (-want +got):\n%s", cmp.Diff(&want, got))
+	}
+}
+
+// A typed client that reads a run and updates a label renders the spec anew and must not be refused.
+func TestJobRunTypedUpdate(t *testing.T) {
+	run := typed(t, create(t, "JobRun", `spec: {jobName: a, input: {b: [1, null]}, concurrencyKey: k, coalesce: Skip, cancel: false,
+		ttlSecondsAfterFinished: 0, admission: {disposition: Created, runName: r, runToken: t, token: t},
+		template: {metadata: {labels: {a: b}}, spec: {template: {spec: {restartPolicy: Never,
+			containers: [{name: main, image: busybox, resources: {requests: {cpu: 1000m}}}]}}}}}`))
+	run.Labels = map[string]string{"a": "b"}
+	if err := newClient(t).Update(context.Background(), run); err != nil {
+		t.Errorf("update a label: %v", err)
+	}
+}
+
+// typed reads the object as a JobRun.
+func typed(t *testing.T, o client.Object) *v1alpha1.JobRun {
+	t.Helper()
+	run := &v1alpha1.JobRun{}
+	if err := newClient(t).Get(context.Background(), client.ObjectKeyFromObject(o), run); err != nil {
+		t.Fatal(err)
+	}
+	return run
+}

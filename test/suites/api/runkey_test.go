@@ -1,0 +1,78 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"testing"
+)
+
+func TestRunKeySpec(t *testing.T) {
+	const (
+		pendingRun = "pending: {runName: r, token: t}"
+		leasedRun  = "leased: {runName: r, token: t, generation: 1}"
+		owner      = "owner: {runName: r, token: t}"
+		free       = "a Concurrency key has pending or leased, an Idempotency key has an owner"
+	)
+	required := func(field string) refusal { return refusal{"spec." + field, "Required value"} }
+	for name, tc := range map[string]struct {
+		spec string
+		want refusal
+	}{
+		"Concurrency, pending":            {spec: "kind: Concurrency, jobName: a, key: k, " + pendingRun},
+		"Concurrency, leased":             {spec: "kind: Concurrency, jobName: a, key: k, " + leasedRun},
+		"Concurrency, both":               {spec: "kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + leasedRun},
+		"Concurrency, neither":            {"kind: Concurrency, jobName: a, key: k", refusal{"spec", free}},
+		"Concurrency with an owner":       {"kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + owner, refusal{"spec", free}},
+		"Concurrency with an owner alone": {"kind: Concurrency, jobName: a, key: k, " + owner, refusal{"spec", free}},
+		"Idempotency":                     {spec: "kind: Idempotency, jobName: a, key: k, " + owner},
+		"Idempotency without an owner":    {"kind: Idempotency, jobName: a, key: k", refusal{"spec", free}},
+		"Idempotency, pending":            {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + pendingRun, refusal{"spec", free}},
+		"Idempotency, leased":             {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + leasedRun, refusal{"spec", free}},
+
+		"no kind":               {"jobName: a, key: k, " + owner, required("kind")},
+		"unknown kind":          {"kind: Lock, jobName: a, key: k, " + owner, refusal{"spec.kind", `supported values: "Concurrency", "Idempotency"`}},
+		"no jobName":            {"kind: Idempotency, key: k, " + owner, required("jobName")},
+		"no key":                {"kind: Idempotency, jobName: a, " + owner, required("key")},
+		"owner, no runName":     {"kind: Idempotency, jobName: a, key: k, owner: {token: t}", required("owner.runName")},
+		"owner, no token":       {"kind: Idempotency, jobName: a, key: k, owner: {runName: r}", required("owner.token")},
+		"pending, no runName":   {"kind: Concurrency, jobName: a, key: k, pending: {token: t}", required("pending.runName")},
+		"pending, no token":     {"kind: Concurrency, jobName: a, key: k, pending: {runName: r}", required("pending.token")},
+		"leased, no runName":    {"kind: Concurrency, jobName: a, key: k, leased: {token: t, generation: 1}", required("leased.runName")},
+		"leased, no token":      {"kind: Concurrency, jobName: a, key: k, leased: {runName: r, generation: 1}", required("leased.token")},
+		"leased, no generation": {"kind: Concurrency, jobName: a, key: k, leased: {runName: r, token: t}", required("leased.generation")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.want.check(t, newClient(t).Create(context.Background(), object(t, "RunKey", "spec: {"+tc.spec+"}")))
+		})
+	}
+}
+
+func TestRunKeyUpdate(t *testing.T) {
+	const (
+		concurrency = "spec: {kind: Concurrency, jobName: a, key: k, pending: {runName: r, token: t}}"
+		idempotency = "spec: {kind: Idempotency, jobName: a, key: k, owner: {runName: r, token: t}}"
+	)
+	immutable := refusal{"spec", "kind, jobName and key are immutable"}
+	freed := refusal{"spec", "a Concurrency key has pending or leased, an Idempotency key has an owner"}
+	for name, tc := range map[string]struct {
+		before, patch string
+		want          refusal
+	}{
+		"claimed":          {concurrency, "spec: {pending: null, leased: {runName: r, token: t, generation: 1, fromVersion: '1'}}", refusal{}},
+		"given to another": {concurrency, "spec: {pending: {runName: s, token: u}}", refusal{}},
+		"freed":            {concurrency, "spec: {pending: null}", freed},
+		"another kind":     {concurrency, "spec: {kind: Idempotency, pending: null, owner: {runName: r, token: t}}", immutable},
+		"another jobName":  {concurrency, "spec: {jobName: b}", immutable},
+		"another key":      {concurrency, "spec: {key: l}", immutable},
+		"disowned":         {idempotency, "spec: {owner: null}", freed},
+		"owned by another": {idempotency, "spec: {owner: {runName: s, token: u}}", refusal{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.want.check(t, patch(t, create(t, "RunKey", tc.before), tc.patch))
+		})
+	}
+}

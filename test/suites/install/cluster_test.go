@@ -1,0 +1,188 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+)
+
+const patience = time.Minute
+
+// cluster is a control plane that dist/install.yaml was applied to. It has no nodes: Pods stay pending.
+type cluster struct {
+	*controlplane.ControlPlane
+	installer string // a file
+	admin     client.Client
+	clientset kubernetes.Interface
+}
+
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+}
+
+// theCluster starts when the first test asks for it and serves all of them; TestMain ends it.
+var theCluster = sync.OnceValues(startCluster)
+
+var clusterStarted *controlplane.ControlPlane
+
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	code := m.Run()
+	if clusterStarted != nil {
+		if err := clusterStarted.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func startCluster() (*cluster, error) {
+	yaml, err := installer()
+	if err != nil {
+		return nil, err
+	}
+	clusterStarted, err = controlplane.Start(context.Background(), controlplane.Options{NoScheduler: true, AuditLog: true})
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{ControlPlane: clusterStarted, installer: filepath.Join(clusterStarted.Dir(), "install.yaml")}
+	if err := os.WriteFile(c.installer, yaml, 0o644); err != nil {
+		return nil, err
+	}
+	if c.admin, err = client.New(c.AdminConfig(), client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	if c.clientset, err = kubernetes.NewForConfig(c.AdminConfig()); err != nil {
+		return nil, err
+	}
+	_, err = c.kubectl("apply", "--server-side", "-f", c.installer)
+	return c, err
+}
+
+func (c *cluster) kubectl(args ...string) ([]byte, error) {
+	return output(c.Kubectl(context.Background(), args...))
+}
+
+func testCluster(t *testing.T) *cluster {
+	t.Helper()
+	c, err := theCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// as is a client with the rights of a kubeconfig.
+func as(t *testing.T, kubeconfig string, err error) client.Client {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newNamespace outlives its test: the control plane goes anyway.
+func (c *cluster) newNamespace(t *testing.T) string {
+	t.Helper()
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "install-test-"}}
+	if err := c.admin.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	return object.Name
+}
+
+func TestApplyingAgainChangesNothing(t *testing.T) {
+	c, g := testCluster(t), NewWithT(t)
+	g.Eventually(func(g Gomega) { // the Deployment's controller has had its say
+		deployment, err := c.clientset.AppsV1().Deployments(namespace).Get(t.Context(), "jobrun-controller-manager", metav1.GetOptions{})
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(deployment.Status.ObservedGeneration).To(Equal(deployment.Generation))
+		g.Expect(deployment.Annotations).To(HaveKey("deployment.kubernetes.io/revision"))
+	}).WithTimeout(patience).Should(Succeed())
+
+	before := c.installedObjects(t)
+	out, err := c.kubectl("apply", "--server-side", "-f", c.installer)
+	g.Expect(err).NotTo(HaveOccurred(), "%s", out)
+	g.Expect(c.installedObjects(t)).To(Equal(before))
+	g.Expect(before).To(HaveLen(len(installed(t))))
+}
+
+// installedObjects are as kubectl shows them, without what controllers say about them.
+func (c *cluster) installedObjects(t *testing.T) []any {
+	t.Helper()
+	out, err := c.kubectl("get", "-f", c.installer, "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list unstructured.UnstructuredList
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatal(err)
+	}
+	var objects []any
+	for _, object := range list.Items {
+		unstructured.RemoveNestedField(object.Object, "status")
+		object.SetResourceVersion("") // rises with the status
+		objects = append(objects, object.Object)
+	}
+	return objects
+}
+
+func TestKubectlsOwnKustomizeBuildsTheSame(t *testing.T) {
+	c := testCluster(t)
+	for _, dir := range []string{"config/default", "config/overlays/cert-manager"} {
+		out, err := c.kubectl("kustomize", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		NewWithT(t).Expect(parse(t, out)).To(Equal(parse(t, kustomized(t, dir))), dir)
+	}
+}
+
+// The namespace enforces the restricted Pod security standard, so the API server says whether the manager keeps it.
+func TestManagersPodIsRestricted(t *testing.T) {
+	c, g := testCluster(t), NewWithT(t)
+	template := the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template
+	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+	pod.GenerateName, pod.Namespace = "manager-", namespace
+	g.Expect(c.admin.Create(t.Context(), pod.DeepCopy(), client.DryRunAll)).To(Succeed())
+
+	pod.Spec.SecurityContext.RunAsNonRoot = nil
+	g.Expect(c.admin.Create(t.Context(), pod, client.DryRunAll)).To(MatchError(ContainSubstring("runAsNonRoot")))
+}

@@ -1,0 +1,277 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+)
+
+const webhookDNSName = "jobrun-webhook-service." + namespace + ".svc"
+
+// releaseTime is less than the 15 seconds that a Lease of a leader which does not give it back would last.
+const releaseTime = 10 * time.Second
+
+// replica is a manager process with the arguments, the rights and the files that the Deployment gives it.
+type replica struct {
+	*controlplane.Process
+	certs                   string
+	webhook, probe, metrics string // addresses
+}
+
+// The replicas make the webhook's certificate themselves, serve it, and elect a leader.
+func TestReplicas(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	binary := filepath.Join(t.TempDir(), "manager")
+	_, err := output(exec.Command("go", "build", "-o", binary, "./cmd"))
+	g.Expect(err).NotTo(HaveOccurred())
+
+	c.createScraper(t)
+	leader := c.startReplica(t, binary, "manager-1")
+	g.Eventually(c.leader(t)).WithTimeout(patience).ShouldNot(BeEmpty())
+	first := c.leader(t)()
+	standby := c.startReplica(t, binary, "manager-2")
+	replicas := []*replica{leader, standby}
+
+	// Neither is ready before its certificate is there.
+	g.Eventually(c.certificate(t)).WithTimeout(patience).ShouldNot(BeEmpty())
+	for _, r := range replicas {
+		g.Eventually(get("http://"+r.probe+"/healthz", "")).WithTimeout(patience).Should(Equal(http.StatusOK))
+		g.Consistently(get("http://"+r.probe+"/readyz", "")).WithTimeout(time.Second).Should(Equal(http.StatusInternalServerError))
+		c.mountCertificate(t, r)
+	}
+	for _, r := range replicas {
+		g.Eventually(get("http://"+r.probe+"/readyz", "")).WithTimeout(patience).Should(Equal(http.StatusOK), r.LogTail())
+		g.Eventually(c.servedBy(t, r)).WithTimeout(patience).Should(Equal(c.certificate(t)()))
+	}
+
+	t.Run("metrics are for those who may read them", func(t *testing.T) { testMetrics(t, c, standby) })
+	t.Run("the metrics of the alerts exist", func(t *testing.T) { testAlerts(t, c, leader) })
+	t.Run("a certificate that is lost is made again", func(t *testing.T) { testRenewal(t, c, replicas) })
+	t.Run("applying again leaves what the manager wrote", func(t *testing.T) { testApplyOver(t, c, replicas) })
+
+	g.Expect(c.leader(t)()).To(Equal(first))
+	g.Expect(leader.Stop(patience)).To(Succeed())
+	g.Expect(leader.Wait(ctx)).To(Succeed(), "exit code")
+	g.Eventually(c.leader(t)).WithTimeout(releaseTime).ShouldNot(Or(BeEmpty(), Equal(first)))
+	g.Expect(get("https://"+standby.webhook+"/", "")()).To(Equal(http.StatusNotFound), "the webhook is served")
+	g.Expect(standby.Stop(patience)).To(Succeed())
+
+	g.Expect(c.refusedToOperator(t)).To(BeEmpty())
+}
+
+func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
+	t.Helper()
+	g := NewWithT(t)
+	r := &replica{certs: t.TempDir()}
+	for _, address := range []*string{&r.webhook, &r.probe, &r.metrics} {
+		var err error
+		*address, err = controlplane.FreeAddress()
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), namespace, "jobrun-controller-manager")
+	g.Expect(err).NotTo(HaveOccurred())
+	host, port, _ := strings.Cut(r.webhook, ":")
+	args := slices.Concat(the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template.Spec.Containers[0].Args, []string{
+		"--webhook-cert-path=" + r.certs,
+		"--webhook-host=" + host, "--webhook-port=" + port,
+		"--health-probe-bind-address=" + r.probe,
+		"--metrics-bind-address=" + r.metrics,
+	})
+	r.Process, err = c.Run(controlplane.ProcessSpec{Name: name, Path: binary, Args: args, Env: []string{"KUBECONFIG=" + kubeconfig}})
+	g.Expect(err).NotTo(HaveOccurred())
+	return r
+}
+
+// leader is who holds the leader's Lease.
+func (c *cluster) leader(t *testing.T) func() string {
+	return func() string {
+		var lease coordinationv1.Lease
+		err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "jobrun-controller-manager"}, &lease)
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		return *lease.Spec.HolderIdentity
+	}
+}
+
+func (c *cluster) secret(t *testing.T) *corev1.Secret {
+	t.Helper()
+	secret := &corev1.Secret{}
+	if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "jobrun-webhook-server-cert"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// certificate is the one in the Secret.
+func (c *cluster) certificate(t *testing.T) func() string {
+	return func() string { return string(c.secret(t).Data[corev1.TLSCertKey]) }
+}
+
+// mountCertificate does what the kubelet does.
+func (c *cluster) mountCertificate(t *testing.T, r *replica) {
+	t.Helper()
+	secret := c.secret(t)
+	for _, name := range []string{corev1.TLSPrivateKeyKey, corev1.TLSCertKey} {
+		file := filepath.Join(r.certs, name)
+		if err := os.WriteFile(file+".new", secret.Data[name], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// servedBy is the certificate that the replica's webhook shows, if the API server would trust it.
+func (c *cluster) servedBy(t *testing.T, r *replica) func() (string, error) {
+	return func() (string, error) {
+		var config admissionregistrationv1.MutatingWebhookConfiguration
+		if err := c.admin.Get(t.Context(), client.ObjectKey{Name: "jobrun-mutating-webhook-configuration"}, &config); err != nil {
+			return "", err
+		}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
+		connection, err := tls.Dial("tcp", r.webhook, &tls.Config{RootCAs: roots, ServerName: webhookDNSName})
+		if err != nil {
+			return "", err
+		}
+		defer connection.Close()
+		leaf := connection.ConnectionState().PeerCertificates[0]
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})), nil
+	}
+}
+
+func testMetrics(t *testing.T, c *cluster, r *replica) {
+	g, url := NewWithT(t), "https://"+r.metrics+"/metrics"
+	g.Expect(get(url, "")()).To(Equal(http.StatusUnauthorized))
+	g.Expect(get(url, c.token(t, "default"))()).To(Equal(http.StatusForbidden))
+	g.Expect(get(url, c.token(t, scraper))()).To(Equal(http.StatusOK))
+}
+
+func testRenewal(t *testing.T, c *cluster, replicas []*replica) {
+	g := NewWithT(t)
+	before := c.certificate(t)()
+	secret := c.secret(t)
+	delete(secret.Data, corev1.TLSCertKey)
+	g.Expect(c.admin.Update(t.Context(), secret)).To(Succeed())
+	g.Eventually(c.certificate(t)).WithTimeout(patience).ShouldNot(Or(BeEmpty(), Equal(before)))
+	for _, r := range replicas {
+		c.mountCertificate(t, r)
+		g.Eventually(c.servedBy(t, r)).WithTimeout(patience).Should(Equal(c.certificate(t)()))
+	}
+}
+
+func testApplyOver(t *testing.T, c *cluster, replicas []*replica) {
+	g := NewWithT(t)
+	before := c.certificate(t)()
+	out, err := c.kubectl("apply", "--server-side", "-f", c.installer)
+	g.Expect(err).NotTo(HaveOccurred(), "%s", out)
+	g.Expect(c.certificate(t)()).To(Equal(before))
+	for _, r := range replicas {
+		g.Expect(c.servedBy(t, r)()).To(Equal(before))
+	}
+}
+
+const scraper = "scraper"
+
+// createScraper creates a ServiceAccount that may read metrics.
+func (c *cluster) createScraper(t *testing.T) {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: scraper}}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: scraper},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jobrun-metrics-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: namespace, Name: scraper}},
+	}
+	for _, object := range []client.Object{account, binding} {
+		if err := c.admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// token is one of a ServiceAccount in the operator's namespace.
+func (c *cluster) token(t *testing.T, account string) string {
+	t.Helper()
+	request, err := c.clientset.CoreV1().ServiceAccounts(namespace).
+		CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+// get answers with the code of the URL's answer.
+func get(url, token string) func() (int, error) {
+	httpClient := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // certificates are servedBy's concern
+		DisableKeepAlives: true,
+	}}
+	return func() (int, error) {
+		request, err := http.NewRequest(http.MethodGet, url, nil)
+		if err != nil {
+			return 0, err
+		}
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
+		response, err := httpClient.Do(request)
+		if err != nil {
+			return 0, err
+		}
+		return response.StatusCode, response.Body.Close()
+	}
+}
+
+// refusedToOperator are the requests of the operator that its roles do not cover.
+func (c *cluster) refusedToOperator(t *testing.T) []string {
+	t.Helper()
+	log, err := os.Open(c.AuditLogFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	user := operator(t, installed(t))
+	var refused []string
+	for decoder := json.NewDecoder(log); ; {
+		var event auditv1.Event
+		err := decoder.Decode(&event)
+		if errors.Is(err, io.EOF) {
+			return refused
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.User.Username == user && event.ResponseStatus != nil && event.ResponseStatus.Code == http.StatusForbidden {
+			refused = append(refused, event.Verb+" "+event.RequestURI)
+		}
+	}
+}

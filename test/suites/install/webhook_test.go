@@ -1,0 +1,142 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+)
+
+// The CRDs and the webhook configuration load into envtest as they are, and the webhook is called when it has to be.
+func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
+	g, ctx := NewWithT(t), t.Context()
+	var calls atomic.Int32
+	c := startEnvtest(t, &calls)
+
+	run := newRun("a")
+	g.Expect(c.Create(ctx, run)).To(Succeed())
+	g.Expect(calls.Swap(0)).To(BeNumerically(">", 0), "create")
+
+	update := func(change func()) func() error {
+		return func() error { change(); return c.Update(ctx, run) }
+	}
+	tests := []struct {
+		name string
+		do   func() error
+		want bool
+	}{
+		{"nothing", update(func() {}), false},
+		{"a label of the user's", update(func() { metav1.SetMetaDataLabel(&run.ObjectMeta, "team", "a") }), false},
+		{"an annotation", update(func() { metav1.SetMetaDataAnnotation(&run.ObjectMeta, "note", "b") }), false},
+		{"the status", func() error { run.Status.Phase = v1alpha1.PhasePending; return c.Status().Update(ctx, run) }, false},
+		{"a stamped label added", update(func() { run.Labels[v1alpha1.LabelJobName] = "x" }), true},
+		{"a stamped label changed", update(func() { run.Labels[v1alpha1.LabelJobName] = "y" }), true},
+		{"a stamped label removed", update(func() { delete(run.Labels, v1alpha1.LabelJobName) }), true},
+		{"the key's label", update(func() { run.Labels[v1alpha1.LabelKey] = "x" }), true},
+		{"the disposition's label", update(func() { run.Labels[v1alpha1.LabelDisposition] = "x" }), true},
+		{"all labels removed", update(func() { run.Labels = nil }), true},
+		{"cancel", update(func() { run.Spec.Cancel = new(true) }), true},
+		{"deletion", func() error { return c.Delete(ctx, run) }, false},
+	}
+	for _, test := range tests {
+		g.Expect(test.do()).To(Succeed(), test.name)
+		// The API server asks again when it had judged by a cached object that was not the latest.
+		asked := calls.Swap(0) > 0
+		g.Expect(asked).To(Equal(test.want), test.name)
+	}
+	testLargeRun(t, c)
+	g.Expect(calls.Load()).To(BeNumerically(">=", 2), "create and cancel of a large run")
+}
+
+// testLargeRun shows that comparing a large run does not exceed what a match condition may cost.
+func testLargeRun(t *testing.T, c client.Client) {
+	g, ctx := NewWithT(t), t.Context()
+	values := make([]string, 4000)
+	for i := range values {
+		values[i] = strings.Repeat("x", 10)
+	}
+	input, err := json.Marshal(values)
+	g.Expect(err).NotTo(HaveOccurred())
+	run := newRun("large")
+	run.Spec.Input = &apiextensionsv1.JSON{Raw: input}
+	g.Expect(c.Create(ctx, run)).To(Succeed())
+	run.Spec.Cancel = new(true)
+	g.Expect(c.Update(ctx, run)).To(Succeed())
+}
+
+func newRun(name string) *v1alpha1.JobRun {
+	return &v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name},
+		Spec:       v1alpha1.JobRunSpec{JobName: "sync"},
+	}
+}
+
+// startEnvtest starts an API server with what config/ has for it, and a webhook that counts its calls.
+func startEnvtest(t *testing.T, calls *atomic.Int32) client.Client {
+	t.Helper()
+	environment := &envtest.Environment{
+		Scheme:                scheme,
+		BinaryAssetsDirectory: assets(t),
+		CRDDirectoryPaths:     []string{filepath.Join(root, "config/crd/bases")},
+		ErrorIfCRDPathMissing: true,
+		WebhookInstallOptions: envtest.WebhookInstallOptions{Paths: []string{filepath.Join(root, "config/webhook/manifests.yaml")}},
+	}
+	config, err := environment.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	serveWebhook(t, environment.WebhookInstallOptions, admission.HandlerFunc(func(context.Context, admission.Request) admission.Response {
+		calls.Add(1)
+		return admission.Allowed("")
+	}))
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func serveWebhook(t *testing.T, o envtest.WebhookInstallOptions, handler admission.Handler) {
+	t.Helper()
+	server := webhook.NewServer(webhook.Options{Host: o.LocalServingHost, Port: o.LocalServingPort, CertDir: o.LocalServingCertDir})
+	server.Register("/mutate-batch-jobrun-dev-v1alpha1-jobrun", &admission.Webhook{Handler: handler})
+	ended := make(chan error)
+	go func() { ended <- server.Start(t.Context()) }()
+	t.Cleanup(func() {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	NewWithT(t).Eventually(func() error { return server.StartedChecker()(nil) }).WithTimeout(patience).Should(Succeed())
+}
+
+// assets is where etcd and kube-apiserver are.
+func assets(t *testing.T) string {
+	t.Helper()
+	dir, err := checkout.Assets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
