@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
@@ -71,6 +72,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 
 func (o *options) bind(flags *flag.FlagSet) {
 	config.RegisterFlags(flags)
+	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // unless --zap-time-encoding says otherwise
 	o.log.BindFlags(flags)
 	flags.StringVar(&o.namespace, "namespace", "jobrun-system", "The namespace that the operator is installed in.")
 

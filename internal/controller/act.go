@@ -59,6 +59,8 @@ type action struct {
 	unwritable map[types.UID]bool
 	// job is the Job that this action created or found.
 	job *batchv1.Job
+	// journal tells, for the log, what this action wrote.
+	journal journal
 }
 
 func (r *Reconciler) newAction(req Request, s *decision.Snapshot) *action {
@@ -88,16 +90,15 @@ func (r *Reconciler) carryOut(ctx context.Context, req Request, plan decision.Pl
 // does not succeed and that others rest on. Whatever is left undone is found by the
 // next observation.
 func (a *action) act(ctx context.Context, plan decision.Plan) error {
-	if len(plan.Ops) > 0 {
-		log.FromContext(ctx).V(1).Info("Carrying out a plan", "plan", plan.String())
-	}
+	subject := decision.SubjectOf(plan, a.key)
 	var left error
+	defer func() { a.journal.log(log.FromContext(ctx), a.req, plan, subject, left) }()
 	for _, op := range plan.Ops {
 		err := a.do(ctx, op)
 		if err == nil {
 			continue
 		}
-		left = errors.Join(left, fmt.Errorf("%s: %w", plan.Step, err))
+		left = errors.Join(left, fmt.Errorf("%s of %s: %w", plan.Step, subject, err))
 		if !isAlone(op, err) {
 			break
 		}
@@ -194,6 +195,7 @@ func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
 		return err
 	}
 	a.key = stored
+	a.journal.note("RunKey %s: %s", a.req.RunKey, decision.KeyText(next))
 	if stored == nil {
 		a.sightings.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
 	}
@@ -241,6 +243,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		return fmt.Errorf("write the status of JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	a.written[run.UID] = next
+	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, next.Status))
 	if next.HasEnded() {
 		a.sightings.forget(executionSubjects(run.UID)...)
 	}
@@ -260,7 +263,10 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 		client.Preconditions{UID: &run.UID, ResourceVersion: &run.ResourceVersion},
 		client.PropagationPolicy(metav1.DeletePropagationBackground))
 	switch {
-	case err == nil || apierrors.IsNotFound(err):
+	case err == nil:
+		a.journal.note("JobRun %s: deleted", run.Name)
+		return nil
+	case apierrors.IsNotFound(err):
 		return nil
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)

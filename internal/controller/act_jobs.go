@@ -40,6 +40,7 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	}
 	a.sightings.accepted(run.UID)
 	a.job = job
+	a.journal.note("Job %s: created", job.Name)
 	return nil
 }
 
@@ -195,6 +196,9 @@ func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
 	}
 	err := a.Client.Delete(ctx, job.DeepCopy(),
 		client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if err == nil {
+		a.journal.note("Job %s: deleted", job.Name)
+	}
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}

@@ -208,7 +208,7 @@ func TestActInOrder(t *testing.T) {
 				key.ResourceVersion = "9"
 			}
 			err := b.decidedOn(key, a).act(t.Context(), plan)
-			if outcome(err) != tc.want || (err != nil && !strings.HasPrefix(err.Error(), "count-receipts: ")) {
+			if outcome(err) != tc.want || (err != nil && !strings.HasPrefix(err.Error(), `count-receipts of run a (job job, key "k"): `)) {
 				t.Errorf("%v, want %s", err, tc.want)
 			}
 			if got := writesOf(b); got != tc.writes {

@@ -35,6 +35,7 @@ import (
 )
 
 const (
+	controllerName = "jobrun"
 	// staleRetry is when to look again after a lost race, should no watch event come.
 	staleRetry = 500 * time.Millisecond
 	// leftRetry is when to try again what others do not wait for.
@@ -94,12 +95,13 @@ func NewReconciler(c client.Client, live client.Reader, recorder events.EventRec
 
 // SetupWithManager registers the controller. The field indexes must be there.
 func SetupWithManager(mgr ctrl.Manager, o Options) error {
-	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("jobrun"), o)
+	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(controllerName), o)
 	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
 		return err
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).
-		Named("jobrun").
+		Named(controllerName).
+		WithLogConstructor(newLogger(mgr.GetLogger())).
 		Watches(&v1alpha1.JobRun{}, r.handler()).
 		Watches(&v1alpha1.RunKey{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
@@ -129,7 +131,7 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 				enqueue(q, r.Found(ctx, e.ObjectNew))
 				return
 			}
-			r.tellOfClaim(e.ObjectOld, e.ObjectNew)
+			r.tellOfClaim(ctx, e.ObjectOld, e.ObjectNew)
 			enqueue(q, r.Changed(ctx, e.ObjectOld, e.ObjectNew))
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
@@ -160,7 +162,7 @@ func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request
 }
 
 // tellOfClaim tells of a lease that a worker has taken: no decision has written it.
-func (r *Reconciler) tellOfClaim(before, after client.Object) {
+func (r *Reconciler) tellOfClaim(ctx context.Context, before, after client.Object) {
 	old, wasRun := before.(*v1alpha1.JobRun)
 	run, isRun := after.(*v1alpha1.JobRun)
 	if !wasRun || !isRun || run.RunsAsJob() || run.Status.Phase != v1alpha1.PhaseLeased ||
@@ -168,6 +170,8 @@ func (r *Reconciler) tellOfClaim(before, after client.Object) {
 		return
 	}
 	r.Events.emit(decision.ClaimedEvent(run))
+	log.FromContext(ctx).Info("A worker claimed a run", "namespace", run.Namespace, "run", run.Name, "jobName", run.Spec.JobName,
+		"key", run.Spec.ConcurrencyKey, "holder", run.Status.Lease.HolderIdentity, "generation", run.LeaseGeneration())
 	if old.LeaseGeneration() == 0 {
 		record(decision.FirstLeaseOf(run, metav1.NewTime(r.Clock.Now())))
 	}
@@ -308,7 +312,6 @@ func (r *Reconciler) perform(ctx context.Context, req Request, s *decision.Snaps
 	case errors.As(err, &refused):
 		o.Refuse(refused.run, refused.refusal, refused.holdOff)
 	case errors.As(err, &waiting):
-		log.FromContext(ctx).V(1).Info("Waiting", "reason", err.Error())
 		o.Block(plan.Step, waiting.poll)
 	case len(a.unwritable) > 0:
 		log.FromContext(ctx).Error(err, "Receipts are left without their status")

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -55,6 +57,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return nil
 	}
 	out, err := h.keys.Admit(ctx, run.Namespace, trigger, dryRun, storable)
+	logAdmission(ctx, run, dryRun, out, err)
 	if err != nil {
 		return answer(run.Name, err)
 	}
@@ -66,6 +69,19 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		triggers.WithLabelValues(string(out.Disposition)).Inc()
 	}
 	return response
+}
+
+// logAdmission writes one line about a trigger. The caller's mistakes and dry runs are for debugging.
+func logAdmission(ctx context.Context, run *v1alpha1.JobRun, dryRun bool, out keystore.Outcome, err error) {
+	logger := log.FromContext(ctx).WithValues("run", run.Name, "jobName", run.Spec.JobName, "key", run.Spec.ConcurrencyKey)
+	if dryRun || apierrors.IsInvalid(err) {
+		logger = logger.V(1)
+	}
+	if err != nil {
+		logger.Info("Refused a trigger", "reason", err.Error())
+		return
+	}
+	logger.Info("Admitted a trigger", "disposition", out.Disposition, "standsForIt", out.Run.RunName)
 }
 
 // triggerOf is what run asks of its keys. Each handling of a request has a token of

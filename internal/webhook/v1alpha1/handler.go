@@ -19,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/go-logr/logr"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
@@ -78,9 +80,17 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler})
-	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: NewClaimHandler(o)})
+	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler, LogConstructor: newLogger})
+	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: NewClaimHandler(o), LogConstructor: newLogger})
 	return nil
+}
+
+// newLogger returns the logger of a request; req is nil at the start.
+func newLogger(base logr.Logger, req *admission.Request) logr.Logger {
+	if req == nil {
+		return base
+	}
+	return base.WithValues("namespace", req.Namespace, "user", req.UserInfo.Username, "requestID", req.UID)
 }
 
 // Handle answers one admission request.

@@ -1,0 +1,62 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"fmt"
+
+	"github.com/go-logr/logr"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
+)
+
+// newLogger returns the loggers of the reconciler: each line names what is reconciled.
+func newLogger(base logr.Logger) func(*Request) logr.Logger {
+	base = base.WithValues("controller", controllerName)
+	return func(req *Request) logr.Logger {
+		switch {
+		case req == nil:
+			return base
+		case req.RunKey != "":
+			return base.WithValues("namespace", req.Namespace, "runKey", req.RunKey)
+		default:
+			return base.WithValues("namespace", req.Namespace, "run", req.Run)
+		}
+	}
+}
+
+// journal is what one action wrote, an entry per write.
+type journal []string
+
+func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
+
+// log writes one line about a plan, whose error is nil if the plan was carried out whole. Plans that wrote nothing
+// are for debugging.
+func (j *journal) log(logger logr.Logger, req Request, plan decision.Plan, subject decision.Subject, err error) {
+	if len(*j) == 0 {
+		logger = logger.V(1)
+	}
+	values := []any{"step", plan.Step, "jobName", subject.JobName, "key", subject.Key, "wrote", []string(*j)}
+	if req.Run == "" { // Else the logger has it.
+		values = append(values, "run", subject.Run)
+	}
+	switch {
+	case err != nil:
+		logger.Info("Carried out a part of a plan", append(values, "reason", err.Error())...)
+	case len(plan.Ops) > 0:
+		logger.Info("Carried out a plan", values...)
+	}
+}
+
+// statusNote is the text of a status without its output, which belongs to the user.
+func statusNote(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
+	output := status.Output
+	status.Output = nil
+	text := decision.StatusText(run, status)
+	if output != nil && run.Status.Output == nil {
+		text += fmt.Sprintf(", output of %d bytes", len(output.Raw))
+	}
+	return text
+}
