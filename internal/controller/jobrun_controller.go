@@ -101,13 +101,14 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).
 		Named(controllerName).
-		WithLogConstructor(newLogger(mgr.GetLogger())).
 		Watches(&v1alpha1.JobRun{}, r.handler()).
 		Watches(&v1alpha1.RunKey{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
-		WithOptions(controller.TypedOptions[Request]{MaxConcurrentReconciles: o.Concurrency}).
+		WithOptions(controller.TypedOptions[Request]{
+			MaxConcurrentReconciles: o.Concurrency, LogConstructor: newLogger(mgr.GetLogger()),
+		}).
 		Complete(r)
 }
 
