@@ -107,20 +107,6 @@ const (
 
 // JobRunSpec is what a trigger asks for. It is immutable, but for cancel,
 // which may go from false to true.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.coalesce) || has(self.concurrencyKey)",message="coalesce needs concurrencyKey",fieldPath=".coalesce",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="has(self.concurrencyKey) == has(oldSelf.concurrencyKey) && (!has(self.concurrencyKey) || self.concurrencyKey == oldSelf.concurrencyKey)",message="concurrencyKey is immutable",fieldPath=".concurrencyKey",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.coalesce) == has(oldSelf.coalesce) && (!has(self.coalesce) || self.coalesce == oldSelf.coalesce)",message="coalesce is immutable",fieldPath=".coalesce",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.idempotencyKey) == has(oldSelf.idempotencyKey) && (!has(self.idempotencyKey) || self.idempotencyKey == oldSelf.idempotencyKey)",message="idempotencyKey is immutable",fieldPath=".idempotencyKey",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.template) == has(oldSelf.template)",message="template is immutable",fieldPath=".template",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.leaseDurationSeconds) == has(oldSelf.leaseDurationSeconds) && (!has(self.leaseDurationSeconds) || self.leaseDurationSeconds == oldSelf.leaseDurationSeconds)",message="leaseDurationSeconds is immutable",fieldPath=".leaseDurationSeconds",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds) && (!has(self.activeDeadlineSeconds) || self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds)",message="activeDeadlineSeconds is immutable",fieldPath=".activeDeadlineSeconds",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.maxAttempts) == has(oldSelf.maxAttempts) && (!has(self.maxAttempts) || self.maxAttempts == oldSelf.maxAttempts)",message="maxAttempts is immutable",fieldPath=".maxAttempts",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.onLeaseExpired) == has(oldSelf.onLeaseExpired) && (!has(self.onLeaseExpired) || self.onLeaseExpired == oldSelf.onLeaseExpired)",message="onLeaseExpired is immutable",fieldPath=".onLeaseExpired",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)",message="ttlSecondsAfterFinished is immutable",fieldPath=".ttlSecondsAfterFinished",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.admission) == has(oldSelf.admission) && (!has(self.admission) || self.admission == oldSelf.admission)",message="admission is written by the webhook alone",fieldPath=".admission",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="has(self.batch) == has(oldSelf.batch) && (!has(self.batch) || self.batch == oldSelf.batch)",message="batch is immutable",fieldPath=".batch",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)",message="a cancelled run stays cancelled",fieldPath=".cancel",reason=FieldValueForbidden
 type JobRunSpec struct {
 	// jobName names the job that this is a run of. A DNS-1123 label: lower-case
 	// letters, digits and '-', at most 63 characters. It scopes concurrencyKey
@@ -129,8 +115,6 @@ type JobRunSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be a DNS-1123 label: lower-case letters, digits and '-', starting and ending with a letter or digit"
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="jobName is immutable",reason=FieldValueForbidden
 	JobName string `json:"jobName,omitempty"`
 
 	// input is handed to whoever executes the run: any JSON value, at most
@@ -490,8 +474,6 @@ type Progress struct {
 // JobRunStatus is what is known of a run or a receipt.
 //
 // +kubebuilder:validation:MinProperties=0
-// +kubebuilder:validation:XValidation:rule="!has(self.phase) || !(self.phase in ['Completed','Failed','Cancelled']) || (has(self.lease) ? has(self.finishedGeneration) && self.finishedGeneration == self.lease.generation : !has(self.finishedGeneration))",message="a terminal phase needs finishedGeneration equal to lease.generation: this holder's lease was lost",fieldPath=".finishedGeneration",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(self.phase) || self.phase != 'Leased' || has(self.lease)",message="phase Leased needs a lease",fieldPath=".lease",reason=FieldValueRequired
 type JobRunStatus struct {
 	// phase says where the JobRun is in its life: Pending, Leased, Completed,
 	// Failed, Cancelled for a run; Coalesced, Idempotent for a receipt. Empty
@@ -595,7 +577,6 @@ type JobRunStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:XValidation:rule="self.lastTransitionTime >= timestamp('1000-01-01T00:00:00Z') && self.lastTransitionTime < timestamp('3000-01-01T00:00:00Z')",message="lastTransitionTime must be a time as in RFC 3339, 2026-01-02T15:04:05Z, before the year 3000"
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -618,21 +599,6 @@ type JobRunStatus struct {
 // +kubebuilder:printcolumn:name="Holder",type=string,JSONPath=`.status.lease.holderIdentity`,priority=1
 // +kubebuilder:printcolumn:name="Attempts",type=integer,JSONPath=`.status.attempts`,priority=1
 // +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.error`,priority=1
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.template) || size(self.metadata.name) <= 52",message="metadata.name must have at most 52 characters when spec.template is set: the Job is named <name>-<generation>"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || has(self.status)",message="status cannot be removed",fieldPath=".status",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || (has(self.status.lease) && self.status.lease.generation >= oldSelf.status.lease.generation)",message="status.lease cannot be removed and its generation never falls",fieldPath=".status.lease",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.lease) || self.status.lease.generation <= (has(oldSelf.status) && has(oldSelf.status.lease) ? oldSelf.status.lease.generation : 0) + 1000",message="status.lease.generation rises by at most 1000 at a time",fieldPath=".status.lease.generation",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(self.status) || !has(oldSelf.status.lease) || !has(self.status.lease) || self.status.lease.generation > oldSelf.status.lease.generation || (has(self.status.lease.holderIdentity) ? has(oldSelf.status.lease.holderIdentity) && self.status.lease.holderIdentity == oldSelf.status.lease.holderIdentity : !has(oldSelf.status.lease.holderIdentity))",message="status.lease.holderIdentity changes only with a higher generation",fieldPath=".status.lease.holderIdentity",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.progress) || (has(oldSelf.status) && has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress) || (has(self.status.lease) && self.status.progress.generation == self.status.lease.generation)",message="a changed status.progress needs its generation equal to lease.generation: this holder's lease was lost",fieldPath=".status.progress.generation",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || (has(self.status.phase) ? (has(oldSelf.status) && has(oldSelf.status.phase) ? (self.status.phase == oldSelf.status.phase || (oldSelf.status.phase == 'Pending' ? (self.status.phase in ['Leased','Failed','Cancelled'] || (self.status.phase == 'Coalesced' && has(self.spec.coalesce))) : (oldSelf.status.phase == 'Leased' && self.status.phase in ['Pending','Completed','Failed','Cancelled']))) : self.status.phase != 'Completed') : (!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase in ['Pending','Leased']))",message="status.phase may not change like this; terminal phases are final",fieldPath=".status.phase",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Completed','Failed','Cancelled']) || ((has(self.status.lease) ? has(oldSelf.status.lease) && self.status.lease == oldSelf.status.lease : !has(oldSelf.status.lease)) && (has(self.status.finishedGeneration) ? has(oldSelf.status.finishedGeneration) && self.status.finishedGeneration == oldSelf.status.finishedGeneration : !has(oldSelf.status.finishedGeneration)) && (has(self.status.error) ? has(oldSelf.status.error) && self.status.error == oldSelf.status.error : !has(oldSelf.status.error)) && (has(self.status.progress) ? has(oldSelf.status.progress) && self.status.progress == oldSelf.status.progress : !has(oldSelf.status.progress)))",message="what a run ended with is final: lease, finishedGeneration, error and progress",fieldPath=".status",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || !has(oldSelf.status) || !has(oldSelf.status.lease) || (has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && self.status.lease.generation > oldSelf.status.lease.generation)",message="entering phase Leased needs a higher lease.generation",fieldPath=".status.lease.generation",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.phase) || self.status.phase != 'Leased' || (has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Leased') || (has(self.status.lease) && has(self.status.lease.holderIdentity))",message="entering phase Leased needs lease.holderIdentity: who holds the lease",fieldPath=".status.lease.holderIdentity",reason=FieldValueRequired
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase != 'Leased' || !has(self.status) || (has(self.status.phase) && self.status.phase != 'Pending') || !has(self.status.lease) || !has(self.status.lease.holderIdentity)",message="a run that waits again is held by nobody: to give it back, raise lease.generation by one and remove lease.holderIdentity",fieldPath=".status.lease.holderIdentity",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.status) || !has(self.status.lease) || !has(self.status.lease.holderIdentity) || self.status.lease.holderIdentity.startsWith('job/') == has(self.spec.template) || (has(oldSelf.status) && has(oldSelf.status.lease) && oldSelf.status.lease.generation == self.status.lease.generation)",message="a run with a template is held by its Job, as job/<name>, and no other run is: status.lease.holderIdentity must not begin with job/ unless there is a template",fieldPath=".status.lease.holderIdentity",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.lease) || !has(self.status) || !has(self.status.lease) || self.status.lease.generation > oldSelf.status.lease.generation || (has(self.status.lease.keyVersion) ? has(oldSelf.status.lease.keyVersion) && self.status.lease.keyVersion == oldSelf.status.lease.keyVersion : !has(oldSelf.status.lease.keyVersion))",message="status.lease.keyVersion changes only with a higher generation",fieldPath=".status.lease.keyVersion",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.batch) || (has(self.status) && has(self.status.batch) && self.status.batch == oldSelf.status.batch)",message="status.batch is final",fieldPath=".status.batch",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.batch) || !has(self.status) || !has(self.status.phase) || !(self.status.phase in ['Pending','Leased','Coalesced','Idempotent']) || has(self.status.batch)",message="a member of a batch that is undecided has no phase",fieldPath=".status.phase",reason=FieldValueForbidden
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -20,9 +20,6 @@ const (
 )
 
 // RunKeySpec is one row of the unique index over keys.
-//
-// +kubebuilder:validation:XValidation:rule="self.kind == oldSelf.kind && self.jobName == oldSelf.jobName && self.key == oldSelf.key",message="kind, jobName and key are immutable"
-// +kubebuilder:validation:XValidation:rule="self.kind == 'Concurrency' ? (has(self.pending) || has(self.leased)) && !has(self.owner) : has(self.owner) && !has(self.pending) && !has(self.leased)",message="a Concurrency key has pending or leased, an Idempotency key has an owner"
 type RunKeySpec struct {
 	// kind says which key this is: Concurrency or Idempotency.
 	//

@@ -11,4 +11,11 @@
 //
 // It does not promise that an admitted object comes to exist: a later admission
 // plugin or a lost connection may prevent that. The controller repairs it.
+//
+// The markers below and config/webhook/settings.yaml make config/webhook/manifests.yaml.
+//
+// +kubebuilder:webhookconfiguration:mutating=true,name=mutating-webhook-configuration
+// +kubebuilder:webhook:name=mjobrun.batch.jobrun.dev,mutating=true,path=/mutate-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns,verbs=create,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
+// +kubebuilder:webhook:name=update.batch.jobrun.dev,mutating=true,path=/mutate-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns,verbs=update,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
+// +kubebuilder:webhook:name=claim.batch.jobrun.dev,mutating=true,path=/claim-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns/status,verbs=update,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
 package v1alpha1
