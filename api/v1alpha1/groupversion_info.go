@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1alpha1 is the API of JobRun: runs with a key. For each namespace,
-// job and concurrency key at most one run executes and at most one waits.
+// Package v1alpha1 is the API of JobRun: runs with a key. For each namespace, job and concurrency key, at
+// most one run executes and at most one waits.
 //
 // +kubebuilder:object:generate=true
 // +groupName=batch.jobrun.dev

@@ -11,11 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 )
 
-// What a JobRun says about itself, from its own fields alone. What others say of
-// it, a RunKey or the run that counted it, is not here.
+// The functions below use the fields of the JobRun alone. They do not know what other objects record about
+// it, such as a RunKey or the run that counted it.
 
-// HasEnded reports whether the phase is Completed, Failed or Cancelled: a run at
-// its end.
+// HasEnded reports whether the JobRun is a run that has ended: Completed, Failed or Cancelled.
 func (r *JobRun) HasEnded() bool {
 	switch r.Status.Phase {
 	case PhaseCompleted, PhaseFailed, PhaseCancelled:
@@ -25,20 +24,18 @@ func (r *JobRun) HasEnded() bool {
 	}
 }
 
-// IsReceipt reports whether the phase is Coalesced or Idempotent: a receipt that
-// is bound to a run.
+// IsReceipt reports whether the JobRun is a bound receipt: Coalesced or Idempotent.
 func (r *JobRun) IsReceipt() bool {
 	return r.Status.Phase == PhaseCoalesced || r.Status.Phase == PhaseIdempotent
 }
 
-// HasOutcome reports whether a run has ended, or a receipt has the outcome of
-// its run.
+// HasOutcome reports whether a run has ended, or a receipt has the outcome of its run.
 func (r *JobRun) HasOutcome() bool {
 	return r.HasEnded() || (r.IsReceipt() && r.Status.CompletionTime != nil)
 }
 
-// Outcome is how a run ended, or the run that stands for a receipt: Completed,
-// Failed or Cancelled; empty as long as that is not recorded.
+// Outcome returns how the run, or the run that stands for a receipt, ended: Completed, Failed or Cancelled.
+// It is empty until that is recorded.
 func (r *JobRun) Outcome() Phase {
 	if r.HasEnded() {
 		return r.Status.Phase
@@ -51,15 +48,15 @@ func (r *JobRun) Outcome() Phase {
 	return ""
 }
 
-// outcomeConditions are the conditions that say how a JobRun ended, and outcomePhases
-// the phases of runs that ended so.
+// outcomeConditions are the conditions with which a JobRun has an outcome. outcomePhases are the phases of
+// runs with these outcomes, in the same order.
 var (
 	outcomeConditions = []string{ConditionComplete, ConditionFailed, ConditionCancelled}
 	outcomePhases     = []Phase{PhaseCompleted, PhaseFailed, PhaseCancelled}
 )
 
-// OutcomeCondition is the condition that is True on a JobRun with that outcome; empty
-// for a phase that is none.
+// OutcomeCondition returns the condition that is True on a JobRun with the outcome phase. It is empty if
+// phase is not an outcome.
 func OutcomeCondition(phase Phase) string {
 	if i := slices.Index(outcomePhases, phase); i >= 0 {
 		return outcomeConditions[i]
@@ -67,7 +64,7 @@ func OutcomeCondition(phase Phase) string {
 	return ""
 }
 
-// IsOutcomeCondition reports whether a type of condition says how a JobRun ended.
+// IsOutcomeCondition reports whether a condition of this type shows how a JobRun ended.
 func IsOutcomeCondition(condition string) bool {
 	return slices.Contains(outcomeConditions, condition)
 }
@@ -75,16 +72,14 @@ func IsOutcomeCondition(condition string) bool {
 // CancelRequested reports whether spec.cancel is true.
 func (r *JobRun) CancelRequested() bool { return r.Spec.Cancel != nil && *r.Spec.Cancel }
 
-// EndRequested reports whether the JobRun is cancelled, or is being deleted but
-// kept by a finalizer: it must not execute any more.
+// EndRequested reports whether the run must not execute any more: the JobRun is cancelled, or is being
+// deleted while a finalizer keeps it.
 func (r *JobRun) EndRequested() bool { return r.CancelRequested() || r.DeletionTimestamp != nil }
 
-// RunsAsJob reports whether a Job executes the run. An external worker executes
-// it otherwise.
+// RunsAsJob reports whether a Job executes the run. Otherwise an external worker does.
 func (r *JobRun) RunsAsJob() bool { return r.Spec.Template != nil }
 
-// LeaseGeneration is the generation of the run's last lease; 0 before the first
-// one, and for nil.
+// LeaseGeneration returns the generation of the run's last lease: 0 before the first one, and for nil.
 func (r *JobRun) LeaseGeneration() int64 {
 	if r == nil || r.Status.Lease == nil {
 		return 0
@@ -92,22 +87,20 @@ func (r *JobRun) LeaseGeneration() int64 {
 	return r.Status.Lease.Generation
 }
 
-// IsHeld reports whether the lease has a holder. A lease that expired or was
-// given back has none.
+// IsHeld reports whether the lease has a holder. A lease that expired or was given back has none.
 func (r *JobRun) IsHeld() bool { return r.Status.Lease != nil && r.Status.Lease.HolderIdentity != "" }
 
-// WasAbsorbed reports whether the trigger was answered with another run:
-// Coalesced or Idempotent. The receipt may have been promoted since.
+// WasAbsorbed reports whether the webhook answered the trigger with another run: Coalesced or Idempotent. The
+// receipt may have been promoted since.
 func (r *JobRun) WasAbsorbed() bool {
 	return r.Spec.Admission != nil && r.Spec.Admission.Disposition != DispositionCreated
 }
 
-// BypassedWebhook reports whether the JobRun was stored without the webhook, so
-// that its trigger has no answer yet.
+// BypassedWebhook reports whether the JobRun was stored without the webhook. Its trigger has no answer yet.
 func (r *JobRun) BypassedWebhook() bool { return r.Spec.Admission == nil }
 
-// WasRun reports whether the status says that the JobRun was a run once: it
-// announced itself, was leased, or counted triggers. Receipts may be bound to it.
+// WasRun reports whether the status shows that the JobRun was a run at some time: it announced itself, was
+// leased, or counted triggers. Receipts may be bound to it.
 func (r *JobRun) WasRun() bool {
 	return r.RefersToItself() || r.Status.Coalesced != nil || r.Status.Lease != nil
 }
@@ -120,13 +113,13 @@ func (r *JobRun) RefersToItself() bool {
 // LeadsBatch reports whether the JobRun is the leader of a batch.
 func (r *JobRun) LeadsBatch() bool { return r.Spec.Batch != nil && r.Spec.Batch.Leader == r.Name }
 
-// AwaitsBatch reports whether the JobRun is a member of a batch, has not ended,
-// and its status does not say what became of the batch.
+// AwaitsBatch reports whether the JobRun is a member of a batch, has not ended, and does not record what
+// became of the batch.
 func (r *JobRun) AwaitsBatch() bool {
 	return r.Spec.Batch != nil && r.Status.Batch == nil && !r.HasEnded()
 }
 
-// CallersLabels are the labels that the webhook did not stamp.
+// CallersLabels returns the labels that the webhook did not stamp.
 func (r *JobRun) CallersLabels() map[string]string {
 	labels := maps.Clone(r.Labels)
 	for _, stamped := range StampedLabels {
@@ -135,7 +128,7 @@ func (r *JobRun) CallersLabels() map[string]string {
 	return labels
 }
 
-// InputText is spec.input as JSON text; empty without an input.
+// InputText returns spec.input as JSON text. It is empty without an input.
 func (r *JobRun) InputText() string {
 	if r.Spec.Input == nil {
 		return ""
@@ -143,8 +136,8 @@ func (r *JobRun) InputText() string {
 	return string(r.Spec.Input.Raw)
 }
 
-// CompareAge orders JobRuns by creationTimestamp, the older one first, and by
-// name where that ties: it has whole seconds.
+// CompareAge orders JobRuns by creationTimestamp, oldest first. It compares names where the timestamps are
+// equal, because they have whole seconds only.
 func CompareAge(a, b *JobRun) int {
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)

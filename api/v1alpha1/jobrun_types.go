@@ -10,8 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// CoalescePolicy says what becomes of a trigger when a run already waits for
-// its key.
+// CoalescePolicy decides what becomes of a trigger when a run already waits for its key.
 //
 // +kubebuilder:validation:Enum=Skip
 type CoalescePolicy string
@@ -21,11 +20,11 @@ const (
 	CoalesceSkip CoalescePolicy = "Skip"
 )
 
-// CoalescePolicies are the values that spec.coalesce takes. Not set, a trigger
-// that finds a waiting run is refused.
+// CoalescePolicies are the values of spec.coalesce. If it is not set, the webhook refuses a trigger that
+// finds a waiting run.
 var CoalescePolicies = []CoalescePolicy{CoalesceSkip}
 
-// Disposition says what became of a trigger.
+// Disposition is what became of a trigger.
 //
 // +kubebuilder:validation:Enum=Created;Coalesced;Idempotent
 type Disposition string
@@ -35,151 +34,146 @@ const (
 	DispositionCreated Disposition = "Created"
 	// DispositionCoalesced means that the waiting run of the key absorbed the trigger.
 	DispositionCoalesced Disposition = "Coalesced"
-	// DispositionIdempotent means that the trigger was delivered before and
-	// that the run of the first delivery stands for it.
+	// DispositionIdempotent means that the trigger was delivered before. The run of the first delivery stands
+	// for it.
 	DispositionIdempotent Disposition = "Idempotent"
 )
 
-// BatchDecision says what became of a batch of triggers. It is made once.
+// BatchDecision is what became of a batch of triggers. It never changes.
 //
 // +kubebuilder:validation:Enum=Started;Withdrawn
 type BatchDecision string
 
 const (
-	// BatchStarted means that all members exist: each is a trigger like any other.
+	// BatchStarted means that all members exist. Each is a trigger like any other from then on.
 	BatchStarted BatchDecision = "Started"
-	// BatchWithdrawn means that the batch was cancelled, or not whole in time:
-	// its members end Cancelled, and none of them ever executes.
+	// BatchWithdrawn means that the batch was cancelled, or was not complete in time. Its members end
+	// Cancelled, and none of them ever executes.
 	BatchWithdrawn BatchDecision = "Withdrawn"
 )
 
-// LeaseExpiredPolicy says what becomes of a run whose lease expired while
-// another run waits for its key.
+// LeaseExpiredPolicy decides what becomes of a run whose lease expired while another run waits for its key.
 //
 // +kubebuilder:validation:Enum=Fail;Requeue
 type LeaseExpiredPolicy string
 
 const (
-	// OnLeaseExpiredFail fails the run: the one that waits does its work.
+	// OnLeaseExpiredFail fails the run: the waiting run does its work.
 	OnLeaseExpiredFail LeaseExpiredPolicy = "Fail"
-	// OnLeaseExpiredRequeue lets the run wait again in the place of the one that
-	// waits, which becomes its receipt.
+	// OnLeaseExpiredRequeue lets the run wait again in the place of the waiting run, which becomes its
+	// receipt.
 	OnLeaseExpiredRequeue LeaseExpiredPolicy = "Requeue"
 )
 
-// Phase says where a JobRun is in its life. An empty phase means that nothing
-// is known yet, or that the run waits for its key to become free.
+// Phase is where a JobRun is in its life. An empty phase means that nothing is known yet, or that the run
+// waits until another run leaves the waiting place of its key.
 //
 // +kubebuilder:validation:Enum=Pending;Leased;Completed;Failed;Cancelled;Coalesced;Idempotent
 type Phase string
 
 const (
-	// PhasePending means that the run is the one that waits for its key.
+	// PhasePending means that the run has the waiting place of its key, or that an external worker can claim
+	// it.
 	PhasePending Phase = "Pending"
-	// PhaseLeased means that somebody holds the run's lease and executes it.
+	// PhaseLeased means that a Job or an external worker holds the lease and executes the run.
 	PhaseLeased Phase = "Leased"
-	// PhaseCompleted means that the run ended well. Final.
+	// PhaseCompleted means that the run succeeded. Final.
 	PhaseCompleted Phase = "Completed"
-	// PhaseFailed means that the run ended badly; status.error says why. Final.
+	// PhaseFailed means that the run failed. status.error has the reason. Final.
 	PhaseFailed Phase = "Failed"
 	// PhaseCancelled means that the run was cancelled. Final.
 	PhaseCancelled Phase = "Cancelled"
-	// PhaseCoalesced marks a receipt that another run absorbed. Final; the
-	// outcome of that run appears in the receipt's conditions.
+	// PhaseCoalesced means that the JobRun is a receipt: another run absorbed its trigger. Final. The
+	// conditions show the outcome of that run.
 	PhaseCoalesced Phase = "Coalesced"
-	// PhaseIdempotent marks a receipt of a trigger that was delivered before.
-	// Final; the outcome of the run appears in the receipt's conditions.
+	// PhaseIdempotent means that the JobRun is a receipt: its trigger was delivered before. Final. The
+	// conditions show the outcome of the first delivery's run.
 	PhaseIdempotent Phase = "Idempotent"
 )
 
-// Condition types of a JobRun. At most one of Complete, Failed and Cancelled is
-// ever True; a receipt has the one of its run.
+// Condition types of a JobRun. At most one of Complete, Failed and Cancelled is ever True. A receipt has the
+// one of its run.
 const (
-	// ConditionComplete is True once the run, or the run that stands for a receipt, ended well.
+	// ConditionComplete is True on a run that completed, and on its receipts.
 	ConditionComplete = "Complete"
-	// ConditionFailed is True once the run, or the run that stands for a receipt, failed.
+	// ConditionFailed is True on a run that failed, and on its receipts.
 	ConditionFailed = "Failed"
-	// ConditionCancelled is True once the run, or the run that stands for a receipt, was cancelled or deleted.
+	// ConditionCancelled is True on a run that was cancelled or deleted, and on its receipts.
 	ConditionCancelled = "Cancelled"
 	// ConditionCoalesced is True on a receipt that is bound to the run that stands for it.
 	ConditionCoalesced = "Coalesced"
 )
 
-// JobRunSpec is what a trigger asks for. It is immutable, but for cancel,
-// which may go from false to true.
+// JobRunSpec is what a trigger asks for. It is immutable, except that cancel may change from false to true.
 type JobRunSpec struct {
-	// jobName names the job that this is a run of. A DNS-1123 label: lower-case
-	// letters, digits and '-', at most 63 characters. It scopes concurrencyKey
-	// and idempotencyKey: two jobs never share a key. Immutable.
+	// jobName is the job that this is a run of. It is a DNS-1123 label: lower-case letters, digits and '-',
+	// starting and ending with a letter or digit, at most 63 characters. It scopes concurrencyKey and
+	// idempotencyKey: two jobs never share a key. Immutable.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	JobName string `json:"jobName,omitempty"`
 
-	// input is handed to whoever executes the run: any JSON value, at most
-	// 64 KiB. null is the same as no input. Immutable.
+	// input is any JSON value for the Job or the worker that executes the run, at most 64 KiB. null is the
+	// same as no input. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Input *apiextensionsv1.JSON `json:"input,omitempty"`
 
-	// concurrencyKey is the key of the run: per namespace, jobName and
-	// concurrencyKey at most one run executes and at most one waits. Any
-	// characters, 1 to 256 of them. Without it runs are not limited. Immutable.
+	// concurrencyKey is the key of the run. For each namespace, jobName and concurrencyKey, at most one run
+	// executes and at most one waits. It has 1 to 256 characters of any kind. A run without it is not
+	// limited. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	ConcurrencyKey string `json:"concurrencyKey,omitempty"`
 
-	// coalesce says what becomes of this trigger when a run already waits for
-	// its key. Skip: the waiting run stays as it is and absorbs this trigger,
-	// which becomes a receipt. Without it such a trigger is refused with a 409
-	// Conflict that names the waiting run. Needs concurrencyKey. Immutable.
+	// coalesce decides what becomes of this trigger when a run already waits for its key. Skip: the waiting
+	// run stays as it is and absorbs this trigger, which becomes a receipt. Not set: the trigger is refused
+	// with a 409 Conflict that names the waiting run. Needs concurrencyKey. Immutable.
 	//
 	// +optional
 	Coalesce CoalescePolicy `json:"coalesce,omitempty"`
 
-	// idempotencyKey identifies this trigger across deliveries: a second
-	// trigger with the same namespace, jobName and idempotencyKey, while the
-	// first one's run still exists, starts nothing and is answered with that
-	// run. Any characters, 1 to 256 of them. Immutable.
+	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists, a
+	// second trigger with the same namespace, jobName and idempotencyKey starts nothing and is answered with
+	// that run. It has 1 to 256 characters of any kind. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
-	// template describes the Job that executes the run. The operator adds the
-	// JOBRUN_* environment to every container and owns the Job's name and
-	// ttlSecondsAfterFinished. Without a template the run waits for an
-	// external worker to claim it. Immutable.
+	// template describes the Job that executes the run. The operator adds the JOBRUN_* environment to every
+	// container, names the Job, and ignores its ttlSecondsAfterFinished. A run without a template waits for
+	// an external worker to claim it. Immutable.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
 
-	// leaseDurationSeconds is how long a lease lives without renewal, 1 to
-	// 86400 seconds. An external worker's lease lives 30 seconds when this is
-	// not set; a Job's lease then ends only with the Job. Immutable.
+	// leaseDurationSeconds is how long a lease lasts without renewal, 1 to 86400 seconds. If it is not set,
+	// an external worker's lease lasts 30 seconds, and a Job's lease ends only with the Job. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
 
-	// activeDeadlineSeconds is how long a lease of this run may last, renewed or
-	// not, at least 1 second. A run that executes for longer fails with the reason
-	// DeadlineExceeded. A template's own activeDeadlineSeconds holds too; the
-	// shorter one counts. Without it nothing bounds a run that is renewed. Immutable.
+	// activeDeadlineSeconds is how long a lease of this run may last, renewed or not, at least 1 second. A
+	// run that executes longer fails with the reason DeadlineExceeded. The template's own
+	// activeDeadlineSeconds applies too: the shorter one decides. If it is not set, nothing bounds a run that
+	// is renewed. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
 
-	// maxAttempts is how many leases of this run may expire before it fails,
-	// 1 to 1000; 3 when it is not set. Immutable.
+	// maxAttempts is how many leases of this run may expire before it fails, 1 to 1000. The default is 3.
+	// Immutable.
 	//
 	// +optional
 	// +default=3
@@ -187,73 +181,67 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:Maximum=1000
 	MaxAttempts int32 `json:"maxAttempts,omitempty"`
 
-	// onLeaseExpired says what becomes of the run when its lease expires, or its
-	// worker gives it back, while another run waits for its key. Fail: the run
-	// fails with the reason LeaseExpired. Requeue: the run waits again, and the one
-	// that waits becomes its receipt if it has coalesce Skip, with all receipts of
-	// its own; if it has not, the run fails as with Fail. While nobody waits, the
-	// run waits again whatever this says, and once maxAttempts leases have expired
-	// it fails. Immutable.
+	// onLeaseExpired decides what becomes of the run when its lease expires, or its worker gives it back,
+	// while another run waits for its key. Fail, the default: the run fails with the reason LeaseExpired.
+	// Requeue: the run waits again if the waiting run has coalesce Skip. The waiting run and all its receipts
+	// then become receipts of this run. If the waiting run does not have coalesce Skip, Requeue is the same
+	// as Fail. If no other run waits, the run waits again under both values. Once maxAttempts leases have
+	// expired, the run fails under both. Immutable.
 	//
 	// +optional
 	// +default="Fail"
 	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
 
-	// ttlSecondsAfterFinished is how long the JobRun is kept once it has an
-	// outcome, in seconds; 0 deletes it at once. Without it the JobRun is kept
-	// until somebody deletes it. A run is kept as long as one of its receipts
-	// has no outcome. Immutable.
+	// ttlSecondsAfterFinished is how many seconds the JobRun is kept after it has an outcome. 0 deletes it at
+	// once. If it is not set, the operator keeps the JobRun. It keeps a run while one of its receipts has no
+	// outcome. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
-	// batch makes this trigger a member of a batch, all of which is triggered or
-	// nothing: no member executes before all exist. The leader is created first;
-	// all members carry the same values. The batch is withdrawn, and its members
-	// end Cancelled, if not all exist after 60 seconds or if the leader is
-	// cancelled before the batch has started. Immutable.
+	// batch makes this trigger a member of a batch: all members are triggered, or none. No member executes
+	// before all exist. The leader is created first, and all members have the same values here. The operator
+	// withdraws the batch if not all members exist after 60 seconds, or if the leader is cancelled before the
+	// batch has started. The members of a withdrawn batch end Cancelled. Immutable.
 	//
 	// +optional
 	Batch *BatchMember `json:"batch,omitempty"`
 
-	// cancel asks that the run end without result: a waiting run leaves its
-	// key at once, an executing one ends when its Job and Pods are gone. It
-	// cannot be taken back. On a receipt that has no outcome yet it ends the
-	// receipt alone, never the run that stands for it.
+	// cancel asks the operator to end the run without a result. A waiting run leaves its key at once. An
+	// executing run ends when its Job and Pods are gone. cancel cannot be taken back. On a receipt without an
+	// outcome, it ends the receipt alone and never the run that stands for it.
 	//
 	// +optional
 	Cancel *bool `json:"cancel,omitempty"`
 
-	// admission is what became of this trigger. The operator's webhook writes
-	// it, whatever the caller sends, and the answer of the create carries it.
+	// admission is what became of this trigger. The operator's webhook writes it, whatever the caller sends.
+	// The response to the create contains it.
 	//
 	// +optional
 	Admission *Admission `json:"admission,omitempty"`
 }
 
-// BatchMember names the batch that a trigger is a member of. All members carry
-// the same values. The leader is created first, and cancelling it before the
-// batch has started withdraws the batch. A batch of which not all members exist
-// after 60 seconds is withdrawn by the operator.
+// BatchMember names the batch that a trigger is a member of. All members have the same values. The leader is
+// created first, and cancelling it before the batch has started withdraws the batch. The operator withdraws a
+// batch if not all members exist after 60 seconds.
 type BatchMember struct {
-	// id identifies the batch in its namespace. It must never be used again, a
-	// UUID serves. 1 to 64 characters.
+	// id identifies the batch in its namespace. Use each id for one batch only, for example a UUID. 1 to 64
+	// characters.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	ID string `json:"id,omitempty"`
 
-	// size is how many members the batch has, the leader included, 1 to 1000.
+	// size is the number of members, including the leader, 1 to 1000.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	Size int32 `json:"size,omitempty"`
 
-	// leader is the name of the member whose status.batch records what becomes
-	// of the batch.
+	// leader is the name of the member whose status.batch records what becomes of the batch.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -263,28 +251,27 @@ type BatchMember struct {
 
 // Admission is the webhook's record of a trigger.
 type Admission struct {
-	// disposition says what became of the trigger: Created, Coalesced or Idempotent.
+	// disposition is what became of the trigger: Created, Coalesced or Idempotent.
 	//
 	// +required
 	Disposition Disposition `json:"disposition,omitempty"`
 
-	// runName names the run that stands for this trigger: itself when Created.
+	// runName is the name of the run that stands for this trigger: the JobRun itself when Created.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	RunName string `json:"runName,omitempty"`
 
-	// runToken identifies the run that stands for this trigger. A name can be
-	// used again, a token cannot.
+	// runToken identifies the run that stands for this trigger. A name can be used again, a token cannot.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	RunToken string `json:"runToken,omitempty"`
 
-	// keyVersion is the resourceVersion of the RunKey in the read that showed
-	// the run waiting. Set on Coalesced triggers only.
+	// keyVersion is the resourceVersion of the RunKey in the read that showed the run waiting. Only Coalesced
+	// triggers have it.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -301,14 +288,14 @@ type Admission struct {
 
 // ObjectReference names an object in the same namespace.
 type ObjectReference struct {
-	// name of the object.
+	// name is the name of the object.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// uid of the object.
+	// uid is the UID of the object.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -317,37 +304,36 @@ type ObjectReference struct {
 	UID types.UID `json:"uid,omitempty"`
 }
 
-// RunLease says who executes a run, and until when.
+// RunLease records which holder executes a run, and until when.
 type RunLease struct {
-	// holderIdentity names the holder: a Job as job/<name>, an external worker
-	// by the name of the coordination.k8s.io Lease it renews, or by any other
-	// name if it renews renewTime; its name must not begin with job/. Empty while
-	// nobody holds the lease.
+	// holderIdentity is the name of the holder. It is job/<name> for a Job. For an external worker, it is the
+	// name of the coordination.k8s.io Lease that the worker renews, or any other name if the worker renews
+	// renewTime instead. It must not begin with job/ then. It is empty while the lease has no holder, and
+	// changes only with a higher generation.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	HolderIdentity string `json:"holderIdentity,omitempty"`
 
-	// generation is the fencing token of the run: it rises by one at each
-	// acquisition and at each expiry, and never falls. Each run begins anew.
+	// generation is the fencing token of the run. It rises by one at each acquisition and at each expiry, and
+	// never falls. Each run counts anew.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Generation int64 `json:"generation,omitempty"`
 
-	// keyVersion is the resourceVersion of the RunKey that the claim's
-	// compare-and-swap was based on. It is the fencing token of the key: as a
-	// decimal number it rises from each lease of the key to the next, whichever
-	// run has it. Not set on runs without a concurrencyKey.
+	// keyVersion is the resourceVersion of the RunKey that the claim's compare-and-swap was based on. It is
+	// the fencing token of the key: as a decimal number, it rises from each lease of the key to the next,
+	// across all its runs. A run without a concurrencyKey does not have it.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	KeyVersion string `json:"keyVersion,omitempty"`
 
-	// acquireTime is when this lease was acquired, with six digits of a second's
-	// fraction, as in a Lease: 2026-01-02T15:04:05.000000Z.
+	// acquireTime is when the holder acquired this lease. It has six fractional digits, as in a Lease:
+	// 2026-01-02T15:04:05.000000Z.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -355,9 +341,8 @@ type RunLease struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$`
 	AcquireTime *metav1.MicroTime `json:"acquireTime,omitempty"`
 
-	// renewTime is when the holder last renewed. The lease counts as expired
-	// when it was seen unchanged for durationSeconds by the operator's own clock.
-	// It has six digits of a second's fraction, as in a Lease:
+	// renewTime is when the holder last renewed the lease. The lease expires when the operator has seen it
+	// unchanged for durationSeconds, by its own clock. It has six fractional digits, as in a Lease:
 	// 2026-01-02T15:04:05.000000Z.
 	//
 	// +optional
@@ -366,8 +351,8 @@ type RunLease struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$`
 	RenewTime *metav1.MicroTime `json:"renewTime,omitempty"`
 
-	// durationSeconds is how long the lease lives without renewal. Not set on
-	// a Job's lease that ends only with the Job.
+	// durationSeconds is how long the lease lasts without renewal, in seconds. It is not set on a Job's lease
+	// that ends only with the Job.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -375,17 +360,16 @@ type RunLease struct {
 	DurationSeconds int32 `json:"durationSeconds,omitempty"`
 }
 
-// CoalescedTriggers is the durable record of the triggers a run absorbed.
+// CoalescedTriggers is the durable record of the triggers that a run absorbed.
 type CoalescedTriggers struct {
-	// count is how many triggers this run absorbed, each counted exactly once.
+	// count is the number of triggers that this run absorbed. Each is counted exactly once.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=9007199254740991
 	Count int64 `json:"count,omitempty"`
 
-	// recent holds the triggers that were absorbed last, at most 32, the
-	// latest at the end.
+	// recent has the triggers that this run absorbed last, at most 32. The latest is at the end.
 	//
 	// +optional
 	// +listType=map
@@ -395,16 +379,16 @@ type CoalescedTriggers struct {
 	Recent []CoalescedTrigger `json:"recent,omitempty"`
 }
 
-// CoalescedTrigger is one absorbed trigger, by its receipt.
+// CoalescedTrigger describes one absorbed trigger by its receipt.
 type CoalescedTrigger struct {
-	// name of the receipt.
+	// name is the name of the receipt.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// uid of the receipt.
+	// uid is the UID of the receipt.
 	//
 	// +required
 	// +kubebuilder:validation:Type=string
@@ -412,7 +396,7 @@ type CoalescedTrigger struct {
 	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid,omitempty"`
 
-	// time the receipt was created.
+	// time is when the receipt was created.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -420,14 +404,14 @@ type CoalescedTrigger struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	Time *metav1.Time `json:"time,omitempty"`
 
-	// input that was skipped, as JSON text cut to 1 KiB.
+	// input is the skipped input of the trigger, as JSON text cut to 1 KiB.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Input string `json:"input,omitempty"`
 
-	// labels of the receipt, without those of the operator, at most 16.
+	// labels are the labels of the receipt without those of the operator, at most 16.
 	//
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
@@ -435,7 +419,7 @@ type CoalescedTrigger struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// BatchStatus says what became of a batch.
+// BatchStatus is what became of a batch.
 type BatchStatus struct {
 	// decision is Started or Withdrawn. It never changes.
 	//
@@ -445,25 +429,25 @@ type BatchStatus struct {
 
 // Progress is what the holder last reported.
 type Progress struct {
-	// generation of the lease that reports. It must be the current one.
+	// generation is the generation of the lease whose holder reports. It must be the current one.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	Generation int64 `json:"generation,omitempty"`
 
-	// current is how much is done, in units of the job's own.
+	// current is how much is done, in a unit of the job's own.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Current *int64 `json:"current,omitempty"`
 
-	// total is how much there is to do, in the units of current.
+	// total is how much there is to do, in the unit of current.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Total *int64 `json:"total,omitempty"`
 
-	// message is one line for people.
+	// message is one line of text for people.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -475,28 +459,27 @@ type Progress struct {
 //
 // +kubebuilder:validation:MinProperties=0
 type JobRunStatus struct {
-	// phase says where the JobRun is in its life: Pending, Leased, Completed,
-	// Failed, Cancelled for a run; Coalesced, Idempotent for a receipt. Empty
-	// until known, and while a run waits for its key to become free.
+	// phase is where the JobRun is in its life: Pending, Leased, Completed, Failed or Cancelled for a run,
+	// Coalesced or Idempotent for a receipt. Empty until known, and while a run waits until another one
+	// leaves the waiting place of its key.
 	//
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
 
-	// runRef is the run that stands for this trigger: the JobRun itself unless
-	// it is a receipt. Where it differs from spec.admission, this is right.
+	// runRef is the run that stands for this trigger: the JobRun itself unless it is a receipt. Where it
+	// differs from spec.admission, runRef is right.
 	//
 	// +optional
 	RunRef *ObjectReference `json:"runRef,omitempty"`
 
-	// lease says who executes the run, and until when. It stays after the run
-	// ended.
+	// lease records which holder executes the run, and until when. It stays after the run has ended.
 	//
 	// +optional
 	Lease *RunLease `json:"lease,omitempty"`
 
-	// finishedGeneration is the generation of the lease whose holder ended the
-	// run. The API server refuses a terminal phase unless it equals
-	// lease.generation, so a holder that lost its lease cannot end the run.
+	// finishedGeneration is the generation of the lease that the run ended under. The API server refuses a
+	// terminal phase unless it equals lease.generation, so a holder that lost its lease cannot end the run. A
+	// run that was never leased ends without it.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -509,9 +492,8 @@ type JobRunStatus struct {
 	// +kubebuilder:validation:Maximum=1000000
 	Attempts int32 `json:"attempts,omitempty"`
 
-	// batch says what became of the batch that this trigger is a member of: on
-	// the leader as soon as it is decided, on the other members with their next
-	// change. Not set while it is undecided.
+	// batch is what became of the batch that this trigger is a member of. The leader has it as soon as the
+	// batch is decided, and the other members with their next change. Not set while the batch is undecided.
 	//
 	// +optional
 	Batch *BatchStatus `json:"batch,omitempty"`
@@ -526,10 +508,9 @@ type JobRunStatus struct {
 	// +optional
 	JobRef *ObjectReference `json:"jobRef,omitempty"`
 
-	// output is the result of a completed run, any JSON value. For a Job: the
-	// termination message of its first container, at most 4 KiB; a JSON string
-	// if it is no JSON itself. A receipt has the output of its run, if there is
-	// room for it.
+	// output is the result of a completed run, any JSON value. For a Job, it is the termination message of
+	// its first container, at most 4 KiB, or that message as a JSON string if it is not JSON. A receipt has
+	// the output of its run if there is room for it.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless
@@ -541,15 +522,15 @@ type JobRunStatus struct {
 	// +optional
 	Progress *Progress `json:"progress,omitempty"`
 
-	// error is one line for people: why the run failed or was cancelled, or
-	// what it waits for while it cannot go on.
+	// error is one line of text for people: why the run failed or was cancelled, or what it waits for while
+	// it cannot go on.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Error string `json:"error,omitempty"`
 
-	// startTime is when the run was leased first.
+	// startTime is when the run was first leased.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -557,7 +538,7 @@ type JobRunStatus struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// completionTime is when the run, or the run of a receipt, got its outcome.
+	// completionTime is when the run got its outcome. A receipt has the time of its run.
 	//
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -565,7 +546,7 @@ type JobRunStatus struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// observedGeneration is the metadata.generation that this status is about.
+	// observedGeneration is the metadata.generation that this status describes.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -580,9 +561,9 @@ type JobRunStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// JobRun is one trigger of a job. It becomes a run that executes, or, when a
-// run already waits for its key, a receipt of that run. For each namespace,
-// jobName and concurrencyKey at most one run executes and at most one waits.
+// JobRun is one trigger of a job. It becomes a run that executes, or a receipt of a run that already waits
+// for its key and absorbs it. For each namespace, jobName and concurrencyKey, at most one run executes and at
+// most one waits.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -602,10 +583,9 @@ type JobRunStatus struct {
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata. With a template the name has
-	// at most 52 characters. The operator stamps the labels
-	// batch.jobrun.dev/job-name, batch.jobrun.dev/key and
-	// batch.jobrun.dev/disposition and keeps them.
+	// metadata is the standard object metadata. With a template, the name has at most 52 characters. The
+	// operator stamps the labels batch.jobrun.dev/job-name, batch.jobrun.dev/key and
+	// batch.jobrun.dev/disposition, and keeps them.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`

@@ -9,27 +9,26 @@ import (
 	"strings"
 )
 
-// hashLength is how much of the hash a RunKey's name carries: 160 bits.
+// hashLength is the number of base32 characters of the hash in the name of a RunKey: 160 bits.
 const hashLength = 32
 
-// What the name of a RunKey begins with says which kind it is.
+// The name of a RunKey begins with the prefix of its kind.
 const (
 	concurrencyPrefix = "c-"
 	idempotencyPrefix = "i-"
 )
 
-// ConcurrencyKeyName is the name of the RunKey of a concurrencyKey.
+// ConcurrencyKeyName returns the name of the RunKey of a concurrencyKey.
 func ConcurrencyKeyName(jobName, concurrencyKey string) string {
 	return concurrencyPrefix + keyHash(jobName, concurrencyKey)
 }
 
-// IdempotencyKeyName is the name of the RunKey of an idempotencyKey.
+// IdempotencyKeyName returns the name of the RunKey of an idempotencyKey.
 func IdempotencyKeyName(jobName, idempotencyKey string) string {
 	return idempotencyPrefix + keyHash(jobName, idempotencyKey)
 }
 
-// RunKeyKindOf is the kind that a RunKey of that name has; empty if the name is
-// not one of a RunKey.
+// RunKeyKindOf returns the kind of the RunKey with this name. It is empty if a RunKey cannot have the name.
 func RunKeyKindOf(name string) RunKeyKind {
 	switch {
 	case strings.HasPrefix(name, concurrencyPrefix):

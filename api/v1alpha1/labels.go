@@ -9,9 +9,9 @@ const (
 	LabelJobName = "batch.jobrun.dev/job-name"
 	// LabelKey is the name of the RunKey of the run's concurrencyKey.
 	LabelKey = "batch.jobrun.dev/key"
-	// LabelDisposition is created, coalesced or idempotent; on JobRuns only.
+	// LabelDisposition is created, coalesced or idempotent. Only JobRuns have it.
 	LabelDisposition = "batch.jobrun.dev/disposition"
-	// LabelRun is the name of the run; on Jobs and Pods only.
+	// LabelRun is the name of the run. Only Jobs and Pods have it.
 	LabelRun = "batch.jobrun.dev/run"
 )
 
@@ -26,12 +26,11 @@ const (
 	AnnotationGeneration = "batch.jobrun.dev/generation"
 )
 
-// AnnotationTrigger is what the Go client puts on JobRuns. Its value identifies
-// one attempt of a trigger, however often the create is sent: one whose answer
-// was lost is recognised by it.
+// AnnotationTrigger is set on JobRuns by the Go client. Its value identifies one attempt of a trigger,
+// however often the create is sent. The client uses it to recognise a create whose answer was lost.
 const AnnotationTrigger = "batch.jobrun.dev/trigger"
 
-// Environment of every container of a run's Job.
+// Environment variables of every container of a run's Job.
 const (
 	// EnvName is the name of the JobRun.
 	EnvName = "JOBRUN_NAME"
@@ -39,19 +38,18 @@ const (
 	EnvNamespace = "JOBRUN_NAMESPACE"
 	// EnvJobName is spec.jobName.
 	EnvJobName = "JOBRUN_JOB_NAME"
-	// EnvInput is spec.input as JSON; null when there is none.
+	// EnvInput is spec.input as JSON, or null without an input.
 	EnvInput = "JOBRUN_INPUT"
 	// EnvConcurrencyKey is spec.concurrencyKey.
 	EnvConcurrencyKey = "JOBRUN_CONCURRENCY_KEY"
-	// EnvGeneration is the generation of the lease, the fencing token among the
-	// holders of one run.
+	// EnvGeneration is the generation of the lease. It is the fencing token among the holders of one run.
 	EnvGeneration = "JOBRUN_GENERATION"
-	// EnvKeyVersion is status.lease.keyVersion, the fencing token among the
-	// holders of one key, whichever run they execute; empty without a key.
+	// EnvKeyVersion is status.lease.keyVersion. It is the fencing token among the holders of one key, across
+	// its runs. It is empty without a key.
 	EnvKeyVersion = "JOBRUN_KEY_VERSION"
 )
 
-// Limits that the schema cannot express or that code shares with it.
+// Limits that the schema cannot express, or that code shares with it.
 const (
 	// MaxInputBytes bounds spec.input.
 	MaxInputBytes = 64 << 10
@@ -72,10 +70,10 @@ const (
 	MaxOutputBytes = 4 << 10
 	// MaxErrorBytes bounds status.error.
 	MaxErrorBytes = 1 << 10
-	// BatchTimeoutSeconds is how long the members of a batch may take to come into being.
+	// BatchTimeoutSeconds is how long it may take until all members of a batch exist.
 	BatchTimeoutSeconds = 60
-	// DefaultLeaseDurationSeconds is how long an external worker's lease lives when the spec does not say.
+	// DefaultLeaseDurationSeconds is how long an external worker's lease lasts if the spec does not set it.
 	DefaultLeaseDurationSeconds = 30
-	// DefaultMaxAttempts is how many leases may expire before a run fails when the spec does not say.
+	// DefaultMaxAttempts is how many leases may expire before a run fails if the spec does not set it.
 	DefaultMaxAttempts = 3
 )

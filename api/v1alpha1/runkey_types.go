@@ -7,66 +7,67 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// RunKeyKind says which key a RunKey is the row of.
+// RunKeyKind is the kind of key that a RunKey stands for.
 //
 // +kubebuilder:validation:Enum=Concurrency;Idempotency
 type RunKeyKind string
 
 const (
-	// RunKeyConcurrency is the row of a concurrencyKey: who waits and who executes.
+	// RunKeyConcurrency is the row of a concurrencyKey. It names the run that waits and the run that
+	// executes.
 	RunKeyConcurrency RunKeyKind = "Concurrency"
-	// RunKeyIdempotency is the row of an idempotencyKey: the run that owns it.
+	// RunKeyIdempotency is the row of an idempotencyKey. It names the run that owns the key.
 	RunKeyIdempotency RunKeyKind = "Idempotency"
 )
 
 // RunKeySpec is one row of the unique index over keys.
 type RunKeySpec struct {
-	// kind says which key this is: Concurrency or Idempotency.
+	// kind is the kind of the key: Concurrency or Idempotency.
 	//
 	// +required
 	Kind RunKeyKind `json:"kind,omitempty"`
 
-	// jobName is spec.jobName of the runs.
+	// jobName is spec.jobName of the runs of this key.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	JobName string `json:"jobName,omitempty"`
 
-	// key is spec.concurrencyKey or spec.idempotencyKey of the runs.
+	// key is spec.concurrencyKey or spec.idempotencyKey of the runs of this key.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Key string `json:"key,omitempty"`
 
-	// pending is the run that waits for the key, if one does.
+	// pending is the run that waits for the key. Not set if no run waits.
 	//
 	// +optional
 	Pending *PendingRun `json:"pending,omitempty"`
 
-	// leased is the run that executes, if one does.
+	// leased is the run that executes. Not set if no run executes.
 	//
 	// +optional
 	Leased *LeasedRun `json:"leased,omitempty"`
 
-	// owner is the run that owns an idempotency key, for as long as that run exists.
+	// owner is the run that owns an idempotency key. It owns the key while it exists.
 	//
 	// +optional
 	Owner *RunIdentity `json:"owner,omitempty"`
 }
 
-// RunIdentity names a run. The token decides: a name can be used again, a token
-// cannot, so a JobRun of that name with another token is another run.
+// RunIdentity names a run by its name and its token. A name can be used again, a token cannot: a JobRun of
+// that name with another token is another run.
 type RunIdentity struct {
-	// runName names the run.
+	// runName is the name of the run.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	RunName string `json:"runName,omitempty"`
 
-	// token identifies the run; a JobRun of that name with another token is another run.
+	// token identifies the run. A JobRun of that name with another token is another run.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -80,21 +81,21 @@ type RunIdentity struct {
 type PendingRun struct {
 	RunIdentity `json:",inline"`
 
-	// generation is the last one the run used. Not set when it was never leased.
+	// generation is the last generation that the run used. Not set if the run was never leased.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	Generation int64 `json:"generation,omitempty"`
 
-	// idempotencyKey of the run, so that a second delivery of its trigger is
-	// recognised before anything else of it can be seen.
+	// idempotencyKey is the idempotencyKey of the run. The webhook recognises a second delivery by it, before
+	// the run itself can be read.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
-	// time the key was reserved for the run.
+	// time is when the webhook or the controller reserved the key for the run.
 	//
 	// +optional
 	Time *metav1.Time `json:"time,omitempty"`
@@ -110,8 +111,7 @@ type LeasedRun struct {
 	// +kubebuilder:validation:Minimum=1
 	Generation int64 `json:"generation,omitempty"`
 
-	// fromVersion is the resourceVersion of this RunKey that the claim's
-	// compare-and-swap was based on.
+	// fromVersion is the resourceVersion of this RunKey that the claim's compare-and-swap was based on.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -119,8 +119,8 @@ type LeasedRun struct {
 	FromVersion string `json:"fromVersion,omitempty"`
 }
 
-// RunKey is a row of the unique index over keys: one object per busy key,
-// written by the operator alone. It exists exactly while its key is busy.
+// RunKey is a row of the unique index over keys. Only the operator writes RunKeys. A RunKey exists exactly
+// while its key is busy.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=rk
@@ -134,12 +134,12 @@ type LeasedRun struct {
 type RunKey struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata. The name is a hash of kind, jobName and key.
+	// metadata is the standard object metadata. The name is made of the kind and a hash of jobName and key.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is the row itself.
+	// spec is the content of the row.
 	//
 	// +required
 	Spec RunKeySpec `json:"spec,omitzero"`
