@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package crd carries the CustomResourceDefinitions into the program, so that
-// the webhook refuses exactly what the API server would refuse after it.
+// Package crd embeds the CustomResourceDefinition of JobRun in the program. So the webhook refuses exactly what
+// the API server would refuse after it.
 package crd
 
 import _ "embed"
