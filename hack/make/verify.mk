@@ -8,8 +8,8 @@ $(GOLANGCI_LINT): hack/tools/lint/go.mod hack/tools/lint/go.sum
 .PHONY: verify
 verify: verify-generated verify-tidy vet lint ## Check everything that needs no test: generated files, format, go.mod, vet, lint.
 
-# In a subshell: prints the name of a git tree of all that is in the working tree, uncommitted and untracked
-# files included.
+# For a subshell: prints the name of a git tree with all files of the working tree, including uncommitted and
+# untracked ones.
 SNAPSHOT = index=$$(mktemp -d) && trap 'rm -rf "$$index"' EXIT && export GIT_INDEX_FILE=$$index/index && git add --all && git write-tree
 
 .PHONY: verify-generated

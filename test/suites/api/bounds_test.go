@@ -13,7 +13,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// bounds say where a value goes, and its least and greatest length, size or amount. No greatest means none.
+// bounds are the manifest that a value goes into, and the least and greatest length, size or amount of the value. A
+// greatest of 0 means that the value has no upper bound.
 type bounds struct {
 	field, manifest string
 	least, greatest int
@@ -89,7 +90,7 @@ func TestSizes(t *testing.T) {
 	testBounds(t, "JobRun", items("l%d: v", "{%s}"), []bounds{
 		{"status.coalesced.recent[0].labels", trigger + "name: r, uid: u, labels: %s}]}}", 1, v1alpha1.MaxRecentLabels},
 	})
-	// An empty list of conditions is no harm.
+	// An empty list of conditions is allowed.
 	condition := "{type: T%d, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}"
 	testBounds(t, "JobRun", items(condition, "[%s]"), []bounds{
 		{"status.conditions", "status: {conditions: %s}", 0, 16},
@@ -102,7 +103,7 @@ func TestSpecIsRequired(t *testing.T) {
 	}
 }
 
-// characters are of several bytes, because a length is one of characters.
+// characters writes n characters of several bytes each, because the schema counts characters.
 func characters(n int) string { return `"` + strings.Repeat("💥", n) + `"` }
 
 // items writes a list or a map of n different items.
@@ -116,7 +117,7 @@ func items(item, all string) func(int) string {
 	}
 }
 
-// testBounds tries the values at the bounds and right beyond them.
+// testBounds tries the values at the bounds and just beyond them.
 func testBounds(t *testing.T, kind string, write func(int) string, fields []bounds) {
 	t.Helper()
 	for _, b := range fields {

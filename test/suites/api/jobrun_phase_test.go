@@ -20,7 +20,7 @@ var phases = []v1alpha1.Phase{
 	v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent,
 }
 
-// successors has the changes of phase that are allowed. To stay in a phase always is.
+// successors are the phases that may follow a phase. A phase may always stay as it is.
 var successors = map[v1alpha1.Phase][]v1alpha1.Phase{
 	noPhase: {
 		v1alpha1.PhasePending, v1alpha1.PhaseLeased, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled,
@@ -32,7 +32,7 @@ var successors = map[v1alpha1.Phase][]v1alpha1.Phase{
 	},
 }
 
-// histories lead to each phase, with a lease or without any.
+// histories lead to each phase, with and without a lease.
 var histories = map[string]struct {
 	phase      v1alpha1.Phase
 	generation int // of the lease; 0 without one
@@ -70,7 +70,7 @@ func TestJobRunPhaseTransitions(t *testing.T) {
 	}
 }
 
-// TestJobRunDisplaced: a run that waits becomes a receipt only if it asked to coalesce.
+// A waiting run becomes a receipt only if it has coalesce.
 func TestJobRunDisplaced(t *testing.T) {
 	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}")
 	mustPatchStatus(t, run, "{phase: Pending}", "{phase: Coalesced, runRef: {name: b}}", "{runRef: {name: c}}")
@@ -78,7 +78,7 @@ func TestJobRunDisplaced(t *testing.T) {
 	want.check(t, patchStatus(t, run, "{phase: Pending}"))
 }
 
-// entering is a patch that no rule but that of the transitions can refuse.
+// entering returns a patch that only the rule about transitions can refuse.
 func entering(phase v1alpha1.Phase, generation int) string {
 	nobody := ""
 	if generation > 0 {

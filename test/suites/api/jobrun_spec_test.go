@@ -68,7 +68,7 @@ func TestJobRunSpec(t *testing.T) {
 func TestJobRunName(t *testing.T) {
 	template := `, template: {spec: {template: {spec: ` + podSpec + `}}}`
 	long := strings.Repeat("a", v1alpha1.MaxTemplateRunName)
-	// The name is no property of the schema, so a rule cannot name it as its field.
+	// The schema has no property for the name, so a rule cannot name it as its field.
 	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when spec.template is set"}
 	for name, tc := range map[string]struct {
 		name, template string
@@ -101,7 +101,7 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 		"leaseDurationSeconds":    {"30", "31", "leaseDurationSeconds is immutable"},
 		"ttlSecondsAfterFinished": {"0", "1", "ttlSecondsAfterFinished is immutable"},
 		"admission":               {admission, `{runName: s}`, "admission is written by the webhook alone"},
-		"template":                {value: template, message: "template is immutable"}, // its content is the webhook's to compare
+		"template":                {value: template, message: "template is immutable"}, // the webhook compares its content
 	} {
 		with, without := fmt.Sprintf("spec: {jobName: a, %s: %s}", field, tc.value), "spec: {jobName: a}"
 		want := refusal{"spec." + field, tc.message}
@@ -122,7 +122,7 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 	testUpdate(t, "coalesce added", "spec: {jobName: a, concurrencyKey: k}", "spec: {coalesce: Skip}", want)
 	testUpdate(t, "coalesce removed", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}", "spec: {coalesce: null}", want)
 
-	// Without a value it is defaulted, so it can be neither added nor removed.
+	// The API server sets a default, so maxAttempts can be neither added nor removed.
 	want = refusal{"spec.maxAttempts", "maxAttempts is immutable"}
 	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
 	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
@@ -200,7 +200,7 @@ func TestJobRunTemplateIsKeptWhole(t *testing.T) {
 	}
 }
 
-// A typed client that reads a run and updates a label renders the spec anew and must not be refused.
+// A typed client that updates a label also renders the spec anew. The API server must accept that.
 func TestJobRunTypedUpdate(t *testing.T) {
 	run := typed(t, create(t, "JobRun", `spec: {jobName: a, input: {b: [1, null]}, concurrencyKey: k, coalesce: Skip, cancel: false,
 		ttlSecondsAfterFinished: 0, admission: {disposition: Created, runName: r, runToken: t, token: t},
@@ -212,7 +212,7 @@ func TestJobRunTypedUpdate(t *testing.T) {
 	}
 }
 
-// typed reads the object as a JobRun.
+// typed reads the object and returns it as a JobRun.
 func typed(t *testing.T, o client.Object) *v1alpha1.JobRun {
 	t.Helper()
 	run := &v1alpha1.JobRun{}

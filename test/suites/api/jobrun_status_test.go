@@ -20,7 +20,7 @@ const (
 	ended    = "{phase: Completed, finishedGeneration: 2}"
 )
 
-// Merge patches of the status by whoever may write it, after the statuses that went before.
+// Each case writes the statuses in before, and then applies the patch to the status.
 func TestJobRunStatus(t *testing.T) {
 	var (
 		fell     = refusal{"status.lease", "status.lease cannot be removed and its generation never falls"}
@@ -118,7 +118,7 @@ func TestJobRunStatus(t *testing.T) {
 	}
 }
 
-// A Job holds the lease of a run with a template, and nobody else.
+// Only its Job can hold the lease of a run with a template.
 func TestWhoHoldsARunWithATemplate(t *testing.T) {
 	for holder, want := range map[string]refusal{
 		"job/a-1": {}, "worker": {"status.lease.holderIdentity", "a run with a template is held by its Job"},
@@ -160,7 +160,7 @@ func TestJobRunStatusShape(t *testing.T) {
 
 const condition = "{type: Complete, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}"
 
-// The status is written through its subresource alone, and the spec never through that.
+// Only a write of the subresource changes the status, and it does not change the spec.
 func TestJobRunStatusSubresource(t *testing.T) {
 	run := object(t, "JobRun", "{spec: {jobName: a}, status: {phase: Completed}}")
 	if err := newClient(t).Create(context.Background(), run); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// timeFields are statuses with a time in them, by field.
+// timeFields maps the field of each time to a status that sets it.
 var timeFields = map[string]string{
 	"status.lease.acquireTime":                "{lease: {generation: 1, acquireTime: %q}}",
 	"status.lease.renewTime":                  "{lease: {generation: 1, renewTime: %q}}",
@@ -25,9 +25,9 @@ var timeFields = map[string]string{
 	"status.conditions[0].lastTransitionTime": "{conditions: [{type: Complete, status: 'True', reason: R, message: '', lastTransitionTime: %q}]}",
 }
 
-// A time that Go cannot read would end every typed watch and list of JobRuns, the
-// operator's too, for as long as it is stored. One that it cannot write again would end
-// every write of the status. So what the schema lets through can be read and written.
+// A stored time that Go cannot read would break every typed watch and list of JobRuns, also the operator's. A time
+// that Go cannot write again would break every write of the status. So Go must be able to read and to write every
+// time that the schema accepts.
 func TestStoredTimesCanBeRead(t *testing.T) {
 	for field, status := range timeFields {
 		for _, value := range []string{

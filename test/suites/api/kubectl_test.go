@@ -68,7 +68,7 @@ func TestFieldSelectors(t *testing.T) {
 	})
 }
 
-// kubectl get prints the columns of priority 0, and with -o wide the others too.
+// kubectl get prints the columns of priority 0. With -o wide it prints the others too.
 func TestColumns(t *testing.T) {
 	run := create(t, "JobRun", "{metadata: {name: columns}, spec: {jobName: sync, concurrencyKey: org_acme}}")
 	mustPatchStatus(t, run, `{phase: Leased, runRef: {name: columns}, lease: {generation: 1, holderIdentity: worker-1}, attempts: 2,
@@ -88,7 +88,7 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// columns has the columns of an object in the order in which kubectl prints them.
+// columns returns the columns of an object in the order in which kubectl prints them.
 func columns(t *testing.T, path string) string {
 	t.Helper()
 	table := &metav1.Table{}
@@ -127,7 +127,7 @@ func restClient(t *testing.T) rest.Interface {
 	return c
 }
 
-// kubectl get knows the short names, and kubectl get all has runs but no rows of the index.
+// kubectl get knows the short names. kubectl get all shows JobRuns and no RunKeys.
 func TestNames(t *testing.T) {
 	resources, err := discovery.NewDiscoveryClientForConfigOrDie(newConfig(t)).ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
 	if err != nil {
@@ -147,7 +147,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// kubectl explain prints the descriptions of the published schema; template's own are Kubernetes'.
+// kubectl explain prints the descriptions of the published schema. Those below template come from Kubernetes.
 func TestEveryFieldIsDescribed(t *testing.T) {
 	published := &spec3.OpenAPI{}
 	body, err := restClient(t).Get().AbsPath("/openapi/v3/apis", v1alpha1.GroupVersion.String()).DoRaw(context.Background())

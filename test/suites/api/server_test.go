@@ -34,7 +34,7 @@ var server = &envtest.Environment{
 	ErrorIfCRDPathMissing: true,
 }
 
-// config starts the API server when the first test asks for it.
+// config starts the API server at its first call.
 var config = sync.OnceValues(func() (*rest.Config, error) {
 	assets, err := checkout.Assets()
 	if err != nil {
@@ -82,7 +82,7 @@ func newClient(t *testing.T) client.Client {
 	return c
 }
 
-// object makes an object of the manifest's YAML, so that tests can say what the Go types cannot.
+// object makes an object from YAML, so that tests can send what the Go types cannot express.
 func object(t *testing.T, kind, manifest string) *unstructured.Unstructured {
 	t.Helper()
 	o := &unstructured.Unstructured{}
@@ -97,7 +97,7 @@ func object(t *testing.T, kind, manifest string) *unstructured.Unstructured {
 	return o
 }
 
-// create creates the object and fails the test if that is refused.
+// create creates the object. It fails the test if the API server refuses the object.
 func create(t *testing.T, kind, manifest string) *unstructured.Unstructured {
 	t.Helper()
 	o := object(t, kind, manifest)
@@ -137,8 +137,8 @@ func mergePatch(t *testing.T, manifest string) client.Patch {
 	return client.RawPatch(types.MergePatchType, json)
 }
 
-// refusal is what the API server's answer must say: the field, and a part of the message. The zero value
-// stands for no refusal.
+// refusal is the field, and a part of the message, that the API server's answer must contain. The zero value means
+// that the API server must accept the request.
 type refusal struct{ field, message string }
 
 func (want refusal) check(t *testing.T, err error) {

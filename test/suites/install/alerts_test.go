@@ -26,7 +26,7 @@ import (
 	_ "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1" // registers metrics
 )
 
-// rejections is the one metric in the alerts that is the API server's.
+// rejections is the only metric in the alerts that comes from the API server.
 const rejections = "apiserver_admission_webhook_rejection_count"
 
 // alert is one rule of config/prometheus.
@@ -92,7 +92,7 @@ func TestMonitorFindsTheMetrics(t *testing.T) {
 	}
 }
 
-// testAlerts looks for the metrics of the alerts: in what a leader serves, or among those that have no value yet.
+// testAlerts looks for the metrics of the alerts: a leader serves them, or they are registered and have no value yet.
 func testAlerts(t *testing.T, c *cluster, leader *replica) {
 	served := string(c.scrape(t, leader))
 	metricName := regexp.MustCompile(`([a-z_]+)[{[]`)
@@ -113,7 +113,7 @@ func testAlerts(t *testing.T, c *cluster, leader *replica) {
 	}
 }
 
-// registered tells whether a metric of that name is registered: its name is then taken.
+// registered reports whether a metric of that name is registered. The registry refuses a second one of that name.
 func registered(name string) bool {
 	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
 		name = strings.TrimSuffix(name, suffix)
@@ -151,7 +151,7 @@ func read(t *testing.T, httpClient *http.Client, request *http.Request) []byte {
 	return body
 }
 
-// The installed webhook leads to a Service without endpoints.
+// The installed webhook configuration points to a Service without endpoints.
 func TestAPIServerCountsTriggersLost(t *testing.T) {
 	c, g := testCluster(t), NewWithT(t)
 	run := newRun("lost")

@@ -14,7 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// mountedSecrets are the Secrets of the manager's volumes, and the arguments that name where they are.
+// mountedSecrets returns the names of the Secrets that the manager mounts, by volume. It checks that an argument names
+// each mount path.
 func mountedSecrets(t *testing.T, m manifests) map[string]string {
 	pod := the[appsv1.Deployment](t, m, "Deployment").Spec.Template.Spec
 	flags := map[string]string{"webhook-certs": "--webhook-cert-path=", "metrics-certs": "--metrics-cert-path="}

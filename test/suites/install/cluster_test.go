@@ -33,7 +33,7 @@ import (
 
 const patience = time.Minute
 
-// cluster is a control plane that dist/install.yaml was applied to. It has no nodes: Pods stay pending.
+// cluster is a control plane with dist/install.yaml applied. It has no nodes, so Pods stay pending.
 type cluster struct {
 	*controlplane.ControlPlane
 	installer string // a file
@@ -48,7 +48,7 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-// theCluster starts when the first test asks for it and serves all of them; TestMain ends it.
+// theCluster starts the cluster at its first call. All tests share the cluster, and TestMain stops it.
 var theCluster = sync.OnceValues(startCluster)
 
 var clusterStarted *controlplane.ControlPlane
@@ -101,7 +101,7 @@ func testCluster(t *testing.T) *cluster {
 	return c
 }
 
-// as is a client with the rights of a kubeconfig.
+// as returns a client with the rights of a kubeconfig.
 func as(t *testing.T, kubeconfig string, err error) client.Client {
 	t.Helper()
 	if err != nil {
@@ -118,7 +118,7 @@ func as(t *testing.T, kubeconfig string, err error) client.Client {
 	return c
 }
 
-// newNamespace outlives its test: the control plane goes anyway.
+// newNamespace creates a namespace and does not delete it, because TestMain discards the whole control plane.
 func (c *cluster) newNamespace(t *testing.T) string {
 	t.Helper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "install-test-"}}
@@ -130,7 +130,7 @@ func (c *cluster) newNamespace(t *testing.T) string {
 
 func TestApplyingAgainChangesNothing(t *testing.T) {
 	c, g := testCluster(t), NewWithT(t)
-	g.Eventually(func(g Gomega) { // the Deployment's controller has had its say
+	g.Eventually(func(g Gomega) { // until its controller has updated the Deployment
 		deployment, err := c.clientset.AppsV1().Deployments(namespace).Get(t.Context(), "jobrun-controller-manager", metav1.GetOptions{})
 		g.Expect(err).NotTo(HaveOccurred())
 		g.Expect(deployment.Status.ObservedGeneration).To(Equal(deployment.Generation))
@@ -144,7 +144,7 @@ func TestApplyingAgainChangesNothing(t *testing.T) {
 	g.Expect(before).To(HaveLen(len(installed(t))))
 }
 
-// installedObjects are as kubectl shows them, without what controllers say about them.
+// installedObjects returns the installed objects as kubectl shows them, without status.
 func (c *cluster) installedObjects(t *testing.T) []any {
 	t.Helper()
 	out, err := c.kubectl("get", "-f", c.installer, "-o", "json")
@@ -158,7 +158,7 @@ func (c *cluster) installedObjects(t *testing.T) []any {
 	var objects []any
 	for _, object := range list.Items {
 		unstructured.RemoveNestedField(object.Object, "status")
-		object.SetResourceVersion("") // rises with the status
+		object.SetResourceVersion("") // rises when a controller writes the status
 		objects = append(objects, object.Object)
 	}
 	return objects
@@ -175,7 +175,7 @@ func TestKubectlsOwnKustomizeBuildsTheSame(t *testing.T) {
 	}
 }
 
-// The namespace enforces the restricted Pod security standard, so the API server says whether the manager keeps it.
+// The namespace enforces the restricted Pod security standard, so the API server refuses a Pod that violates it.
 func TestManagersPodIsRestricted(t *testing.T) {
 	c, g := testCluster(t), NewWithT(t)
 	template := the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template

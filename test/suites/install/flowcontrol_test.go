@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// The API server says in each answer which FlowSchema and priority level it used.
+// Headers of each answer of the API server name the FlowSchema and the priority level of the request.
 func TestOperatorsRequestsHaveTheirOwnPriorityLevel(t *testing.T) {
 	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
 	var schema flowcontrolv1.FlowSchema
@@ -37,7 +37,7 @@ func TestOperatorsRequestsHaveTheirOwnPriorityLevel(t *testing.T) {
 	g.Expect(headersOfList(t, other)).To(HaveKeyWithValue("X-Kubernetes-Pf-Flowschema-Uid", Not(ConsistOf(string(schema.UID)))))
 }
 
-// headersOfList are those of an answer to listing RunKeys.
+// headersOfList lists RunKeys and returns the headers of the answer.
 func headersOfList(t *testing.T, kubeconfig string) http.Header {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)

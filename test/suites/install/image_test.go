@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// The image is not built here, but what it compiles must be in the directories that its Dockerfile copies.
+// This test does not build the image. It checks that the Dockerfile copies every package that the manager imports.
 func TestImageCopiesWhatItCompiles(t *testing.T) {
 	dockerfile, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
 	if err != nil {

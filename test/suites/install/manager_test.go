@@ -35,10 +35,10 @@ import (
 
 const webhookDNSName = "jobrun-webhook-service." + namespace + ".svc"
 
-// releaseTime is less than the 15 seconds that a Lease of a leader which does not give it back would last.
+// releaseTime is less than 15 seconds, after which the Lease of a leader expires if the leader does not release it.
 const releaseTime = 10 * time.Second
 
-// replica is a manager process with the arguments, the rights and the files that the Deployment gives it.
+// replica is a manager process with the arguments, the rights and the files that the Deployment defines.
 type replica struct {
 	*controlplane.Process
 	certs                   string
@@ -59,7 +59,7 @@ func TestReplicas(t *testing.T) {
 	standby := c.startReplica(t, binary, "manager-2")
 	replicas := []*replica{leader, standby}
 
-	// Neither is ready before its certificate is there.
+	// No replica is ready before its certificate is mounted.
 	g.Eventually(c.certificate(t)).WithTimeout(patience).ShouldNot(BeEmpty())
 	for _, r := range replicas {
 		g.Eventually(get("http://"+r.probe+"/healthz", "")).WithTimeout(patience).Should(Equal(http.StatusOK))
@@ -109,7 +109,7 @@ func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
 	return r
 }
 
-// leader is who holds the leader's Lease.
+// leader returns the holder of the leader's Lease.
 func (c *cluster) leader(t *testing.T) func() string {
 	return func() string {
 		var lease coordinationv1.Lease
@@ -130,12 +130,12 @@ func (c *cluster) secret(t *testing.T) *corev1.Secret {
 	return secret
 }
 
-// certificate is the one in the Secret.
+// certificate returns the certificate in the Secret.
 func (c *cluster) certificate(t *testing.T) func() string {
 	return func() string { return string(c.secret(t).Data[corev1.TLSCertKey]) }
 }
 
-// mountCertificate does what the kubelet does.
+// mountCertificate writes the Secret's certificate to the replica's files, as the kubelet does.
 func (c *cluster) mountCertificate(t *testing.T, r *replica) {
 	t.Helper()
 	secret := c.secret(t)
@@ -150,7 +150,7 @@ func (c *cluster) mountCertificate(t *testing.T, r *replica) {
 	}
 }
 
-// servedBy is the certificate that the replica's webhook shows, if the API server would trust it.
+// servedBy returns the certificate that the replica's webhook serves. It fails if the API server would not trust it.
 func (c *cluster) servedBy(t *testing.T, r *replica) func() (string, error) {
 	return func() (string, error) {
 		var config admissionregistrationv1.MutatingWebhookConfiguration
@@ -218,7 +218,7 @@ func (c *cluster) createScraper(t *testing.T) {
 	}
 }
 
-// token is one of a ServiceAccount in the operator's namespace.
+// token returns a token of a ServiceAccount in the operator's namespace.
 func (c *cluster) token(t *testing.T, account string) string {
 	t.Helper()
 	request, err := c.clientset.CoreV1().ServiceAccounts(namespace).
@@ -229,10 +229,10 @@ func (c *cluster) token(t *testing.T, account string) string {
 	return request.Status.Token
 }
 
-// get answers with the code of the URL's answer.
+// get returns a function that requests the URL and returns the status code.
 func get(url, token string) func() (int, error) {
 	httpClient := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // certificates are servedBy's concern
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // servedBy checks certificates
 		DisableKeepAlives: true,
 	}}
 	return func() (int, error) {
@@ -251,7 +251,7 @@ func get(url, token string) func() (int, error) {
 	}
 }
 
-// refusedToOperator are the requests of the operator that its roles do not cover.
+// refusedToOperator returns the operator's requests that the API server refused because its roles do not cover them.
 func (c *cluster) refusedToOperator(t *testing.T) []string {
 	t.Helper()
 	log, err := os.Open(c.AuditLogFile())

@@ -24,7 +24,7 @@ var root = checkout.Path()
 
 const namespace = "jobrun-system"
 
-// manifests are the objects of built YAML.
+// manifests are the objects in YAML that kustomize built.
 type manifests []unstructured.Unstructured
 
 // installer is what `make build-installer` writes.
@@ -40,7 +40,7 @@ var installer = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "install.yaml"))
 })
 
-// testImage has all that an image can have in its name.
+// testImage has every part that the name of an image can have.
 const testImage = "registry.example:5000/team/jobrun:v9@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func installed(t *testing.T) manifests {
@@ -52,7 +52,7 @@ func installed(t *testing.T) manifests {
 	return parse(t, yaml)
 }
 
-// kustomized is what the project's kustomize makes of a directory below the project's.
+// kustomized returns what the project's kustomize builds from a directory of the project.
 func kustomized(t *testing.T, dir string) []byte {
 	t.Helper()
 	yaml, err := output(exec.Command("go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", dir))
@@ -62,7 +62,7 @@ func kustomized(t *testing.T, dir string) []byte {
 	return yaml
 }
 
-// output runs a command in the project's directory.
+// output runs a command in the project's directory and returns its output.
 func output(command *exec.Cmd) ([]byte, error) {
 	command.Dir = root
 	out, err := command.Output()
@@ -101,7 +101,7 @@ func (m manifests) has(kind, name string) bool {
 	return false
 }
 
-// all are the objects of a kind.
+// all returns the objects of a kind.
 func all[T any](t *testing.T, m manifests, kind string) []T {
 	t.Helper()
 	var found []T
@@ -118,7 +118,7 @@ func all[T any](t *testing.T, m manifests, kind string) []T {
 	return found
 }
 
-// the is the only object of a kind.
+// the returns the only object of a kind.
 func the[T any](t *testing.T, m manifests, kind string) T {
 	t.Helper()
 	found := all[T](t, m, kind)

@@ -21,15 +21,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// These tests compare names that kustomize rewrites with those that it leaves alone.
+// These tests compare the names that kustomize rewrites with the names that it does not rewrite.
 
-// eachInstallation runs a test on all that can be installed.
+// eachInstallation runs a test on each variant of the installation.
 func eachInstallation(t *testing.T, test func(*testing.T, manifests)) {
 	t.Run("install.yaml", func(t *testing.T) { test(t, installed(t)) })
 	t.Run("cert-manager", func(t *testing.T) { test(t, parse(t, kustomized(t, "config/overlays/cert-manager"))) })
 }
 
-// operator is the user name that the manager has.
+// operator returns the user name of the manager.
 func operator(t *testing.T, m manifests) string {
 	deployment := the[appsv1.Deployment](t, m, "Deployment")
 	account := deployment.Spec.Template.Spec.ServiceAccountName

@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// People get their rights from the built-in roles, as those in a namespace usually have.
+// The built-in roles, which users of a namespace usually have, include rights on JobRuns.
 func TestBuiltInRolesIncludeJobRuns(t *testing.T) {
 	c := testCluster(t)
 	team := c.newNamespace(t)
@@ -53,7 +53,7 @@ func TestBuiltInRolesIncludeJobRuns(t *testing.T) {
 						Group: v1alpha1.GroupVersion.Group, Resource: test.resource, Subresource: test.subresource,
 					},
 				}}
-				// The roles are aggregated by a controller.
+				// A controller aggregates the roles, which takes a moment.
 				NewWithT(t).Eventually(func(g Gomega) {
 					answer := review.DeepCopy()
 					g.Expect(c.admin.Create(t.Context(), answer)).To(Succeed())

@@ -28,7 +28,7 @@ func newRunKey(namespace string) *v1alpha1.RunKey {
 	}
 }
 
-// The operator may write RunKeys; others may not, whatever their roles allow.
+// Only the operator may write RunKeys, whatever the roles of other users allow.
 func TestRunKeysAreWrittenByTheOperatorAlone(t *testing.T) {
 	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, "jobrun-controller-manager")

@@ -23,7 +23,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// The CRDs and the webhook configuration load into envtest as they are, and the webhook is called when it has to be.
+// envtest loads the CRDs and the webhook configuration as they are. The API server calls the webhook for the changes
+// that it guards, and for no others.
 func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	g, ctx := NewWithT(t), t.Context()
 	var calls atomic.Int32
@@ -56,7 +57,7 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	}
 	for _, test := range tests {
 		g.Expect(test.do()).To(Succeed(), test.name)
-		// The API server asks again when it had judged by a cached object that was not the latest.
+		// The API server calls again if its cached object was not the latest one.
 		asked := calls.Swap(0) > 0
 		g.Expect(asked).To(Equal(test.want), test.name)
 	}
@@ -64,7 +65,7 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	g.Expect(calls.Load()).To(BeNumerically(">=", 2), "create and cancel of a large run")
 }
 
-// testLargeRun shows that comparing a large run does not exceed what a match condition may cost.
+// testLargeRun shows that the comparison of a large run stays within the cost limit of match conditions.
 func testLargeRun(t *testing.T, c client.Client) {
 	g, ctx := NewWithT(t), t.Context()
 	values := make([]string, 4000)
@@ -87,7 +88,8 @@ func newRun(name string) *v1alpha1.JobRun {
 	}
 }
 
-// startEnvtest starts an API server with what config/ has for it, and a webhook that counts its calls.
+// startEnvtest starts an API server with the CRDs and the webhook configuration of config/, and a webhook that counts
+// its calls.
 func startEnvtest(t *testing.T, calls *atomic.Int32) client.Client {
 	t.Helper()
 	environment := &envtest.Environment{
@@ -131,7 +133,7 @@ func serveWebhook(t *testing.T, o envtest.WebhookInstallOptions, handler admissi
 	NewWithT(t).Eventually(func() error { return server.StartedChecker()(nil) }).WithTimeout(patience).Should(Succeed())
 }
 
-// assets is where etcd and kube-apiserver are.
+// assets returns the directory of etcd and kube-apiserver.
 func assets(t *testing.T) string {
 	t.Helper()
 	dir, err := checkout.Assets()
