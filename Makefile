@@ -31,7 +31,7 @@ localnode: ## Build the node of the demo and the tests: bin/localnode.
 
 .PHONY: testworker
 testworker: ## Build the external worker of the tests: bin/testworker.
-	go build -o bin/testworker ./test/testworker
+	go build -o bin/testworker ./test/harness/testworker
 
 .PHONY: clean
 clean: ## Remove what was built, the Kubernetes binaries included.
