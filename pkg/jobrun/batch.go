@@ -21,46 +21,40 @@ import (
 
 const (
 	maxBatchSize = 1000
-	// withdrawPatience bounds the attempt to withdraw a batch at once. The
-	// operator withdraws it later if it fails.
+	// withdrawPatience bounds the attempt to withdraw a batch at once. If it fails, the operator withdraws the batch later.
 	withdrawPatience = 10 * time.Second
 )
 
 // BatchItem is one trigger of a batch.
 type BatchItem struct {
-	// Spec is what the trigger asks for. Its batch is ignored.
+	// Spec is the spec of the item's JobRun. Its batch and admission are ignored.
 	Spec v1alpha1.JobRunSpec
-	// Options change how its JobRun is created. DryRun is refused.
+	// Options change how the JobRun is created. DryRun is refused.
 	Options []TriggerOption
 }
 
-// BatchTrigger triggers all of the items or none of them, 1 to 1000. The results
-// are in the order of the items.
+// BatchTrigger triggers all of the items, 1 to 1000, or none of them. The results are in the order of the items.
 //
-// What is atomic: whether the items execute. The items become JobRuns one after
-// the other, in order, and none of them executes before all of them exist and
-// the operator has recorded, once, that the batch has started. BatchTrigger
-// returns without error only once it has. If an item is refused, if this process
-// dies midway, or if the batch is not whole after a minute, nothing of it ever
-// executes: its JobRuns end Cancelled, the keys they held are free, and triggers
-// of others that they had absorbed become runs.
+// Execution is atomic. BatchTrigger creates the JobRuns one after the other, in order. None of them executes before
+// all of them exist and the operator has recorded that the batch has started. BatchTrigger returns without error only
+// after it has seen that record. The batch is withdrawn if an item is refused, if this process dies midway, or if some
+// JobRuns still do not exist after a minute. Nothing of a withdrawn batch ever executes: its JobRuns end Cancelled,
+// their keys are free, and the triggers of other callers that they had absorbed become runs.
 //
-// What is not atomic: others see the JobRuns as they come, and until the batch is
-// decided they hold their keys, so that triggers of others may be refused or
-// absorbed because of a batch that is withdrawn later. Once a batch has started,
-// each item has a fate of its own. The cancelled JobRuns of a batch that was
-// withdrawn stay until somebody deletes them, or for their ttlSecondsAfterFinished.
+// Visibility is not atomic. Other callers see each JobRun as soon as it exists. The JobRuns hold their keys while the
+// batch is undecided, so triggers of other callers may be refused or absorbed because of a batch that is withdrawn
+// later. Once the batch has started, each item may fail, expire or be cancelled alone. The JobRuns of a withdrawn batch
+// stay until they are deleted or their ttlSecondsAfterFinished has passed.
 //
-// Items with the same key coalesce among themselves if they ask to: the first
-// one is the run, those after it are absorbed by it. An item that does not ask
-// to is refused then, and the batch with it.
+// Items of one key coalesce if they ask to: the first one is the run and absorbs the others. An item that does not ask
+// to coalesce is refused then, and the batch with it.
 //
-// Errors: *BatchItemError (an item was refused, for the reason that Trigger would
-// have given, or one before the last was not answered; nothing executes),
-// *BatchWithdrawnError (nothing executes), or, if ctx ended or the API server went
-// away before the last item was answered or the decision was seen,
-// *UnansweredError with the name of the first item's JobRun, whose status.batch has
-// the decision.
+// Errors:
+//   - *ValidationError: there is no item, or there are too many. Nothing was sent.
+//   - *BatchItemError: an item was refused, or an item before the last was not answered. Nothing executes.
+//   - *BatchWithdrawnError: the batch was withdrawn. Nothing executes.
+//   - *UnansweredError: ctx ended, or the API server went away, before the last item was answered or the decision was
+//     seen. The error names the first item's JobRun, whose status.batch has the decision.
 func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error) {
 	runs, err := c.newBatch(items)
 	if err != nil {
@@ -75,7 +69,7 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 				c.withdraw(ctx, runs[0])
 			}
 			if unanswered && i == len(runs)-1 {
-				// The batch may be whole, and may have started before it could be withdrawn.
+				// The batch may be whole, and may have started before withdraw.
 				return nil, &UnansweredError{Name: runs[0].Name, err: fmt.Errorf("trigger the last item of the batch: %w", err)}
 			}
 			return nil, &BatchItemError{Index: i, err: err}
@@ -85,8 +79,7 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 	return results, c.decided(ctx, results[0].JobRun)
 }
 
-// newBatch is what a batch sends. Whatever can be refused without asking the API
-// server is refused before anything is sent.
+// newBatch returns the JobRuns to create. It validates all items before the first create is sent.
 func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 	if n := len(items); n < 1 || n > maxBatchSize {
 		return nil, invalid("", field.ErrorList{field.Invalid(field.NewPath("items"), n, validation.InclusiveRangeError(1, maxBatchSize))})
@@ -111,9 +104,9 @@ func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 	return runs, nil
 }
 
-// withdraw cancels the leader of a batch, if it exists, for the name may be somebody
-// else's, and is undecided: of a batch that has started it would take one item away. It
-// is best effort: the operator withdraws a batch that does not become whole.
+// withdraw cancels the leader of an undecided batch. It leaves another caller's JobRun of that name alone, and a batch
+// that has started, which would only lose one item. Errors are ignored: the operator withdraws a batch that does not
+// become whole.
 func (c *Client) withdraw(ctx context.Context, leader *v1alpha1.JobRun) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawPatience)
 	defer cancel()
@@ -130,7 +123,7 @@ func (c *Client) withdraw(ctx context.Context, leader *v1alpha1.JobRun) {
 	}
 }
 
-// decided waits until the leader's status says what became of its batch.
+// decided waits for the decision about the batch in the leader's status.
 func (c *Client) decided(ctx context.Context, created *v1alpha1.JobRun) error {
 	leader := subjectOf(created)
 	if over, outcome := decision(leader, present); over {
@@ -150,7 +143,7 @@ func (c *Client) decided(ctx context.Context, created *v1alpha1.JobRun) error {
 	return outcome
 }
 
-// decision is what the leader of a batch says of it; over is false while it says nothing.
+// decision reports whether the leader's state decides its batch, and returns an error unless the batch has started.
 func decision(leader *subject, p presence) (over bool, outcome error) {
 	made := leader.seen.Status.Batch
 	switch {
@@ -165,37 +158,33 @@ func decision(leader *subject, p presence) (over bool, outcome error) {
 	}
 }
 
-// BatchItemError is the refusal of one item of a batch. Nothing of the batch
-// executes. It unwraps to what Trigger would have said of that item.
+// BatchItemError means that an item of a batch was refused or not answered. Nothing of the batch executes. It unwraps
+// to the error that Trigger returns for such an item.
 type BatchItemError struct {
-	// Index is the item's, from 0.
+	// Index is the index of the item, from 0.
 	Index int
 
 	err error
 }
 
-// Error says which item was refused, and why.
 func (e *BatchItemError) Error() string {
 	return fmt.Sprintf("item %d of the batch: %v", e.Index, e.err)
 }
 
-// Unwrap is what Trigger would have said.
 func (e *BatchItemError) Unwrap() error { return e.err }
 
-// BatchWithdrawnError is a batch that was withdrawn though all its items were
-// accepted: it was not whole in time, or its first JobRun was cancelled or
-// deleted. Nothing of it executes. It is ErrCancelled.
+// BatchWithdrawnError means that a batch was withdrawn although all its items were accepted: it was not whole in time,
+// or its first JobRun was cancelled or deleted. Nothing of it executes. errors.Is matches it with ErrCancelled.
 type BatchWithdrawnError struct {
-	// ID is spec.batch.id of its JobRuns.
+	// ID is spec.batch.id of the JobRuns.
 	ID string
 	// Leader is the name of the first item's JobRun.
 	Leader string
 }
 
-// Error says which batch was withdrawn.
 func (e *BatchWithdrawnError) Error() string {
 	return fmt.Sprintf("batch %s of %s was withdrawn: none of it executes", e.ID, e.Leader)
 }
 
-// Is is true of ErrCancelled.
+// Is reports whether target is ErrCancelled.
 func (e *BatchWithdrawnError) Is(target error) bool { return target == ErrCancelled }

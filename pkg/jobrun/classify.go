@@ -15,14 +15,11 @@ import (
 )
 
 const (
-	// causePendingRun is the type of the cause of a conflict whose message is
-	// the name of the pending run.
+	// causePendingRun is the type of the status cause whose message is the name of the waiting run.
 	causePendingRun metav1.CauseType = "PendingRun"
-	// reasonLeaseExpired is the reason of the condition Failed of a run whose
-	// lease ended before it did.
+	// reasonLeaseExpired is the reason of the condition Failed of a run that failed because its lease expired.
 	reasonLeaseExpired = "LeaseExpired"
-	// reasonRunDeleted is the reason of the condition Cancelled of a receipt
-	// whose run was deleted before it ended.
+	// reasonRunDeleted is the reason of the condition Cancelled of a receipt whose run was deleted before its end.
 	reasonRunDeleted = "RunDeleted"
 )
 
@@ -31,26 +28,27 @@ var (
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
 )
 
-// Classify gives an error of any client of the API server about a JobRun the
-// type that this package has for it: *ConflictError, *ValidationError or
-// *NotFoundError, which unwrap to it. An external worker learns from it that
-// its status was refused because its lease was lost (ErrLeaseLost). Every other
-// error, and nil, comes back as it is.
+// Classify turns an API server's answer about a JobRun into a *ConflictError, *ValidationError or *NotFoundError that
+// unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
+// the lease was lost, errors.Is matches the result with ErrLeaseLost. Every other error, and nil, is returned unchanged.
 func Classify(err error) error {
-	var answer apierrors.APIStatus
-	if classified(err) || !errors.As(err, &answer) {
+	var status apierrors.APIStatus
+	if classified(err) || !errors.As(err, &status) {
 		return err
 	}
-	status := answer.Status()
+	details := status.Status().Details
+	if details == nil {
+		details = &metav1.StatusDetails{}
+	}
 	switch {
 	case apierrors.IsConflict(err):
-		if pending := pendingRun(status); pending != "" {
-			return &ConflictError{PendingRun: pending, err: err}
+		if pending := pendingRun(details); pending != "" {
+			return &ConflictError{PendingRun: pending, answer: answer{err}}
 		}
 	case apierrors.IsInvalid(err):
-		return &ValidationError{Fields: fieldErrors(status), err: err}
+		return &ValidationError{Fields: fieldErrors(details), answer: answer{err}}
 	case apierrors.IsNotFound(err):
-		return &NotFoundError{Name: nameIn(status), err: err}
+		return &NotFoundError{Name: details.Name, answer: answer{err}}
 	}
 	return err
 }
@@ -64,11 +62,8 @@ func classified(err error) bool {
 	return errors.As(err, &conflict) || errors.As(err, &invalid) || errors.As(err, &missing)
 }
 
-func pendingRun(status metav1.Status) string {
-	if status.Details == nil {
-		return ""
-	}
-	for _, cause := range status.Details.Causes {
+func pendingRun(details *metav1.StatusDetails) string {
+	for _, cause := range details.Causes {
 		if cause.Type == causePendingRun {
 			return cause.Message
 		}
@@ -76,31 +71,21 @@ func pendingRun(status metav1.Status) string {
 	return ""
 }
 
-func fieldErrors(status metav1.Status) []FieldError {
-	if status.Details == nil {
-		return nil
-	}
+func fieldErrors(details *metav1.StatusDetails) []FieldError {
 	var found []FieldError
-	for _, cause := range status.Details.Causes {
+	for _, cause := range details.Causes {
 		found = append(found, FieldError{Field: cause.Field, Message: cause.Message})
 	}
 	return found
 }
 
-func nameIn(status metav1.Status) string {
-	if status.Details == nil {
-		return ""
-	}
-	return status.Details.Name
-}
-
-// invalid is the error of a request that was not sent.
+// invalid returns the error for a request that is not sent.
 func invalid(name string, errs field.ErrorList) error {
 	err := apierrors.NewInvalid(kind, name, errs)
-	return &ValidationError{Fields: fieldErrors(err.ErrStatus), Unsent: true, err: err}
+	return &ValidationError{Fields: fieldErrors(err.ErrStatus.Details), Unsent: true, answer: answer{err}}
 }
 
-// missing is the error of a JobRun that is not there.
+// missing returns the error for a JobRun that does not exist.
 func missing(name string) error {
 	return Classify(apierrors.NewNotFound(resource, name))
 }

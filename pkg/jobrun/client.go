@@ -17,30 +17,28 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Client triggers and follows runs of one namespace. It may be used by several
-// goroutines.
+// Client triggers, reads and follows the JobRuns of one namespace. It is safe for concurrent use.
 type Client struct {
 	api       client.WithWatch
 	namespace string
 }
 
-// New makes a Client on a client whose scheme knows v1alpha1. It must read from
-// the API server and not from a cache. With metav1.NamespaceAll, only List and
-// Watch work, over all namespaces.
+// New returns a Client that uses api. The scheme of api must have v1alpha1, and api must read from the API server and
+// not from a cache. A Client of metav1.NamespaceAll can only List and Watch.
 func New(api client.WithWatch, namespace string) *Client {
 	return &Client{api: api, namespace: namespace}
 }
 
-// NewForConfig makes a Client with a connection of its own, which is not throttled
-// unless the config says so. It sends no request and needs no discovery. Warnings of the API server are dropped unless the
-// config has a handler for them: a TriggerResult says what they say.
+// NewForConfig returns a Client with its own connection. It sends no request and needs no discovery. Requests are not
+// throttled unless the config sets QPS. The API server's warnings are dropped unless the config has a handler for them:
+// they repeat what a TriggerResult has.
 func NewForConfig(config *rest.Config, namespace string) (*Client, error) {
 	config = rest.CopyConfig(config)
 	if config.WarningHandler == nil && config.WarningHandlerWithContext == nil {
 		config.WarningHandlerWithContext = rest.NoWarnings{}
 	}
 	if config.QPS == 0 {
-		config.QPS = -1 // Five requests a second are too few for a batch to be whole in time.
+		config.QPS = -1 // client-go's default of 5 is too slow for a batch to be whole in time.
 	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -55,12 +53,12 @@ func NewForConfig(config *rest.Config, namespace string) (*Client, error) {
 	return New(api, namespace), nil
 }
 
-// Namespace is a Client of another namespace, on the same connection.
+// Namespace returns a Client of another namespace that uses the same connection.
 func (c *Client) Namespace(namespace string) *Client {
 	return New(c.api, namespace)
 }
 
-// Get reads a JobRun. Errors: *NotFoundError, or that of the API server.
+// Get reads a JobRun. Errors: *ValidationError (the name), *NotFoundError, or the API server's.
 func (c *Client) Get(ctx context.Context, name string) (*v1alpha1.JobRun, error) {
 	if err := c.checkName(name); err != nil {
 		return nil, err
@@ -72,10 +70,9 @@ func (c *Client) Get(ctx context.Context, name string) (*v1alpha1.JobRun, error)
 	return run, nil
 }
 
-// Cancel asks that a run end without result, and returns once that is recorded;
-// Wait tells when it has ended. It cannot be taken back. A receipt ends alone,
-// never the run that stands for it. A JobRun that has an outcome keeps it.
-// Errors: *NotFoundError, or that of the API server.
+// Cancel requests that a run end without a result, and returns once the request is recorded. Wait returns once the run
+// has ended. The request cannot be undone. Cancelling a receipt never ends the run that stands for it. A JobRun that has
+// an outcome keeps it. Errors: *ValidationError (the name), *NotFoundError, or the API server's.
 func (c *Client) Cancel(ctx context.Context, name string) error {
 	if err := c.checkName(name); err != nil {
 		return err
@@ -84,9 +81,8 @@ func (c *Client) Cancel(ctx context.Context, name string) error {
 	return Classify(c.api.Patch(ctx, c.object(name), patch))
 }
 
-// Delete deletes a JobRun, and in the background its Job and Pods. To delete a
-// run that has no outcome cancels it without a record. Errors: *NotFoundError,
-// or that of the API server.
+// Delete deletes a JobRun and, in the background, its Job and Pods. Deleting a run without an outcome cancels it and
+// leaves no record. Errors: *ValidationError (the name), *NotFoundError, or the API server's.
 func (c *Client) Delete(ctx context.Context, name string) error {
 	if err := c.checkName(name); err != nil {
 		return err

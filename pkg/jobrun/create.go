@@ -16,23 +16,22 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// createPatience is how long the answer of a create is looked for that was lost.
+// createPatience is how long create tries to learn the result of a request whose answer was lost.
 const createPatience = 30 * time.Second
 
 var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8, Cap: 10 * time.Second}
 
-// creation is the create of one JobRun, which may take several attempts.
+// creation is the creation of one JobRun, in one or more attempts.
 type creation struct {
 	api     client.WithWatch
 	sent    *v1alpha1.JobRun
 	options []client.CreateOption
-	// lost is that some attempt may have been accepted without an answer.
+	// lost means that the API server may have accepted an attempt whose answer was lost.
 	lost bool
 }
 
-// create creates run and returns it as the answer has it. A lost answer makes it
-// try again under the same name: then either this attempt is accepted, or the
-// name is taken, by the same trigger or by somebody else.
+// create creates run and returns the stored JobRun. After a lost answer it tries again under the same name: either that
+// attempt is accepted, or the name is taken, by this trigger or by another one.
 func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) (*v1alpha1.JobRun, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -64,8 +63,8 @@ func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {
 	return nil, c.unanswered(errors.Join(err, ctx.Err()))
 }
 
-// attempt sends the request once. After an attempt without answer, and where the
-// server itself does not know what it did, a look at the name decides.
+// attempt sends the request once. It looks the name up if an earlier answer was lost, if the name is taken, or if the
+// API server failed and may have stored the JobRun.
 func (c *creation) attempt(ctx context.Context) (*v1alpha1.JobRun, error) {
 	run := c.sent.DeepCopy()
 	err := c.api.Create(ctx, run, c.options...)
@@ -86,19 +85,18 @@ func (c *creation) attempt(ctx context.Context) (*v1alpha1.JobRun, error) {
 	return c.lookUp(ctx, err)
 }
 
-// lookUp finds the JobRun that an attempt before has created.
+// lookUp returns the JobRun if this attempt or an earlier one has created it, else an error.
 func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun, error) {
 	stored := &v1alpha1.JobRun{}
 	err := c.api.Get(ctx, client.ObjectKeyFromObject(c.sent), stored)
 	switch {
 	case err == nil && sameTrigger(stored, c.sent):
 		return stored, nil
-	case err == nil && (apierrors.IsAlreadyExists(refused) || !c.lost):
-		return nil, refused // and the name is somebody else's
-	case c.lost && transient(refused):
+	case err == nil && (apierrors.IsAlreadyExists(refused) || !c.lost), // The name belongs to another trigger.
+		c.lost && transient(refused): // run tries again.
 		return nil, refused
 	case c.lost || serverFailed(refused) || err != nil && !apierrors.IsNotFound(err):
-		// Nobody knows, or nobody could be asked, whose the name is.
+		// An attempt may be stored later, or the name could not be read.
 		return nil, c.unanswered(Classify(refused))
 	default:
 		return nil, refused
@@ -109,7 +107,7 @@ func (c *creation) unanswered(err error) error {
 	return &UnansweredError{Name: c.sent.Name, err: err}
 }
 
-// sameTrigger reports whether a JobRun that is stored came of what was sent.
+// sameTrigger reports whether stored was created from sent.
 func sameTrigger(stored, sent *v1alpha1.JobRun) bool {
 	return stored.Annotations[v1alpha1.AnnotationTrigger] == sent.Annotations[v1alpha1.AnnotationTrigger]
 }

@@ -9,77 +9,69 @@ import (
 	"strings"
 )
 
-// What errors.Is recognises, whatever else the error says.
+// The kinds of errors, for errors.Is. The error types have the details, for errors.As.
 var (
-	// ErrConflict is that a run waits for the trigger's key; *ConflictError names it.
+	// ErrConflict means that a run waits for the trigger's key. See ConflictError.
 	ErrConflict = errors.New("a run is pending for the key")
-	// ErrInvalid is that a field is not valid; *ValidationError names it.
+	// ErrInvalid means that a field is not valid. See ValidationError.
 	ErrInvalid = errors.New("invalid")
-	// ErrNotFound is that there is no such JobRun (any more).
+	// ErrNotFound means that the JobRun does not exist, or no longer exists. See NotFoundError.
 	ErrNotFound = errors.New("not found")
-	// ErrFailed is that a run failed; *FailedError says why.
+	// ErrFailed means that a run failed. See FailedError.
 	ErrFailed = errors.New("run failed")
-	// ErrCancelled is that a run was cancelled, or deleted before it ended.
+	// ErrCancelled means that a run was cancelled, or deleted before it ended. See CancelledError.
 	ErrCancelled = errors.New("run cancelled")
-	// ErrLeaseLost is that a run failed because its lease expired, or that the
-	// API server refused what a holder reported because its lease was lost.
+	// ErrLeaseLost means that a run failed because its lease expired, or that the API server refused a holder's report
+	// because the holder had lost its lease.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrUnanswered is that it is not known whether a trigger was accepted.
+	// ErrUnanswered means that it is not known whether a trigger was accepted. See UnansweredError.
 	ErrUnanswered = errors.New("unanswered")
 )
 
-// ConflictError is a trigger that was refused because a run waits for its key
-// and it did not ask to coalesce. Nothing was created. It is ErrConflict, and
-// unwraps to the API server's answer.
+// answer is the API server's answer, or an error of the same type that this package makes before it sends a request.
+type answer struct{ err error }
+
+func (a *answer) Error() string { return a.err.Error() }
+
+func (a *answer) Unwrap() error { return a.err }
+
+// ConflictError means that a trigger was refused: a run waits for its key, and the trigger did not ask to coalesce.
+// Nothing was created. It unwraps to the API server's answer.
 type ConflictError struct {
 	// PendingRun is the name of the run that waits.
 	PendingRun string
 
-	err error
+	answer
 }
 
-// Error is the API server's message.
-func (e *ConflictError) Error() string { return e.err.Error() }
-
-// Unwrap is the API server's answer.
-func (e *ConflictError) Unwrap() error { return e.err }
-
-// Is is true of ErrConflict.
+// Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// FieldError says what is wrong with a field.
+// FieldError describes a field that is not valid.
 type FieldError struct {
-	// Field is its path, for example spec.jobName.
+	// Field is the path of the field, for example spec.jobName.
 	Field string
-	// Message says what is wrong.
+	// Message is the reason, for people.
 	Message string
 }
 
-// ValidationError is a request that was refused, by the API server or before it
-// was sent, because fields are not valid. It is ErrInvalid, and unwraps to an
-// error of which apierrors.IsInvalid is true.
+// ValidationError means that a request was refused because fields are not valid. The API server refused it, or this
+// package before it was sent. It unwraps to an error for which apierrors.IsInvalid is true.
 type ValidationError struct {
-	// Fields are those that are not valid, at least one unless the API server
-	// named none.
+	// Fields are the fields that are not valid. It is empty only if the API server named no field.
 	Fields []FieldError
-	// Unsent is that the request was refused before it was sent.
+	// Unsent means that the request was refused before it was sent.
 	Unsent bool
 
-	err error
+	answer
 }
 
-// Error names the fields.
-func (e *ValidationError) Error() string { return e.err.Error() }
-
-// Unwrap is the API server's answer, or what stands for it.
-func (e *ValidationError) Unwrap() error { return e.err }
-
-// Is is true of ErrInvalid, and of ErrLeaseLost if that is what is wrong.
+// Is reports whether target is ErrInvalid, or ErrLeaseLost for a report that was refused because the lease was lost.
 func (e *ValidationError) Is(target error) bool {
 	return target == ErrInvalid || target == ErrLeaseLost && e.leaseLost()
 }
 
-// leaseLost reports whether the schema fenced a holder off.
+// leaseLost reports whether the CRD's rules refused a holder of an earlier generation.
 func (e *ValidationError) leaseLost() bool {
 	for _, f := range e.Fields {
 		switch f.Field {
@@ -90,82 +82,69 @@ func (e *ValidationError) leaseLost() bool {
 	return false
 }
 
-// NotFoundError is that a JobRun does not exist, or not any more. It is
-// ErrNotFound, and unwraps to an error of which apierrors.IsNotFound is true.
+// NotFoundError means that a JobRun does not exist, or no longer exists. It unwraps to an error for which
+// apierrors.IsNotFound is true.
 type NotFoundError struct {
-	// Name of what does not exist.
+	// Name is the name of the JobRun.
 	Name string
 
-	err error
+	answer
 }
 
-// Error is the API server's message, or says what was lost.
-func (e *NotFoundError) Error() string { return e.err.Error() }
-
-// Unwrap is the API server's answer, or what stands for it.
-func (e *NotFoundError) Unwrap() error { return e.err }
-
-// Is is true of ErrNotFound.
+// Is reports whether target is ErrNotFound.
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
-// FailedError is the outcome of a run that failed. It is ErrFailed, and
-// ErrLeaseLost if the run failed because its lease expired.
+// FailedError means that a run failed.
 type FailedError struct {
-	// RunName is the run that failed: the one that stands for the trigger.
+	// RunName is the name of the run that failed. For a receipt it is the run that stands for it.
 	RunName string
-	// Reason is that of the condition Failed; empty if the run has no such condition.
+	// Reason is the reason of the condition Failed. It is empty if the run has no such condition.
 	Reason string
-	// Message is the run's own.
+	// Message is the run's status.error or, without one, the message of the condition.
 	Message string
 }
 
-// Error says which run failed, and why.
 func (e *FailedError) Error() string {
 	return fmt.Sprintf("run %s failed: %s", e.RunName, e.Message)
 }
 
-// Is is true of ErrFailed, and of ErrLeaseLost.
+// Is reports whether target is ErrFailed, or ErrLeaseLost if the run failed because its lease expired.
 func (e *FailedError) Is(target error) bool {
 	return target == ErrFailed || target == ErrLeaseLost && e.Reason == reasonLeaseExpired
 }
 
-// CancelledError is the outcome of a run that was cancelled, or deleted before
-// it ended. It is ErrCancelled.
+// CancelledError means that a run was cancelled, or deleted before it ended.
 type CancelledError struct {
-	// RunName is the run, or the receipt, that was cancelled.
+	// RunName is the name of the run, or of the receipt if the receipt itself was cancelled.
 	RunName string
-	// Reason is that of the condition Cancelled: Cancelled or RunDeleted. Empty
-	// if the run has no such condition.
+	// Reason is the reason of the condition Cancelled, for example Cancelled or RunDeleted. It is empty if the run has
+	// no such condition.
 	Reason string
-	// Message is the run's own.
+	// Message is the run's status.error or, without one, the message of the condition.
 	Message string
 }
 
-// Error says which run was cancelled, and why.
 func (e *CancelledError) Error() string {
 	return fmt.Sprintf("run %s was cancelled: %s", e.RunName, e.Message)
 }
 
-// Is is true of ErrCancelled.
+// Is reports whether target is ErrCancelled.
 func (e *CancelledError) Is(target error) bool { return target == ErrCancelled }
 
-// UnansweredError is a trigger of which it is not known whether it was accepted:
-// no answer came, or one that leaves it open. It is ErrUnanswered, and unwraps to what went
-// wrong last. If the JobRun exists under this name, it was accepted.
+// UnansweredError means that it is not known whether a trigger was accepted: no answer came, or an answer that leaves it
+// open. If a JobRun of this trigger exists under Name, the trigger was accepted. It unwraps to the last error.
 type UnansweredError struct {
-	// Name that the JobRun has if it exists.
+	// Name is the name of the JobRun, if it exists.
 	Name string
 
 	err error
 }
 
-// Error says what went wrong.
 func (e *UnansweredError) Error() string {
 	return fmt.Sprintf("it is not known whether JobRun %s was created: %v", e.Name, e.err)
 }
 
-// Unwrap is what went wrong last.
 func (e *UnansweredError) Unwrap() error { return e.err }
 
-// Is is true of ErrUnanswered.
+// Is reports whether target is ErrUnanswered.
 func (e *UnansweredError) Is(target error) bool { return target == ErrUnanswered }

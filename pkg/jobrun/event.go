@@ -3,48 +3,95 @@
 
 package jobrun
 
-import "github.com/jobrun-dev/jobrun/api/v1alpha1"
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
 
-// EventType says what happened to a run.
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// EventType is the type of an Event.
 type EventType string
 
-// Types of events.
 const (
-	// EventTrigger is a JobRun that is a run: it was answered Created, or it is
-	// a receipt that became a run because no other run stands for it.
+	// EventTrigger means that there is a new run: a JobRun that was answered Created, or a receipt that became a run
+	// because no other run stands for it.
 	EventTrigger EventType = "run:trigger"
-	// EventCoalesced is a trigger that the run absorbed; Skipped says which.
+	// EventCoalesced means that the run absorbed a trigger. Event.Skipped is that trigger.
 	EventCoalesced EventType = "run:coalesced"
-	// EventLeased is that somebody holds the run's lease and executes it.
+	// EventLeased means that a holder acquired the run's lease.
 	EventLeased EventType = "run:leased"
-	// EventProgress is a progress that differs from the one before.
+	// EventProgress means that the run's progress changed.
 	EventProgress EventType = "run:progress"
-	// EventComplete is that the run ended well.
+	// EventComplete means that the run completed.
 	EventComplete EventType = "run:complete"
-	// EventFail is that the run failed.
+	// EventFail means that the run failed.
 	EventFail EventType = "run:fail"
-	// EventCancel is that the run was cancelled.
+	// EventCancel means that the run was cancelled.
 	EventCancel EventType = "run:cancel"
-	// EventDelete is that the run is gone.
+	// EventDelete means that the run no longer exists.
 	EventDelete EventType = "run:delete"
 )
 
 // Event is something that happened to a run.
 type Event struct {
-	// Type says what.
+	// Type is what happened.
 	Type EventType
-	// Run is the run as it was seen then, which can be later than the event; of
-	// EventDelete, as it was seen last. Of an EventCoalesced whose run is gone
-	// it has only the namespace, name and uid. Events share it: do not change it.
+	// Run is the state of the run that showed the event. It may be later than the event. In an EventDelete it is the
+	// last state that was seen. In an EventCoalesced whose run no longer exists it has only the namespace, name and
+	// uid. Events share it: do not change it.
 	Run *v1alpha1.JobRun
-	// Skipped is the trigger of EventCoalesced. Its input and labels are whole
-	// if its receipt was seen, and as in status.coalesced.recent otherwise. nil
-	// if both were gone before they were seen.
+	// Skipped is the absorbed trigger of an EventCoalesced. Its input and labels are complete if its receipt was seen,
+	// else they are those of status.coalesced.recent, which may be cut. It is nil if neither was seen.
 	Skipped *v1alpha1.CoalescedTrigger
-	// Generation is that of the lease of EventLeased. 0 if the lease was over
-	// before it was seen.
+	// Generation is the generation of the lease of an EventLeased. It is 0 if that lease was over before it was seen.
 	Generation int64
-	// Count is how many events this one stands for: more than 1 only for an
-	// EventCoalesced without Skipped and an EventLeased without Generation.
+	// Count is how many events this one stands for. It is more than 1 only for an EventCoalesced without Skipped and
+	// for an EventLeased without Generation.
 	Count int64
+}
+
+// isRun reports whether a JobRun is known to be a run. A receipt may become one.
+func isRun(run *v1alpha1.JobRun) bool {
+	switch run.Status.Phase {
+	case v1alpha1.PhaseCoalesced, v1alpha1.PhaseIdempotent:
+		return false
+	case "":
+	default:
+		return true
+	}
+	if ref := run.Status.RunRef; ref != nil && ref.UID != "" {
+		return ref.UID == run.UID
+	}
+	return run.Spec.Admission != nil && run.Spec.Admission.Disposition == v1alpha1.DispositionCreated
+}
+
+// absorber returns the run that absorbed the receipt's trigger.
+func absorber(receipt *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
+	if receipt.Status.Phase != v1alpha1.PhaseCoalesced {
+		return v1alpha1.ObjectReference{}, false
+	}
+	return standIn(receipt)
+}
+
+// entryOf returns the uncut entry of status.coalesced.recent for a receipt.
+func entryOf(receipt *v1alpha1.JobRun) *v1alpha1.CoalescedTrigger {
+	return &v1alpha1.CoalescedTrigger{
+		Name:   receipt.Name,
+		UID:    receipt.UID,
+		Time:   receipt.CreationTimestamp.DeepCopy(),
+		Input:  receipt.InputText(),
+		Labels: receipt.CallersLabels(),
+	}
+}
+
+// heldGeneration returns the generation of the lease that is held or was held until the run ended, or 0.
+func heldGeneration(run *v1alpha1.JobRun) int64 {
+	lease := run.Status.Lease
+	if lease == nil || lease.HolderIdentity == "" {
+		return 0
+	}
+	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed); c != nil && c.Reason == reasonLeaseExpired {
+		return 0 // status.attempts counts this lease.
+	}
+	return lease.Generation
 }

@@ -18,11 +18,10 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// watchDuration is how long a watch is asked for, up to twice as long.
+// watchDuration is the shortest duration of a watch. The longest is twice as long.
 const watchDuration = 5 * time.Minute
 
-// change is what a feed tells: a list of all there is, or one JobRun that
-// changed or was deleted.
+// change is a list of all JobRuns, or one JobRun that changed or was deleted.
 type change struct {
 	listed  bool
 	all     []v1alpha1.JobRun
@@ -30,12 +29,12 @@ type change struct {
 	deleted bool
 }
 
-// feed is a list that a watch keeps up to date. Where the watch ends it goes on
-// from the last version seen; where that cannot be, it lists again.
+// feed lists JobRuns and then watches them. When a watch ends, the next one begins at the last version seen. If that is
+// not possible, the feed lists again.
 type feed struct {
 	api   client.WithWatch
 	scope []client.ListOption
-	// version was seen last; empty to list first.
+	// version is the last resourceVersion seen. If it is empty, the next turn lists.
 	version string
 	pace    *pace
 }
@@ -44,8 +43,8 @@ func (c *Client) newFeed(scope ...client.ListOption) *feed {
 	return &feed{api: c.api, scope: append([]client.ListOption{client.InNamespace(c.namespace)}, scope...), pace: newPace()}
 }
 
-// follow tells all changes until tell returns false; then there is no error.
-// It ends with an error when ctx does, or when the API server refuses for good.
+// follow calls tell with each change until tell returns false; then it returns nil. It returns an error when ctx ends or
+// when the API server refuses for good.
 func (f *feed) follow(ctx context.Context, tell func(change) bool) error {
 	for {
 		more, err := f.turn(ctx, tell)
@@ -58,7 +57,7 @@ func (f *feed) follow(ctx context.Context, tell func(change) bool) error {
 	}
 }
 
-// turn lists if need be and watches until the watch ends.
+// turn lists if the version is not known, and watches until the watch ends.
 func (f *feed) turn(ctx context.Context, tell func(change) bool) (more bool, err error) {
 	if f.version == "" {
 		all, err := f.list(ctx)
@@ -113,8 +112,7 @@ func (f *feed) watch(ctx context.Context, tell func(change) bool) (more bool, er
 	}
 }
 
-// take hands one event on. An error ends the watch, and nothing after it is
-// known: the next turn lists.
+// take passes one event to tell. After an error the version is not known and the next turn lists.
 func (f *feed) take(event watch.Event, tell func(change) bool) (more bool, err error) {
 	if event.Type == watch.Error {
 		f.version = ""

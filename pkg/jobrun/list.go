@@ -14,19 +14,18 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Selector selects JobRuns: those that match all of its fields that are set.
+// Selector selects the JobRuns that match every field that is set.
 type Selector struct {
 	// JobName is spec.jobName.
 	JobName string
-	// ConcurrencyKey is spec.concurrencyKey. Jobs do not share keys: without
-	// JobName it selects runs of every job that uses this key.
+	// ConcurrencyKey is spec.concurrencyKey. Keys belong to a job: without JobName this selects JobRuns of every job
+	// that uses this concurrencyKey.
 	ConcurrencyKey string
-	// Labels are those of the JobRun.
+	// Labels selects by the labels of the JobRun.
 	Labels labels.Selector
 }
 
-// fields are what the API server selects by: what cannot change, and a phase if
-// it is the only one.
+// fields returns what the API server selects by: the immutable fields, and the phase if there is exactly one.
 func (s Selector) fields(phases ...v1alpha1.Phase) client.ListOption {
 	set := fields.Set{}
 	if len(phases) == 1 && phases[0] != "" {
@@ -41,9 +40,8 @@ func (s Selector) fields(phases ...v1alpha1.Phase) client.ListOption {
 	return client.MatchingFieldsSelector{Selector: set.AsSelector()}
 }
 
-// List reads the JobRuns that the selector selects, runs and receipts, in any
-// of the phases if there are some; an empty phase is one. They come oldest
-// first. Errors: that of the API server.
+// List reads the selected JobRuns, runs and receipts, oldest first. With phases, it returns only the JobRuns in one of
+// them; the phase "" stands for JobRuns that have no phase yet. Errors are the API server's.
 func (c *Client) List(ctx context.Context, s Selector, phases ...v1alpha1.Phase) ([]v1alpha1.JobRun, error) {
 	opts := []client.ListOption{client.InNamespace(c.namespace), s.fields(phases...)}
 	if s.Labels != nil {

@@ -18,7 +18,7 @@ type TriggerOption interface {
 	forTrigger()
 }
 
-// WaitOption changes how an outcome is waited for.
+// WaitOption changes what a wait reports.
 type WaitOption interface {
 	Option
 	forWait()
@@ -50,16 +50,14 @@ func gather[O Option](opts []O) options {
 	return o
 }
 
-// WithName names the JobRun: a DNS-1123 subdomain of at most 253 characters, or
-// 52 when the spec has a template. A name that is taken is refused with an
-// error of which apierrors.IsAlreadyExists is true.
+// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if the spec has a
+// template. If the name is taken, the trigger is refused with an error for which apierrors.IsAlreadyExists is true.
 func WithName(name string) TriggerOption {
 	return triggerOption(func(o *options) { o.name = name })
 }
 
-// WithGenerateName lets the JobRun's name be prefix and ten random characters.
-// A prefix that is too long is cut. Without any name, the prefix is
-// spec.jobName and "-".
+// WithGenerateName makes the name of the JobRun from prefix and ten random characters. A prefix that is too long is cut.
+// The default prefix is spec.jobName and "-". WithName takes precedence.
 func WithGenerateName(prefix string) TriggerOption {
 	return triggerOption(func(o *options) { o.prefix = prefix })
 }
@@ -74,20 +72,19 @@ func WithAnnotations(annotations map[string]string) TriggerOption {
 	return triggerOption(func(o *options) { o.annotations = merge(o.annotations, annotations) })
 }
 
-// DryRun changes nothing: the result is what would become of the trigger now.
+// DryRun makes the trigger a dry run: nothing is stored, and the result is what the trigger would get now.
 func DryRun() TriggerOption {
 	return triggerOption(func(o *options) { o.dryRun = true })
 }
 
-// OnProgress calls report with each progress of the run that stands for the
-// trigger that was seen, the latest one always among them. Calls come one after
-// the other, from the goroutine that waits, which waits meanwhile.
+// OnProgress calls report when new progress of the run that stands for the trigger is seen. Progress in between may be
+// missed, the latest is not. The goroutine that waits makes the calls, and waits for each to return.
 func OnProgress(report func(v1alpha1.Progress)) WaitOption {
 	return waitOption(func(o *options) { o.onProgress = report })
 }
 
-// OnState calls report with each state that was seen of the JobRun, and of the
-// run that stands for it. Do not change it. Calls come as those of OnProgress.
+// OnState calls report with each state seen of the JobRun, and of the run that stands for it. Do not change the object.
+// The calls are made as for OnProgress.
 func OnState(report func(*v1alpha1.JobRun)) WaitOption {
 	return waitOption(func(o *options) { o.onState = report })
 }

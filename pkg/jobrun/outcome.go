@@ -4,6 +4,8 @@
 package jobrun
 
 import (
+	"cmp"
+
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -12,21 +14,19 @@ import (
 
 // Outcome is how a trigger ended.
 type Outcome struct {
-	// JobRun is the trigger's own, as it was seen last.
+	// JobRun is the last state seen of the trigger's own JobRun.
 	JobRun *v1alpha1.JobRun
-	// Disposition is what became of the trigger in the end: Coalesced or Idempotent
-	// if another run stood for it, else Created, also of one that was cancelled
-	// before it executed. It can differ from what the trigger was answered.
+	// Disposition is Coalesced or Idempotent if another run stood for the trigger, else Created, even if the run was
+	// cancelled before it executed. It may differ from the disposition in the TriggerResult.
 	Disposition v1alpha1.Disposition
-	// Run stood for the trigger in the end: JobRun itself if Created.
+	// Run is the run that stood for the trigger: JobRun itself if Created.
 	Run v1alpha1.ObjectReference
-	// Output is the output of that run; nil if there is none. A receipt may have had
-	// no room for it: then Run has it.
+	// Output is the run's output, or nil if there is none. It is also nil if the receipt had no room for it; then read
+	// the JobRun that Run names.
 	Output *apiextensionsv1.JSON
 }
 
-// standIn is the run that stands for a JobRun other than itself, as far as that
-// is settled.
+// standIn returns the other run that stands for a JobRun, once that is settled.
 func standIn(run *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
 	if ref := run.Status.RunRef; ref != nil && ref.UID != "" && ref.UID != run.UID {
 		return *ref, true
@@ -34,7 +34,7 @@ func standIn(run *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
 	return v1alpha1.ObjectReference{}, false
 }
 
-// dispositionOf is what has become of a trigger so far.
+// dispositionOf returns the disposition of a trigger so far.
 func dispositionOf(run *v1alpha1.JobRun) v1alpha1.Disposition {
 	switch run.Status.Phase {
 	case v1alpha1.PhaseCoalesced:
@@ -51,7 +51,7 @@ func dispositionOf(run *v1alpha1.JobRun) v1alpha1.Disposition {
 	}
 }
 
-// runOf is the run that stands for a JobRun, as far as that is settled.
+// runOf returns the run that stands for a JobRun, once that is settled.
 func runOf(run *v1alpha1.JobRun) v1alpha1.ObjectReference {
 	if ref, ok := standIn(run); ok {
 		return ref
@@ -62,15 +62,13 @@ func runOf(run *v1alpha1.JobRun) v1alpha1.ObjectReference {
 	return v1alpha1.ObjectReference{}
 }
 
-// cancelledAlone reports whether a receipt was cancelled itself. The run that
-// stood for it may go on.
+// cancelledAlone reports whether a receipt itself was cancelled. The run that stood for it may go on.
 func cancelledAlone(receipt *v1alpha1.JobRun) bool {
 	_, isReceipt := standIn(receipt)
 	return isReceipt && receipt.Outcome() == v1alpha1.PhaseCancelled && receipt.CancelRequested()
 }
 
-// failure is the error that tells how own ended, if not well: run has its
-// outcome.
+// failure returns the error for the outcome of run, or nil if run completed.
 func failure(runName string, run *v1alpha1.JobRun) error {
 	switch run.Outcome() {
 	case v1alpha1.PhaseFailed:
@@ -84,17 +82,11 @@ func failure(runName string, run *v1alpha1.JobRun) error {
 	}
 }
 
-// explain prefers the error, which is one line for people.
+// explain returns the reason of the condition, and status.error or else the condition's message.
 func explain(run *v1alpha1.JobRun, condition string) (reason, message string) {
 	message = run.Status.Error
 	if c := meta.FindStatusCondition(run.Status.Conditions, condition); c != nil {
-		reason = c.Reason
-		if message == "" {
-			message = c.Message
-		}
+		reason, message = c.Reason, cmp.Or(message, c.Message)
 	}
-	if message == "" {
-		message = "no reason was given"
-	}
-	return reason, message
+	return reason, cmp.Or(message, "no reason was given")
 }

@@ -22,14 +22,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// feedBackoff goes from a fifth of a second to ten seconds between attempts.
+// feedBackoff is the pause between attempts: 200 ms, doubling up to 10 s, plus up to 20 %.
 var feedBackoff = wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
 
-// maxRefusals is how many refusals in a row end a feed that had contact before:
-// an API server that starts may refuse for a while what it allows later.
+// maxRefusals is how many refusals in a row a feed that had contact before survives. An API server that starts may
+// refuse for a while what it allows later.
 const maxRefusals = 8
 
-// pace says whether and when to try again.
+// pace decides whether and when to try again.
 type pace struct {
 	backoff  wait.Backoff
 	contact  bool
@@ -41,14 +41,13 @@ func newPace() *pace { return &pace{backoff: feedBackoff} }
 // reached notes that the API server has answered.
 func (p *pace) reached() { p.contact, p.refusals = true, 0 }
 
-// lively notes that it tells news, so that the next attempt need not wait long.
+// lively notes that an event came, so the next attempt follows after a short pause.
 func (p *pace) lively() {
 	p.reached()
 	p.backoff = feedBackoff
 }
 
-// retry waits until the next attempt is due. It returns an error instead if
-// there should be none.
+// retry waits until the next attempt is due. It returns an error if there should be none.
 func (p *pace) retry(ctx context.Context, failed error) error {
 	if failed != nil && !transient(failed) && ctx.Err() == nil {
 		if p.refusals++; !p.contact || p.refusals > maxRefusals {
@@ -64,7 +63,7 @@ func (p *pace) retry(ctx context.Context, failed error) error {
 	return ctx.Err()
 }
 
-// pause reports false when ctx ended first.
+// pause waits for d. It returns false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -89,7 +88,7 @@ func transient(err error) bool {
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests || code == http.StatusGone
 }
 
-// serverFailed reports whether the answer leaves open what was done.
+// serverFailed reports whether the API server failed in a way that leaves open whether it stored the object.
 func serverFailed(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError &&
@@ -102,7 +101,7 @@ func answered(err error) bool {
 	return errors.As(err, &status)
 }
 
-// transport reports whether a request got no answer, or not all of it.
+// transport reports whether a request got no answer or only part of one.
 func transport(err error) bool {
 	var (
 		request *url.Error
@@ -114,18 +113,17 @@ func transport(err error) bool {
 	return errors.As(err, &request) || errors.As(err, &network) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) ||
 		utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err) ||
-		strings.Contains(err.Error(), "error when reading response body") // client-go's, around any error
+		strings.Contains(err.Error(), "error when reading response body") // client-go puts this around any error.
 }
 
-// unsent reports whether a request without answer cannot have arrived either.
+// unsent reports whether a request without an answer cannot have reached the API server.
 func unsent(err error) bool {
 	var operation *net.OpError
 	return errors.As(err, &operation) && operation.Op == "dial" || misconfigured(err) ||
 		meta.IsNoMatchError(err) || runtime.IsNotRegisteredError(err)
 }
 
-// misconfigured reports that the other side is not the API server that the
-// caller wants.
+// misconfigured reports whether the server's certificate cannot be verified.
 func misconfigured(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	return errors.As(err, &certificate)

@@ -11,11 +11,11 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// subject is a JobRun that is followed, by its uid once that is known.
+// subject is a JobRun that is followed by name and, once known, by uid.
 type subject struct {
 	name string
 	uid  types.UID
-	// seen is its last state that was seen.
+	// seen is the last state seen, or nil.
 	seen *v1alpha1.JobRun
 }
 
@@ -31,7 +31,7 @@ func (s *subject) scope() client.ListOption {
 	return client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", s.name)}
 }
 
-// version is where a watch of what is known already begins.
+// version returns the resourceVersion from which to watch, or "" to list first.
 func (s *subject) version() string {
 	if s.seen == nil {
 		return ""
@@ -39,7 +39,7 @@ func (s *subject) version() string {
 	return s.seen.ResourceVersion
 }
 
-// end is how the subject ended, as far as that was seen.
+// end returns the outcome, or "" if none was seen.
 func (s *subject) end() v1alpha1.Phase {
 	if s.seen == nil {
 		return ""
@@ -47,14 +47,14 @@ func (s *subject) end() v1alpha1.Phase {
 	return s.seen.Outcome()
 }
 
-// presence is what a change says of a subject.
+// presence is whether a subject exists after a change.
 type presence int
 
 const (
 	present presence = iota
-	// deleted is that it is gone, and its last state was seen.
+	// deleted means that the subject is gone and that its last state was seen.
 	deleted
-	// vanished is that it went while nobody looked, or never was.
+	// vanished means that the subject is gone and that its last state was not seen, or that it never existed.
 	vanished
 )
 

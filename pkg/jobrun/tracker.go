@@ -13,28 +13,27 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// tracker turns states of JobRuns into events: the difference between what it
-// has told and what it sees. So it is the same to it how many states there were
-// in between.
+// tracker turns states of JobRuns into events. It compares each state with the events that it has told before, so states
+// in between may be missing.
 type tracker struct {
 	labels labels.Selector
-	// records has all JobRuns that exist, as far as is known.
+	// records has every JobRun that is known to exist.
 	records map[types.UID]*record
-	// told has the run of each absorbed trigger that was told of, by the uid of
-	// the receipt, for as long as the receipt exists or the run's recent names it.
+	// told maps the uid of each receipt whose EventCoalesced was told to the uid of its run. An entry stays while the
+	// receipt exists or the run's status.coalesced.recent has it.
 	told map[types.UID]types.UID
-	// events are those not taken yet.
+	// events are the events that drain has not handed over yet.
 	events []Event
 }
 
-// record is what was told of a JobRun.
+// record is the last state of a JobRun, and what was told of it.
 type record struct {
 	run       *v1alpha1.JobRun
 	selected  bool
 	triggered bool
 	absorbed  int64
 	leases    int64
-	// generation is that of the lease told last.
+	// generation is the generation of the last lease told.
 	generation int64
 	progress   *v1alpha1.Progress
 	ended      bool
@@ -56,8 +55,8 @@ func (t *tracker) take(ch change) {
 	}
 }
 
-// takeAll compares a list with the records. What a run absorbed is told by its
-// receipts first, for its own count does not say which of them are still there.
+// takeAll compares a list with the records. It tells of a run's receipts before the run's count, because the count does
+// not name them.
 func (t *tracker) takeAll(all []v1alpha1.JobRun) {
 	slices.SortStableFunc(all, older)
 	listed := map[types.UID]bool{}
@@ -105,7 +104,7 @@ func (t *tracker) remember(run *v1alpha1.JobRun) {
 	t.prune(before)
 }
 
-// takeRun tells what is new of a run. The receipts are those bound to it.
+// takeRun tells what is new of a run and of the receipts bound to it.
 func (t *tracker) takeRun(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) {
 	r := t.records[run.UID]
 	if !r.triggered {
@@ -134,7 +133,7 @@ var endEvents = map[v1alpha1.Phase]EventType{
 	v1alpha1.PhaseCancelled: EventCancel,
 }
 
-// takeReceipt tells of a receipt that was not seen to be counted.
+// takeReceipt tells of a receipt bound to the run ref, which may not have counted it yet.
 func (t *tracker) takeReceipt(receipt *v1alpha1.JobRun, ref v1alpha1.ObjectReference) {
 	r, known := t.records[ref.UID]
 	if !known {
@@ -145,8 +144,7 @@ func (t *tracker) takeReceipt(receipt *v1alpha1.JobRun, ref v1alpha1.ObjectRefer
 	t.tellAbsorbed(r, receipt.UID, entryOf(receipt))
 }
 
-// tellCounted tells of the triggers that the run counts: those it names, and
-// then how many more there were.
+// tellCounted tells of the triggers that the run counts: first those in recent, then the number of the others.
 func (t *tracker) tellCounted(r *record) {
 	coalesced := r.run.Status.Coalesced
 	if coalesced == nil {
@@ -179,8 +177,8 @@ func (t *tracker) tellAbsorbed(r *record, receipt types.UID, entry *v1alpha1.Coa
 	t.tell(r, event)
 }
 
-// tellLeases tells of the leases that were acquired: those that expired, of
-// which attempts is the count, and the current one.
+// tellLeases tells of the leases that were acquired: those that expired, which status.attempts counts, and the current
+// one.
 func (t *tracker) tellLeases(r *record) {
 	held := heldGeneration(r.run)
 	acquired := int64(r.run.Status.Attempts)
@@ -199,7 +197,7 @@ func (t *tracker) tellLeases(r *record) {
 	}
 }
 
-// tell notes an event if its run is selected.
+// tell appends an event if its run is selected.
 func (t *tracker) tell(r *record, e Event) {
 	if r.selected {
 		t.append(r, e)
@@ -212,7 +210,7 @@ func (t *tracker) append(r *record, e Event) {
 	t.events = append(t.events, e)
 }
 
-// forgetOthers forgets what a list does not have any more, oldest first.
+// forgetOthers forgets the JobRuns that are not listed, oldest first.
 func (t *tracker) forgetOthers(listed map[types.UID]bool) {
 	var gone []v1alpha1.JobRun
 	for uid, r := range t.records {
@@ -241,7 +239,8 @@ func (t *tracker) forget(uid types.UID) {
 	}
 }
 
-// prune forgets the triggers in recent that nothing can tell of again.
+// prune forgets the entries of before's recent that will not appear again: recent no longer has them, and their receipts
+// are gone.
 func (t *tracker) prune(before *v1alpha1.JobRun) {
 	if before.Status.Coalesced == nil {
 		return
@@ -253,7 +252,7 @@ func (t *tracker) prune(before *v1alpha1.JobRun) {
 	}
 }
 
-// names reports whether the run's recent has the receipt.
+// names reports whether status.coalesced.recent of the run has the receipt.
 func (t *tracker) names(run, receipt types.UID) bool {
 	r, ok := t.records[run]
 	if !ok || r.run.Status.Coalesced == nil {

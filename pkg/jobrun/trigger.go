@@ -14,50 +14,46 @@ import (
 )
 
 const (
-	// generatedSuffixLength makes a collision of generated names unlikely
-	// enough not to be provided for.
+	// generatedSuffixLength makes a collision of generated names so unlikely that Trigger does not handle it.
 	generatedSuffixLength = 10
 	maxNameLength         = 253
 )
 
-// TriggerResult is what became of a trigger, as the answer of its create says.
+// TriggerResult is the answer to a trigger.
 type TriggerResult struct {
-	// JobRun is the trigger's own: a run if Created, else a receipt. After a
-	// dry run it does not exist.
+	// JobRun is the trigger's own JobRun: a run if Created, else a receipt. After a dry run it does not exist. Wait for
+	// this one: a receipt takes over the outcome of the run that stands for it.
 	JobRun *v1alpha1.JobRun
-	// Disposition is Created, Coalesced or Idempotent. It is empty, and so is
-	// Run, if the trigger was stored without the operator's webhook: what
-	// becomes of it shows later, and Wait tells.
+	// Disposition is Created, Coalesced or Idempotent. Disposition and Run are empty if the JobRun was stored without
+	// the operator's webhook. The operator then decides later what becomes of the trigger.
 	Disposition v1alpha1.Disposition
-	// Run stands for the trigger: JobRun itself if Created. A run that is
-	// deleted before it stands for the trigger is replaced by another one, or
-	// by JobRun itself; so wait for JobRun, not for Run.
+	// Run stands for the trigger: JobRun itself if Created. If that run is deleted before the receipt is bound to it,
+	// another run, or JobRun itself, takes its place.
 	Run RunIdentity
 }
 
-// RunIdentity names a run. A name can be used again, a token cannot.
+// RunIdentity identifies a run. A later JobRun may have the same name, but never the same token.
 type RunIdentity struct {
-	// Name of the JobRun.
+	// Name is the name of the JobRun.
 	Name string
-	// Token that the webhook gave it: its spec.admission.token.
+	// Token is its spec.admission.token, which the webhook sets.
 	Token string
 }
 
-// Trigger creates a JobRun and says what became of it. It sends one request,
-// and more only if its answer is lost: it then tries to find out for half a
-// minute, or until ctx is done.
+// Trigger creates a JobRun and returns the answer. It ignores spec.admission. It sends one request, and more only if the
+// answer is lost: then it tries to learn the answer for 30 seconds, or until ctx is done.
 //
-// spec.admission is ignored. Errors: *ValidationError (nothing was sent, or the
-// API server refused it), *ConflictError, *UnansweredError, or that of the API
-// server: of a name that is taken, apierrors.IsAlreadyExists is true. But for
-// *UnansweredError, an error means that there is no trigger.
+// Errors:
+//   - *ValidationError: a field is not valid. This package or the API server refused the trigger.
+//   - *ConflictError: a run waits for the key, and spec does not ask to coalesce.
+//   - *UnansweredError: it is not known whether the trigger was accepted. After any other error there is no trigger.
+//   - any other error of the API server. If the name is taken, apierrors.IsAlreadyExists is true for it.
 func (c *Client) Trigger(ctx context.Context, spec v1alpha1.JobRunSpec, opts ...TriggerOption) (TriggerResult, error) {
 	return c.trigger(ctx, spec, gather(opts))
 }
 
-// TriggerAndWait triggers a run and waits for the outcome, as Trigger and Wait
-// do. It returns both their errors; the Outcome has the JobRun as far as it is
-// known. A dry run has no outcome and is refused.
+// TriggerAndWait triggers a run and waits for the outcome. It returns the errors of Trigger and of Wait. With an error of
+// Wait, the Outcome has what was seen. DryRun is refused.
 func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, opts ...Option) (Outcome, error) {
 	o := gather(opts)
 	if o.dryRun {
@@ -68,6 +64,28 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 		return Outcome{}, err
 	}
 	return c.await(ctx, subjectOf(result.JobRun), o)
+}
+
+// Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey,
+// cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError. Labels of
+// the options are added. Errors: *NotFoundError, and those of Trigger.
+func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
+	original, err := c.Get(ctx, name)
+	if err != nil {
+		return TriggerResult{}, err
+	}
+	o := gather(opts)
+	o.labels = merge(original.CallersLabels(), o.labels)
+	return c.trigger(ctx, again(original.Spec), o)
+}
+
+func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
+	spec.IdempotencyKey = ""
+	spec.Cancel = nil
+	spec.Coalesce = ""
+	spec.Admission = nil
+	spec.Batch = nil
+	return spec
 }
 
 func (c *Client) trigger(ctx context.Context, spec v1alpha1.JobRunSpec, o options) (TriggerResult, error) {
@@ -82,8 +100,7 @@ func (c *Client) trigger(ctx context.Context, spec v1alpha1.JobRunSpec, o option
 	return resultOf(stored), nil
 }
 
-// newJobRun is what a trigger sends. The name is filled in here, for a create
-// can only be sent again under the same one.
+// newJobRun returns the JobRun to create. It sets the name, because only a create with a fixed name can be repeated.
 func (c *Client) newJobRun(spec v1alpha1.JobRunSpec, o options) *v1alpha1.JobRun {
 	run := &v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{

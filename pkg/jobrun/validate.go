@@ -15,14 +15,14 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Bounds that the schema has.
+// Bounds of the CRD's schema.
 const (
 	maxKeyLength            = 256
 	maxLeaseDurationSeconds = 86400
 	maxMaxAttempts          = 1000
 )
 
-// checkName refuses a call that would be one about another resource.
+// checkName refuses a name or namespace that would turn the request into one for another resource.
 func (c *Client) checkName(name string) error {
 	errs := c.validateNamespace()
 	for _, problem := range apivalidation.NameIsDNSSubdomain(name, false) {
@@ -41,8 +41,7 @@ func (c *Client) validateNamespace() field.ErrorList {
 	return nil
 }
 
-// validate refuses what the API server would refuse, as far as that can be told
-// without its schema. The template is left to it.
+// validate refuses some of what the API server would refuse. It does not check the template.
 func (c *Client) validate(run *v1alpha1.JobRun) error {
 	errs := c.validateNamespace()
 	if len(errs) == 0 {
@@ -107,8 +106,7 @@ func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validateKey counts characters as the API server does. Invalid UTF-8 would be
-// another key there.
+// validateKey counts characters, as the API server does. It refuses invalid UTF-8, which would arrive as another key.
 func validateKey(key string, path *field.Path) field.ErrorList {
 	switch {
 	case !utf8.ValidString(key):
@@ -120,7 +118,7 @@ func validateKey(key string, path *field.Path) field.ErrorList {
 	}
 }
 
-// validateAmount takes 0 as not set.
+// validateAmount accepts 0, which means not set.
 func validateAmount(amount, most int32, path *field.Path) field.ErrorList {
 	if amount < 0 || amount > most {
 		return field.ErrorList{field.Invalid(path, amount, validation.InclusiveRangeError(1, int(most)))}

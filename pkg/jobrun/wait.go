@@ -12,18 +12,18 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Wait waits for the outcome of a JobRun, a run or a receipt; a receipt's is
-// that of the run that stands for it. It survives the end of watches, lost
-// connections and restarts of the API server for as long as ctx lasts, with
-// pauses of a fifth of a second to twelve seconds between attempts.
+// Wait waits for the outcome of a JobRun, run or receipt. A receipt takes over the outcome of the run that stands for it.
+// If the receipt is deleted before its outcome was seen, as old receipts are, Wait follows its run.
 //
-// A receipt that goes before its outcome was seen, as old ones do, is followed
-// to its run.
+// Until ctx ends, Wait survives the end of watches, lost connections and restarts of the API server. It pauses for 200 ms
+// to 12 s between attempts.
 //
-// Errors: *FailedError, *CancelledError (also of a run that was deleted before
-// it ended), *NotFoundError (there is no such JobRun, or it went unseen and took
-// its outcome with it), ctx's, or a refusal by the API server. With an error
-// too, the Outcome says what is known.
+// Errors, with an Outcome that has what was seen:
+//   - *FailedError: the run failed.
+//   - *CancelledError: the run was cancelled, or deleted before it ended.
+//   - *NotFoundError: the JobRun does not exist, or was deleted and its outcome was not seen.
+//   - *ValidationError: the name is not valid.
+//   - the error of ctx, or the API server's refusal.
 func (c *Client) Wait(ctx context.Context, name string, opts ...WaitOption) (Outcome, error) {
 	if err := c.checkName(name); err != nil {
 		return Outcome{}, err
@@ -31,9 +31,8 @@ func (c *Client) Wait(ctx context.Context, name string, opts ...WaitOption) (Out
 	return c.await(ctx, &subject{name: name}, gather(opts))
 }
 
-// WaitFor waits as Wait does, for the JobRun that a trigger was answered with:
-// for that one and not for another one of its name, and even if it ends and is
-// deleted before the wait begins.
+// WaitFor is like Wait, for the JobRun that a trigger returned. It never waits for another JobRun of that name. It sees
+// the outcome even if the JobRun ended and was deleted shortly before the call.
 func (c *Client) WaitFor(ctx context.Context, run *v1alpha1.JobRun, opts ...WaitOption) (Outcome, error) {
 	return c.await(ctx, subjectOf(run), gather(opts))
 }
@@ -52,7 +51,7 @@ func (c *Client) await(ctx context.Context, own *subject, o options) (Outcome, e
 	return w.outcome(), err
 }
 
-// update is what the feed of a subject tells; an error ends the feed.
+// update is a change of a subject, or the error that ended the subject's feed.
 type update struct {
 	of     *subject
 	change change
@@ -62,13 +61,11 @@ type update struct {
 // waiter waits for the outcome of one trigger.
 type waiter struct {
 	client *Client
-	// own is the trigger's JobRun. It takes over the outcome of whatever run
-	// stands for it in the end.
+	// own is the trigger's JobRun.
 	own *subject
-	// subject is whose outcome is waited for: own, or the run that stands for
-	// it once own is gone.
+	// subject is the JobRun whose outcome ends the wait: own or, once own is gone, the run that stands for it.
 	subject *subject
-	// runner is the run that stands for own, followed beside it for its progress.
+	// runner is the run that stands for own. It is followed for its progress and states only.
 	runner     *subject
 	stopRunner context.CancelFunc
 
@@ -82,7 +79,7 @@ type waiter struct {
 }
 
 func (w *waiter) wait(ctx context.Context) error {
-	if w.own.end() != "" { // Nothing will come any more.
+	if w.own.end() != "" {
 		w.progress(w.own)
 		return w.failure()
 	}
@@ -107,7 +104,7 @@ func (w *waiter) wait(ctx context.Context) error {
 	}
 }
 
-// follow lets the subject's changes come as updates until ctx ends.
+// follow sends the subject's changes to updates until ctx ends.
 func (w *waiter) follow(ctx context.Context, s *subject) {
 	feed := w.client.newFeed(s.scope())
 	feed.version = s.version()
@@ -142,7 +139,7 @@ func (w *waiter) advance(ctx context.Context, u update) (ended bool, err error) 
 	return false, nil
 }
 
-// failure is the error that tells how the subject ended, if not well.
+// failure returns the error for the subject's outcome, or nil if it completed.
 func (w *waiter) failure() error {
 	name := w.outcome().Run.Name
 	if cancelledAlone(w.subject.seen) {
@@ -151,8 +148,8 @@ func (w *waiter) failure() error {
 	return failure(name, w.subject.seen)
 }
 
-// pursue goes on to the run that stands for a receipt that is gone: the trigger's own,
-// or the one of a run that lost its place and became a receipt itself.
+// pursue follows the run that stands for a subject that is gone. The subject is the trigger's receipt, or a run that was
+// displaced and became a receipt.
 func (w *waiter) pursue(ctx context.Context, gone presence) (ended bool, err error) {
 	s := w.subject
 	if s.seen == nil && s == w.own {
@@ -171,7 +168,7 @@ func (w *waiter) pursue(ctx context.Context, gone presence) (ended bool, err err
 	return true, fmt.Errorf("JobRun %s went unseen, and its outcome with it: %w", s.name, missing(s.name))
 }
 
-// followRunner follows the run of a receipt for its progress and its states.
+// followRunner follows the run that stands for own, if a callback wants its progress or states.
 func (w *waiter) followRunner(ctx context.Context) {
 	if w.report == nil && w.state == nil || w.subject != w.own || w.own.seen == nil {
 		return
@@ -188,7 +185,7 @@ func (w *waiter) followRunner(ctx context.Context) {
 	w.follow(ctx, w.runner)
 }
 
-// progress reports what is new.
+// progress calls the callbacks with a state.
 func (w *waiter) progress(s *subject) {
 	if s.seen == nil {
 		return
@@ -205,7 +202,7 @@ func (w *waiter) progress(s *subject) {
 	}
 }
 
-// outcome is what is known.
+// outcome returns what is known so far.
 func (w *waiter) outcome() Outcome {
 	if w.own.seen == nil {
 		return Outcome{}

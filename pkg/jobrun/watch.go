@@ -8,45 +8,39 @@ import (
 	"iter"
 )
 
-// WatchOption changes what Watch tells.
+// WatchOption changes the stream of Watch.
 type WatchOption func(*stream)
 
-// WithExisting lets the stream begin with the events of the runs that exist, as
-// far as their state tells: a completed run was triggered, leased and completed.
+// WithExisting makes the stream begin with the events of the runs that exist, as far as their states show them. For
+// example, a completed run was triggered, leased and completed.
 func WithExisting() WatchOption {
 	return func(s *stream) { s.existing = true }
 }
 
-// Watch follows the selected runs. It reads them once before it returns; the
-// stream has what happened since. It ends with ctx, or with a refusal of the API
-// server, and the last pair has that error.
+// Watch returns a stream of what happens to the selected runs. It reads the runs before it returns; the stream has what
+// happens after that. The stream ends when ctx ends or the API server refuses for good; the last pair has that error.
 //
-// The events are differences between states of JobRuns, not Kubernetes Events.
-// For each run that still exists, over ended watches, lost connections and
-// restarts of the API server, the stream has
+// The events are derived from states of JobRuns. They are not Kubernetes Events. The stream survives the end of watches,
+// lost connections and restarts of the API server. For each run it has:
 //
-//   - exactly one EventTrigger, one event of its end, and one EventDelete once
-//     it is gone;
-//   - each absorbed trigger and each lease exactly once, though the details of
-//     those that came and went unseen are lost (see Event.Count);
-//   - the latest progress; those in between may be missing.
+//   - exactly one EventTrigger, exactly one event for the end, and exactly one EventDelete once the run is gone;
+//   - each absorbed trigger and each lease exactly once. One that came and went unseen has no details; see Event.Count;
+//   - the latest progress. Progress in between may be missing.
 //
-// Of one run, EventTrigger comes first and EventDelete last; its leases come in
-// order and before its end. EventCoalesced can come after the lease or the end,
-// for triggers are counted a moment later. There is no order between runs. Of a
-// run that was deleted while the connection was lost, all but the EventDelete
-// may be missing.
+// If a run was deleted while the connection was lost, all its events but EventDelete may be missing.
 //
-// A trigger that was delivered before (Idempotent) makes no event, and neither
-// does what becomes of a receipt later.
+// The events of one run are in order: EventTrigger first, then its leases, then its end, and EventDelete last. Only an
+// EventCoalesced may come late, after the lease or the end, because the operator counts triggers a moment later. Events
+// of different runs have no order.
 //
-// Labels select a run by those it has when it is first seen, and EventCoalesced
-// also by those of the receipt. They are compared here: the API server sends
-// what the other fields select. The stream keeps the last state of each JobRun
-// that it selects in memory.
+// A run that is displaced becomes a receipt: it has an EventCoalesced of the run that stands for it instead of an end.
+// An Idempotent trigger makes no event, and neither does the outcome or the deletion of a receipt.
 //
-// The stream may be ranged over again after a break: it goes on where it was.
-// Only one loop at a time.
+// The labels of the selector select a run by the labels it has when it is first seen. They also select an EventCoalesced
+// by the labels of its receipt. This package compares labels itself: the API server sends every JobRun that matches the
+// selector's other fields. The stream keeps the last state of each of them in memory.
+//
+// After a break, a second range over the stream goes on where the first one stopped. Only one loop may range at a time.
 func (c *Client) Watch(ctx context.Context, selector Selector, opts ...WatchOption) (iter.Seq2[Event, error], error) {
 	s := &stream{feed: c.newFeed(selector.fields()), tracker: newTracker(selector.Labels)}
 	for _, opt := range opts {
@@ -63,7 +57,7 @@ func (c *Client) Watch(ctx context.Context, selector Selector, opts ...WatchOpti
 	return func(yield func(Event, error) bool) { s.run(ctx, yield) }, nil
 }
 
-// stream is a Watch.
+// stream is the state of one Watch.
 type stream struct {
 	feed     *feed
 	tracker  *tracker
@@ -83,7 +77,7 @@ func (s *stream) run(ctx context.Context, yield func(Event, error) bool) {
 	}
 }
 
-// drain hands the events over. One that was handed over is gone.
+// drain passes each event to yield once. It returns false when yield does.
 func (s *stream) drain(yield func(Event, error) bool) bool {
 	for len(s.tracker.events) > 0 {
 		event := s.tracker.events[0]
