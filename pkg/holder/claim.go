@@ -16,8 +16,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// WithoutOutcome selects a job's runs that wait or execute, and what has no phase
-// yet. A run that ends leaves its watch.
+// WithoutOutcome returns a selector of a job's JobRuns that are Pending, Leased or have no phase. A watch with it sends a
+// deletion when a run ends.
 func WithoutOutcome(job string) fields.Selector {
 	terms := []fields.Selector{fields.OneTermEqualSelector("spec.jobName", job)}
 	for _, phase := range []v1alpha1.Phase{
@@ -33,8 +33,8 @@ func Claimable(run *v1alpha1.JobRun) bool {
 	return run.Status.Phase == v1alpha1.PhasePending && !run.RunsAsJob() && !run.EndRequested()
 }
 
-// Duration is how long a run's lease lives without renewal, in whole seconds:
-// spec.leaseDurationSeconds, else what the holder chooses.
+// Duration returns how long the run's lease lives without renewal: spec.leaseDurationSeconds or, if that is not set,
+// chosen, cut to whole seconds and at least 1 second.
 func Duration(run *v1alpha1.JobRun, chosen time.Duration) time.Duration {
 	if run.Spec.LeaseDurationSeconds > 0 {
 		return time.Duration(run.Spec.LeaseDurationSeconds) * time.Second
@@ -42,7 +42,8 @@ func Duration(run *v1alpha1.JobRun, chosen time.Duration) time.Duration {
 	return max(chosen.Truncate(time.Second), time.Second)
 }
 
-// ClaimOf is a run as its claim has it, to be stored at the version that was read.
+// ClaimOf returns a copy of run that claims its lease. It keeps the resourceVersion, so only the version that was read
+// can be claimed.
 func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now time.Time) *v1alpha1.JobRun {
 	claim := run.DeepCopy()
 	stamp := metav1.NewMicroTime(now.Truncate(time.Microsecond))
@@ -57,9 +58,9 @@ func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now 
 	return claim
 }
 
-// Claim sends a claim until the answer is known, or until the lease that it might
-// have got is over. That several are sent is no harm: all have the version that was
-// read, so at most one is stored.
+// Claim sends a claim until an answer is known, and returns the claimed run. It gives up when the lease that the claim may
+// have got is over, or when ctx ends. It may send the claim several times: at most one is stored, because all have the
+// same resourceVersion. A conflict means that the run changed, or that another run executes for its key.
 func Claim(ctx context.Context, api client.Client, c clock.Clock, claim *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	backoff := NewBackoff()
 	sent := c.Now()
@@ -91,7 +92,7 @@ func Claim(ctx context.Context, api client.Client, c clock.Clock, claim *v1alpha
 	}
 }
 
-// storedClaim is the run if it has this very claim.
+// storedClaim returns the run if it has this claim, else nil. known is false if the run could not be read.
 func storedClaim(ctx context.Context, api client.Client, claim *v1alpha1.JobRun) (stored *v1alpha1.JobRun, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()

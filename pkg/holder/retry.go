@@ -14,16 +14,16 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// CallTimeout bounds a request, so that one without answer is tried again.
+// CallTimeout is how long one request may take before it is sent again.
 const CallTimeout = 10 * time.Second
 
-// NewBackoff goes from a fifth of a second to ten seconds between attempts.
+// NewBackoff returns the pauses between attempts: 200 ms, doubling up to 10 s, plus up to 20 %.
 func NewBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
 }
 
-// RefusedForGood reports whether the API server's answer will stay the same
-// until somebody changes something: rights, or the CRD.
+// RefusedForGood reports whether the API server will give the same answer until something else changes, such as the
+// caller's rights or the CRD.
 func RefusedForGood(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -34,7 +34,7 @@ func RefusedForGood(err error) bool {
 		code != http.StatusTooManyRequests && code != http.StatusGone && code != http.StatusConflict
 }
 
-// Pause waits; it reports false when the context ended first.
+// Pause waits for d by the clock c. It returns false if ctx ends first.
 func Pause(ctx context.Context, c clock.Clock, d time.Duration) bool {
 	timer := c.NewTimer(d)
 	defer timer.Stop()

@@ -54,12 +54,7 @@ func Classify(err error) error {
 }
 
 func classified(err error) bool {
-	var (
-		conflict *ConflictError
-		invalid  *ValidationError
-		missing  *NotFoundError
-	)
-	return errors.As(err, &conflict) || errors.As(err, &invalid) || errors.As(err, &missing)
+	return errors.As(err, new(*ConflictError)) || errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError))
 }
 
 func pendingRun(details *metav1.StatusDetails) string {

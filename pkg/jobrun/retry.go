@@ -96,21 +96,14 @@ func serverFailed(err error) bool {
 }
 
 // answered reports whether an error is the answer of an API server.
-func answered(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status)
-}
+func answered(err error) bool { return errors.As(err, new(apierrors.APIStatus)) }
 
 // transport reports whether a request got no answer or only part of one.
 func transport(err error) bool {
-	var (
-		request *url.Error
-		network net.Error
-	)
 	if err == nil || answered(err) {
 		return false
 	}
-	return errors.As(err, &request) || errors.As(err, &network) ||
+	return errors.As(err, new(*url.Error)) || errors.As(err, new(net.Error)) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) ||
 		utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err) ||
 		strings.Contains(err.Error(), "error when reading response body") // client-go puts this around any error.
@@ -124,7 +117,4 @@ func unsent(err error) bool {
 }
 
 // misconfigured reports whether the server's certificate cannot be verified.
-func misconfigured(err error) bool {
-	var certificate *tls.CertificateVerificationError
-	return errors.As(err, &certificate)
-}
+func misconfigured(err error) bool { return errors.As(err, new(*tls.CertificateVerificationError)) }

@@ -60,28 +60,24 @@ const (
 
 func (s *subject) take(ch change) presence {
 	if !ch.listed {
-		return s.takeOne(ch)
+		if s.see(ch.run) && ch.deleted {
+			return deleted
+		}
+		return present
 	}
 	for i := range ch.all {
-		if run := &ch.all[i]; s.is(run) {
-			s.uid, s.seen = run.UID, run
+		if s.see(&ch.all[i]) {
 			return present
 		}
 	}
 	return vanished
 }
 
-func (s *subject) takeOne(ch change) presence {
-	if !s.is(ch.run) {
-		return present
+// see stores a state of the subject. It reports whether run is the subject.
+func (s *subject) see(run *v1alpha1.JobRun) bool {
+	if run.Name != s.name || s.uid != "" && run.UID != s.uid {
+		return false
 	}
-	s.uid, s.seen = ch.run.UID, ch.run
-	if ch.deleted {
-		return deleted
-	}
-	return present
-}
-
-func (s *subject) is(run *v1alpha1.JobRun) bool {
-	return run.Name == s.name && (s.uid == "" || run.UID == s.uid)
+	s.uid, s.seen = run.UID, run
+	return true
 }

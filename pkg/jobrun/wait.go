@@ -39,13 +39,8 @@ func (c *Client) WaitFor(ctx context.Context, run *v1alpha1.JobRun, opts ...Wait
 
 func (c *Client) await(ctx context.Context, own *subject, o options) (Outcome, error) {
 	w := &waiter{
-		client:  c,
-		own:     own,
-		subject: own,
-		report:  o.onProgress,
-		state:   o.onState,
-		updates: make(chan update),
-		done:    make(chan struct{}),
+		client: c, own: own, subject: own, report: o.onProgress, state: o.onState,
+		updates: make(chan update), done: make(chan struct{}),
 	}
 	err := w.wait(ctx)
 	return w.outcome(), err

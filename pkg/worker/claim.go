@@ -31,12 +31,11 @@ func (w *Worker) claimAndExecute(ctx context.Context, run *v1alpha1.JobRun) {
 	case reported:
 		w.reported[idOf(run)] = h.generation
 	default:
-		w.giveBackIfLeft(ctx, seen) // The Lease that is renewed for others keeps it alive, too.
+		w.giveBackIfLeft(ctx, seen) // The worker's Lease, renewed for its other runs, would keep this one alive.
 	}
 }
 
-// claim makes this worker the holder of a run; nil if it is not. The slot stays
-// taken until that is known.
+// claim claims a run and returns the hold, or nil if the claim failed. It keeps the run's slot until that is known.
 func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	sent := w.clock.Now()
 	claimed, err := holder.Claim(ctx, w.api, w.clock, holder.ClaimOf(run, w.o.Identity, w.duration(run), sent))
@@ -46,7 +45,7 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	if err != nil {
 		w.queue.refuse(run, w.clock.Now())
 		if seen := w.queue.runs[idOf(run)]; seen != nil {
-			w.giveBackIfLeft(ctx, seen) // Only the answer was lost.
+			w.giveBackIfLeft(ctx, seen) // The claim may be stored, and only its answer lost.
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			w.log.Warn("Cannot claim a run", "run", run.Name, "error", err)
@@ -59,7 +58,7 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	w.queue.won(run)
 	switch seen := w.queue.runs[idOf(run)]; {
 	case seen == nil:
-		h.end(ErrLeaseLost) // It ended before the answer came.
+		h.end(ErrLeaseLost) // The run ended before the answer came.
 	case seen.Status.Phase == v1alpha1.PhasePending && seen.LeaseGeneration() < h.generation:
 		h.look(seen)
 		w.queue.put(claimed)
@@ -70,7 +69,6 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	return h
 }
 
-// duration is how long the run's lease lives without renewal.
 func (w *Worker) duration(run *v1alpha1.JobRun) time.Duration {
 	return holder.Duration(run, w.o.LeaseDuration)
 }

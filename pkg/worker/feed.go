@@ -20,23 +20,22 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
-// watchDuration is how long a watch is asked for, up to twice as long.
+// watchDuration is the shortest duration of a watch. The longest is twice as long.
 const watchDuration = 5 * time.Minute
 
-// feed is a list of a job's runs without outcome that a watch keeps up to date.
-// Where the watch ends it goes on from the last version seen; where that cannot
-// be, it lists again.
+// feed lists a job's runs without outcome and then watches them. When a watch ends, the next one begins at the last
+// version seen. If that is not possible, the feed lists again.
 type feed struct {
 	w        *Worker
 	job      string
 	selector fields.Selector
-	// version was seen last; empty to list first.
+	// version is the last resourceVersion seen. If it is empty, the next turn lists.
 	version string
 	contact bool
 	backoff wait.Backoff
 }
 
-// follow keeps the worker informed of a job's runs until the context is done.
+// follow tells the worker of every change of a job's runs until ctx is done.
 func (w *Worker) follow(ctx context.Context, job string) {
 	f := &feed{w: w, job: job, selector: holder.WithoutOutcome(job), backoff: holder.NewBackoff()}
 	for ctx.Err() == nil {
@@ -52,7 +51,7 @@ func (w *Worker) follow(ctx context.Context, job string) {
 	}
 }
 
-// turn lists if need be and watches until the watch ends.
+// turn lists if the version is not known, and watches until the watch ends.
 func (f *feed) turn(ctx context.Context) error {
 	scope := []client.ListOption{client.InNamespace(f.w.o.Namespace), client.MatchingFieldsSelector{Selector: f.selector}}
 	if f.version == "" {
@@ -71,7 +70,7 @@ func (f *feed) turn(ctx context.Context) error {
 	}}
 	events, err := f.w.api.Watch(ctx, &v1alpha1.JobRunList{}, append(scope, from)...)
 	if err != nil {
-		if answered(err) {
+		if errors.As(err, new(apierrors.APIStatus)) { // The API server answered: the version may be too old.
 			f.version = ""
 		}
 		return err
@@ -116,13 +115,6 @@ func (f *feed) take(ctx context.Context, event watch.Event) error {
 	return nil
 }
 
-// answered reports whether the API server answered at all.
-func answered(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status)
-}
-
-// pause waits; it reports false when the context ended first.
 func (w *Worker) pause(ctx context.Context, d time.Duration) bool {
 	return holder.Pause(ctx, w.clock, d)
 }

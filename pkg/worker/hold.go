@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// hold is a run that this worker holds the lease of.
+// hold is this worker's hold on the lease of a run.
 type hold struct {
 	w          *Worker
 	run        *v1alpha1.JobRun
@@ -23,18 +23,17 @@ type hold struct {
 	duration   time.Duration
 	claimedAt  time.Time
 
-	// life lasts as long as the lease is not known to be lost; work is the
-	// handler's, and ends with it, or earlier on request.
+	// life ends when the lease is known to be lost. work is the context of the handler. It ends with life, or earlier
+	// when the handler should stop.
 	life context.Context //nolint:containedctx // it is the lease
 	lose context.CancelCauseFunc
 	work context.Context //nolint:containedctx // it ends for the reasons that end the hold
 	stop context.CancelCauseFunc
 
 	mu sync.Mutex
-	// deadline is when the lease is lost unless it is renewed. Once past it stays.
+	// deadline is when the lease is lost unless it is renewed. A renewal after the deadline does not move it.
 	deadline time.Time
-	// reporting is that the handler has returned: what is seen of the run may
-	// then be the report itself.
+	// reporting means that the handler has returned. A change of the run may then be the report itself.
 	reporting bool
 }
 
@@ -47,10 +46,10 @@ func newHold(ctx context.Context, w *Worker, run *v1alpha1.JobRun, sent time.Tim
 	return h
 }
 
-// ended frees what the hold has.
+// ended frees the contexts of the hold.
 func (h *hold) ended() { h.lose(context.Canceled) }
 
-// expire loses the lease when it was not renewed in time, by this process's own clock.
+// expire ends life when the deadline passes by this process's own clock.
 func (h *hold) expire() {
 	for h.w.pause(h.life, h.left()) {
 		if h.left() <= 0 {
@@ -65,7 +64,7 @@ func (h *hold) left() time.Duration {
 	return h.deadline.Sub(h.w.clock.Now())
 }
 
-// renewed is told of a renewal that was sent at some time and is answered now.
+// renewed moves the deadline after a renewal that was sent at the given time and succeeded.
 func (h *hold) renewed(sent time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +73,7 @@ func (h *hold) renewed(sent time.Time) {
 	}
 }
 
-// look compares with a run as it is seen. What is older than the claim says nothing.
+// look stops the handler if the state of the run shows that it should stop. It ignores a state older than the claim.
 func (h *hold) look(run *v1alpha1.JobRun) {
 	generation := run.LeaseGeneration()
 	switch {
@@ -88,9 +87,8 @@ func (h *hold) look(run *v1alpha1.JobRun) {
 	}
 }
 
-// end stops the handler of a run that ended, that somebody else holds, or that is
-// about to be ended. A report under way goes on: what is seen may be its own work,
-// and the API server refuses it otherwise.
+// end stops the handler. It does not stop a report: the change that was seen may be that report, and if it is not, the API
+// server refuses the report.
 func (h *hold) end(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,8 +97,7 @@ func (h *hold) end(cause error) {
 	}
 }
 
-// report begins to report what the handler returned: from now on what is seen
-// stops nothing. It returns why the handler was stopped, if it was.
+// report marks the begin of the report: from now on, end does nothing. It returns why the handler was stopped, if it was.
 func (h *hold) report() (stopped error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -108,25 +105,22 @@ func (h *hold) report() (stopped error) {
 	return context.Cause(h.work)
 }
 
-// result is what a handler returned, the output as JSON.
+// result is what a handler returned, with the output as JSON.
 type result struct {
 	output json.RawMessage
 	err    error
 }
 
-// execute calls the handler, waits for it, and reports. It returns whether the
-// report is stored.
+// execute calls the handler, waits until it returns, and reports the result or gives the run back. It reports whether
+// that is stored.
 func (w *Worker) execute(h *hold) (reported bool) {
-	w.mu.Lock()
-	stopping := w.stopping
-	w.mu.Unlock()
-	log := w.log.With("run", h.run.Name, "generation", h.generation)
-	if stopping {
+	if w.isStopping() {
 		return h.report() == nil && w.giveBack(h)
 	}
-	if h.work.Err() != nil || h.left() <= 0 { // The claim may have taken longer than its lease.
+	if h.work.Err() != nil || h.left() <= 0 { // The lease may have ended before the claim was answered.
 		return false
 	}
+	log := w.log.With("run", h.run.Name, "generation", h.generation)
 	log.Debug("Execute a run")
 	done := make(chan result, 1)
 	go w.call(h, done)
@@ -146,7 +140,7 @@ func (w *Worker) execute(h *hold) (reported bool) {
 	}
 }
 
-// call calls the handler, and makes a failure of a panic.
+// call calls the handler and turns a panic into an error.
 func (w *Worker) call(h *hold, done chan<- result) {
 	r := result{err: errors.New("the handler ended its goroutine")}
 	defer func() {
@@ -158,15 +152,9 @@ func (w *Worker) call(h *hold, done chan<- result) {
 	}()
 	output, err := w.handlers[h.run.Spec.JobName](h.work, newRun(h))
 	if err == nil {
-		r.output, err = encode(output)
+		if r.output, err = json.Marshal(output); err != nil {
+			err = fmt.Errorf("encode the output: %w", err)
+		}
 	}
 	r.err = err
-}
-
-func encode(output any) (json.RawMessage, error) {
-	encoded, err := json.Marshal(output)
-	if err != nil {
-		return nil, fmt.Errorf("encode the output: %w", err)
-	}
-	return encoded, nil
 }

@@ -17,19 +17,19 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
-// lease is the worker's Lease: it keeps all alive that the worker holds.
+// lease is the worker's Lease. It keeps every run alive that the worker holds.
 type lease struct {
 	w *Worker
-	// holder is this process's alone, whatever the identity.
+	// holder is unique to this process, even if two processes have the same identity.
 	holder string
 	kick   chan struct{}
 
-	calls sync.Mutex // one at a time
-	// stored is the Lease as it was written last; nil before the worker has begun.
+	calls sync.Mutex // serialises the calls to the API server
+	// stored is the Lease as it was last written, or nil before the first write.
 	stored *coordinationv1.Lease
 
 	mu sync.Mutex
-	// renewed is when the last renewal that succeeded was sent.
+	// renewed is when the last successful renewal was sent.
 	renewed time.Time
 }
 
@@ -37,15 +37,9 @@ func newLease(w *Worker) *lease {
 	return &lease{w: w, holder: w.o.Identity + "_" + randomSuffix(), kick: make(chan struct{}, 1)}
 }
 
-func (l *lease) wake() {
-	select {
-	case l.kick <- struct{}{}:
-	default:
-	}
-}
+func (l *lease) wake() { offer(l.kick, struct{}{}) }
 
-// keep renews the Lease while something is held, at a third of the shortest
-// duration, until the context is done.
+// keep renews the Lease while the worker holds runs, at a third of the shortest duration, until ctx is done.
 func (l *lease) keep(ctx context.Context) {
 	var retry time.Time
 	for ctx.Err() == nil {
@@ -76,15 +70,15 @@ func (l *lease) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// due is when the next renewal is due, and a third of the shortest duration.
+// due returns when the next renewal is due, and a third of the shortest duration.
 func (l *lease) due(now time.Time) (due time.Time, period time.Duration) {
-	due, period = now.Add(never), never
+	due, period = now.Add(idleRecheck), idleRecheck
 	l.mu.Lock()
 	renewed := l.renewed
 	l.mu.Unlock()
 	for _, h := range l.w.held() {
 		if h.life.Err() != nil {
-			continue // It is lost, though its handler has not returned.
+			continue // The lease is lost, and the handler has not returned yet.
 		}
 		alive := h.claimedAt
 		if renewed.After(alive) {
@@ -98,8 +92,8 @@ func (l *lease) due(now time.Time) (due time.Time, period time.Duration) {
 	return due, period
 }
 
-// acquire makes the Lease this process's, in front of all else: an earlier process of
-// the identity that still lives finds out when it renews or gives back next.
+// acquire creates the Lease or takes it over, before the worker claims anything. An earlier process of the same identity
+// that still lives notices at its next renewal.
 func (l *lease) acquire(ctx context.Context) error {
 	l.calls.Lock()
 	defer l.calls.Unlock()
@@ -108,7 +102,7 @@ func (l *lease) acquire(ctx context.Context) error {
 	return l.write(ctx)
 }
 
-// renew advances the Lease, and with it all that is held.
+// renew renews the Lease and moves the deadline of every hold.
 func (l *lease) renew(ctx context.Context, timeout time.Duration) error {
 	l.calls.Lock()
 	defer l.calls.Unlock()
@@ -127,7 +121,7 @@ func (l *lease) renew(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-// write stores the Lease with the present time.
+// write stores the Lease with the current time.
 func (l *lease) write(ctx context.Context) error {
 	if l.stored == nil {
 		return l.create(ctx)
@@ -138,7 +132,7 @@ func (l *lease) write(ctx context.Context) error {
 	case err == nil:
 		l.stored = next
 		return nil
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err): // What was deleted is in conflict, too: its uid is sent.
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err): // The update has the uid, so a deleted Lease may be a conflict.
 		return l.takeOver(ctx, false)
 	default:
 		return err
@@ -159,9 +153,8 @@ func (l *lease) create(ctx context.Context) error {
 	}
 }
 
-// takeOver goes on from the Lease as it is stored, or makes it anew if somebody has
-// deleted it. At first it may be an earlier process's; later, another's means that it
-// works under the same identity.
+// takeOver updates the Lease that is stored, or creates it again if it was deleted. At first the Lease may be an earlier
+// process's. Later, another holder means that another process has taken the identity.
 func (l *lease) takeOver(ctx context.Context, first bool) error {
 	found := &coordinationv1.Lease{}
 	key := client.ObjectKey{Namespace: l.w.o.Namespace, Name: l.w.o.Identity}
@@ -169,7 +162,7 @@ func (l *lease) takeOver(ctx context.Context, first bool) error {
 	case apierrors.IsNotFound(err) && !first:
 		return l.create(ctx)
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("lease %s went while it was taken over", l.w.o.Identity) // by the process that had it, in good order
+		return fmt.Errorf("lease %s was deleted while it was taken over", l.w.o.Identity) // An earlier process removed it when it ended.
 	case err != nil:
 		return err
 	}
@@ -196,8 +189,7 @@ func (l *lease) fill(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	return lease
 }
 
-// remove deletes the Lease when nothing is held any more. A worker may lack the
-// right to; then it stays.
+// remove deletes the Lease when the worker ends. If the worker has no right to delete it, the Lease stays.
 func (l *lease) remove(ctx context.Context) {
 	l.calls.Lock()
 	defer l.calls.Unlock()

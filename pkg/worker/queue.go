@@ -14,21 +14,20 @@ import (
 )
 
 const (
-	// minSpread and maxSpread are the longest pause before a worker that was idle
-	// claims. It doubles with each claim that somebody else was faster with and
-	// halves with each that was won: the first of n workers claims after spread/n.
+	// minSpread and maxSpread bound the spread. An idle worker pauses for a random time up to the spread before it claims,
+	// so the first of n workers claims after about spread/n. The spread doubles with each refused claim and halves with
+	// each won claim.
 	minSpread = 100 * time.Millisecond
 	maxSpread = 2 * time.Second
-	// minRefusal and maxRefusal are between two claims of a run that is refused
-	// and does not change: the operator may yet be releasing its key, or another
-	// run of the key executes that is not seen.
+	// minRefusal and maxRefusal bound the pause between two claims of a run that was refused and has not changed. The
+	// operator may still be releasing its key, or another run of the key may execute unseen.
 	minRefusal = 200 * time.Millisecond
 	maxRefusal = 15 * time.Second
-	// minDecline is before a run is claimed again that this worker gave back. It
-	// doubles each time, up to maxRefusal: others may be able to execute it.
+	// minDecline is the first pause before this worker claims a run again that it gave back. The pause doubles each time,
+	// up to maxRefusal, because other workers may be able to execute the run.
 	minDecline = time.Second
-	// never is until something changes.
-	never = time.Hour
+	// idleRecheck is the longest sleep without a wake-up.
+	idleRecheck = time.Hour
 )
 
 type runID = types.UID
@@ -40,26 +39,26 @@ type keyOf struct{ job, key string }
 
 func keyOfRun(run *v1alpha1.JobRun) keyOf { return keyOf{run.Spec.JobName, run.Spec.ConcurrencyKey} }
 
-// refusal is a claim that was answered with a conflict.
+// refusal is when a run may be claimed again, after a claim was refused or the run was given back.
 type refusal struct {
 	version string
 	times   int
 	until   time.Time
 }
 
-// queue is what is seen of the runs that have no outcome, and picks the one to
-// claim: the oldest that waits and whose key nobody is seen to hold.
+// queue has the runs without outcome that the worker has seen. It picks the run to claim: the oldest run that waits and
+// whose key no other run is seen to hold.
 type queue struct {
 	runs     map[runID]*v1alpha1.JobRun
 	claiming map[runID]bool
-	// executing are the keys of the runs whose handlers have not returned, also of
-	// those whose lease is lost: another worker may have them, this one waits.
+	// executing has the keys of the runs whose handlers have not returned. It includes runs whose lease is lost: another
+	// worker may execute them, this one must not.
 	executing map[runID]keyOf
 	refused   map[runID]refusal
-	// declined are the runs that this worker gave back, whatever they are now.
+	// declined has the runs that this worker gave back.
 	declined map[runID]refusal
-	// pauseUntil is when the next claim may be sent: a moment after there was
-	// none to send, so that not all workers claim the same run at once.
+	// pauseUntil is when the next claim may be sent. After an idle time it lies in the future, so that not all workers
+	// claim the same run at once.
 	pauseUntil time.Time
 	spread     time.Duration
 	idle       bool
@@ -73,7 +72,7 @@ func newQueue() queue {
 	}
 }
 
-// put notes a run as it is now.
+// put stores the latest state of a run.
 func (q *queue) put(run *v1alpha1.JobRun) {
 	old := q.runs[idOf(run)]
 	if old != nil && old.Status.Phase == v1alpha1.PhaseLeased && run.Status.Phase != v1alpha1.PhaseLeased {
@@ -92,7 +91,7 @@ func (q *queue) remove(id runID) {
 	delete(q.declined, id)
 }
 
-// freed lets what waits for a key be claimed again.
+// freed allows the refused runs of a key to be claimed again.
 func (q *queue) freed(key keyOf) {
 	for id := range q.refused {
 		if run := q.runs[id]; run != nil && keyOfRun(run) == key {
@@ -101,21 +100,21 @@ func (q *queue) freed(key keyOf) {
 	}
 }
 
-// refuse leaves a run alone until it changes, or for a while.
+// refuse leaves a run alone until it changes or the pause is over.
 func (q *queue) refuse(run *v1alpha1.JobRun, now time.Time) {
 	r := refusal{version: run.ResourceVersion, times: 1}
 	if old, ok := q.refused[idOf(run)]; ok && old.version == r.version {
 		r.times = old.times + 1
 	}
 	r.until = now.Add(q.pauseAfter(r.times, minRefusal))
-	if q.runs[idOf(run)] != nil { // It is not seen to end any more.
+	if q.runs[idOf(run)] != nil { // For a run that has ended, nothing would remove the entry.
 		q.refused[idOf(run)] = r
 	}
 	q.spread = min(2*q.spread, maxSpread)
 	q.pauseUntil = now.Add(q.jitter(q.spread))
 }
 
-// decline leaves a run alone for a while, longer each time.
+// decline leaves a run alone for a pause that grows each time.
 func (q *queue) decline(run *v1alpha1.JobRun, now time.Time) {
 	if q.runs[idOf(run)] == nil {
 		return
@@ -124,7 +123,7 @@ func (q *queue) decline(run *v1alpha1.JobRun, now time.Time) {
 	q.declined[idOf(run)] = refusal{times: times, until: now.Add(q.pauseAfter(times, minDecline))}
 }
 
-// pauseAfter doubles with each time, and is never the same for all workers.
+// pauseAfter returns a pause that doubles each time, up to maxRefusal. Jitter makes it differ between workers.
 func (q *queue) pauseAfter(times int, first time.Duration) time.Duration {
 	pause := first
 	for range times - 1 {
@@ -133,13 +132,13 @@ func (q *queue) pauseAfter(times int, first time.Duration) time.Duration {
 	return pause + q.jitter(pause/2)
 }
 
-// won notes that a claim was.
+// won notes a successful claim.
 func (q *queue) won(run *v1alpha1.JobRun) {
 	delete(q.refused, idOf(run))
 	q.spread = max(q.spread/2, minSpread)
 }
 
-// next is the run to claim now; if there is none, it is how long to wait.
+// next returns the run to claim now or, if there is none, how long to wait.
 func (q *queue) next(now time.Time) (*v1alpha1.JobRun, time.Duration) {
 	best, wait := q.oldest(now)
 	switch {
@@ -157,7 +156,7 @@ func (q *queue) next(now time.Time) (*v1alpha1.JobRun, time.Duration) {
 }
 
 func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration) {
-	wait = never
+	wait = idleRecheck
 	taken := q.takenKeys()
 	for id, run := range q.runs {
 		_, executing := q.executing[id]
@@ -175,7 +174,7 @@ func (q *queue) oldest(now time.Time) (best *v1alpha1.JobRun, wait time.Duration
 	return best, wait
 }
 
-// leftAloneUntil is when a run may be claimed.
+// leftAloneUntil returns when a run may be claimed.
 func (q *queue) leftAloneUntil(run *v1alpha1.JobRun) time.Time {
 	until := q.declined[idOf(run)].until
 	if r, ok := q.refused[idOf(run)]; ok && r.version == run.ResourceVersion && r.until.After(until) {

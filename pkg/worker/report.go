@@ -15,12 +15,12 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
-// refusedError is that the API server does not take what a holder reports.
+// refusedError means that the API server refused a report although the lease is still held.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 
-// finish reports what a handler returned, and whether that is stored.
+// finish sends what a handler returned, and reports whether it is stored.
 func (w *Worker) finish(h *hold, r result) bool {
 	report := holder.Complete(h.generation, r.output)
 	if r.err != nil {
@@ -37,8 +37,7 @@ func (w *Worker) finish(h *hold, r result) bool {
 	return err == nil
 }
 
-// giveBack lets a run wait for another worker: it fences this one. It returns
-// whether that is stored.
+// giveBack fences this worker, so that the run waits for another one. It reports whether that is stored.
 func (w *Worker) giveBack(h *hold) bool {
 	err := w.write(h, holder.GiveBack(h.run, h.generation))
 	if err != nil {
@@ -47,19 +46,18 @@ func (w *Worker) giveBack(h *hold) bool {
 	return err == nil
 }
 
-// decline leaves a run to other workers for a while.
 func (w *Worker) decline(h *hold) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue.decline(h.run, w.clock.Now())
 }
 
-// giveBackOrphan lets a run wait again that this identity holds and nobody executes.
+// giveBackOrphan gives back a run that this identity holds and that no handler executes.
 func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 	w.log.Info("Give back a run that this identity was left with", "run", run.Name)
 	backoff := holder.NewBackoff()
 	for {
-		err := w.lease.renew(ctx, holder.CallTimeout) // It tells if another process has the identity now.
+		err := w.lease.renew(ctx, holder.CallTimeout) // It fails if another process has taken the identity.
 		if errors.Is(err, ErrIdentityTaken) {
 			return
 		}
@@ -73,7 +71,7 @@ func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
 	}
 }
 
-// sendBack reports whether a run is given back, or is not this identity's any more.
+// sendBack gives a run back. It reports whether the run no longer belongs to this identity.
 func (w *Worker) sendBack(ctx context.Context, run *v1alpha1.JobRun) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()
@@ -87,10 +85,8 @@ func (w *Worker) isStopping() bool {
 	return w.stopping
 }
 
-// write writes until it is stored, or until the lease is lost. It
-// may be sent again, and is stored under no other generation.
-//
-// Errors: ErrLeaseLost, or *refusedError.
+// write sends a patch until it is stored or the lease is lost. Errors: ErrLeaseLost, *refusedError, or another cause that
+// ended the hold.
 func (w *Worker) write(h *hold, p holder.Patch) error {
 	backoff := holder.NewBackoff()
 	for {
@@ -119,7 +115,7 @@ func (w *Worker) write(h *hold, p holder.Patch) error {
 	}
 }
 
-// inTurn makes a call as soon as few others are in flight.
+// inTurn makes a call once fewer than reportsInFlight others are in flight.
 func (w *Worker) inTurn(ctx context.Context, call func(context.Context) error) error {
 	select {
 	case w.turns <- struct{}{}:
@@ -132,7 +128,7 @@ func (w *Worker) inTurn(ctx context.Context, call func(context.Context) error) e
 	return call(ctx)
 }
 
-// stillMine reads whether the run is held under the generation of the hold.
+// stillMine reads whether the run still has the generation of the hold. known is false if it could not be read.
 func (w *Worker) stillMine(h *hold) (mine, known bool) {
 	ctx, cancel := context.WithTimeout(h.life, holder.CallTimeout)
 	defer cancel()

@@ -16,18 +16,17 @@ import (
 
 // Run is a run that this worker executes.
 type Run struct {
-	// Name of the JobRun, in Namespace.
+	// Name and Namespace are those of the JobRun.
 	Name, Namespace string
-	// JobName and ConcurrencyKey are the run's own.
+	// JobName and ConcurrencyKey are those of the JobRun's spec.
 	JobName, ConcurrencyKey string
-	// Generation is the fencing token of the run: of two of its holders the later
-	// one's is higher. Hand it to whatever can refuse a lower one.
+	// Generation is the fencing token of the run: a later holder of this run has a higher one. Hand it to every system
+	// that can refuse a lower one.
 	Generation int64
-	// KeyVersion is the fencing token of the key, a decimal number: of two holders
-	// of ConcurrencyKey the later one's is higher, whichever run they execute. It
-	// is empty without ConcurrencyKey.
+	// KeyVersion is the fencing token of the key: a later holder of ConcurrencyKey has a higher one, whichever run it
+	// executes. It is a decimal number of up to 20 digits, and empty without ConcurrencyKey.
 	KeyVersion string
-	// Attempts is how many leases of the run expired before.
+	// Attempts is how many leases of the run have expired.
 	Attempts int
 
 	hold *hold
@@ -40,10 +39,10 @@ func newRun(h *hold) *Run {
 	}
 }
 
-// JobRun is a copy of the run as it was claimed.
+// JobRun returns a copy of the run as it was claimed.
 func (r *Run) JobRun() *v1alpha1.JobRun { return r.hold.run.DeepCopy() }
 
-// Input decodes the run's input. Without input it changes nothing.
+// Input decodes the run's input, which is JSON, into the value that into points to. Without input it changes nothing.
 func (r *Run) Input(into any) error {
 	input := r.hold.run.Spec.Input
 	if input == nil || len(input.Raw) == 0 {
@@ -55,10 +54,11 @@ func (r *Run) Input(into any) error {
 	return nil
 }
 
-// Progress reports how much is done. A total of 0 is unknown. Each call is one
-// write to the API server and renews nothing. An error that is ErrLeaseLost
-// means that the run is lost, and that the handler's context is done; another
-// one that this was not stored, which the handler may ignore.
+// Progress reports how much is done, in units of the job's own. A total of 0 means unknown. A message of more than 1024
+// characters is cut. Each call is one write to the API server. It does not renew the lease.
+//
+// After ErrLeaseLost the run is lost, and the handler's context is done. If the context is done for another reason,
+// Progress returns its cause. After any other error the progress is not stored; the handler may ignore that.
 func (r *Run) Progress(ctx context.Context, current, total int64, message string) error {
 	h := r.hold
 	if cause := context.Cause(h.work); cause != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
-// listed is told all runs of a job without outcome.
+// listed takes the list of a job's runs without outcome.
 func (w *Worker) listed(ctx context.Context, job string, runs []v1alpha1.JobRun) {
 	present := map[runID]bool{}
 	for i := range runs {
@@ -34,7 +34,7 @@ func (w *Worker) listed(ctx context.Context, job string, runs []v1alpha1.JobRun)
 	w.wake()
 }
 
-// seen is told of a run without outcome that is new or has changed.
+// seen takes a run without outcome that is new or has changed.
 func (w *Worker) seen(ctx context.Context, run *v1alpha1.JobRun) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -48,7 +48,7 @@ func (w *Worker) seen(ctx context.Context, run *v1alpha1.JobRun) {
 	w.giveBackIfLeft(ctx, run)
 }
 
-// giveBackIfLeft gives a run back that this identity holds and nobody executes.
+// giveBackIfLeft gives back a run that is left behind.
 func (w *Worker) giveBackIfLeft(ctx context.Context, run *v1alpha1.JobRun) {
 	if !w.leftBehind(run) {
 		return
@@ -57,17 +57,16 @@ func (w *Worker) giveBackIfLeft(ctx context.Context, run *v1alpha1.JobRun) {
 	w.working.Go(func() { w.giveBackOrphan(ctx, run) })
 }
 
-// leftBehind reports whether this worker's identity holds a run that this
-// process does not execute: an earlier process did, its own clock said that the
-// lease was lost, or a claim was stored after it was given up. As the Lease is
-// renewed, nothing else would end it, unless it is cancelled.
+// leftBehind reports whether this identity holds a run that this process does not execute: an earlier process claimed it,
+// this process gave it up by its own clock, or a claim was stored after this process had given up. The worker's Lease
+// keeps such a run alive, so only this worker, or a cancel, can end it.
 func (w *Worker) leftBehind(run *v1alpha1.JobRun) bool {
 	l := run.Status.Lease
 	return !w.stopping && !run.CancelRequested() && run.Status.Phase == v1alpha1.PhaseLeased && l != nil && l.HolderIdentity == w.o.Identity &&
 		!w.queue.claiming[idOf(run)] && l.Generation > w.reported[idOf(run)]
 }
 
-// gone is told of a run that ended or was deleted.
+// gone takes a run that ended or was deleted.
 func (w *Worker) gone(run *v1alpha1.JobRun) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +87,7 @@ func (w *Worker) forgetLocked(id runID) {
 	delete(w.reported, id)
 }
 
-// findOut ends a hold of a run that is not listed any more, with the right cause.
+// findOut reads a run that is no longer listed, and ends its hold with the right cause.
 func (w *Worker) findOut(ctx context.Context, h *hold) {
 	ctx, cancel := context.WithTimeout(ctx, holder.CallTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -35,62 +36,56 @@ const (
 	reportsInFlight = 16
 )
 
-// Why the context of a handler ended, as context.Cause tells.
+// The causes with which the context of a handler ends, for context.Cause.
 var (
-	// ErrLeaseLost is that the run is not this worker's any more: its lease was
-	// not renewed in time, or somebody ended it. Nothing that the handler
-	// returns is written.
+	// ErrLeaseLost means that this worker no longer holds the run: the lease was not renewed in time, or the run was
+	// ended. Nothing that the handler returns is written.
 	ErrLeaseLost = jobrun.ErrLeaseLost
-	// ErrCancelled is that the run was cancelled. The operator ends it; nothing
-	// that the handler returns is written.
+	// ErrCancelled means that the run was cancelled. The operator ends it. Nothing that the handler returns is written.
 	ErrCancelled = jobrun.ErrCancelled
-	// ErrShutdown is that the worker ends and its ShutdownGrace is over. A
-	// handler that returns an error then gives its run back.
+	// ErrShutdown means that the worker shuts down and that ShutdownGrace is over. If the handler then returns an error,
+	// its run is given back.
 	ErrShutdown = errors.New("the worker is shutting down")
 )
 
-// ErrGiveBack is for a handler to return, wrapped or not, that cannot execute its
-// run though another worker may: the run is given back. Unless the worker is told
-// to end, it claims the run again.
+// ErrGiveBack makes the worker give the run back when a handler returns it, wrapped or not. It is for a run that another
+// worker may be able to execute. After a pause this worker claims the run again, unless it shuts down.
 var ErrGiveBack = errors.New("the run is given back")
 
-// ErrIdentityTaken is that another process works under the same identity. The
-// one that started last goes on.
+// ErrIdentityTaken means that another process works under the same identity. The process that started last goes on.
 var ErrIdentityTaken = errors.New("another process has taken this worker's identity")
 
-// Options of a Worker. The zero value works, in the namespace "default".
+// Options are the options of a Worker. The zero value is valid.
 type Options struct {
-	// Namespace of the runs, and of the worker's Lease.
+	// Namespace is the namespace of the runs and of the worker's Lease. The default is "default".
 	Namespace string
-	// Identity is the name of the worker's Lease, and the holder of what it
-	// claims. It must be this process's alone. By default it is the name of the
-	// host and a random suffix. A fixed one works if no two processes with it live
-	// at once: what an earlier one left behind is given back.
+	// Identity is the name of the worker's Lease, and the holderIdentity of its leases. It is a DNS-1123 subdomain, and no
+	// two processes may use it at the same time. The default is NewIdentity. With a fixed identity, a worker gives back
+	// the runs that an earlier process of that identity left behind.
 	Identity string
-	// Concurrency is how many runs are executed at once; 1 by default.
+	// Concurrency is how many runs the worker executes at once. The default is 1.
 	Concurrency int
-	// LeaseDuration is how long the lease of a run without leaseDurationSeconds
-	// lives without renewal, in whole seconds; 30 seconds by default.
+	// LeaseDuration is how long the lease of a run without leaseDurationSeconds lives without renewal, in whole seconds.
+	// The default is 30 seconds.
 	LeaseDuration time.Duration
-	// ShutdownGrace is how long handlers may go on once the worker was told to
-	// end; 30 seconds by default, none if it is negative.
+	// ShutdownGrace is how long handlers may go on after the context of Run is done. The default is 30 seconds. A
+	// negative value means not at all.
 	ShutdownGrace time.Duration
-	// StopGrace is how long handlers may then take to return once their context
-	// is cancelled; 10 seconds by default.
+	// StopGrace is how long handlers may then take to return after their contexts are cancelled. The default is 10
+	// seconds.
 	StopGrace time.Duration
-	// Clock is for tests. Its Now should have a monotonic reading, as the real
-	// one's has.
+	// Clock is for tests. Its Now should have a monotonic reading, as the real clock's has.
 	Clock clock.Clock
-	// Logger is slog.Default by default.
+	// Logger is the logger. The default is slog.Default.
 	Logger *slog.Logger
 }
 
-// Handler executes a run. What it returns is stored as the run's output, as JSON; an
-// error, or a panic, fails the run, but for ErrGiveBack. It must return soon after its context is
-// done: context.Cause says why it is.
+// Handler executes a run. Its output is stored as the run's output, in JSON; nil stores none. An error other than
+// ErrGiveBack fails the run, and so does a panic. A handler must return soon after its context is done; context.Cause
+// returns the cause.
 type Handler func(ctx context.Context, run *Run) (output any, err error)
 
-// Worker executes the runs of one namespace that have no template.
+// Worker executes the runs of one namespace that have no template and for whose job it has a Handler.
 type Worker struct {
 	api      client.WithWatch
 	o        Options
@@ -102,47 +97,31 @@ type Worker struct {
 	// kick wakes the loop that claims.
 	kick  chan struct{}
 	fatal chan error
-	// working counts what is in flight: claims, handlers, reports.
+	// working counts the claims, handlers and reports in flight.
 	working sync.WaitGroup
-	// turns lets few reports be sent at a time, however many runs end at once: the
-	// API server would refuse the renewals of the Lease among them.
+	// turns bounds the reports that are sent at once, however many runs end. Among too many reports the API server would
+	// refuse the renewals of the Lease.
 	turns chan struct{}
 
 	mu    sync.Mutex
 	queue queue
 	holds map[runID]*hold
-	// reported is the generation of what this worker has ended, while it is seen.
+	// reported has, for each run that is still seen, the last generation that this worker has ended.
 	reported map[runID]int64
 	stopping bool
 }
 
-// New makes a Worker on a client whose scheme knows v1alpha1 and
-// coordination.k8s.io/v1. It must read from the API server and not from a cache.
+// New returns a Worker that uses api. The scheme of api must have v1alpha1 and coordination.k8s.io/v1, and api must read
+// from the API server and not from a cache.
 func New(api client.WithWatch, o Options) *Worker {
-	if o.Namespace == "" {
-		o.Namespace = "default"
-	}
-	if o.Identity == "" {
-		o.Identity = NewIdentity()
-	}
-	if o.Concurrency < 1 {
-		o.Concurrency = 1
-	}
-	if o.LeaseDuration <= 0 {
-		o.LeaseDuration = v1alpha1.DefaultLeaseDurationSeconds * time.Second
-	}
-	if o.ShutdownGrace == 0 {
-		o.ShutdownGrace = defaultGrace
-	}
-	if o.StopGrace <= 0 {
-		o.StopGrace = defaultStop
-	}
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Namespace = cmp.Or(o.Namespace, "default")
+	o.Identity = cmp.Or(o.Identity, NewIdentity())
+	o.Concurrency = max(o.Concurrency, 1)
+	o.LeaseDuration = cmp.Or(max(o.LeaseDuration, 0), v1alpha1.DefaultLeaseDurationSeconds*time.Second)
+	o.ShutdownGrace = cmp.Or(o.ShutdownGrace, defaultGrace)
+	o.StopGrace = cmp.Or(max(o.StopGrace, 0), defaultStop)
+	o.Clock = cmp.Or[clock.Clock](o.Clock, clock.RealClock{})
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	w := &Worker{
 		api: api, o: o, log: o.Logger.With("worker", o.Identity), clock: o.Clock,
 		handlers: map[string]Handler{}, kick: make(chan struct{}, 1), fatal: make(chan error, 1),
@@ -152,8 +131,7 @@ func New(api client.WithWatch, o Options) *Worker {
 	return w
 }
 
-// NewForConfig makes a Worker with a connection of its own, which is not
-// throttled unless the config says so.
+// NewForConfig returns a Worker with its own connection. Requests are not throttled unless the config sets QPS.
 func NewForConfig(config *rest.Config, o Options) (*Worker, error) {
 	config = rest.CopyConfig(config)
 	if config.QPS == 0 {
@@ -175,22 +153,23 @@ func NewForConfig(config *rest.Config, o Options) (*Worker, error) {
 	return New(api, o), nil
 }
 
-// Handle says how the runs of a job are executed. It is called before Run.
+// Handle sets the handler for the runs of a job, and returns the Worker. Call it before Run.
 func (w *Worker) Handle(jobName string, h Handler) *Worker {
 	w.handlers[jobName] = h
 	return w
 }
 
-// Identity is the holder of what the worker claims.
+// Identity returns the worker's identity. See Options.
 func (w *Worker) Identity() string { return w.o.Identity }
 
-// Run works until the context is done, and then ends in good order: it claims
-// nothing more, waits ShutdownGrace for the handlers, cancels the contexts of
-// the others and gives their runs back. It returns nil then. It is called once.
+// Run executes runs until ctx is done. Then it claims nothing more, waits ShutdownGrace for the handlers, cancels the
+// contexts of the handlers that are left, gives their runs back, and returns nil. Call it once.
 //
-// Errors: the options are not valid, the API server refused the first request
-// for good, ErrIdentityTaken, or a handler did not return; its run goes to
-// another worker when its lease expires.
+// Errors:
+//   - the options are not valid, or there is no handler;
+//   - the API server refused the first request for good;
+//   - ErrIdentityTaken;
+//   - a handler did not return within StopGrace. Its run goes to another worker when its lease expires.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.validate(); err != nil {
 		return err
@@ -218,7 +197,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return failed
 }
 
-// begin makes the worker's Lease its own, and reports whether it is.
+// begin acquires the worker's Lease. It reports whether that succeeded.
 func (w *Worker) begin(ctx context.Context) bool {
 	backoff := holder.NewBackoff()
 	for {
@@ -245,7 +224,7 @@ func (w *Worker) validate() error {
 	return nil
 }
 
-// claimUntil claims what can be claimed until the context is done.
+// claimUntil claims and executes runs until ctx is done or the worker dies.
 func (w *Worker) claimUntil(ctx, background context.Context) error {
 	for {
 		w.mu.Lock()
@@ -261,7 +240,7 @@ func (w *Worker) claimUntil(ctx, background context.Context) error {
 	}
 }
 
-// sleep waits for something to happen. The error is fatal.
+// sleep waits until something changes. An error ends the worker.
 func (w *Worker) sleep(ctx context.Context, wait time.Duration) error {
 	timer := w.clock.NewTimer(wait)
 	defer timer.Stop()
@@ -276,11 +255,11 @@ func (w *Worker) sleep(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// nextLocked takes what to claim now, or says how long there is nothing.
+// nextLocked returns the run to claim now or, if there is none, how long to wait.
 func (w *Worker) nextLocked() (*v1alpha1.JobRun, time.Duration) {
 	run, wait := w.queue.next(w.clock.Now())
 	if len(w.holds)+len(w.queue.claiming) >= w.o.Concurrency {
-		return nil, never
+		return nil, idleRecheck
 	}
 	if run == nil {
 		return nil, wait
@@ -289,23 +268,21 @@ func (w *Worker) nextLocked() (*v1alpha1.JobRun, time.Duration) {
 	return run, 0
 }
 
-func (w *Worker) wake() {
-	select {
-	case w.kick <- struct{}{}:
-	default:
-	}
-}
+func (w *Worker) wake() { offer(w.kick, struct{}{}) }
 
 // die ends the worker with an error.
-func (w *Worker) die(err error) {
+func (w *Worker) die(err error) { offer(w.fatal, err) }
+
+// offer sends value unless the channel is full.
+func offer[T any](to chan<- T, value T) {
 	select {
-	case w.fatal <- err:
+	case to <- value:
 	default:
 	}
 }
 
-// shutDown ends what is in flight, and returns how many handlers would not. At
-// once means that nothing is held any more.
+// shutDown ends everything in flight, and returns how many handlers did not return. atOnce means that the worker no longer
+// holds any lease: it does not wait for ShutdownGrace.
 func (w *Worker) shutDown(atOnce bool) (stuck int) {
 	w.mu.Lock()
 	w.stopping = true
@@ -330,7 +307,7 @@ func (w *Worker) shutDown(atOnce bool) (stuck int) {
 	return len(w.held())
 }
 
-// wait reports whether done came first.
+// wait waits for done, at most for the given time. It reports whether done came first.
 func (w *Worker) wait(done <-chan struct{}, atMost time.Duration) bool {
 	timer := w.clock.NewTimer(max(atMost, 0))
 	defer timer.Stop()
@@ -352,7 +329,7 @@ func (w *Worker) held() []*hold {
 	return all
 }
 
-// NewIdentity is the name of this host with a random suffix.
+// NewIdentity returns the name of this host with a random suffix.
 func NewIdentity() string {
 	host, err := os.Hostname()
 	host = strings.ToLower(host)
