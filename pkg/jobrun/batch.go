@@ -51,10 +51,11 @@ type BatchItem struct {
 //
 // Errors:
 //   - *ValidationError: there is no item, or there are too many. Nothing was sent.
-//   - *BatchItemError: an item was refused, or an item before the last was not answered. Nothing executes.
-//   - *BatchWithdrawnError: the batch was withdrawn. Nothing executes.
-//   - *UnansweredError: ctx ended, or the API server went away, before the last item was answered or the decision was
-//     seen. The error names the first item's JobRun, whose status.batch has the decision.
+//   - *BatchItemError: an item was refused, or ctx ended or the API server went away before the last item was sent.
+//     Nothing executes.
+//   - *BatchWithdrawnError: the batch was withdrawn after all items were accepted. Nothing executes.
+//   - *UnansweredError: ctx ended or the API server went away after the last item was sent. The error names the first
+//     item's JobRun, whose status.batch has the decision.
 func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error) {
 	runs, err := c.newBatch(items)
 	if err != nil {

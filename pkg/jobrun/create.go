@@ -72,7 +72,7 @@ func (c *creation) attempt(ctx context.Context) (*v1alpha1.JobRun, error) {
 	case err == nil:
 		return run, nil
 	case len(c.options) > 0:
-		return nil, Classify(err) // a dry run leaves nothing to look for
+		return nil, Classify(err) // A dry run stores nothing to look up.
 	case !answered(err):
 		c.lost = c.lost || !unsent(err)
 		if c.lost && !transient(err) {

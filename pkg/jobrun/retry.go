@@ -25,8 +25,8 @@ import (
 // feedBackoff is the pause between attempts: 200 ms, doubling up to 10 s, plus up to 20 %.
 var feedBackoff = wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 30, Cap: 10 * time.Second}
 
-// maxRefusals is how many refusals in a row a feed that had contact before survives. An API server that starts may
-// refuse for a while what it allows later.
+// maxRefusals is the number of successive refusals that do not end a feed, if it had contact before. An API server that
+// starts may refuse for a while what it allows later.
 const maxRefusals = 8
 
 // pace decides whether and when to try again.

@@ -33,8 +33,8 @@ func WithExisting() WatchOption {
 // EventCoalesced may come late, after the lease or the end, because the operator counts triggers a moment later. Events
 // of different runs have no order.
 //
-// A run that is displaced becomes a receipt: it has an EventCoalesced of the run that stands for it instead of an end.
-// An Idempotent trigger makes no event, and neither does the outcome or the deletion of a receipt.
+// A run that is displaced becomes a receipt: instead of its end, the stream has an EventCoalesced of the run that stands
+// for it. An Idempotent trigger makes no event, and neither does the outcome or the deletion of a receipt.
 //
 // The labels of the selector select a run by the labels it has when it is first seen. They also select an EventCoalesced
 // by the labels of its receipt. This package compares labels itself: the API server sends every JobRun that matches the
