@@ -23,7 +23,7 @@ func items(names ...string) []BatchItem {
 	return all
 }
 
-// triggerBatch triggers a batch, in a bubble, and returns once that waits for its decision.
+// triggerBatch triggers a batch, in a bubble, and returns once BatchTrigger waits for the decision.
 func (s *server) triggerBatch(ctx context.Context, names ...string) (done chan error) {
 	done = make(chan error)
 	go func() {
@@ -118,7 +118,7 @@ func TestBatchIsWithdrawnWhenTheCallerGivesUp(t *testing.T) {
 	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
 }
 
-// A batch that may be whole may have started; one that cannot be whole has not.
+// After a lost answer for the last item the batch may have started. After an earlier one it cannot have.
 func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 	for lost, open := range map[string]bool{"b": false, "c": true} {
 		t.Run(lost, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestBatchOfWhichAnAnswerIsLost(t *testing.T) {
 	}
 }
 
-// Each item of a batch that has started has a fate of its own.
+// Cancelling the leader of a started batch would end one item.
 func TestBatchThatHasStartedIsLeftAlone(t *testing.T) {
 	s := newServer()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -165,7 +165,7 @@ func TestBatchThatHasStartedIsLeftAlone(t *testing.T) {
 	mustEqual(t, "the leader is cancelled", s.cancelled("a"), false)
 }
 
-// Whoever else has the leader's name is left alone, whatever became of the create.
+// Another caller's JobRun with the leader's name is not cancelled.
 func TestBatchWhoseNameIsSomebodyElses(t *testing.T) {
 	for name, answer := range map[string]error{
 		"the webhook is down": apierrors.NewInternalError(errors.New("failed calling webhook")), "no answer": apiserver.Reset(),
@@ -185,7 +185,7 @@ func TestBatchWhoseNameIsSomebodyElses(t *testing.T) {
 	}
 }
 
-// An answer may come so late that the decision is in it.
+// The answer of a create may already have the decision.
 func TestBatchThatIsDecidedBeforeItsAnswer(t *testing.T) {
 	for decision, want := range map[v1alpha1.BatchDecision]error{v1alpha1.BatchStarted: nil, v1alpha1.BatchWithdrawn: ErrCancelled} {
 		s := newServer()
@@ -200,7 +200,7 @@ func TestBatchThatIsDecidedBeforeItsAnswer(t *testing.T) {
 	}
 }
 
-// A leader that went while nobody looked may have started its batch.
+// A leader that was deleted unseen may have started its batch.
 func TestBatchWhoseLeaderGoesUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()

@@ -17,8 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
-// cluster plays a cluster with the operator, for one key: the first run waits
-// until somebody watches, and then completes.
+// cluster simulates a cluster with the operator, for one key. The first run waits until a watch begins, and then completes.
 type cluster struct{ *apiserver.Server }
 
 func newCluster() client.WithWatch {
@@ -27,7 +26,7 @@ func newCluster() client.WithWatch {
 	return c
 }
 
-// admit plays the webhook.
+// admit simulates the webhook.
 func (c cluster) admit(run *v1alpha1.JobRun, store func() error) error {
 	var waiting v1alpha1.JobRunList
 	if err := c.List(context.Background(), &waiting); err != nil {
@@ -47,7 +46,7 @@ func (c cluster) admit(run *v1alpha1.JobRun, store func() error) error {
 	return store()
 }
 
-// Watch plays a worker, too.
+// Watch also simulates a worker.
 func (c cluster) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
 	var all v1alpha1.JobRunList
 	if err := c.List(ctx, &all); err != nil {

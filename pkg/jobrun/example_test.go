@@ -35,7 +35,7 @@ func ExampleNewForConfig() {
 	}
 }
 
-// What became of a trigger is in the answer of the create.
+// The result of a trigger has its disposition and the run that stands for it.
 func ExampleClient_Trigger() {
 	runs := jobrun.New(newCluster(), "default")
 	spec := v1alpha1.JobRunSpec{JobName: "sync-users", ConcurrencyKey: "org_acme", Coalesce: v1alpha1.CoalesceSkip}
@@ -109,7 +109,7 @@ func ExampleClient_TriggerAndWait() {
 	// acme-1 {"users":42}
 }
 
-// All of a batch or none of it.
+// Either all items of a batch execute, or none.
 func ExampleClient_BatchTrigger() {
 	runs := jobrun.New(newCluster(), "default")
 	spec := v1alpha1.JobRunSpec{JobName: "sync-users", ConcurrencyKey: "org_acme", Coalesce: v1alpha1.CoalesceSkip}
@@ -132,7 +132,7 @@ func ExampleClient_BatchTrigger() {
 	// acme-2 Coalesced acme-1
 }
 
-// A stream of one key, from the moment that Watch returned.
+// The stream has the events of one key, from the moment that Watch returns.
 func ExampleClient_Watch() {
 	runs := jobrun.New(newCluster(), "default")
 	events, err := runs.Watch(context.Background(), jobrun.Selector{JobName: "sync-users", ConcurrencyKey: "org_acme"})

@@ -10,7 +10,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
-// server is an API server, with what the tests of this package ask of it often.
+// server is an API server with helpers for the tests of this package.
 type server struct{ *apiserver.Server }
 
 func newServer() *server { return &server{apiserver.New()} }
@@ -29,7 +29,7 @@ func makeRun(name string, status v1alpha1.JobRunStatus) *v1alpha1.JobRun {
 	return run
 }
 
-// receiptOf is bound to the run.
+// receiptOf returns a receipt that is bound to the run.
 func receiptOf(run *v1alpha1.JobRun, name string) *v1alpha1.JobRun {
 	receipt := makeRun(name, v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseCoalesced, RunRef: refTo(run)})
 	receipt.Spec.Admission.Disposition = v1alpha1.DispositionCoalesced

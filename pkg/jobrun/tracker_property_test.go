@@ -15,12 +15,12 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// world writes what the operator may write about one key, and keeps count.
+// world makes writes that the operator may make for one key, and counts what happens.
 type world struct {
 	objects map[types.UID]*v1alpha1.JobRun
 	all     map[types.UID]*tally
 	next    int
-	// seeAll watches each write, seeSome only sometimes, and lists after.
+	// seeAll sees each write. seeSome sees some, and lists when it connects again.
 	seeAll, seeSome *tracker
 	connected       bool
 }
@@ -140,7 +140,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			w.write(run)
 		},
 		"delete": func(t *rapid.T) {
-			// receipts that are marked, and ended runs
+			// Only marked receipts and ended runs are deleted.
 			run := w.find(t, inPhase(v1alpha1.PhaseCoalesced, v1alpha1.PhaseFailed, v1alpha1.PhaseCancelled))
 			if tally := w.all[run.UID]; tally != nil {
 				tally.deleted = 1
@@ -159,7 +159,7 @@ func (w *world) reconnect() {
 	w.seeSome.take(w.list())
 }
 
-// fold counts receipts; entries that are marked or gone make room.
+// fold counts receipts on a run. Entries whose receipt is marked or gone make room.
 func (w *world) fold(t *rapid.T) {
 	run := w.find(t, inPhase(v1alpha1.PhasePending, v1alpha1.PhaseLeased))
 	coalesced := run.Status.Coalesced
@@ -222,7 +222,7 @@ func (w *world) expire(run *v1alpha1.JobRun) {
 	w.write(run)
 }
 
-// check compares what was told with what happened.
+// check compares the events told with what happened.
 func (w *world) check(t *rapid.T) {
 	w.compare(t, w.seeAll, true)
 	if w.connected {
@@ -296,7 +296,7 @@ func (w *world) add(t *rapid.T, got *tally, e Event, sawAll bool) {
 
 func (t *tally) coalescedCount() int64 { return int64(len(t.coalesced)) }
 
-// However much of a history is seen, what is told of the runs that exist is the same.
+// A tracker that misses writes tells the same of the runs that exist as one that sees all.
 func TestPropertyEventsAreTheSameHoweverMuchIsSeen(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{

@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// short renders events: trigger(a) coalesced(a b) leased(a 1).
+// short renders events, for example: trigger(a) coalesced(a b) leased(a 1).
 func short(events []Event) string {
 	var texts []string
 	for _, e := range events {

@@ -140,8 +140,8 @@ func TestNameOfSomebodyElse(t *testing.T) {
 	mustEqual(t, "creates", s.creates(), 1)
 }
 
-// A name may be taken by this very trigger, for the client library tries again
-// by itself; if nobody can tell, that is said.
+// This trigger itself may have taken the name, because the client library repeats requests. If the name cannot be read,
+// the trigger is unanswered.
 func TestNameOfNobodyKnowsWhom(t *testing.T) {
 	s := newServer()
 	s.OnCreate = func(run *v1alpha1.JobRun, _ func() error) error {
@@ -152,7 +152,7 @@ func TestNameOfNobodyKnowsWhom(t *testing.T) {
 	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered) && apierrors.IsAlreadyExists(err), true)
 }
 
-// A lost answer is looked for under the same name, and makes no second run.
+// A lost answer is looked up under the same name, and causes no second run.
 func TestLostAnswer(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answers []func(store func() error) error
@@ -240,7 +240,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// brokenOff is how client-go tells that the body of an answer was not read to its end.
+// brokenOff stores the object and returns client-go's error for an answer whose body broke off.
 func brokenOff(store func() error) error {
 	_ = store()
 	return fmt.Errorf("unexpected error when reading response body. Please retry. Original error: %w", errors.New("http2: server sent GOAWAY"))
@@ -294,12 +294,11 @@ func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 	})
 }
 
-// Nor while nobody hangs up.
 func TestNoAnswerIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, begun := newServer(), time.Now()
 		s.OnCreate = func(*v1alpha1.JobRun, func() error) error {
-			time.Sleep(45 * time.Second) // until the connection is given up
+			time.Sleep(45 * time.Second) // The connection hangs, and is then given up.
 			return apiserver.Reset()
 		}
 		_, err := s.client().Trigger(t.Context(), spec)

@@ -32,7 +32,7 @@ func end(phase v1alpha1.Phase, message string) func(*v1alpha1.JobRun) {
 	}
 }
 
-// settle gives a receipt the outcome of its run.
+// settle returns a change that gives a receipt an outcome.
 func settle(condition, reason, message string) func(*v1alpha1.JobRun) {
 	return func(run *v1alpha1.JobRun) {
 		run.Status.Error = message
@@ -47,7 +47,7 @@ func progressed(n int64) func(*v1alpha1.JobRun) {
 	return func(run *v1alpha1.JobRun) { run.Status.Progress = &v1alpha1.Progress{Generation: 1, Current: &n} }
 }
 
-// waiting is a Wait under way, in a bubble.
+// waiting is a Wait in progress, in a bubble.
 type waiting struct {
 	outcome  Outcome
 	err      error
@@ -121,7 +121,7 @@ func TestOutcomesAreTyped(t *testing.T) {
 	}
 }
 
-// Nothing comes any more of a JobRun that was seen at its end.
+// WaitFor needs no request for a JobRun that has an outcome.
 func TestWaitForWhatHasEnded(t *testing.T) {
 	s := newServer()
 	run := s.Put(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed, Error: "no rows"}))
@@ -132,7 +132,7 @@ func TestWaitForWhatHasEnded(t *testing.T) {
 	mustEqual(t, "watches", s.watches(), 0)
 }
 
-// A receipt that was cancelled itself says nothing of the run that stands for it.
+// The error names the receipt if the receipt itself was cancelled, else its run.
 func TestWaitForAReceiptThatIsCancelled(t *testing.T) {
 	for name, own := range map[string]bool{"b": true, "a": false} {
 		s := newServer()
@@ -153,7 +153,7 @@ func TestWaitForWhatIsNotThere(t *testing.T) {
 	mustEqual(t, "not found", errors.Is(err, ErrNotFound) && apierrors.IsNotFound(err), true)
 }
 
-// A receipt has its run's outcome and progress.
+// A receipt reports the outcome and the progress of its run.
 func TestWaitForAReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -181,7 +181,7 @@ func TestWaitForAReceipt(t *testing.T) {
 	})
 }
 
-// What was answered is not what came of it: the receipt became a run.
+// The outcome differs from the answer: the receipt became a run.
 func TestWaitForAReceiptThatIsPromoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -202,7 +202,7 @@ func TestWaitForAReceiptThatIsPromoted(t *testing.T) {
 	})
 }
 
-// Receipts that go are followed to their run, and to no other of its name.
+// After the receipt is deleted, Wait follows its run, and no other JobRun of that name.
 func TestWaitForAReceiptThatGoes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		after func(s *server)
@@ -236,7 +236,7 @@ func TestWaitForAReceiptThatGoes(t *testing.T) {
 	}
 }
 
-// So is a run that lost its place to another and became a receipt of that.
+// Wait also follows the run of a run that was displaced and became a receipt.
 func TestWaitForAReceiptOfAReceiptThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -285,7 +285,7 @@ func TestWaitForARunThatIsDeleted(t *testing.T) {
 	}
 }
 
-// Whatever happens to watches and the server, the wait goes on, at a pace.
+// Wait survives every fault of watches and of the API server, and pauses between attempts.
 func TestWaitSurvives(t *testing.T) {
 	status := apierrors.NewResourceExpired("too old").Status()
 	internal := apierrors.NewInternalError(errors.New("decode")).Status()
@@ -336,7 +336,7 @@ func down(s *server, err error) {
 	s.SetDown(nil)
 }
 
-// A server that ends every watch at once is not asked all the time.
+// Wait pauses even if the API server ends every watch at once.
 func TestWaitIsNoBusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -356,7 +356,7 @@ func TestWaitIsNoBusyLoop(t *testing.T) {
 	})
 }
 
-// Once there is news again, the next pause is a short one.
+// After an event, the next pause is short again.
 func TestWaitIsPromptAfterALongPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
@@ -395,8 +395,8 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A refusal ends the wait: at once if there was no contact before, else when it
-// lasts, for a server that starts may refuse what it allows later.
+// Without earlier contact, a refusal ends the wait at once. Else only repeated refusals do, because an API server that
+// starts may refuse what it allows later.
 func TestWaitEndsWithARefusal(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "a", errors.New("no"))
 	t.Run("at once", func(t *testing.T) {

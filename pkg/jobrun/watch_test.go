@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
-// read takes the next n events, and fails if there are not as many in an hour.
+// read returns the next n events. It fails if they do not come within an hour.
 func read(t *testing.T, events func(func(Event, error) bool), n int) string {
 	t.Helper()
 	var got []Event
@@ -48,7 +48,7 @@ func TestWatchTellsWhatHappensAfterItReturned(t *testing.T) {
 		s.Change("a", held(1))
 		mustEqual(t, "first", read(t, events, 1), "coalesced(a b)")
 
-		// The loop can be left and entered again, whatever happens meanwhile.
+		// The loop can be left and entered again. No event in between is lost.
 		s.Change("a", expired(1))
 		s.Change("a", held(3))
 		mustEqual(t, "then", read(t, events, 1), "leased(a 1)")
@@ -75,7 +75,7 @@ func TestWatchWithExisting(t *testing.T) {
 	mustEqual(t, "requests", s.watches(), 0)
 }
 
-// Nothing is missed or told twice over a server that goes and comes.
+// While the API server goes down and comes back, no event is missed or told twice.
 func TestWatchSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)

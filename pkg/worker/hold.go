@@ -97,7 +97,7 @@ func (h *hold) end(cause error) {
 	}
 }
 
-// report marks the begin of the report: from now on, end does nothing. It returns why the handler was stopped, if it was.
+// report marks the start of the report: from now on, end does nothing. It returns why the handler was stopped, if it was.
 func (h *hold) report() (stopped error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

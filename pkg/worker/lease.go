@@ -162,7 +162,7 @@ func (l *lease) takeOver(ctx context.Context, first bool) error {
 	case apierrors.IsNotFound(err) && !first:
 		return l.create(ctx)
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("lease %s was deleted while it was taken over", l.w.o.Identity) // An earlier process removed it when it ended.
+		return fmt.Errorf("lease %s was deleted while it was taken over", l.w.o.Identity) // by an earlier process that ended
 	case err != nil:
 		return err
 	}

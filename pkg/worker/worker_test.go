@@ -29,7 +29,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
-// What a worker calls, for the Server's Calls.
+// Keys of Server.Calls.
 const (
 	callClaim  = "update jobruns/status"
 	callReport = "patch jobruns/status"
@@ -49,7 +49,7 @@ func mustEqual[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// started runs a worker until the test ends, or stop is called.
+// started runs a worker until the test ends or stop is called.
 func started(t *testing.T, s *apiserver.Server, o Options, h Handler) (w *Worker, stop func() error) {
 	t.Helper()
 	if o.Logger == nil {
@@ -66,7 +66,7 @@ func started(t *testing.T, s *apiserver.Server, o Options, h Handler) (w *Worker
 
 func nothing(context.Context, *Run) (any, error) { return nil, nil }
 
-// untilDone waits for the context to end.
+// untilDone returns a handler that waits for its context to end and stores the cause.
 func untilDone(cause *error) Handler {
 	var mu sync.Mutex
 	return func(ctx context.Context, _ *Run) (any, error) {
@@ -226,7 +226,7 @@ func TestLosesTheLease(t *testing.T) {
 				run.Spec.Cancel = new(true)
 				run.Status.Phase, run.Status.FinishedGeneration = v1alpha1.PhaseCancelled, 1
 			})
-			s.Forget() // so that nothing but a list tells
+			s.Forget() // Only a list can show the change.
 		}, 2 * time.Second, ErrCancelled},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,8 +255,8 @@ func fenced(run *v1alpha1.JobRun) {
 	run.Status.Phase, run.Status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: run.LeaseGeneration() + 1}
 }
 
-// A handler that goes on after its lease is lost must not meet another one in the
-// same process, and what it leaves behind must not be the next one's lease.
+// While a handler goes on after its lease is lost, no other handler of its run or key starts in the same process. When it
+// ends, the next lease stays.
 func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apiserver.New()
@@ -277,7 +277,7 @@ func TestClaimsNoRunThatItStillExecutes(t *testing.T) {
 			worst = max(worst, executing[what])
 			mu.Unlock()
 			if run.Generation == 1 && run.Name == "a" {
-				time.Sleep(10 * time.Second) // whatever its context says
+				time.Sleep(10 * time.Second) // It ignores its context.
 			} else {
 				time.Sleep(2 * time.Minute)
 			}
@@ -401,8 +401,7 @@ func TestGivesBackWhatAnEarlierProcessLeft(t *testing.T) {
 	})
 }
 
-// The Lease is renewed for all that the worker holds, so what its clock has lost
-// would live on with it.
+// The worker's Lease would keep a run alive that the worker has given up by its own clock.
 func TestGivesBackWhatItsClockLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apiserver.New()
@@ -423,14 +422,13 @@ func TestGivesBackWhatItsClockLost(t *testing.T) {
 	})
 }
 
-// A claim that was stored, but of which the worker never heard while it waited for
-// the answer.
+// The claim was stored, and the worker stopped waiting for its answer.
 func TestGivesBackWhatItDoesNotKnowToHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apiserver.New()
 		s.LoseStatus()
 		goDown := sync.OnceFunc(func() { time.AfterFunc(time.Millisecond, func() { s.SetDown(apiserver.Refused()) }) })
-		s.RefuseStatus = func(*v1alpha1.JobRun) error { // the claim is the last that gets through
+		s.RefuseStatus = func(*v1alpha1.JobRun) error { // The claim is the last request before the server goes down.
 			goDown()
 			return nil
 		}
@@ -448,7 +446,7 @@ func TestGivesBackWhatItDoesNotKnowToHold(t *testing.T) {
 	})
 }
 
-// What a worker cannot execute it leaves to others for longer each time.
+// Each time a worker gives a run back, it waits longer before it claims the run again.
 func TestGivesBackAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apiserver.New()
@@ -458,7 +456,7 @@ func TestGivesBackAgainAndAgain(t *testing.T) {
 			calls.Add(1)
 			return nil, ErrGiveBack
 		})
-		for range 600 { // as the operator does
+		for range 600 { // The operator makes the run wait again.
 			if lease := s.Read("a").Status.Lease; lease != nil && lease.HolderIdentity == "" && s.Read("a").Status.Phase == v1alpha1.PhaseLeased {
 				s.Change("a", func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhasePending })
 			}
@@ -470,7 +468,7 @@ func TestGivesBackAgainAndAgain(t *testing.T) {
 	})
 }
 
-// Of a run that has ended while it was claimed, nothing is remembered.
+// The queue keeps nothing of a run that ended while it was claimed.
 func TestQueueForgets(t *testing.T) {
 	q := newQueue()
 	run := pendingRun("a")
@@ -484,7 +482,7 @@ func TestQueueForgets(t *testing.T) {
 	mustEqual(t, "remembered of what is gone", len(q.refused)+len(q.declined), 0)
 }
 
-// requeue lets runs that were given back wait again, as the operator does.
+// requeue makes runs that were given back wait again, as the operator does.
 func requeue(s *apiserver.Server, d time.Duration, names ...string) {
 	for range d / time.Second {
 		time.Sleep(time.Second)
@@ -518,9 +516,9 @@ func TestTwoProcessesWithOneIdentity(t *testing.T) {
 	})
 }
 
-// The first one has claimed nothing yet, and knows of no Lease but its own.
+// The first process has claimed nothing yet.
 func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
-	for range 20 { // Either may be the one that claims.
+	for range 20 { // Either process may claim the run.
 		synctest.Test(t, func(t *testing.T) {
 			s := apiserver.New()
 			slowly := func(ctx context.Context, _ *Run) (any, error) {
@@ -547,7 +545,7 @@ func TestAnIdleProcessLeavesItsIdentityToALaterOne(t *testing.T) {
 	}
 }
 
-// The earlier one removes the Lease in good order, just after the later one saw it.
+// The earlier process removes the Lease when it ends, just after the later one has seen it.
 func TestTakesOverALeaseThatGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apiserver.New()
@@ -599,7 +597,7 @@ func TestStartsNothingUnderALeaseThatIsOver(t *testing.T) {
 	})
 }
 
-// skewed is a clock that is off.
+// skewed is a clock that is wrong.
 type skewed struct {
 	clock.RealClock
 
@@ -673,7 +671,7 @@ func TestARefusalAtTheStartIsFatal(t *testing.T) {
 	})
 }
 
-// However many runs end at once, few reports are in flight.
+// When many runs end at once, only a few reports are in flight.
 func TestReportsInTurn(t *testing.T) {
 	const runs = 100
 	synctest.Test(t, func(t *testing.T) {
@@ -694,8 +692,7 @@ func TestReportsInTurn(t *testing.T) {
 	})
 }
 
-// TestStampede measures what one run costs 50 idle workers, at 10 ms for a
-// request and 10 ms for an event.
+// TestStampede measures what one run costs 50 idle workers when a request and an event take 10 ms each.
 func TestStampede(t *testing.T) {
 	const rounds = 20
 	synctest.Test(t, func(t *testing.T) {
