@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # SPDX-License-Identifier: Apache-2.0
-# Compiled on the builder's own platform for the target's: Go needs no emulation.
+# The builder's platform compiles for the target platform. Go needs no emulation for that.
 FROM --platform=$BUILDPLATFORM golang:1.26.8@sha256:6c2a5538f964f1c82f97ad14988bf05de100d922d159d0e398b54c7b0ca0c6c9 AS build
 WORKDIR /src
 ENV CGO_ENABLED=0

@@ -2,17 +2,17 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-# Generation and checks share the working tree, the tests share this machine: one thing at a time.
+# One target runs at a time: generation and checks share the working tree, and tests share the machine.
 .NOTPARALLEL:
 
 ROOT := $(CURDIR)
-# Every Go module of the repository, and those of them that have code of ours.
+# All Go modules of the repository, and the modules that have code.
 MODULES := $(sort $(patsubst %/go.mod,%,$(patsubst go.mod,./go.mod,$(wildcard go.mod hack/*/go.mod hack/*/*/go.mod test/harness/*/go.mod))))
 CODE_MODULES := . test/harness/localnode
 
-# The tools that hack/tools/go.mod pins: the Go command builds and caches them.
+# hack/tools/go.mod pins these tools. The Go command builds and caches them.
 TOOL := go tool -modfile=$(ROOT)/hack/tools/go.mod
-# golangci-lint with kube-api-linter in it, from a module of its own for its hundreds of dependencies.
+# golangci-lint includes kube-api-linter. It has its own module, because it has hundreds of dependencies.
 GOLANGCI_LINT := $(ROOT)/bin/tools/golangci-lint
 
 ##@ General

@@ -1,9 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures what JobRun costs on a control plane of its own on
-// this machine, prints a table, and fails when a promise is broken. It leaves
-// nothing behind but the report that -json names.
+// Command bench measures what JobRun costs, on a control plane that it starts on this machine. It prints a table, and
+// fails if a promise of docs/performance.md is broken. It leaves nothing behind but the report that -json names.
 package main
 
 import (
@@ -23,7 +22,7 @@ import (
 )
 
 func main() {
-	ctrl.SetLogger(logr.Discard()) // what went wrong is in errors
+	ctrl.SetLogger(logr.Discard()) // Errors are returned.
 	os.Exit(exitCode(os.Args[1:]))
 }
 
@@ -49,10 +48,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	o := bench.Options{Log: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rows := flags.String("rows", "", "measure these alone, separated by commas: "+strings.Join(bench.Measures(), ", "))
-	json := flags.String("json", "", "the file to write the report to, for programs")
+	rows := flags.String("rows", "", "measure only these rows, separated by commas: "+strings.Join(bench.Measures(), ", "))
+	json := flags.String("json", "", "file for the report as JSON")
 	flags.IntVar(&o.Rounds, "rounds", bench.DefaultRounds, "how often each row is measured")
-	flags.Float64Var(&o.Scale, "scale", 1, "the size of the workloads, as a share of the full one; goals are for the full one")
+	flags.Float64Var(&o.Scale, "scale", 1, "factor for the size of the workloads; the goals hold for 1")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command chaos shows that the promises of JobRun hold while everything around
-// it fails (see docs/chaos.md). It exits with 1 if one is broken.
+// Command chaos checks the promises of JobRun while everything around it fails (see docs/chaos.md). It exits with 1 if a
+// promise is broken, and with 2 after any other error.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/chaos"
 )
 
-// each stands for all scenarios: without faults, each fault alone, and all of them.
+// each selects all scenarios: no fault, each fault alone, and all faults together.
 const each = "each"
 
 func main() { os.Exit(exitCode()) }
@@ -42,11 +42,11 @@ func exitCode() int {
 }
 
 func run(ctx context.Context) (broken int, err error) {
-	seed := flag.Uint64("seed", 0, "what is drawn is drawn from this; 0 draws a seed")
+	seed := flag.Uint64("seed", 0, "seed of everything random; 0 draws a seed")
 	duration := flag.Duration("duration", 2*time.Minute, "how long faults are injected, in each scenario")
-	faults := flag.String("faults", "all", "all, none, names with commas between them, or each: every one alone, then all")
+	faults := flag.String("faults", "all", "all, none, names separated by commas, or each: none, every fault alone, then all")
 	manager := flag.String("manager", filepath.Join("bin", "manager-chaos"), "the manager's binary")
-	output := flag.String("output", filepath.Join("bin", "chaos.json"), "where the report goes; the history goes beside it")
+	output := flag.String("output", filepath.Join("bin", "chaos.json"), "file for the report; the history is written beside it")
 	flag.Parse()
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)

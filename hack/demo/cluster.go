@@ -15,14 +15,14 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// demo is what runs while the story is told.
+// demo has the processes that run during the story.
 type demo struct {
 	root     string
 	cp       *controlplane.ControlPlane
 	operator *operator.Operator
 }
 
-// start brings the control plane, the node and the operator up.
+// start starts the control plane, the node and the operator.
 func start(ctx context.Context) (*demo, error) {
 	root, err := os.Getwd()
 	if err != nil {

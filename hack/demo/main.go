@@ -1,9 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows JobRun at work: it starts a Kubernetes control plane, a
-// node and the operator on this machine, and plays the story of a few keyed runs
-// with kubectl. It leaves nothing behind, unless -keep asks to.
+// Command demo shows JobRun at work. It starts a Kubernetes control plane, a node and the operator on this machine, and
+// tells the story of a few runs with kubectl. It leaves nothing behind, unless -keep is set.
 package main
 
 import (

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// tell plays the story. Each step fails the demo if it does not go as told.
+// tell tells the story. The demo fails if a step does not do what it says.
 func (d *demo) tell(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.worked, d.recorded,
@@ -52,7 +52,7 @@ func (d *demo) coalesced(ctx context.Context) error {
 }
 
 func (d *demo) refused(ctx context.Context) error {
-	d.say("4. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict, and says with which.")
+	d.say("4. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict. The error names the waiting run.")
 	err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-strict.yaml")
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -63,7 +63,7 @@ func (d *demo) refused(ctx context.Context) error {
 }
 
 func (d *demo) completed(ctx context.Context) error {
-	d.say("5. Completed. Waiting for the receipt is waiting for the run that stands for it; the output arrives there, too.")
+	d.say("5. Completed. Wait for your own JobRun, also if it is a receipt: it takes over the outcome of its run.")
 	if err := d.kubectl(ctx, "wait", "--for=condition=Complete", "jobrun/sync-acme-3", "--timeout=60s"); err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (d *demo) idempotent(ctx context.Context) error {
 }
 
 func (d *demo) leaseReleased(ctx context.Context) error {
-	d.say("7. Lease released. Somebody deletes the Job of a running run: its lease ends, and the run is executed again\n" +
+	d.say("7. Lease released. The Job of a running run is deleted: its lease ends, and the run is executed again\n" +
 		"   under a higher generation.")
 	for _, args := range [][]string{
 		{"apply", "-f", "config/samples/report-weekly.yaml"},
@@ -103,12 +103,11 @@ func (d *demo) recorded(ctx context.Context) error {
 	if err := d.events(ctx); err != nil {
 		return err
 	}
-	d.say("The last release of a key deletes its row. What is left are idempotency keys, which last as long as their run:")
+	d.say("The last release of a key deletes its row. Only idempotency keys are left, which last as long as their run:")
 	return d.kubectl(ctx, "get", "runkeys")
 }
 
-// events waits for the last event of the story, for events are written in the
-// background, and prints those of runs.
+// events waits for the last event of the story, because events are written in the background. It prints the runs' events.
 func (d *demo) events(ctx context.Context) error {
 	args := []string{"events", "--types=Normal,Warning", "--for=jobrun/sync-acme-2"}
 	for range 50 {
@@ -135,7 +134,7 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Printf("\n%s\n", text)
 }
 
-// kubectl runs a command as a person would, and shows it.
+// kubectl prints a kubectl command, runs it and prints its output.
 func (d *demo) kubectl(ctx context.Context, args ...string) error {
 	fmt.Println("$ kubectl " + quoted(args))
 	command := d.cp.Kubectl(ctx, args...)
@@ -147,7 +146,7 @@ func (d *demo) kubectl(ctx context.Context, args ...string) error {
 	return err
 }
 
-// quietly runs a command and shows it only if it fails.
+// quietly runs a kubectl command. It is shown only if it fails.
 func (d *demo) quietly(ctx context.Context, args ...string) error {
 	output, err := d.cp.Kubectl(ctx, args...).CombinedOutput()
 	if ctx.Err() != nil {

@@ -38,7 +38,7 @@ func (d *demo) worked(ctx context.Context) error {
 	return nil
 }
 
-// dies has a worker claim the run, and kills it.
+// dies starts a worker that claims the run, and kills it.
 func (d *demo) dies(ctx context.Context) error {
 	worker, err := d.startWorker(ctx, "worker-1", "sleep", "600")
 	if err != nil {
@@ -69,11 +69,11 @@ func (d *demo) startWorker(ctx context.Context, name string, command ...string) 
 	plugins := filepath.Join(d.root, "bin")
 	w.command.Env = append(w.command.Environ(), "PATH="+plugins+string(os.PathListSeparator)+os.Getenv("PATH"))
 	w.command.Stdout, w.command.Stderr = w.log, w.log
-	w.command.WaitDelay = time.Second // what it executed may outlive it
+	w.command.WaitDelay = time.Second // The command that the worker executes may outlive it.
 	return w, w.command.Start()
 }
 
-// end kills the worker: its error says so, and no more.
+// end kills the worker. The error of Wait only says that it was killed.
 func (w *workerProcess) end() {
 	_ = w.command.Process.Kill()
 	_ = w.command.Wait()

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the Kubernetes binaries of the demo and the tests from their Go modules:
-#   build.sh DIRECTORY
-# A binary that is there already, built from these modules with these flags, is left alone.
+# build.sh DIRECTORY: builds the Kubernetes binaries for the demo and the tests from their Go modules. It skips a binary
+# that was already built from these modules with these flags.
 set -euo pipefail
 
-# name, package, and how long it takes on two cores with an empty build cache
+# name, package, and build time on two cores with an empty build cache
 components=(
   "kubectl                 k8s.io/kubernetes/cmd/kubectl                  2min"
   "kube-apiserver          k8s.io/kubernetes/cmd/kube-apiserver           3min"
@@ -17,7 +16,7 @@ components=(
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
-# The binaries run on this machine, whatever the caller builds for.
+# The binaries run on this machine. The caller may build for another one.
 unset GOOS GOARCH
 export CGO_ENABLED=0 GOWORK=off
 
@@ -29,7 +28,7 @@ recipe=$(echo "$ldflags $(go env GOOS GOARCH)" | cat - go.mod go.sum | cksum)
 
 current() { [[ -x $out/$1 && -f $out/.$1.recipe && $(<"$out/.$1.recipe") == "$recipe" ]]; }
 
-# Reads what `go build -v` says: counts modules and packages, passes on the rest.
+# progress reads the output of `go build -v`. It counts modules and packages, and prints the other lines.
 progress() {
   local line packages=0 modules=0
   while IFS= read -r line; do
@@ -42,7 +41,7 @@ progress() {
   done
 }
 
-# Builds to another name first, so that an interruption leaves nothing that looks finished.
+# build builds under a temporary name, so that an interruption leaves no binary that looks finished.
 build() {
   local name=$1 package=$2
   trap 'rm -f "$out/.$name.$$"' EXIT

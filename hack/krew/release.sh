@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# release.sh VERSION DIR: builds the kubectl plugin for every platform that config/krew/jobrun.yaml names, and writes
-# to DIR the archives, and jobrun.yaml with its placeholders filled. A release uploads all of them.
+# release.sh VERSION DIR: builds the kubectl plugin for every platform in config/krew/jobrun.yaml. It writes the archives,
+# and jobrun.yaml with its placeholders filled, to DIR. A release uploads all of them.
 set -euo pipefail
 version=$1 dir=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,7 +20,7 @@ for platform in $(sed -n 's|.*@SHA256_\(.*\)@.*|\1|p' "$root/config/krew/jobrun.
   install -m 644 "$root/LICENSE" "$stage"
   CGO_ENABLED=0 GOOS=$os GOARCH=$arch go -C "$root" build -trimpath -ldflags "-s -w -X main.version=$version" \
     -o "$stage/$binary" ./cmd/kubectl-jobrun
-  # The same binary makes the same archive: no times, no owners.
+  # The same binary gives the same archive: it has no times and no owners.
   tar -C "$stage" --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$binary" LICENSE | gzip -n >"$archive"
   sum=$(sha256sum "$archive")
   fill+=(-e "s|@SHA256_$platform@|${sum%% *}|")

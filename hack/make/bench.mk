@@ -2,11 +2,11 @@
 ##@ Benchmark
 
 .PHONY: bench
-bench: k8s build kwok ## Measure what JobRun costs: ROWS=create,writes for some rows, SCALE=0.1 for a tenth of the size, ROUNDS=5.
+bench: k8s build kwok ## Measure what JobRun costs. ROWS=create,writes selects rows, SCALE=0.1 makes the workloads smaller, ROUNDS=5.
 	@go build -o bin/bench ./hack/bench
 	@bin/bench $(if $(ROWS),-rows=$(ROWS)) $(if $(SCALE),-scale=$(SCALE)) $(if $(ROUNDS),-rounds=$(ROUNDS)) -json=bin/bench.json
 
-# What the node does with Pods: kwok's own stages, by which those of Jobs succeed at once.
+# The stages that kwok plays for the node and its Pods. With them, the Pods of Jobs succeed at once.
 KWOK_STAGES := node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease \
 	pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete
 

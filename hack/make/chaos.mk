@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 ##@ Chaos
 
-# What make chaos plays: make chaos SEED=7 DURATION=5m FAULTS=kill-leader,slow-webhook (or all, none, each).
+# For example: make chaos SEED=7 DURATION=5m FAULTS=kill-leader,slow-webhook. FAULTS may also be all, none or each.
 SEED ?= 0
 DURATION ?= 2m
 FAULTS ?= all
 
-# Its tag lets one replica's clock be ahead, and reservations end as soon as the suite's API server gives up.
+# With the tag chaos, one replica's clock can be ahead, and the grace of a reservation can be as short as the suite's
+# API server's request timeout.
 CHAOS_MANAGER := bin/manager-chaos
 
 .PHONY: chaos-binaries
@@ -14,11 +15,11 @@ chaos-binaries: k8s localnode
 	go build $(BUILD_FLAGS) -tags=chaos -o $(CHAOS_MANAGER) ./cmd
 
 .PHONY: chaos
-chaos: chaos-binaries ## Break everything around JobRun and check its promises: SEED=, DURATION=, FAULTS=.
+chaos: chaos-binaries ## Break everything around JobRun and check its promises. Set SEED, DURATION or FAULTS.
 	@go build -o bin/chaos ./hack/chaos
 	@bin/chaos -seed=$(SEED) -duration=$(DURATION) -faults=$(FAULTS) -manager=$(CHAOS_MANAGER)
 
 .PHONY: soak
-soak: chaos-binaries ## Let callers call for DURATION and draw the managers' memory, goroutines and queues: bin/soak.svg.
+soak: chaos-binaries ## Send triggers for DURATION and plot the managers' memory, goroutines and queues to bin/soak.svg.
 	@go build -o bin/soak ./hack/soak
 	@bin/soak -seed=$(if $(filter 0,$(SEED)),1,$(SEED)) -duration=$(DURATION) -manager=$(CHAOS_MANAGER)

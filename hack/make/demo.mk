@@ -2,6 +2,6 @@
 ##@ Demo
 
 .PHONY: demo
-demo: k8s build localnode ## Show JobRun at work on a control plane of its own; KEEP=1 leaves it up.
+demo: k8s build localnode ## Show JobRun at work on a local control plane. KEEP=1 leaves it running.
 	@go build -o bin/demo ./hack/demo
 	@bin/demo $(if $(KEEP),-keep)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 ##@ Build and install
 
-# Building the manager and its image, and installing JobRun on the cluster that kubectl talks to.
+# These targets build the manager and its image, and install JobRun on the cluster that kubectl talks to.
 DEPLOY_ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
-DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the one that config/manager names
+DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the image in config/manager
 
 IMG ?= $(strip $(DEPLOY_IMAGE))
 VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2>/dev/null),dev)
@@ -19,7 +19,7 @@ PLATFORMS ?= linux/amd64,linux/arm64,linux/ppc64le,linux/s390x
 build: ## Build the manager, bin/manager, and the kubectl plugin, bin/kubectl-jobrun.
 	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
 	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
-	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # asked by kubectl at the Tab key
+	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # kubectl calls it to complete arguments.
 
 .PHONY: build-plugin
 build-plugin: ## Write the archives of the kubectl plugin for all platforms, and its krew manifest, to dist.
@@ -42,11 +42,11 @@ build-installer: ## Write dist/install.yaml, which installs JobRun with the imag
 	@echo "wrote $(DIST)/install.yaml: kubectl apply --server-side -f it"
 
 .PHONY: install
-install: ## Install the CRDs alone.
+install: ## Install only the CRDs.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
 
 .PHONY: uninstall
-uninstall: ## Delete the CRDs, and with them all JobRuns.
+uninstall: ## Delete the CRDs and all JobRuns.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
@@ -54,5 +54,5 @@ deploy: build-installer ## Install JobRun with the image IMG.
 	$(KUBECTL) apply --server-side -f $(DIST)/install.yaml
 
 .PHONY: undeploy
-undeploy: build-installer ## Delete all that deploy installed, and with the CRDs all JobRuns.
+undeploy: build-installer ## Delete everything that deploy installed, and all JobRuns.
 	$(KUBECTL) delete --ignore-not-found -f $(DIST)/install.yaml

@@ -2,7 +2,7 @@
 # The control plane that the demo and the tests run against (see hack/k8s).
 # K8S_ASSETS is the directory of its binaries: bin/k8s, unless KUBEBUILDER_ASSETS names another.
 K8S_BUILT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../bin/k8s)
-# Not by way of bin/k8s, which a fresh clone does not have.
+# This path does not lead through bin/k8s, which a fresh clone does not have.
 K8S_BUILD := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../k8s/build.sh)
 K8S_BINARIES := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl
 export K8S_ASSETS := $(abspath $(or $(KUBEBUILDER_ASSETS),$(K8S_BUILT)))
@@ -10,7 +10,7 @@ export KUBEBUILDER_ASSETS := $(K8S_ASSETS)
 
 .PHONY: k8s
 ifeq ($(K8S_ASSETS),$(K8S_BUILT))
-k8s: ## Build etcd and the Kubernetes binaries into bin/k8s (once, some 7 minutes).
+k8s: ## Build etcd and the Kubernetes binaries into bin/k8s (once, about 7 minutes).
 	@$(K8S_BUILD) $(K8S_BUILT)
 else
 k8s:

@@ -4,10 +4,10 @@
 # Extra flags of go test, e.g. TEST_FLAGS=-race.
 TEST_FLAGS ?=
 
-# The levels of the tests are places in the tree. Beside the code are those that need nothing but Go. test/suites,
-# and the tests of the harness itself, start an API server; so do those that compare the model of one with it.
+# The levels of the tests are places in the tree. Tests beside the code need nothing but Go. The tests in these packages
+# start an API server.
 SERVER_PACKAGES := ./test/suites/... ./test/harness/... ./internal/testing/model
-# These also start the operator's processes.
+# The tests in these packages also start the operator's processes.
 PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/chaos
 MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
@@ -25,7 +25,7 @@ test-property: ## Run the property tests (TestProperty...): the protocol in thou
 	go test -count=1 -timeout=30m $(TEST_FLAGS) -run='^TestProperty' $(UNIT_PACKAGES)
 
 .PHONY: test-mutants
-test-mutants: ## Break each rule of the protocol in turn, and show that a test notices.
+test-mutants: ## Break each rule of the protocol in turn, and check that a test fails.
 	go test -count=1 -timeout=30m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
 
 .PHONY: test-suites
@@ -33,36 +33,36 @@ test-suites: k8s ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 .PHONY: test-conformance
-test-conformance: k8s build localnode ## Run the table of what must hold, through every way to use JobRun.
+test-conformance: k8s build localnode ## Run the conformance table through the API and the Go client.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) -v ./test/conformance
 
 .PHONY: test-e2e
 test-e2e: k8s build localnode testworker curl ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# Of a container that sends heartbeats, as docs/workers.md has it.
+# The end-to-end tests run the curl commands of docs/workers.md in a container.
 .PHONY: curl
 curl:
 	@command -v curl >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends curl; }
 
 .PHONY: test-chaos
-test-chaos: chaos-binaries ## Run a short chaos, and the tests of its checker.
+test-chaos: chaos-binaries ## Run half a minute of faults, and the tests of the checker.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) -skip='^TestMutants$$' -v ./test/chaos
 
 .PHONY: test-chaos-mutants
-test-chaos-mutants: chaos-binaries ## Show that the chaos suite catches five broken builds of the manager (some 8 minutes).
+test-chaos-mutants: chaos-binaries ## Check that the chaos suite catches five broken builds of the manager (about 8 minutes).
 	go test -count=1 -timeout=60m $(TEST_FLAGS) -run='^TestMutants$$' -v ./test/chaos
 
 .PHONY: race
-race: ## Run all tests under the race detector, with managers that are built with it.
+race: ## Run all tests, and the managers, with the race detector.
 	$(MAKE) --no-print-directory test BUILD_FLAGS=-race TEST_FLAGS="-race -timeout=3h $(TEST_FLAGS)"
 
-# Each fuzz target, as package:function.
+# All fuzz targets, as package:function.
 FUZZ_TARGETS = $(shell grep -roE --include='*_test.go' --exclude-dir=hack '^func Fuzz\w+' . | sed 's|/[^/]*:func |:|' | sort)
 FUZZTIME ?= 1m
 
-# The first crash ends it. TEST_FLAGS are left out: test-unit runs the seeds with them. Go would try for a minute to
-# shorten each input that reaches new code, and run nothing else meanwhile: it gets a second.
+# The first crash ends the loop. TEST_FLAGS are not passed on, because test-unit runs the seeds with them. By default Go
+# spends up to a minute to shorten each input that reaches new code, and runs nothing else meanwhile. It gets a second.
 define RUN_FUZZ
 @for target in $(FUZZ_TARGETS); do \
 	echo "fuzzing $$target for $(FUZZTIME)"; \

@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command soak lets callers call for a while and looks whether the managers'
-// memory and goroutines stay flat (see docs/chaos.md). It draws them.
+// Command soak sends triggers for a while and checks that the managers' memory and goroutines stay flat (see
+// docs/chaos.md). It plots them.
 package main
 
 import (
@@ -33,10 +33,10 @@ func exitCode() int {
 }
 
 func run(ctx context.Context) (err error) {
-	seed := flag.Uint64("seed", 1, "what callers do is drawn from this")
-	duration := flag.Duration("duration", 10*time.Minute, "how long callers call")
+	seed := flag.Uint64("seed", 1, "seed of what the callers do")
+	duration := flag.Duration("duration", 10*time.Minute, "how long the callers send triggers")
 	manager := flag.String("manager", filepath.Join("bin", "manager-chaos"), "the manager's binary")
-	output := flag.String("output", filepath.Join("bin", "soak.svg"), "where the plot goes; the samples go beside it")
+	output := flag.String("output", filepath.Join("bin", "soak.svg"), "file for the plot; the samples are written beside it")
 	flag.Parse()
 	root, err := os.Getwd()
 	if err != nil {
