@@ -40,7 +40,7 @@ test-conformance: k8s build localnode ## Run the conformance table through the A
 test-e2e: k8s build localnode testworker curl ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# The end-to-end tests run the curl commands of docs/workers.md in a container.
+# The end-to-end tests run the container of docs/workers.md that sends heartbeats. It calls curl.
 .PHONY: curl
 curl:
 	@command -v curl >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends curl; }

@@ -18,8 +18,8 @@ import (
 
 const stormTriggers = 5000
 
-// measureStorm counts what is written for triggers that one waiting run absorbs,
-// until that run has completed and each receipt has its outcome or was deleted.
+// measureStorm counts the writes for triggers that one waiting run absorbs, until the run has completed and each receipt
+// has its outcome or was deleted.
 func measureStorm(ctx context.Context, w *world, o Options) ([]Result, error) {
 	triggers := o.size(stormTriggers)
 	var all, onRun []float64
@@ -45,7 +45,7 @@ func measureStorm(ctx context.Context, w *world, o Options) ([]Result, error) {
 
 type absorbedWrites struct {
 	receipts controlplane.Writes
-	// run are those of the waiting run from its create to its outcome, and of the key.
+	// run has the writes of the waiting run, from its create to its outcome, and of the key.
 	run controlplane.Writes
 }
 
@@ -87,8 +87,7 @@ func (w *world) absorb(ctx context.Context, triggers int) (written absorbedWrite
 	return written, w.wipe(ctx, ns)
 }
 
-// letGo lets the run that executes complete, and then the one that waits, and
-// waits until all is written down.
+// letGo lets the run that executes complete, then the run that waits. It returns when nothing is written any more.
 func (w *world) letGo(ctx context.Context, ns string, triggers int) error {
 	for _, name := range []string{"leased", "waiting"} {
 		job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name + "-1"}}

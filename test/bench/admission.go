@@ -15,20 +15,20 @@ import (
 
 const (
 	admissionCallers = 32
-	admissionCreates = 1000 // a round, on each side
+	admissionCreates = 1000 // per round and side
 	hotKey           = "hot"
 )
 
-// admissionCase is a kind of trigger whose answers are measured.
+// admissionCase is a kind of trigger. Its throughput is measured.
 type admissionCase struct {
 	name, what, against string
 	goal                Goal
-	// hot says that a run waits for hotKey.
+	// hot means that a run waits for hotKey.
 	hot     bool
 	trigger func(ns string, i int) *v1alpha1.JobRun
-	// expect says what is wrong with an answer of the operator's.
+	// expect checks an answer of the operator.
 	expect func(*v1alpha1.JobRun, error) error
-	// expectNoop says what is wrong with an answer of the no-op webhook's.
+	// expectNoop checks an answer of the no-op webhook.
 	expectNoop func(*v1alpha1.JobRun, error) error
 }
 
@@ -90,8 +90,7 @@ func refusedWith409(run *v1alpha1.JobRun, err error) error {
 	return nil
 }
 
-// admissionMeasures measure all cases while the controller is in a state. The
-// goals are for the idle one.
+// admissionMeasures returns the measures of all cases in a state of the controller. Only the idle state has goals.
 func admissionMeasures(s state) []measure {
 	var all []measure
 	for _, c := range admissionCases() {
@@ -121,7 +120,7 @@ func (c admissionCase) measure(ctx context.Context, w *world, o Options) ([]Resu
 		}
 	}
 	row := Result{Row: c.name, What: c.what, Against: c.against, Unit: "/s", Goal: c.goal}
-	return []Result{compared(row, ours[1:], theirs[1:], ratios)}, nil // the first is to warm up
+	return []Result{compared(row, ours[1:], theirs[1:], ratios)}, nil // The first round warms up.
 }
 
 func (c admissionCase) side(
@@ -146,7 +145,7 @@ func (c admissionCase) side(
 	return w.wipe(ctx, ns)
 }
 
-// occupy has a run wait for hotKey, behind one that executes if there is somebody to execute it.
+// occupy makes a run wait for hotKey. While the controller works, the run waits behind one that executes.
 func (w *world) occupy(ctx context.Context, ns string) error {
 	if w.state == working {
 		leased := held(keyed(jobRun(ns, "leased"), hotKey))
@@ -160,7 +159,7 @@ func (w *world) occupy(ctx context.Context, ns string) error {
 	return w.jobruns.Create(ctx, held(keyed(jobRun(ns, "waiting"), hotKey)))
 }
 
-// inPhase waits until a JobRun is.
+// inPhase waits until a JobRun is in a phase.
 func (w *world) inPhase(ctx context.Context, run *v1alpha1.JobRun, phase v1alpha1.Phase) error {
 	return await(ctx, fmt.Sprintf("JobRun %s to be %s", run.Name, phase), func() (bool, error) {
 		err := w.jobruns.Get(ctx, client.ObjectKeyFromObject(run), run)

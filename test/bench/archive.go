@@ -15,8 +15,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// archive is a number of stored runs that have ended: copies of one that was
-// executed, put into etcd as the API server stored that one.
+// archive is a number of stored runs that have ended. They are copies of one executed run, written to etcd as the API
+// server writes them.
 type archive struct {
 	w      *world
 	ns     string
@@ -24,7 +24,7 @@ type archive struct {
 	stored int
 }
 
-// newArchive has a run executed, and keeps no copy of it yet.
+// newArchive executes a run as the sample of an empty archive.
 func (w *world) newArchive(ctx context.Context) (*archive, error) {
 	if err := w.enter(ctx, working); err != nil {
 		return nil, err
@@ -41,12 +41,12 @@ func (w *world) newArchive(ctx context.Context) (*archive, error) {
 	if err := w.inPhase(ctx, run, v1alpha1.PhaseCompleted); err != nil {
 		return nil, err
 	}
-	run.ResourceVersion = "" // etcd's own
+	run.ResourceVersion = "" // etcd sets it.
 	run.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRun"))
 	return &archive{w: w, ns: ns, sample: run}, w.admin.Delete(ctx, run.DeepCopy(), client.PropagationPolicy("Background"))
 }
 
-// keep brings the archive to a size, and waits until the manager and the control plane know it.
+// keep changes the number of stored runs, and waits until the manager and the control plane have settled.
 func (a *archive) keep(ctx context.Context, runs int) error {
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(etcdClients)
@@ -81,7 +81,7 @@ func (a *archive) put(ctx context.Context, key string, run *v1alpha1.JobRun) err
 	return err
 }
 
-// copy is the sample under another name, of another key.
+// copy returns the sample under another name and with another key.
 func (a *archive) copy(i int) *v1alpha1.JobRun {
 	run := a.sample.DeepCopy()
 	run.Name, run.UID = archived(i), uuid.NewUUID()

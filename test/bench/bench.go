@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// DefaultRounds is how often each row is measured, unless it is told otherwise.
+// DefaultRounds is the default of Options.Rounds in hack/bench.
 const DefaultRounds = 5
 
-// Options of a run of the benchmark.
+// Options are the options of Run.
 type Options struct {
-	// Root is the directory of the repository, with bin/manager and bin/kwok built in it.
+	// Root is the directory of the repository. It has bin/manager and bin/kwok.
 	Root string
-	// Rows names what to measure, of Measures; empty for all.
+	// Rows are the names of the measures to run, from Measures. If it is empty, all are run.
 	Rows []string
-	// Rounds is how often each row is measured.
+	// Rounds is how often each row is measured, at least 1.
 	Rounds int
-	// Scale is the size of the workloads, as a share of the full one.
+	// Scale is a factor for the size of the workloads. The full size is 1.
 	Scale float64
-	// Log is told what happens.
+	// Log receives the progress.
 	Log io.Writer
 }
 
-// size is a workload's, scaled.
+// size scales the size of a workload.
 func (o Options) size(full int) int { return max(int(float64(full)*o.Scale), 1) }
 
 func (o Options) validate() error {
@@ -49,15 +49,15 @@ func (o Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// measure is one experiment. It makes one or more rows of the table.
+// measure is one experiment. It gives one or more rows of the table.
 type measure struct {
 	name string
-	// state is what the controller must do meanwhile.
+	// state is the state of the controller during the experiment.
 	state state
 	run   func(context.Context, *world, Options) ([]Result, error)
 }
 
-// measures are all of them, in an order in which the controller's state changes rarely.
+// measures returns all measures, in an order that rarely changes the controller's state.
 func measures() []measure {
 	return slices.Concat(admissionMeasures(idle), admissionMeasures(working), []measure{
 		{"latency", working, measureLatency},
@@ -68,7 +68,7 @@ func measures() []measure {
 	})
 }
 
-// Measures are the names that Options.Rows may have.
+// Measures returns the names that Options.Rows may have.
 func Measures() []string {
 	var names []string
 	for _, m := range measures() {
@@ -77,7 +77,7 @@ func Measures() []string {
 	return names
 }
 
-// Run measures. The report has what was measured before an error.
+// Run runs the measures. After an error, the report has the rows that were measured before it.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -122,8 +122,8 @@ func (w *world) measure(ctx context.Context, m measure, o Options) ([]Result, er
 	return results, err
 }
 
-// alternate runs the sides of a round one after the other, every other round in
-// the opposite order: what the machine does beside it is not on one side alone.
+// alternate runs the sides of a round one after the other, and in the opposite order every other round. So other work of
+// the machine does not hit the same side each time.
 func alternate(round int, sides ...func() error) error {
 	if round%2 == 1 {
 		slices.Reverse(sides)

@@ -15,22 +15,22 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// storm is what callers send at once.
+// storm is a number of creates by concurrent callers.
 type storm struct {
 	api     client.Client
 	callers int
-	// creates is how many they send together.
+	// creates is the number of creates by all callers.
 	creates int
-	// trigger makes the i-th.
+	// trigger returns the i-th JobRun.
 	trigger func(i int) *v1alpha1.JobRun
-	// expect says what is wrong with an answer.
+	// expect checks an answer.
 	expect func(*v1alpha1.JobRun, error) error
 }
 
-// send sends all and returns how long that took, and how long each answer did.
+// send sends all creates. It returns the time for all, and the latency of each.
 func (s storm) send(ctx context.Context) (time.Duration, []time.Duration, error) {
 	latencies := make([]time.Duration, s.creates)
-	runtime.GC() // not meanwhile, for what was before
+	runtime.GC() // So that earlier garbage does not slow the measurement.
 	var sent atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	begin := time.Now()
@@ -55,7 +55,7 @@ func (s storm) send(ctx context.Context) (time.Duration, []time.Duration, error)
 	return time.Since(begin), latencies, err
 }
 
-// rate is what send comes to, in creates per second.
+// rate sends all creates and returns the rate, in creates per second.
 func (s storm) rate(ctx context.Context) (float64, error) {
 	took, _, err := s.send(ctx)
 	return float64(s.creates) / took.Seconds(), err

@@ -1,11 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bench measures what JobRun costs, as ratios and counts: each row of
-// its table is measured side by side with what it is compared to, alternating,
-// on one API server of this machine, several times over.
+// Package bench measures what JobRun costs, as ratios and counts. It measures each row of its table and the thing that the
+// row is compared to in turn, several times, on one local API server. Absolute figures of one machine say little.
 //
-// Absolute figures of such a machine say little, ratios and counts say much. A
-// row that docs/performance.md promises fails the benchmark when it is broken.
-// See [Goal] for when that is.
+// The benchmark fails if a row breaks a promise of docs/performance.md. See [Kind] for when a promise is broken.
 package bench

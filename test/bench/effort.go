@@ -10,17 +10,17 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// effort is what a manager has done since it started.
+// effort is the work of a manager since it started.
 type effort struct {
 	reconciles float64
-	// calls are requests to the API server, those that send Events included.
+	// calls is the number of requests to the API server, including those for Events.
 	calls float64
-	// busy is how long its reconcilers worked, or waited for answers, in seconds;
-	// cpu is how much of that, and of all else, was on a CPU.
+	// busy is how long reconcilers worked or waited for answers. cpu is the CPU time of the whole process. Both are in
+	// seconds.
 	busy, cpu float64
 }
 
-// perRun is what was done between two looks at a manager, for each of some runs.
+// perRun returns the work per run between two observations of a manager.
 func perRun(before, after effort, runs int) effort {
 	n := float64(runs)
 	return effort{
@@ -41,7 +41,7 @@ func (w *world) effort(ctx context.Context) (effort, error) {
 	}, err
 }
 
-// metrics are the manager's, which serves them a moment after it is ready.
+// metrics reads the manager's metrics. The manager serves them a moment after it is ready.
 func (w *world) metrics(ctx context.Context) (metrics operator.Metrics, err error) {
 	return metrics, await(ctx, "the manager's metrics", func() (bool, error) {
 		metrics, err = w.op.Metrics(ctx, w.manager())
@@ -50,14 +50,14 @@ func (w *world) metrics(ctx context.Context) (metrics operator.Metrics, err erro
 }
 
 const (
-	// settleWindow and settledShare say when a process has settled: it took less than that share of a CPU.
+	// A process has settled when it takes less than settledShare of a CPU during settleWindow.
 	settleWindow = 3 * time.Second
 	settledShare = 0.1
-	// restWindow is longer, for to be asked costs an API server some milliseconds itself.
+	// restWindow is the window for the control plane. It is longer, because reading its metrics costs some milliseconds.
 	restWindow = 10 * time.Second
 )
 
-// settled waits until the manager has nothing to do any more.
+// settled waits until the manager has nothing left to do.
 func (w *world) settled(ctx context.Context) error {
 	return calm(ctx, "the manager to settle", settleWindow, func(ctx context.Context) (cpu float64, queued bool, err error) {
 		metrics, err := w.metrics(ctx)
@@ -65,7 +65,7 @@ func (w *world) settled(ctx context.Context) error {
 	})
 }
 
-// rested waits until the API server and etcd have cleaned up behind what was written.
+// rested waits until the API server and etcd have cleaned up after the writes.
 func (w *world) rested(ctx context.Context) error {
 	return calm(ctx, "the control plane to settle", restWindow, func(ctx context.Context) (cpu float64, queued bool, err error) {
 		cpu, err = w.controlPlaneCPU(ctx)
@@ -73,7 +73,7 @@ func (w *world) rested(ctx context.Context) error {
 	})
 }
 
-// calm waits for a window in which next to no CPU time was taken, and nothing is queued in the end.
+// calm waits for a window with almost no CPU time and with an empty queue at its end.
 func calm(
 	ctx context.Context, what string, window time.Duration, look func(context.Context) (cpu float64, queued bool, err error),
 ) error {
@@ -92,7 +92,7 @@ func calm(
 	})
 }
 
-// controlPlaneCPU is how long the API server and etcd have been on a CPU, in seconds.
+// controlPlaneCPU returns the CPU time of the API server and etcd, in seconds.
 func (w *world) controlPlaneCPU(ctx context.Context) (float64, error) {
 	const cpu = "process_cpu_seconds_total"
 	apiServer, err := w.cp.APIServerMetric(ctx, cpu)
@@ -103,7 +103,7 @@ func (w *world) controlPlaneCPU(ctx context.Context) (float64, error) {
 	return apiServer + etcd, err
 }
 
-// resident is the manager's resident set, in MiB.
+// resident returns the manager's resident set size, in MiB.
 func (w *world) resident(ctx context.Context) (float64, error) {
 	metrics, err := w.metrics(ctx)
 	return metrics.Sum("process_resident_memory_bytes") / (1 << 20), err

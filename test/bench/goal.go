@@ -3,30 +3,30 @@
 
 package bench
 
-// Kind says what a row's value is, and so when a promise about it is broken.
+// Kind is the kind of a row's value. It decides when a promise is broken.
 type Kind string
 
 const (
-	// Count is what a machine's speed has no part in: a median beyond its bound breaks the promise.
+	// Count is a value that does not depend on the machine's speed. A median beyond the bound breaks the promise.
 	Count Kind = "count"
-	// Ratio is of two measurements of time, on a machine that does other things
-	// too: only if every single round misses the bound is the promise broken.
+	// Ratio is a ratio of two times, on a machine that may do other work. The promise is broken only if every round misses
+	// the bound.
 	Ratio Kind = "ratio"
-	// Stated is shown and not judged.
+	// Stated is a value that is shown and not judged.
 	Stated Kind = "stated"
 )
 
-// Goal is what a row should come to.
+// Goal is the goal of a row.
 type Goal struct {
 	Kind Kind `json:"kind"`
-	// AtLeast or AtMost is the bound; a Stated row has none.
+	// AtLeast or AtMost is the bound. A Stated row has no bound.
 	AtLeast float64 `json:"atLeast,omitempty"`
 	AtMost  float64 `json:"atMost,omitempty"`
-	// Promised says that docs/performance.md promises it: the other goals may be missed.
+	// Promised means that docs/performance.md promises the goal. Other goals may be missed.
 	Promised bool `json:"promised"`
 }
 
-// Verdict is what a measurement says of a goal.
+// Verdict is the result of a goal.
 type Verdict string
 
 // Verdicts. Only Broken fails the benchmark.
@@ -62,7 +62,7 @@ func (g Goal) holds(value float64) bool {
 	return value <= g.AtMost
 }
 
-// best is the round that speaks for the goal.
+// best returns the value of the round that is best for the goal.
 func (g Goal) best(s Summary) float64 {
 	if g.AtLeast != 0 {
 		return s.Max

@@ -10,7 +10,7 @@ const (
 	throughputPlaces, throughputTotal = 20, 120
 )
 
-// measureLatency measures how long a trigger takes to become a Job, with little in flight.
+// measureLatency measures the time from a trigger to its Job, with few runs in flight.
 func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) {
 	done, err := w.executions(ctx, o.Rounds, latencyPlaces, o.size(latencyTotal), plain, unkeyedRuns, keyedRuns)
 	if err != nil {
@@ -29,7 +29,7 @@ func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) 
 	return results, nil
 }
 
-// measureThroughput measures what a run takes while many are executed.
+// measureThroughput measures throughput, writes and effort with many runs in flight.
 func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, error) {
 	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns)
 	if err != nil {
@@ -65,7 +65,7 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 	return results, nil
 }
 
-// effortRows say what a run takes the manager.
+// effortRows returns the rows for the manager's work per run.
 func effortRows(suffix, with string, runs []execution) []Result {
 	stated := func(row, what, unit string, figure func(effort) float64) Result {
 		return alone(Result{Row: row + suffix, What: what + with, Unit: unit, Goal: Goal{Kind: Stated}},

@@ -21,7 +21,7 @@ import (
 // noopGroup is the API group of JobRuns that the no-op webhook admits.
 const noopGroup = "noop.jobrun.dev"
 
-// kinds is what a client knows. It asks no server.
+// kinds has the types of a client, which then needs no discovery.
 type kinds struct {
 	scheme *runtime.Scheme
 	mapper meta.RESTMapper
@@ -32,7 +32,7 @@ var (
 	noopScheme = newKinds(schema.GroupVersion{Group: noopGroup, Version: v1alpha1.GroupVersion.Version})
 )
 
-// newKinds knows JobRuns in the given group.
+// newKinds returns kinds with JobRuns and RunKeys in the given group.
 func newKinds(jobruns schema.GroupVersion) kinds {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))

@@ -18,27 +18,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// workload is a way to have something executed.
+// workload is a kind of object that is created and executed.
 type workload struct {
 	name   string
 	create func(ns, name string) client.Object
-	// begun and done say which objects show that it has begun, or is done, and of what name.
+	// begun and done find the objects that show that the execution has begun or is done.
 	begun, done sign
 }
 
-// sign is what to look for: the objects of a list for which name returns one.
+// sign is an object that shows progress: an object of list for which name returns the name of the workload's object.
 type sign struct {
 	list func() client.ObjectList
 	name func(client.Object) string
 }
 
-// loop is closed: in each of its places, the next is created when the last is done.
+// loop is a closed loop. In each place, the next object is created when the last one is done.
 type loop struct {
 	workload
 	places, total int
 }
 
-// loopResult is how long it all took, and each took to begin.
+// loopResult has the time for all objects, and the time until each one began.
 type loopResult struct {
 	took   time.Duration
 	starts []time.Duration
@@ -55,7 +55,7 @@ func (l loop) run(ctx context.Context, api client.WithWatch, ns string) (result 
 	if err != nil {
 		return result, err
 	}
-	runtime.GC() // not meanwhile, for what was before
+	runtime.GC() // So that earlier garbage does not slow the measurement.
 	result.starts = make([]time.Duration, l.total)
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
@@ -85,7 +85,7 @@ func (l loop) run(ctx context.Context, api client.WithWatch, ns string) (result 
 	return result, err
 }
 
-// follower notes when it first saw the sign of each name.
+// follower records when it first saw the sign of each name.
 type follower struct {
 	mu      sync.Mutex
 	seen    map[string]time.Time
@@ -94,7 +94,7 @@ type follower struct {
 	why     error // valid once ended is closed
 }
 
-// errWatchEnded says that the API server ended a watch: the measurement is worth nothing.
+// errWatchEnded means that the API server ended a watch. The measurement is then worthless.
 var errWatchEnded = errors.New("a watch has ended")
 
 func follow(ctx context.Context, api client.WithWatch, ns string, s sign) (*follower, error) {
@@ -143,7 +143,7 @@ func (f *follower) channelLocked(name string) chan struct{} {
 	return f.waiting[name]
 }
 
-// await waits for the sign of a name, and says when it was seen.
+// await waits for the sign of a name, and returns when it was seen.
 func (f *follower) await(ctx context.Context, name string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -38,17 +38,17 @@ const (
 	allowPath, refusePath = "/allow", "/refuse"
 )
 
-// noopWebhook is a process that serves a webhook as the manager does, and decides nothing.
+// noopWebhook is a process that serves a webhook like the manager's, and decides nothing.
 type noopWebhook struct {
 	process  *controlplane.Process
 	balancer *controlplane.Balancer
 }
 
-// ServeNoop serves the no-op webhook until the context is done.
+// ServeNoop serves the no-op webhook until ctx is done.
 func ServeNoop(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(NoopCommand, flag.ContinueOnError)
-	port := flags.Int("port", 0, "the port to listen on")
-	certs := flags.String("cert-path", "", "the directory with tls.crt and tls.key")
+	port := flags.Int("port", 0, "port to listen on")
+	certs := flags.String("cert-path", "", "directory with tls.crt and tls.key")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -96,14 +96,14 @@ func startNoop(ctx context.Context, cp *controlplane.ControlPlane) (*noopWebhook
 	if err := n.process.WaitReady(ctx, answers(address, roots)); err != nil {
 		return nil, err
 	}
-	// The manager's webhook is behind one, too.
+	// The manager's webhook is behind a balancer, too.
 	if n.balancer, err = controlplane.NewBalancer(address); err != nil {
 		return nil, err
 	}
 	return n, n.install(ctx, cp, ca)
 }
 
-// answers is a probe for TLS at an address.
+// answers returns a probe for TLS at an address.
 func answers(address string, roots *x509.CertPool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots}}
@@ -115,7 +115,7 @@ func answers(address string, roots *x509.CertPool) func(context.Context) error {
 	}
 }
 
-// install adds a copy of the CustomResourceDefinition in a group of its own, and the webhook for it.
+// install adds a copy of the CustomResourceDefinition in its own group, and the webhook for it.
 func (n *noopWebhook) install(ctx context.Context, cp *controlplane.ControlPlane, ca []byte) error {
 	configuration, err := yaml.Marshal(n.configuration())
 	if err != nil {
@@ -145,7 +145,7 @@ func (n *noopWebhook) configuration() *admissionregistrationv1.MutatingWebhookCo
 	}
 }
 
-// noopRule sends the JobRuns that have, or do not have, the label to a path.
+// noopRule returns a webhook that sends the JobRuns with, or without, refuseLabel to a path.
 func noopRule(name, path string, label metav1.LabelSelectorOperator) admissionregistrationv1.MutatingWebhook {
 	return admissionregistrationv1.MutatingWebhook{
 		Name: name,

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// jobSpec is that of the README's example. Nothing executes its command here.
+// jobSpec returns the spec of the README's example. The benchmark's node does not execute its command.
 func jobSpec() batchv1.JobSpec {
 	return batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever,
@@ -28,7 +28,7 @@ func plainJob(ns, name string) *batchv1.Job {
 	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: jobSpec()}
 }
 
-// jobRun is the README's example, without a key.
+// jobRun returns the README's example, without a key.
 func jobRun(ns, name string) *v1alpha1.JobRun {
 	return &v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: map[string]string{"env": "prod"}},
@@ -43,7 +43,7 @@ func jobRun(ns, name string) *v1alpha1.JobRun {
 // workerJob is the job of runs that workers execute.
 const workerJob = "convert"
 
-// workerRun waits for a worker, and has a key of its own.
+// workerRun returns a run for a worker, with its own key.
 func workerRun(ns, name string) *v1alpha1.JobRun {
 	return &v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
@@ -61,7 +61,7 @@ func skipping(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return run
 }
 
-// held executes until its Job is let go: a Job that is suspended has no Pod.
+// held suspends the run's Job. The run executes until its Job is resumed.
 func held(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	run.Spec.Template.Spec.Suspend = ptr.To(true)
 	return run

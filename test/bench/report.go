@@ -17,22 +17,22 @@ import (
 
 // Result is one row of the table.
 type Result struct {
-	// Row is its name.
+	// Row is the name of the row.
 	Row string `json:"row"`
-	// What is measured, and Against what; that may be nothing.
+	// What describes the measurement. Against describes what it is compared to, if anything.
 	What    string `json:"what"`
 	Against string `json:"against,omitempty"`
-	// Unit of Ours and Theirs.
+	// Unit is the unit of Ours and Theirs.
 	Unit   string   `json:"unit"`
 	Ours   Summary  `json:"ours"`
 	Theirs *Summary `json:"theirs,omitempty"`
-	// Value is what the goal is about.
+	// Value is the value that the goal is about.
 	Value   Summary `json:"value"`
 	Goal    Goal    `json:"goal"`
 	Verdict Verdict `json:"verdict,omitempty"`
 }
 
-// compared is a row whose value is made of both sides, round by round.
+// compared completes a row whose value combines both sides, round by round.
 func compared(r Result, ours, theirs []float64, combine func(ours, theirs []float64) []float64) Result {
 	against := summarize(theirs)
 	r.Ours, r.Theirs, r.Value = summarize(ours), &against, summarize(combine(ours, theirs))
@@ -40,7 +40,7 @@ func compared(r Result, ours, theirs []float64, combine func(ours, theirs []floa
 	return r
 }
 
-// alone is a row that is compared to nothing but its goal.
+// alone completes a row that is only compared to its goal.
 func alone(r Result, ours []float64) Result {
 	r.Ours = summarize(ours)
 	r.Value = r.Ours
@@ -48,7 +48,7 @@ func alone(r Result, ours []float64) Result {
 	return r
 }
 
-// Report is a whole run of the benchmark.
+// Report is the result of one run of the benchmark.
 type Report struct {
 	Time     time.Time `json:"time"`
 	Duration string    `json:"duration"`
@@ -63,7 +63,7 @@ func newReport(o Options) *Report {
 	return &Report{Time: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: o.Rounds, Scale: o.Scale}
 }
 
-// Broken are the rows whose promise is broken.
+// Broken returns the names of the rows whose promise is broken.
 func (r *Report) Broken() []string {
 	var broken []string
 	for _, result := range r.Results {
@@ -74,7 +74,7 @@ func (r *Report) Broken() []string {
 	return broken
 }
 
-// Print writes the table for people.
+// Print writes the report as a table.
 func (r *Report) Print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ROW\tMEASURED\tOURS\tAGAINST\tVALUE (MIN TO MAX)\tGOAL\t")
@@ -100,7 +100,7 @@ func (r Result) cells() []string {
 	return []string{r.Row, r.What, short(r.Ours.Median) + " " + r.Unit, against, r.Value.String(), goal}
 }
 
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report to a file, as JSON.
 func (r *Report) WriteJSON(file string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// state is what the controller does. The webhook answers in either.
+// state is a state of the controller. The webhook answers in every state.
 type state string
 
 const (
-	// idle: no manager leads, for somebody else holds the leader's Lease.
+	// idle means that no manager leads, because the benchmark holds the leader's Lease.
 	idle state = "idle"
-	// working: the manager leads.
+	// working means that the manager leads.
 	working state = "working"
 
 	leaderLease   = "jobrun-controller-manager"
@@ -31,7 +31,7 @@ const (
 	stopGrace     = 30 * time.Second
 )
 
-// enter brings the controller into a state.
+// enter changes the controller's state.
 func (w *world) enter(ctx context.Context, s state) error {
 	if w.state == s {
 		return nil
@@ -49,7 +49,7 @@ func (w *world) enter(ctx context.Context, s state) error {
 	return nil
 }
 
-// manager is the one that runs.
+// manager returns the manager that runs.
 func (w *world) manager() *operator.Manager {
 	managers := w.op.Managers()
 	return managers[len(managers)-1]
@@ -67,7 +67,7 @@ func (w *world) restartManager(ctx context.Context, between func(context.Context
 	return err
 }
 
-// usurp takes the leader's Lease for long.
+// usurp takes the leader's Lease, for a long time.
 func (w *world) usurp(ctx context.Context) error {
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: leaderLease}}
 	if err := w.admin.Get(ctx, client.ObjectKeyFromObject(lease), lease); err != nil {

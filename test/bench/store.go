@@ -13,21 +13,19 @@ import (
 
 const (
 	registry = "/registry/"
-	// quietFor and quietWrites say when a cluster has nothing to do: all that is
-	// written then are the Leases of those who wait.
+	// A cluster is quiet when at most quietWrites are made during quietFor. An idle cluster only renews Leases.
 	quietFor    = time.Second
 	quietWrites = 3
-	// etcdClients is how many write to etcd at once.
+	// etcdClients is the number of concurrent writes to etcd.
 	etcdClients = 64
 )
 
-// kept are the prefixes of what a benchmark leaves in a namespace.
+// kept has the prefixes of the objects that a measure leaves in a namespace.
 var kept = []string{
 	"batch.jobrun.dev/jobruns/", "batch.jobrun.dev/runkeys/", noopGroup + "/jobruns/", "jobs/", "pods/", "events/",
 }
 
-// wipe empties a namespace at once, in etcd itself: by the API server it would
-// take as long as what is measured.
+// wipe deletes the objects of a namespace in etcd. Through the API server it would take as long as the measurement.
 func (w *world) wipe(ctx context.Context, ns string) error {
 	for _, prefix := range kept {
 		if err := w.wipePrefix(ctx, registry+prefix+ns+"/"); err != nil {
@@ -37,8 +35,7 @@ func (w *world) wipe(ctx context.Context, ns string) error {
 	return nil
 }
 
-// wipePrefix deletes the keys one by one: the API server's watches take no two
-// changes of one revision.
+// wipePrefix deletes the keys one by one, because the API server's watches need one change per revision.
 func (w *world) wipePrefix(ctx context.Context, prefix string) error {
 	found, err := w.etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
@@ -55,7 +52,7 @@ func (w *world) wipePrefix(ctx context.Context, prefix string) error {
 	return group.Wait()
 }
 
-// quiet waits until nobody writes anything any more.
+// quiet waits until the cluster is quiet.
 func (w *world) quiet(ctx context.Context) error {
 	before, err := w.revision(ctx)
 	if err != nil {

@@ -20,15 +20,14 @@ const (
 	storedPlaces, storedTotal         = 20, 100
 )
 
-// storedFigures are what was measured with so many runs stored, one figure a round.
+// storedFigures are the figures for one number of stored runs, one per round.
 type storedFigures struct {
 	p99, noop  []float64 // in ms
 	memory     []float64 // in MiB
 	executions []execution
 }
 
-// measureStored measures what many runs that have ended cost those that have
-// not, and the manager.
+// measureStored measures what many runs that have ended cost the other runs and the manager.
 func measureStored(ctx context.Context, w *world, o Options) ([]Result, error) {
 	a, err := w.newArchive(ctx)
 	if err != nil {
@@ -75,8 +74,8 @@ func (w *world) storedRound(ctx context.Context, a *archive, o Options, figures 
 	return w.memory(ctx, figures[0])
 }
 
-// p99 measures how long the slowest hundredth of creates take, with keys and without much load, and how long
-// those of the no-op webhook do beside the same store.
+// p99 measures the 99th percentile of the latency of creates, with keys and little load, for the operator and for the
+// no-op webhook beside the same store.
 func (w *world) p99(ctx context.Context, a *archive, o Options, stored int, figures *storedFigures) error {
 	if err := a.keep(ctx, o.size(stored)); err != nil {
 		return err
@@ -115,7 +114,7 @@ func (w *world) p99Side(
 	return w.wipe(ctx, ns)
 }
 
-// memory measures a manager that has just started, and has come to rest.
+// memory measures a manager that has started and settled.
 func (w *world) memory(ctx context.Context, figures *storedFigures) error {
 	if err := w.restartManager(ctx, nothing); err != nil {
 		return err

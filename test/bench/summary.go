@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Summary is what several rounds of one measurement came to.
+// Summary summarizes several rounds of one measurement.
 type Summary struct {
 	Median float64   `json:"median"`
 	Min    float64   `json:"min"`
@@ -26,14 +26,14 @@ func summarize(rounds []float64) Summary {
 	return Summary{Median: quantile(rounds, 0.5), Min: slices.Min(rounds), Max: slices.Max(rounds), Rounds: rounds}
 }
 
-// measured reports whether there is a number for every round.
+// measured reports whether every round has a number.
 func (s Summary) measured() bool {
 	return len(s.Rounds) > 0 && !slices.ContainsFunc(s.Rounds, func(value float64) bool {
 		return math.IsNaN(value) || math.IsInf(value, 0)
 	})
 }
 
-// ratios divides round by round: both sides of a round had the same weather.
+// ratios divides round by round, because both sides of a round ran under the same conditions.
 func ratios(ours, theirs []float64) []float64 {
 	return pairwise(ours, theirs, func(a, b float64) float64 { return a / b })
 }
@@ -71,7 +71,7 @@ func seconds(durations []time.Duration) []float64 {
 
 func milliseconds(seconds float64) float64 { return seconds * 1000 }
 
-// String is the median, with the extremes if there are any.
+// String returns the median, and the extremes if they differ from it.
 func (s Summary) String() string {
 	median, least, most := short(s.Median), short(s.Min), short(s.Max)
 	if least == median && most == median {
@@ -80,7 +80,7 @@ func (s Summary) String() string {
 	return fmt.Sprintf("%s (%s to %s)", median, least, most)
 }
 
-// short has three digits, and as many before the point as there are.
+// short formats a value with three significant digits, and with all digits before the point.
 func short(value float64) string {
 	decimals := 2
 	switch abs := math.Abs(value); {

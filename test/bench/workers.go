@@ -21,13 +21,13 @@ import (
 const (
 	workerCount = 10
 	workerRuns  = 1000
-	// workerLease is the default; a worker renews three times in it.
+	// workerLease is the default lease duration. A worker renews three times in it.
 	workerLease    = v1alpha1.DefaultLeaseDurationSeconds * time.Second
 	renewalsALease = 3
 )
 
-// measureWorkers counts what keeps many leases alive: the calls of the workers
-// that hold them, and those that the manager makes on top of what it does anyway.
+// measureWorkers counts the calls that keep many leases alive: those of the workers that hold them, and the additional
+// calls of the manager.
 func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) {
 	ns, err := w.namespace(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) 
 	}, nil
 }
 
-// callsOfALease counts the calls of the workers and of the manager in the time that one lease lives.
+// callsOfALease counts the calls of the workers and of the manager during one lease duration.
 func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager float64, err error) {
 	before, err := w.effort(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager f
 	return float64(f.calls.Load() - calls), after.calls - before.calls, err
 }
 
-// fleet is a number of workers whose handlers do not return before the workers end.
+// fleet is a number of workers. Their handlers return only when the workers end.
 type fleet struct {
 	calls, held atomic.Int64
 	quit        context.CancelFunc
@@ -121,7 +121,7 @@ func (f *fleet) hold(ctx context.Context, _ *worker.Run) (any, error) {
 	return nil, context.Cause(ctx)
 }
 
-// stop ends the workers, and returns why there is nothing left to measure, if that is so.
+// stop ends the workers. It returns err or, if that is nil, the error of a worker.
 func (f *fleet) stop(err error) error {
 	f.quit()
 	if failed := f.group.Wait(); err == nil {
@@ -130,7 +130,7 @@ func (f *fleet) stop(err error) error {
 	return err
 }
 
-// lease creates runs and waits until the workers hold them all.
+// lease creates runs and waits until the workers hold all of them.
 func (w *world) lease(ctx context.Context, ns string, f *fleet, runs int) error {
 	_, err := storm{
 		api: w.jobruns, callers: workerCount, creates: runs, expect: answered(v1alpha1.DispositionCreated),

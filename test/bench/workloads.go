@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
-// plain is a Job that the Job controller executes.
+// plain is a batch/v1 Job without a JobRun.
 var plain = workload{
 	name:   "plain",
 	create: func(ns, name string) client.Object { return plainJob(ns, name) },
@@ -23,7 +23,7 @@ var plain = workload{
 	done:   sign{func() client.ObjectList { return &batchv1.JobList{} }, completedJob},
 }
 
-// unkeyedRuns and keyedRuns are JobRuns with that Job; each of the latter has a key of its own.
+// unkeyedRuns and keyedRuns are JobRuns with that Job. Each of the keyedRuns has its own key.
 var (
 	unkeyedRuns = runs("run", jobRun)
 	keyedRuns   = runs("keyed", func(ns, name string) *v1alpha1.JobRun { return keyed(jobRun(ns, name), name) })
@@ -60,18 +60,18 @@ func completedRun(object client.Object) string {
 	return run.Name
 }
 
-// execution is what a closed loop came to.
+// execution is the result of a closed loop.
 type execution struct {
 	perSecond float64
-	// toBegin is the median time from a create to the first sign of its execution, in milliseconds.
+	// toBegin is the median time from a create to the first sign of execution, in milliseconds.
 	toBegin float64
-	// writes are those to etcd per run, Events aside; own are those of JobRuns and RunKeys among them.
+	// writes is the number of writes to etcd per run, without Events. own is the number of those to JobRuns and RunKeys.
 	writes, own float64
-	// manager is its effort, per run.
+	// manager is the manager's effort per run.
 	manager effort
 }
 
-// execute runs a closed loop in a new namespace, and empties that again.
+// execute runs a closed loop in a new namespace, and empties the namespace.
 func (w *world) execute(ctx context.Context, load workload, places, total int) (execution, error) {
 	ns, err := w.namespace(ctx)
 	if err != nil {
@@ -125,7 +125,7 @@ func newExecution(result loopResult, writes map[string]controlplane.Writes, tota
 	return e
 }
 
-// executions runs the same loop of several workloads, side by side.
+// executions runs the same loop for several workloads, in turn.
 func (w *world) executions(ctx context.Context, rounds, places, total int, loads ...workload) (map[string][]execution, error) {
 	all := map[string][]execution{}
 	for round := range rounds + 1 {
@@ -142,12 +142,12 @@ func (w *world) executions(ctx context.Context, rounds, places, total int, loads
 		}
 	}
 	for name := range all {
-		all[name] = all[name][1:] // the first is to warm up
+		all[name] = all[name][1:] // The first round warms up.
 	}
 	return all, nil
 }
 
-// of takes one figure out of each.
+// of returns one figure of each execution.
 func of(executions []execution, figure func(execution) float64) []float64 {
 	values := make([]float64, len(executions))
 	for i, e := range executions {

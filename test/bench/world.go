@@ -27,13 +27,11 @@ import (
 const (
 	poll     = 50 * time.Millisecond
 	patience = 5 * time.Minute
-	// callerGroup are those who trigger runs. Unlike administrators they have
-	// to queue at the API server like everybody.
+	// callerGroup is the group of the callers. Unlike administrators, they are subject to the API server's queues.
 	callerGroup = "bench-callers"
 )
 
-// world is the cluster that everything is measured on: a control plane, a node
-// that executes nothing, one manager, and a no-op webhook beside it.
+// world is the cluster of the benchmark: a control plane, a node that executes nothing, one manager, and a no-op webhook.
 type world struct {
 	log  io.Writer
 	cp   *controlplane.ControlPlane
@@ -42,9 +40,9 @@ type world struct {
 	etcd *clientv3.Client
 
 	admin client.WithWatch
-	// callers is how they connect.
+	// callers is the configuration of the callers' clients.
 	callers *rest.Config
-	// jobruns are those of JobRun, noops those of the same schema that the no-op webhook admits.
+	// jobruns is a client of JobRuns. noops is a client of the copied type that the no-op webhook admits.
 	jobruns, noops client.WithWatch
 
 	state      state
@@ -88,7 +86,7 @@ func (w *world) populate(ctx context.Context, o Options) (err error) {
 	return w.connect(ctx)
 }
 
-// connect makes the callers' clients. They are no administrators.
+// connect makes the callers' clients.
 func (w *world) connect(ctx context.Context) error {
 	if err := w.admin.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: callerGroup},
@@ -132,7 +130,7 @@ func (w *world) close() error {
 	return errors.Join(append(errs, w.cp.Stop())...)
 }
 
-// namespace makes a new one, and waits until what the control plane puts into each is there.
+// namespace creates a namespace, and waits until the control plane's own objects are in it.
 func (w *world) namespace(ctx context.Context) (string, error) {
 	w.namespaces++
 	name := fmt.Sprintf("bench-%d", w.namespaces)
@@ -146,7 +144,7 @@ func (w *world) namespace(ctx context.Context) (string, error) {
 	})
 }
 
-// await polls until done says so.
+// await polls until done returns true.
 func await(ctx context.Context, what string, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
