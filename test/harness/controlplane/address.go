@@ -30,8 +30,8 @@ func FreeAddress() (string, error) {
 	return "", fmt.Errorf("found no free port between %d and %d on 127.0.0.1 in %d attempts", first, last, attempts)
 }
 
-// isFree reports whether no server listens on a loopback address. It connects, for to listen would take the
-// address: a child process that is being forked inherits the listener, and keeps it open until its exec.
+// isFree reports whether no server listens on a loopback address. It connects, because listening would take the
+// address: a child process that is being forked inherits the listener and keeps it open until its exec.
 func isFree(address string) bool {
 	connection, err := net.Dial("tcp", address)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A child process keeps a copy of its parent's listeners between fork and exec. A port that FreeAddress had
-// listened on would be taken for that long.
+// A child process keeps a copy of its parent's listeners between fork and exec. If FreeAddress listened on a port, the
+// port would be taken for that time.
 func TestFreeAddressIsFreeWhileProcessesStart(t *testing.T) {
 	stop := make(chan struct{})
 	var starting sync.WaitGroup

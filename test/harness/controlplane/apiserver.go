@@ -12,7 +12,8 @@ import (
 
 const apiServerGrace = 30 * time.Second
 
-// Every request once, with its answer's code but without bodies: what is needed to compare it with a role.
+// auditPolicy logs every request once, with the code of its answer and without bodies. That is enough to compare requests
+// with a role.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -36,9 +37,9 @@ func (cp *ControlPlane) newAPIServer() *component {
 		"--service-account-key-file=" + cp.pki("service-account.key"),
 		"--authorization-mode=RBAC",
 		"--enable-priority-and-fairness=true",
-		"--shutdown-watch-termination-grace-period=2s", // or watches keep it from ending for a minute
-		// Logs of a Pod come from its node. Without an authority named for kubelets, their certificates are
-		// not checked, which suits a node that makes its own.
+		"--shutdown-watch-termination-grace-period=2s", // Without it, watches delay the end by a minute.
+		// The logs of a Pod come from its node. No authority for kubelets is set, so their certificates are not
+		// checked: a node may make its own.
 		"--kubelet-preferred-address-types=InternalIP",
 	}
 	if cp.options.AuditLog {
@@ -49,7 +50,7 @@ func (cp *ControlPlane) newAPIServer() *component {
 
 func (cp *ControlPlane) apiServerURL() string { return "https://" + cp.apiServerAddress }
 
-// AuditLogFile is where the API server writes its audit log: one JSON event a line.
+// AuditLogFile returns the path of the API server's audit log, which has one JSON event per line.
 func (cp *ControlPlane) AuditLogFile() string { return filepath.Join(cp.dir, "audit.log") }
 
 // KillAPIServer ends the API server as kill -9 does.
@@ -58,7 +59,7 @@ func (cp *ControlPlane) KillAPIServer() error { return cp.apiServer.process.Kill
 // StartAPIServer starts the API server again, on its address, and waits until it is ready.
 func (cp *ControlPlane) StartAPIServer(ctx context.Context) error { return cp.start(ctx, cp.apiServer) }
 
-// RestartAPIServer ends the API server in good order and starts it again.
+// RestartAPIServer stops the API server gracefully and starts it again.
 func (cp *ControlPlane) RestartAPIServer(ctx context.Context) error {
 	if err := cp.apiServer.process.Stop(apiServerGrace); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 
 const dialTimeout = 2 * time.Second
 
-// Balancer is one address for several servers, as a Service would be: each connection goes to the next server in
-// turn, or to the one after if that does not answer. Connections are forwarded as they are, TLS included.
+// Balancer is one address for several servers, like a Service. Each connection goes to the next server in turn, or to the
+// one after it if that server does not answer. Connections are forwarded unchanged, including TLS.
 type Balancer struct {
 	listener net.Listener
 	serving  sync.WaitGroup
@@ -25,7 +25,7 @@ type Balancer struct {
 	open     map[net.Conn]struct{} // nil once closed
 }
 
-// NewBalancer listens on a free loopback port.
+// NewBalancer returns a Balancer on a free loopback port.
 func NewBalancer(backends ...string) (*Balancer, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +36,7 @@ func NewBalancer(backends ...string) (*Balancer, error) {
 	return b, nil
 }
 
-// Addr is the host and port to connect to.
+// Addr returns the host and port to connect to.
 func (b *Balancer) Addr() string { return b.listener.Addr().String() }
 
 // SetBackends replaces the servers for new connections.
@@ -46,7 +46,7 @@ func (b *Balancer) SetBackends(backends ...string) {
 	b.backends = backends
 }
 
-// Close ends the listener and all connections, and waits for them.
+// Close closes the listener and all connections, and waits until they have ended.
 func (b *Balancer) Close() error {
 	err := b.listener.Close()
 	b.mu.Lock()
@@ -86,7 +86,7 @@ func (b *Balancer) serve(client net.Conn) {
 	both.Wait()
 }
 
-// dial tries each backend once, beginning with the one whose turn it is.
+// dial tries each backend once, starting with the next in turn.
 func (b *Balancer) dial() net.Conn {
 	for _, address := range b.turn() {
 		if connection, err := net.DialTimeout("tcp", address, dialTimeout); err == nil {
@@ -106,7 +106,7 @@ func (b *Balancer) turn() []string {
 	return slices.Concat(b.backends[b.next:], b.backends[:b.next])
 }
 
-// track reports false once the balancer is closed.
+// track adds connections for Close. It returns false if the balancer is closed.
 func (b *Balancer) track(connections ...net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,12 +127,12 @@ func (b *Balancer) forget(connections ...net.Conn) {
 	}
 }
 
-// forward copies one direction and passes its end on. A broken connection ends both directions.
+// forward copies one direction, and closes it when it ends. A broken connection ends both directions.
 func forward(to, from net.Conn) {
 	if _, err := io.Copy(to, from); err != nil {
 		to.Close()
 		from.Close()
 		return
 	}
-	_ = to.(*net.TCPConn).CloseWrite() // the other side may be gone already
+	_ = to.(*net.TCPConn).CloseWrite() // The other side may have closed.
 }

@@ -90,8 +90,8 @@ func (a *authority) sign(template x509.Certificate) (certPEM, keyPEM []byte, err
 	return certPEM, keyPEM, err
 }
 
-// NewServingCert writes tls.crt and tls.key for the hosts (127.0.0.1 and localhost by default), and
-// returns the bundle that a client needs to trust them.
+// NewServingCert writes tls.crt and tls.key to dir, for the hosts (by default 127.0.0.1 and localhost). It returns the CA
+// bundle that a client needs.
 func NewServingCert(dir string, hosts ...string) (caBundle []byte, err error) {
 	if len(hosts) == 0 {
 		hosts = []string{"127.0.0.1", "localhost"}

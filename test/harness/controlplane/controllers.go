@@ -10,7 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Leader election is off: each has no rival, and would end when the API server is killed.
+// Leader election is off. A controller has no rival here, and with leader election it would end when the API server is
+// killed.
 
 func (cp *ControlPlane) newControllerManager(kubeconfig string) *component {
 	return &component{
@@ -25,7 +26,7 @@ func (cp *ControlPlane) newControllerManager(kubeconfig string) *component {
 			"--kube-api-qps=500", "--kube-api-burst=1000",
 			"--concurrent-job-syncs=20",
 		},
-		// Pods cannot be created before their ServiceAccount is there.
+		// Pods cannot be created before their ServiceAccount exists.
 		probe: func(ctx context.Context) error {
 			_, err := cp.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 			return err

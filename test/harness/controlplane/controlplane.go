@@ -1,10 +1,10 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests:
-// etcd, kube-apiserver, kube-controller-manager and kube-scheduler with ports and state of their own, which can
-// be killed and started again. It also has what is needed around them: nodes, other processes, an address that
-// several webhook servers share, and counts of what was written to etcd.
+// Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests: etcd,
+// kube-apiserver, kube-controller-manager and kube-scheduler, with their own ports and state. etcd and the API server can
+// be killed and started again. The package also starts nodes and other processes, balances connections to several webhook
+// servers, cuts a network, and counts writes to etcd.
 //
 // It is not secured against other users of this machine: etcd serves loopback without authentication.
 package controlplane
@@ -31,19 +31,19 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Minute // of one component, on a busy machine
+	startTimeout = 2 * time.Minute // for one component, on a busy machine
 	stopGrace    = 10 * time.Second
 )
 
-// Options configure Start. The zero value runs everything but the audit log.
+// Options are the options of Start. The zero value runs everything except the audit log.
 type Options struct {
-	// Assets is the directory of the binaries. By default what KUBEBUILDER_ASSETS names, or else
-	// the bin/k8s of the checkout that the working directory is in.
+	// Assets is the directory of the binaries. The default is KUBEBUILDER_ASSETS or, if that is not set, bin/k8s of the
+	// checkout that contains the working directory.
 	Assets string
-	// Dir holds all state and must be empty or missing. By default it is a temporary directory, which Stop
+	// Dir is the directory of all state. It must be empty or missing. The default is a temporary directory that Stop
 	// removes.
 	Dir string
-	// Keep lets the temporary directory stay.
+	// Keep makes Stop keep the temporary directory.
 	Keep bool
 	// AuditLog makes the API server log each request (see AuditLogFile).
 	AuditLog bool
@@ -51,9 +51,9 @@ type Options struct {
 	NoScheduler         bool
 	NoControllerManager bool
 
-	// ExtraArgs are added to the arguments of the component of that name, e.g. "kube-apiserver".
+	// ExtraArgs are additional arguments by component name, for example "kube-apiserver".
 	ExtraArgs map[string][]string
-	// Log is told what has become ready, and how long it took.
+	// Log receives what has become ready, and how long that took.
 	Log io.Writer
 }
 
@@ -75,11 +75,11 @@ type ControlPlane struct {
 	etcd, apiServer *component
 	components      []*component // in the order of their start
 
-	mu        sync.Mutex // guards processes and writes to options.Log
-	processes []*Process // those that Run started
+	mu        sync.Mutex // It guards processes and writes to options.Log.
+	processes []*Process // started by Run
 }
 
-// component is one of the control plane's own processes. It is started with the same arguments each time.
+// component is one of the control plane's own processes. Each start uses the same arguments.
 type component struct {
 	name    string
 	args    []string
@@ -87,8 +87,8 @@ type component struct {
 	process *Process
 }
 
-// Start starts a control plane and waits until it is ready. The context bounds the start only. When it fails, the
-// logs that the error names stay.
+// Start starts a control plane and waits until it is ready. ctx bounds only the start. If it fails, the logs that the
+// error names are kept.
 func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	assets, err := findAssets(options)
 	if err != nil {
@@ -107,16 +107,16 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	return cp, nil
 }
 
-// Dir is where the state and, under logs, the logs of all processes are.
+// Dir returns the directory of the state. Its directory logs has the logs of all processes.
 func (cp *ControlPlane) Dir() string { return cp.dir }
 
-// LogFile is the log of the component or process of that name.
+// LogFile returns the path of the log of a component or process.
 func (cp *ControlPlane) LogFile(name string) string {
 	return filepath.Join(cp.dir, "logs", name+".log")
 }
 
-// Run starts another process that Stop ends, e.g. a manager. Its log is LogFile(spec.Name), unless the spec
-// names one.
+// Run starts another process, for example a manager. Stop ends it. Its log is LogFile(spec.Name), unless the spec names
+// one.
 func (cp *ControlPlane) Run(spec ProcessSpec) (*Process, error) {
 	if spec.Name == "" {
 		spec.Name = filepath.Base(spec.Path)
@@ -134,7 +134,7 @@ func (cp *ControlPlane) Run(spec ProcessSpec) (*Process, error) {
 	return process, nil
 }
 
-// Stop ends all processes, those of Run first and in good order, and removes the temporary directory.
+// Stop ends all processes and removes the temporary directory. It stops the processes of Run first, and gracefully.
 func (cp *ControlPlane) Stop() error {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
@@ -149,7 +149,7 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(errs...)
 }
 
-// killAll need not be gentle: what the components keep is in etcd, which survives this.
+// killAll kills the components. They need no graceful stop, because their state is in etcd, which survives a kill.
 func (cp *ControlPlane) killAll() error {
 	var errs []error
 	for _, c := range slices.Backward(cp.components) {
@@ -259,7 +259,7 @@ func (cp *ControlPlane) prepareComponents(etcdPeerAddress, schedulerAddress stri
 	return nil
 }
 
-// startAll starts etcd, then the API server, then what needs both.
+// startAll starts etcd, then the API server, then the components that need both.
 func (cp *ControlPlane) startAll(ctx context.Context) error {
 	if err := cp.start(ctx, cp.etcd); err != nil {
 		return err

@@ -51,7 +51,7 @@ func TestControlPlane(t *testing.T) {
 	t.Run("a restart keeps data", func(t *testing.T) { testRestarts(t, cp) })
 	t.Run("the audit log names users", func(t *testing.T) { testAuditLog(t, cp) })
 	t.Run("what fails says why", func(t *testing.T) { testFailure(t, cp) })
-	t.Run("nothing is left", func(t *testing.T) { testStop(t, cp) }) // the last
+	t.Run("nothing is left", func(t *testing.T) { testStop(t, cp) }) // must be last
 }
 
 // eventually polls until the condition holds.
@@ -162,7 +162,7 @@ func testLocalNode(t *testing.T, cp *ControlPlane) {
 	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
 	eventually(t, "the Pod is created", func(ctx context.Context) (bool, error) {
 		_, err := cp.client.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{})
-		return err == nil, nil // its ServiceAccount may not be there yet
+		return err == nil, nil // Its ServiceAccount may not exist yet.
 	})
 	eventually(t, "the Pod is bound to the node", func(ctx context.Context) (bool, error) {
 		pod, err := cp.client.CoreV1().Pods(namespace).Get(ctx, "scheduled", metav1.GetOptions{})
@@ -190,7 +190,7 @@ func testWriteCounter(t *testing.T, cp *ControlPlane) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := configMaps.Update(ctx, created, metav1.UpdateOptions{}); err != nil { // changes nothing: no write
+	if _, err := configMaps.Update(ctx, created, metav1.UpdateOptions{}); err != nil { // An update without a change is no write.
 		t.Fatal(err)
 	}
 	created.Data = map[string]string{"a": "b"}
@@ -221,7 +221,7 @@ func testInstallManifests(t *testing.T, cp *ControlPlane) {
 		t.Fatal(err)
 	}
 	transforms := []Transform{WebhooksAt("127.0.0.1:9443", []byte("-----BEGIN CERTIFICATE-----\n")), WithoutReplicas}
-	for range 2 { // again is fine
+	for range 2 { // Installing twice is allowed.
 		if _, err := cp.InstallManifests(t.Context(), manifests, transforms...); err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func testRestarts(t *testing.T, cp *ControlPlane) {
 	}
 }
 
-// ifNotFound ends a wait for something that is gone; all else may pass.
+// ifNotFound returns nil once an object is gone. Any other state may be temporary.
 func ifNotFound(err error) error {
 	if apierrors.IsNotFound(err) {
 		return err

@@ -24,17 +24,17 @@ func (cp *ControlPlane) newEtcd(address, peerAddress string) *component {
 			"--initial-advertise-peer-urls=" + peer,
 			"--initial-cluster=etcd=" + peer,
 			"--quota-backend-bytes=8589934592",
-			// What a killed process has written is in the kernel's cache; only a power cut could lose it.
+			// The kernel keeps the writes of a killed process. Only a power cut could lose them.
 			"--unsafe-no-fsync",
 		},
 		probe: HTTPReady(http.DefaultClient, client+"/health"),
 	}
 }
 
-// EtcdEndpoint is the URL that etcd serves clients and metrics on.
+// EtcdEndpoint returns the URL at which etcd serves clients and metrics.
 func (cp *ControlPlane) EtcdEndpoint() string { return "http://" + cp.etcdAddress }
 
-// EtcdClient returns a new client; the caller closes it.
+// EtcdClient returns a new client. The caller must close it.
 func (cp *ControlPlane) EtcdClient() (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{Endpoints: []string{cp.etcdAddress}})
 }
@@ -42,5 +42,5 @@ func (cp *ControlPlane) EtcdClient() (*clientv3.Client, error) {
 // KillEtcd ends etcd as kill -9 does. The API server then cannot serve until StartEtcd.
 func (cp *ControlPlane) KillEtcd() error { return cp.etcd.process.Kill9() }
 
-// StartEtcd starts etcd again, with its data and on its address, and waits until it serves.
+// StartEtcd starts etcd again, with the same data and address, and waits until it serves.
 func (cp *ControlPlane) StartEtcd(ctx context.Context) error { return cp.start(ctx, cp.etcd) }

@@ -19,14 +19,14 @@ import (
 
 const tokenLifetime = 7 * 24 * time.Hour
 
-// AdminKubeconfig is the path of a kubeconfig that may do everything. Its user is in system:masters, which
-// bypasses RBAC and priority levels.
+// AdminKubeconfig returns the path of a kubeconfig with all rights. Its user is in system:masters, which bypasses RBAC and
+// priority levels.
 func (cp *ControlPlane) AdminKubeconfig() string { return cp.adminKubeconfig }
 
-// AdminConfig is the client configuration of AdminKubeconfig, without client-side rate limits.
+// AdminConfig returns the client configuration of AdminKubeconfig, without client-side rate limits.
 func (cp *ControlPlane) AdminConfig() *rest.Config { return rest.CopyConfig(cp.adminConfig) }
 
-// KubeconfigFor writes a kubeconfig for a user with a client certificate and returns its path.
+// KubeconfigFor writes a kubeconfig for a user with a client certificate, and returns its path.
 func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, error) {
 	certPEM, keyPEM, err := cp.ca.clientCert(user, groups...)
 	if err != nil {
@@ -35,7 +35,7 @@ func (cp *ControlPlane) KubeconfigFor(user string, groups ...string) (string, er
 	return cp.writeKubeconfig(user, &api.AuthInfo{ClientCertificateData: certPEM, ClientKeyData: keyPEM})
 }
 
-// ServiceAccountKubeconfig writes a kubeconfig with a token of the ServiceAccount and returns its path.
+// ServiceAccountKubeconfig writes a kubeconfig with a token of the ServiceAccount, and returns its path.
 func (cp *ControlPlane) ServiceAccountKubeconfig(ctx context.Context, namespace, name string) (string, error) {
 	request := &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(tokenLifetime.Seconds()))},

@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// StartKwokNode runs a kwok binary (hack/kwok) as the node of that name and waits until Pods can be scheduled to it.
-// The node executes nothing: what becomes of Pods is in the file of stages. It has room for any number of them.
+// StartKwokNode runs a kwok binary (hack/kwok) as the node of that name, and waits until Pods can be scheduled to it. The
+// node executes nothing: the file stages decides the phases of Pods. It has room for any number of Pods.
 func (cp *ControlPlane) StartKwokNode(ctx context.Context, binary, stages, name string) (*Process, error) {
 	if err := cp.createKwokNode(ctx, name); err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (cp *ControlPlane) StartKwokNode(ctx context.Context, binary, stages, name 
 		Name: "kwok-" + name,
 		Path: binary,
 		Args: []string{"--kubeconfig=" + kubeconfig, "--config=" + stages, "--manage-single-node=" + name, "--node-lease-duration-seconds=40"},
-		Env:  []string{"HOME=" + cp.dir}, // where it would look for more configuration
+		Env:  []string{"HOME=" + cp.dir}, // kwok reads configuration from HOME.
 	})
 	if err != nil {
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Link is an address of a server behind a network that can be cut. What is sent meanwhile is not lost, nor is
-// the connection: it arrives once the network is there again, as TCP has it. Nobody is told of the cut.
+// Link is an address of a server behind a network that can be cut. As with TCP, a cut loses neither connections nor data:
+// data that is sent during the cut arrives after it. Neither side learns of the cut.
 type Link struct {
 	listener net.Listener
 	server   string
@@ -23,7 +23,7 @@ type Link struct {
 	open   map[net.Conn]struct{}
 }
 
-// NewLink listens on a free loopback port.
+// NewLink returns a Link on a free loopback port.
 func NewLink(server string) (*Link, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -35,16 +35,16 @@ func NewLink(server string) (*Link, error) {
 	return l, nil
 }
 
-// Addr is the host and port to connect to.
+// Addr returns the host and port to connect to.
 func (l *Link) Addr() string { return l.listener.Addr().String() }
 
-// Cut lets nothing through from now on, in either direction.
+// Cut stops all data in both directions.
 func (l *Link) Cut() { l.set(func() { l.cut = true }) }
 
-// Heal lets everything through again, what was held back first.
+// Heal passes data again, starting with the data that was held back.
 func (l *Link) Heal() { l.set(func() { l.cut = false }) }
 
-// Close ends the listener and all connections, and waits for them.
+// Close closes the listener and all connections, and waits until they have ended.
 func (l *Link) Close() error {
 	err := l.listener.Close()
 	l.set(func() {
@@ -93,7 +93,7 @@ func (l *Link) serve(client net.Conn) {
 	both.Wait()
 }
 
-// track reports false once the link is closed.
+// track adds a connection for Close. It returns false if the link is closed.
 func (l *Link) track(connection net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,7 +101,7 @@ func (l *Link) track(connection net.Conn) bool {
 	return !l.closed
 }
 
-// pass waits while the network is cut, and reports false once the link is closed.
+// pass waits while the network is cut. It returns false if the link is closed.
 func (l *Link) pass() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *Link) pass() bool {
 	return !l.closed
 }
 
-// delayed is a connection whose reads return what came while the network was cut only after that.
+// delayed returns a connection whose reads wait while the network is cut.
 func (l *Link) delayed(connection net.Conn) net.Conn { return delayedConn{connection, l} }
 
 type delayedConn struct {

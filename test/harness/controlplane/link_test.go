@@ -42,7 +42,7 @@ func TestLinkCloses(t *testing.T) {
 	say(t, open, "hello")
 	l.Cut()
 	during := dialLink(t, l)
-	if err := l.Close(); err != nil { // It waits for both.
+	if err := l.Close(); err != nil { // Close waits for both directions.
 		t.Fatal(err)
 	}
 	for _, connection := range []net.Conn{open, during} {
@@ -55,7 +55,7 @@ func TestLinkCloses(t *testing.T) {
 	}
 }
 
-// startLink links to a server that repeats each line.
+// startLink returns a Link to a server that repeats each line.
 func startLink(t *testing.T) *Link {
 	t.Helper()
 	server, err := net.Listen("tcp", "127.0.0.1:0")

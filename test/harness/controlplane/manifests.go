@@ -23,7 +23,7 @@ import (
 // Transform changes an object before it is installed.
 type Transform func(*unstructured.Unstructured) error
 
-// WebhooksAt lets webhook configurations call a host and port of this machine instead of a Service.
+// WebhooksAt makes webhook configurations call a host and port of this machine instead of a Service.
 func WebhooksAt(address string, caBundle []byte) Transform {
 	return func(object *unstructured.Unstructured) error {
 		if !slices.Contains([]string{"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}, object.GetKind()) {
@@ -47,7 +47,7 @@ func WebhooksAt(address string, caBundle []byte) Transform {
 	}
 }
 
-// WithoutReplicas keeps Deployments from running anything: the managers are processes of this machine.
+// WithoutReplicas sets the replicas of Deployments to 0, because the managers are processes of this machine.
 func WithoutReplicas(object *unstructured.Unstructured) error {
 	if object.GetKind() != "Deployment" {
 		return nil
@@ -55,7 +55,7 @@ func WithoutReplicas(object *unstructured.Unstructured) error {
 	return unstructured.SetNestedField(object.Object, int64(0), "spec", "replicas")
 }
 
-// TransformManifests applies the transforms to each document of the YAML.
+// TransformManifests applies the transforms to each document of the manifests.
 func TransformManifests(manifests []byte, transforms ...Transform) ([]byte, error) {
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifests)))
 	var out bytes.Buffer
@@ -88,7 +88,7 @@ func transformDocument(document []byte, transforms []Transform) ([]byte, error) 
 	return yaml.Marshal(object.Object)
 }
 
-// InstallManifests applies YAML as `kubectl apply --server-side` does, and returns what kubectl printed.
+// InstallManifests applies YAML with `kubectl apply --server-side`, and returns the output of kubectl.
 func (cp *ControlPlane) InstallManifests(ctx context.Context, manifests []byte, transforms ...Transform) (string, error) {
 	manifests, err := TransformManifests(manifests, transforms...)
 	if err != nil {
@@ -103,7 +103,7 @@ func (cp *ControlPlane) InstallManifests(ctx context.Context, manifests []byte, 
 	return string(output), nil
 }
 
-// Kubectl is a kubectl command with the rights of AdminKubeconfig, unless the arguments name another.
+// Kubectl returns a kubectl command that uses AdminKubeconfig, unless the arguments name another kubeconfig.
 func (cp *ControlPlane) Kubectl(ctx context.Context, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, filepath.Join(cp.assets, "kubectl"), args...)
 	command.Env = append(command.Environ(), "KUBECONFIG="+cp.adminKubeconfig)

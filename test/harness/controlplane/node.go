@@ -13,7 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// StartLocalNode runs a test/harness/localnode binary as the node of that name and waits until Pods can be scheduled to it.
+// StartLocalNode runs a test/harness/localnode binary as the node of that name, and waits until Pods can be scheduled to
+// it.
 func (cp *ControlPlane) StartLocalNode(ctx context.Context, binary, name string, extraArgs ...string) (*Process, error) {
 	address, err := FreeAddress()
 	if err != nil {
@@ -51,7 +52,7 @@ func (cp *ControlPlane) nodeReady(name string) func(context.Context) error {
 	}
 }
 
-// isReady wants the taint gone as well that keeps Pods away from a node that is not Ready.
+// isReady reports whether a node is Ready and no longer has the taint that keeps Pods away from a node that is not.
 func isReady(node *corev1.Node) bool {
 	tainted := slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool {
 		return taint.Key == corev1.TaintNodeNotReady

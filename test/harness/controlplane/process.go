@@ -23,20 +23,20 @@ const (
 	tailLines    = 25
 )
 
-// ProcessSpec says what to run.
+// ProcessSpec describes a process to start.
 type ProcessSpec struct {
-	// Name is used in messages. By default the binary's.
+	// Name is used in messages. The default is the name of the binary.
 	Name string
 	Path string
 	Args []string
 	// Env is added to this process's own environment.
 	Env []string
-	// LogFile takes what the process prints; it is appended to.
+	// LogFile is the file to which the output of the process is appended.
 	LogFile string
 }
 
-// Process is a child in a process group of its own, which ends with it. On Linux it is killed when this process
-// dies, however that happens.
+// Process is a child process with its own process group. The group ends with the process. On Linux the process is killed
+// when this process dies, for whatever reason.
 type Process struct {
 	Name    string
 	LogFile string
@@ -46,7 +46,7 @@ type Process struct {
 	waitErr error // valid once done is closed
 }
 
-// StartProcess returns as soon as the process exists; WaitReady tells when it is of use.
+// StartProcess starts a process and does not wait until it is ready. See WaitReady.
 func StartProcess(spec ProcessSpec) (*Process, error) {
 	if spec.Name == "" {
 		spec.Name = filepath.Base(spec.Path)
@@ -58,7 +58,7 @@ func StartProcess(spec ProcessSpec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the child has its own copy
+	defer log.Close() // The child has its own copy.
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -74,7 +74,7 @@ func StartProcess(spec ProcessSpec) (*Process, error) {
 }
 
 func (p *Process) run(started chan<- error) {
-	// The kernel ties the death signal to the thread that forked, so that thread has to stay.
+	// The kernel ties the death signal to the thread that forked, so the thread must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
@@ -83,17 +83,17 @@ func (p *Process) run(started chan<- error) {
 		return
 	}
 	p.waitErr = p.cmd.Wait()
-	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // what it left of its group, if anything
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // It kills the rest of the group.
 	close(p.done)
 }
 
-// PID is also the id of the process group.
+// PID returns the id of the process, which is also the id of its process group.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exited tells whether the process has ended.
+// Exited reports whether the process has ended.
 func (p *Process) Exited() bool {
 	select {
 	case <-p.done:
@@ -103,7 +103,7 @@ func (p *Process) Exited() bool {
 	}
 }
 
-// Wait waits until the process has ended and returns its *exec.ExitError, if any.
+// Wait waits until the process has ended. It returns the *exec.ExitError of a process that failed.
 func (p *Process) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
@@ -113,7 +113,7 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 }
 
-// Signal reaches the whole process group, e.g. with SIGSTOP and SIGCONT.
+// Signal sends a signal, for example SIGSTOP or SIGCONT, to the whole process group.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if p.Exited() {
 		return os.ErrProcessDone
@@ -121,7 +121,7 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return syscall.Kill(-p.PID(), signal)
 }
 
-// Kill9 ends the process group as kill -9 does, and waits for the process.
+// Kill9 kills the process group with SIGKILL, and waits for the process.
 func (p *Process) Kill9() error {
 	if err := p.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill %s: %w", p.Name, err)
@@ -130,10 +130,10 @@ func (p *Process) Kill9() error {
 	return nil
 }
 
-// Stop asks the process to end. It is an error when it has to be killed because it took longer than grace.
-// A process that has ended already is no error.
+// Stop asks the process to end, and kills it after the grace. It returns an error if it had to kill the process. It
+// returns nil if the process had already ended.
 func (p *Process) Stop(grace time.Duration) error {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} { // a stopped one hears it too
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} { // SIGCONT resumes a stopped process, so that it handles SIGTERM.
 		if err := p.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("stop %s: %w", p.Name, err)
 		}
@@ -171,12 +171,12 @@ func runProbe(ctx context.Context, probe func(context.Context) error) error {
 	return probe(ctx)
 }
 
-// errorf adds what a person needs to find out why: the end of the log, and where all of it is.
+// errorf returns an error that ends with the path and the last lines of the log.
 func (p *Process) errorf(format string, args ...any) error {
 	return fmt.Errorf("%s %w\nthe end of %s:\n%s", p.Name, fmt.Errorf(format, args...), p.LogFile, p.LogTail())
 }
 
-// LogTail returns the last lines that the process printed.
+// LogTail returns the last lines of the log.
 func (p *Process) LogTail() string {
 	log, err := os.ReadFile(p.LogFile)
 	if err != nil {
@@ -186,7 +186,7 @@ func (p *Process) LogTail() string {
 	return "\t" + strings.Join(lines[max(0, len(lines)-tailLines):], "\n\t")
 }
 
-// HTTPReady is a probe that wants an answer of 200 from the URL.
+// HTTPReady returns a probe that succeeds if the URL answers 200.
 func HTTPReady(client *http.Client, url string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -18,7 +18,7 @@ import (
 
 const parentOf = "CONTROLPLANE_TEST_PARENT_LOG"
 
-// TestMain is also the parent in TestProcessDiesWithParent.
+// TestMain also runs the parent of TestProcessDiesWithParent.
 func TestMain(m *testing.M) {
 	log := os.Getenv(parentOf)
 	if log == "" {
@@ -63,7 +63,7 @@ func TestProcessDiesWithParent(t *testing.T) {
 	})
 }
 
-// isZombie tells whether the process has ended, but its new parent has not taken note yet.
+// isZombie reports whether the process has ended and its new parent has not reaped it yet.
 func isZombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && strings.Contains(string(stat), ") Z ")

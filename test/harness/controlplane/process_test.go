@@ -43,7 +43,7 @@ func TestProcessStop(t *testing.T) {
 	if err := process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if err := process.Stop(time.Minute); err != nil { // a paused one ends too
+	if err := process.Stop(time.Minute); err != nil { // The process is paused.
 		t.Error(err)
 	}
 	if err := process.Wait(t.Context()); err == nil || err.Error() != "exit status 3" {

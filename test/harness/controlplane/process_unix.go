@@ -7,7 +7,7 @@ package controlplane
 
 import "syscall"
 
-// Only Linux can end a child with its parent.
+// processAttributes cannot tie the child to its parent: only Linux can.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -14,19 +14,19 @@ import (
 
 const registry = "/registry/"
 
-// Writes are the revisions that etcd stored.
+// Writes is a number of revisions that etcd stored.
 type Writes struct{ Puts, Deletes int }
 
-// Total is all of them.
+// Total returns the number of puts and deletes.
 func (w Writes) Total() int { return w.Puts + w.Deletes }
 
-// Plus is the sum of both.
+// Plus returns the sum of w and other.
 func (w Writes) Plus(other Writes) Writes {
 	return Writes{Puts: w.Puts + other.Puts, Deletes: w.Deletes + other.Deletes}
 }
 
-// WriteCounter counts what is written to etcd from its creation on, whoever writes it. It follows etcd's own
-// history, so a write is neither missed nor counted twice.
+// WriteCounter counts all writes to etcd since its creation. It follows etcd's own history, so it neither misses a write
+// nor counts one twice.
 type WriteCounter struct {
 	client *clientv3.Client
 	cancel context.CancelFunc
@@ -38,7 +38,7 @@ type WriteCounter struct {
 	err      error
 }
 
-// NewWriteCounter starts to count; Close ends it.
+// NewWriteCounter starts to count. Close ends the count.
 func (cp *ControlPlane) NewWriteCounter(ctx context.Context) (*WriteCounter, error) {
 	client, err := cp.EtcdClient()
 	if err != nil {
@@ -52,7 +52,7 @@ func (cp *ControlPlane) NewWriteCounter(ctx context.Context) (*WriteCounter, err
 	watchContext, cancel := context.WithCancel(context.Background())
 	counter := newWriteCounter(revision)
 	counter.client, counter.cancel = client, cancel
-	// The whole of etcd is watched: each revision then shows up, so one knows when the count is up to date.
+	// The watch covers all of etcd, so it shows each revision. That tells when the count is up to date.
 	go counter.follow(client.Watch(watchContext, "", clientv3.WithPrefix(), clientv3.WithRev(revision+1)))
 	return counter, nil
 }
@@ -63,14 +63,14 @@ func newWriteCounter(revision int64) *WriteCounter {
 	return counter
 }
 
-// Close ends the counting.
+// Close ends the count.
 func (c *WriteCounter) Close() error {
 	c.cancel()
 	return c.client.Close()
 }
 
-// Under returns what was written below a prefix of the API server's keys, e.g. "batch.jobrun.dev/runkeys/default/".
-// All that was stored before the call is in it.
+// Under returns the writes below a prefix of the API server's keys, for example "batch.jobrun.dev/runkeys/default/". It
+// includes every write that was stored before the call.
 func (c *WriteCounter) Under(ctx context.Context, prefix string) (Writes, error) {
 	var sum Writes
 	err := c.each(ctx, func(key string, writes Writes) {
@@ -81,8 +81,8 @@ func (c *WriteCounter) Under(ctx context.Context, prefix string) (Writes, error)
 	return sum, err
 }
 
-// ByResource returns what was written per resource, e.g. "batch.jobrun.dev/jobruns", "pods" or "jobs". All that
-// was stored before the call is in it.
+// ByResource returns the writes per resource, for example "batch.jobrun.dev/jobruns", "pods" or "jobs". It includes every
+// write that was stored before the call.
 func (c *WriteCounter) ByResource(ctx context.Context) (map[string]Writes, error) {
 	sums := map[string]Writes{}
 	err := c.each(ctx, func(key string, writes Writes) {
@@ -92,7 +92,7 @@ func (c *WriteCounter) ByResource(ctx context.Context) (map[string]Writes, error
 	return sums, err
 }
 
-// InNamespace returns what was written per resource in a namespace. All that was stored before the call is in it.
+// InNamespace returns the writes per resource in a namespace. It includes every write that was stored before the call.
 func (c *WriteCounter) InNamespace(ctx context.Context, namespace string) (map[string]Writes, error) {
 	sums := map[string]Writes{}
 	err := c.each(ctx, func(key string, writes Writes) {
@@ -103,7 +103,7 @@ func (c *WriteCounter) InNamespace(ctx context.Context, namespace string) (map[s
 	return sums, err
 }
 
-// each visits all keys, once the count is up to date.
+// each visits all keys once the count is up to date.
 func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes Writes)) error {
 	revision, err := currentRevision(ctx, c.client)
 	if err != nil {
@@ -120,7 +120,7 @@ func (c *WriteCounter) each(ctx context.Context, visit func(key string, writes W
 	return nil
 }
 
-// await waits until the revision has been counted.
+// await waits until the revision is counted.
 func (c *WriteCounter) await(ctx context.Context, revision int64) error {
 	defer context.AfterFunc(ctx, c.wake)()
 	c.mu.Lock()
@@ -177,7 +177,7 @@ func currentRevision(ctx context.Context, client *clientv3.Client) (int64, error
 	return response.Header.Revision, nil
 }
 
-// resourceOf takes the resource out of /registry/RESOURCE/... or, for a custom one, /registry/GROUP/RESOURCE/...
+// resourceOf returns the resource of a key: /registry/RESOURCE/... or, for a custom resource, /registry/GROUP/RESOURCE/...
 func resourceOf(key string) string {
 	parts := strings.SplitN(strings.TrimPrefix(key, registry), "/", 3)
 	if len(parts) > 1 && strings.Contains(parts[0], ".") {

@@ -58,7 +58,7 @@ func TestWriteCounterGivesUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		result := make(chan error, 1)
 		go func() { result <- counter.await(ctx, 4) }()
-		synctest.Wait() // for it to wait
+		synctest.Wait() // Now it waits.
 		cancel()
 		if err := <-result; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that it was cancelled", err)

@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inprocess runs the operator in the process of a test suite, for suites
-// about something else: on an API server alone, with an administrator's rights.
+// Package inprocess runs the operator in the process of a test suite. The suite needs only an API server. The operator has
+// an administrator's rights, so such a suite does not test the operator's role.
 package inprocess
 
 import (
@@ -40,21 +40,20 @@ const (
 	pollInterval = 100 * time.Millisecond
 )
 
-// manifests are enough to run the operator on an API server, under config/.
+// manifests are the files under config/ that the operator needs on an API server.
 var manifests = []string{"crd/bases/batch.jobrun.dev_jobruns.yaml", "crd/bases/batch.jobrun.dev_runkeys.yaml", "webhook/manifests.yaml"}
 
-// Options of the operator; what is not set is as in production.
+// Options are the options of the operator. A zero value means the value in production.
 type Options struct {
 	// Root is the directory of the repository.
 	Root string
-	// Scheme knows the types of the suite's own, and v1alpha1.
+	// Scheme has v1alpha1 and the types that the suite uses.
 	Scheme           *runtime.Scheme
 	ReceiptHistory   int
 	ReservationGrace time.Duration
 }
 
-// Start installs the operator and runs it until stop is called, which returns
-// how it ended.
+// Start installs the operator and runs it until stop is called. stop returns the operator's error.
 func Start(ctx context.Context, cp *controlplane.ControlPlane, o Options) (stop func() error, err error) {
 	server, err := install(ctx, cp, o.Root)
 	if err != nil {
@@ -76,7 +75,7 @@ func Start(ctx context.Context, cp *controlplane.ControlPlane, o Options) (stop 
 	return stop, poll(ctx, func() error { return server.StartedChecker()(nil) })
 }
 
-// install applies the manifests, and returns the server that the webhooks call.
+// install applies the manifests, and returns the server for the webhooks.
 func install(ctx context.Context, cp *controlplane.ControlPlane, root string) (webhook.Server, error) {
 	address, err := controlplane.FreeAddress()
 	if err != nil {
@@ -106,7 +105,7 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, root string) (w
 
 func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, server webhook.Server) (ctrl.Manager, error) {
 	var mgr ctrl.Manager
-	err := poll(ctx, func() (err error) { // the API server serves the types a moment after they are installed
+	err := poll(ctx, func() (err error) { // The API server serves new types after a moment.
 		mgr, err = ctrl.NewManager(cp.AdminConfig(), ctrl.Options{
 			Scheme:        o.Scheme,
 			Cache:         ctrlcache.Options{DefaultTransform: cache.Slim, ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {}}},
@@ -138,7 +137,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	})
 }
 
-// poll tries until do succeeds, and returns its last error otherwise.
+// poll calls do until it succeeds. When it gives up, it returns the last error of do.
 func poll(ctx context.Context, do func() error) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, startTimeout, true, func(context.Context) (bool, error) {

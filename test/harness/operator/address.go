@@ -5,7 +5,7 @@ package operator
 
 import "net"
 
-// split is the host and the port of an address that FreeAddress gave.
+// split returns the host and the port of an address from FreeAddress.
 func split(address string) (host, port string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -22,16 +22,16 @@ import (
 )
 
 const (
-	// scraper is the name of a ServiceAccount that may read metrics.
+	// scraper is the name of the ServiceAccount that may read metrics.
 	scraper            = "scraper"
 	tokenSeconds int64 = 24 * 60 * 60
 )
 
-// Metrics are what a manager serves to Prometheus.
+// Metrics has the metrics of a manager, by name.
 type Metrics map[string]*dto.MetricFamily
 
-// Sum adds up the series of a counter or gauge, or what a histogram has observed;
-// 0 if there are none.
+// Sum returns the sum of all series of a counter or gauge, or of all observations of a histogram. It returns 0 if there are
+// none.
 func (m Metrics) Sum(name string) float64 {
 	sum := 0.0
 	for _, metric := range m[name].GetMetric() {
@@ -40,7 +40,7 @@ func (m Metrics) Sum(name string) float64 {
 	return sum
 }
 
-// Metrics reads those of a manager, which may serve them a moment after it is ready.
+// Metrics reads the metrics of a manager. The manager may serve them only a moment after it is ready.
 func (o *Operator) Metrics(ctx context.Context, m *Manager) (Metrics, error) {
 	token, err := o.scraperToken(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (o *Operator) Metrics(ctx context.Context, m *Manager) (Metrics, error) {
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	client := http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // it is self-signed
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // The certificate is self-signed.
 		DisableKeepAlives: true,
 	}}
 	response, err := client.Do(request)
@@ -97,7 +97,7 @@ func (o *Operator) scraperToken(ctx context.Context) (string, error) {
 	return o.token, nil
 }
 
-// ignoreExisting is for what an attempt that failed half-way has left.
+// ignoreExisting returns nil if the object exists, because an earlier attempt may have failed half-way.
 func ignoreExisting(err error) error {
 	if apierrors.IsAlreadyExists(err) {
 		return nil

@@ -1,9 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package operator installs JobRun on a control plane of this machine and runs
-// its managers as processes, as the Deployment would run them as Pods: with the
-// rights of their ServiceAccount, and behind one address for the webhook.
+// Package operator installs JobRun on a local control plane and runs its managers as processes. As in the Deployment, they
+// have the rights of their ServiceAccount, and one address for the webhook.
 package operator
 
 import (
@@ -23,9 +22,9 @@ import (
 )
 
 const (
-	// Namespace is where config/ installs the operator.
+	// Namespace is the namespace in which config/ installs the operator.
 	Namespace = "jobrun-system"
-	// ServiceAccount is whose rights config/ gives the operator.
+	// ServiceAccount is the ServiceAccount of the operator in config/.
 	ServiceAccount = "jobrun-controller-manager"
 
 	startTimeout = 5 * time.Minute // with many runs stored, on a busy machine
@@ -33,39 +32,38 @@ const (
 	stopGrace    = 10 * time.Second
 )
 
-// Options of an installation.
+// Options are the options of Install.
 type Options struct {
-	// Root is the directory of the repository, with bin/manager built in it.
+	// Root is the directory of the repository. It has bin/manager, unless Binary is set.
 	Root string
-	// Managers is how many to run at first.
+	// Managers is the number of managers to start.
 	Managers int
-	// Args are added to those of every manager.
+	// Args are additional arguments of every manager.
 	Args []string
-	// Binary is the manager's; bin/manager by default.
+	// Binary is the manager's binary. The default is bin/manager.
 	Binary string
-	// WebhookVia returns the address that the API server is to call instead of the
-	// webhooks' own: that of a proxy, for one.
+	// WebhookVia returns an address that the API server calls instead of the webhooks' own, for example a proxy's.
 	WebhookVia func(address string) (string, error)
 }
 
-// Replica is what is particular to one manager.
+// Replica has the settings of one manager.
 type Replica struct {
-	// Kubeconfig, if it is not Operator.Kubeconfig.
+	// Kubeconfig is the path of its kubeconfig. The default is Operator.Kubeconfig.
 	Kubeconfig string
-	// Env is added to the environment.
+	// Env is added to its environment.
 	Env []string
 }
 
-// Operator is an installation.
+// Operator is an installation of JobRun.
 type Operator struct {
 	cp         *controlplane.ControlPlane
 	options    Options
 	balancer   *controlplane.Balancer
 	certs      string
 	kubeconfig string
-	token      string // of whom may read metrics
+	token      string // of the ServiceAccount scraper
 
-	mu       sync.Mutex // guards managers
+	mu       sync.Mutex // It guards managers.
 	managers []*Manager
 }
 
@@ -76,8 +74,7 @@ type Manager struct {
 	Webhook, Metrics, Probes string
 }
 
-// Install applies config/default, as `kubectl apply --server-side -k` does, and
-// starts the managers.
+// Install applies config/default, as `kubectl apply --server-side -k` does, and starts the managers.
 func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Operator, error) {
 	op := &Operator{cp: cp, options: o, certs: filepath.Join(cp.Dir(), "webhook-certs")}
 	if err := op.install(ctx); err != nil {
@@ -123,8 +120,7 @@ func (o *Operator) install(ctx context.Context) error {
 	return err
 }
 
-// served waits until the API server serves the custom resources: a manager that
-// starts before ends again.
+// served waits until the API server serves the custom resources. A manager that starts earlier exits.
 func (o *Operator) served(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -149,7 +145,7 @@ func withStderr(err error) error {
 	return err
 }
 
-// Kubeconfig has the rights of the ServiceAccount.
+// Kubeconfig returns the path of a kubeconfig with the rights of the ServiceAccount.
 func (o *Operator) Kubeconfig() string { return o.kubeconfig }
 
 // StartManager starts another replica and waits until it is ready.
@@ -161,8 +157,7 @@ func (o *Operator) StartManager(ctx context.Context) (*Manager, error) {
 	return m, o.AwaitReady(ctx, m)
 }
 
-// StartReplica starts another replica. It takes part in the webhook once it was
-// awaited.
+// StartReplica starts another replica. It gets webhook requests after AwaitReady.
 func (o *Operator) StartReplica(r Replica) (*Manager, error) {
 	m := &Manager{}
 	for _, address := range []*string{&m.Webhook, &m.Metrics, &m.Probes} {
@@ -188,7 +183,7 @@ func (o *Operator) StartReplica(r Replica) (*Manager, error) {
 	return m, nil
 }
 
-// AwaitReady waits until a manager is ready, and lets it take part in the webhook.
+// AwaitReady waits until a manager is ready, and adds it to the webhook's backends.
 func (o *Operator) AwaitReady(ctx context.Context, m *Manager) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -211,15 +206,14 @@ func (o *Operator) managerArgs(m *Manager) []string {
 	}
 }
 
-// Managers are the replicas that were started, dead ones included.
+// Managers returns all replicas that were started, including dead ones.
 func (o *Operator) Managers() []*Manager {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.managers)
 }
 
-// Rebalance sends triggers to the managers that live, as the endpoints of a
-// Service would follow their readiness.
+// Rebalance makes the managers that live the webhook's backends, as a Service follows the readiness of its Pods.
 func (o *Operator) Rebalance() {
 	var live []string
 	for _, m := range o.Managers() {
@@ -230,14 +224,14 @@ func (o *Operator) Rebalance() {
 	o.balancer.SetBackends(live...)
 }
 
-// Kill ends a manager at once, as a node that dies would.
+// Kill kills a manager, as a node failure would.
 func (o *Operator) Kill(m *Manager) error {
 	err := m.Kill9()
 	o.Rebalance()
 	return err
 }
 
-// Stop ends the managers in good order.
+// Stop stops the managers gracefully.
 func (o *Operator) Stop() error {
 	var failed error
 	for _, m := range o.Managers() {

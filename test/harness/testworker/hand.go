@@ -18,10 +18,10 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/worker"
 )
 
-// gatePoll is how often a run looks whether its gate is open.
+// gatePoll is how often a run checks whether its gate is open.
 const gatePoll = 100 * time.Millisecond
 
-// input of a run.
+// input is the input of a run.
 type input struct {
 	Steps    int      `json:"steps"`
 	Pause    duration `json:"pause"`
@@ -37,7 +37,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// hand does the work.
+// hand executes runs.
 type hand struct {
 	recorder *history.Recorder
 	holder   string
@@ -80,13 +80,13 @@ func (h *hand) handle(ctx context.Context, run *worker.Run) (any, error) {
 
 func (h *hand) work(ctx context.Context, run *worker.Run, in input) error {
 	for step := range in.Steps {
-		// The last thing is a write, so that who was stopped before the end finds out that it lost its lease.
+		// The last step is a write, so that a process that was stopped before it learns that its lease is lost.
 		if step > 0 && !pause(ctx, time.Duration(in.Pause)) {
 			return context.Cause(ctx)
 		}
 		err := h.write(run, strconv.Itoa(step))
 		if errors.Is(err, errFenced) {
-			<-ctx.Done() // The lease is lost, which the worker is about to know.
+			<-ctx.Done() // The lease is lost. The worker will notice soon.
 			return context.Cause(ctx)
 		}
 		if err != nil {
@@ -107,7 +107,7 @@ func (h *hand) work(ctx context.Context, run *worker.Run, in input) error {
 	return nil
 }
 
-// write does something that the API server does not see.
+// write changes the world, which the API server does not see.
 func (h *hand) write(run *worker.Run, what string) error {
 	written := h.recorder.Call(h.operation(history.Write, run))
 	token := run.JobRun().Status.Lease.KeyVersion

@@ -23,7 +23,7 @@ import (
 const (
 	callTimeout = 10 * time.Second
 	retryPause  = 200 * time.Millisecond
-	// insistence is how long a worker that is cut off waits to write late.
+	// insistence is how long a worker that is cut off waits for its late writes.
 	insistence = 2 * time.Minute
 )
 
@@ -32,20 +32,19 @@ func newClient(config *rest.Config) (client.Client, error) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
-	mapper := meta.NewDefaultRESTMapper(nil) // A worker's role need not let it discover anything.
+	mapper := meta.NewDefaultRESTMapper(nil) // A worker's role does not need the right to discover.
 	mapper.Add(v1alpha1.GroupVersion.WithKind("JobRun"), meta.RESTScopeNamespace)
 	return client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
 }
 
-// insist writes all that a worker may write that does not know, or does not
-// care, that the run is not its own any more.
+// insist makes every write that a worker without an SDK might make after its lease was lost.
 func (h *hand) insist(ctx context.Context, run *worker.Run) {
 	ctx, cancel := context.WithTimeout(ctx, insistence)
 	defer cancel()
 	if !h.isOver(ctx, run) {
-		return // and no late write is in the history
+		return // The history then has no late write.
 	}
-	for !errors.Is(h.write(run, "late"), errFenced) { // which it is once its successor has written
+	for !errors.Is(h.write(run, "late"), errFenced) { // It is fenced once its successor has written.
 		if !pause(ctx, retryPause) {
 			return
 		}
@@ -65,8 +64,7 @@ func (h *hand) insist(ctx context.Context, run *worker.Run) {
 	}
 }
 
-// isOver waits until the API server answers that the run is not held under the
-// generation any more.
+// isOver waits until the API server shows that the run is no longer held under the generation.
 func (h *hand) isOver(ctx context.Context, run *worker.Run) bool {
 	for {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
@@ -82,14 +80,14 @@ func (h *hand) isOver(ctx context.Context, run *worker.Run) bool {
 	}
 }
 
-// operation is one of a JSON Patch.
+// operation is one operation of a JSON Patch.
 type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value"`
 }
 
-// patch writes until it is answered, whatever the answer is: the tap records it.
+// patch sends a write until it gets any answer. The tap records the answer.
 func (h *hand) patch(ctx context.Context, run *worker.Run, kind types.PatchType, patch any) {
 	for {
 		call, cancel := context.WithTimeout(ctx, callTimeout)

@@ -1,17 +1,14 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command testworker is an external worker as tests need one: a process built on
-// pkg/worker that does real work, may be killed at any time, and writes down what
-// it calls and what it is answered.
+// Command testworker is an external worker for tests. It is built on pkg/worker, does real work, may be killed at any
+// time, and records its calls and their answers.
 //
-// The input of a run says how much there is to do: {"steps": 10, "pause": "100ms",
-// "gate": FILE}. Each step appends a line to the file of the run's key in --world,
-// with a pause between them. That file is fenced: a line of a holder that is not the last one is
-// refused. In the end the run waits until the file gate exists, if it names one.
+// The input of a run describes its work: {"steps": 10, "pause": "100ms", "gate": FILE}. Each step appends a line to the
+// file of the run's key in --world, with a pause between steps. The file is fenced: it refuses a line of an earlier
+// holder. At the end the run waits until the file gate exists, if one is named.
 //
-// Once it has lost a lease the process tries all that a worker without an SDK
-// might still do with it.
+// After it has lost a lease, the process makes every write that a worker without an SDK might still make.
 package main
 
 import (
@@ -109,7 +106,7 @@ func newWorker(config *rest.Config, recorder *history.Recorder, identity string,
 	return w, nil
 }
 
-// skewed is a clock that is off.
+// skewed is a clock that is wrong.
 type skewed struct {
 	clock.RealClock
 

@@ -20,14 +20,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/history"
 )
 
-// tap records what a worker writes to the API server, and the answers. It goes by
-// the requests, not by what the worker means to do.
+// tap records a worker's writes to the API server, and the answers. It reads the requests themselves.
 type tap struct {
 	recorder *history.Recorder
 	holder   string
 
 	mu   sync.Mutex
-	keys map[string]string // of the runs that were claimed
+	keys map[string]string // by run that was claimed
 }
 
 func newTap(recorder *history.Recorder, holder string) *tap {
@@ -54,7 +53,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// outcome is what an answer tells. An error of the server's, or none, tells nothing.
+// outcome returns what an answer shows. A server error shows nothing, and neither does a lost answer.
 func outcome(response *http.Response, err error) (history.Outcome, string) {
 	if err != nil {
 		return history.Unknown, err.Error()
@@ -75,7 +74,7 @@ func outcome(response *http.Response, err error) (history.Outcome, string) {
 	return history.Refused, answer
 }
 
-// operation is what a request does; nil if it writes nothing.
+// operation returns the operation of a request, or nil if the request writes nothing.
 func (t *tap) operation(r *http.Request) (*history.Operation, error) {
 	if r.Body == nil || r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		return nil, nil
@@ -112,8 +111,7 @@ func (t *tap) claim(body []byte) (*history.Operation, error) {
 	}, nil
 }
 
-// report reads a patch of a run that was claimed before: a merge patch that
-// renews, or a JSON patch.
+// report returns the operation of a patch of a claimed run: a merge patch that renews, or a JSON patch.
 func (t *tap) report(run, contentType string, body []byte) (*history.Operation, error) {
 	t.mu.Lock()
 	o := &history.Operation{Key: t.keys[run], Run: run, Holder: t.holder}
@@ -139,14 +137,14 @@ func (t *tap) report(run, contentType string, body []byte) (*history.Operation, 
 	return o, nil
 }
 
-// understand takes from one change of a run what it says of the operation.
+// understand completes the operation from one change of the patch.
 func understand(o *history.Operation, path string, value []byte) error {
 	switch path {
 	case "/status/finishedGeneration":
 		return json.Unmarshal(value, &o.Generation)
 	case "/status/phase":
 		kinds := map[string]history.Kind{`"Completed"`: history.Complete, `"Failed"`: history.Fail}
-		if kind, ends := kinds[string(value)]; ends { // or it is a test
+		if kind, ends := kinds[string(value)]; ends { // Otherwise the value belongs to a test.
 			o.Kind = kind
 		}
 	case "/status/progress":

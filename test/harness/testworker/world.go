@@ -14,16 +14,15 @@ import (
 	"syscall"
 )
 
-// errFenced is that a later holder has written already.
+// errFenced means that a later holder has already written.
 var errFenced = errors.New("fenced")
 
-// world is what workers change outside of the API: a file for each key, each line
-// of which is on disk before the next step is taken. The first word of a line is
-// its fencing token, which never falls. It is the keyVersion of the claim, which
-// rises from holder to holder of a key; a generation rises only within a run.
+// world is what workers change outside of the API: a file for each key. Each line is on disk before the next step. The
+// first word of a line is its fencing token, which never falls. The token is the keyVersion of the claim, because it rises
+// from holder to holder of a key. A generation rises only within one run.
 type world struct{ dir string }
 
-// entry is what a line says.
+// entry is a line of the file.
 type entry struct {
 	run        string
 	generation int64
@@ -40,7 +39,7 @@ func (w world) add(key, token string, e entry) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close() // which unlocks it
+	defer file.Close() // This unlocks it.
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for bin/localnode: registers a node that is Ready, and runs nothing on it.
+# This replaces bin/localnode. It registers a node that is Ready, and runs nothing on it.
 set -e
 export KUBECONFIG="${1#--kubeconfig=}"
 node="${2#--node-name=}"
