@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// accountMount is where the API server has a token, the CA and the namespace
-	// mounted, and accountEnv names the variable that says where they are here.
+	// accountMount is the path at which the API server mounts a token, the CA and the namespace. accountEnv is the
+	// variable with the directory that has them here.
 	accountMount = "/var/run/secrets/kubernetes.io/serviceaccount"
 	accountEnv   = "JOBRUN_SERVICE_ACCOUNT"
 
@@ -29,7 +29,7 @@ const (
 	tokenTimeout  = 30 * time.Second
 )
 
-// apiServer is what containers need to know of it.
+// apiServer is a client of the API server, and what containers need to connect to it.
 type apiServer struct {
 	client     kubernetes.Interface
 	host, port string
@@ -51,8 +51,8 @@ func newAPIServer(client kubernetes.Interface, config *rest.Config) (*apiServer,
 	return &apiServer{client: client, host: host, port: port, ca: config.CAData}, nil
 }
 
-// wantsAccount reports whether a container is to find the token of its Pod's
-// ServiceAccount. That named default may do nothing, and is done without.
+// wantsAccount reports whether a container gets the token of its Pod's ServiceAccount. The ServiceAccount default has no
+// rights, so its token is left out.
 func wantsAccount(pod *corev1.Pod, container *corev1.Container) bool {
 	if pod.Spec.ServiceAccountName == "" || pod.Spec.ServiceAccountName == "default" {
 		return false
@@ -65,8 +65,8 @@ func wantsAccount(pod *corev1.Pod, container *corev1.Container) bool {
 	return false
 }
 
-// admit writes what lets a container speak to the API server as its Pod's
-// ServiceAccount to a directory, and returns the variables that tell of it.
+// admit writes the credentials of the Pod's ServiceAccount to a directory, and returns the variables with which a
+// container finds them and the API server.
 func (a *apiServer) admit(pod *corev1.Pod, dir string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()

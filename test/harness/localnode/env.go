@@ -12,18 +12,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// address is where every Pod and the node itself are found.
+// address is the address of every Pod and of the node itself.
 const address = "127.0.0.1"
 
-// terminationLogEnv names the variable that holds the path of the termination
-// message in every container, mounted or not.
+// terminationLogEnv is the variable with the path of the termination message. Every container has it.
 const terminationLogEnv = "JOBRUN_TERMINATION_LOG"
 
-// addressFields are the fields of a Pod's status that fieldRef may name. The
-// PodController resolves those of metadata and spec, but not these.
+// addressFields are the fields of a Pod's status that fieldRef may name. The PodController resolves only those of metadata
+// and spec.
 var addressFields = []string{"status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs"}
 
-// resolveAddresses turns references to the Pod's addresses into plain values.
+// resolveAddresses replaces references to the Pod's addresses by values.
 func resolveAddresses(pod *corev1.Pod) {
 	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for _, container := range containers {
@@ -37,8 +36,8 @@ func resolveAddresses(pod *corev1.Pod) {
 	}
 }
 
-// commandLine is what a container executes, references expanded. It is empty
-// when the container leaves the command to its image.
+// commandLine returns the command and arguments of a container, with references expanded. It returns nothing if only the
+// image has a command.
 func commandLine(container *corev1.Container) []string {
 	if len(container.Command) == 0 {
 		return nil
@@ -51,7 +50,7 @@ func commandLine(container *corev1.Container) []string {
 	return line
 }
 
-// environment is all that a container's process finds in its environment.
+// environment returns the environment of a container's process.
 func environment(pod *corev1.Pod, container *corev1.Container, home, terminationLog string) map[string]string {
 	env := map[string]string{
 		"PATH":     os.Getenv("PATH"),
@@ -71,8 +70,8 @@ func declaredEnv(container *corev1.Container) map[string]string {
 	return declared
 }
 
-// expand replaces each $(NAME) by the variable's value as Kubernetes does: $$
-// stands for one $, and a reference to an unknown variable stays as it is.
+// expand replaces each $(NAME) by the variable's value, as Kubernetes does: $$ stands for one $, and a reference to an
+// unknown variable is kept.
 func expand(s string, vars map[string]string) string {
 	var out strings.Builder
 	for {

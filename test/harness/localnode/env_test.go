@@ -19,7 +19,7 @@ func TestExpand(t *testing.T) {
 		"plain":            "plain",
 		"$(A)":             "1",
 		"x$(A)y$(A)":       "x1y1",
-		"$(B)":             "$(A)", // once only
+		"$(B)":             "$(A)", // expanded only once
 		"[$(E)]":           "[]",
 		"$(NO)":            "$(NO)",
 		"$$(A)":            "$(A)",

@@ -17,22 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launcher starts processes from one operating system thread that lives as long
-// as the launcher. The kernel ends a process with the thread that started it
-// (Pdeathsig), and a thread can have a mount namespace of its own.
+// launcher starts processes from one operating system thread, which lives until the launcher is closed. The kernel ends a
+// process with the thread that started it (Pdeathsig), and a thread can have its own mount namespace.
 type launcher struct {
 	requests chan func()
 	guard    *exec.Cmd
 	groups   io.WriteCloser
 
-	// mountError is why containers do not find their termination message at
-	// /dev/termination-log; nil if they do.
+	// mountError is the reason why /dev/termination-log cannot be mounted, or nil.
 	mountError error
 }
 
-// guardScript remembers the process groups that it is told of. When its input
-// ends, because localnode has ended in whatever way, it kills those that are left:
-// Pdeathsig reaches only the leader of each.
+// guardScript remembers the process groups that localnode writes to it. When its input ends, because localnode has ended
+// for whatever reason, it kills the groups that are left. Pdeathsig reaches only the leader of each group.
 const guardScript = `
 groups=" "
 while read -r op group; do
@@ -44,10 +41,10 @@ done
 for group in $groups; do kill -s KILL -- "-$group"; done
 `
 
-// newLauncher makes a launcher. dir is an empty directory for its own use.
+// newLauncher returns a launcher. dir is an empty directory that only the launcher uses.
 func newLauncher(dir string) (*launcher, error) {
 	guard := exec.Command("/bin/sh", "-c", guardScript)
-	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of reach of Ctrl-C
+	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C does not reach it.
 	groups, err := guard.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -61,7 +58,7 @@ func newLauncher(dir string) (*launcher, error) {
 	return l, nil
 }
 
-// close ends all processes that are left.
+// close kills all processes that are left.
 func (l *launcher) close() error {
 	close(l.requests)
 	if err := l.groups.Close(); err != nil {
@@ -70,8 +67,8 @@ func (l *launcher) close() error {
 	return l.guard.Wait()
 }
 
-// run does not unlock its thread: that ends with it, and nobody inherits its
-// mount namespace.
+// run runs the functions of do. It does not unlock its thread, so the thread ends with it and no other goroutine inherits
+// its mount namespace.
 func (l *launcher) run() {
 	runtime.LockOSThread()
 	for request := range l.requests {
@@ -89,8 +86,7 @@ func (l *launcher) do(f func()) {
 	<-done
 }
 
-// launch starts cmd, and shows it the file terminationLog, if it names one, at
-// /dev/termination-log.
+// launch starts cmd. If terminationLog is set, cmd finds that file at /dev/termination-log.
 func (l *launcher) launch(cmd *exec.Cmd, terminationLog string) (err error) {
 	l.do(func() {
 		if terminationLog != "" && l.mountError == nil {
@@ -110,14 +106,13 @@ func (l *launcher) forget(group int) {
 	l.tell("-", group)
 }
 
-// tell does without the guard if that has been killed.
+// tell writes to the guard. It ignores errors, because the guard may have been killed.
 func (l *launcher) tell(op string, group int) {
 	_, _ = io.WriteString(l.groups, op+" "+strconv.Itoa(group)+"\n")
 }
 
-// makeDevPrivate gives the calling thread a mount namespace of its own whose /dev
-// has a file termination-log and, by way of links to where dir now holds the real
-// one, all that /dev had. Nothing changes for the rest of the machine.
+// makeDevPrivate gives the calling thread its own mount namespace. Its /dev has a file termination-log, and links to
+// everything in the real /dev, which is mounted in dir. Nothing changes for the rest of the machine.
 func makeDevPrivate(dir string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
@@ -143,7 +138,7 @@ func makeDevPrivate(dir string) error {
 	for _, device := range devices {
 		link := filepath.Join("/dev", device.Name())
 		if link == corev1.TerminationMessagePathDefault {
-			continue // we run in a container ourselves
+			continue // localnode itself runs in a container.
 		}
 		if err := os.Symlink(filepath.Join(dir, device.Name()), link); err != nil {
 			return err
@@ -152,13 +147,13 @@ func makeDevPrivate(dir string) error {
 	return os.WriteFile(corev1.TerminationMessagePathDefault, nil, 0o644)
 }
 
-// mountTerminationLog moves the calling thread to a new mount namespace in which
-// /dev/termination-log is this file. A process started next shares the namespace.
+// mountTerminationLog moves the calling thread to a new mount namespace in which /dev/termination-log is this file. The
+// next process shares the namespace.
 func mountTerminationLog(file string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
-	// The mount of the process before, if there was one.
+	// The mount of the previous process, if any.
 	_ = unix.Unmount(corev1.TerminationMessagePathDefault, unix.MNT_DETACH)
 	if err := unix.Mount(file, corev1.TerminationMessagePathDefault, "", unix.MS_BIND, ""); err != nil {
 		return &os.PathError{Op: "mount", Path: corev1.TerminationMessagePathDefault, Err: err}

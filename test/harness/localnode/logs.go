@@ -12,23 +12,21 @@ import (
 	"sync"
 )
 
-// The kubelet's limits for a termination message, and for the end of the log
-// that stands in for one.
+// The kubelet's limits for a termination message, and for the end of the log that replaces a missing one.
 const (
 	maxMessageBytes    = 4096
 	maxMessageLogBytes = 2048
 	maxMessageLogLines = 80
 )
 
-// logFile is the output of one process. Its readers learn of each write, so that
-// following a log does not poll.
+// logFile is the output of one process. Each write wakes the readers that follow it, so they do not poll.
 type logFile struct {
 	file *os.File
 
 	mu      sync.Mutex
 	size    int64
 	closed  bool
-	changed chan struct{} // closed at the next write
+	changed chan struct{} // It is closed at the next write.
 }
 
 func createLog(path string) (*logFile, error) {
@@ -48,7 +46,7 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close says that nothing more will be written. The log can still be read.
+// Close ends the log. It can still be read.
 func (l *logFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,8 +66,8 @@ func (l *logFile) state() (size int64, closed bool, changed <-chan struct{}) {
 	return l.size, l.closed, l.changed
 }
 
-// open reads the log from its start or, if tail is not zero, its last lines. If
-// follow is set, the reader waits for more until the process has ended or ctx is.
+// open returns a reader of the log, or of its last lines if tail is not zero. With follow, the reader waits for more until
+// the process has ended or ctx is done.
 func (l *logFile) open(ctx context.Context, tail int, follow bool) (io.ReadCloser, error) {
 	file, err := os.Open(l.file.Name())
 	if err != nil {
@@ -86,7 +84,7 @@ func (l *logFile) open(ctx context.Context, tail int, follow bool) (io.ReadClose
 	return reader, nil
 }
 
-// lastPart is the end of the log that serves as a termination message.
+// lastPart returns the end of the log that replaces a missing termination message.
 func (l *logFile) lastPart() string {
 	text := tailOf(l.file.Name(), maxMessageLogBytes)
 	start, err := startOfLastLines(strings.NewReader(text), int64(len(text)), maxMessageLogLines)
@@ -127,8 +125,8 @@ func (r *logReader) Close() error {
 	return r.file.Close()
 }
 
-// startOfLastLines is where the last lines of a text of this size begin. A line
-// break at the very end ends the last line and begins none.
+// startOfLastLines returns the offset of the last lines of a text of this size. A line break at the end does not start
+// another line.
 func startOfLastLines(text io.ReaderAt, size int64, lines int) (int64, error) {
 	block := make([]byte, 4096)
 	for end := size - 1; end > 0; {
@@ -147,13 +145,12 @@ func startOfLastLines(text io.ReaderAt, size int64, lines int) (int64, error) {
 	return 0, nil
 }
 
-// terminationMessage is what the process left at path, or an error as text.
+// terminationMessage returns the message that a process wrote to path, or the text of an error.
 func terminationMessage(path string) string {
 	return tailOf(path, maxMessageBytes)
 }
 
-// tailOf is the end of a file, as valid UTF-8. A file that is missing is empty;
-// any other failure to read it is returned as the text.
+// tailOf returns the end of a file, as valid UTF-8. A missing file is empty. Any other error is returned as text.
 func tailOf(path string, limit int64) string {
 	text, err := readTail(path, limit)
 	if err != nil && !os.IsNotExist(err) {

@@ -123,7 +123,7 @@ func TestTerminationMessage(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("é", 3000)+"."), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// 4096 bytes from the end begin in the middle of an é.
+	// The last 4096 bytes begin in the middle of an é.
 	if got, want := terminationMessage(path), strings.Repeat("é", 2047)+"."; got != want {
 		t.Errorf("got %d bytes, want %d", len(got), len(want))
 	}

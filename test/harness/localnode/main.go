@@ -42,10 +42,10 @@ type options struct {
 
 func main() {
 	opts := options{}
-	flag.StringVar(&opts.kubeconfig, "kubeconfig", "", "the kubeconfig `file` of an administrator (default: what KUBECONFIG names, or ~/.kube/config)")
-	flag.StringVar(&opts.nodeName, "node-name", "localnode", "the `name` of the Node")
-	flag.StringVar(&opts.stateDir, "state-dir", "", "the `directory` for logs, termination messages and working directories (default: a temporary one, removed at the end)")
-	flag.StringVar(&opts.listen, "listen", address+":0", "the loopback `address` of the kubelet API, which serves kubectl logs; port 0 takes a free one")
+	flag.StringVar(&opts.kubeconfig, "kubeconfig", "", "kubeconfig `file` of an administrator (default KUBECONFIG, or ~/.kube/config)")
+	flag.StringVar(&opts.nodeName, "node-name", "localnode", "`name` of the Node")
+	flag.StringVar(&opts.stateDir, "state-dir", "", "`directory` for logs, termination messages and working directories (default a temporary one, removed at the end)")
+	flag.StringVar(&opts.listen, "listen", address+":0", "loopback `address` of the kubelet API, which serves kubectl logs; port 0 selects a free port")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
@@ -58,20 +58,20 @@ func main() {
 
 	logErrorsOnly()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends localnode, and its processes, at once
+	context.AfterFunc(ctx, stop) // A second signal ends localnode and its processes at once.
 	if err := run(ctx, opts); err != nil {
 		fmt.Fprintln(os.Stderr, "localnode:", err)
 		os.Exit(1)
 	}
 }
 
-// logErrorsOnly quiets the libraries, which log with logrus and klog.
+// logErrorsOnly makes the libraries, which log with logrus and klog, log only errors.
 func logErrorsOnly() {
 	logger := logrus.New()
 	logger.SetLevel(logrus.ErrorLevel)
 	log.L = vklogrus.FromLogrus(logrus.NewEntry(logger))
 	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard) // errors go to stderr nevertheless
+	klog.SetOutput(io.Discard) // Errors still go to stderr.
 }
 
 func run(ctx context.Context, opts options) (err error) {
@@ -114,7 +114,7 @@ func terminationLogs(l *launcher) string {
 	return fmt.Sprintf("termination messages at $%s and /dev/termination-log", terminationLogEnv)
 }
 
-// connect makes a client, and fails if no API server answers it.
+// connect returns the API server that the kubeconfig names. It fails if the API server does not answer.
 func connect(kubeconfig string) (*apiServer, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
@@ -122,7 +122,7 @@ func connect(kubeconfig string) (*apiServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a kubeconfig with --kubeconfig or KUBECONFIG", err)
 	}
-	config.QPS = -1 // a node reports as fast as its processes come and go
+	config.QPS = -1 // A node reports as fast as its processes start and end.
 	config.UserAgent = "localnode"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -28,18 +28,18 @@ import (
 )
 
 const (
-	// workers take care of this many Pods at a time.
+	// workers is the number of Pods that are handled at a time.
 	workers = 32
-	// shutdownGrace is what the processes have to end themselves when the node does.
+	// shutdownGrace is how long the processes may take to end after the node gets a signal.
 	shutdownGrace = 5 * time.Second
-	// shutdownReport is what remains after that for the last reports to the API.
+	// shutdownReport is how long the last reports to the API may take after that.
 	shutdownReport = 3 * time.Second
-	// statusInterval is how often the node says that it is ready, and so how long
-	// it may stay NotReady after the API server was away.
+	// statusInterval is how often the node reports that it is ready. It may stay NotReady for that long after an outage of
+	// the API server.
 	statusInterval = 10 * time.Second
 )
 
-// localNode is a node and what it consists of.
+// localNode is a node and its parts.
 type localNode struct {
 	name     string
 	client   kubernetes.Interface
@@ -53,8 +53,7 @@ type localNode struct {
 	node     *node.NodeController
 }
 
-// newLocalNode makes a node. It does nothing yet but hold the directory and the
-// address.
+// newLocalNode returns a node that does not run yet. It already uses the directory and the address.
 func newLocalNode(api *apiServer, name, stateDir, listen string, l *launcher) (*localNode, error) {
 	listener, port, err := listenLoopback(listen)
 	if err != nil {
@@ -104,7 +103,7 @@ func newLocalNode(api *apiServer, name, stateDir, listen string, l *launcher) (*
 	return n, err
 }
 
-// adaptPod makes a Pod fit for the PodController before it enters the cache.
+// adaptPod changes a Pod for the PodController before it enters the cache.
 func adaptPod(obj any) (any, error) {
 	if pod, ok := obj.(*corev1.Pod); ok {
 		pod.ManagedFields = nil
@@ -113,23 +112,22 @@ func adaptPod(obj any) (any, error) {
 	return obj, nil
 }
 
-// retryLimiter delays retries only. The PodController's own limiter would let
-// through no more than ten Pods a second.
+// retryLimiter delays only retries. The PodController's own limiter allows no more than ten Pods a second.
 func retryLimiter() workqueue.RateLimiter {
 	return workqueue.NewItemExponentialFailureRateLimiter(time.Millisecond, 2*time.Second)
 }
 
-// retryForEver outlives an API server that restarts and a ConfigMap that comes late.
+// retryForEver retries without a limit, because the API server may restart and a ConfigMap may come late.
 func retryForEver(context.Context, string, int, time.Time, error) (*time.Duration, error) {
 	return nil, nil
 }
 
-// run runs the node until ctx ends or a controller gives up, and takes it down.
-// ready is called once the node is registered.
+// run runs the node until ctx ends or a controller gives up, and then removes it. It calls ready once the node is
+// registered.
 func (n *localNode) run(ctx context.Context, ready func(kubeletAPI net.Addr)) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	// The Pods are taken care of until the node has left.
+	// The Pods are handled until the node has left.
 	podsCtx, stopPods := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPods()
 	nodeCtx, stopNode := context.WithCancel(podsCtx)
@@ -166,7 +164,7 @@ func (n *localNode) run(ctx context.Context, ready func(kubeletAPI net.Addr)) (e
 	return errors.Join(n.pods.Err(), err)
 }
 
-// happens waits for an event, and says whether it came before ctx ended.
+// happens waits for an event. It returns false if ctx ends first.
 func happens(ctx context.Context, event <-chan struct{}) bool {
 	select {
 	case <-event:
@@ -185,16 +183,15 @@ func (n *localNode) leave() error {
 		err = nil
 	}
 	n.provider.drain(shutdownGrace)
-	// The Pods' last statuses. If they do not get through, the garbage collector
-	// of Pods finds that the node is gone.
+	// Wait for the Pods' last statuses. If they are not stored, the garbage collector of Pods notices that the node is
+	// gone.
 	_ = wait.PollUntilContextTimeout(ctx, 10*time.Millisecond, shutdownReport, true, func(context.Context) (bool, error) {
 		return n.pods.SyncPodStatusFromProviderQueueLen() == 0, nil
 	})
 	return err
 }
 
-// nodeObject is the Node as it registers: ready, without taints, and with room
-// for whatever comes.
+// nodeObject returns the Node to register: ready, without taints, and with room for all Pods.
 func nodeObject(name string, kubeletPort int32) *corev1.Node {
 	room := corev1.ResourceList{
 		corev1.ResourceCPU:              resource.MustParse("1000"),
@@ -214,8 +211,7 @@ func nodeObject(name string, kubeletPort int32) *corev1.Node {
 		Status: corev1.NodeStatus{
 			Capacity:    room,
 			Allocatable: room,
-			// The only address: kube-apiserver would rather use a Hostname, and
-			// need not be able to resolve it.
+			// This is the only address. kube-apiserver would prefer a Hostname, and may not be able to resolve it.
 			Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}},
 			DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: kubeletPort}},
 			NodeInfo: corev1.NodeSystemInfo{

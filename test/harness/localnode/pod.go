@@ -18,15 +18,15 @@ import (
 
 // podRun is the life of one Pod on this node.
 type podRun struct {
-	pod      *corev1.Pod // as it came; its status is not used
+	pod      *corev1.Pod // Its status is not used.
 	dir      string
 	launcher *launcher
-	api      *apiServer // nil where no container asks for it
+	api      *apiServer // nil if no container needs it
 	backOff  func(restart int32) time.Duration
-	report   func(*corev1.Pod) // is called in the order of the changes
+	report   func(*corev1.Pod) // called in the order of the changes
 
-	// terminating is closed when the containers are to end, killing when they are
-	// out of time, done when no process is left.
+	// terminating is closed when the containers must end, killing when their grace period is over, and done when no
+	// process is left.
 	terminating, killing, done chan struct{}
 	terminate, kill            func()
 
@@ -37,7 +37,7 @@ type podRun struct {
 	ended        bool
 }
 
-// container is what a podRun knows of one of its containers.
+// container is the state of one container of a podRun.
 type container struct {
 	spec          *corev1.Container
 	restartPolicy corev1.RestartPolicy
@@ -102,8 +102,8 @@ func newContainers(specs []corev1.Container, policy corev1.RestartPolicy, reason
 	return containers
 }
 
-// run runs the init containers one after the other and then the containers
-// together, and returns when all have ended for good.
+// run runs the init containers one after the other, then the containers together. It returns when all have ended for
+// good.
 func (r *podRun) run() {
 	defer close(r.done)
 	r.update(func() {})
@@ -130,7 +130,7 @@ func (r *podRun) runInits() bool {
 	return true
 }
 
-// fail ends a Pod of which nothing runs here, though it may have run before.
+// fail ends a Pod that has no processes here. It may have had some before.
 func (r *podRun) fail(why failure) {
 	defer close(r.done)
 	r.update(func() {
@@ -141,7 +141,7 @@ func (r *podRun) fail(why failure) {
 	})
 }
 
-// recall takes over what was known of containers, and has lost those that ran.
+// recall restores the statuses of containers. Containers that ran have lost their processes.
 func recall(containers []*container, known []corev1.ContainerStatus) {
 	for _, c := range containers {
 		for _, status := range known {
@@ -159,7 +159,7 @@ func (r *podRun) exceedDeadline() {
 	r.stop(gracePeriod(r.pod))
 }
 
-// gracePeriod is the time that a Pod's processes have to end themselves.
+// gracePeriod returns how long a Pod's processes may take to end.
 func gracePeriod(pod *corev1.Pod) time.Duration {
 	for _, seconds := range []*int64{pod.DeletionGracePeriodSeconds, pod.Spec.TerminationGracePeriodSeconds} {
 		if seconds != nil {
@@ -169,8 +169,8 @@ func gracePeriod(pod *corev1.Pod) time.Duration {
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 }
 
-// stop has all containers end within the grace period, and does not wait for it.
-// The shortest of several grace periods counts.
+// stop ends all containers within the grace period, and does not wait until they have ended. The shortest of several grace
+// periods counts.
 func (r *podRun) stop(grace time.Duration) {
 	r.terminate()
 	if grace <= 0 {
@@ -180,15 +180,14 @@ func (r *podRun) stop(grace time.Duration) {
 	time.AfterFunc(grace, r.kill)
 }
 
-// hasEnded says whether the Pod's last status is known: no process is left, and
-// none will start.
+// hasEnded reports whether the Pod's last status is known: no process is left, and none will start.
 func (r *podRun) hasEnded() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ended
 }
 
-// snapshot is the Pod with its present status.
+// snapshot returns the Pod with its current status.
 func (r *podRun) snapshot() *corev1.Pod {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,8 +200,7 @@ func (r *podRun) current() *corev1.Pod {
 	return pod
 }
 
-// update changes what is known of the containers and reports the status that
-// follows from it.
+// update changes the states of the containers, and reports the status that follows.
 func (r *podRun) update(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -226,8 +224,7 @@ func statuses(containers []*container) []corev1.ContainerStatus {
 	return all
 }
 
-// runContainer runs one container, again and again if its restart policy says so,
-// and says whether it succeeded in the end.
+// runContainer runs one container, and restarts it as its restart policy says. It reports whether the last run succeeded.
 func (r *podRun) runContainer(c *container) bool {
 	for restart := int32(0); ; restart++ {
 		if !r.awaitBackOff(c, restart) {
@@ -247,7 +244,7 @@ func (r *podRun) runContainer(c *container) bool {
 	}
 }
 
-// become changes the container's state and remembers how it last ended.
+// become changes the container's state, and remembers how it last ended.
 func (c *container) become(state corev1.ContainerState) {
 	if c.status.State.Terminated != nil {
 		c.status.LastTerminationState = c.status.State
@@ -255,7 +252,7 @@ func (c *container) become(state corev1.ContainerState) {
 	c.status.State = state
 }
 
-// awaitBackOff returns when the container may start, or false if it may not.
+// awaitBackOff waits until the container may start. It returns false if it may not.
 func (r *podRun) awaitBackOff(c *container, restart int32) bool {
 	delay := r.backOff(restart)
 	if delay > 0 {
@@ -282,7 +279,7 @@ func (r *podRun) isTerminating() bool {
 	}
 }
 
-// runOnce starts the container's process and returns how it ended.
+// runOnce runs the container's process and returns how it ended.
 func (r *podRun) runOnce(c *container, restart int32) *corev1.ContainerStateTerminated {
 	id := fmt.Sprintf("localnode://%s/%s/%d", r.pod.UID, c.spec.Name, restart)
 	dir := filepath.Join(r.dir, c.spec.Name, strconv.Itoa(int(restart)))
@@ -325,7 +322,7 @@ func (r *podRun) runOnce(c *container, restart int32) *corev1.ContainerStateTerm
 	return end
 }
 
-// prepare makes the files of a process.
+// prepare creates the files of a process.
 func prepare(dir, terminationLog string) (*logFile, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
 		return nil, err
@@ -353,8 +350,7 @@ func (r *podRun) command(spec *corev1.Container, dir, terminationLog string, log
 	return c
 }
 
-// logOf is the log of a container's present or, failing that, last process. It is
-// nil if there was none.
+// logOf returns the log of a container's current or else last process, or nil if there was none.
 func (r *podRun) logOf(name string, previous bool) *logFile {
 	r.mu.Lock()
 	defer r.mu.Unlock()

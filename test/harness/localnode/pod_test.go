@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// soon is how long a test waits for what should happen at once.
+// soon is how long a test waits for an immediate effect.
 const soon = 10 * time.Second
 
 func startLauncher(t *testing.T) *launcher {
@@ -49,7 +49,7 @@ func podOf(policy corev1.RestartPolicy, containers ...corev1.Container) *corev1.
 	return pod
 }
 
-// startPod runs a Pod. Its containers restart with little delay.
+// startPod runs a Pod. Its containers restart after a short delay.
 func startPod(t *testing.T, l *launcher, pod *corev1.Pod) *podRun {
 	t.Helper()
 	r := newPodRun(pod, t.TempDir(), l, func(*corev1.Pod) {})
@@ -59,7 +59,7 @@ func startPod(t *testing.T, l *launcher, pod *corev1.Pod) *podRun {
 	return r
 }
 
-// ended is the Pod's last status.
+// ended waits for the end of a Pod, and returns its last status.
 func ended(t *testing.T, r *podRun) corev1.PodStatus {
 	t.Helper()
 	select {
@@ -80,7 +80,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// pidIn waits for a process to leave its id in a file.
+// pidIn waits for a process to write its id to a file, and returns it.
 func pidIn(t *testing.T, path string) int {
 	t.Helper()
 	var pid int
@@ -155,8 +155,7 @@ func TestContainerEnds(t *testing.T) {
 	}
 }
 
-// As root a process finds its own file at /dev/termination-log. Otherwise, and so
-// here without the mount, it has the variable to find it by.
+// If localnode runs as root, a process finds its file at /dev/termination-log. Else it finds the file only by the variable.
 func TestTerminationLogMount(t *testing.T) {
 	const either = `echo hello > "${JOBRUN_TERMINATION_LOG:-/dev/termination-log}"`
 	mounted, unmounted := startLauncher(t), startLauncher(t)
@@ -291,7 +290,7 @@ func TestGroupEndsWithItsLeader(t *testing.T) {
 	expectGone(t, pidIn(t, file))
 }
 
-// A daemon keeps the pipe of the log open, and the Pod ends nevertheless.
+// The Pod ends although a daemon keeps the pipe of the log open.
 func TestDaemonDoesNotHoldThePod(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	ended(t, startPod(t, startLauncher(t), podOf(never, shell("m", "setsid sleep 1000 & echo $! > "+file+"; sleep 0.3"))))
@@ -300,7 +299,7 @@ func TestDaemonDoesNotHoldThePod(t *testing.T) {
 	}
 }
 
-// The guard's input ends when localnode does, even by SIGKILL.
+// The guard's input ends when localnode ends, even by SIGKILL.
 func TestGuardEndsWhatIsLeft(t *testing.T) {
 	dir := t.TempDir()
 	l, err := newLauncher(t.TempDir())

@@ -14,8 +14,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// podsGetter is the client that the PodController writes Pods with. It makes two
-// of its writes those of a kubelet.
+// podsGetter is the client with which the PodController writes Pods. It changes two of the writes into those of a kubelet.
 type podsGetter struct {
 	corev1client.PodsGetter
 	provider *provider
@@ -31,10 +30,9 @@ type podClient struct {
 	namespace string
 }
 
-// UpdateStatus applies the status, and to this very Pod only. The PodController
-// means to overwrite the whole object, which would bring back labels and
-// finalizers that have been removed meanwhile. A Pod that is being deleted has
-// waited for its last status, and is removed with it.
+// UpdateStatus writes only the status, and only of this Pod, not of another one of its name. The PodController would
+// overwrite the whole object, which would restore labels and finalizers that have been removed. A Pod that is being deleted
+// waits for its last status, and is removed after it.
 func (c podClient) UpdateStatus(ctx context.Context, pod *corev1.Pod, _ metav1.UpdateOptions) (*corev1.Pod, error) {
 	patch, err := json.Marshal(map[string]any{
 		"apiVersion": "v1",
@@ -48,7 +46,7 @@ func (c podClient) UpdateStatus(ctx context.Context, pod *corev1.Pod, _ metav1.U
 	options := metav1.PatchOptions{FieldManager: "localnode", Force: new(true)}
 	updated, err := c.Patch(ctx, pod.Name, types.ApplyPatchType, patch, options, "status")
 	if apierrors.IsConflict(err) {
-		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name) // another Pod has the name
+		return nil, apierrors.NewNotFound(corev1.Resource("pods"), pod.Name) // Another Pod has the name.
 	}
 	if err != nil {
 		return nil, err
@@ -73,8 +71,8 @@ func (c podClient) remove(ctx context.Context, pod *corev1.Pod) error {
 	return err
 }
 
-// Delete removes no Pod that has processes left: the PodController takes one whose
-// containers wait, or whose grace period has passed, for ended.
+// Delete deletes a Pod that has no processes left. The PodController would also delete a Pod whose containers wait, or
+// whose grace period is over.
 func (c podClient) Delete(ctx context.Context, name string, options metav1.DeleteOptions) error {
 	if !c.provider.endBeforeRemoval(c.namespace, name, *options.Preconditions.UID) {
 		return nil

@@ -18,22 +18,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// command is what a container's process runs.
+// command is the command of a container's process.
 type command struct {
 	line           []string
 	env            map[string]string
 	dir            string
 	output         io.Writer
-	terminationLog string // to be found at /dev/termination-log, if not empty
+	terminationLog string // the file at /dev/termination-log, if any
 }
 
 // process is a running command, the leader of its own process group.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed once the whole group has ended
+	done chan struct{} // It is closed once the whole group has ended.
 
 	mu     sync.Mutex
-	reaped bool // the group's id may by now be somebody else's
+	reaped bool // The group's id may then belong to another group.
 }
 
 // start runs a command in a new process group.
@@ -52,11 +52,11 @@ func (l *launcher) start(c command) (*process, error) {
 		Path: path,
 		Args: c.line,
 		Dir:  c.dir,
-		// One writer for both, and not a file: the process gets one pipe, which
-		// it can also open as /dev/stdout.
+		// Stdout and Stderr are one writer that is not a file. So the process gets one pipe, which it can also open as
+		// /dev/stdout.
 		Stdout: c.output,
 		Stderr: c.output,
-		// A descendant that left the group may hold the pipe open for ever.
+		// A descendant that left the group may keep the pipe open for ever.
 		WaitDelay:   time.Second,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
@@ -75,12 +75,11 @@ func (l *launcher) start(c command) (*process, error) {
 	return p, nil
 }
 
-// wait reaps the process and ends what is left of its group, as the end of a
-// container's first process ends the container.
+// wait reaps the process and kills the rest of its group, as the end of a container's first process ends the container.
 func (p *process) wait() {
 	pid := p.cmd.Process.Pid
 	for {
-		// The group is killed before its leader is reaped, while its id is still taken.
+		// The group is killed before its leader is reaped, while no other group can have its id.
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
@@ -90,7 +89,7 @@ func (p *process) wait() {
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
-	// What can go wrong is told by the process's state.
+	// The process's state has the error.
 	_ = p.cmd.Wait()
 }
 
@@ -103,8 +102,7 @@ func (p *process) signal(sig unix.Signal) {
 	}
 }
 
-// supervise returns when the group has ended: by itself, by SIGTERM once
-// terminate is closed, or by SIGKILL once kill is closed too.
+// supervise returns when the group has ended. It sends SIGTERM when terminate is closed, and SIGKILL when kill is closed.
 func (p *process) supervise(terminate, kill <-chan struct{}) {
 	select {
 	case <-p.done:
@@ -120,8 +118,7 @@ func (p *process) supervise(terminate, kill <-chan struct{}) {
 	}
 }
 
-// exitCode is the process's own code, or 128 and the number of the signal that
-// ended it.
+// exitCode returns the exit code of the process, or 128 plus the number of the signal that ended it.
 func (p *process) exitCode() int32 {
 	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
@@ -130,7 +127,7 @@ func (p *process) exitCode() int32 {
 	return int32(status.ExitStatus())
 }
 
-// lookPath finds a program in the container's PATH, which need not be ours.
+// lookPath finds a program in the container's PATH, which may differ from localnode's.
 func lookPath(name, path string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil

@@ -25,7 +25,7 @@ type provider struct {
 	dir      string
 	launcher *launcher
 	pods     corelisters.PodLister
-	api      *apiServer // nil where no container asks for it
+	api      *apiServer // nil if no container needs it
 	notify   func(*corev1.Pod)
 
 	mu       sync.Mutex
@@ -37,7 +37,7 @@ func newProvider(dir string, l *launcher, pods corelisters.PodLister) *provider 
 	return &provider{dir: dir, launcher: l, pods: pods, runs: make(map[types.NamespacedName]*podRun)}
 }
 
-// NotifyPods is called once, before any Pod comes.
+// NotifyPods sets the callback for statuses. It is called once, before any Pod is created.
 func (p *provider) NotifyPods(_ context.Context, notify func(*corev1.Pod)) {
 	p.notify = notify
 }
@@ -61,7 +61,7 @@ func (p *provider) CreatePod(_ context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// refusal is why a Pod cannot run here, if it cannot.
+// refusal returns the reason why a Pod cannot run here, or nil.
 func refusal(pod *corev1.Pod) *failure {
 	if pod.Status.StartTime != nil {
 		return &failure{"NodeRestarted", "The node's process was restarted while the Pod ran, and its containers ended with it"}
@@ -81,15 +81,14 @@ func (p *provider) replace(pod *corev1.Pod) {
 	}
 }
 
-// UpdatePod has nothing to do: labels do not concern processes, images are not
-// used, and a deadline counts as it was when the Pod started.
+// UpdatePod does nothing: labels do not affect processes, images are not used, and the deadline at the start of the Pod
+// counts.
 func (p *provider) UpdatePod(context.Context, *corev1.Pod) error {
 	return nil
 }
 
-// DeletePod ends a Pod's processes. The status that they end with removes the Pod
-// from the API. A Pod without deletionTimestamp is one whose object is gone
-// already: virtual-kubelet has it from GetPod.
+// DeletePod ends a Pod's processes. Their last status removes the Pod from the API. If the Pod has no deletionTimestamp,
+// its object is already gone, and virtual-kubelet got the Pod from GetPod.
 func (p *provider) DeletePod(_ context.Context, pod *corev1.Pod) error {
 	run := p.find(pod.Namespace, pod.Name)
 	if run == nil {
@@ -115,8 +114,8 @@ func (p *provider) discard(run *podRun) {
 	_ = os.RemoveAll(run.dir)
 }
 
-// endBeforeRemoval says whether a Pod's object may be removed from the API. If
-// processes are left they are told to end, and their last status removes it.
+// endBeforeRemoval reports whether a Pod's object may be removed from the API. If processes are left, it ends them, and
+// their last status removes the object.
 func (p *provider) endBeforeRemoval(namespace, name string, uid types.UID) bool {
 	run := p.find(namespace, name)
 	if run == nil || run.pod.UID != uid || run.hasEnded() {
@@ -130,7 +129,7 @@ func (p *provider) endBeforeRemoval(namespace, name string, uid types.UID) bool 
 	return false
 }
 
-// drain ends all Pods, with no more than this grace period, and starts no others.
+// drain ends all Pods within this grace period at most, and starts no other Pods.
 func (p *provider) drain(grace time.Duration) {
 	p.mu.Lock()
 	p.draining = true
@@ -144,7 +143,8 @@ func (p *provider) drain(grace time.Duration) {
 	}
 }
 
-// GetPod does not know a Pod whose name another one has by now: that one is new.
+// GetPod returns a Pod of this node. It does not find a Pod if another Pod of the API now has its name, because that one is
+// new here.
 func (p *provider) GetPod(_ context.Context, namespace, name string) (*corev1.Pod, error) {
 	run := p.find(namespace, name)
 	if run == nil {
@@ -207,7 +207,7 @@ func (p *provider) find(namespace, name string) *podRun {
 	return p.runs[types.NamespacedName{Namespace: namespace, Name: name}]
 }
 
-// all is called with the mutex held.
+// all returns all Pods. The caller holds the mutex.
 func (p *provider) all() []*podRun {
 	runs := make([]*podRun, 0, len(p.runs))
 	for _, run := range p.runs {

@@ -23,7 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// testProvider is a provider, the cache it looks into, and what it reports.
+// testProvider is a provider with its cache and its reports.
 type testProvider struct {
 	*provider
 	cache   cache.Indexer
@@ -116,7 +116,7 @@ func TestGoneObjectLeavesNothing(t *testing.T) {
 	}
 }
 
-// A Pod is deleted by force and created again before its node has noticed.
+// The Pod is deleted by force and created again before its node has noticed.
 func TestNewPodOfTheSameName(t *testing.T) {
 	p := startProvider(t)
 	old := podOf(never, shell("m", "sleep 1000"))
@@ -214,7 +214,7 @@ func deleting(pod *corev1.Pod, phase corev1.PodPhase) *corev1.Pod {
 	return pod
 }
 
-// deletions are the requests to delete that reached the API.
+// deletions returns the options of the delete requests that reached the API.
 func deletions(client *fake.Clientset) []metav1.DeleteOptions {
 	var all []metav1.DeleteOptions
 	for _, action := range client.Actions() {

@@ -19,7 +19,7 @@ import (
 	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 )
 
-// kubeletServer is the kubelet API, as far as kubectl logs needs it.
+// kubeletServer returns a server of the part of the kubelet API that kubectl logs needs.
 func kubeletServer(p *provider) (*http.Server, error) {
 	certificate, err := selfSigned()
 	if err != nil {
@@ -32,8 +32,7 @@ func kubeletServer(p *provider) (*http.Server, error) {
 	}, nil
 }
 
-// listenLoopback refuses every address that another machine could reach: the
-// server asks nobody for credentials.
+// listenLoopback listens on a loopback address only, because the server does not authenticate its clients.
 func listenLoopback(addr string) (net.Listener, int32, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// failure is why the node itself ended a Pod.
+// failure is the reason why the node itself ended a Pod.
 type failure struct {
 	reason, message string
 }
 
-// phase is the kubelet's getPhase. ended says that no container runs or will run.
+// phase returns the phase, as the kubelet's getPhase does. ended means that no container runs or will run.
 func phase(policy corev1.RestartPolicy, inits, mains []corev1.ContainerStatus, ended bool) corev1.PodPhase {
 	init, main := count(inits), count(mains)
 	allSucceeded := main.succeeded == len(mains)
@@ -33,13 +33,13 @@ func phase(policy corev1.RestartPolicy, inits, mains []corev1.ContainerStatus, e
 		return corev1.PodSucceeded
 	case policy == corev1.RestartPolicyNever:
 		return corev1.PodFailed
-	default: // about to be restarted
+	default: // It will be restarted.
 		return corev1.PodRunning
 	}
 }
 
-// counts says how many containers have not run yet, run, and have ended, whether
-// or not they are about to be restarted.
+// counts has the numbers of containers that have not run yet, that run, and that have ended, including those that will be
+// restarted.
 type counts struct {
 	waiting, running, succeeded, failed int
 }
@@ -61,8 +61,7 @@ func count(statuses []corev1.ContainerStatus) counts {
 	return n
 }
 
-// lastEnd is how a container that does not run last ended, nil if it runs or has
-// never run.
+// lastEnd returns how a container last ended, or nil if it runs or has never run.
 func lastEnd(status corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	switch {
 	case status.State.Running != nil:
@@ -74,8 +73,7 @@ func lastEnd(status corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	}
 }
 
-// conditions are those that a kubelet reports. A condition keeps the time of its
-// last transition from before.
+// conditions returns the conditions that a kubelet reports. An unchanged condition keeps the time of its last transition.
 func conditions(before []corev1.PodCondition, podPhase corev1.PodPhase, inits, mains []corev1.ContainerStatus, now time.Time) []corev1.PodCondition {
 	initialized := corev1.PodCondition{Type: corev1.PodInitialized, Status: corev1.ConditionTrue}
 	if names := notReady(inits); len(names) > 0 {
@@ -124,7 +122,7 @@ func notReady(statuses []corev1.ContainerStatus) []string {
 	return names
 }
 
-// restarts says whether a container that ended with this code starts again.
+// restarts reports whether a container that ended with this code starts again.
 func restarts(policy corev1.RestartPolicy, exitCode int32) bool {
 	switch policy {
 	case corev1.RestartPolicyAlways:
@@ -136,8 +134,8 @@ func restarts(policy corev1.RestartPolicy, exitCode int32) bool {
 	}
 }
 
-// backOff is how long a container waits before its nth restart: not at all, then
-// ten seconds, twenty and so on up to five minutes, as with a kubelet.
+// backOff returns how long a container waits before its nth restart. As with a kubelet, the first has no delay, the second
+// 10 seconds, then twice as long each time, up to 5 minutes.
 func backOff(restart int32) time.Duration {
 	const first, most = 10 * time.Second, 5 * time.Minute
 	if restart <= 1 {
@@ -146,7 +144,7 @@ func backOff(restart int32) time.Duration {
 	return min(most, first<<min(restart-2, 5))
 }
 
-// exited describes a process that ran and ended.
+// exited returns the state of a container whose process ran and ended.
 func exited(exitCode int32, message string, started, finished time.Time) *corev1.ContainerStateTerminated {
 	reason := "Completed"
 	if exitCode != 0 {
@@ -161,7 +159,7 @@ func exited(exitCode int32, message string, started, finished time.Time) *corev1
 	}
 }
 
-// neverStarted describes a process that could not be started.
+// neverStarted returns the state of a container whose process could not be started.
 func neverStarted(err error, now time.Time) *corev1.ContainerStateTerminated {
 	return &corev1.ContainerStateTerminated{
 		ExitCode:   128,
@@ -172,7 +170,7 @@ func neverStarted(err error, now time.Time) *corev1.ContainerStateTerminated {
 	}
 }
 
-// withoutProcess is the status of a container whose process, if it had one, is lost.
+// withoutProcess returns the status of a container whose process, if any, is lost.
 func withoutProcess(status corev1.ContainerStatus) *corev1.ContainerStatus {
 	after := status.DeepCopy()
 	if running := status.State.Running; running != nil {

@@ -108,7 +108,7 @@ func TestConditions(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			containersReady := c.want[1] // nothing but its containers makes a Pod ready
+			containersReady := c.want[1] // A Pod is ready when its containers are.
 			containersReady.Type = corev1.ContainersReady
 			want := slices.Concat(c.want, []corev1.PodCondition{containersReady})
 			if diff := cmp.Diff(want, conditions(before, c.phase, c.inits, c.mains, now)); diff != "" {

@@ -40,15 +40,15 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.server, "server", "", "the API server's `address`, if not that of KUBECONFIG")
-	flag.StringVar(&o.namespace, "namespace", "default", "the `namespace` of the runs")
-	flag.StringVar(&o.jobs, "jobs", "", "the `names` of the jobs, with commas between")
-	flag.StringVar(&o.identity, "identity", "", "the `name` of the worker; of more than one, what it begins with")
-	flag.IntVar(&o.workers, "workers", 1, "how many workers the process is")
-	flag.IntVar(&o.concurrency, "concurrency", 1, "how many runs a worker executes at once")
-	flag.StringVar(&o.history, "history", "", "the `file` to append the history to")
-	flag.StringVar(&o.world, "world", "", "the `directory` to work in")
-	flag.DurationVar(&o.clockOff, "clock-off", 0, "how far the clock is off")
+	flag.StringVar(&o.server, "server", "", "`address` of the API server; the default is that of KUBECONFIG")
+	flag.StringVar(&o.namespace, "namespace", "default", "`namespace` of the runs")
+	flag.StringVar(&o.jobs, "jobs", "", "`names` of the jobs, separated by commas")
+	flag.StringVar(&o.identity, "identity", "", "`name` of the worker, or the prefix of the names of several workers")
+	flag.IntVar(&o.workers, "workers", 1, "number of workers in the process")
+	flag.IntVar(&o.concurrency, "concurrency", 1, "number of runs that a worker executes at once")
+	flag.StringVar(&o.history, "history", "", "`file` to which the history is appended")
+	flag.StringVar(&o.world, "world", "", "`directory` to work in")
+	flag.DurationVar(&o.clockOff, "clock-off", 0, "how far the clock is ahead, or behind if negative")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "testworker:", err)
