@@ -153,7 +153,7 @@ func decision(leader *subject, p presence) (over bool, outcome error) {
 	case made != nil || p == deleted || leader.end() != "":
 		return true, &BatchWithdrawnError{ID: leader.seen.Spec.Batch.ID, Leader: leader.name}
 	case p == vanished:
-		return true, &UnansweredError{Name: leader.name, err: errors.New("it went unseen, and the decision about its batch with it")}
+		return true, &UnansweredError{Name: leader.name, err: errors.New("it is gone and the decision about its batch was not seen")}
 	default:
 		return false, nil
 	}

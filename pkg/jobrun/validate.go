@@ -36,7 +36,7 @@ func (c *Client) checkName(name string) error {
 
 func (c *Client) validateNamespace() field.ErrorList {
 	if c.namespace == "" {
-		return field.ErrorList{field.Required(field.NewPath("metadata", "namespace"), "this client is one of all namespaces")}
+		return field.ErrorList{field.Required(field.NewPath("metadata", "namespace"), "this client is for all namespaces, and only lists and watches")}
 	}
 	return nil
 }

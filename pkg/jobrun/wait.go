@@ -160,7 +160,7 @@ func (w *waiter) pursue(ctx context.Context, gone presence) (ended bool, err err
 	if gone == deleted {
 		return true, &CancelledError{RunName: s.name, Reason: reasonRunDeleted, Message: "it was deleted before it ended"}
 	}
-	return true, fmt.Errorf("JobRun %s went unseen, and its outcome with it: %w", s.name, missing(s.name))
+	return true, fmt.Errorf("JobRun %s is gone and its outcome was not seen: %w", s.name, missing(s.name))
 }
 
 // followRunner follows the run that stands for own, if a callback wants its progress or states.

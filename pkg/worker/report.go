@@ -32,7 +32,7 @@ func (w *Worker) finish(h *hold, r result) bool {
 		err = w.write(h, holder.Fail(h.generation, "the output cannot be stored: "+refused.Error()))
 	}
 	if err != nil {
-		w.log.Warn("What became of a run is not reported", "run", h.run.Name, "generation", h.generation, "error", err)
+		w.log.Warn("Cannot report the result of a run", "run", h.run.Name, "generation", h.generation, "error", err)
 	}
 	return err == nil
 }
@@ -41,7 +41,7 @@ func (w *Worker) finish(h *hold, r result) bool {
 func (w *Worker) giveBack(h *hold) bool {
 	err := w.write(h, holder.GiveBack(h.run, h.generation))
 	if err != nil {
-		w.log.Warn("A run was not given back", "run", h.run.Name, "generation", h.generation, "error", err)
+		w.log.Warn("Cannot give a run back", "run", h.run.Name, "generation", h.generation, "error", err)
 	}
 	return err == nil
 }
@@ -54,7 +54,7 @@ func (w *Worker) decline(h *hold) {
 
 // giveBackOrphan gives back a run that this identity holds and that no handler executes.
 func (w *Worker) giveBackOrphan(ctx context.Context, run *v1alpha1.JobRun) {
-	w.log.Info("Give back a run that this identity was left with", "run", run.Name)
+	w.log.Info("Give back a run that this process does not execute", "run", run.Name)
 	backoff := holder.NewBackoff()
 	for {
 		err := w.lease.renew(ctx, holder.CallTimeout) // It fails if another process has taken the identity.

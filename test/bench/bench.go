@@ -43,7 +43,7 @@ func (o Options) validate() error {
 	}
 	for _, row := range o.Rows {
 		if !slices.Contains(Measures(), row) {
-			errs = append(errs, fmt.Errorf("there is no row %q, but %s", row, strings.Join(Measures(), ", ")))
+			errs = append(errs, fmt.Errorf("there is no row %q; the rows are %s", row, strings.Join(Measures(), ", ")))
 		}
 	}
 	return errors.Join(errs...)
