@@ -1,9 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cache says how the operator's cache of the API server is made: the
-// fields by which it finds objects, and what it keeps of each object.
+// Package cache configures the operator's cache of the API server: the indexes that find objects, and what
+// the cache keeps of each object.
 //
-// It does not promise that what the cache shows is what is stored: a cache lags
-// behind. What is slim must be read live before it is written or handed on.
+// A cache lags behind the API server. A slim object must be read live before it is written or handed on.
 package cache

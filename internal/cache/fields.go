@@ -13,29 +13,28 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Field indexes of the cache. They are computed from the immutable spec and
-// from the status, never from labels, which anybody may change.
+// Field indexes of the cache. Those of JobRuns and RunKeys are computed from spec and status, never from
+// labels, because any client may change labels.
 const (
-	// FieldHome finds what is active by its runkey.Home: runs without outcome, and
-	// receipts without outcome.
+	// FieldHome finds runs and receipts without outcome by their runkey.Home.
 	FieldHome = "jobrun.home"
 	// FieldIdempotency finds JobRuns by the name of their idempotency RunKey.
 	FieldIdempotency = "jobrun.idempotency"
-	// FieldAbsorber finds receipts by the token of the run they were answered
-	// with, and by the UID of the run they are bound to.
+	// FieldAbsorber finds unbound receipts by the token of the run that they were answered with (AbsorberToken),
+	// and bound receipts by the UID of their run (AbsorberUID).
 	FieldAbsorber = "jobrun.absorber"
 	// FieldBatch finds the members of a batch.
 	FieldBatch = "jobrun.batch"
-	// FieldPhase finds runs by phase, as long as they have no outcome.
+	// FieldPhase finds JobRuns that read Pending or Leased, or have no phase (NoPhase).
 	FieldPhase = "jobrun.phase"
-	// FieldOwner finds idempotency RunKeys by the token of the run that owns
-	// them, which may have been triggered with another idempotencyKey, or none.
+	// FieldOwner finds idempotency RunKeys by the token of their owner. The owner may have another
+	// idempotencyKey itself, or none: it may have absorbed the trigger that had the key.
 	FieldOwner = "runkey.owner"
 	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"
 )
 
-// Fields are the index functions by object and field.
+// Fields lists the index function of each field.
 var Fields = []struct {
 	Object  client.Object
 	Field   string

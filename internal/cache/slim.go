@@ -15,15 +15,15 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// What is slim is not what is stored: it must be read live before it is written,
-// or handed on. The API server gives out no such generation and takes no status
-// that was observed at it, so nothing slim is written by mistake.
+// slimGeneration marks a slim JobRun, which lacks fields of the stored one. The API server never gives an
+// object this generation, and it refuses a status with this observedGeneration. So a slim JobRun cannot be
+// written by mistake.
 const slimGeneration = -1
 
 var (
-	// slimTemplate stands for any template: that there is one says who executes a run.
+	// slimTemplate replaces each template. A run that has a template executes as a Job.
 	slimTemplate = &batchv1.JobTemplateSpec{}
-	// slimConditions stand for those of a JobRun at its end.
+	// slimConditions replace the conditions of an ended JobRun, by the type of its outcome condition.
 	slimConditions = map[string][]metav1.Condition{
 		v1alpha1.ConditionComplete:  {{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}},
 		v1alpha1.ConditionFailed:    {{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}},
@@ -33,10 +33,9 @@ var (
 
 var _ toolscache.TransformFunc = Slim
 
-// Slim makes objects of the cache small. JobRuns stay for long after their end,
-// and nobody reads more of them then than whose they are, how they ended and for
-// how long they are kept. Of Jobs, nobody reads what they execute, and of
-// Leases nothing but when they were renewed.
+// Slim drops what no reader of the cache needs. Of an ended JobRun, which may stay for long, readers need its
+// identity, its outcome and its TTL. Of a Job they need its identity and its conditions, of a Lease its
+// renewTime.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -57,8 +56,8 @@ func Slim(object any) (any, error) {
 // IsSlim reports whether a JobRun lacks what Slim drops.
 func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration }
 
-// settled is the condition that says how a JobRun ended, once nothing is left to
-// be written on it but the count of triggers; empty before.
+// settled returns the type of the condition that says how a JobRun ended. It returns "" as long as more than
+// the count of triggers remains to be written on the JobRun.
 func settled(run *v1alpha1.JobRun) string {
 	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""
@@ -87,7 +86,7 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 	if a := run.Spec.Admission; a != nil {
 		a.Disposition = canonical(a.Disposition)
 		if a.RunName == run.Name {
-			a.RunName = run.Name // the same text, once
+			a.RunName = run.Name // Equal texts share their memory.
 		}
 		if a.RunToken == a.Token {
 			a.RunToken = a.Token
@@ -96,8 +95,8 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 	slimStatus(run, condition)
 }
 
-// slimStatus keeps what says whether a JobRun was executed or stood for others,
-// and what is evidence of when.
+// slimStatus keeps what shows whether a JobRun executed, whether it stood for other triggers, and when it
+// started (P2).
 func slimStatus(run *v1alpha1.JobRun, condition string) {
 	full := run.Status
 	run.Status = v1alpha1.JobRunStatus{
@@ -135,7 +134,6 @@ func slimJob(job *batchv1.Job) {
 	job.Status = batchv1.JobStatus{Conditions: job.Status.Conditions}
 }
 
-// slimLease keeps what says that a worker renews.
 func slimLease(lease *coordinationv1.Lease) {
 	lease.ObjectMeta = metav1.ObjectMeta{
 		Namespace: lease.Namespace, Name: lease.Name, UID: lease.UID, ResourceVersion: lease.ResourceVersion,
@@ -143,5 +141,5 @@ func slimLease(lease *coordinationv1.Lease) {
 	lease.Spec = coordinationv1.LeaseSpec{RenewTime: lease.Spec.RenewTime}
 }
 
-// canonical lets equal texts be one in memory.
+// canonical makes equal texts share their memory.
 func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }

@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if a Job executes it and the key leases none. claimKey has
-// the order of the writes. A worker's claim comes through webhook/v1alpha1/worker_claim.go.
+// claim starts the waiting run if a Job executes it and no run is leased. An external worker claims a run through
+// webhook/v1alpha1/worker_claim.go instead.
 func claim(s *Snapshot) []Op {
 	if s.leased != (runkey.Identity{}) {
 		return nil
@@ -31,9 +31,9 @@ func claim(s *Snapshot) []Op {
 	}
 }
 
-// claimKey claims a run with a key: the key first, then the Job, then the status,
-// which names both (P3). The run is read live before the claim and again before
-// the Job (P4), and what was left behind is stopped first (P6).
+// claimKey claims a run that has a key. Jobs that were left behind are stopped first (P6). Then it writes the
+// key, the Job, and the status, which names both (P3). The run is read live before the key is written, and again
+// before the Job is created (P4).
 func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
 	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
@@ -51,12 +51,11 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// claimByJob claims a run without a key: its Job is the claim, for the Job's name
-// is a lock.
+// claimByJob claims a run without a key. The creation of the Job is the claim, because the Job's name is a lock.
 func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	generation := run.LeaseGeneration() + 1
 	var stopStrays []Op
-	if run.Status.Lease != nil { // A run that was never leased can have one Job only, the first.
+	if run.Status.Lease != nil { // The only Job of a run that was never leased can be its first.
 		stopStrays = []Op{StopStrays{}}
 	}
 	return join(
@@ -67,7 +66,7 @@ func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// storeClaim creates the Job of a lease that the key grants, and stores the lease.
+// storeClaim finishes the claim of a run that the key leases: it creates the Job and writes the status.
 func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
 	generation := s.leasedGeneration()
 	var checkPods []Op
@@ -84,7 +83,7 @@ func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// confirmLease looks at the key once more after a Job was created for it.
+// confirmLease reads the key again after the Job was created (P5).
 func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
 	if !s.Keyed {
 		return nil
@@ -92,8 +91,8 @@ func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
 	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
 }
 
-// refused fails a run whose Job is refused for good, and says on others why they
-// do not get on.
+// refused fails a run whose Job is refused for good. For any other refusal, the status says why the Job is
+// refused.
 func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	if refusal.Final {
 		return s.finish(run, failure(ReasonInvalidJob, refusal.Message))
@@ -101,8 +100,8 @@ func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	return s.reportRefusal(run, refusal.Message)
 }
 
-// reportRefusal makes a run read Leased without a Job, and say why its Job is refused
-// for now. It holds its key while the controller tries again.
+// reportRefusal writes Leased without a jobRef, with the message of the refusal. The run holds its key while the
+// controller tries to create the Job again.
 func (s *Snapshot) reportRefusal(run *v1alpha1.JobRun, message string) []Op {
 	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == oneLine(message) {
 		return nil
@@ -113,7 +112,7 @@ func (s *Snapshot) reportRefusal(run *v1alpha1.JobRun, message string) []Op {
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, message)}})
 }
 
-// claimedGeneration is the generation that a run executes under, or is about to.
+// claimedGeneration returns the generation of a leased run, or the one of the next claim of any other run.
 func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	if s.leased == runkey.IdentityOf(run) {
 		return s.leasedGeneration()
@@ -121,8 +120,8 @@ func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	return run.LeaseGeneration() + 1
 }
 
-// claimedVersion is the version of the key that the claim of the leased run was based
-// on; empty without a key, or while the key leases none.
+// claimedVersion returns the version of the key that the claim of the leased run was based on; empty without a
+// key, or while the key leases no run.
 func (s *Snapshot) claimedVersion() string {
 	if !s.Keyed || s.Key == nil || s.Key.Spec.Leased == nil {
 		return ""

@@ -3,51 +3,53 @@
 
 package decision
 
-import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+import (
+	"slices"
 
-// step looks at a snapshot and decides about one thing; no operations if there is
-// nothing to do.
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// step decides about one thing. It returns no operations if there is nothing to do.
 type step struct {
 	name   string
 	decide func(*Snapshot) []Op
 }
 
-// steps are in the order of their urgency, and the first that has something to
-// do is the only one done: a key makes one transition per reconcile (P11). What
-// leaves goes before what enters. Receipts come last, for they follow runs; only
-// those that are counted are bound early, before their run can end.
+// steps are in the order of their urgency. Decide takes the first step that has something to do, so a key makes
+// one transition per reconcile (P11). Runs leave the key before others enter it. Receipts follow runs, so their
+// steps come last.
 var steps = []step{
-	// The key is made to say what executes, if it was deleted or missed a claim.
+	// If the key was deleted, or a claim bypassed it, it gets the lease of the run that reads Leased.
 	{"restore-lease", restoreLease},
-	// What the key does not lease must not execute.
+	// A Job or a run that the key does not lease stops executing.
 	{"delete-stray-job", deleteStrayJob},
 	{"drop-superseded-lease", dropSupersededLease},
-	// A receipt that is counted is bound before its run can end and be forgotten.
+	// A counted receipt is bound before its run can end and be deleted.
 	{"bind-counted", bindCounted},
-	// The waiting place is freed of a run that is gone, has ended or is cancelled.
+	// A run that is gone, has ended or is cancelled loses the waiting place.
 	{"release-pending", releasePending},
-	// A run that reads Pending gets its place back before a lease may expire.
+	// A run that reads Pending gets its place back before a lease expires: see restorePending.
 	{"restore-pending", restorePending},
 	// The run that executes: its claim, its Job, its end, its expiry.
 	{"follow-lease", followLease},
-	// A run that lost its place to one that waits again becomes its receipt.
+	// A run that lost its place to an expired run becomes the receipt of that run.
 	{"finish-displacement", finishDisplacement},
-	// A status that says more than the key is taken back.
+	// A run that reads Pending without a place loses its phase.
 	{"clear-stale-pending", clearStalePending},
-	// The waiting run starts, or is told that it waits.
+	// The waiting run starts, or its status says that it waits.
 	{"claim", claim},
 	{"announce-pending", announcePending},
-	// A free waiting place goes to the run that waits for it longest.
+	// Runs without a place: they end if cancelled, are answered if they bypassed the webhook, or get the place.
 	{"cancel-waiting", cancelWaiting},
 	{"answer-bypassed", answerBypassed},
 	{"fill-pending", fillPending},
-	// Receipts: counted, bound, and given the outcome of their run.
+	// Receipts are counted, bound, and given the outcome of their run.
 	{"count-receipts", countReceipts},
 	{"bind-idempotent", bindIdempotent},
 	{"copy-outcome", copyOutcome},
 }
 
-// Decide says what to do about a home, and when to look at it again.
+// Decide returns the plan of the first step that has something to do.
 func Decide(s *Snapshot) Plan {
 	for _, step := range steps {
 		if s.Blocked[step.name] {
@@ -60,7 +62,7 @@ func Decide(s *Snapshot) Plan {
 	return Plan{After: s.LookAgain()}
 }
 
-// checkKey goes before a write if this plan has not swapped the key before (P5).
+// checkKey precedes each status write that does not follow a swap of the key in the same plan (P5).
 func (s *Snapshot) checkKey() []Op {
 	if !s.Keyed {
 		return nil
@@ -68,7 +70,7 @@ func (s *Snapshot) checkKey() []Op {
 	return []Op{CheckKey{}}
 }
 
-// swapKey stores, creates or deletes the RunKey. A home without a key has none.
+// swapKey replaces the RunKey, if the home has one.
 func (s *Snapshot) swapKey(next *v1alpha1.RunKeySpec) []Op {
 	if !s.Keyed {
 		return nil
@@ -76,11 +78,5 @@ func (s *Snapshot) swapKey(next *v1alpha1.RunKeySpec) []Op {
 	return []Op{SwapKey{Next: next}}
 }
 
-// join puts groups of operations one after the other.
-func join(groups ...[]Op) []Op {
-	var ops []Op
-	for _, group := range groups {
-		ops = append(ops, group...)
-	}
-	return ops
-}
+// join concatenates groups of operations.
+func join(groups ...[]Op) []Op { return slices.Concat(groups...) }

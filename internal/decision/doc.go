@@ -1,24 +1,21 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package decision decides what to do about a key or a run, from a complete
-// snapshot of it.
+// Package decision decides what to do about a key or a run, from a snapshot of it.
 //
-// Decide is pure: a Snapshot goes in, a Plan comes out. Nothing here has a client,
-// a context, a clock or a logger; the controller observes and carries plans out.
-// A Plan is an ordered list of checks and writes, and says when to look again
-// even if nothing changes. Each JobRun of a snapshot has one Role, computed once,
-// and the steps of a decision switch over it.
+// Decide is pure: it turns a Snapshot into a Plan. The package has no client, context, clock or logger. The
+// controller observes, and carries plans out. A Plan is an ordered list of checks and writes, and says when to
+// decide again even if nothing changes. Each JobRun of a snapshot has one Role, which is computed once. The
+// steps of a decision switch over it.
 //
 // Where to look:
-//   - what a JobRun is to its key: role.go
-//   - which run stands for a receipt: standing.go
+//   - the roles of JobRuns: role.go
+//   - the run that stands for a receipt: standing.go
 //   - the order of the steps: decide.go
 //   - the order of a claim's writes: claim.go
-//   - where a lease expires: expiry.go
-//   - where absorbed triggers are counted: absorb.go
-//   - what a coalesce policy means, here and at admission: runkey/coalesce.go
+//   - the expiry of a lease: expiry.go
+//   - the count of absorbed triggers: absorb.go
+//   - the coalesce policies, here and at admission: runkey/coalesce.go
 //
-// It does not promise that the snapshot is what is stored. Whatever destroys or
-// gives away is checked by an operation of the plan, on a live read.
+// A snapshot may be older than what is stored. So a plan checks live what it destroys or gives away.
 package decision

@@ -12,14 +12,14 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Plan is what a decision wants done, in this order. The first operation that
-// does not succeed ends it, unless no other rests on it: the deletion of a JobRun,
-// and the status of a receipt that the API server refuses for what it is.
+// Plan is an ordered list of operations. The first operation that fails ends the plan. Two kinds of failure do
+// not, because no other operation depends on them: the deletion of a JobRun that fails, and the status of a
+// receipt that the API server refuses for its content.
 type Plan struct {
 	// Step names the decision, for logs and tests.
 	Step string
 	Ops  []Op
-	// After is when to look again even if nothing changes; 0 for never.
+	// After is when to decide again even if nothing changes; 0 for never.
 	After time.Duration
 }
 
@@ -27,68 +27,63 @@ type Plan struct {
 type Op interface{ op() }
 
 type (
-	// CheckKey reads the RunKey live and requires the version decided on, or written
-	// before in the same plan.
+	// CheckKey reads the RunKey live and requires the version that the plan is based on or has written.
 	CheckKey struct{}
 
-	// CheckRun reads a JobRun live and requires the version decided on, or written
-	// before in the same plan.
+	// CheckRun reads a JobRun live and requires the version that the plan is based on or has written.
 	CheckRun struct{ Run *v1alpha1.JobRun }
 
-	// StopStrays lists the Jobs of the home live, deletes the unfinished ones, and
-	// requires that there were none.
+	// StopStrays lists the Jobs of the home live and requires that all have finished. It deletes the others.
 	StopStrays struct{}
 
-	// StopRun lists the Jobs and Pods of a run live, deletes the unfinished Jobs, and
-	// requires that neither an unfinished Job nor a running Pod is left.
+	// StopRun lists the Jobs of a run live and requires that all have finished and that no Pod of the run runs.
+	// It deletes unfinished Jobs.
 	StopRun struct {
 		Run runkey.Identity
-		// Generation whose finished Job proves that its Pods have ended, too.
+		// Generation is that of the last lease. If its Job has finished, its Pods have ended, too.
 		Generation int64
 	}
 
-	// CheckPods lists the Pods of a run live and requires that none of them runs:
-	// its Job may have been deleted before its UID was written down.
+	// CheckPods lists the Pods of a run live and requires that none of them runs. Their Job may have been
+	// deleted before the status named it.
 	CheckPods struct{ Run runkey.Identity }
 
-	// SwapKey makes Next of the RunKey, by compare-and-swap on the version
-	// decided on; nil deletes it.
+	// SwapKey replaces the RunKey with Next, by compare-and-swap on the version that the plan is based on or
+	// has written. A nil Next deletes it.
 	SwapKey struct{ Next *v1alpha1.RunKeySpec }
 
-	// CreateJob creates the Job of a run for a generation, or finds the one
-	// that was created before.
+	// CreateJob creates the Job of a run for a generation, or finds the Job that was created before.
 	CreateJob struct {
 		Run        *v1alpha1.JobRun
 		Generation int64
-		// KeyVersion is the one that the claim of the key was based on; empty without a key.
+		// KeyVersion is the version of the key that the claim was based on; empty without a key.
 		KeyVersion string
 	}
 
-	// ConfirmLease reads the RunKey live once the Job is there. If the key does not
-	// lease the generation any more, it deletes the Job and ends the plan.
+	// ConfirmLease reads the RunKey live after the Job was created. If the key no longer leases the
+	// generation, it deletes the Job and ends the plan.
 	ConfirmLease struct {
 		Run        runkey.Identity
 		Generation int64
 	}
 
-	// WriteStatus writes a status, by compare-and-swap on the version decided
-	// on or written before in the same plan. A status that reads Leased gets
-	// the Job that the plan created.
+	// WriteStatus writes a status, by compare-and-swap on the version that the plan is based on or has
+	// written. A Leased status gets the Job that the plan created as its jobRef.
 	WriteStatus struct {
 		Run    *v1alpha1.JobRun
 		Status v1alpha1.JobRunStatus
 	}
 
-	// DeleteJob deletes a Job with its Pods.
+	// DeleteJob deletes a Job and its Pods.
 	DeleteJob struct{ Job *batchv1.Job }
 
-	// DeleteRun deletes a JobRun at the version decided on.
+	// DeleteRun deletes a JobRun at the version that the plan is based on.
 	DeleteRun struct{ Run *v1alpha1.JobRun }
 
-	// Emit records an event about what was written before it.
+	// Emit emits an event about an earlier write of the plan.
 	Emit struct{ Event Event }
 
-	// Count counts what was written before it.
+	// Count counts an earlier write of the plan in a metric.
 	Count struct{ Metric Metric }
 )
 

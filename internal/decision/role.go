@@ -8,95 +8,97 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Role is what a JobRun is to its home. Each state of a JobRun in a snapshot has
-// exactly one: a later read of a receipt may have another than the earlier one.
-// Labels and spec.admission never decide alone whether it is a run (P12), for a
-// receipt that was promoted keeps both. The admission counts only while the JobRun
-// has no phase and no place, and never was a run.
+// Role is what a JobRun is to its home. Each JobRun of a snapshot has exactly one. A receipt that was listed
+// twice, in Runs and in Relisted, has one role for each of the two reads.
+//
+// The RunKey decides first, then the phase. Labels and spec.admission alone never decide whether a JobRun is
+// a run (P12), because a promoted receipt keeps both. spec.admission counts only for a JobRun that has no
+// phase, has no place in the key and never was a run.
+//
+// In the comments below, a cancelled JobRun is one that must end: see mustEnd.
 type Role int
 
-// Runs. The key leads: a status that says otherwise is behind, or stale.
+// Roles of runs. If the key and the status of a run contradict each other, the key is right.
 const (
-	// RoleEnded is a run at its end: its phase is final. If the key still leases
-	// it, follow-lease releases it; if it has the waiting place, release-pending.
+	// RoleEnded is a run that has ended: its phase is Completed, Failed or Cancelled.
+	// follow-lease releases its lease. release-pending frees its waiting place.
 	RoleEnded Role = iota + 1
-	// RoleExecuting reads Leased, and the key leases it; or it has no key.
-	// follow-lease looks at its Job, its end and its expiry.
+	// RoleExecuting is a run that executes. Its phase is Leased, and the key leases it, or it has no key.
+	// follow-lease follows its Job or worker until it ends or its lease expires.
 	RoleExecuting
-	// RoleClaimed is leased by the key, but does not read Leased yet. follow-lease
-	// stores the claim, or takes it back.
+	// RoleClaimed is a run whose claim is not stored in its status yet. The key leases it, but its phase is
+	// not Leased. follow-lease stores the claim of a run with a Job, and takes back the claim of a worker.
 	RoleClaimed
-	// RoleRequeued reads Leased, while the key has it waiting with the same
-	// generation: its lease expired, and its status is behind. announce-pending makes
-	// it read Pending, once finish-displacement has counted on it the run whose place
-	// it took. release-pending ends it if it is cancelled.
+	// RoleRequeued is a run whose lease expired, but whose status is behind the key. Its phase is Leased, but
+	// the key has it waiting with the same generation. announce-pending writes Pending. If the run displaced
+	// another run, finish-displacement counts that one first. release-pending ends it if it is cancelled.
 	RoleRequeued
-	// RoleUnrecorded reads Leased, while the key leases no run: the RunKey was
-	// deleted, or missed the claim. restore-lease writes the key.
+	// RoleUnrecorded is a run whose lease is missing in the key. Its phase is Leased, but the key leases no
+	// run: the RunKey was deleted, or the claim bypassed it. restore-lease writes the lease into the key.
 	RoleUnrecorded
-	// RoleSuperseded reads Leased, while the key leases another run.
-	// drop-superseded-lease takes its lease.
+	// RoleSuperseded is a run that lost its lease to another run. Its phase is Leased, but the key leases the
+	// other run. drop-superseded-lease ends its Job and takes its lease.
 	RoleSuperseded
-	// RoleWaiting has the waiting place and is not leased; or it has no key. claim
-	// starts it if a Job executes it; a worker's claim comes through the webhook.
-	// announce-pending tells it that it waits. release-pending, or
-	// cancel-waiting without a key, ends it if it is cancelled.
+	// RoleWaiting is a run that may start next. It has the waiting place, or no key, and is not leased. claim
+	// starts it if a Job executes it; a worker claims it through the webhook. announce-pending writes Pending.
+	// If it is cancelled, release-pending ends it, or cancel-waiting if it has no key.
 	RoleWaiting
-	// RoleStalePending reads Pending, but the key does not name it. restore-pending
-	// gives it a free place. If another run has the place, clear-stale-pending takes
-	// its phase, or finish-displacement makes it a receipt. cancel-waiting ends it if
-	// it is cancelled.
+	// RoleStalePending is a run that reads Pending without a place. Its phase is Pending, but the key does not
+	// name it. restore-pending gives it the waiting place if that is free. If another run has the place,
+	// finish-displacement makes it a receipt, or clear-stale-pending clears its phase. cancel-waiting ends it
+	// if it is cancelled.
 	RoleStalePending
-	// RoleUnplaced is a run without phase and without place. It waits for the
-	// waiting place, which fill-pending and release-pending give it. cancel-waiting
-	// ends it if it is cancelled.
+	// RoleUnplaced is a run that has no place in the key yet. It has no phase, and the key does not name it.
+	// fill-pending or release-pending gives it the place. cancel-waiting ends it if it is cancelled.
 	RoleUnplaced
-	// RoleUnanswered was stored without the webhook, and its idempotency key, if it
-	// has one, is its own. answer-bypassed answers it, or fill-pending seats it.
+	// RoleUnanswered is a trigger that the webhook did not answer. It has no spec.admission, no phase and no
+	// place. It has no idempotencyKey, or owns its idempotency key. If a run waits, answer-bypassed absorbs or
+	// fails it. fill-pending or release-pending gives it the waiting place. cancel-waiting ends it if it is
+	// cancelled.
 	RoleUnanswered
 )
 
-// Receipts: another run stands for the trigger, or is to. Their roles follow
-// those of runs.
+// Roles of receipts: another run stands for the trigger, or may have to. If another controller binds a
+// receipt while this one promotes or claims it, the key names a bound receipt. follow-lease and
+// release-pending then free its place.
 const (
-	// RoleDisplaced lost its place to a run whose lease expired, which has counted
-	// it. bind-counted makes it that run's receipt.
+	// RoleDisplaced is a run that lost its place to a run whose lease expired, and that was counted on that
+	// run: see isDisplaced. bind-counted makes it a receipt of that run.
 	RoleDisplaced Role = RoleUnanswered + 1 + iota
-	// RoleAbsorbed was answered Coalesced, is not bound, and a run stands for it.
-	// count-receipts counts it on that run, bind-counted binds it.
+	// RoleAbsorbed is an unbound receipt that a run stands for: see runOfAbsorbed. It was answered Coalesced.
+	// count-receipts counts it on that run and binds it. bind-counted binds it if it is counted already.
 	RoleAbsorbed
-	// RoleRedelivered was answered Idempotent, is not bound, and a run stands for
-	// it. bind-idempotent binds it.
+	// RoleRedelivered is an unbound receipt that a run stands for: see runOfRedelivered. It was answered
+	// Idempotent. bind-idempotent binds it to that run.
 	RoleRedelivered
-	// RoleOrphaned was answered Coalesced, and no run stands for it, nor will one.
-	// fill-pending or release-pending promotes it; cancel-waiting ends it if it is
-	// cancelled.
+	// RoleOrphaned is an unbound receipt that no run will stand for: see isAbandoned. It was answered
+	// Coalesced. fill-pending or release-pending promotes it. cancel-waiting ends it if it is cancelled.
 	RoleOrphaned
-	// RoleKeptBack was answered Coalesced or Idempotent, and no run stands for it, but
-	// its idempotency key decides: another delivery owns the key, or the key has yet to
-	// pass on. bind-idempotent binds it to an owner that is a run; one that comes to own
-	// the key itself is a run. cancel-waiting ends it if it is cancelled.
+	// RoleKeptBack is an unbound receipt that no run stands for, but that must not be promoted, because its
+	// idempotency key decides. Another delivery owns the key, or the key needs a new owner. If a run owns the
+	// key, bind-idempotent binds the receipt to that run. A receipt that comes to own the key becomes a run.
+	// cancel-waiting ends it if it is cancelled.
 	RoleKeptBack
-	// RoleUndecided is not bound, and whether a run stands for it is not known yet:
-	// that run may yet come, or the batch of the trigger is undecided. No step treats
-	// it, but cancel-waiting, if its batch was withdrawn.
+	// RoleUndecided is an unbound receipt of which it is not known yet whether a run stands for it. The run
+	// may not be created yet, or a batch is undecided: that of the trigger or that of the run. Only
+	// cancel-waiting treats it, and only if its batch was withdrawn.
 	RoleUndecided
-	// RoleUnadmitted was stored without the webhook, and a run has counted it, or
-	// another delivery may own its idempotency key. answer-bypassed binds it, or
-	// bind-counted before the run that counted it ends; cancel-waiting ends it if it is
+	// RoleUnadmitted is a trigger that the webhook did not answer, and that may be a receipt. It has no
+	// spec.admission. A run has counted it, or another delivery may own its idempotency key. answer-bypassed
+	// binds it. bind-counted binds it before the run that counted it can end. cancel-waiting ends it if it is
 	// cancelled.
 	RoleUnadmitted
-	// RoleBound is bound to a run and has no outcome. copy-outcome gives it the
-	// outcome of that run.
+	// RoleBound is a receipt that is bound to a run and has no outcome. copy-outcome gives it the run's outcome.
 	RoleBound
-	// RoleMisbound is bound to a run that has become a receipt itself. It is counted
-	// and bound anew, as RoleAbsorbed or RoleRedelivered.
+	// RoleMisbound is a receipt that is bound to a JobRun that has become a receipt itself. The steps bind it
+	// to the run that stands for both: count-receipts or bind-counted if its phase is Coalesced,
+	// bind-idempotent if it is Idempotent. copy-outcome ends it if it is cancelled.
 	RoleMisbound
-	// RoleSettled is bound and has its outcome. It is only kept.
+	// RoleSettled is a bound receipt that has its outcome. No step changes it.
 	RoleSettled
 )
 
-// classify is the role of a JobRun.
+// classify returns the role of a JobRun.
 func (s *Snapshot) classify(run *v1alpha1.JobRun) Role {
 	if s.followsAnother(run) {
 		return s.classifyReceipt(run)
@@ -120,7 +122,7 @@ func (s *Snapshot) classify(run *v1alpha1.JobRun) Role {
 	}
 }
 
-// classifyLease is the role of a run that reads Leased.
+// classifyLease returns the role of a run that reads Leased.
 func (s *Snapshot) classifyLease(run *v1alpha1.JobRun, id runkey.Identity) Role {
 	switch {
 	case !s.Keyed || s.leased == id:
@@ -134,7 +136,7 @@ func (s *Snapshot) classifyLease(run *v1alpha1.JobRun, id runkey.Identity) Role 
 	}
 }
 
-// followsAnother reports whether another run stands for a JobRun, or is to.
+// followsAnother reports whether a JobRun has the role of a receipt.
 func (s *Snapshot) followsAnother(run *v1alpha1.JobRun) bool {
 	switch {
 	case run.IsReceipt():
@@ -154,17 +156,21 @@ func (s *Snapshot) followsAnother(run *v1alpha1.JobRun) bool {
 	}
 }
 
-// mayBeDelivered reports whether a JobRun was stored without the webhook and has an
-// idempotencyKey: it must be known which delivery owns the key before it executes.
+// mayBeDelivered reports whether a JobRun that was stored without the webhook has an idempotencyKey. It must
+// not execute before it is known which delivery owns the key.
 func mayBeDelivered(run *v1alpha1.JobRun) bool {
 	return run.BypassedWebhook() && run.Spec.IdempotencyKey != ""
 }
 
-// classifyReceipt is the role of a receipt.
+// classifyReceipt returns the role of a receipt.
 func (s *Snapshot) classifyReceipt(receipt *v1alpha1.JobRun) Role {
-	switch {
-	case receipt.IsReceipt():
-		return s.classifyBound(receipt)
+	switch isBound := receipt.IsReceipt(); {
+	case isBound && receipt.HasOutcome():
+		return RoleSettled
+	case isBound && s.isMisbound(receipt):
+		return RoleMisbound
+	case isBound:
+		return RoleBound
 	case s.isDisplaced(receipt):
 		return RoleDisplaced
 	case receipt.BypassedWebhook():
@@ -179,17 +185,6 @@ func (s *Snapshot) classifyReceipt(receipt *v1alpha1.JobRun) Role {
 		return s.classifyIdempotent(receipt)
 	default:
 		return RoleUndecided
-	}
-}
-
-func (s *Snapshot) classifyBound(receipt *v1alpha1.JobRun) Role {
-	switch ref := receipt.Status.RunRef; {
-	case receipt.HasOutcome():
-		return RoleSettled
-	case ref != nil && s.byUID[ref.UID] != nil && s.byUID[ref.UID].IsReceipt():
-		return RoleMisbound
-	default:
-		return RoleBound
 	}
 }
 
@@ -217,14 +212,13 @@ func (s *Snapshot) classifyIdempotent(receipt *v1alpha1.JobRun) Role {
 	}
 }
 
-// isDisplaced reports whether a run that reads Pending, or has no phase, lost its
-// place to the run that has counted it. That run counted it while it waited itself,
-// and so before it started again.
+// isDisplaced reports whether a run A lost its waiting place to a run B whose lease expired. B has counted A,
+// and has a place in the key. B counted A while B waited, so B starts after A was triggered (P2).
 func (s *Snapshot) isDisplaced(run *v1alpha1.JobRun) bool {
 	by := s.countedBy[run.UID]
 	if by == nil || by.UID == run.UID || s.leased == runkey.IdentityOf(run) {
 		return false
 	}
 	hasItsPlace := displaces(by, run) && s.isOpen(by) && s.hasPlace(by)
-	return hasItsPlace && run.RefersToItself() // Only a run that was told that it waits.
+	return hasItsPlace && run.RefersToItself() // Only a run that was announced can be displaced.
 }

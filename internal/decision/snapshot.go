@@ -18,56 +18,50 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Observation is what was read about one home, which is a concurrency RunKey or a
-// run without one, or about an idempotency key. NewSnapshot makes of it what a
-// decision is made from.
+// Observation is what the controller has read about one home or one idempotency key.
 type Observation struct {
 	Now metav1.Time
-	// Keyed is false for a run without a concurrencyKey, which contends with no other.
+	// Keyed is false for the home of a run without a concurrencyKey.
 	Keyed bool
 	// Key is the RunKey; nil while the key is free.
 	Key *v1alpha1.RunKey
-	// Runs are the JobRuns of this home without outcome, oldest first, receipts
-	// included; or all that were triggered with the idempotency key.
+	// Runs are the JobRuns of the home that have no outcome, receipts included, oldest first. For an
+	// idempotency key they are all JobRuns that were triggered with it.
 	Runs []*v1alpha1.JobRun
-	// Relisted are the same, listed again after everything else was read. Receipts
-	// are counted from it: a count that is written with the version of an earlier read
-	// counts no receipt twice.
+	// Relisted are the JobRuns of Runs, listed again after all other reads. Receipts are counted from this
+	// list. A count is written with the run's version from an earlier read, so no receipt is counted twice (P8).
 	Relisted []*v1alpha1.JobRun
-	// Others are JobRuns that are not in Runs: those that Key, a receipt or the
-	// idempotency key of a receipt names, and a run without key that has ended.
+	// Others are JobRuns that are not in Runs. The key, a receipt or the idempotency key of a receipt names
+	// them. A run without a key that has ended is here, too.
 	Others []*v1alpha1.JobRun
-	// Gone holds the identities, and GoneUIDs the UIDs, of which a live read showed
-	// that there is no such JobRun.
+	// Gone and GoneUIDs hold JobRuns that a live read did not find, by identity and by UID.
 	Gone     map[runkey.Identity]bool
 	GoneUIDs map[types.UID]bool
-	// ReservationLapsed is true if the run that Key reserves the waiting place for
-	// is gone and will not come.
+	// ReservationLapsed is true if Key is reserved for a run that does not exist and will not be created.
 	ReservationLapsed bool
-	// Owners are the runs that own the idempotency keys of JobRuns without phase.
+	// Owners are the owners of the idempotency keys, by the UID of a JobRun that has no phase.
 	Owners map[types.UID]runkey.Identity
-	// Jobs are the Jobs of this home.
+	// Jobs are the Jobs of the home.
 	Jobs []*batchv1.Job
-	// Executions are how far the runs are that hold a lease, or are about to.
+	// Executions tell how far runs that have not ended are executed, by UID.
 	Executions map[types.UID]*Execution
-	// BatchDecisions are what the leaders of batches record, by member; without
-	// an entry the batch is undecided.
+	// BatchDecisions are the decisions that the leaders of batches record, by the UID of a member. A batch
+	// without an entry is undecided.
 	BatchDecisions map[types.UID]v1alpha1.BatchDecision
-	// Unwritable are the receipts of this reconcile whose status the API server
-	// refuses for what it is. They are left out of Relisted.
+	// Unwritable are the receipts whose status the API server refused for its content in this reconcile. They
+	// are removed from Relisted.
 	Unwritable map[types.UID]bool
-	// Blocked are the steps of this reconcile that wait for something to stop.
+	// Blocked are the steps that this reconcile skips, because a Job or a Pod must stop first.
 	Blocked map[string]bool
-	// Recheck is when an observation changes by itself: a grace is over, or
-	// something is polled. 0 for never.
+	// Recheck is when the observation changes without an event, because a grace is over or something is
+	// polled; 0 for never.
 	Recheck time.Duration
 }
 
-// RecheckIn asks for another look no later than after.
+// RecheckIn makes Recheck no later than after.
 func (o *Observation) RecheckIn(after time.Duration) { o.Recheck = Sooner(o.Recheck, after) }
 
-// Refuse notes that the API server refused the Job of a run, and how long not to try
-// again.
+// Refuse records that the API server refused the Job of a run. holdOff is how long to wait before the next try.
 func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Duration) {
 	e := Execution{}
 	if known := o.Executions[run]; known != nil {
@@ -77,15 +71,13 @@ func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Durati
 	o.Executions[run] = &e
 }
 
-// Block leaves a step out: it waits for something to stop. poll is when to look
-// again; 0 if an event tells of the end.
+// Block skips a step until a Job or a Pod has stopped. poll is when to look again; 0 if an event will tell.
 func (o *Observation) Block(step string, poll time.Duration) {
 	o.Blocked[step] = true
 	o.RecheckIn(poll)
 }
 
-// LeaveOut leaves receipts out of the decisions of this reconcile that the API
-// server refuses to write.
+// LeaveOut removes receipts from the decisions of this reconcile, because the API server refused their status.
 func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duration) {
 	o.Relisted = slices.DeleteFunc(o.Relisted, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
 	maps.Copy(o.Unwritable, receipts)
@@ -98,7 +90,7 @@ func (o Observation) Clone() Observation {
 	return o
 }
 
-// KeySpec is the row of the key; nil while the key is free.
+// KeySpec returns the spec of Key; nil while the key is free.
 func (o *Observation) KeySpec() *v1alpha1.RunKeySpec {
 	if o.Key == nil {
 		return nil
@@ -106,7 +98,7 @@ func (o *Observation) KeySpec() *v1alpha1.RunKeySpec {
 	return &o.Key.Spec
 }
 
-// LeasedGeneration is the generation that the key leases; 0 if it leases none.
+// LeasedGeneration returns the generation that the key leases; 0 if it leases no run.
 func (o *Observation) LeasedGeneration() int64 {
 	if o.Key == nil || o.Key.Spec.Leased == nil {
 		return 0
@@ -114,56 +106,54 @@ func (o *Observation) LeasedGeneration() int64 {
 	return o.Key.Spec.Leased.Generation
 }
 
-// Execution says how far a run's execution is.
+// Execution tells how far a run is executed.
 type Execution struct {
-	// Job of the current lease; nil if there is none.
+	// Job is the Job of the current lease; nil if there is none.
 	Job *batchv1.Job
-	// JobGone is true if live reads showed neither the Job nor a Pod of it.
+	// JobGone is true if live reads showed neither the Job nor a running Pod of the run.
 	JobGone bool
-	// Output is the termination message of a finished Job.
+	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON
-	// Expires is true if the lease ends by itself, in Left. Otherwise it ends with
-	// the Job.
+	// Expires is true if the lease expires without a renewal, in Left. Otherwise the lease ends with the Job.
 	Expires bool
 	Left    time.Duration
-	// ClaimLeft is how long a worker's claim that the key has granted may yet be
-	// stored; 0 once it is stored, or will not be.
+	// ClaimLeft is how much longer the controller waits for a granted claim of a worker to be stored; 0 if it
+	// does not wait.
 	ClaimLeft time.Duration
-	// Overdue is true if the run has executed for as long as it may. DeadlineLeft is
-	// how long it still may; 0 if nothing bounds it, or once it is overdue.
+	// Overdue is true if a worker has executed the run for longer than its deadline. DeadlineLeft is the time
+	// until then; 0 without a deadline, or after it.
 	Overdue      bool
 	DeadlineLeft time.Duration
-	// Refused says why the API server refused the Job; nil if it did not.
+	// Refused is the API server's refusal of the Job in this reconcile; nil without one.
 	Refused *Refusal
-	// HoldOff is how long not to try again after a refusal.
+	// HoldOff is how much longer to wait before the next try after a refusal.
 	HoldOff time.Duration
 }
 
-// Refusal says why the API server did not take a Job.
+// Refusal says why the API server refused a Job.
 type Refusal struct {
-	// Final refusals fail the run, others are tried again.
+	// Final is true if the refusal fails the run. Otherwise the controller tries again.
 	Final   bool
 	Message string
 }
 
-// Snapshot is everything a decision is made from: an Observation, and what
-// follows from it. NewSnapshot makes it complete, and nothing changes it.
+// Snapshot is an Observation with what follows from it. A decision is made from a Snapshot and does not change
+// it.
 type Snapshot struct {
 	Observation
 
 	byIdentity map[runkey.Identity]*v1alpha1.JobRun
 	byUID      map[types.UID]*v1alpha1.JobRun
-	// countedBy is the run that has counted a receipt, by receipt.
+	// countedBy is the run that has counted a receipt, by the UID of the receipt.
 	countedBy map[types.UID]*v1alpha1.JobRun
-	// pending is the run that waits, and leased the one that executes; the zero
-	// Identity if there is none.
+	// pending is the run that waits, leased the run that executes; the zero Identity if there is none.
 	pending, leased runkey.Identity
 	roles           map[*v1alpha1.JobRun]Role
-	// marked is true for receipts in some run's recent entries that are bound, or gone.
+	// marked tells for each receipt that some run's recent names whether it is marked: see markedEntries.
 	marked map[types.UID]bool
 }
 
-// NewSnapshot completes an Observation.
+// NewSnapshot returns the Snapshot of an Observation.
 func NewSnapshot(o Observation) *Snapshot {
 	n := len(o.Runs) + len(o.Others)
 	s := &Snapshot{
@@ -196,7 +186,7 @@ func (s *Snapshot) add(run *v1alpha1.JobRun) {
 	}
 }
 
-// findLeased is the run that executes.
+// findLeased returns the run that executes.
 func (s *Snapshot) findLeased() runkey.Identity {
 	if s.Keyed {
 		return runkey.Leased(s.KeySpec())
@@ -209,7 +199,7 @@ func (s *Snapshot) findLeased() runkey.Identity {
 	return runkey.Identity{}
 }
 
-// findPending is the run that waits.
+// findPending returns the run that waits.
 func (s *Snapshot) findPending() runkey.Identity {
 	if s.Keyed {
 		return runkey.Pending(s.KeySpec())
@@ -222,13 +212,13 @@ func (s *Snapshot) findPending() runkey.Identity {
 	return runkey.Identity{}
 }
 
-// Run is the JobRun of that identity; nil if the snapshot holds none.
+// Run returns the JobRun of an identity; nil if it is not in the snapshot.
 func (s *Snapshot) Run(id runkey.Identity) *v1alpha1.JobRun { return s.byIdentity[id] }
 
-// role of a JobRun of the snapshot.
+// role returns the role of a JobRun of the snapshot.
 func (s *Snapshot) role(run *v1alpha1.JobRun) Role { return s.roles[run] }
 
-// leasedGeneration is the generation under which the leased run executes.
+// leasedGeneration returns the generation of the leased run.
 func (s *Snapshot) leasedGeneration() int64 {
 	if s.Keyed {
 		return s.LeasedGeneration()
@@ -236,7 +226,7 @@ func (s *Snapshot) leasedGeneration() int64 {
 	return s.Run(s.leased).LeaseGeneration()
 }
 
-// execution of a run; never nil.
+// execution returns the Execution of a run, which is never nil.
 func (s *Snapshot) execution(run *v1alpha1.JobRun) *Execution {
 	if e := s.Executions[run.UID]; e != nil {
 		return e
@@ -250,22 +240,22 @@ func (s *Snapshot) hasPlace(run *v1alpha1.JobRun) bool {
 	return s.Keyed && (s.pending == id || s.leased == id)
 }
 
-// mustEnd reports whether a JobRun is to end: it was cancelled, or its batch was
-// withdrawn.
+// mustEnd reports whether a JobRun was cancelled, is being deleted, or is in a batch that was withdrawn.
 func (s *Snapshot) mustEnd(run *v1alpha1.JobRun) bool {
 	return run.EndRequested() || s.isWithdrawn(run)
 }
 
-// isOpen reports whether a run has no outcome and nothing asks for its end.
+// isOpen reports whether a run has no outcome and need not end.
 func (s *Snapshot) isOpen(run *v1alpha1.JobRun) bool {
 	return run != nil && !run.HasOutcome() && !s.mustEnd(run)
 }
 
-// isAccepting reports whether a run is open and may start or stand for receipts.
+// isAccepting reports whether a run is open and, if it is in a batch, the batch has started. Only then it may
+// start and stand for receipts.
 func (s *Snapshot) isAccepting(run *v1alpha1.JobRun) bool { return s.isOpen(run) && s.hasStarted(run) }
 
-// JobIdentity is the run that a Job executes. Its controller says which, whatever
-// was taken from its annotations.
+// JobIdentity returns the run that a Job executes. The Job's controller reference comes first, because a client
+// may have removed the annotation.
 func (s *Snapshot) JobIdentity(job *batchv1.Job) runkey.Identity {
 	if owner := metav1.GetControllerOf(job); owner != nil && s.byUID[owner.UID] != nil {
 		return runkey.IdentityOf(s.byUID[owner.UID])
@@ -273,7 +263,7 @@ func (s *Snapshot) JobIdentity(job *batchv1.Job) runkey.Identity {
 	return executor.IdentityOf(job)
 }
 
-// LookAgain is when time alone may change a decision; 0 for never.
+// LookAgain returns how soon time alone may change the decision; 0 for never.
 func (s *Snapshot) LookAgain() time.Duration {
 	soonest := s.Recheck
 	for _, e := range s.Executions {
@@ -285,7 +275,7 @@ func (s *Snapshot) LookAgain() time.Duration {
 	return soonest
 }
 
-// Sooner is the smaller one of two durations; 0 stands for never.
+// Sooner returns the smaller of two durations, where 0 means never.
 func Sooner(a, b time.Duration) time.Duration {
 	switch {
 	case a <= 0:

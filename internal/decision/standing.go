@@ -3,13 +3,12 @@
 
 package decision
 
-// Which run stands for a receipt:
-//   - runOfAbsorbed: the run that one which was answered Coalesced may be counted on
-//   - runOfRedelivered: the run that owns the idempotency key of one that was
-//     answered Idempotent
-//   - boundRun: the run that a bound receipt names, at the end of the chain
+// This file finds the run that stands for a receipt:
+//   - runOfAbsorbed, for an unbound receipt that was answered Coalesced
+//   - runOfRedelivered, for an unbound receipt that was answered Idempotent, or that has an idempotency key
+//   - boundRun, for a bound receipt
 //
-// runToCountOn (absorb.go) and runToBindTo (receipts.go) choose by the role.
+// runToCountOn (absorb.go) and runToBindTo (receipts.go) choose between them by the role.
 
 import (
 	"k8s.io/apimachinery/pkg/types"
@@ -18,8 +17,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// runOfAbsorbed is the run that a receipt which was answered Coalesced may be counted
-// on and bound to; nil if there is none, or if it is not known yet.
+// runOfAbsorbed returns the run that a Coalesced receipt may be counted on and bound to; nil if there is none, or
+// if it is not known yet. It is the first that started after the trigger, of:
+//   - the run that has counted the receipt
+//   - the run that the receipt was answered with, or the run that this one is bound to
+//   - the run that waits now
 func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run := s.countedBy[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
@@ -35,18 +37,15 @@ func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run == nil && !s.Gone[answered] {
 		return nil
 	}
-	// The run it was answered with cannot stand for it. The run that waits now starts
-	// after the trigger, too.
-	pending := s.Run(s.pending)
+	pending := s.Run(s.pending) // It starts after the trigger, because it waits now.
 	if pending != nil && pending.UID != receipt.UID && s.isAccepting(pending) {
 		return pending
 	}
 	return nil
 }
 
-// startsAfter reports whether a run started, or will start, after a trigger was
-// accepted (P2): it still waits, or its claim was based on the version of the key that
-// the trigger saw, or a later one.
+// startsAfter reports whether a run started, or will start, after a trigger was accepted (P2). Either the run
+// still waits, or its claim was based on the version of the key that the trigger saw, or on a later one.
 func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
 	if run.UID == receipt.UID || run.IsReceipt() || !s.hasStarted(run) {
 		return false
@@ -59,8 +58,7 @@ func (s *Snapshot) startsAfter(run, receipt *v1alpha1.JobRun) bool {
 	return s.hasEvidence(run, receipt)
 }
 
-// hasEvidence reports whether a run's claim proves that it started after a trigger
-// was accepted.
+// hasEvidence reports whether a run's claim proves that the run started after a trigger was accepted.
 func (s *Snapshot) hasEvidence(run, receipt *v1alpha1.JobRun) bool {
 	version := ""
 	if run.Status.Lease != nil {
@@ -72,34 +70,29 @@ func (s *Snapshot) hasEvidence(run, receipt *v1alpha1.JobRun) bool {
 	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
 }
 
-// isAbandoned reports whether no run can stand for a receipt any more, if none does
-// now: the run it was answered with is gone or cannot, and no other run waits.
+// isAbandoned reports whether no run will stand for a receipt, given that runOfAbsorbed found none.
 func (s *Snapshot) isAbandoned(receipt *v1alpha1.JobRun) bool {
 	answered := runkey.AnsweredWith(receipt)
 	if s.Run(answered) == nil && !s.Gone[answered] {
 		return false
 	}
-	// A run that has the waiting place either stands for the receipt, or is about to
-	// lose the place.
-	return s.pending == runkey.Identity{} || s.isPlaceFalling()
-}
-
-// isPlaceFalling reports whether the run that has the waiting place is about to lose it.
-func (s *Snapshot) isPlaceFalling() bool {
+	// A run that keeps the waiting place will stand for the receipt. An undecided member of a batch, or a
+	// reservation whose JobRun does not exist yet, may keep it.
 	run := s.Run(s.pending)
-	return (run == nil && s.ReservationLapsed) || (run != nil && !s.isOpen(run))
+	losesPlace := (run == nil && s.ReservationLapsed) || (run != nil && !s.isOpen(run))
+	return s.pending == runkey.Identity{} || losesPlace
 }
 
-// idempotencyKeyDecides reports whether the idempotency key of a receipt decides
-// what becomes of it: another delivery owns the key, or the key has yet to pass on.
+// idempotencyKeyDecides reports whether the idempotency key of a receipt decides what becomes of the receipt.
+// Either another delivery owns the key, or the owner is not a run, and the key will get another owner.
 func (s *Snapshot) idempotencyKeyDecides(receipt *v1alpha1.JobRun) bool {
 	owner, owned := s.Owners[receipt.UID]
 	return owned && (owner != runkey.AnsweredWith(receipt) || s.isNoRun(owner))
 }
 
-// runOfRedelivered is the run that stands for a receipt by its idempotency key: the one
-// it was answered with, unless it was absorbed, or the one that owns the key since;
-// nil if there is none, or if it is not known yet.
+// runOfRedelivered returns the run that stands for a receipt by its idempotency key; nil if there is none, or if
+// it is not known yet. For an Idempotent receipt it is the run that the receipt was answered with, or the owner
+// of the key. For a Coalesced receipt it is the owner, if that is another run than the one it was answered with.
 func (s *Snapshot) runOfRedelivered(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	owner, answered := s.Owners[receipt.UID], runkey.AnsweredWith(receipt)
 	candidates := []runkey.Identity{owner}
@@ -119,14 +112,13 @@ func (s *Snapshot) runOfRedelivered(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 		case s.hasStarted(run):
 			return run
 		default:
-			return nil // No receipt is bound to a member that may be withdrawn.
+			return nil // The batch of run may be withdrawn.
 		}
 	}
 	return nil
 }
 
-// boundRun is the run that stands for a bound receipt; nil if the snapshot does not
-// hold it.
+// boundRun returns the run that stands for a bound receipt; nil if it is not in the snapshot.
 func (s *Snapshot) boundRun(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if ref := s.lastBound(receipt).Status.RunRef; ref != nil {
 		return s.byUID[ref.UID]
@@ -134,23 +126,25 @@ func (s *Snapshot) boundRun(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return nil // The phase was written without the reference.
 }
 
-// lastBound is the receipt itself, or, where the run that it names has become a
-// receipt since, the one that names a run.
+// lastBound follows the chain of receipts that are bound to receipts, and returns the last one, which names a
+// run. A chain is as long as one, unless a run was displaced.
 func (s *Snapshot) lastBound(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
-	seen := map[types.UID]bool{} // Statuses that were written by hand may make a circle.
-	for !seen[receipt.UID] {
+	seen := map[types.UID]bool{} // Statuses that a person wrote may form a circle.
+	for s.isMisbound(receipt) && !seen[receipt.UID] {
 		seen[receipt.UID] = true
-		ref := receipt.Status.RunRef
-		if ref == nil || s.byUID[ref.UID] == nil || !s.byUID[ref.UID].IsReceipt() {
-			break
-		}
-		receipt = s.byUID[ref.UID]
+		receipt = s.byUID[receipt.Status.RunRef.UID]
 	}
 	return receipt
 }
 
-// isNoRun reports whether an identity is known not to be a run: there is no such
-// JobRun, or it is a receipt itself, or withdrawn.
+// isMisbound reports whether the run that a bound receipt names has become a receipt itself.
+func (s *Snapshot) isMisbound(receipt *v1alpha1.JobRun) bool {
+	ref := receipt.Status.RunRef
+	return ref != nil && s.byUID[ref.UID] != nil && s.byUID[ref.UID].IsReceipt()
+}
+
+// isNoRun reports whether an identity is known to name no run: no such JobRun exists, it is a receipt, or its
+// batch was withdrawn.
 func (s *Snapshot) isNoRun(id runkey.Identity) bool {
 	run := s.Run(id)
 	return s.Gone[id] || (run != nil && (run.IsReceipt() || s.isWithdrawn(run)))

@@ -8,9 +8,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// releasePending takes the waiting place from a run that is gone, has ended or
-// is cancelled, and gives it to the next one that waits for it. The key goes
-// first, for it races the claim (P3).
+// releasePending takes the waiting place from a run that is gone, has ended, became a receipt or is cancelled.
+// The next run gets the place. A cancelled run ends after the key was written, because a claim of another
+// controller writes the same key: only one of the two can succeed (P3).
 func releasePending(s *Snapshot) []Op {
 	if !s.Keyed || s.pending == (runkey.Identity{}) {
 		return nil
@@ -22,7 +22,6 @@ func releasePending(s *Snapshot) []Op {
 	case run == nil:
 		return nil
 	case run.HasOutcome() || run.IsReceipt():
-		// A receipt may be bound by another controller while it is promoted.
 		return s.passOnPlace()
 	case s.mustEnd(run):
 		status := endedStatus(run, s.cancellation(run))
@@ -32,7 +31,7 @@ func releasePending(s *Snapshot) []Op {
 	}
 }
 
-// passOnPlace gives the waiting place to its next run, or frees it.
+// passOnPlace gives the waiting place to the next run. It frees the place if no run is next.
 func (s *Snapshot) passOnPlace() []Op {
 	next, ok := runkey.Withdraw(s.KeySpec(), s.pending)
 	if !ok {
@@ -44,7 +43,7 @@ func (s *Snapshot) passOnPlace() []Op {
 	return s.swapKey(next)
 }
 
-// seat gives the waiting place to a run.
+// seat gives the waiting place to a run. A receipt that gets it is promoted.
 func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 	ops := join([]Op{CheckRun{run}}, s.swapKey(runkey.Seat(s.KeySpec(), run, s.Now)))
 	if run.WasAbsorbed() && run.Status.Phase == "" {
@@ -53,7 +52,7 @@ func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 	return ops
 }
 
-// fillPending gives a free waiting place to the run that waits for it longest.
+// fillPending gives a free waiting place to the next run.
 func fillPending(s *Snapshot) []Op {
 	if !s.Keyed || s.pending != (runkey.Identity{}) {
 		return nil
@@ -65,8 +64,8 @@ func fillPending(s *Snapshot) []Op {
 	return join(s.checkRunsIfKeyMissing(), s.seat(run))
 }
 
-// restorePending gives a run that reads Pending its place in the key back, when the
-// key was deleted: whether a run waits decides what becomes of an expired lease.
+// restorePending gives a run that reads Pending the waiting place, which is free because the key was deleted. It
+// precedes follow-lease, because an expired lease depends on whether a run waits.
 func restorePending(s *Snapshot) []Op {
 	if run := s.nextToWait(); run != nil && s.role(run) == RoleStalePending {
 		return fillPending(s)
@@ -74,7 +73,7 @@ func restorePending(s *Snapshot) []Op {
 	return nil
 }
 
-// checkRunsIfKeyMissing makes sure that a key is rebuilt from live objects.
+// checkRunsIfKeyMissing requires that a missing key is rebuilt from JobRuns as they are stored.
 func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	if s.Key != nil {
 		return nil
@@ -88,11 +87,10 @@ func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	return ops
 }
 
-// nextToWait is the run that gets the waiting place next: first one that reads
-// Pending already, then runs by age, then receipts without a run, by age.
+// nextToWait returns the run that gets the waiting place next: the oldest of those with the first precedence.
 func (s *Snapshot) nextToWait() *v1alpha1.JobRun {
 	var best *v1alpha1.JobRun
-	for _, run := range s.Runs { // They are sorted by age.
+	for _, run := range s.Runs { // The oldest first.
 		if s.precedence(run) > 0 && (best == nil || s.precedence(run) < s.precedence(best)) {
 			best = run
 		}
@@ -100,7 +98,7 @@ func (s *Snapshot) nextToWait() *v1alpha1.JobRun {
 	return best
 }
 
-// precedence orders the runs that may get the waiting place; 0 is none.
+// precedence returns the rank of a run that may get the waiting place: 1 comes first, 0 may not get it.
 func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	if !s.isOpen(run) {
 		return 0
@@ -117,8 +115,8 @@ func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	}
 }
 
-// clearStalePending takes Pending back from a run that the key does not name: it
-// waits without a phase until the key is free (P7).
+// clearStalePending clears the phase of a run that reads Pending while another run has its place. It waits
+// without a phase until the place is free (P7).
 func clearStalePending(s *Snapshot) []Op {
 	if s.pending == (runkey.Identity{}) {
 		return nil
@@ -131,8 +129,8 @@ func clearStalePending(s *Snapshot) []Op {
 	return nil
 }
 
-// announcePending says on the waiting run that it waits, once the run before it
-// says that it executes or has ended. A run that can start at once skips it.
+// announcePending writes Pending on the waiting run, after the status of the leased run has caught up. A run
+// with a Job that can start at once is never written Pending, because claim is an earlier step.
 func announcePending(s *Snapshot) []Op {
 	run := s.Run(s.pending)
 	if run == nil || !s.isAccepting(run) || !s.isPredecessorStored() {
@@ -146,8 +144,8 @@ func announcePending(s *Snapshot) []Op {
 	}
 }
 
-// isPredecessorStored reports whether the status of the leased run has caught up
-// with the key, so that no client sees two runs pending.
+// isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that, it
+// may read Pending, and a client must not see two runs Pending (P3).
 func (s *Snapshot) isPredecessorStored() bool {
 	if s.leased == (runkey.Identity{}) || s.Gone[s.leased] {
 		return true
@@ -159,11 +157,10 @@ func (s *Snapshot) isPredecessorStored() bool {
 	return run.HasEnded() || (run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == s.leasedGeneration())
 }
 
-// cancelWaiting ends cancelled JobRuns that the key does not name and that are bound
-// to no run.
+// cancelWaiting ends a cancelled JobRun that the key does not name and that is not bound to a run.
 func cancelWaiting(s *Snapshot) []Op {
 	for _, run := range s.Runs {
-		if !s.mustEnd(run) || !s.isAlone(run) {
+		if !s.mustEnd(run) || !s.endsAlone(run) {
 			continue
 		}
 		status := endedStatus(run, s.cancellation(run))
@@ -172,9 +169,8 @@ func cancelWaiting(s *Snapshot) []Op {
 	return nil
 }
 
-// isAlone reports whether neither the key nor another run has to do with the end of
-// a JobRun that does not execute.
-func (s *Snapshot) isAlone(run *v1alpha1.JobRun) bool {
+// endsAlone reports whether a JobRun can end without a write to the key or to another run.
+func (s *Snapshot) endsAlone(run *v1alpha1.JobRun) bool {
 	switch s.role(run) {
 	case RoleStalePending, RoleUnplaced, RoleUnanswered, RoleOrphaned, RoleKeptBack, RoleUnadmitted:
 		return true
@@ -187,7 +183,7 @@ func (s *Snapshot) isAlone(run *v1alpha1.JobRun) bool {
 	}
 }
 
-// cancellation ends a run that does not execute.
+// cancellation returns the ending of a cancelled JobRun that does not execute.
 func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
 	end := ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",

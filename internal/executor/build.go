@@ -5,6 +5,7 @@ package executor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,16 +18,15 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// JobName is deterministic, so that it works as a lock: the API server stores
-// one Job of that name.
+// JobName returns the name of the Job of a generation. The name is deterministic, so it works as a lock: the
+// API server stores only one Job of that name.
 func JobName(run *v1alpha1.JobRun, generation int64) string {
 	return fmt.Sprintf("%s-%d", run.Name, generation)
 }
 
-// NewJob is the Job that executes a run for one generation. keyVersion is the
-// version of the RunKey that the claim was based on; empty without a key. The
-// operator owns the Job's name and its end: a finished Job stays until the run
-// goes.
+// NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
+// that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a finished
+// Job must stay until its JobRun is deleted.
 func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.Job {
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{
@@ -93,11 +93,11 @@ func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.E
 	}
 }
 
-// literal keeps the kubelet from expanding $(NAME) inside a value that callers chose.
+// literal escapes a value that a caller chose, so that the kubelet does not expand $(NAME) in it.
 func literal(value string) string { return strings.ReplaceAll(value, "$", "$$") }
 
-// addEnv puts env first, so that the container's own variables can refer to it,
-// and drops the container's variables of the same names.
+// addEnv puts env before the container's own variables, which can then refer to it. It drops the container's
+// variables of the same names.
 func addEnv(container *corev1.Container, env []corev1.EnvVar) {
 	own := slices.DeleteFunc(container.Env, func(v corev1.EnvVar) bool {
 		return slices.ContainsFunc(env, func(e corev1.EnvVar) bool { return e.Name == v.Name })
@@ -107,11 +107,7 @@ func addEnv(container *corev1.Container, env []corev1.EnvVar) {
 
 func merged(theirs, ours map[string]string) map[string]string {
 	all := make(map[string]string, len(theirs)+len(ours))
-	for name, value := range theirs {
-		all[name] = value
-	}
-	for name, value := range ours {
-		all[name] = value
-	}
+	maps.Copy(all, theirs)
+	maps.Copy(all, ours)
 	return all
 }

@@ -1,11 +1,9 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package executor holds what there is to know of the Jobs that execute runs:
-// how the Job of a run is made, which run and generation a Job executes, whether
-// it has finished, and what its Pods put out.
+// Package executor knows the Jobs that execute runs: it builds the Job of a run, and tells which run and
+// generation a Job executes, whether the Job has finished, and what its Pods put out.
 //
-// It is pure: Jobs and Pods come in as values, and the caller does the I/O. It
-// does not promise that a Job which names a run was made by the operator: labels
-// and annotations may be anybody's, see ExecutesRun.
+// The package is pure: callers pass Jobs and Pods as values. Any client can create a Job with the operator's
+// labels and annotations, so a Job that names a run need not execute it: see ExecutesRun.
 package executor

@@ -15,26 +15,26 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// ExecutesRun reports whether a Job executes the run that its labels name: the
-// run is its controller, and its name is the run's with a generation. Labels may
-// be anybody's, while only one Job can have a name.
+// ExecutesRun reports whether a Job executes the run that its label names. The run must be the Job's
+// controller, and the Job's name must be the run's name with a generation. Any Job may carry the label, but
+// only one Job can have the name.
 func ExecutesRun(job *batchv1.Job) bool {
 	owner := metav1.GetControllerOf(job)
 	return IsJobRun(owner) && owner.Name == job.Labels[v1alpha1.LabelRun] && GenerationOf(job) > 0
 }
 
-// IsJobRun reports whether an owner is a JobRun; nil is none.
+// IsJobRun reports whether an owner is a JobRun; false for nil.
 func IsJobRun(owner *metav1.OwnerReference) bool {
 	return owner != nil && owner.Kind == "JobRun" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/")
 }
 
-// IdentityOf is the run that a Job's labels and annotations name.
+// IdentityOf returns the run that a Job's label and annotation name.
 func IdentityOf(job *batchv1.Job) runkey.Identity {
 	return runkey.Identity{RunName: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
 }
 
-// GenerationOf is the generation of the lease that a Job executes under, by its
-// name; 0 if the name is not made of the run that the labels name.
+// GenerationOf returns the generation in a Job's name; 0 if the name is not the name of the run that the label
+// names, with a generation.
 func GenerationOf(job *batchv1.Job) int64 {
 	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
 	generation, err := strconv.ParseInt(digits, 10, 64)
@@ -44,8 +44,7 @@ func GenerationOf(job *batchv1.Job) int64 {
 	return generation
 }
 
-// ResultOf is the condition that ended a Job, Complete or Failed; nil while the
-// Job has not finished.
+// ResultOf returns the condition that ended a Job, Complete or Failed; nil if the Job has not finished.
 func ResultOf(job *batchv1.Job) *batchv1.JobCondition {
 	for i := range job.Status.Conditions {
 		c := &job.Status.Conditions[i]
@@ -56,10 +55,10 @@ func ResultOf(job *batchv1.Job) *batchv1.JobCondition {
 	return nil
 }
 
-// IsFinished reports whether a Job has a result.
+// IsFinished reports whether a Job has completed or failed.
 func IsFinished(job *batchv1.Job) bool { return ResultOf(job) != nil }
 
-// IsPodOver reports whether nothing of a Pod runs any more.
+// IsPodOver reports whether all containers of a Pod have ended for good.
 func IsPodOver(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
-// OutputOf is the termination message of the first container of the Pod that
-// succeeded last: as it is if it is JSON, else as a JSON string; nil if it is empty.
+// OutputOf returns the termination message of the first container of the Pod that succeeded last; nil if the
+// message is empty. A message that is not JSON becomes a JSON string.
 func OutputOf(pods []corev1.Pod) *apiextensionsv1.JSON {
 	var message string
 	var last metav1.Time
@@ -49,7 +49,7 @@ func outputJSON(message string) *apiextensionsv1.JSON {
 	if message == "" {
 		return nil
 	}
-	// By the API server's own decoder, which takes no number beyond a float64.
+	// The API server decodes JSON in the same way. It refuses numbers beyond float64.
 	var value any
 	if utiljson.Unmarshal([]byte(message), &value) == nil {
 		return &apiextensionsv1.JSON{Raw: []byte(message)}

@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// giveBackTimeout fits between the deadline of an admission and the API server's.
+// giveBackTimeout fits between the deadline of an admission (8 s) and that of the API server (10 s).
 const giveBackTimeout = 1500 * time.Millisecond
 
 // Outcome is what became of a trigger.
@@ -28,8 +28,7 @@ type Outcome struct {
 	KeyVersion string
 }
 
-// ConflictError says that a run waits for the trigger's key and that the
-// trigger did not ask to coalesce.
+// ConflictError means that a run waits for the trigger's key and that the trigger did not ask to coalesce.
 type ConflictError struct {
 	Pending runkey.Identity
 	JobName string
@@ -40,13 +39,12 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("run %s is pending for job %q, concurrencyKey %q", e.Pending.RunName, e.JobName, e.Key)
 }
 
-// InvalidError says that a trigger would be refused for what it is, so that
-// nothing was taken for it.
+// InvalidError means that the API server would refuse the JobRun, so Admit took no key for it.
 type InvalidError struct{ Err error }
 
 func (e *InvalidError) Error() string { return e.Err.Error() }
 
-// Unwrap is what is wrong with the trigger.
+// Unwrap returns what is wrong with the JobRun.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
 // admission is one trigger on its way through the keys.
@@ -58,17 +56,14 @@ type admission struct {
 	valid     func() error
 }
 
-// Admit finds out what becomes of a trigger and takes what it needs: first the
-// concurrency key, then the idempotency key. A trigger that ends without its
-// own run has given back what it took. A dry run takes nothing.
+// Admit decides what becomes of a trigger, and takes its keys: first the concurrency key, then the idempotency
+// key (P10). A trigger that does not become a run gives its concurrency key back. A dry run takes no key.
 //
-// Before anything is taken, valid is asked what is wrong with the trigger: for
-// one that is refused later it would be held for the grace period. A trigger for
-// which nothing is taken is judged by the API server alone.
+// Admit calls valid before it takes a key, because a JobRun that the API server refuses later would hold its
+// keys for the grace period. It does not call valid if it takes no key.
 //
-// Errors: *ConflictError, *NameTakenError, *InvalidError, or that a key could not
-// be read or written; what was reserved by then is released after the grace
-// period if it could not be given back at once.
+// Admit returns a *ConflictError, a *NameTakenError, an *InvalidError, or an error of reading or writing a key.
+// If a key cannot be given back after an error, the controller releases it after the grace period.
 func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
 	t.Time.Time = s.clock.Now()
 	a := admission{Store: s, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}
@@ -78,14 +73,14 @@ func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 	out, err := a.reserve(ctx)
 	var conflict *ConflictError
 	if errors.As(err, &conflict) {
-		// A cache that lags must not turn a second delivery into a refusal.
+		// The cache may lag: a second delivery must not be refused.
 		if hit, delivered, lookupErr := a.deliveredBefore(ctx, false); lookupErr != nil || delivered {
 			return hit, lookupErr
 		}
 	}
 	var invalid *InvalidError
 	if conflict == nil && err != nil && !errors.As(err, &invalid) {
-		// The answer to a write may have been lost: leave nothing taken.
+		// The write may have succeeded although its answer was lost.
 		return Outcome{}, errors.Join(err, a.giveBack(ctx))
 	}
 	if err != nil {
@@ -112,8 +107,8 @@ func (a admission) idempotencyName() types.NamespacedName {
 	}
 }
 
-// deliveredBefore looks at the idempotency key. trustAbsence lets a cache that
-// shows no key answer no: whoever reserves the key finds out.
+// deliveredBefore reports whether an earlier trigger had the idempotencyKey. With trustAbsence, it returns
+// false if the cache shows no key. That is safe before the key is reserved, because own finds the key taken.
 func (a admission) deliveredBefore(ctx context.Context, trustAbsence bool) (Outcome, bool, error) {
 	if a.trigger.IdempotencyKey == "" {
 		return Outcome{}, false, nil
@@ -135,9 +130,8 @@ func (a admission) deliveredBefore(ctx context.Context, trustAbsence bool) (Outc
 	return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, true, nil
 }
 
-// reserve takes the concurrency key, if the trigger has one: first with what
-// the cache says, then with live reads. A cached key is never enough to
-// coalesce or to refuse: its waiting run may have started since.
+// reserve takes the concurrency key, if the trigger has one. It tries the cached key first, then live reads.
+// A cached key is never enough to coalesce or to refuse: its waiting run may have started since.
 func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	created := Outcome{Disposition: v1alpha1.DispositionCreated, Run: a.trigger.Run}
 	if a.trigger.ConcurrencyKey == "" {
@@ -179,9 +173,8 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	}
 }
 
-// optimistic reports whether an answer from the cache is good enough to act on:
-// only if storing it proves that the cache was right, and the key is the
-// trigger's own and no other of the same hash.
+// optimistic reports whether an answer from the cache may be acted on. Storing the answer must prove that the
+// cache was right, and the key must be the trigger's own, not another key of the same hash.
 func (a admission) optimistic(answer runkey.Answer) bool {
 	t, next := a.trigger, answer.Next
 	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&
@@ -189,9 +182,8 @@ func (a admission) optimistic(answer runkey.Answer) bool {
 			runkey.Matches(next, v1alpha1.RunKeyIdempotency, t.JobName, t.IdempotencyKey))
 }
 
-// own takes the idempotency key, if the trigger has one, for the run that
-// stands for the trigger so far. A trigger that finds the key taken was
-// delivered before, and gives its concurrency key back.
+// own takes the idempotency key, if the trigger has one, for the run that stands for the trigger so far. If
+// the key is taken, the trigger was delivered before, and own gives its concurrency key back.
 func (a admission) own(ctx context.Context, out Outcome) (Outcome, error) {
 	if a.trigger.IdempotencyKey == "" || out.Disposition == v1alpha1.DispositionIdempotent {
 		return out, nil
@@ -239,8 +231,8 @@ func (a admission) ownKey(ctx context.Context, owner runkey.Identity) (runkey.An
 	}
 }
 
-// giveBack leaves the concurrency key to others again. It has a little time of
-// its own, for it is called when the caller's has run out, too.
+// giveBack takes the trigger's run out of its concurrency key. It has its own timeout, because the caller's
+// deadline may have passed.
 func (a admission) giveBack(ctx context.Context) error {
 	if a.trigger.ConcurrencyKey == "" || a.dryRun {
 		return nil
@@ -262,8 +254,7 @@ func (a admission) giveBack(ctx context.Context) error {
 	}
 }
 
-// store writes next, if there is anything to write, this is no dry run and the
-// trigger is valid.
+// store writes next, unless next is nil, the trigger is a dry run, or its JobRun is invalid.
 func (a admission) store(ctx context.Context, name types.NamespacedName, key *v1alpha1.RunKey, next *v1alpha1.RunKeySpec) error {
 	if next == nil || a.dryRun {
 		return nil

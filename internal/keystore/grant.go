@@ -18,7 +18,7 @@ import (
 type NotGrantedError struct {
 	Run    runkey.Identity
 	Leased runkey.Identity
-	// Want is the generation that the lease would have; 0 if there is none to have.
+	// Want is the generation that the claim must have; 0 if the run cannot be leased under any.
 	Want int64
 }
 
@@ -33,12 +33,11 @@ func (e *NotGrantedError) Error() string {
 	}
 }
 
-// Grant leases the waiting run of a key to an external worker, and returns the
-// version of the key that this is based on. The run is as it is stored. A dry
-// run changes nothing.
+// Grant leases the waiting run of a key to an external worker. It returns the version of the key that the
+// lease is based on. The caller has read run live. A dry run changes nothing.
 //
-// Errors: *NotGrantedError, or that the key could not be read or written; it may
-// be leased then, and the next claim takes it over.
+// Grant returns a *NotGrantedError, or an error of reading or writing the key. After a failed write the key may
+// lease the run all the same; the next claim takes that grant over.
 func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
 	for {

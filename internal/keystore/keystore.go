@@ -19,8 +19,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// ErrChanged says that the key is not at the version that was decided on:
-// observe again and decide again.
+// ErrChanged means that the RunKey is not at the version decided on. The caller must read and decide again.
 var ErrChanged = errors.New("the RunKey changed")
 
 // Store reads and writes RunKeys.
@@ -34,36 +33,35 @@ type Store struct {
 
 // Options of a Store.
 type Options struct {
-	// Cached reads may lag behind.
+	// Cached reads from a cache, which may lag.
 	Cached client.Reader
-	// Live reads go to the API server.
-	Live client.Reader
-	// Writer writes RunKeys.
+	// Live reads from the API server.
+	Live   client.Reader
 	Writer client.Writer
-	// Clock stamps reservations.
+	// Clock gives the time of reservations.
 	Clock clock.PassiveClock
 }
 
-// New makes a Store.
+// New returns a Store.
 func New(o Options) *Store {
 	s := &Store{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
 	s.shared = newSharedReads(s.read)
 	return s
 }
 
-// Cached is the key as the cache knows it; nil if the cache knows none.
+// Cached returns the key that the cache shows; nil if it shows none.
 func (s *Store) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 	return get(ctx, s.cached, name)
 }
 
-// Live is the key as stored at some time after the call; nil if there is none.
-// The answer is shared: it must not be changed.
+// Live returns the key as stored at some time after the call; nil if there is none. Callers share the answer
+// and must not change it.
 func (s *Store) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 	return s.shared.get(ctx, name)
 }
 
-// OwnedBy are the idempotency keys that a run owns, as the cache knows them.
-// They are the cache's own and must not be changed.
+// OwnedBy returns the idempotency keys that the cache shows a run to own. They are the cache's own objects:
+// callers must not change them.
 func (s *Store) OwnedBy(ctx context.Context, namespace string, owner runkey.Identity) ([]v1alpha1.RunKey, error) {
 	var keys v1alpha1.RunKeyList
 	err := s.cached.List(ctx, &keys, client.InNamespace(namespace),
@@ -86,9 +84,9 @@ func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (
 	return key, nil
 }
 
-// CompareAndSwap makes next of current and returns what was stored. A nil
-// current is created, a nil next deleted. ErrChanged says that current was not
-// what is stored; after any other error the write may or may not have happened.
+// CompareAndSwap replaces current with next and returns the stored key. A nil current creates the key, a nil
+// next deletes it. ErrChanged means that another version than current is stored. After any other error the
+// write may have happened.
 func (s *Store) CompareAndSwap(
 	ctx context.Context, name types.NamespacedName, current *v1alpha1.RunKey, next *v1alpha1.RunKeySpec,
 ) (*v1alpha1.RunKey, error) {
@@ -129,10 +127,9 @@ func (s *Store) delete(ctx context.Context, current *v1alpha1.RunKey) error {
 	return nil
 }
 
-// changed tells a lost race from an error.
+// changed makes ErrChanged of the three errors that mean that another writer was first. Forbidden is not one
+// of them: a terminating namespace and the policy on RunKeys answer it.
 func changed(name types.NamespacedName, err error) error {
-	// A terminating namespace and the operator's own policy answer Forbidden,
-	// so that is an error; the three below mean that somebody else was first.
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		retries.Inc()
 		return fmt.Errorf("%w: %s: %w", ErrChanged, name, err)

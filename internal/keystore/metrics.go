@@ -11,17 +11,17 @@ import (
 var (
 	retries = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_runkey_cas_retries_total",
-		Help: "Writes of RunKeys that were refused because somebody else was first.",
+		Help: "Writes of RunKeys that were refused because another writer was first.",
 	})
 	liveReads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobrun_runkey_shared_reads_total",
-		Help: "Live reads of RunKeys that were asked for, by whether they were made (own) or joined (shared).",
+		Help: "Requests for a live read of a RunKey: own if the request began a read, shared if it joined one.",
 	}, []string{"result"})
 )
 
 func init() {
 	metrics.Registry.MustRegister(retries, liveReads)
-	// A series that is there from the start shows its first increase.
+	// rate() sees the first increase of a series only if the series exists before it.
 	for _, result := range []string{"own", "shared"} {
 		liveReads.WithLabelValues(result)
 	}

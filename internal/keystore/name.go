@@ -14,23 +14,21 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// NameTakenError says that a JobRun of the trigger's name exists.
+// NameTakenError means that a JobRun of the trigger's name exists.
 type NameTakenError struct{ Name string }
 
 func (e *NameTakenError) Error() string { return fmt.Sprintf("jobrun %q already exists", e.Name) }
 
-// CheckName returns a *NameTakenError if the name of a new JobRun is taken. A caller
-// asks before anything is reserved for the run. Most names are free, so the API
-// server is asked only if the cache shows a JobRun of that name. A name that the
-// cache does not show yet passes: the API server refuses the create.
+// CheckName returns a *NameTakenError if the name of a new JobRun is taken. The webhook calls it before it
+// reserves a key for the JobRun. Most names are free, so CheckName reads live only if the cache shows a JobRun
+// of that name. If the cache does not show it yet, the API server refuses the create.
 func (s *Store) CheckName(ctx context.Context, name types.NamespacedName) error {
 	return checkName(ctx, name, s.cached, s.live)
 }
 
-// checkName returns a *NameTakenError if each of the readers shows a JobRun of that
-// name. It asks them in order, and the first that shows none ends it. A reservation
-// under the trigger's own name is taken over only on the word of the live reader: a
-// cache that lags may not show the run that holds it yet.
+// checkName returns a *NameTakenError if every reader shows a JobRun of that name. It returns nil at the first
+// reader that shows none. Only the live reader may decide whether a reservation under the trigger's own name
+// is taken over (SameName): a cache may not show the run that holds it yet.
 func checkName(ctx context.Context, name types.NamespacedName, readers ...client.Reader) error {
 	for _, reader := range readers {
 		switch err := reader.Get(ctx, name, &v1alpha1.JobRun{}); {

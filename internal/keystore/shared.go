@@ -13,13 +13,12 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// sharedReadTimeout bounds one live read; whoever waits for it has a deadline
-// of their own.
+// sharedReadTimeout bounds one live read. Each caller that waits for the read has its own deadline, too.
 const sharedReadTimeout = 8 * time.Second
 
-// sharedReads lets everybody who waits for a read of the same key when that
-// read begins have its answer. A read that has begun is never joined: it may
-// show a state older than the caller.
+// sharedReads gives the answer of one live read to all callers that were waiting for the key when the read
+// began. So a storm of duplicates costs one read per round trip, not one per trigger. A caller never joins a
+// read that has begun: it may show a state from before the call.
 type sharedReads struct {
 	read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)
 
@@ -28,7 +27,7 @@ type sharedReads struct {
 	reading map[types.NamespacedName]bool
 }
 
-// sharedRead is a read and its answer, which is there once done is closed.
+// sharedRead is a read and its answer. The answer is set before done is closed.
 type sharedRead struct {
 	done chan struct{}
 	key  *v1alpha1.RunKey
@@ -53,7 +52,7 @@ func (s *sharedReads) get(ctx context.Context, name types.NamespacedName) (*v1al
 	}
 }
 
-// join returns the next read of name to begin.
+// join returns the next read of name that will begin.
 func (s *sharedReads) join(name types.NamespacedName) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +70,7 @@ func (s *sharedReads) join(name types.NamespacedName) *sharedRead {
 	return r
 }
 
-// serve reads name, again and again, for as long as somebody waits.
+// serve reads name again and again until no caller waits for it.
 func (s *sharedReads) serve(name types.NamespacedName) {
 	for {
 		r := s.begin(name)
@@ -85,7 +84,7 @@ func (s *sharedReads) serve(name types.NamespacedName) {
 	}
 }
 
-// begin closes the next read of name to newcomers; nil if nobody waits.
+// begin returns the next read of name and lets no more callers join it; nil if no caller waits.
 func (s *sharedReads) begin(name types.NamespacedName) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,12 +5,11 @@ package runkey
 
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 
-// Grant answers an external worker that claims a run: the waiting run is leased
-// to it if nobody executes. A claim that the key has granted before and that was
-// not stored is granted again, under the same generation: the version of the
-// JobRun decides who of the two holds the lease.
+// Grant leases the waiting run to an external worker if no run executes. version is the resourceVersion of key.
 //
-// version is the resourceVersion of the key that the answer is based on.
+// The key may have granted an earlier claim of the run that is not stored on the JobRun. Grant then grants
+// the lease again, under the same generation. The API server stores only one of the two claims, because both
+// name the version of the JobRun that they are based on.
 func Grant(key *v1alpha1.RunKeySpec, version string, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	switch {
 	case Leased(key) == IdentityOf(run) && run.LeaseGeneration() < key.Leased.Generation:

@@ -5,8 +5,8 @@ package runkey
 
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 
-// Home is the thing that a JobRun contends for: its concurrency RunKey, or
-// itself if it has no concurrencyKey.
+// Home returns the name of what a JobRun contends for: its concurrency RunKey, or itself if it has no
+// concurrencyKey.
 func Home(run *v1alpha1.JobRun) string {
 	if run.Spec.ConcurrencyKey == "" {
 		return RunHome(run.Name)
@@ -14,5 +14,5 @@ func Home(run *v1alpha1.JobRun) string {
 	return v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 }
 
-// RunHome is the home of a run without a concurrencyKey.
+// RunHome returns the home of a run without a concurrencyKey.
 func RunHome(name string) string { return "run/" + name }

@@ -9,11 +9,11 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Identity names a run, by its name and its token.
+// Identity is the name and the token of a run.
 type Identity = v1alpha1.RunIdentity
 
-// IdentityOf is the identity of a JobRun. A JobRun that was stored without the webhook
-// has no token of its own; its UID, which is never used again either, serves.
+// IdentityOf returns the identity of a JobRun. A JobRun that was stored without the webhook has no token. Its
+// UID serves as one, because no other JobRun ever gets that UID.
 func IdentityOf(run *v1alpha1.JobRun) Identity {
 	if a := run.Spec.Admission; a != nil && a.Token != "" {
 		return Identity{RunName: run.Name, Token: a.Token}
@@ -21,14 +21,14 @@ func IdentityOf(run *v1alpha1.JobRun) Identity {
 	return Identity{RunName: run.Name, Token: string(run.UID)}
 }
 
-// AnsweredWith is the run that the trigger of a JobRun was answered with: itself if
-// Created. The JobRun must have an admission.
+// AnsweredWith returns the run that the webhook answered the trigger of a JobRun with. A JobRun that was
+// answered Created was answered with itself. The JobRun must have an admission.
 func AnsweredWith(run *v1alpha1.JobRun) Identity {
 	a := run.Spec.Admission
 	return Identity{RunName: a.RunName, Token: a.RunToken}
 }
 
-// Pending is the run that waits for the key; the zero Identity if none does.
+// Pending returns the run that waits for the key; the zero Identity if none does.
 func Pending(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Pending == nil {
 		return Identity{}
@@ -36,7 +36,7 @@ func Pending(key *v1alpha1.RunKeySpec) Identity {
 	return key.Pending.RunIdentity
 }
 
-// Leased is the run that executes for the key; the zero Identity if none does.
+// Leased returns the run that executes for the key; the zero Identity if none does.
 func Leased(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Leased == nil {
 		return Identity{}
@@ -44,7 +44,7 @@ func Leased(key *v1alpha1.RunKeySpec) Identity {
 	return key.Leased.RunIdentity
 }
 
-// Owner is the run that owns an idempotency key; the zero Identity if none does.
+// Owner returns the run that owns an idempotency key; the zero Identity if none does.
 func Owner(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Owner == nil {
 		return Identity{}
@@ -52,9 +52,9 @@ func Owner(key *v1alpha1.RunKeySpec) Identity {
 	return *key.Owner
 }
 
-// StartedAfter reports whether a claim based on fromVersion proves that its run
-// started after a trigger that saw the run waiting at keyVersion. Anything that
-// cannot be compared proves nothing.
+// StartedAfter reports whether a claim proves that its run started after a trigger (P2). The claim is based
+// on version fromVersion of the key. Version keyVersion of the key showed the trigger that the run waits.
+// Versions that cannot be compared prove nothing.
 func StartedAfter(fromVersion, keyVersion string) bool {
 	if fromVersion == "" || keyVersion == "" {
 		return false

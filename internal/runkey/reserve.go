@@ -9,7 +9,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Trigger is what a trigger asks of its keys.
+// Trigger is a trigger and the keys that it asks for.
 type Trigger struct {
 	Run            Identity
 	JobName        string
@@ -19,40 +19,39 @@ type Trigger struct {
 	Time           metav1.Time
 }
 
-// Verdict says what a key answers to a trigger.
+// Verdict is the kind of a key's answer to a trigger.
 type Verdict int
 
 const (
-	// Reserved means that the key is the trigger's, or will be once Next is stored.
+	// Reserved means that the key names the trigger's run, or will once Next is stored.
 	Reserved Verdict = iota
 	// Absorbed means that the waiting run stands for the trigger.
 	Absorbed
-	// Delivered means that the trigger was delivered before.
+	// Delivered means that an earlier trigger had the same idempotencyKey.
 	Delivered
 	// Refused means that a run waits and the trigger did not ask to coalesce.
 	Refused
-	// SameName means that the key is held under the trigger's own name by
-	// another token. If no such JobRun is there, the reservation is void and
-	// Next takes it over; otherwise the name is taken.
+	// SameName means that the key names a run that has the trigger's name, but another token. If a live read
+	// shows no JobRun of that name, Next takes the reservation over. Otherwise the name is taken.
 	SameName
 )
 
 // Answer is a key's answer to a trigger.
 type Answer struct {
 	Verdict Verdict
-	// Run is the run that stands for the trigger, or the one in its way.
+	// Run is the run that stands for the trigger. For Refused and SameName it is the run that the key names.
 	Run Identity
-	// Next is the key to store before the answer holds; nil if it holds as it is.
+	// Next is the key to store before the answer holds; nil if there is nothing to store.
 	Next *v1alpha1.RunKeySpec
 }
 
-// Matches reports whether key is the row of exactly this kind, job and key. The
-// name of a RunKey is a hash, so the whole key is compared too.
+// Matches reports whether key is the row of this kind, job and value. The name of a RunKey is a hash, which
+// two keys may share, so callers compare the whole key.
 func Matches(key *v1alpha1.RunKeySpec, kind v1alpha1.RunKeyKind, jobName, value string) bool {
 	return key.Kind == kind && key.JobName == jobName && key.Key == value
 }
 
-// Reserve answers a trigger from its concurrency key; nil means that the key is free.
+// Reserve answers a trigger from its concurrency key. A nil key is free.
 func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
 	waiting := Pending(key)
 	switch {
@@ -79,8 +78,8 @@ func reservedFor(key *v1alpha1.RunKeySpec, t Trigger) *v1alpha1.RunKeySpec {
 	return next
 }
 
-// Own answers a trigger from its idempotency key; nil means that the key is
-// free. owner is the run that stands for the trigger so far.
+// Own answers a trigger from its idempotency key. A nil key is free. owner is the run that stands for the
+// trigger by its concurrency key: its own run, or the run that absorbed it.
 func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 	current := Owner(key)
 	next := OwnedBy(t.JobName, t.IdempotencyKey, owner)
@@ -96,7 +95,7 @@ func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 	}
 }
 
-// OwnedBy is an idempotency key in the hands of owner.
+// OwnedBy returns the row of an idempotency key that owner owns.
 func OwnedBy(jobName, key string, owner Identity) *v1alpha1.RunKeySpec {
 	return &v1alpha1.RunKeySpec{
 		Kind:    v1alpha1.RunKeyIdempotency,
@@ -106,7 +105,7 @@ func OwnedBy(jobName, key string, owner Identity) *v1alpha1.RunKeySpec {
 	}
 }
 
-// concurrencyKey is a copy of key to change, or a new one if the key is free.
+// concurrencyKey returns a copy of key to change, or a new row if key is nil.
 func concurrencyKey(key *v1alpha1.RunKeySpec, jobName, value string) *v1alpha1.RunKeySpec {
 	if key != nil {
 		return key.DeepCopy()

@@ -9,12 +9,11 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Every transition returns the key to store; nil means that nothing is left and
-// the key is to be deleted. A transition that does not apply returns ok false.
+// Each transition returns the key to store. A nil key is to be deleted. ok is false if the transition does
+// not apply.
 
-// Claim moves the waiting run to leased. version is the resourceVersion of the
-// key that the claim is decided on; last is the last generation the run is
-// known to have used, should the key remember less.
+// Claim leases the waiting run. version is the resourceVersion of key. last is the last generation in the
+// run's own status; the key may remember a lower one.
 func Claim(key *v1alpha1.RunKeySpec, version string, last int64) (next *v1alpha1.RunKeySpec, ok bool) {
 	if key == nil || key.Pending == nil || key.Leased != nil {
 		return nil, false
@@ -36,11 +35,11 @@ func Release(key *v1alpha1.RunKeySpec, run Identity) (next *v1alpha1.RunKeySpec,
 	}
 	next = key.DeepCopy()
 	next.Leased = nil
-	return orNothing(next), true
+	return nilIfFree(next), true
 }
 
-// Requeue puts the leased run back to waiting with the generation that fenced
-// its holder. It does not apply while another run waits.
+// Requeue moves the leased run back to the waiting place. generation is the one that fenced its holder. It
+// does not apply while another run waits.
 func Requeue(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
 	if Pending(key) != (Identity{}) {
 		return nil, false
@@ -48,7 +47,8 @@ func Requeue(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, n
 	return Displace(key, run, generation, now)
 }
 
-// Displace is Requeue in the place of whoever waits.
+// Displace moves the leased run back to the waiting place, like Requeue, and takes the place from the run
+// that has it.
 func Displace(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
 	if key == nil || Leased(key) != IdentityOf(run) {
 		return nil, false
@@ -59,26 +59,24 @@ func Displace(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, 
 	return next, true
 }
 
-// Withdraw takes run out of the waiting place.
+// Withdraw takes the waiting place from run.
 func Withdraw(key *v1alpha1.RunKeySpec, run Identity) (next *v1alpha1.RunKeySpec, ok bool) {
 	if Pending(key) != run || (run == Identity{}) {
 		return nil, false
 	}
 	next = key.DeepCopy()
 	next.Pending = nil
-	return orNothing(next), true
+	return nilIfFree(next), true
 }
 
-// Seat gives the waiting place to run, whoever had it. key may be nil: then the
-// key is created.
+// Seat gives the waiting place to run, even if another run has it. A nil key is created.
 func Seat(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, now metav1.Time) *v1alpha1.RunKeySpec {
 	next := concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
 	next.Pending = waiting(run, run.LeaseGeneration(), now)
 	return next
 }
 
-// Restore gives a run that reads Leased its place in the key back. It does not
-// apply while another run is leased.
+// Restore leases the key to a run that reads Leased. It does not apply while the key leases any run.
 func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	if key != nil && key.Leased != nil {
 		return nil, false
@@ -86,7 +84,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 	next = concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
 	leased := run.LeaseGeneration()
 	if !run.IsHeld() && leased > 1 {
-		leased-- // The lease expired: its generation is spent, and the expiry goes on.
+		leased-- // The status holds the fence of an expiry. With the generation before it, the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
 		RunIdentity: IdentityOf(run),
@@ -99,7 +97,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 	return next, true
 }
 
-// waiting is run in the waiting place.
+// waiting returns the entry of run for the waiting place.
 func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.PendingRun {
 	return &v1alpha1.PendingRun{
 		RunIdentity:    IdentityOf(run),
@@ -109,7 +107,8 @@ func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.
 	}
 }
 
-func orNothing(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
+// nilIfFree returns key, or nil if the key names no run.
+func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
 	if key.Pending == nil && key.Leased == nil {
 		return nil
 	}

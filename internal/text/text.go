@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package text makes text fit the fields that bound it.
+// Package text shortens text to fit fields of bounded length.
 package text
 
 import (
