@@ -20,8 +20,8 @@ const (
 	FieldHome = "jobrun.home"
 	// FieldIdempotency finds JobRuns by the name of their idempotency RunKey.
 	FieldIdempotency = "jobrun.idempotency"
-	// FieldAbsorber finds unbound receipts by the token of the run that they were answered with (AbsorberToken),
-	// and bound receipts by the UID of their run (AbsorberUID).
+	// FieldAbsorber finds unbound receipts by the token of the run that they were answered with
+	// (AbsorberToken), and bound receipts by the UID of their run (AbsorberUID).
 	FieldAbsorber = "jobrun.absorber"
 	// FieldBatch finds the members of a batch.
 	FieldBatch = "jobrun.batch"

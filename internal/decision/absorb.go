@@ -12,10 +12,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// absorb counts triggers on the run that stands for them, in one write, and makes
-// them its receipts. It is the one place that counts. status.coalesced.recent names
-// every counted receipt that is not bound yet. A receipt in that list is not counted
-// again, even if the controller crashes after the write (P8).
+// absorb counts triggers on the run that stands for them, in one write, and binds them to it. No other
+// function counts. status.coalesced.recent names every counted receipt that is not bound yet. A receipt that
+// recent names is not counted again, even if the controller crashes after the write (P8).
 func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1alpha1.JobRunStatus, []Op) {
 	status := countedStatus(run, receipts, s.marked)
 	ops := []Op{WriteStatus{run, status}}
@@ -25,7 +24,7 @@ func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1
 	return status, join(ops, s.bind(run, receipts))
 }
 
-// bind makes triggers that are counted receipts of their run.
+// bind binds counted triggers to their run.
 func (s *Snapshot) bind(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op {
 	ops := make([]Op, 0, len(receipts))
 	for _, receipt := range receipts {
@@ -34,8 +33,8 @@ func (s *Snapshot) bind(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op 
 	return ops
 }
 
-// room is how many triggers can be counted on a run now. The entries of receipts
-// that are not bound yet must stay.
+// room returns how many triggers can be counted on a run now. Entries of receipts that are not marked must
+// stay.
 func (s *Snapshot) room(run *v1alpha1.JobRun) int {
 	room := v1alpha1.MaxRecent
 	for _, entry := range recentEntries(run) {
@@ -46,7 +45,7 @@ func (s *Snapshot) room(run *v1alpha1.JobRun) int {
 	return room
 }
 
-// countReceipts counts receipts on the run that stands for them, as many as have room.
+// countReceipts counts receipts on the run that stands for them, as many as recent has room for.
 func countReceipts(s *Snapshot) []Op {
 	for _, first := range s.Relisted {
 		run := s.runToCountOn(first)
@@ -55,7 +54,7 @@ func countReceipts(s *Snapshot) []Op {
 		}
 		room := s.room(run)
 		if room <= 0 {
-			continue // The receipts of the entries must be bound first.
+			continue // Receipts that recent names must be bound first.
 		}
 		receipts := s.receiptsOf(run, false)
 		_, ops := s.absorb(run, receipts[:min(len(receipts), room)])
@@ -64,7 +63,7 @@ func countReceipts(s *Snapshot) []Op {
 	return nil
 }
 
-// bindCounted binds receipts that are counted already.
+// bindCounted binds receipts that are counted, but not bound yet.
 func bindCounted(s *Snapshot) []Op {
 	for _, first := range s.Relisted {
 		if by := s.countedBy[first.UID]; by != nil && (s.role(first) == RoleDisplaced || s.awaitsBinding(first, by)) {
@@ -77,15 +76,14 @@ func bindCounted(s *Snapshot) []Op {
 	return nil
 }
 
-// awaitsBinding reports whether a trigger that was stored without the webhook is to
-// be bound to the run that counted it. That run waited then, so its claim came later
-// and is evidence enough.
+// awaitsBinding reports whether a trigger that was stored without the webhook must now be bound to the run
+// that counted it, because that run executes. The run counted it while it waited, so it started after it
+// (P2).
 func (s *Snapshot) awaitsBinding(receipt, by *v1alpha1.JobRun) bool {
 	return s.role(receipt) == RoleUnadmitted && s.leased == runkey.IdentityOf(by) && s.isAccepting(receipt)
 }
 
-// runToCountOn is the run that a receipt is to be counted on and bound to; nil if there
-// is none.
+// runToCountOn returns the run to count a receipt on and to bind it to; nil if there is none.
 func (s *Snapshot) runToCountOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	switch role := s.role(receipt); {
 	case role == RoleAbsorbed:
@@ -97,8 +95,7 @@ func (s *Snapshot) runToCountOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	}
 }
 
-// receiptsOf are the receipts that count on a run: those that it has counted, or
-// those that it has not.
+// receiptsOf returns the unbound receipts of a run: those that it has counted, or those that it has not.
 func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.JobRun {
 	var found []*v1alpha1.JobRun
 	for _, receipt := range s.Relisted {
@@ -109,16 +106,15 @@ func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.Jo
 	return found
 }
 
-// markedEntries tells for the entries of recent whether their receipts are marked: they
-// show that they are counted, for they are bound, were promoted, or are gone. The entry
-// of a receipt that is not marked must stay.
+// markedEntries tells for each receipt that some run's recent names whether it is marked: it is bound, was
+// promoted, or is gone. A marked receipt is never counted again, so its entry may leave recent (P8).
 func (s *Snapshot) markedEntries() map[types.UID]bool {
 	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Relisted))
 	for _, receipt := range s.Relisted {
 		receipts[receipt.UID] = receipt
 	}
 	marked := map[types.UID]bool{}
-	for _, runs := range [][]*v1alpha1.JobRun{s.Others, s.Runs} { // As for countedBy.
+	for _, runs := range [][]*v1alpha1.JobRun{s.Others, s.Runs} { // The same order as for countedBy.
 		for _, run := range runs {
 			for _, entry := range recentEntries(run) {
 				receipt := receipts[entry.UID]
@@ -129,7 +125,7 @@ func (s *Snapshot) markedEntries() map[types.UID]bool {
 	return marked
 }
 
-// isMarked reports whether a receipt shows that it is counted by a run.
+// isMarked reports whether the status of a receipt shows that the run has counted it.
 func (s *Snapshot) isMarked(receipt, by *v1alpha1.JobRun) bool {
 	switch receipt.Status.Phase {
 	case "":
@@ -137,9 +133,7 @@ func (s *Snapshot) isMarked(receipt, by *v1alpha1.JobRun) bool {
 	case v1alpha1.PhasePending:
 		return !displaces(by, receipt)
 	default:
-		// Bound to what has become a receipt itself, it is to be bound anew.
-		ref := receipt.Status.RunRef
-		return ref == nil || s.byUID[ref.UID] == nil || !s.byUID[ref.UID].IsReceipt()
+		return !s.isMisbound(receipt)
 	}
 }
 

@@ -14,18 +14,18 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Batch is what a decision about a batch is made from.
+// Batch is what DecideBatch decides about.
 type Batch struct {
 	Leader *v1alpha1.JobRun
-	// Members are those that exist, the leader included.
+	// Members are the members that exist, the leader included.
 	Members []*v1alpha1.JobRun
-	// Left is how long the members that are missing may still take.
+	// Left is how much longer the batch waits for missing members.
 	Left time.Duration
 }
 
-// DecideBatch says once what becomes of a batch: it starts when all members
-// exist, and is withdrawn when they do not in time. A leader that is cancelled
-// withdraws its batch as it ends.
+// DecideBatch decides once whether a batch starts or is withdrawn. It starts when all members exist. It is
+// withdrawn if they do not exist in time. If the leader is cancelled, its end withdraws the batch: see
+// batchDecision.
 func DecideBatch(b Batch) Plan {
 	switch {
 	case !b.Leader.AwaitsBatch() || b.Leader.EndRequested():
@@ -45,7 +45,7 @@ func record(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
 	return Plan{Step: "decide-batch", Ops: []Op{WriteStatus{leader, status}}}
 }
 
-// IsWhole reports whether all members exist and none of them is to end.
+// IsWhole reports whether all members exist, and none of them is cancelled or has ended.
 func (b Batch) IsWhole() bool {
 	n := 0
 	for _, member := range b.Members {
@@ -56,8 +56,8 @@ func (b Batch) IsWhole() bool {
 	return n >= int(b.Leader.Spec.Batch.Size)
 }
 
-// batchDecision is what became of the batch of a JobRun; empty while it is
-// undecided. A trigger that is in no batch has started by itself.
+// batchDecision returns the decision about the batch of a JobRun; empty while it is undecided. A trigger that
+// is in no batch counts as Started.
 func (s *Snapshot) batchDecision(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	switch {
 	case run.Spec.Batch == nil:
@@ -67,22 +67,21 @@ func (s *Snapshot) batchDecision(run *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	case s.hasBegun(run):
 		return v1alpha1.BatchStarted
 	case run.LeadsBatch() && run.EndRequested(), run.HasEnded():
-		return v1alpha1.BatchWithdrawn // It ends, or has ended, before its batch has started.
+		return v1alpha1.BatchWithdrawn // A member that ends before its batch has started counts as withdrawn.
 	default:
 		return s.BatchDecisions[run.UID]
 	}
 }
 
-// hasBegun reports whether something was done for a member that is done only once
-// its batch has started: it was claimed, or counted. Its status may not say so
-// yet, and the leader that said so may be gone.
+// hasBegun reports whether a member was claimed or counted, which proves that its batch has started. The
+// status of the member may not record that yet, and the leader that recorded it may be gone.
 func (s *Snapshot) hasBegun(member *v1alpha1.JobRun) bool {
 	id := runkey.IdentityOf(member)
 	return runkey.Leased(s.KeySpec()) == id || s.countedBy[member.UID] != nil ||
 		slices.ContainsFunc(s.Jobs, func(job *batchv1.Job) bool { return s.JobIdentity(job) == id })
 }
 
-// hasStarted reports whether the batch of a JobRun has started, if it is in one.
+// hasStarted reports whether the batch of a JobRun has started; true for a JobRun that is in no batch.
 func (s *Snapshot) hasStarted(run *v1alpha1.JobRun) bool {
 	return s.batchDecision(run) == v1alpha1.BatchStarted
 }
@@ -92,8 +91,8 @@ func (s *Snapshot) isWithdrawn(run *v1alpha1.JobRun) bool {
 	return s.batchDecision(run) == v1alpha1.BatchWithdrawn
 }
 
-// withBatchDecision makes the statuses that a plan writes say what became of the
-// batch: the leader may be gone before the last member starts.
+// withBatchDecision adds the decision about the batch to each status that a plan writes on a member. The
+// leader, which records it, may be gone before the last member starts.
 func (s *Snapshot) withBatchDecision(ops []Op) []Op {
 	for i, op := range ops {
 		write, ok := op.(WriteStatus)

@@ -10,9 +10,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// answerBypassed answers triggers that were stored without the webhook by the
-// webhook's own rules: delivered before, absorbed, or refused. One that finds
-// its key free is left to fill-pending.
+// answerBypassed answers triggers that were stored without the webhook, by the rules of the webhook: as
+// delivered before, absorbed or refused. If no run waits, fill-pending seats the trigger.
 func answerBypassed(s *Snapshot) []Op {
 	for _, run := range s.Relisted {
 		if !s.isAccepting(run) {
@@ -32,8 +31,7 @@ func answerBypassed(s *Snapshot) []Op {
 	return nil
 }
 
-// bindUnadmitted binds a trigger to the run that counted it, or to the one that
-// owns its idempotency key.
+// bindUnadmitted binds a trigger to the run that counted it, or to the owner of its idempotency key.
 func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 	if by := s.countedBy[run.UID]; by != nil {
 		return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{run}))
@@ -44,7 +42,7 @@ func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 	return nil
 }
 
-// answer is the answer of a key for which pending waits.
+// answer fails or absorbs a trigger while the run pending waits for its key.
 func (s *Snapshot) answer(run, pending *v1alpha1.JobRun) []Op {
 	switch verdict := runkey.PolicyOf(run.Spec.Coalesce).Verdict; {
 	case verdict == runkey.Refused:

@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if a Job executes it and no run is leased. An external worker claims a run through
-// webhook/v1alpha1/worker_claim.go instead.
+// claim starts the waiting run if a Job executes it and no run is leased. An external worker claims a run
+// through webhook/v1alpha1/worker_claim.go instead.
 func claim(s *Snapshot) []Op {
 	if s.leased != (runkey.Identity{}) {
 		return nil
@@ -32,8 +32,8 @@ func claim(s *Snapshot) []Op {
 }
 
 // claimKey claims a run that has a key. Jobs that were left behind are stopped first (P6). Then it writes the
-// key, the Job, and the status, which names both (P3). The run is read live before the key is written, and again
-// before the Job is created (P4).
+// key, the Job, and the status, which names both (P3). The run is read live before the key is written, and
+// again before the Job is created (P4).
 func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
 	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
@@ -51,7 +51,8 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// claimByJob claims a run without a key. The creation of the Job is the claim, because the Job's name is a lock.
+// claimByJob claims a run without a key. The creation of the Job is the claim, because the Job's name is a
+// lock.
 func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	generation := run.LeaseGeneration() + 1
 	var stopStrays []Op
@@ -100,8 +101,8 @@ func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	return s.reportRefusal(run, refusal.Message)
 }
 
-// reportRefusal writes Leased without a jobRef, with the message of the refusal. The run holds its key while the
-// controller tries to create the Job again.
+// reportRefusal writes Leased without a jobRef, with the message of the refusal. The run holds its key while
+// the controller tries to create the Job again.
 func (s *Snapshot) reportRefusal(run *v1alpha1.JobRun, message string) []Op {
 	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == oneLine(message) {
 		return nil
@@ -120,8 +121,8 @@ func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	return run.LeaseGeneration() + 1
 }
 
-// claimedVersion returns the version of the key that the claim of the leased run was based on; empty without a
-// key, or while the key leases no run.
+// claimedVersion returns the version of the key that the claim of the leased run was based on; empty without
+// a key, or while the key leases no run.
 func (s *Snapshot) claimedVersion() string {
 	if !s.Keyed || s.Key == nil || s.Key.Spec.Leased == nil {
 		return ""

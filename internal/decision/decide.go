@@ -15,9 +15,9 @@ type step struct {
 	decide func(*Snapshot) []Op
 }
 
-// steps are in the order of their urgency. Decide takes the first step that has something to do, so a key makes
-// one transition per reconcile (P11). Runs leave the key before others enter it. Receipts follow runs, so their
-// steps come last.
+// steps are in the order of their urgency. Decide takes the first step that has something to do, so a key
+// makes one transition per reconcile (P11). Runs leave the key before others enter it. Receipts follow runs,
+// so their steps come last.
 var steps = []step{
 	// If the key was deleted, or a claim bypassed it, it gets the lease of the run that reads Leased.
 	{"restore-lease", restoreLease},
@@ -39,7 +39,8 @@ var steps = []step{
 	// The waiting run starts, or its status says that it waits.
 	{"claim", claim},
 	{"announce-pending", announcePending},
-	// Runs without a place: they end if cancelled, are answered if they bypassed the webhook, or get the place.
+	// Runs without a place: they end if cancelled, are answered if they bypassed the webhook, or get the
+	// place.
 	{"cancel-waiting", cancelWaiting},
 	{"answer-bypassed", answerBypassed},
 	{"fill-pending", fillPending},

@@ -10,14 +10,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// displaces reports whether a run whose lease has ended takes the place of the
-// one that waits behind it.
+// displaces reports whether a run whose lease expired takes the place of the run that waits.
 func displaces(run, waiting *v1alpha1.JobRun) bool {
 	return run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue && runkey.PolicyOf(waiting.Spec.Coalesce).GivesWay
 }
 
-// displace puts a fenced run in the place of the one that waits, which becomes
-// its receipt before the run itself reads Pending again.
+// displace puts a fenced run in the place of the waiting run. The waiting run becomes its receipt before the
+// fenced run reads Pending, so that no client sees two runs Pending.
 func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
 	next, ok := runkey.Displace(s.KeySpec(), run, fenced.Lease.Generation, s.Now)
 	if !ok {
@@ -27,12 +26,12 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 	ops := join([]Op{CheckRun{waiting}}, s.swapKey(next), tellExpired(run, fenced))
 	switch {
 	case waiting.Status.Phase != v1alpha1.PhasePending:
-		// It was never told that it waits, and simply waits on.
+		// It was never written Pending. It waits on, without a place.
 	case s.room(run) > 0:
-		leaver := run.DeepCopy()
-		leaver.Status = fenced
+		fencedRun := run.DeepCopy()
+		fencedRun.Status = fenced
 		var absorb []Op
-		pending, absorb = s.absorb(leaver, []*v1alpha1.JobRun{waiting})
+		pending, absorb = s.absorb(fencedRun, []*v1alpha1.JobRun{waiting})
 		ops = append(ops, absorb...)
 	default:
 		ops = append(ops, WriteStatus{waiting, unseatedStatus(waiting, run.Name)})
@@ -41,8 +40,8 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 	return append(ops, WriteStatus{run, pending})
 }
 
-// finishDisplacement goes on with a displacement after its key was written: the
-// status of the run that waits again is behind, and another run reads Pending.
+// finishDisplacement finishes a displacement that stopped after the key was written: it counts the displaced
+// run, which still reads Pending, on the run that took its place.
 func finishDisplacement(s *Snapshot) []Op {
 	run := s.Run(s.pending)
 	if run == nil || s.role(run) != RoleRequeued || !s.isAccepting(run) || s.room(run) <= 0 {
@@ -58,7 +57,7 @@ func finishDisplacement(s *Snapshot) []Op {
 	return nil
 }
 
-// unseatedStatus says of a run that reads Pending that another one waits.
+// unseatedStatus clears the phase of a run that reads Pending. status.error names the run that has its place.
 func unseatedStatus(run *v1alpha1.JobRun, pending string) v1alpha1.JobRunStatus {
 	status := *run.Status.DeepCopy()
 	status.Phase = ""

@@ -4,9 +4,9 @@
 // Package decision decides what to do about a key or a run, from a snapshot of it.
 //
 // Decide is pure: it turns a Snapshot into a Plan. The package has no client, context, clock or logger. The
-// controller observes, and carries plans out. A Plan is an ordered list of checks and writes, and says when to
-// decide again even if nothing changes. Each JobRun of a snapshot has one Role, which is computed once. The
-// steps of a decision switch over it.
+// controller observes, and carries plans out. A Plan is an ordered list of checks and writes, and says when
+// to decide again even if nothing changes. Each JobRun of a snapshot has one Role, which is computed once.
+// The steps of a decision switch over it.
 //
 // Where to look:
 //   - the roles of JobRuns: role.go

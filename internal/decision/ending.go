@@ -4,13 +4,12 @@
 package decision
 
 import (
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"regexp"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
@@ -32,10 +31,10 @@ func failure(reason, message string) ending {
 	return ending{phase: v1alpha1.PhaseFailed, reason: reason, message: message}
 }
 
-// conditionReason is what a condition's reason must look like. That of a Job need not.
+// conditionReason is the pattern that the API server requires of a condition's reason, but not of a Job's.
 var conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
 
-// resultOf is how a finished Job ends its run.
+// resultOf returns how a finished Job ends its run.
 func resultOf(e *Execution) ending {
 	c := executor.ResultOf(e.Job)
 	if c.Type == batchv1.JobComplete {

@@ -14,10 +14,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
-// maxNoteBytes is what the API server takes as the note of an Event.
+// maxNoteBytes is the API server's limit for the note of an Event.
 const maxNoteBytes = 1024
 
-// Event is what is told of a run. Events are best effort; statuses are the record.
+// Event tells of a change of a run. Events are best effort; statuses are the record.
 type Event struct {
 	Run     *v1alpha1.JobRun
 	Related *v1alpha1.JobRun
@@ -48,7 +48,7 @@ const (
 	ActionBlocked   = "run:blocked"
 )
 
-// Type is Warning or Normal.
+// Type returns the type of the Kubernetes Event, Warning or Normal.
 func (e Event) Type() string {
 	if e.Warning {
 		return corev1.EventTypeWarning
@@ -60,7 +60,6 @@ func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
 	return Event{Run: run, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 
-// triggeredEvent tells of a run that is seen for the first time.
 func triggeredEvent(run *v1alpha1.JobRun) Event {
 	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
 	if run.Spec.ConcurrencyKey != "" {
@@ -69,7 +68,7 @@ func triggeredEvent(run *v1alpha1.JobRun) Event {
 	return newEvent(run, EventTriggered, ActionTrigger, note)
 }
 
-// tellTriggered tells of a run, once.
+// tellTriggered emits RunTriggered for a run that is written for the first time.
 func tellTriggered(run *v1alpha1.JobRun) []Op {
 	if run.Status.RunRef != nil {
 		return nil
@@ -77,7 +76,7 @@ func tellTriggered(run *v1alpha1.JobRun) []Op {
 	return []Op{Emit{triggeredEvent(run)}}
 }
 
-// tellLeased tells of a lease that a Job has taken, and counts the first one.
+// tellLeased emits RunLeased for a run that a Job executes, and counts its first lease.
 func tellLeased(run *v1alpha1.JobRun, now metav1.Time) []Op {
 	ops := append(tellTriggered(run), Emit{newEvent(run, EventLeased, ActionLeased, "a Job executes the run")})
 	if run.Status.StartTime == nil {
@@ -86,12 +85,12 @@ func tellLeased(run *v1alpha1.JobRun, now metav1.Time) []Op {
 	return ops
 }
 
-// ClaimedEvent tells of a lease that a worker has taken.
+// ClaimedEvent is RunLeased for a run that a worker has claimed.
 func ClaimedEvent(run *v1alpha1.JobRun) Event {
 	return newEvent(run, EventLeased, ActionLeased, fmt.Sprintf("worker %s executes the run", run.Status.Lease.HolderIdentity))
 }
 
-// coalescedEvent tells of a trigger that a run absorbed, with what was skipped.
+// coalescedEvent tells that a run absorbed a trigger. The note has the input and the labels of the trigger.
 func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
 	input := receipt.InputText()
 	if input == "" {
@@ -109,7 +108,7 @@ func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
 	return event
 }
 
-// leaseExpiredEvent tells of a lease that ended before its run did.
+// leaseExpiredEvent tells that a lease expired. status is the status of the run after that.
 func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	holder := "a holder that was fenced or gave it back"
 	if run.IsHeld() {
@@ -122,14 +121,12 @@ func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event
 	return event
 }
 
-// blockedEvent tells of a Job that is refused for now.
 func blockedEvent(run *v1alpha1.JobRun, message string) Event {
 	event := newEvent(run, EventBlocked, ActionBlocked, "the Job is refused for now: "+message)
 	event.Warning = true
 	return event
 }
 
-// endedEvent tells how a run ended.
 func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	switch status.Phase {
 	case v1alpha1.PhaseCompleted:

@@ -11,8 +11,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// followLease looks at the run that executes: its claim, its Job, its end, its
-// expiry.
+// followLease follows the leased run: it stores its claim, creates its Job, ends it, expires its lease, and
+// releases the key.
 func followLease(s *Snapshot) []Op {
 	if s.leased == (runkey.Identity{}) {
 		return nil
@@ -26,21 +26,19 @@ func followLease(s *Snapshot) []Op {
 	}
 	switch s.role(run) {
 	case RoleEnded, RoleBound, RoleMisbound, RoleSettled:
-		// A receipt may be bound by another controller while it is claimed.
 		return s.release(s.leased, s.leasedGeneration(), run.RunsAsJob())
 	}
 	switch isAhead := run.LeaseGeneration() > s.leasedGeneration(); {
 	case isAhead && !run.IsHeld():
 		return s.finishExpiry(run)
 	case isAhead:
-		return s.expire(run) // The lease was taken past the key.
+		return s.expire(run) // A claim bypassed the key.
 	default:
 		return s.followExecution(run)
 	}
 }
 
-// followExecution looks at a run that holds the key, whether or not its own
-// status says so yet.
+// followExecution follows a run that holds the key. Its status may not read Leased yet.
 func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	e := s.execution(run)
 	isStored := run.Status.Phase == v1alpha1.PhaseLeased
@@ -64,7 +62,7 @@ func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	}
 }
 
-// followWorker looks at a run that an external worker holds, or has claimed.
+// followWorker follows a run that an external worker holds or has claimed.
 func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	e := s.execution(run)
 	switch {
@@ -81,10 +79,10 @@ func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	}
 }
 
-// takeBackClaim ends a worker's claim that the key has granted and that was never
-// stored. It fences a claim that is stored late, and goes the way of an expiry.
-// Nothing was executed, so nothing fails for it: while another run waits, the
-// grant is left to the next claim.
+// takeBackClaim ends a worker's claim that the key has granted, but that was not stored in time. It raises
+// lease.generation first, which fences a claim that is stored late. Then it moves the run back to the waiting
+// place. While another run waits, it leaves the grant to the next claim: the run never executed, so it must
+// not fail.
 func (s *Snapshot) takeBackClaim(run *v1alpha1.JobRun) []Op {
 	isFenced := run.LeaseGeneration() == s.leasedGeneration()
 	if s.waitingBehind(run) != (runkey.Identity{}) || (s.execution(run).ClaimLeft > 0 && !isFenced) {
@@ -99,9 +97,9 @@ func (s *Snapshot) takeBackClaim(run *v1alpha1.JobRun) []Op {
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, s.swapKey(next))
 }
 
-// takeGivenBack lets a run without key wait again that its worker gave back. A run
-// with a key that was given back has a higher generation than the key, and takes
-// the way of an expiry; with the same generation, it never had a holder.
+// takeGivenBack requeues a run that its worker gave back. Without a key, the run waits again. With a key, the
+// worker has raised the generation above the key's, and finishExpiry requeues the run. If the generations are
+// equal, the lease never had a holder, and takeGivenBack expires it.
 func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 	switch {
 	case !s.Keyed:
@@ -113,8 +111,8 @@ func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 	}
 }
 
-// finish ends a run: its status first, then, once its Job was looked at again,
-// the key (P3).
+// finish ends a run: it writes the status, requires that nothing of the run executes, and releases the key
+// (P3).
 func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
 	end.keyVersion = s.claimedVersion()
@@ -127,14 +125,14 @@ func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	)
 }
 
-// cancelLeased ends a run on request, once nothing of it executes.
+// cancelLeased ends a cancelled run after its Job and Pods have stopped.
 func (s *Snapshot) cancelLeased(run *v1alpha1.JobRun) []Op {
 	return join(stopRun(run), s.finish(run, ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
 	}))
 }
 
-// release gives the key of a run that ended back, once nothing of it executes.
+// release removes the lease of an ended run from the key, after its Job and Pods have stopped.
 func (s *Snapshot) release(run runkey.Identity, generation int64, runsAsJob bool) []Op {
 	var ops []Op
 	if runsAsJob {

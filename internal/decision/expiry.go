@@ -10,22 +10,16 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// expire ends a lease that was not renewed, whose Job vanished, or that was given back:
-// execution.go sees that, by the time that controller/observe_lease.go measured. The run
-// goes back to wait if no other run waits, or if it may take the place of that one, and
-// fails otherwise (I5).
+// expire ends a lease that was not renewed, that was given back, or whose Job vanished.
+// controller/observe_lease.go measures the time since the last renewal. The run waits again if no other run
+// waits, or if it may take the place of the waiting run. Otherwise it fails (I5).
 func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 	attempts := attemptsAfter(run)
 	if int(attempts) >= maxAttempts(run) {
 		return s.failExpired(run, attempts, attemptsMessage(int(attempts)))
 	}
-	if rival := s.waitingBehind(run); rival != (runkey.Identity{}) {
-		if !s.isComing(rival) {
-			return nil // What it asks for is not known.
-		}
-		if !displaces(run, s.Run(rival)) {
-			return s.failExpired(run, attempts, lostToMessage(rival.RunName))
-		}
+	if ops, decided := s.failForWaiting(run, attempts); decided {
+		return ops
 	}
 	fenced := expiredStatus(run)
 	if !s.Keyed {
@@ -39,23 +33,35 @@ func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// finishExpiry goes on with an expiry whose fence is written already.
+// finishExpiry finishes an expiry that stopped after the fence was written.
 func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
-	if rival := s.waitingBehind(run); rival != (runkey.Identity{}) {
-		if !s.isComing(rival) {
-			return nil
-		}
-		if !displaces(run, s.Run(rival)) {
-			return s.failExpired(run, run.Status.Attempts, lostToMessage(rival.RunName))
-		}
+	if ops, decided := s.failForWaiting(run, run.Status.Attempts); decided {
+		return ops
 	}
 	return join(stopRun(run), []Op{CheckRun{run}}, s.requeue(run, run.Status))
 }
 
-// requeue moves a fenced run back to the waiting place, then says so.
+// failForWaiting fails a run whose lease expired if another run waits and does not give way. It decides to
+// wait, without operations, until the waiting JobRun exists and its batch has started: before that, its
+// policy is not known.
+func (s *Snapshot) failForWaiting(run *v1alpha1.JobRun, attempts int32) (ops []Op, decided bool) {
+	id := s.waitingBehind(run)
+	switch waiting := s.Run(id); {
+	case id == runkey.Identity{}:
+		return nil, false
+	case waiting == nil || !s.hasStarted(waiting):
+		return nil, true
+	case displaces(run, waiting):
+		return nil, false
+	default:
+		return s.failExpired(run, attempts, fmt.Sprintf("Lease expired; pending run %s already exists", id.RunName)), true
+	}
+}
+
+// requeue moves a fenced run back to the waiting place: it writes the key, then the status.
 func (s *Snapshot) requeue(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
-	if rival := s.Run(s.waitingBehind(run)); rival != nil {
-		return s.displace(run, rival, fenced)
+	if waiting := s.Run(s.waitingBehind(run)); waiting != nil {
+		return s.displace(run, waiting, fenced)
 	}
 	next, ok := runkey.Requeue(s.KeySpec(), run, fenced.Lease.Generation, s.Now)
 	if !ok {
@@ -83,26 +89,18 @@ func (s *Snapshot) failExpired(run *v1alpha1.JobRun, attempts int32, message str
 	)
 }
 
-// tellExpired tells that a lease has expired. It comes right after the write that only
-// one controller can have made: another may be the one that writes the status.
+// tellExpired emits and counts an expiry. It comes right after the write of the key, which only one of two
+// controllers can have made. The other one may write the status.
 func tellExpired(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
 	return []Op{Emit{leaseExpiredEvent(run, requeuedStatus(fenced))}, Count{Metric{Kind: ExpiredRequeued}}}
 }
 
-// waitingBehind is the run that waits for the key that run holds; the zero
-// Identity if there is none.
+// waitingBehind returns the run that waits while run holds the key; the zero Identity if there is none.
 func (s *Snapshot) waitingBehind(run *v1alpha1.JobRun) runkey.Identity {
 	if s.Keyed && s.pending != runkey.IdentityOf(run) {
 		return s.pending
 	}
 	return runkey.Identity{}
-}
-
-// isComing reports whether it is known that a run comes of a reservation: it
-// exists, and is no member of a batch that may be withdrawn.
-func (s *Snapshot) isComing(id runkey.Identity) bool {
-	run := s.Run(id)
-	return run != nil && s.hasStarted(run)
 }
 
 func maxAttempts(run *v1alpha1.JobRun) int {
@@ -114,8 +112,4 @@ func maxAttempts(run *v1alpha1.JobRun) int {
 
 func attemptsMessage(attempts int) string {
 	return fmt.Sprintf("Lease expired; all %d attempts are used", attempts)
-}
-
-func lostToMessage(pending string) string {
-	return fmt.Sprintf("Lease expired; pending run %s already exists", pending)
 }

@@ -8,28 +8,27 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// DecideIdempotencyKey looks at the row of an idempotency key: it belongs to a
-// run for as long as that run exists, and to its oldest heir after that. The Runs
-// of the snapshot are all JobRuns that were triggered with the key.
+// DecideIdempotencyKey decides who owns an idempotency key. The owner keeps the key as long as it exists and
+// is a run. Then nextOwner gets it. The Runs of the snapshot are all JobRuns that were triggered with the
+// key.
 func DecideIdempotencyKey(s *Snapshot) Plan {
 	owner := s.Run(runkey.Owner(s.KeySpec()))
 	isOwned := (owner == nil && !s.ReservationLapsed) || (owner != nil && !owner.IsReceipt() && !s.isWithdrawn(owner))
 	if s.Key != nil && isOwned {
 		return Plan{After: s.LookAgain()}
 	}
-	heir := s.heir()
+	next := s.nextOwner()
 	switch {
-	case heir == (runkey.Identity{}) && s.Key == nil:
+	case next == nil && s.Key == nil:
 		return Plan{After: s.LookAgain()}
-	case heir == (runkey.Identity{}):
+	case next == nil:
 		return Plan{Step: "free-idempotency", Ops: []Op{SwapKey{}}, After: s.LookAgain()}
 	}
-	run := s.Run(heir)
-	next := runkey.OwnedBy(run.Spec.JobName, s.idempotencyKey(), heir)
-	return Plan{Step: "own-idempotency", Ops: []Op{CheckRun{run}, SwapKey{Next: next}}, After: s.LookAgain()}
+	key := runkey.OwnedBy(next.Spec.JobName, s.idempotencyKey(), runkey.IdentityOf(next))
+	return Plan{Step: "own-idempotency", Ops: []Op{CheckRun{next}, SwapKey{Next: key}}, After: s.LookAgain()}
 }
 
-// idempotencyKey is the value of the key, from the row or from a JobRun that shares it.
+// idempotencyKey returns the value of the key, from the row or from a JobRun that has it.
 func (s *Snapshot) idempotencyKey() string {
 	if s.Key != nil {
 		return s.Key.Spec.Key
@@ -37,31 +36,31 @@ func (s *Snapshot) idempotencyKey() string {
 	return s.Runs[0].Spec.IdempotencyKey
 }
 
-// heir is the run that is to own an idempotency key without owner: the oldest run
-// that was triggered with it, or that stands for a trigger with it, or else the
-// oldest receipt that no run stands for.
-func (s *Snapshot) heir() runkey.Identity {
+// nextOwner returns the run that gets an idempotency key that has no owner; nil if there is none. It is the
+// run of the oldest trigger with the key that has one: the run itself, or the run that a receipt is bound to.
+// If no trigger has a run, it is the oldest receipt that no run stands for.
+func (s *Snapshot) nextOwner() *v1alpha1.JobRun {
 	for _, run := range s.Runs {
 		if run.IsReceipt() {
-			if stand := s.boundRun(run); stand != nil && !s.isWithdrawn(stand) {
-				return runkey.IdentityOf(stand)
+			if bound := s.boundRun(run); bound != nil && !s.isWithdrawn(bound) {
+				return bound
 			}
 			continue
 		}
 		if !s.isWithdrawn(run) && !isDiscarded(run) && (run.Status.Phase != "" || !run.WasAbsorbed()) {
-			return runkey.IdentityOf(run)
+			return run
 		}
 	}
 	for _, run := range s.Runs {
 		if run.Status.Phase == "" && !s.mustEnd(run) && s.isNoRun(runkey.AnsweredWith(run)) {
-			return runkey.IdentityOf(run)
+			return run
 		}
 	}
-	return runkey.Identity{}
+	return nil
 }
 
-// isDiscarded reports whether a receipt was cancelled before it executed or stood
-// for others: a delivery that inherited from it would share its end.
+// isDiscarded reports whether a receipt was cancelled before it executed or stood for others. As the owner of
+// an idempotency key, it would pass its end on to later deliveries.
 func isDiscarded(run *v1alpha1.JobRun) bool {
 	return run.WasAbsorbed() && run.Status.Phase == v1alpha1.PhaseCancelled &&
 		run.Status.Lease == nil && run.Status.Coalesced == nil

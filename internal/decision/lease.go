@@ -8,8 +8,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// restoreLease gives a run that reads Leased its place in the key back, when the
-// key was deleted or missed the claim.
+// restoreLease writes the lease of a run that reads Leased into the key, which was deleted or bypassed.
 func restoreLease(s *Snapshot) []Op {
 	for _, run := range s.Runs {
 		if s.role(run) != RoleUnrecorded {
@@ -24,8 +23,8 @@ func restoreLease(s *Snapshot) []Op {
 	return nil
 }
 
-// dropSupersededLease takes the lease from a run that reads Leased while the key
-// leases another: one of the two must not execute, and the key decides which.
+// dropSupersededLease takes the lease from a run that reads Leased while the key leases another run. Only the
+// run that the key leases may execute.
 func dropSupersededLease(s *Snapshot) []Op {
 	for _, run := range s.Runs {
 		if s.role(run) != RoleSuperseded {
@@ -33,7 +32,7 @@ func dropSupersededLease(s *Snapshot) []Op {
 		}
 		status := expiredStatus(run)
 		if !run.IsHeld() {
-			status.Attempts = run.Status.Attempts // It had expired, and counted.
+			status.Attempts = run.Status.Attempts // The lease has expired, and that attempt is counted.
 		}
 		status.Phase = ""
 		if int(status.Attempts) >= maxAttempts(run) {

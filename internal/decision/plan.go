@@ -12,9 +12,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Plan is an ordered list of operations. The first operation that fails ends the plan. Two kinds of failure do
-// not, because no other operation depends on them: the deletion of a JobRun that fails, and the status of a
-// receipt that the API server refuses for its content.
+// Plan is an ordered list of operations. The first operation that fails ends the plan. Two kinds of failure
+// do not, because no other operation depends on them: the deletion of a JobRun that fails, and the status of
+// a receipt that the API server refuses for its content.
 type Plan struct {
 	// Step names the decision, for logs and tests.
 	Step string
@@ -36,8 +36,8 @@ type (
 	// StopStrays lists the Jobs of the home live and requires that all have finished. It deletes the others.
 	StopStrays struct{}
 
-	// StopRun lists the Jobs of a run live and requires that all have finished and that no Pod of the run runs.
-	// It deletes unfinished Jobs.
+	// StopRun lists the Jobs of a run live and requires that all have finished and that no Pod of the run
+	// runs. It deletes unfinished Jobs.
 	StopRun struct {
 		Run runkey.Identity
 		// Generation is that of the last lease. If its Job has finished, its Pods have ended, too.

@@ -7,11 +7,10 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// maxReceiptWrites bounds how many receipts one plan binds or gives their outcome.
+// maxReceiptWrites is how many receipts one plan may bind, or give their outcome.
 const maxReceiptWrites = 64
 
-// bindIdempotent binds triggers that were delivered before. They need no evidence,
-// and are no triggers of their own to be counted.
+// bindIdempotent binds triggers that were delivered before. They need no evidence (P10) and are not counted.
 func bindIdempotent(s *Snapshot) []Op {
 	var ops []Op
 	for _, receipt := range s.Relisted {
@@ -22,8 +21,7 @@ func bindIdempotent(s *Snapshot) []Op {
 	return ops
 }
 
-// runToBindTo is the run that a receipt is to be bound to without being counted; nil if
-// there is none.
+// runToBindTo returns the run to bind a receipt to without counting it; nil if there is none.
 func (s *Snapshot) runToBindTo(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	switch role := s.role(receipt); {
 	case role == RoleMisbound && receipt.Status.Phase == v1alpha1.PhaseIdempotent:
@@ -52,13 +50,14 @@ func copyOutcome(s *Snapshot) []Op {
 	return ops
 }
 
-func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (v1alpha1.JobRunStatus, bool) {
+// outcomeOf returns the status of a bound receipt with its outcome; ok is false if it has none yet.
+func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (status v1alpha1.JobRunStatus, ok bool) {
 	last := s.lastBound(receipt)
 	run, ref := s.boundRun(last), last.Status.RunRef
 	switch {
 	case run != nil && run.HasEnded() && last == receipt:
 		if !isComplete(run) {
-			return v1alpha1.JobRunStatus{}, false // Its receipts are looked at again once it is.
+			return v1alpha1.JobRunStatus{}, false // DecideReport completes the run first.
 		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && ref != nil && s.GoneUIDs[ref.UID]:

@@ -10,8 +10,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// DecideReport completes what a worker reported: it ends a run with a phase, and
-// whoever waits for the run waits for a condition.
+// DecideReport completes the status of a run that a worker ended. A worker need only write the phase, while
+// clients wait for the condition.
 func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	if !run.HasEnded() || isComplete(run) {
 		return Plan{}
@@ -28,8 +28,7 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
 }
 
-// isComplete reports whether a run's outcome says all that there is to say: when,
-// and the condition that is waited for.
+// isComplete reports whether the status of an ended run has its completionTime and its condition.
 func isComplete(run *v1alpha1.JobRun) bool {
 	return run.HasEnded() && run.Status.CompletionTime != nil &&
 		meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))

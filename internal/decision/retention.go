@@ -13,29 +13,30 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Retention is what a decision about how long to keep a JobRun is made from.
+// Retention is what DecideRetention decides about: a JobRun and its receipts.
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
-	// Seen is how long this process has seen the run at an end that was to come by
-	// its own clock; 0 if it never was.
+	// Seen is set if completionTime was in the future when this process first saw it. It is the time since
+	// then.
 	Seen time.Duration
-	// Unbound are the receipts that were answered with the run and are not
-	// bound to any, Bound those bound to it, oldest first.
+	// Unbound are the unbound receipts that were answered with the run. Bound are the receipts that are bound
+	// to it, oldest first.
 	Unbound []*v1alpha1.JobRun
 	Bound   []*v1alpha1.JobRun
-	// Held are those that must be kept: a member of the batch they lead has yet to
-	// learn what became of it, or a receipt names them that has no outcome.
+	// Held are JobRuns that must be kept: the leader of a batch until all members record its decision, and a
+	// JobRun that a receipt without outcome names.
 	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int
-	// Sweep is how often the runs are looked for whose TTL is over before the next time.
+	// Sweep is the time between two sweeps of the cache. A sweep finds the runs whose TTL ends before the
+	// next.
 	Sweep time.Duration
 }
 
-// DecideRetention says which JobRuns have been kept long enough. A run stays as
-// long as one of its receipts has no outcome, for the receipt gets it from the
-// run, and a receipt stays until it is counted.
+// DecideRetention decides which JobRuns to delete: a run after its TTL, and receipts beyond the history. A
+// run stays while one of its receipts has no outcome, because the receipt copies it from the run. A receipt
+// stays until it is counted (P9).
 func DecideRetention(t Retention) Plan {
 	var plan Plan
 	for _, receipt := range t.excess() {
@@ -44,7 +45,7 @@ func DecideRetention(t Retention) Plan {
 	left, kept := t.TimeToLive()
 	switch {
 	case !kept || t.isAwaited():
-	case left > t.Sweep: // A sweep is in time to call for it.
+	case left > t.Sweep: // A later sweep finds the run in time.
 	case left > 0:
 		plan.After = left
 	default:
@@ -53,8 +54,8 @@ func DecideRetention(t Retention) Plan {
 	return plan
 }
 
-// excess are the oldest receipts that the history has no room for. One that is being
-// deleted may be held by a finalizer.
+// excess returns the oldest receipts beyond the history. It leaves out receipts that are being deleted, which
+// a finalizer may hold.
 func (t Retention) excess() []*v1alpha1.JobRun {
 	var excess []*v1alpha1.JobRun
 	for _, receipt := range t.Bound[:max(len(t.Bound)-t.History, 0)] {
@@ -75,9 +76,8 @@ func AllHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !receipt.HasOutcome() })
 }
 
-// TimeToLive is how long the run is kept from now; ok is false if it is kept for
-// good. A run that is said to have ended in the future was written by somebody
-// whose clock is ahead: its time begins when it is seen.
+// TimeToLive returns how much longer the run is kept; ok is false if it has no TTL or has not ended. If a
+// clock ahead of this one wrote completionTime, the TTL starts when this process sees the run: see Seen.
 func (t Retention) TimeToLive() (left time.Duration, ok bool) {
 	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
 	if ttl == nil || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {

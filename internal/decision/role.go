@@ -20,8 +20,8 @@ type Role int
 
 // Roles of runs. If the key and the status of a run contradict each other, the key is right.
 const (
-	// RoleEnded is a run that has ended: its phase is Completed, Failed or Cancelled.
-	// follow-lease releases its lease. release-pending frees its waiting place.
+	// RoleEnded is a run that has ended: its phase is Completed, Failed or Cancelled. follow-lease releases
+	// its lease. release-pending frees its waiting place.
 	RoleEnded Role = iota + 1
 	// RoleExecuting is a run that executes. Its phase is Leased, and the key leases it, or it has no key.
 	// follow-lease follows its Job or worker until it ends or its lease expires.
@@ -40,11 +40,11 @@ const (
 	// other run. drop-superseded-lease ends its Job and takes its lease.
 	RoleSuperseded
 	// RoleWaiting is a run that may start next. It has the waiting place, or no key, and is not leased. claim
-	// starts it if a Job executes it; a worker claims it through the webhook. announce-pending writes Pending.
-	// If it is cancelled, release-pending ends it, or cancel-waiting if it has no key.
+	// starts it if a Job executes it; a worker claims it through the webhook. announce-pending writes
+	// Pending. If it is cancelled, release-pending ends it, or cancel-waiting if it has no key.
 	RoleWaiting
-	// RoleStalePending is a run that reads Pending without a place. Its phase is Pending, but the key does not
-	// name it. restore-pending gives it the waiting place if that is free. If another run has the place,
+	// RoleStalePending is a run that reads Pending without a place. Its phase is Pending, but the key does
+	// not name it. restore-pending gives it the waiting place if that is free. If another run has the place,
 	// finish-displacement makes it a receipt, or clear-stale-pending clears its phase. cancel-waiting ends it
 	// if it is cancelled.
 	RoleStalePending
@@ -52,9 +52,9 @@ const (
 	// fill-pending or release-pending gives it the place. cancel-waiting ends it if it is cancelled.
 	RoleUnplaced
 	// RoleUnanswered is a trigger that the webhook did not answer. It has no spec.admission, no phase and no
-	// place. It has no idempotencyKey, or owns its idempotency key. If a run waits, answer-bypassed absorbs or
-	// fails it. fill-pending or release-pending gives it the waiting place. cancel-waiting ends it if it is
-	// cancelled.
+	// place. It has no idempotencyKey, or owns its idempotency key. If a run waits, answer-bypassed absorbs
+	// or fails it. fill-pending or release-pending gives it the waiting place. cancel-waiting ends it if it
+	// is cancelled.
 	RoleUnanswered
 )
 
@@ -88,7 +88,8 @@ const (
 	// binds it. bind-counted binds it before the run that counted it can end. cancel-waiting ends it if it is
 	// cancelled.
 	RoleUnadmitted
-	// RoleBound is a receipt that is bound to a run and has no outcome. copy-outcome gives it the run's outcome.
+	// RoleBound is a receipt that is bound to a run and has no outcome. copy-outcome gives it the run's
+	// outcome.
 	RoleBound
 	// RoleMisbound is a receipt that is bound to a JobRun that has become a receipt itself. The steps bind it
 	// to the run that stands for both: count-receipts or bind-counted if its phase is Coalesced,

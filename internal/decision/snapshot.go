@@ -29,7 +29,8 @@ type Observation struct {
 	// idempotency key they are all JobRuns that were triggered with it.
 	Runs []*v1alpha1.JobRun
 	// Relisted are the JobRuns of Runs, listed again after all other reads. Receipts are counted from this
-	// list. A count is written with the run's version from an earlier read, so no receipt is counted twice (P8).
+	// list. A count is written with the run's version from an earlier read, so no receipt is counted twice
+	// (P8).
 	Relisted []*v1alpha1.JobRun
 	// Others are JobRuns that are not in Runs. The key, a receipt or the idempotency key of a receipt names
 	// them. A run without a key that has ended is here, too.
@@ -61,7 +62,8 @@ type Observation struct {
 // RecheckIn makes Recheck no later than after.
 func (o *Observation) RecheckIn(after time.Duration) { o.Recheck = Sooner(o.Recheck, after) }
 
-// Refuse records that the API server refused the Job of a run. holdOff is how long to wait before the next try.
+// Refuse records that the API server refused the Job of a run. holdOff is how long to wait before the next
+// try.
 func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Duration) {
 	e := Execution{}
 	if known := o.Executions[run]; known != nil {
@@ -77,7 +79,8 @@ func (o *Observation) Block(step string, poll time.Duration) {
 	o.RecheckIn(poll)
 }
 
-// LeaveOut removes receipts from the decisions of this reconcile, because the API server refused their status.
+// LeaveOut removes receipts from the decisions of this reconcile, because the API server refused their
+// status.
 func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duration) {
 	o.Relisted = slices.DeleteFunc(o.Relisted, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
 	maps.Copy(o.Unwritable, receipts)
@@ -137,8 +140,8 @@ type Refusal struct {
 	Message string
 }
 
-// Snapshot is an Observation with what follows from it. A decision is made from a Snapshot and does not change
-// it.
+// Snapshot is an Observation with what follows from it. A decision is made from a Snapshot and does not
+// change it.
 type Snapshot struct {
 	Observation
 
@@ -254,8 +257,8 @@ func (s *Snapshot) isOpen(run *v1alpha1.JobRun) bool {
 // start and stand for receipts.
 func (s *Snapshot) isAccepting(run *v1alpha1.JobRun) bool { return s.isOpen(run) && s.hasStarted(run) }
 
-// JobIdentity returns the run that a Job executes. The Job's controller reference comes first, because a client
-// may have removed the annotation.
+// JobIdentity returns the run that a Job executes. The Job's controller reference comes first, because a
+// client may have removed the annotation.
 func (s *Snapshot) JobIdentity(job *batchv1.Job) runkey.Identity {
 	if owner := metav1.GetControllerOf(job); owner != nil && s.byUID[owner.UID] != nil {
 		return runkey.IdentityOf(s.byUID[owner.UID])

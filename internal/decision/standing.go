@@ -17,8 +17,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// runOfAbsorbed returns the run that a Coalesced receipt may be counted on and bound to; nil if there is none, or
-// if it is not known yet. It is the first that started after the trigger, of:
+// runOfAbsorbed returns the run that a Coalesced receipt may be counted on and bound to; nil if there is
+// none, or if it is not known yet. It is the first that started after the trigger, of:
 //   - the run that has counted the receipt
 //   - the run that the receipt was answered with, or the run that this one is bound to
 //   - the run that waits now
@@ -90,9 +90,10 @@ func (s *Snapshot) idempotencyKeyDecides(receipt *v1alpha1.JobRun) bool {
 	return owned && (owner != runkey.AnsweredWith(receipt) || s.isNoRun(owner))
 }
 
-// runOfRedelivered returns the run that stands for a receipt by its idempotency key; nil if there is none, or if
-// it is not known yet. For an Idempotent receipt it is the run that the receipt was answered with, or the owner
-// of the key. For a Coalesced receipt it is the owner, if that is another run than the one it was answered with.
+// runOfRedelivered returns the run that stands for a receipt by its idempotency key; nil if there is none, or
+// if it is not known yet. For an Idempotent receipt it is the run that the receipt was answered with, or the
+// owner of the key. For a Coalesced receipt it is the owner, if that is another run than the one it was
+// answered with.
 func (s *Snapshot) runOfRedelivered(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	owner, answered := s.Owners[receipt.UID], runkey.AnsweredWith(receipt)
 	candidates := []runkey.Identity{owner}

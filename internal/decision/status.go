@@ -18,32 +18,33 @@ import (
 
 // Reasons of conditions.
 const (
-	// ReasonCompleted says that the run's Job completed.
+	// ReasonCompleted means that the run's Job completed.
 	ReasonCompleted = "Completed"
-	// ReasonLeaseExpired says that the lease ended before the run did.
+	// ReasonLeaseExpired means that the lease expired, and that the run may not wait again.
 	ReasonLeaseExpired = "LeaseExpired"
-	// ReasonDeadlineExceeded says that the run executed for longer than it may.
+	// ReasonDeadlineExceeded means that a worker executed the run for longer than activeDeadlineSeconds.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
-	// ReasonReported says that a worker reported the end.
+	// ReasonReported means that a worker reported the end.
 	ReasonReported = "Reported"
-	// ReasonInvalidJob says that the API server called the run's Job invalid.
+	// ReasonInvalidJob means that the API server refused the run's Job for good.
 	ReasonInvalidJob = "InvalidJob"
-	// ReasonCancelled says that somebody asked for the end.
+	// ReasonCancelled means that the JobRun was cancelled or is being deleted.
 	ReasonCancelled = "Cancelled"
-	// ReasonBatchWithdrawn says that the batch of the trigger was withdrawn.
+	// ReasonBatchWithdrawn means that the batch of the trigger was withdrawn.
 	ReasonBatchWithdrawn = "BatchWithdrawn"
-	// ReasonRunDeleted says of a receipt that its run was deleted before it ended.
+	// ReasonRunDeleted means that the run of a receipt was deleted before it ended.
 	ReasonRunDeleted = "RunDeleted"
-	// ReasonConflict says that the run bypassed the webhook and found another one pending.
+	// ReasonConflict means that the trigger bypassed the webhook and that another run was pending for its
+	// key.
 	ReasonConflict = "Conflict"
-	// ReasonCoalesced says that another run stands for the trigger.
+	// ReasonCoalesced means that another run stands for the trigger.
 	ReasonCoalesced = "Coalesced"
 )
 
-// maxMessageBytes is what a condition holds.
+// maxMessageBytes is the API server's limit for the message of a condition.
 const maxMessageBytes = 32 << 10
 
-// pendingStatus says that a run waits, and that the key names it.
+// pendingStatus returns the status of a run that waits.
 func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = v1alpha1.PhasePending
@@ -52,8 +53,7 @@ func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// leasedStatus says that a Job executes a run. The Job itself is named once it
-// is known.
+// leasedStatus returns the status of a run that a Job executes. WriteStatus adds the jobRef.
 func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = v1alpha1.PhaseLeased
@@ -77,7 +77,8 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 	return status
 }
 
-// expiredStatus fences the holder of a lease: its generation is spent.
+// expiredStatus returns the status that fences the holder of a lease: it has no holder and the next
+// generation.
 func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Attempts = attemptsAfter(run)
@@ -88,20 +89,20 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// requeuedStatus lets a fenced run wait again.
+// requeuedStatus returns the status of a fenced run that waits again.
 func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 	pending := *fenced.DeepCopy()
 	pending.Phase = v1alpha1.PhasePending
 	return pending
 }
 
-// attemptsAfter counts one attempt more.
+// attemptsAfter returns the attempts of a run after one more.
 func attemptsAfter(run *v1alpha1.JobRun) int32 {
 	return min(run.Status.Attempts+1, v1alpha1.MaxRecordedAttempts)
 }
 
-// startOf is when a run was leased first. A worker that claims a run does not
-// say so, but when it began with this lease.
+// startOf returns when a run was first leased. A worker does not write startTime, so the acquireTime of its
+// lease takes its place.
 func startOf(run *v1alpha1.JobRun) *metav1.Time {
 	if l := run.Status.Lease; run.Status.StartTime == nil && l != nil && l.AcquireTime != nil {
 		return &metav1.Time{Time: l.AcquireTime.Time}
@@ -109,7 +110,7 @@ func startOf(run *v1alpha1.JobRun) *metav1.Time {
 	return run.Status.StartTime
 }
 
-// endedStatus is a run's outcome.
+// endedStatus returns the status of a run that has ended.
 func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = end.phase
@@ -134,7 +135,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	return status
 }
 
-// boundStatus makes a receipt name the run that stands for it.
+// boundStatus returns the status of a receipt that is bound to a run.
 func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.Phase = phase
@@ -147,7 +148,7 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	return status
 }
 
-// outcomeStatus gives a receipt the outcome of its run, which is complete.
+// outcomeStatus returns the status of a receipt with the outcome of its run. The run isComplete.
 func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = run.Status.CompletionTime
@@ -159,12 +160,12 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// deletedStatus is the outcome of a receipt whose run was deleted before it ended.
+// deletedStatus returns the status of a receipt whose run was deleted before it ended.
 func deletedStatus(receipt *v1alpha1.JobRun, run string, now metav1.Time) v1alpha1.JobRunStatus {
 	return receiptCancelled(receipt, ReasonRunDeleted, "run "+run+" was deleted", now)
 }
 
-// cancelledReceiptStatus ends a receipt by itself; its run goes on.
+// cancelledReceiptStatus returns the status of a receipt that is cancelled while its run goes on.
 func cancelledReceiptStatus(receipt *v1alpha1.JobRun, now metav1.Time) v1alpha1.JobRunStatus {
 	return receiptCancelled(receipt, ReasonCancelled, "cancelled on request", now)
 }
@@ -177,8 +178,8 @@ func receiptCancelled(receipt *v1alpha1.JobRun, reason, message string, now meta
 	return status
 }
 
-// countedStatus counts receipts on their run. Entries whose receipts are marked
-// make room, the oldest first.
+// countedStatus returns the status of a run that counts receipts. If recent is full, the oldest entries of
+// marked receipts leave it (P8).
 func countedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	counted := &v1alpha1.CoalescedTriggers{}
@@ -211,8 +212,8 @@ func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
 	}
 }
 
-// callersLabels are the labels of a receipt that recent holds: those of its caller,
-// the first ones in order of their names.
+// callersLabels returns the labels of a receipt that recent keeps: the caller's, the first MaxRecentLabels by
+// name.
 func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 	labels := receipt.CallersLabels()
 	if len(labels) == 0 {
@@ -235,8 +236,8 @@ func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
 	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 }
 
-// setOutcome sets the one condition that says how a JobRun ended. A worker may have
-// written another that contradicts it.
+// setOutcome sets the condition that says how a JobRun ended. It removes the other two, which a worker may
+// have written.
 func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
 	status.Conditions = slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
 		return c.Type != kind && v1alpha1.IsOutcomeCondition(c.Type)
@@ -254,8 +255,8 @@ func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason,
 	})
 }
 
-// makeRoom drops the first condition that is not the operator's, if no other fits. A
-// holder may have filled the list.
+// makeRoom drops the first condition that is not the operator's if the list is full. A worker may have filled
+// it.
 func makeRoom(status *v1alpha1.JobRunStatus) {
 	if len(status.Conditions) < v1alpha1.MaxConditions {
 		return
@@ -266,5 +267,5 @@ func makeRoom(status *v1alpha1.JobRunStatus) {
 	status.Conditions = slices.Delete(status.Conditions, foreign, foreign+1)
 }
 
-// oneLine makes a message fit status.error.
+// oneLine shortens a message to fit status.error.
 func oneLine(message string) string { return text.OneLine(message, v1alpha1.MaxErrorBytes) }

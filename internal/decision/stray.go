@@ -20,7 +20,8 @@ func deleteStrayJob(s *Snapshot) []Op {
 	return nil
 }
 
-// checkStray makes sure that a stray Job is judged by what is stored now.
+// checkStray requires that the key, or the run of a home without a key, is as stored. Another controller may
+// have created the Job for a claim that the snapshot does not show.
 func (s *Snapshot) checkStray(job *batchv1.Job) []Op {
 	if run := s.Run(s.JobIdentity(job)); !s.Keyed && run != nil {
 		return []Op{CheckRun{run}}
@@ -28,7 +29,7 @@ func (s *Snapshot) checkStray(job *batchv1.Job) []Op {
 	return s.checkKey()
 }
 
-// IsStray reports whether no lease has the generation that a Job was made for.
+// IsStray reports whether a Job is not the Job of the current lease.
 func (s *Snapshot) IsStray(job *batchv1.Job) bool {
 	id, generation := s.JobIdentity(job), executor.GenerationOf(job)
 	if s.Keyed {
@@ -41,7 +42,7 @@ func (s *Snapshot) IsStray(job *batchv1.Job) bool {
 	case run.Status.Phase == v1alpha1.PhaseLeased:
 		return run.LeaseGeneration() != generation
 	default:
-		// The Job of a claim that is not stored yet has the next generation.
+		// The claim of the next generation creates its Job before it writes the status.
 		return run.HasEnded() || generation != run.LeaseGeneration()+1
 	}
 }

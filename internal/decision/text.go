@@ -15,14 +15,14 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
-// maxOutputText is how much of an output a plan shows.
+// maxOutputText is how many bytes of an output a plan shows.
 const maxOutputText = 256
 
-// String writes a plan on one line: the step, then what is done, in order.
+// String formats a plan on one line: the step, then the operations in order.
 //
 //	claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); ...
 //
-// g1<10 is generation 1, claimed from version 10 of the key.
+// g1<10 is generation 1, whose claim was based on version 10 of the key.
 func (p Plan) String() string {
 	ops := make([]string, len(p.Ops))
 	for i, op := range p.Ops {
@@ -71,7 +71,7 @@ func eventText(e Event) string {
 	return text
 }
 
-// KeyText writes a row on one line: who waits, who executes, who owns it.
+// KeyText formats a key on one line: the runs that wait, execute and own it.
 func KeyText(key *v1alpha1.RunKeySpec) string {
 	if key == nil {
 		return "free"
@@ -100,8 +100,8 @@ func leaseText(generation int64, version string) string {
 	return text
 }
 
-// StatusText writes a status on one line: the phase ("-" if empty), and what differs
-// from what the JobRun says.
+// StatusText formats a status on one line: the phase ("-" if empty), and what differs from the status of the
+// run.
 func StatusText(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
 	t := changes{phaseText(status.Phase)}
 	t.addLease(run.Status, status)
@@ -110,7 +110,7 @@ func StatusText(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
 	return strings.Join(t, ", ")
 }
 
-// changes are what differs between two statuses.
+// changes lists the differences between two statuses.
 type changes []string
 
 func (t *changes) add(changed bool, format string, args ...any) {

@@ -8,9 +8,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// releasePending takes the waiting place from a run that is gone, has ended, became a receipt or is cancelled.
-// The next run gets the place. A cancelled run ends after the key was written, because a claim of another
-// controller writes the same key: only one of the two can succeed (P3).
+// releasePending takes the waiting place from a run that is gone, has ended, became a receipt or is
+// cancelled. The next run gets the place. A cancelled run ends after the key was written, because a claim of
+// another controller writes the same key: only one of the two can succeed (P3).
 func releasePending(s *Snapshot) []Op {
 	if !s.Keyed || s.pending == (runkey.Identity{}) {
 		return nil
@@ -64,8 +64,8 @@ func fillPending(s *Snapshot) []Op {
 	return join(s.checkRunsIfKeyMissing(), s.seat(run))
 }
 
-// restorePending gives a run that reads Pending the waiting place, which is free because the key was deleted. It
-// precedes follow-lease, because an expired lease depends on whether a run waits.
+// restorePending gives a run that reads Pending the waiting place, which is free because the key was deleted.
+// It precedes follow-lease, because an expired lease depends on whether a run waits.
 func restorePending(s *Snapshot) []Op {
 	if run := s.nextToWait(); run != nil && s.role(run) == RoleStalePending {
 		return fillPending(s)
@@ -144,8 +144,8 @@ func announcePending(s *Snapshot) []Op {
 	}
 }
 
-// isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that, it
-// may read Pending, and a client must not see two runs Pending (P3).
+// isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that,
+// it may read Pending, and a client must not see two runs Pending (P3).
 func (s *Snapshot) isPredecessorStored() bool {
 	if s.leased == (runkey.Identity{}) || s.Gone[s.leased] {
 		return true

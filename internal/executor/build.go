@@ -25,8 +25,8 @@ func JobName(run *v1alpha1.JobRun, generation int64) string {
 }
 
 // NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
-// that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a finished
-// Job must stay until its JobRun is deleted.
+// that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a
+// finished Job must stay until its JobRun is deleted.
 func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.Job {
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{

@@ -33,8 +33,8 @@ func IdentityOf(job *batchv1.Job) runkey.Identity {
 	return runkey.Identity{RunName: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
 }
 
-// GenerationOf returns the generation in a Job's name; 0 if the name is not the name of the run that the label
-// names, with a generation.
+// GenerationOf returns the generation in a Job's name; 0 if the name is not the name of the run that the
+// label names, with a generation.
 func GenerationOf(job *batchv1.Job) int64 {
 	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
 	generation, err := strconv.ParseInt(digits, 10, 64)

@@ -56,14 +56,15 @@ type admission struct {
 	valid     func() error
 }
 
-// Admit decides what becomes of a trigger, and takes its keys: first the concurrency key, then the idempotency
-// key (P10). A trigger that does not become a run gives its concurrency key back. A dry run takes no key.
+// Admit decides what becomes of a trigger, and takes its keys: first the concurrency key, then the
+// idempotency key (P10). A trigger that does not become a run gives its concurrency key back. A dry run takes
+// no key.
 //
 // Admit calls valid before it takes a key, because a JobRun that the API server refuses later would hold its
 // keys for the grace period. It does not call valid if it takes no key.
 //
-// Admit returns a *ConflictError, a *NameTakenError, an *InvalidError, or an error of reading or writing a key.
-// If a key cannot be given back after an error, the controller releases it after the grace period.
+// Admit returns a *ConflictError, a *NameTakenError, an *InvalidError, or an error of reading or writing a
+// key. If a key cannot be given back after an error, the controller releases it after the grace period.
 func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
 	t.Time.Time = s.clock.Now()
 	a := admission{Store: s, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}

@@ -36,8 +36,8 @@ func (e *NotGrantedError) Error() string {
 // Grant leases the waiting run of a key to an external worker. It returns the version of the key that the
 // lease is based on. The caller has read run live. A dry run changes nothing.
 //
-// Grant returns a *NotGrantedError, or an error of reading or writing the key. After a failed write the key may
-// lease the run all the same; the next claim takes that grant over.
+// Grant returns a *NotGrantedError, or an error of reading or writing the key. After a failed write the key
+// may lease the run all the same; the next claim takes that grant over.
 func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
 	for {

@@ -20,15 +20,15 @@ type NameTakenError struct{ Name string }
 func (e *NameTakenError) Error() string { return fmt.Sprintf("jobrun %q already exists", e.Name) }
 
 // CheckName returns a *NameTakenError if the name of a new JobRun is taken. The webhook calls it before it
-// reserves a key for the JobRun. Most names are free, so CheckName reads live only if the cache shows a JobRun
-// of that name. If the cache does not show it yet, the API server refuses the create.
+// reserves a key for the JobRun. Most names are free, so CheckName reads live only if the cache shows a
+// JobRun of that name. If the cache does not show it yet, the API server refuses the create.
 func (s *Store) CheckName(ctx context.Context, name types.NamespacedName) error {
 	return checkName(ctx, name, s.cached, s.live)
 }
 
-// checkName returns a *NameTakenError if every reader shows a JobRun of that name. It returns nil at the first
-// reader that shows none. Only the live reader may decide whether a reservation under the trigger's own name
-// is taken over (SameName): a cache may not show the run that holds it yet.
+// checkName returns a *NameTakenError if every reader shows a JobRun of that name. It returns nil at the
+// first reader that shows none. Only the live reader may decide whether a reservation under the trigger's own
+// name is taken over (SameName): a cache may not show the run that holds it yet.
 func checkName(ctx context.Context, name types.NamespacedName, readers ...client.Reader) error {
 	for _, reader := range readers {
 		switch err := reader.Get(ctx, name, &v1alpha1.JobRun{}); {

@@ -12,8 +12,8 @@ import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 type Policy struct {
 	// Verdict is the answer to a trigger that finds a run waiting: Refused or Absorbed.
 	Verdict Verdict
-	// GivesWay is true if a waiting run with this policy gives its place to a run whose lease expired. The run
-	// that gives way becomes a receipt. The run that takes the place has onLeaseExpired: Requeue.
+	// GivesWay is true if a waiting run with this policy gives its place to a run whose lease expired. The
+	// run that gives way becomes a receipt. The run that takes the place has onLeaseExpired: Requeue.
 	GivesWay bool
 }
 

@@ -5,7 +5,8 @@ package runkey
 
 import v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 
-// Grant leases the waiting run to an external worker if no run executes. version is the resourceVersion of key.
+// Grant leases the waiting run to an external worker if no run executes. version is the resourceVersion of
+// key.
 //
 // The key may have granted an earlier claim of the run that is not stored on the JobRun. Grant then grants
 // the lease again, under the same generation. The API server stores only one of the two claims, because both

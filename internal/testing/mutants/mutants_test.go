@@ -100,11 +100,11 @@ var mutants = map[string]mutant{
 		to:   `case !kept:`,
 		pkg:  rules, run: "^TestP9",
 	},
-	"P10: an idempotency key has no heirs": {
+	"P10: an idempotency key gets no next owner": {
 		file: "internal/decision/idempotency.go",
-		from: `	heir := s.heir()
+		from: `	next := s.nextOwner()
 `,
-		to: `	heir := runkey.Identity{}
+		to: `	next := s.Run(runkey.Identity{})
 `,
 		pkg: rules, run: "^TestP10",
 	},
@@ -204,11 +204,9 @@ var mutants = map[string]mutant{
 	},
 	"I3: receipts stay with a run that became a receipt": {
 		file: "internal/decision/role.go",
-		from: `s.byUID[ref.UID].IsReceipt():
-		return RoleMisbound`,
-		to: `s.byUID[ref.UID].IsReceipt():
-		return RoleBound`,
-		pkg: simulation, run: "^TestPropertyRequeue$",
+		from: `return RoleMisbound`,
+		to:   `return RoleBound`,
+		pkg:  simulation, run: "^TestPropertyRequeue$",
 	},
 	"I3: who was displaced and counted executes": {
 		file: "internal/decision/role.go",
