@@ -4,7 +4,6 @@
 package decision
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -105,8 +104,4 @@ func (s *Snapshot) withBatchDecision(ops []Op) []Op {
 		}
 	}
 	return ops
-}
-
-func withdrawnMessage(b *v1alpha1.BatchMember) string {
-	return fmt.Sprintf("batch %s was withdrawn: its %d members did not all come into being", b.ID, b.Size)
 }

@@ -92,25 +92,21 @@ func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
 	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
 }
 
-// refused fails a run whose Job is refused for good. For any other refusal, the status says why the Job is
-// refused.
+// refused fails a run whose Job is refused for good. After any other refusal it writes Leased without a
+// jobRef, and the message of the refusal. The run holds its key while the controller tries to create the Job
+// again.
 func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	if refusal.Final {
 		return s.finish(run, failure(ReasonInvalidJob, refusal.Message))
 	}
-	return s.reportRefusal(run, refusal.Message)
-}
-
-// reportRefusal writes Leased without a jobRef, with the message of the refusal. The run holds its key while
-// the controller tries to create the Job again.
-func (s *Snapshot) reportRefusal(run *v1alpha1.JobRun, message string) []Op {
-	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == oneLine(message) {
+	message := oneLine(refusal.Message)
+	if run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Error == message {
 		return nil
 	}
 	status := leasedStatus(run, s.claimedGeneration(run), s.claimedVersion(), s.Now)
 	status.JobRef = nil
-	status.Error = oneLine(message)
-	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, message)}})
+	status.Error = message
+	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, refusal.Message)}})
 }
 
 // claimedGeneration returns the generation of a leased run, or the one of the next claim of any other run.

@@ -57,15 +57,8 @@ func (e Event) Type() string {
 }
 
 func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
-	return Event{Run: run, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
-}
-
-func triggeredEvent(run *v1alpha1.JobRun) Event {
-	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
-	if run.Spec.ConcurrencyKey != "" {
-		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
-	}
-	return newEvent(run, EventTriggered, ActionTrigger, note)
+	isWarning := reason == EventLeaseExpired || reason == EventBlocked || reason == EventFailed
+	return Event{Run: run, Warning: isWarning, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 
 // tellTriggered emits RunTriggered for a run that is written for the first time.
@@ -73,7 +66,11 @@ func tellTriggered(run *v1alpha1.JobRun) []Op {
 	if run.Status.RunRef != nil {
 		return nil
 	}
-	return []Op{Emit{triggeredEvent(run)}}
+	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
+	if run.Spec.ConcurrencyKey != "" {
+		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
+	}
+	return []Op{Emit{newEvent(run, EventTriggered, ActionTrigger, note)}}
 }
 
 // tellLeased emits RunLeased for a run that a Job executes, and counts its first lease.
@@ -116,15 +113,11 @@ func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event
 	}
 	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
 		holder, run.LeaseGeneration(), status.Attempts, maxAttempts(run))
-	event := newEvent(run, EventLeaseExpired, ActionExpired, note)
-	event.Warning = true
-	return event
+	return newEvent(run, EventLeaseExpired, ActionExpired, note)
 }
 
 func blockedEvent(run *v1alpha1.JobRun, message string) Event {
-	event := newEvent(run, EventBlocked, ActionBlocked, "the Job is refused for now: "+message)
-	event.Warning = true
-	return event
+	return newEvent(run, EventBlocked, ActionBlocked, "the Job is refused for now: "+message)
 }
 
 func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
@@ -134,8 +127,6 @@ func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	case v1alpha1.PhaseCancelled:
 		return newEvent(run, EventCancelled, ActionCancel, status.Error)
 	default:
-		event := newEvent(run, EventFailed, ActionFail, status.Error)
-		event.Warning = true
-		return event
+		return newEvent(run, EventFailed, ActionFail, status.Error)
 	}
 }

@@ -71,7 +71,8 @@ func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	case !run.IsHeld():
 		return s.takeGivenBack(run)
 	case e.Overdue:
-		return s.finish(run, failure(ReasonDeadlineExceeded, deadlineMessage(run)))
+		return s.finish(run, failure(ReasonDeadlineExceeded,
+			fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", run.Spec.ActiveDeadlineSeconds)))
 	case e.Expires && e.Left <= 0:
 		return s.expire(run)
 	default:
@@ -150,8 +151,4 @@ func stopRun(run *v1alpha1.JobRun) []Op {
 		return nil
 	}
 	return []Op{StopRun{Run: runkey.IdentityOf(run), Generation: run.LeaseGeneration()}}
-}
-
-func deadlineMessage(run *v1alpha1.JobRun) string {
-	return fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", run.Spec.ActiveDeadlineSeconds)
 }

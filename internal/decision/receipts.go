@@ -61,9 +61,9 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (status v1alpha1.JobRunSt
 		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && ref != nil && s.GoneUIDs[ref.UID]:
-		return deletedStatus(receipt, ref.Name, s.Now), true
+		return cancelledReceiptStatus(receipt, ReasonRunDeleted, "run "+ref.Name+" was deleted", s.Now), true
 	case receipt.EndRequested():
-		return cancelledReceiptStatus(receipt, s.Now), true
+		return cancelledReceiptStatus(receipt, ReasonCancelled, "cancelled on request", s.Now), true
 	default:
 		return v1alpha1.JobRunStatus{}, false
 	}

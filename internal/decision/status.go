@@ -160,17 +160,8 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// deletedStatus returns the status of a receipt whose run was deleted before it ended.
-func deletedStatus(receipt *v1alpha1.JobRun, run string, now metav1.Time) v1alpha1.JobRunStatus {
-	return receiptCancelled(receipt, ReasonRunDeleted, "run "+run+" was deleted", now)
-}
-
-// cancelledReceiptStatus returns the status of a receipt that is cancelled while its run goes on.
-func cancelledReceiptStatus(receipt *v1alpha1.JobRun, now metav1.Time) v1alpha1.JobRunStatus {
-	return receiptCancelled(receipt, ReasonCancelled, "cancelled on request", now)
-}
-
-func receiptCancelled(receipt *v1alpha1.JobRun, reason, message string, now metav1.Time) v1alpha1.JobRunStatus {
+// cancelledReceiptStatus returns the status of a receipt that ends without the outcome of its run.
+func cancelledReceiptStatus(receipt *v1alpha1.JobRun, reason, message string, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = &now
 	status.Error = oneLine(message)

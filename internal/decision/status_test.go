@@ -94,7 +94,7 @@ func TestStatuses(t *testing.T) {
 			},
 		},
 		"a receipt whose run was deleted": {
-			deletedStatus(answered("r", "a", "4").BoundTo("a").Obj(), "a", now),
+			cancelledReceiptStatus(answered("r", "a", "4").BoundTo("a").Obj(), ReasonRunDeleted, "run a was deleted", now),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseCoalesced, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "run a was deleted",
 				Conditions: []metav1.Condition{condition("Cancelled", "RunDeleted", "run a was deleted")},

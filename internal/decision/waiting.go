@@ -4,6 +4,8 @@
 package decision
 
 import (
+	"fmt"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -190,7 +192,9 @@ func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
 		generation: run.LeaseGeneration(), now: s.Now,
 	}
 	if s.isWithdrawn(run) && !run.EndRequested() {
-		end.reason, end.message = ReasonBatchWithdrawn, withdrawnMessage(run.Spec.Batch)
+		b := run.Spec.Batch
+		end.reason = ReasonBatchWithdrawn
+		end.message = fmt.Sprintf("batch %s was withdrawn: its %d members did not all come into being", b.ID, b.Size)
 	}
 	return end
 }

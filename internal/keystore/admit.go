@@ -138,40 +138,59 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	if a.trigger.ConcurrencyKey == "" {
 		return created, nil
 	}
-	key, err := a.Cached(ctx, a.concurrencyName())
+	answer, version, err := a.take(ctx, a.concurrencyName(), a.liveConcurrencyKey, func(key *v1alpha1.RunKeySpec) runkey.Answer {
+		return runkey.Reserve(key, a.trigger)
+	})
 	if err != nil {
 		return Outcome{}, err
 	}
-	for live := false; ; live = true {
+	switch answer.Verdict {
+	case runkey.Reserved:
+		return created, nil
+	case runkey.Absorbed:
+		return Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: answer.Run, KeyVersion: version}, nil
+	case runkey.Delivered:
+		return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, nil
+	case runkey.Refused:
+		return Outcome{}, &ConflictError{Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey}
+	default:
+		return Outcome{}, fmt.Errorf("no answer to verdict %d of RunKey %s", answer.Verdict, a.concurrencyName())
+	}
+}
+
+// take asks a key for its answer to the trigger, and stores what the answer needs. It returns the version of
+// the key that gave the answer. It tries the cached key first, then live reads. A cached key is never enough
+// to coalesce or to refuse: its waiting run may have started since.
+func (a admission) take(
+	ctx context.Context, name types.NamespacedName, readLive func(context.Context) (*v1alpha1.RunKey, error),
+	answerOf func(*v1alpha1.RunKeySpec) runkey.Answer,
+) (answer runkey.Answer, version string, err error) {
+	key, err := a.Cached(ctx, name)
+	for live := false; err == nil; live = true {
 		if live {
-			if key, err = a.liveConcurrencyKey(ctx); err != nil {
-				return Outcome{}, err
+			if key, err = readLive(ctx); err != nil {
+				break
 			}
 		}
-		answer := runkey.Reserve(specOf(key), a.trigger)
+		answer = answerOf(specOf(key))
 		if !live && !a.optimistic(answer) {
 			continue
 		}
 		switch answer.Verdict {
 		case runkey.Reserved:
-		case runkey.Refused:
-			return Outcome{}, &ConflictError{Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey}
-		case runkey.Absorbed:
-			return Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: answer.Run, KeyVersion: key.ResourceVersion}, nil
-		case runkey.Delivered:
-			return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, nil
 		case runkey.SameName:
 			if err := checkName(ctx, a.runName(), a.live); err != nil {
-				return Outcome{}, err
+				return answer, "", err
 			}
 		default:
-			return Outcome{}, fmt.Errorf("no answer to verdict %d of RunKey %s", answer.Verdict, a.concurrencyName())
+			return answer, key.ResourceVersion, nil
 		}
-		err := a.store(ctx, a.concurrencyName(), key, answer.Next)
-		if !errors.Is(err, ErrChanged) {
-			return created, err
+		answer.Verdict = runkey.Reserved
+		if err := a.store(ctx, name, key, answer.Next); !errors.Is(err, ErrChanged) {
+			return answer, "", err
 		}
 	}
+	return answer, "", err
 }
 
 // optimistic reports whether an answer from the cache may be acted on. Storing the answer must prove that the
@@ -189,7 +208,9 @@ func (a admission) own(ctx context.Context, out Outcome) (Outcome, error) {
 	if a.trigger.IdempotencyKey == "" || out.Disposition == v1alpha1.DispositionIdempotent {
 		return out, nil
 	}
-	answer, err := a.ownKey(ctx, out.Run)
+	answer, _, err := a.take(ctx, a.idempotencyName(), a.liveIdempotencyKey, func(key *v1alpha1.RunKeySpec) runkey.Answer {
+		return runkey.Own(key, a.trigger, out.Run)
+	})
 	if err == nil && answer.Verdict == runkey.Reserved {
 		return out, nil
 	}
@@ -199,37 +220,6 @@ func (a admission) own(ctx context.Context, out Outcome) (Outcome, error) {
 		}
 	}
 	return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, err
-}
-
-func (a admission) ownKey(ctx context.Context, owner runkey.Identity) (runkey.Answer, error) {
-	key, err := a.Cached(ctx, a.idempotencyName())
-	if err != nil {
-		return runkey.Answer{}, err
-	}
-	for live := false; ; live = true {
-		if live {
-			if key, err = a.liveIdempotencyKey(ctx); err != nil {
-				return runkey.Answer{}, err
-			}
-		}
-		answer := runkey.Own(specOf(key), a.trigger, owner)
-		if !live && !a.optimistic(answer) {
-			continue
-		}
-		switch answer.Verdict {
-		case runkey.Delivered:
-			return answer, nil
-		case runkey.SameName:
-			if err := checkName(ctx, a.runName(), a.live); err != nil {
-				return runkey.Answer{}, err
-			}
-		}
-		answer.Verdict = runkey.Reserved
-		err := a.store(ctx, a.idempotencyName(), key, answer.Next)
-		if !errors.Is(err, ErrChanged) {
-			return answer, err
-		}
-	}
 }
 
 // giveBack takes the trigger's run out of its concurrency key. It has its own timeout, because the caller's

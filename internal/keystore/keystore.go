@@ -45,7 +45,9 @@ type Options struct {
 // New returns a Store.
 func New(o Options) *Store {
 	s := &Store{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
-	s.shared = newSharedReads(s.read)
+	s.shared = newSharedReads(func(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+		return get(ctx, s.live, name)
+	})
 	return s
 }
 
@@ -67,10 +69,6 @@ func (s *Store) OwnedBy(ctx context.Context, namespace string, owner runkey.Iden
 	err := s.cached.List(ctx, &keys, client.InNamespace(namespace),
 		client.MatchingFields{cache.FieldOwner: owner.Token}, client.UnsafeDisableDeepCopy)
 	return keys.Items, err
-}
-
-func (s *Store) read(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
-	return get(ctx, s.live, name)
 }
 
 func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (*v1alpha1.RunKey, error) {

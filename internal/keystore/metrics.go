@@ -28,9 +28,9 @@ func init() {
 }
 
 func countShared(joined bool) {
+	result := "own"
 	if joined {
-		liveReads.WithLabelValues("shared").Inc()
-		return
+		result = "shared"
 	}
-	liveReads.WithLabelValues("own").Inc()
+	liveReads.WithLabelValues(result).Inc()
 }

@@ -62,3 +62,15 @@ func StartedAfter(fromVersion, keyVersion string) bool {
 	order, err := resourceversion.CompareResourceVersion(fromVersion, keyVersion)
 	return err == nil && order >= 0
 }
+
+// Home returns the name of what a JobRun contends for: its concurrency RunKey, or itself if it has no
+// concurrencyKey.
+func Home(run *v1alpha1.JobRun) string {
+	if run.Spec.ConcurrencyKey == "" {
+		return RunHome(run.Name)
+	}
+	return v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+}
+
+// RunHome returns the home of a run without a concurrencyKey.
+func RunHome(name string) string { return "run/" + name }

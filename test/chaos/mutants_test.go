@@ -48,7 +48,7 @@ var brokenBuilds = map[string]broken{
 `,
 			To: `	key := current.DeepCopy()
 	if l := current.Spec.Leased; spec.Leased != nil && (l == nil || l.FromVersion != spec.Leased.FromVersion) {
-		if latest, err := s.read(ctx, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
+		if latest, err := get(ctx, s.live, client.ObjectKeyFromObject(current)); err == nil && latest != nil {
 			key = latest.DeepCopy()
 		}
 	}
