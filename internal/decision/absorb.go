@@ -12,9 +12,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// absorb counts triggers on the run that stands for them, in one write, and binds them to it. No other
-// function counts. status.coalesced.recent names every counted receipt that is not bound yet. A receipt that
-// recent names is not counted again, even if the controller crashes after the write (P8).
+// absorb counts triggers on the run that stands for them, in one write, and binds them to it. It returns the
+// status that it writes on the run, and the operations. No other function counts. status.coalesced.recent
+// names every counted receipt that is not bound yet. A receipt that recent names is not counted again, even
+// if the controller crashes after the write (P8).
 func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1alpha1.JobRunStatus, []Op) {
 	status := countedStatus(run, receipts, s.marked)
 	ops := []Op{WriteStatus{run, status}}
@@ -33,8 +34,7 @@ func (s *Snapshot) bind(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) []Op 
 	return ops
 }
 
-// room returns how many triggers can be counted on a run now. Entries of receipts that are not marked must
-// stay.
+// room returns how many triggers can be counted on a run now. Entries of unmarked receipts take room.
 func (s *Snapshot) room(run *v1alpha1.JobRun) int {
 	room := v1alpha1.MaxRecent
 	for _, entry := range recentEntries(run) {
@@ -76,9 +76,9 @@ func bindCounted(s *Snapshot) []Op {
 	return nil
 }
 
-// awaitsBinding reports whether a trigger that was stored without the webhook must now be bound to the run
-// that counted it, because that run executes. The run counted it while it waited, so it started after it
-// (P2).
+// awaitsBinding reports whether a trigger that was stored without the webhook must be bound now to the run
+// that counted it. That run executes, and may end. It counted the trigger while it waited, so it started
+// after the trigger (P2).
 func (s *Snapshot) awaitsBinding(receipt, by *v1alpha1.JobRun) bool {
 	return s.role(receipt) == RoleUnadmitted && s.leased == runkey.IdentityOf(by) && s.isAccepting(receipt)
 }
@@ -95,7 +95,7 @@ func (s *Snapshot) runToCountOn(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	}
 }
 
-// receiptsOf returns the unbound receipts of a run: those that it has counted, or those that it has not.
+// receiptsOf returns the receipts to bind to a run: those that it has counted, or those that it has not.
 func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.JobRun {
 	var found []*v1alpha1.JobRun
 	for _, receipt := range s.Relisted {
@@ -114,13 +114,9 @@ func (s *Snapshot) markedEntries() map[types.UID]bool {
 		receipts[receipt.UID] = receipt
 	}
 	marked := map[types.UID]bool{}
-	for _, runs := range [][]*v1alpha1.JobRun{s.Others, s.Runs} { // The same order as for countedBy.
-		for _, run := range runs {
-			for _, entry := range recentEntries(run) {
-				receipt := receipts[entry.UID]
-				marked[entry.UID] = !s.Unwritable[entry.UID] && (receipt == nil || s.isMarked(receipt, run))
-			}
-		}
+	for uid, run := range s.countedBy {
+		receipt := receipts[uid]
+		marked[uid] = !s.Unwritable[uid] && (receipt == nil || s.isMarked(receipt, run))
 	}
 	return marked
 }

@@ -51,12 +51,11 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// claimByJob claims a run without a key. The creation of the Job is the claim, because the Job's name is a
-// lock.
+// claimByJob claims a run without a key. Creating the Job is the claim, because the Job's name is a lock.
 func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	generation := run.LeaseGeneration() + 1
 	var stopStrays []Op
-	if run.Status.Lease != nil { // The only Job of a run that was never leased can be its first.
+	if run.Status.Lease != nil { // Before its first lease, a run can only have the Job of this claim.
 		stopStrays = []Op{StopStrays{}}
 	}
 	return join(

@@ -7,7 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
 // The reason of a Job's condition is its controller's, and need not be one of ours.
@@ -37,4 +41,61 @@ func TestJobFailureMessage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a worker reports is completed once, by whoever reads it.
+func TestDecideReport(t *testing.T) {
+	worker := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker") }
+	for name, tc := range map[string]struct {
+		run  *wrappers.JobRunWrapper
+		want string
+	}{
+		"it executes": {worker(), ""},
+		"completed":   {worker().Ended(v1alpha1.PhaseCompleted), `report: WriteStatus(a, Completed, Complete=Reported); Emit(RunCompleted a)`},
+		"failed":      {worker().Ended(v1alpha1.PhaseFailed).Error("no disk"), `report: WriteStatus(a, Failed, Failed=Reported); Emit(RunFailed a)`},
+		"ended, as its condition says, but not when": {
+			&wrappers.JobRunWrapper{JobRun: *bare(worker().Ended(v1alpha1.PhaseCompleted).Reported())},
+			`report: WriteStatus(a, Completed); Emit(RunCompleted a)`,
+		},
+		"it is complete":      {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
+		"a receipt is no run": {answered("r", "a", "4").BoundTo("a").Settled(), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := DecideReport(tc.run.Obj(), now).String(); got != tc.want {
+				t.Errorf("plan %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// A TTL counts by the operator's clock, whatever the worker's says.
+func TestDecideReportTellsWhen(t *testing.T) {
+	run := made("a").Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
+	run.Status.CompletionTime, run.Status.StartTime = &metav1.Time{}, nil
+	run.Status.Lease.AcquireTime = &metav1.MicroTime{Time: later(7).Time}
+	status := DecideReport(run, now).Ops[0].(WriteStatus).Status
+	if !status.CompletionTime.Equal(&now) || !status.StartTime.Equal(later(7)) {
+		t.Errorf("completed %s, started %s", status.CompletionTime, status.StartTime)
+	}
+}
+
+// A worker may end a run with one phase and say another in a condition. The phase
+// counts: the schema holds that it is final.
+func TestDecideReportOfAContradiction(t *testing.T) {
+	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
+	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "Mistaken"}}
+	for _, op := range DecideReport(run, now).Ops {
+		if write, ok := op.(WriteStatus); ok {
+			run.Status = write.Status
+		}
+	}
+	if len(run.Status.Conditions) != 1 || !meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete) {
+		t.Errorf("conditions %v", run.Status.Conditions)
+	}
+}
+
+// bare is a run that ended, but does not say when.
+func bare(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
+	w.Status.CompletionTime = nil
+	return w.Obj()
 }

@@ -6,6 +6,7 @@ package decision
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -129,4 +130,30 @@ func endedEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
 	default:
 		return newEvent(run, EventFailed, ActionFail, status.Error)
 	}
+}
+
+// MetricKind is the kind of thing that a plan counts.
+type MetricKind int
+
+const (
+	// FirstLease is the first lease of a run. Its value is the time since the run's creation, in seconds.
+	FirstLease MetricKind = iota
+	// ExpiredRequeued is a lease that expired and whose run waits again.
+	ExpiredRequeued
+	// ExpiredFailed is a lease that expired and whose run failed.
+	ExpiredFailed
+	// Promotion is a receipt that became a run.
+	Promotion
+)
+
+// Metric is one thing that a plan counts.
+type Metric struct {
+	Kind MetricKind
+	// Value is set for FirstLease only.
+	Value float64
+}
+
+// FirstLeaseOf returns the Metric of a run's first lease.
+func FirstLeaseOf(run *v1alpha1.JobRun, now metav1.Time) Metric {
+	return Metric{Kind: FirstLease, Value: max(now.Sub(run.CreationTimestamp.Time), time.Duration(0)).Seconds()}
 }

@@ -41,9 +41,9 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 	return join(stopRun(run), []Op{CheckRun{run}}, s.requeue(run, run.Status))
 }
 
-// failForWaiting fails a run whose lease expired if another run waits and does not give way. It decides to
-// wait, without operations, until the waiting JobRun exists and its batch has started: before that, its
-// policy is not known.
+// failForWaiting fails a run whose lease expired if another run waits and does not give way. decided is also
+// true while the waiting JobRun does not exist yet, or its batch is undecided. The expiry then waits, because
+// it does not know which of the two runs has to give way.
 func (s *Snapshot) failForWaiting(run *v1alpha1.JobRun, attempts int32) (ops []Op, decided bool) {
 	id := s.waitingBehind(run)
 	switch waiting := s.Run(id); {
@@ -89,8 +89,8 @@ func (s *Snapshot) failExpired(run *v1alpha1.JobRun, attempts int32, message str
 	)
 }
 
-// tellExpired emits and counts an expiry. It comes right after the write of the key, which only one of two
-// controllers can have made. The other one may write the status.
+// tellExpired emits and counts an expiry, right after the write of the key. Of two controllers, only one
+// succeeds with that write, while the other may be the one that writes the status.
 func tellExpired(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
 	return []Op{Emit{leaseExpiredEvent(run, requeuedStatus(fenced))}, Count{Metric{Kind: ExpiredRequeued}}}
 }

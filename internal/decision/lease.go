@@ -4,7 +4,10 @@
 package decision
 
 import (
+	batchv1 "k8s.io/api/batch/v1"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -44,4 +47,41 @@ func dropSupersededLease(s *Snapshot) []Op {
 		return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}})
 	}
 	return nil
+}
+
+// deleteStrayJob deletes a Job that executes without the key's lease (P6).
+func deleteStrayJob(s *Snapshot) []Op {
+	for _, job := range s.Jobs {
+		if !executor.IsFinished(job) && job.DeletionTimestamp == nil && s.IsStray(job) {
+			return join(s.checkStray(job), []Op{DeleteJob{job}})
+		}
+	}
+	return nil
+}
+
+// checkStray requires that the key, or the run of a home without a key, is as stored. Another controller may
+// have created the Job for a claim that the snapshot does not show.
+func (s *Snapshot) checkStray(job *batchv1.Job) []Op {
+	if run := s.Run(s.JobIdentity(job)); !s.Keyed && run != nil {
+		return []Op{CheckRun{run}}
+	}
+	return s.checkKey()
+}
+
+// IsStray reports whether a Job is not the Job of the current lease.
+func (s *Snapshot) IsStray(job *batchv1.Job) bool {
+	id, generation := s.JobIdentity(job), executor.GenerationOf(job)
+	if s.Keyed {
+		return s.leased != id || s.leasedGeneration() != generation
+	}
+	run := s.Run(id)
+	switch {
+	case run == nil:
+		return s.Gone[id]
+	case run.Status.Phase == v1alpha1.PhaseLeased:
+		return run.LeaseGeneration() != generation
+	default:
+		// The claim of the next generation creates its Job before it writes the status.
+		return run.HasEnded() || generation != run.LeaseGeneration()+1
+	}
 }

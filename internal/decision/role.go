@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Role is what a JobRun is to its home. Each JobRun of a snapshot has exactly one. A receipt that was listed
-// twice, in Runs and in Relisted, has one role for each of the two reads.
+// Role is what a JobRun is to its home. Each JobRun of a snapshot has exactly one. A JobRun that is in Runs
+// and in Relisted has one for each of the two reads, which may differ.
 //
 // The RunKey decides first, then the phase. Labels and spec.admission alone never decide whether a JobRun is
 // a run (P12), because a promoted receipt keeps both. spec.admission counts only for a JobRun that has no
@@ -29,9 +29,10 @@ const (
 	// RoleClaimed is a run whose claim is not stored in its status yet. The key leases it, but its phase is
 	// not Leased. follow-lease stores the claim of a run with a Job, and takes back the claim of a worker.
 	RoleClaimed
-	// RoleRequeued is a run whose lease expired, but whose status is behind the key. Its phase is Leased, but
-	// the key has it waiting with the same generation. announce-pending writes Pending. If the run displaced
-	// another run, finish-displacement counts that one first. release-pending ends it if it is cancelled.
+	// RoleRequeued is a run whose lease expired and whose status is behind the key. Its phase is Leased,
+	// while the key has it waiting with the same generation. announce-pending writes Pending. If the run
+	// displaced another run, finish-displacement counts that one first. release-pending ends it if it is
+	// cancelled.
 	RoleRequeued
 	// RoleUnrecorded is a run whose lease is missing in the key. Its phase is Leased, but the key leases no
 	// run: the RunKey was deleted, or the claim bypassed it. restore-lease writes the lease into the key.
@@ -79,9 +80,9 @@ const (
 	// key, bind-idempotent binds the receipt to that run. A receipt that comes to own the key becomes a run.
 	// cancel-waiting ends it if it is cancelled.
 	RoleKeptBack
-	// RoleUndecided is an unbound receipt of which it is not known yet whether a run stands for it. The run
-	// may not be created yet, or a batch is undecided: that of the trigger or that of the run. Only
-	// cancel-waiting treats it, and only if its batch was withdrawn.
+	// RoleUndecided is an unbound receipt whose run is not known yet. The JobRun that it was answered with
+	// may not exist yet, or a batch is undecided: its own, or that of the run. Only cancel-waiting treats it,
+	// and only if its own batch was withdrawn.
 	RoleUndecided
 	// RoleUnadmitted is a trigger that the webhook did not answer, and that may be a receipt. It has no
 	// spec.admission. A run has counted it, or another delivery may own its idempotency key. answer-bypassed
@@ -93,7 +94,8 @@ const (
 	RoleBound
 	// RoleMisbound is a receipt that is bound to a JobRun that has become a receipt itself. The steps bind it
 	// to the run that stands for both: count-receipts or bind-counted if its phase is Coalesced,
-	// bind-idempotent if it is Idempotent. copy-outcome ends it if it is cancelled.
+	// bind-idempotent if it is Idempotent. copy-outcome ends it if it is cancelled, or if that run was
+	// deleted.
 	RoleMisbound
 	// RoleSettled is a bound receipt that has its outcome. No step changes it.
 	RoleSettled
@@ -152,15 +154,12 @@ func (s *Snapshot) followsAnother(run *v1alpha1.JobRun) bool {
 		return false
 	case s.countedBy[run.UID] != nil:
 		return true // The run that counted it stands for it.
+	case s.Owners[run.UID] == runkey.IdentityOf(run):
+		return false
 	default:
-		return s.Owners[run.UID] != runkey.IdentityOf(run) && (run.WasAbsorbed() || mayBeDelivered(run))
+		// If the webhook did not look at the idempotencyKey, an earlier delivery may own the key.
+		return run.WasAbsorbed() || (run.BypassedWebhook() && run.Spec.IdempotencyKey != "")
 	}
-}
-
-// mayBeDelivered reports whether a JobRun that was stored without the webhook has an idempotencyKey. It must
-// not execute before it is known which delivery owns the key.
-func mayBeDelivered(run *v1alpha1.JobRun) bool {
-	return run.BypassedWebhook() && run.Spec.IdempotencyKey != ""
 }
 
 // classifyReceipt returns the role of a receipt.

@@ -29,8 +29,7 @@ type Observation struct {
 	// idempotency key they are all JobRuns that were triggered with it.
 	Runs []*v1alpha1.JobRun
 	// Relisted are the JobRuns of Runs, listed again after all other reads. Receipts are counted from this
-	// list. A count is written with the run's version from an earlier read, so no receipt is counted twice
-	// (P8).
+	// later list, with the earlier version of their run, so none is counted twice (P8).
 	Relisted []*v1alpha1.JobRun
 	// Others are JobRuns that are not in Runs. The key, a receipt or the idempotency key of a receipt names
 	// them. A run without a key that has ended is here, too.
@@ -40,11 +39,11 @@ type Observation struct {
 	GoneUIDs map[types.UID]bool
 	// ReservationLapsed is true if Key is reserved for a run that does not exist and will not be created.
 	ReservationLapsed bool
-	// Owners are the owners of the idempotency keys, by the UID of a JobRun that has no phase.
+	// Owners are the runs that own the idempotency keys of JobRuns without phase, by the UID of the JobRun.
 	Owners map[types.UID]runkey.Identity
 	// Jobs are the Jobs of the home.
 	Jobs []*batchv1.Job
-	// Executions tell how far runs that have not ended are executed, by UID.
+	// Executions are the states of execution of the runs in Runs, by UID.
 	Executions map[types.UID]*Execution
 	// BatchDecisions are the decisions that the leaders of batches record, by the UID of a member. A batch
 	// without an entry is undecided.
@@ -54,16 +53,14 @@ type Observation struct {
 	Unwritable map[types.UID]bool
 	// Blocked are the steps that this reconcile skips, because a Job or a Pod must stop first.
 	Blocked map[string]bool
-	// Recheck is when the observation changes without an event, because a grace is over or something is
-	// polled; 0 for never.
+	// Recheck is when to observe again without an event: a grace ends, or Pods are polled; 0 for never.
 	Recheck time.Duration
 }
 
 // RecheckIn makes Recheck no later than after.
 func (o *Observation) RecheckIn(after time.Duration) { o.Recheck = Sooner(o.Recheck, after) }
 
-// Refuse records that the API server refused the Job of a run. holdOff is how long to wait before the next
-// try.
+// Refuse records that the API server refused the Job of a run. holdOff is the time until the next try.
 func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Duration) {
 	e := Execution{}
 	if known := o.Executions[run]; known != nil {
@@ -79,8 +76,7 @@ func (o *Observation) Block(step string, poll time.Duration) {
 	o.RecheckIn(poll)
 }
 
-// LeaveOut removes receipts from the decisions of this reconcile, because the API server refused their
-// status.
+// LeaveOut leaves receipts out of this reconcile, because the API server refused their status.
 func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duration) {
 	o.Relisted = slices.DeleteFunc(o.Relisted, func(receipt *v1alpha1.JobRun) bool { return receipts[receipt.UID] })
 	maps.Copy(o.Unwritable, receipts)
@@ -109,7 +105,7 @@ func (o *Observation) LeasedGeneration() int64 {
 	return o.Key.Spec.Leased.Generation
 }
 
-// Execution tells how far a run is executed.
+// Execution is the state of a run's execution.
 type Execution struct {
 	// Job is the Job of the current lease; nil if there is none.
 	Job *batchv1.Job
@@ -117,19 +113,20 @@ type Execution struct {
 	JobGone bool
 	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON
-	// Expires is true if the lease expires without a renewal, in Left. Otherwise the lease ends with the Job.
+	// Expires is true if the lease has a duration. Without a renewal, it then expires in Left. A lease
+	// without a duration ends with the Job.
 	Expires bool
 	Left    time.Duration
-	// ClaimLeft is how much longer the controller waits for a granted claim of a worker to be stored; 0 if it
-	// does not wait.
+	// ClaimLeft is how much longer to wait for a worker's claim, which the key has granted, to be stored; 0
+	// if there is no such claim.
 	ClaimLeft time.Duration
-	// Overdue is true if a worker has executed the run for longer than its deadline. DeadlineLeft is the time
+	// Overdue is true if a worker has executed the run for activeDeadlineSeconds. DeadlineLeft is the time
 	// until then; 0 without a deadline, or after it.
 	Overdue      bool
 	DeadlineLeft time.Duration
 	// Refused is the API server's refusal of the Job in this reconcile; nil without one.
 	Refused *Refusal
-	// HoldOff is how much longer to wait before the next try after a refusal.
+	// HoldOff is the time until the next try after a refusal.
 	HoldOff time.Duration
 }
 
@@ -140,8 +137,7 @@ type Refusal struct {
 	Message string
 }
 
-// Snapshot is an Observation with what follows from it. A decision is made from a Snapshot and does not
-// change it.
+// Snapshot is an Observation and what NewSnapshot derives from it. Decisions do not change it.
 type Snapshot struct {
 	Observation
 
@@ -152,7 +148,7 @@ type Snapshot struct {
 	// pending is the run that waits, leased the run that executes; the zero Identity if there is none.
 	pending, leased runkey.Identity
 	roles           map[*v1alpha1.JobRun]Role
-	// marked tells for each receipt that some run's recent names whether it is marked: see markedEntries.
+	// marked is the result of markedEntries.
 	marked map[types.UID]bool
 }
 
@@ -166,27 +162,19 @@ func NewSnapshot(o Observation) *Snapshot {
 		countedBy:   map[types.UID]*v1alpha1.JobRun{},
 		roles:       make(map[*v1alpha1.JobRun]Role, n+len(o.Relisted)),
 	}
-	for _, runs := range [][]*v1alpha1.JobRun{o.Others, o.Runs} {
-		for _, run := range runs {
-			s.add(run)
+	for _, run := range slices.Concat(o.Others, o.Runs) {
+		s.byIdentity[runkey.IdentityOf(run)] = run
+		s.byUID[run.UID] = run
+		for _, entry := range recentEntries(run) {
+			s.countedBy[entry.UID] = run
 		}
 	}
 	s.leased, s.pending = s.findLeased(), s.findPending()
-	for _, runs := range [][]*v1alpha1.JobRun{o.Others, o.Runs, o.Relisted} {
-		for _, run := range runs {
-			s.roles[run] = s.classify(run)
-		}
+	for _, run := range slices.Concat(o.Others, o.Runs, o.Relisted) {
+		s.roles[run] = s.classify(run)
 	}
 	s.marked = s.markedEntries()
 	return s
-}
-
-func (s *Snapshot) add(run *v1alpha1.JobRun) {
-	s.byIdentity[runkey.IdentityOf(run)] = run
-	s.byUID[run.UID] = run
-	for _, entry := range recentEntries(run) {
-		s.countedBy[entry.UID] = run
-	}
 }
 
 // findLeased returns the run that executes.
@@ -253,8 +241,7 @@ func (s *Snapshot) isOpen(run *v1alpha1.JobRun) bool {
 	return run != nil && !run.HasOutcome() && !s.mustEnd(run)
 }
 
-// isAccepting reports whether a run is open and, if it is in a batch, the batch has started. Only then it may
-// start and stand for receipts.
+// isAccepting reports whether a run may start and stand for receipts: it is open, and its batch has started.
 func (s *Snapshot) isAccepting(run *v1alpha1.JobRun) bool { return s.isOpen(run) && s.hasStarted(run) }
 
 // JobIdentity returns the run that a Job executes. The Job's controller reference comes first, because a

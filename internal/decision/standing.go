@@ -5,7 +5,7 @@ package decision
 
 // This file finds the run that stands for a receipt:
 //   - runOfAbsorbed, for an unbound receipt that was answered Coalesced
-//   - runOfRedelivered, for an unbound receipt that was answered Idempotent, or that has an idempotency key
+//   - runOfRedelivered, for an unbound receipt that was answered Idempotent, or is kept back
 //   - boundRun, for a bound receipt
 //
 // runToCountOn (absorb.go) and runToBindTo (receipts.go) choose between them by the role.
@@ -18,9 +18,9 @@ import (
 )
 
 // runOfAbsorbed returns the run that a Coalesced receipt may be counted on and bound to; nil if there is
-// none, or if it is not known yet. It is the first that started after the trigger, of:
+// none, or if it is not known yet. It takes the first of these that starts after the trigger:
 //   - the run that has counted the receipt
-//   - the run that the receipt was answered with, or the run that this one is bound to
+//   - the run that the receipt was answered with, or the run that stands for that one
 //   - the run that waits now
 func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run := s.countedBy[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
@@ -35,7 +35,7 @@ func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 		return run
 	}
 	if run == nil && !s.Gone[answered] {
-		return nil
+		return nil // It may still be created.
 	}
 	pending := s.Run(s.pending) // It starts after the trigger, because it waits now.
 	if pending != nil && pending.UID != receipt.UID && s.isAccepting(pending) {
@@ -76,8 +76,8 @@ func (s *Snapshot) isAbandoned(receipt *v1alpha1.JobRun) bool {
 	if s.Run(answered) == nil && !s.Gone[answered] {
 		return false
 	}
-	// A run that keeps the waiting place will stand for the receipt. An undecided member of a batch, or a
-	// reservation whose JobRun does not exist yet, may keep it.
+	// The run in the waiting place will stand for the receipt, unless it loses the place. A JobRun that does
+	// not exist yet, or whose batch is undecided, may keep it.
 	run := s.Run(s.pending)
 	losesPlace := (run == nil && s.ReservationLapsed) || (run != nil && !s.isOpen(run))
 	return s.pending == runkey.Identity{} || losesPlace
@@ -92,8 +92,7 @@ func (s *Snapshot) idempotencyKeyDecides(receipt *v1alpha1.JobRun) bool {
 
 // runOfRedelivered returns the run that stands for a receipt by its idempotency key; nil if there is none, or
 // if it is not known yet. For an Idempotent receipt it is the run that the receipt was answered with, or the
-// owner of the key. For a Coalesced receipt it is the owner, if that is another run than the one it was
-// answered with.
+// owner of the key. For a Coalesced receipt it is the owner, unless the receipt was answered with it.
 func (s *Snapshot) runOfRedelivered(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	owner, answered := s.Owners[receipt.UID], runkey.AnsweredWith(receipt)
 	candidates := []runkey.Identity{owner}
@@ -127,8 +126,8 @@ func (s *Snapshot) boundRun(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return nil // The phase was written without the reference.
 }
 
-// lastBound follows the chain of receipts that are bound to receipts, and returns the last one, which names a
-// run. A chain is as long as one, unless a run was displaced.
+// lastBound follows a bound receipt through JobRuns that have become receipts themselves. It returns the last
+// receipt, which names a run.
 func (s *Snapshot) lastBound(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	seen := map[types.UID]bool{} // Statuses that a person wrote may form a circle.
 	for s.isMisbound(receipt) && !seen[receipt.UID] {

@@ -90,22 +90,16 @@ func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 	return a.own(ctx, out)
 }
 
-func (a admission) runName() types.NamespacedName {
-	return types.NamespacedName{Namespace: a.namespace, Name: a.trigger.Run.RunName}
+func (a admission) named(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: a.namespace, Name: name}
 }
 
 func (a admission) concurrencyName() types.NamespacedName {
-	return types.NamespacedName{
-		Namespace: a.namespace,
-		Name:      v1alpha1.ConcurrencyKeyName(a.trigger.JobName, a.trigger.ConcurrencyKey),
-	}
+	return a.named(v1alpha1.ConcurrencyKeyName(a.trigger.JobName, a.trigger.ConcurrencyKey))
 }
 
 func (a admission) idempotencyName() types.NamespacedName {
-	return types.NamespacedName{
-		Namespace: a.namespace,
-		Name:      v1alpha1.IdempotencyKeyName(a.trigger.JobName, a.trigger.IdempotencyKey),
-	}
+	return a.named(v1alpha1.IdempotencyKeyName(a.trigger.JobName, a.trigger.IdempotencyKey))
 }
 
 // deliveredBefore reports whether an earlier trigger had the idempotencyKey. With trustAbsence, it returns
@@ -131,8 +125,7 @@ func (a admission) deliveredBefore(ctx context.Context, trustAbsence bool) (Outc
 	return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, true, nil
 }
 
-// reserve takes the concurrency key, if the trigger has one. It tries the cached key first, then live reads.
-// A cached key is never enough to coalesce or to refuse: its waiting run may have started since.
+// reserve takes the concurrency key, if the trigger has one.
 func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	created := Outcome{Disposition: v1alpha1.DispositionCreated, Run: a.trigger.Run}
 	if a.trigger.ConcurrencyKey == "" {
@@ -179,7 +172,7 @@ func (a admission) take(
 		switch answer.Verdict {
 		case runkey.Reserved:
 		case runkey.SameName:
-			if err := checkName(ctx, a.runName(), a.live); err != nil {
+			if err := checkName(ctx, a.named(a.trigger.Run.RunName), a.live); err != nil {
 				return answer, "", err
 			}
 		default:
