@@ -38,7 +38,7 @@ func TestFields(t *testing.T) {
 		"a run without keys": {wrappers.MakeJobRun("a").Created().Obj(), map[string][]string{
 			FieldHome: {"run/a"}, FieldPhase: {"None"},
 		}},
-		"a run whose labels somebody changed": {wrappers.MakeJobRun("a").Key("k").Created().Label(v1alpha1.LabelKey, "c-other").Obj(), map[string][]string{
+		"a run with changed labels": {wrappers.MakeJobRun("a").Key("k").Created().Label(v1alpha1.LabelKey, "c-other").Obj(), map[string][]string{
 			FieldHome: {key}, FieldPhase: {"None"},
 		}},
 		"a run without admission": {wrappers.MakeJobRun("a").Key("k").Obj(), map[string][]string{
@@ -65,7 +65,7 @@ func TestFields(t *testing.T) {
 		"a Job of a run without a key": {
 			wrappers.MakeJob(wrappers.MakeJobRun("a").Created().Obj(), 1).Obj(), map[string][]string{FieldJobHome: {"run/a"}},
 		},
-		"somebody's Job": {&batchv1.Job{}, map[string][]string{}},
+		"a Job of another owner": {&batchv1.Job{}, map[string][]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[string][]string{}

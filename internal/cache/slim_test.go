@@ -24,7 +24,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// settledRun has everything that a run may have at its end.
+// settledRun returns an ended run with every field that a run may have.
 func settledRun(name string) *v1alpha1.JobRun {
 	run := wrappers.MakeJobRun(name).Key("k").IdempotencyKey("d").Input(`{"big":true}`).Template().Obj()
 	run.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}"}
@@ -198,8 +198,7 @@ func TestSlimTakesWhatAnInformerMayHandIt(t *testing.T) {
 	}
 }
 
-// What 100,000 runs take in memory is twice this, for the garbage collector
-// lets the heap grow to double before it collects.
+// The memory of 100,000 runs is twice this, because the heap may grow to double its size before a collection.
 func TestSlimRunsAreSmall(t *testing.T) {
 	const (
 		runs   = 5000

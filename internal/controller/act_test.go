@@ -30,7 +30,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// bench is a controller whose plans meet what is stored.
+// bench is a controller over a store, to carry plans out.
 type bench struct {
 	*Reconciler
 	store  *wrappers.Store
@@ -43,7 +43,7 @@ func newBench(stored ...client.Object) bench {
 	for _, f := range cache.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
-	// What the API server itself selects by.
+	// These are the field selectors of the API server itself.
 	fields = append(fields, wrappers.Index{Object: &v1alpha1.JobRun{}, Field: "status.phase", Extract: func(o client.Object) []string {
 		return []string{string(o.(*v1alpha1.JobRun).Status.Phase)}
 	}})
@@ -59,14 +59,14 @@ func newBench(stored ...client.Object) bench {
 	}), store, clock, recorder}
 }
 
-// decidedOn starts an action on what a decision has seen, which may be out of date.
+// decidedOn returns an action on an observation, which may be out of date.
 func (b bench) decidedOn(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *action {
 	o := b.newObserver(home).Observation
 	o.Key, o.Keyed, o.Runs = key, true, runs
 	return b.newAction(home, decision.NewSnapshot(o))
 }
 
-// outcome is what came of an operation.
+// outcome returns the class of an error of an operation.
 func outcome(err error) string {
 	var refused *refusedError
 	var waiting *waitingError
@@ -86,7 +86,7 @@ func outcome(err error) string {
 	}
 }
 
-// delayOf is when to look again after what came of an operation.
+// delayOf returns when to look again after that error.
 func delayOf(err error) time.Duration {
 	var refused *refusedError
 	var waiting *waitingError
@@ -131,7 +131,7 @@ func TestActChecks(t *testing.T) {
 		"the key has no place free":        {of(key.Obj()), nil, decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
 		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "done"},
 		"the status is not what it was":    {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").ResourceVersion("9").Obj(), Status: run.Obj().Status}, "stale"},
-		"the status of who is gone":        {nil, nil, decision.WriteStatus{Run: made("a").Obj(), Status: run.Obj().Status}, "stale"},
+		"the status of a run that is gone": {nil, nil, decision.WriteStatus{Run: made("a").Obj(), Status: run.Obj().Status}, "stale"},
 		"the status goes on":               {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").Obj(), Status: made("a").Leased(1, "5").Obj().Status}, "done"},
 		"a run is deleted":                 {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
 		"a run that changed is not":        {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
@@ -152,7 +152,7 @@ func TestActChecks(t *testing.T) {
 	}
 }
 
-// What is not known to have been refused for being out of date is an error.
+// An error that is not a conflict is returned.
 func TestActErrors(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
 	run := made("a").Obj()
@@ -177,7 +177,7 @@ func TestActErrors(t *testing.T) {
 	}
 }
 
-// A plan ends with the first operation that does not succeed.
+// A plan ends with the first operation that fails.
 func TestActInOrder(t *testing.T) {
 	a, r := made("a").Pending().Obj(), answered("r", "a", "10").Obj()
 	count := made("a").Pending().Counted("r").Obj().Status
@@ -221,7 +221,7 @@ func TestActInOrder(t *testing.T) {
 	}
 }
 
-// What cannot be deleted keeps nothing else.
+// A deletion that fails does not stop the other deletions.
 func TestActDeletesTheOthers(t *testing.T) {
 	p, q := answered("p", "a", "4").Obj(), answered("q", "a", "4").Obj()
 	b := newBench(p, q)
@@ -240,7 +240,7 @@ func TestActDeletesTheOthers(t *testing.T) {
 	}
 }
 
-// A receipt with more input than its run may have no room for the run's output.
+// A receipt with a larger input than its run may have no room for the output of the run.
 func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	receipt := answered("r", "a", "4").BoundTo("a").Obj()
@@ -265,7 +265,7 @@ func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	}
 }
 
-// One plan may write a run twice, and look at it in between.
+// One plan may write a run twice, and check it in between.
 func TestActOnItsOwnWrites(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	b := newBench(run, makeKey("k").Leased("a", 1, "5").Obj())
@@ -292,7 +292,7 @@ func TestActOnItsOwnWrites(t *testing.T) {
 	}
 }
 
-// A lease names the Job that was made or found for it, and no other status does.
+// Only a Leased status gets the created or found Job as its jobRef.
 func TestActNamesTheJob(t *testing.T) {
 	run, leased := made("a").Pending().Obj(), made("a").Leased(1, "10").Obj()
 	leased.Status.JobRef = nil
@@ -331,7 +331,7 @@ func TestActCreateJob(t *testing.T) {
 	ofAnother := makeJob(made("b").Obj(), 1).Obj()
 	ofAnother.Name = "a-1"
 	earlier := makeJob(made("a").UID("earlier").Token("earlier").Obj(), 1).Obj()
-	// What the API server makes of a denial without a code.
+	// The error of the API server for a denial without a code.
 	denied := &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusBadRequest, Message: "denied"}}
 	for name, tc := range map[string]struct {
 		stored []client.Object
@@ -344,7 +344,7 @@ func TestActCreateJob(t *testing.T) {
 		"created":                        {want: "done", job: "uid-1", writes: "create Job a-1"},
 		"created before":                 {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
 		"left by an earlier run":         {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
-		"somebody's":                     {stored: of(foreign), want: "refused for good"},
+		"a Job of another owner":         {stored: of(foreign), want: "refused for good"},
 		"another run's":                  {stored: of(ofAnother), want: "refused for good"},
 		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
 		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
@@ -380,7 +380,7 @@ func TestActCreateJob(t *testing.T) {
 	}
 }
 
-// P6 before a claim: what the key does not lease ends first.
+// P6: before a claim, Jobs that the key does not lease are stopped.
 func TestActStopStrays(t *testing.T) {
 	a, b := made("a").Obj(), made("b").Obj()
 	foreign := makeJob(b, 3).Obj()
@@ -391,14 +391,14 @@ func TestActStopStrays(t *testing.T) {
 		want    string
 		writes  string
 	}{
-		"none":                      {of(makeKey("k").Pending("a").Obj()), "10", "done", ""},
-		"an unfinished one":         {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
-		"of any run of the key":     {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj(), makeJob(b, 2).Obj()), "10", "waiting", "delete(Foreground) Job a-1; delete(Foreground) Job b-2"},
-		"one that is being deleted": {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
-		"one that has ended":        {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Complete().Obj()), "10", "done", ""},
-		"one of another key":        {of(makeKey("k").Pending("a").Obj(), makeJob(made("c").Key("other").Obj(), 1).Obj()), "10", "done", ""},
-		"somebody's, so labelled":   {of(makeKey("k").Pending("a").Obj(), foreign), "10", "done", ""},
-		"leased since the decision": {of(makeKey("k").Leased("a", 1, "9").Obj(), makeJob(a, 1).Obj()), "9", "stale", ""},
+		"none":                                    {of(makeKey("k").Pending("a").Obj()), "10", "done", ""},
+		"an unfinished one":                       {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
+		"of any run of the key":                   {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj(), makeJob(b, 2).Obj()), "10", "waiting", "delete(Foreground) Job a-1; delete(Foreground) Job b-2"},
+		"one that is being deleted":               {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
+		"one that has ended":                      {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Complete().Obj()), "10", "done", ""},
+		"one of another key":                      {of(makeKey("k").Pending("a").Obj(), makeJob(made("c").Key("other").Obj(), 1).Obj()), "10", "done", ""},
+		"a Job of another owner, with our labels": {of(makeKey("k").Pending("a").Obj(), foreign), "10", "done", ""},
+		"leased since the decision":               {of(makeKey("k").Leased("a", 1, "9").Obj(), makeJob(a, 1).Obj()), "9", "stale", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bench := newBench(tc.stored...)
@@ -440,7 +440,7 @@ func TestActStopRun(t *testing.T) {
 		"an earlier Job has ended, a Pod runs": {of(makeJob(run, 1).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
 		"a Pod runs":                           {of(pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
 		"a Pod is pending":                     {of(pod("p", "token-a", corev1.PodPending)), "waiting", "", 5 * time.Second},
-		"nobody knows of a Pod":                {of(pod("p", "token-a", corev1.PodUnknown)), "waiting", "", 5 * time.Second},
+		"a Pod in an unknown phase":            {of(pod("p", "token-a", corev1.PodUnknown)), "waiting", "", 5 * time.Second},
 		"Pods have ended":                      {of(pod("p", "token-a", corev1.PodFailed), pod("q", "token-a", corev1.PodSucceeded)), "done", "", 0},
 		"a Pod of an earlier run of that name": {of(pod("p", "earlier", corev1.PodRunning)), "done", "", 0},
 		"a Job of an earlier run of that name": {of(earlier), "done", "", 0},
@@ -476,7 +476,7 @@ func TestActStopRun(t *testing.T) {
 	}
 }
 
-// A Job may have been deleted before anybody wrote down its UID.
+// A Job may have been deleted before a status named it.
 func TestActCheckPods(t *testing.T) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -492,7 +492,7 @@ func TestActCheckPods(t *testing.T) {
 	}
 }
 
-// A Job that came late for its lease goes again.
+// A Job that was created after its lease ended is deleted.
 func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())

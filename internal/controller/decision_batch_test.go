@@ -13,8 +13,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// No member of a batch executes, or stands for anything, before the batch has
-// started; and what is withdrawn leaves as if it was cancelled.
+// No member of a batch executes or stands for a receipt before the batch has started. Withdrawn members end
+// like cancelled ones.
 func TestMembersOfABatch(t *testing.T) {
 	leader := func() *wrappers.JobRunWrapper { return makeRun("l").Key("other").Template().Created().Batch("l") }
 	started, withdrawn := leader().Decided(v1alpha1.BatchStarted).Obj(), leader().Decided(v1alpha1.BatchWithdrawn).Obj()
@@ -67,7 +67,7 @@ func TestMembersOfABatch(t *testing.T) {
 	}
 }
 
-// decided makes an observation say what the leaders of members record.
+// decided sets the decision that the leaders of members record.
 func decided(recorded v1alpha1.BatchDecision, members ...string) func(*scene) {
 	return func(c *scene) {
 		c.change = func(o *decision.Observation) {
@@ -78,8 +78,8 @@ func decided(recorded v1alpha1.BatchDecision, members ...string) func(*scene) {
 	}
 }
 
-// I6, I2: a member that ended before its batch started never will, so whoever
-// delivered its trigger again does not wait for it.
+// I6, I2: a member that ended before its batch started never executes. A second delivery of its trigger does
+// not wait for it.
 func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
 	for phase, a := range map[v1alpha1.Phase]*v1alpha1.JobRun{
 		v1alpha1.PhaseCancelled: made("a").IdempotencyKey("i").Batch("l").Cancel().Ended(v1alpha1.PhaseCancelled).Obj(),
@@ -98,8 +98,8 @@ func TestMemberThatEndedUndecidedGivesItsIdempotencyKeyUp(t *testing.T) {
 	}
 }
 
-// I5: a run does not fail for a member that may be withdrawn: both would be
-// lost. It keeps the key until the batch is decided.
+// I5: an expired run keeps its key until the batch of the waiting member is decided. If it failed and the
+// member was withdrawn, both triggers would be lost.
 func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 	member := func() *wrappers.JobRunWrapper { return made("m").Age(1).Batch("l") }
 	key := makeKey("k").Leased("a", 1, "5").Pending("m").Obj()
@@ -127,8 +127,8 @@ func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 	}.run(t)
 }
 
-// I6: the key of a trigger whose run was withdrawn goes to one heir. Until that is
-// known no other delivery of it may start.
+// I6: if the owner of an idempotency key is withdrawn, the key gets one next owner. Before that, no other
+// delivery may start.
 func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 	m := func() *wrappers.JobRunWrapper { return made("m").Batch("l") }
 	coalesced := func() *wrappers.JobRunWrapper { return answered("t", "m", "10").IdempotencyKey("i").Age(2) }
@@ -146,11 +146,11 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
 		},
 		"it has left": {given: of(owned, withdrawn, coalesced().Obj())},
-		"the trigger is the heir": {
+		"the trigger is the next owner": {
 			given: of(makeIdempotencyKey("i").Owner("t").Obj(), withdrawn, coalesced().Obj()),
 			want:  "fill-pending: CheckKey; CheckRun(t); CheckRun(t); SwapKey(pending=t); Count(promotion)",
 		},
-		"another delivery is the heir": {
+		"another delivery is the next owner": {
 			given: of(makeIdempotencyKey("i").Owner("d").Obj(), withdrawn, coalesced().Obj(), delivered("d", "m").Key("k").Leased(1, "5").Obj(),
 				makeKey("k").Leased("d", 1, "5").Obj(), makeJob(delivered("d", "m").Key("k").Leased(1, "5").Obj(), 1).Obj()),
 			want: "bind-idempotent: WriteStatus(t, Idempotent, of d)",
@@ -163,8 +163,8 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 	}.run(t)
 }
 
-// All or nothing: what was done for a member proves that its batch has started, for
-// as long as its own status does not say so. The leader may be deleted meanwhile.
+// A claim or a count of a member proves that its batch has started, even if the leader was deleted before the
+// status of the member recorded that.
 func TestMemberThatExecutesIsNotWithdrawn(t *testing.T) {
 	member := func() *wrappers.JobRunWrapper { return made("a").Batch("l") }
 	for _, leader := range []v1alpha1.BatchDecision{"", v1alpha1.BatchWithdrawn} {

@@ -14,7 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// stored starts a JobRun of the key "k" that was stored without the webhook.
+// stored returns a builder for a JobRun of the key "k" that was stored without the webhook.
 func stored(name string) *wrappers.JobRunWrapper { return makeRun(name).Key("k").Template() }
 
 func TestAnswerBypassed(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAnswerBypassed(t *testing.T) {
 		unbound = append(unbound, answered(name, "b", "10").Obj())
 	}
 	decisions{
-		"a free key is theirs": {
+		"they get a free key": {
 			given: of(stored("x").Obj()),
 			want:  "fill-pending: CheckKey; CheckRun(x); CheckRun(x); SwapKey(pending=x)",
 		},
@@ -75,13 +75,13 @@ func TestAnswerBypassed(t *testing.T) {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("b").Obj())),
 			want:  "answer-bypassed: WriteStatus(x, Idempotent, of b)",
 		},
-		"with an idempotencyKey of which is not known whose it is": {
+		"with an idempotencyKey whose owner is not known": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj())),
 		},
 		"with an idempotencyKey of a run that may come": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").IdempotencyKey("i").Obj(), makeIdempotencyKey("i").Owner("c").Obj())),
 		},
-		"with an idempotencyKey of their own they are like others": {
+		"owning their idempotencyKey, they are like other triggers": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Skip().IdempotencyKey("i").Obj(), makeIdempotencyKey("i").OwnerAs("x", "uid-x").Obj())),
 			want:  "answer-bypassed: CheckKey; WriteStatus(b, Pending, count 1 [x]); Emit(RunCoalesced b<-x); WriteStatus(x, Coalesced, of b)",
 		},
@@ -93,7 +93,7 @@ func TestAnswerBypassed(t *testing.T) {
 	}.run(t)
 }
 
-// idempotency is what a controller sees of the idempotency key "i".
+// idempotency returns what a controller observes of the idempotency key "i".
 func idempotency(t *testing.T, coming bool, key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *decision.Snapshot {
 	t.Helper()
 	var objects []client.Object
@@ -189,7 +189,7 @@ func TestDecideIdempotencyKey(t *testing.T) {
 	}
 }
 
-// The row that is made has all of the key.
+// A created row has all fields of the key.
 func TestOwnedKey(t *testing.T) {
 	plan := decision.DecideIdempotencyKey(idempotency(t, false, nil, delivered("r", "b").Obj()))
 	next := plan.Ops[1].(decision.SwapKey).Next

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// requeued starts a worker's run that asked to wait again when its lease expires.
+// requeued returns a builder for a worker's run with onLeaseExpired: Requeue.
 func requeued(name string) *wrappers.JobRunWrapper {
 	return makeRun(name).Key("k").Created().Requeue()
 }
@@ -29,7 +29,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 		unbound[i] = answered(full[i], "a", "4").Obj()
 	}
 	decisions{
-		"who waits becomes the receipt": {
+		"the waiting run becomes the receipt": {
 			given: of(key, held().Obj(), made("b").Skip().Pending().Obj()),
 			with:  expired,
 			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
@@ -41,23 +41,23 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 			want: `follow-lease: CheckRun(a); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
 				WriteStatus(b, Coalesced, of a); WriteStatus(a, Pending, count 1 [b])`,
 		},
-		"who waits did not ask to be absorbed": {
+		"the waiting run does not give way": {
 			given: of(key, held().Obj(), made("b").Pending().Obj()),
 			with:  expired,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
 				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(pending=b)`,
 		},
-		"who waits was not told yet: it waits on": {
+		"the waiting run was not announced: it waits on": {
 			given: of(key, held().Obj(), made("b").Skip().Obj()),
 			with:  both(expired, skipping("announce-pending")),
 			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
-		"who waits is not there yet: what it asks for is not known": {
+		"the waiting run does not exist yet: its policy is not known": {
 			given: of(key, held().Obj()),
 			with:  both(expired, func(c *scene) { c.coming = true }),
 		},
-		"who waits may be withdrawn yet": {
+		"the waiting run may be withdrawn": {
 			given: of(key, held().Obj(), made("b").Skip().Batch("leader").Obj(), made("leader").Key("l").Batch("leader").Obj()),
 			with:  expired,
 		},
@@ -84,7 +84,7 @@ func TestFinishDisplacement(t *testing.T) {
 	key := makeKey("k").Pending("a").LastGeneration(2).Obj()
 	fenced := func() *wrappers.JobRunWrapper { return requeued("a").Leased(1, "5").Fenced() }
 	decisions{
-		"who lost its place is counted and marked": {
+		"the displaced run is counted and marked": {
 			given: of(key, fenced().Obj(), made("b").Skip().Pending().Obj()),
 			want: `finish-displacement: CheckKey; CheckRun(b); WriteStatus(a, Leased, count 1 [b]); Emit(RunCoalesced a<-b);
 				WriteStatus(b, Coalesced, of a)`,
@@ -106,7 +106,7 @@ func TestFinishDisplacement(t *testing.T) {
 			want: `release-pending: CheckRun(b); SwapKey(pending=b); WriteStatus(a, Cancelled, finished g2, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a)`,
 		},
-		"who did not ask to be absorbed waits on": {
+		"a run that does not give way waits on": {
 			given: of(key, fenced().Obj(), made("b").Pending().Obj()),
 			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
 		},
@@ -117,7 +117,7 @@ func TestBindAnew(t *testing.T) {
 	waiting := and(of(makeKey("k").Leased("c", 1, "5").Pending("a").Obj(), requeued("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Counted("b").Obj(),
 		made("b").Skip().BoundTo("a").Obj()), executing(made("c"), 1, "5"))
 	decisions{
-		"a receipt of who became a receipt": {
+		"a receipt of a run that became a receipt": {
 			given: and(waiting, of(answered("r", "b", "4").BoundTo("b").Obj())),
 			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 2 [b r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},

@@ -16,13 +16,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// executing is a run under its lease, and its Job.
+// executing returns a leased run and its Job.
 func executing(run *wrappers.JobRunWrapper, generation int64, from string) []client.Object {
 	run = run.Leased(generation, from)
 	return []client.Object{run.Obj(), makeJob(run.Obj(), generation).Obj()}
 }
 
-// and joins objects.
+// and concatenates lists of objects.
 func and(groups ...[]client.Object) []client.Object {
 	var all []client.Object
 	for _, group := range groups {
@@ -33,7 +33,7 @@ func and(groups ...[]client.Object) []client.Object {
 
 func of(objects ...client.Object) []client.Object { return objects }
 
-// stripped is a Job that has lost its annotations.
+// stripped returns a Job without annotations.
 func stripped(job *batchv1.Job) *batchv1.Job {
 	job.Annotations = nil
 	return job
@@ -44,10 +44,10 @@ func TestFollowLease(t *testing.T) {
 	run := made("a").Leased(1, "5")
 	decisions{
 		"it goes on": {given: and(of(leased.Obj()), executing(made("a"), 1, "5"))},
-		"it goes on, whatever somebody takes from its Job": {
+		"it goes on, although its Job lost annotations": {
 			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Obj())),
 		},
-		"it ends, whatever somebody has taken from its Job": {
+		"it ends, although its Job lost annotations": {
 			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Complete().Obj())),
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free)`,
@@ -99,12 +99,12 @@ func TestFollowLease(t *testing.T) {
 			given: of(makeRun("a").Created().Leased(2, "").Holder("").Obj()),
 			want:  "follow-lease: WriteStatus(a, Pending)",
 		},
-		"a run that nobody holds, and nobody gave back": {
+		"a run that has no holder, and was not given back": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
-		"a run that somebody leased past the key": {
+		"a run whose claim bypassed the key": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(2, "5").Holder("worker").Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g3<5, no holder, attempts 1);
 				SwapKey(pending=a g3); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g3<5, no holder, attempts 1)`,
@@ -243,7 +243,7 @@ func TestExpire(t *testing.T) {
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
 				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
 		},
-		"the last attempt goes before whoever waits": {
+		"the last attempt counts before the waiting run": {
 			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
 				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b)`,
@@ -344,7 +344,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 	}.run(t)
 }
 
-// unnamed takes the Job from the status of a run whose Job was refused.
+// unnamed removes the jobRef from the status of a run.
 func unnamed(run *wrappers.JobRunWrapper) *wrappers.JobRunWrapper {
 	run.Status.JobRef = nil
 	return run
@@ -425,7 +425,7 @@ func TestDeleteStrayJob(t *testing.T) {
 			given: and(of(makeKey("k").Leased("a", 2, "5").Obj(), makeJob(made("a").Token("earlier").Obj(), 7).Obj()), executing(made("a"), 2, "5")),
 			want:  "delete-stray-job: CheckKey; DeleteJob(a-7)",
 		},
-		"of a key that nobody holds": {
+		"of a key that leases no run": {
 			given: of(makeJob(a, 1).Obj(), made("a").Cancel().Obj()),
 			with:  func(c *scene) { c.req = home },
 			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",

@@ -14,7 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// waitingBehind is a key whose lease goes on, so that "b" stays where it waits.
+// waitingBehind returns a key that leases a run for the whole test, so that "b" keeps waiting.
 func waitingBehind(b *wrappers.JobRunWrapper) []client.Object {
 	return and(of(makeKey("k").Leased("a", 1, "5").Pending(b.Name).Obj(), b.Obj()), executing(made("a"), 1, "5"))
 }
@@ -60,7 +60,7 @@ func TestCountReceipts(t *testing.T) {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "c", "10").Obj())),
 			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
-		"a receipt of a run that is gone goes to who waits": {
+		"a receipt of a run that is gone goes to the waiting run": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r", "gone", "10").Obj())),
 			want:  "count-receipts: CheckKey; WriteStatus(b, Pending, count 1 [r]); Emit(RunCoalesced b<-r); WriteStatus(r, Coalesced, of b)",
 		},
@@ -94,19 +94,19 @@ func TestBindIdempotent(t *testing.T) {
 			given: of(makeIdempotencyKey("i").Owner("b").Obj(), keyless("b").Ended(v1alpha1.PhaseCompleted).Obj(), delivered("r", "a").Obj()),
 			want:  "bind-idempotent: WriteStatus(r, Idempotent, of b)",
 		},
-		"to nobody while nothing is known of the run": {
+		"to no run while the run is not known": {
 			given: of(delivered("r", "a").Obj()),
 			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
-		"to nobody while the key says nothing": {
+		"to no run while the owner of the key is not known": {
 			given: of(delivered("r", "a").Obj()),
 		},
-		"the heir of the key becomes a run": {
+		"the next owner of the key becomes a run": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Obj()),
 			want: `claim: CheckRun(r); CreateJob(r-1); WriteStatus(r, Leased, g1);
 				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
 		},
-		"the heir of the key waits for its concurrency key": {
+		"the next owner of the key waits for its concurrency key": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj()),
 			want:  "fill-pending: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
 		},
@@ -117,8 +117,7 @@ func TestBindIdempotent(t *testing.T) {
 	}.run(t)
 }
 
-// onlyRun looks at the home of that run: runs without a key are at home with
-// themselves.
+// onlyRun makes the scene observe the home of that run. A run without a key is its own home.
 func onlyRun(name string) func(*scene) {
 	return func(c *scene) { c.req = runRequest(wrappers.Namespace, name) }
 }
@@ -187,7 +186,7 @@ func TestCopyOutcomeIsBounded(t *testing.T) {
 	}
 }
 
-// bare is a run that ended nobody knows when.
+// bare returns an ended run without completionTime.
 func bare(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	w.Status.CompletionTime = nil
 	return w.Obj()

@@ -27,7 +27,7 @@ var (
 	delivered          = wrappers.MakeDelivered
 )
 
-// tableCase is a case of a table: what is stored, and the whole plan.
+// tableCase is what is stored, and the whole plan that follows.
 type tableCase struct {
 	given []client.Object
 	with  func(*scene)
@@ -50,7 +50,7 @@ func (table decisions) run(t *testing.T) {
 			if diff := cmp.Diff(splitOps(oneSpace(tc.want)), splitOps(plan.String())); diff != "" {
 				t.Errorf("plan (-want +got):\n%s\ngot: %s", diff, plan)
 			}
-			// What a decision sees is the cache's own.
+			// The objects of an observation belong to the cache and must not change.
 			if diff := cmp.Diff(before, copied(o)); diff != "" {
 				t.Errorf("the decision changed what it saw:\n%s", diff)
 			}
@@ -58,7 +58,7 @@ func (table decisions) run(t *testing.T) {
 	}
 }
 
-// copied are the objects of an observation.
+// copied returns copies of the objects of an observation.
 func copied(o decision.Observation) []client.Object {
 	var objects []client.Object
 	if o.Key != nil {
@@ -75,7 +75,7 @@ func copied(o decision.Observation) []client.Object {
 	return objects
 }
 
-// runOfJob is the run that a Job of the scene was made for.
+// runOfJob returns the run that a Job of the scene executes.
 func runOfJob(c *scene, name string) runkey.Identity {
 	for _, job := range c.jobs() {
 		if job.Name == name {

@@ -238,11 +238,11 @@ func TestCancelWaiting(t *testing.T) {
 			given: []client.Object{makeRun("b").Key("k").Created().Pending().Cancel().Obj()},
 			want:  `cancel-waiting: CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
-		"a receipt that nobody stands for": {
+		"a receipt that no run stands for": {
 			given: []client.Object{answered("b", "gone", "10").Cancel().Obj()},
 			want:  cancelled,
 		},
-		"a run that was deleted, with somebody's finalizer": {
+		"a run that was deleted, with a finalizer": {
 			given: append(busy, made("b").Deleting().Obj()),
 			want:  cancelled,
 		},
@@ -283,7 +283,7 @@ func TestFillPending(t *testing.T) {
 			given: []client.Object{answered("r", "a", "10").Obj()},
 			with:  func(c *scene) { c.change = func(o *decision.Observation) { clear(o.Gone) } },
 		},
-		"nobody is elected who is cancelled, and he leaves first": {
+		"a cancelled run does not get the place, and ends first": {
 			given: []client.Object{made("b").Cancel().Obj(), made("c").Age(1).Obj()},
 			want:  `cancel-waiting: StopRun(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},

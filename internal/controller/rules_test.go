@@ -15,11 +15,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// The rules of docs/design.md, as far as decisions keep them, each with the
-// schedule that it closes. The index and the webhook keep the rest of P1 and P10.
+// These tests hold the rules of docs/design.md that decisions keep, each with the schedule that it closes.
+// The keystore and the webhook keep the rest of P1 and P10.
 
-// Delete "a", apply "a" again before a reconcile: it must not become a receipt of
-// itself, nor of another receipt, nor be taken for the run before it.
+// P1: "a" is deleted and applied again before a reconcile. It must not become a receipt of itself or of
+// another receipt, and it is not the run of that name that was deleted.
 func TestP1IdentityIsTheToken(t *testing.T) {
 	again := func() *wrappers.JobRunWrapper { return answered("a", "a", "10").Token("again").UID("again") }
 	decisions{
@@ -59,8 +59,8 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 	}.run(t)
 }
 
-// Evidence that a run started after a trigger was accepted is a claim from the
-// version that the trigger saw, or a later one.
+// P2: a claim proves that its run started after a trigger if it is based on the version of the key that the
+// trigger saw, or on a later one.
 func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 	// "b" cannot be claimed while "a" executes from version 20.
 	scene := func(keyVersion string) tableCase {
@@ -75,7 +75,7 @@ func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 	promoted := "fill-pending: CheckKey; CheckRun(r); SwapKey(pending=r); Count(promotion)"
 	decisions{
 		"claimed from what the trigger saw":                     bound,
-		"claimed before, bound to who waits now":                passedOn,
+		"claimed before, bound to the run that waits now":       passedOn,
 		"an admission without version proves nothing":           noVersion,
 		"the key proves it before the status does":              {given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
 		"the key proves more than the status of a lease before": {given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
@@ -93,12 +93,12 @@ func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 	}.run(t)
 }
 
-// skipping leaves a step out, as one that waits for something to stop.
+// skipping blocks a step, like one that waits for a Job to stop.
 func skipping(step string) func(*scene) {
 	return func(c *scene) { c.change = func(o *decision.Observation) { o.Blocked[step] = true } }
 }
 
-// The order of writes, whatever else is done between them.
+// P3: these writes come in this order. Other operations may come between them.
 func TestP3OrderOfWrites(t *testing.T) {
 	for name, tc := range map[string]struct {
 		tableCase
@@ -112,7 +112,7 @@ func TestP3OrderOfWrites(t *testing.T) {
 			tableCase{given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj())},
 			"WriteStatus(a, Completed, finished g1, Complete=Completed) StopRun(a g1) SwapKey(free)",
 		},
-		"cancelling who waits: the key, which the claim races, then the status": {
+		"cancelling a waiting run: the key, which the claim races, then the status": {
 			tableCase{given: of(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj())},
 			`SwapKey(free) WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request")`,
 		},
@@ -130,13 +130,13 @@ func TestP3OrderOfWrites(t *testing.T) {
 			},
 			`WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists") SwapKey(pending=b)`,
 		},
-		"who enters does not read Pending while who left does": {
+		"the next run does not read Pending while the claimed run does": {
 			tableCase{
 				given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Pending().Obj(), made("b").Obj()),
 			},
 			"",
 		},
-		"nor while who left has not said which lease it has": {
+		"nor while the status of the leased run has another generation": {
 			tableCase{
 				given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), makeRun("a").Key("k").Created().Leased(1, "4").Obj(), made("b").Obj()),
 			},
@@ -162,8 +162,8 @@ func TestP3OrderOfWrites(t *testing.T) {
 	}
 }
 
-// A claim takes the greater of what the key and the status remember, and one
-// more. The run is read live before the claim and before the Job.
+// P4: a claim takes the greater generation of key and status, plus one. The run is read live before the claim
+// and before the Job.
 func TestP4GenerationsSurviveStaleCaches(t *testing.T) {
 	for name, tc := range map[string]struct {
 		key, status, want int64
@@ -200,9 +200,9 @@ func TestP4GenerationsSurviveStaleCaches(t *testing.T) {
 	}
 }
 
-// A status write is guarded by a look at the key, unless one's own
-// compare-and-swap came directly before. The outcome of a run that has ended, and
-// the answer to a delivery again, do not depend on the key.
+// P5: a live read of the key precedes each status write that does not directly follow the plan's own
+// compare-and-swap. Two writes do not depend on the key: the outcome of a receipt, and the binding of a
+// second delivery.
 func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 	steps := map[string]bool{}
 	for name, c := range everySituation(t) {
@@ -233,7 +233,7 @@ func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 	}
 }
 
-// everySituation has something for each step to do.
+// everySituation returns a scene for each step, in which the step has something to do.
 func everySituation(t *testing.T) map[string]*scene {
 	t.Helper()
 	situations := map[string]*scene{
@@ -261,8 +261,7 @@ func everySituation(t *testing.T) map[string]*scene {
 	return situations
 }
 
-// An unfinished Job that the key does not lease goes before anybody is let in,
-// and before anything else.
+// P6: an unfinished Job that the key does not lease is deleted before any claim and any other step.
 func TestP6StrayJobs(t *testing.T) {
 	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
@@ -292,7 +291,7 @@ func TestP6StrayJobs(t *testing.T) {
 	}.run(t)
 }
 
-// Who was answered Created waits without a phase, as long as it takes.
+// P7: a run that was answered Created waits without a phase until the waiting place is free.
 func TestP7CreatedIsNeverRefused(t *testing.T) {
 	decisions{
 		"its place is another's: it waits": {
@@ -317,7 +316,7 @@ func TestP7CreatedIsNeverRefused(t *testing.T) {
 }
 
 func TestP8Counting(t *testing.T) {
-	// crowd is a run with that many receipts to count, and its record of others.
+	// crowd returns a run with that many receipts to count, and with others in its recent.
 	crowd := func(uncounted int, recent, marked []string) *scene {
 		given := waitingBehind(made("b").Pending().Counted(recent...))
 		for i := range uncounted {
@@ -394,7 +393,7 @@ func TestP8Counting(t *testing.T) {
 	})
 }
 
-// What somebody still needs stays.
+// P9: a JobRun that a receipt or a member of its batch still needs is kept.
 func TestP9Garbage(t *testing.T) {
 	run := made("a").TTL(0).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()
 	open := answered("r", "a", "4").BoundTo("a").Obj()
@@ -407,7 +406,7 @@ func TestP9Garbage(t *testing.T) {
 		"a run whose receipt is not counted":    {decision.Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}, History: 100}, ""},
 		"a receipt that is not counted, by TTL": {decision.Retention{Run: uncounted}, ""},
 		"a receipt that is not counted, by age": {decision.Retention{Run: run, Unbound: []*v1alpha1.JobRun{uncounted}}, ""},
-		"nobody needs it":                       {decision.Retention{Run: run, History: 100}, "expire-ttl: DeleteRun(a)"},
+		"no JobRun needs it":                    {decision.Retention{Run: run, History: 100}, "expire-ttl: DeleteRun(a)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.retention.Now = wrappers.At(1e6)
@@ -418,25 +417,24 @@ func TestP9Garbage(t *testing.T) {
 	}
 }
 
-// A trigger that was delivered before follows the run of the first delivery, or
-// becomes it.
-func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
+// P10: a second delivery follows the run of the first delivery. If there is none, it may become that run.
+func TestP10IdempotencyKeysPassOn(t *testing.T) {
 	decisions{
-		"no evidence is asked of who was delivered before": {
+		"a second delivery needs no evidence": {
 			with:  onlyRun("r"),
 			given: of(keyless("a").Ended(v1alpha1.PhaseCancelled).Obj(), delivered("r", "a").Obj()),
 			want:  "bind-idempotent: WriteStatus(r, Idempotent, of a)",
 		},
-		"its run never came: the heir is promoted": {
+		"its run never came: the next owner is promoted": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Obj(), delivered("s", "a").Key("k").Age(1).Obj()),
 			want:  "fill-pending: CheckKey; CheckRun(r); CheckRun(r); SwapKey(pending=r); Count(promotion)",
 		},
-		"its run never came: the others follow the heir": {
+		"its run never came: the others follow the next owner": {
 			given: of(makeIdempotencyKey("i").Owner("r").Obj(), delivered("r", "a").Key("k").Pending().Obj(), delivered("s", "a").Key("k").Age(1).Obj(),
 				makeKey("k").Pending("r").Leased("x", 1, "5").Obj(), made("x").Leased(1, "5").Obj(), makeJob(made("x").Obj(), 1).Obj()),
 			want: "bind-idempotent: WriteStatus(s, Idempotent, of r)",
 		},
-		"before it is known whose the key is nobody is promoted": {
+		"before the owner of the key is known, no receipt is promoted": {
 			given: of(delivered("r", "a").Key("k").Obj()),
 		},
 	}.run(t)
@@ -447,8 +445,8 @@ func TestP10IdempotencyKeysHaveHeirs(t *testing.T) {
 	}
 }
 
-// One transition of a key per reconcile: a plan swaps the key at most once, and
-// is the plan of one step.
+// P11: a key makes one transition per reconcile. A plan is the plan of one step, and swaps the key at most
+// once.
 func TestP11OneTransition(t *testing.T) {
 	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
@@ -465,7 +463,7 @@ func TestP11OneTransition(t *testing.T) {
 			})
 		})
 	}
-	// Several things to do: the first of them is done alone.
+	// Several steps have something to do. Only the first one acts.
 	decisions{"": {
 		given: of(makeKey("k").Leased("gone", 1, "5").Pending("b").Obj(), made("b").Pending().Cancel().Obj(), made("c").Pending().Obj(), answered("r", "b", "10").Obj()),
 		want: `release-pending: CheckRun(c); SwapKey(pending=c leased=gone g1<5);
@@ -473,7 +471,7 @@ func TestP11OneTransition(t *testing.T) {
 	}}.run(t)
 }
 
-// A promoted receipt keeps its labels and its admission, and is a run.
+// P12: a promoted receipt is a run, although it keeps its labels and its admission.
 func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 	promoted := func() *wrappers.JobRunWrapper {
 		return answered("r", "gone", "10").Label(v1alpha1.LabelDisposition, "coalesced")
@@ -517,8 +515,8 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 	}.run(t)
 }
 
-// An idempotency key that came to be owned by a receipt goes on to the run that
-// stands for it: no delivery could follow a receipt.
+// An idempotency key that a receipt owns passes to the run that stands for the receipt, because a delivery
+// cannot follow a receipt.
 func TestP10ReceiptHandsItsKeyOn(t *testing.T) {
 	receipt, run := answered("r", "a", "10").IdempotencyKey("i").BoundTo("q").Obj(), made("q").Pending().Obj()
 	plan := decision.DecideIdempotencyKey(idempotency(t, false, makeIdempotencyKey("i").Owner("r").Obj(), receipt, run))

@@ -24,12 +24,12 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// now is when everything is decided, a minute after it was created.
+// now is the time of all decisions: 60 s after the creation of all objects.
 var now = wrappers.At(60)
 
-// scene is all that is stored about one key, or about one run without a key, and
-// a controller whose cache is up to date. It observes, decides and acts by the
-// controller's own code. What is written is held to the schema and to I1 and I4.
+// scene is all that is stored about one key, or about one run without a key, and a controller whose cache is
+// up to date. It runs the controller's own code. It checks each write against the schema and against I1 and
+// I4.
 type scene struct {
 	bench
 	t   *testing.T
@@ -37,16 +37,16 @@ type scene struct {
 
 	// coming is true if the run that the key is reserved for may still be created.
 	coming bool
-	// expired is true if leases with a duration were not renewed, and claims that
-	// are not stored were not for long.
+	// expired is true if leases with a duration were not renewed in time, and granted claims were not stored
+	// in time.
 	expired bool
-	// refuse is the answer to the creation of Jobs.
+	// refuse is the error that answers the creation of a Job.
 	refuse *decision.Refusal
-	// change is made to every observation.
+	// change is applied to every observation.
 	change func(*decision.Observation)
 }
 
-// newScene holds copies of RunKeys, JobRuns and Jobs.
+// newScene returns a scene with copies of these RunKeys, JobRuns and Jobs.
 func newScene(t *testing.T, objects ...client.Object) *scene {
 	t.Helper()
 	c := &scene{t: t, bench: newBench(objects...)}
@@ -55,7 +55,7 @@ func newScene(t *testing.T, objects ...client.Object) *scene {
 	return c
 }
 
-// homeOf is the home of the first object that has one.
+// homeOf returns the home of the first object that has one.
 func homeOf(objects []client.Object) Request {
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -72,7 +72,7 @@ func homeOf(objects []client.Object) Request {
 
 func (c *scene) isKeyed() bool { return c.req.RunKey != "" }
 
-// stored are all objects.
+// stored returns all objects.
 func (c *scene) stored() []client.Object {
 	c.t.Helper()
 	objects, err := c.store.Objects(c.t.Context())
@@ -82,7 +82,7 @@ func (c *scene) stored() []client.Object {
 	return objects
 }
 
-// runs are the JobRuns, oldest first.
+// runs returns the JobRuns, oldest first.
 func (c *scene) runs() []*v1alpha1.JobRun {
 	runs := all[*v1alpha1.JobRun](c.stored())
 	slices.SortFunc(runs, v1alpha1.CompareAge)
@@ -91,7 +91,7 @@ func (c *scene) runs() []*v1alpha1.JobRun {
 
 func (c *scene) jobs() []*batchv1.Job { return all[*batchv1.Job](c.stored()) }
 
-// key is the RunKey of the scene; nil while it is free.
+// key returns the RunKey of the scene; nil while the key is free.
 func (c *scene) key() *v1alpha1.RunKey {
 	for _, key := range all[*v1alpha1.RunKey](c.stored()) {
 		if key.Name == c.req.RunKey {
@@ -127,7 +127,7 @@ func (c *scene) run(name string) *v1alpha1.JobRun {
 	return nil
 }
 
-// count is how many runs are in a phase.
+// count returns how many runs are in a phase.
 func (c *scene) count(phase v1alpha1.Phase) int {
 	n := 0
 	for _, run := range c.runs() {
@@ -138,7 +138,7 @@ func (c *scene) count(phase v1alpha1.Phase) int {
 	return n
 }
 
-// restart makes a controller that has observed nothing, over what is stored.
+// restart replaces the controller with a new one that has observed nothing.
 func (c *scene) restart() {
 	c.Reconciler = NewReconciler(c.store, c.store, c.events, c.Options)
 	c.drainEvents()
@@ -150,7 +150,7 @@ func (c *scene) drainEvents() {
 	}
 }
 
-// observe is what the controller sees.
+// observe returns what the controller observes.
 func (c *scene) observe() decision.Observation {
 	c.t.Helper()
 	c.ReservationGrace = 90 * time.Second
@@ -179,8 +179,7 @@ func (c *scene) look() decision.Observation {
 	return o
 }
 
-// bury lets the controller have seen the run deleted that the key is reserved for,
-// if it is not there.
+// bury tells the controller that the run of the reservation was deleted, if it does not exist.
 func (c *scene) bury() {
 	id := runkey.Pending(c.keySpec())
 	isStored := slices.ContainsFunc(c.runs(), func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
@@ -189,7 +188,7 @@ func (c *scene) bury() {
 	}
 }
 
-// refusalOf is what the API server answers to the creation of a Job.
+// refusalOf returns the error of the API server for a refusal.
 func refusalOf(refusal decision.Refusal) error {
 	if !refusal.Final {
 		return errors.New(refusal.Message)
@@ -202,7 +201,7 @@ func refusalOf(refusal decision.Refusal) error {
 
 func (c *scene) snapshot() *decision.Snapshot { return decision.NewSnapshot(c.observe()) }
 
-// before is asked before each write.
+// before is called before each write.
 func (c *scene) before(verb string, o client.Object) error {
 	switch o := o.(type) {
 	case *v1alpha1.JobRun:
@@ -217,12 +216,12 @@ func (c *scene) before(verb string, o client.Object) error {
 	return nil
 }
 
-// checkStatus refuses what the schema refuses, and says whether a run enters a
-// phase before its key says so.
+// checkStatus refuses what the schema refuses. It fails the test if a run enters a phase before its key names
+// it.
 func (c *scene) checkStatus(next *v1alpha1.JobRun) error {
 	old := &v1alpha1.JobRun{}
 	if err := c.store.Get(c.t.Context(), client.ObjectKeyFromObject(next), old); err != nil || old.ResourceVersion != next.ResourceVersion {
-		return err // The API server has a conflict.
+		return err // A conflict.
 	}
 	if err := validateStatus(old, next); err != nil {
 		return err
@@ -239,8 +238,7 @@ func (c *scene) checkStatus(next *v1alpha1.JobRun) error {
 	return nil
 }
 
-// checkJob refuses a Job that the key does not lease, and Jobs in general if the
-// scene does.
+// checkJob refuses a Job that the key does not lease. It refuses every Job if the scene has a refusal.
 func (c *scene) checkJob(job *batchv1.Job) error {
 	if c.refuse != nil {
 		return refusalOf(*c.refuse)
@@ -260,8 +258,7 @@ func (c *scene) checkJob(job *batchv1.Job) error {
 	return nil
 }
 
-// rest decides and acts until there is nothing left to do. visit sees every plan
-// before it is carried out.
+// rest decides and acts until nothing is left to do. It calls visit with every plan before it acts.
 func (c *scene) rest(visit func(*scene, decision.Plan)) {
 	c.t.Helper()
 	var plan decision.Plan
@@ -273,8 +270,7 @@ func (c *scene) rest(visit func(*scene, decision.Plan)) {
 	c.t.Fatalf("no rest; still wants %s\n%s", plan, c.formatState())
 }
 
-// advance is one reconcile; the plan that it began with has no operations if there
-// was nothing to do.
+// advance runs one reconcile. It returns the first plan, which has no operations if there was nothing to do.
 func (c *scene) advance(visit func(*scene, decision.Plan)) decision.Plan {
 	c.t.Helper()
 	var first decision.Plan
@@ -301,8 +297,8 @@ func (c *scene) advance(visit func(*scene, decision.Plan)) decision.Plan {
 	return first
 }
 
-// perform carries a plan out. What the controller would observe again is no failure
-// of the test, what would keep it from ever getting on is.
+// perform carries a plan out. A stale observation does not fail the test. An error that would stop the
+// controller for good does.
 func (c *scene) perform(s *decision.Snapshot, plan decision.Plan) *decision.Observation {
 	c.t.Helper()
 	next, err := c.Reconciler.perform(c.t.Context(), c.req, s, plan)
@@ -313,8 +309,8 @@ func (c *scene) perform(s *decision.Snapshot, plan decision.Plan) *decision.Obse
 	return next
 }
 
-// branch lets a controller stop after some operations of a plan, calls then what
-// comes next with one that has observed nothing, and goes back.
+// branch stops the controller after some operations of a plan, calls then with a new controller, and restores
+// the scene.
 func (c *scene) branch(plan decision.Plan, operations int, then func()) {
 	c.t.Helper()
 	stored, refuse, reconciler := c.stored(), c.refuse, c.Reconciler

@@ -11,7 +11,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// A batch starts when all its members exist, and is decided once.
+// A batch starts when all its members exist. It is decided only once.
 func TestDecideBatch(t *testing.T) {
 	leader := func() *wrappers.JobRunWrapper { return made("a").Batch("a") }
 	member := made("b").Batch("a").Obj()

@@ -14,7 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// The reason of a Job's condition is its controller's, and need not be one of ours.
+// The Job controller chooses the reason of a Job's condition. It may not fit a condition of the run.
 func TestResultOf(t *testing.T) {
 	for reason, want := range map[string]string{
 		"BackoffLimitExceeded": "BackoffLimitExceeded", "": "JobFailed", "pod-evicted": "JobFailed", strings.Repeat("a", 1025): "JobFailed",
@@ -43,7 +43,7 @@ func TestJobFailureMessage(t *testing.T) {
 	}
 }
 
-// What a worker reports is completed once, by whoever reads it.
+// A report of a worker is completed once.
 func TestDecideReport(t *testing.T) {
 	worker := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker") }
 	for name, tc := range map[string]struct {
@@ -68,7 +68,7 @@ func TestDecideReport(t *testing.T) {
 	}
 }
 
-// A TTL counts by the operator's clock, whatever the worker's says.
+// The completionTime is the operator's, even if the worker wrote another.
 func TestDecideReportTellsWhen(t *testing.T) {
 	run := made("a").Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.CompletionTime, run.Status.StartTime = &metav1.Time{}, nil
@@ -79,8 +79,8 @@ func TestDecideReportTellsWhen(t *testing.T) {
 	}
 }
 
-// A worker may end a run with one phase and say another in a condition. The phase
-// counts: the schema holds that it is final.
+// A worker may write a phase and a condition that contradict each other. The phase counts, because the schema
+// makes it final.
 func TestDecideReportOfAContradiction(t *testing.T) {
 	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "Mistaken"}}
@@ -94,7 +94,7 @@ func TestDecideReportOfAContradiction(t *testing.T) {
 	}
 }
 
-// bare is a run that ended, but does not say when.
+// bare returns an ended run without completionTime.
 func bare(w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	w.Status.CompletionTime = nil
 	return w.Obj()

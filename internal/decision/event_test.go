@@ -92,7 +92,7 @@ func TestEventType(t *testing.T) {
 	}
 }
 
-// A run is triggered once, and its wait for the first lease counted once.
+// RunTriggered is emitted once, and only the first lease is counted.
 func TestEventsOnce(t *testing.T) {
 	if ops := tellTriggered(made("a").Pending().Obj()); len(ops) > 0 {
 		t.Errorf("a run that is known is triggered again: %s", opText(ops[0]))
@@ -114,7 +114,7 @@ func TestEventsOnce(t *testing.T) {
 	}
 }
 
-// An event is not repeated, so one that the API server refuses is lost.
+// An event that the API server refuses is lost, because it is not sent again.
 func TestNoteFits(t *testing.T) {
 	wide := strings.Repeat("💥", 1000)
 	big := answered("r", "a", "4").Input(`"` + wide + `"`)

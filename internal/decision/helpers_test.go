@@ -19,16 +19,16 @@ var (
 	delivered = wrappers.MakeDelivered
 )
 
-// now is when everything is decided, a minute after it was created.
+// now is the time of all decisions: 60 s after the creation of all objects.
 var now = wrappers.At(60)
 
-// later is the time that many seconds after everything was created.
+// later returns the time that many seconds after the creation of all objects.
 func later(seconds int) *metav1.Time {
 	at := wrappers.At(seconds)
 	return &at
 }
 
-// uids keys a table of names by UID.
+// uids returns the table with the UIDs of the names as keys.
 func uids(names map[string]bool) map[types.UID]bool {
 	all := map[types.UID]bool{}
 	for name, value := range names {

@@ -16,7 +16,7 @@ import (
 
 var makeKey = wrappers.MakeRunKey
 
-// keyed is what is observed of the key "k", with these runs in its home.
+// keyed returns an Observation of the key "k" with these runs in its home.
 func keyed(key *wrappers.RunKeyWrapper, runs ...*wrappers.JobRunWrapper) Observation {
 	o := Observation{
 		Keyed: true, Now: now, Gone: map[runkey.Identity]bool{}, GoneUIDs: map[types.UID]bool{}, Owners: map[types.UID]runkey.Identity{},
@@ -36,7 +36,7 @@ func id(name string) runkey.Identity {
 	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
-// Each JobRun has one role, whatever its admission and its status say of others.
+// Each JobRun has exactly one role.
 func TestRoles(t *testing.T) {
 	waits := func() *wrappers.RunKeyWrapper { return makeKey("k").Pending("b") }
 	executes := func() *wrappers.RunKeyWrapper { return makeKey("k").Leased("b", 1, "20") }
@@ -72,7 +72,7 @@ func TestRoles(t *testing.T) {
 		"it waits, without a key":                             {without(keyed(nil, keyless("a"))), RoleWaiting},
 		"a promoted receipt that waits":                       {keyed(makeKey("k").Pending("a"), answered("a", "gone", "4")), RoleWaiting},
 		"it says that it waits, and another does":             {keyed(waits(), made("a").Pending(), b()), RoleStalePending},
-		"it says that it waits, and none does":                {keyed(nil, made("a").Pending()), RoleStalePending},
+		"it says that it waits, and no run does":              {keyed(nil, made("a").Pending()), RoleStalePending},
 		"another run of its name waits":                       {keyed(makeKey("k").PendingAs("a", "earlier"), made("a").Pending()), RoleStalePending},
 		"it has no place":                                     {keyed(waits(), made("a"), b()), RoleUnplaced},
 		"a receipt that was a run and has no place":           {keyed(waits(), answered("a", "gone", "4").Pending().Phase(""), b()), RoleUnplaced},
@@ -84,7 +84,7 @@ func TestRoles(t *testing.T) {
 		"counted, but never told that it waits":               {keyed(waits(), answered("a", "b", "10"), b().Requeue().Pending().Counted("a")), RoleAbsorbed},
 		"a run stands for it":                                 {keyed(waits(), answered("a", "b", "10"), b().Pending()), RoleAbsorbed},
 		"its run started after it":                            {keyed(executes(), answered("a", "b", "20"), b().Leased(1, "20")), RoleAbsorbed},
-		"its run started before, and none waits":              {keyed(executes(), answered("a", "b", "21"), b().Leased(1, "20")), RoleOrphaned},
+		"its run started before, and no run waits":            {keyed(executes(), answered("a", "b", "21"), b().Leased(1, "20")), RoleOrphaned},
 		"its run started before, another waits":               {keyed(makeKey("k").Leased("b", 1, "20").Pending("c"), answered("a", "b", "21"), b().Leased(1, "20"), made("c")), RoleAbsorbed},
 		"its run never came":                                  {gone(keyed(nil, answered("a", "x", "10")), "x"), RoleOrphaned},
 		"its run may yet come":                                {keyed(makeKey("k").Pending("x"), answered("a", "x", "10")), RoleUndecided},
@@ -107,7 +107,7 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// P1: a receipt stands for no other, not even while the key names it.
+// P1: a receipt never stands for another receipt. A promoted receipt that waits is a run, and does.
 func TestStartsAfter(t *testing.T) {
 	r := answered("r", "x", "10")
 	for name, tc := range map[string]struct {
@@ -129,7 +129,7 @@ func TestStartsAfter(t *testing.T) {
 	}
 }
 
-// P8: a receipt is marked once it is bound, to whichever run, or gone.
+// P8: a receipt is marked once it is bound to any run, promoted, or gone.
 func TestMarkedEntries(t *testing.T) {
 	s := NewSnapshot(keyed(makeKey("k").Pending("b"), made("b").Pending().Counted("here", "bound", "elsewhere", "promoted", "gone"),
 		answered("here", "b", "10"), answered("bound", "b", "10").BoundTo("b"),
@@ -141,7 +141,7 @@ func TestMarkedEntries(t *testing.T) {
 	}
 }
 
-// P12: the run that a receipt was answered with is looked up by name and token.
+// P12: a run is found by its name and token.
 func TestRunByIdentity(t *testing.T) {
 	o := keyed(nil, answered("r", "a", "4"))
 	o.Others = append(o.Others, made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj())
@@ -184,7 +184,7 @@ func TestNextToWait(t *testing.T) {
 	}
 }
 
-// A member that was claimed has started, whatever its leader recorded since.
+// A claimed member has started, even if its leader records another decision later.
 func TestBatchOfAClaimedMember(t *testing.T) {
 	member := made("a").Batch("l")
 	for name, o := range map[string]Observation{

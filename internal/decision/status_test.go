@@ -23,7 +23,7 @@ func condition(kind, reason, message string) metav1.Condition {
 	}
 }
 
-// Statuses in full: the tables of decisions say only what changes.
+// This test compares whole statuses. The tests of decisions compare only what changes.
 func TestStatuses(t *testing.T) {
 	at := metav1.NewMicroTime(now.Time)
 	self := &v1alpha1.ObjectReference{Name: "a", UID: "uid-a"}
@@ -151,7 +151,7 @@ func TestRecentEntry(t *testing.T) {
 	}
 }
 
-// A holder may have filled the list with conditions of its own.
+// A worker may have filled the list with its own conditions.
 func TestRoomForTheOutcome(t *testing.T) {
 	var status v1alpha1.JobRunStatus
 	setCondition(&status, 1, v1alpha1.ConditionCoalesced, ReasonCoalesced, "", now)
@@ -172,7 +172,7 @@ func TestRoomForTheOutcome(t *testing.T) {
 	}
 }
 
-// A receipt has all of its run's outcome.
+// A receipt gets the whole outcome of its run.
 func TestOutcomeStatus(t *testing.T) {
 	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
 	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}

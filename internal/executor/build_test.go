@@ -15,12 +15,12 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// made starts the run of the key "k" that was answered Created.
+// made returns a builder for a run of the key "k" that was answered Created.
 func made(name string) *wrappers.JobRunWrapper {
 	return wrappers.MakeJobRun(name).Key("k").Template().Created()
 }
 
-// template has something of everything that the operator touches.
+// template sets every field that NewJob changes.
 func template() batchv1.JobTemplateSpec {
 	ttl := int32(7)
 	own := []corev1.EnvVar{
@@ -110,7 +110,7 @@ func TestNewJobOfARunWithoutKeyAndInput(t *testing.T) {
 	}
 }
 
-// The containers of one Pod do not share a list.
+// The containers of a Pod do not share one list of variables.
 func TestAddEnvDoesNotAlias(t *testing.T) {
 	job := NewJob(made("a").TemplateObj(template()).Obj(), 1, "")
 	containers := job.Spec.Template.Spec.Containers

@@ -16,7 +16,7 @@ import (
 
 func identify(job *batchv1.Job) (runkey.Identity, int64) { return IdentityOf(job), GenerationOf(job) }
 
-// A Job is known by what the operator wrote on it, and nobody's Job by nothing.
+// A Job is identified by the labels and annotations of the operator.
 func TestIdentity(t *testing.T) {
 	id, generation := identify(NewJob(made("a").Obj(), 3, ""))
 	if id != (runkey.Identity{RunName: "a", Token: "token-a"}) || generation != 3 {
@@ -69,7 +69,7 @@ func TestResultOf(t *testing.T) {
 	}
 }
 
-// Whoever may create Jobs may give them any label and any controller.
+// A client that may create Jobs may give them any label and any controller.
 func TestExecutesRun(t *testing.T) {
 	run := wrappers.MakeJobRun("a").Key("k").Created().Obj()
 	for name, tc := range map[string]struct {

@@ -89,7 +89,7 @@ func TestOutputJSON(t *testing.T) {
 	}
 }
 
-// Whatever a container leaves behind, the status that takes it is JSON.
+// The output is JSON, whatever the termination message is.
 func FuzzOutputJSON(f *testing.F) {
 	for _, seed := range []string{"", "x", `{"a":1}`, "\xff", strings.Repeat("💥", 1025), `"` + strings.Repeat("\\", 4097), "\x00", "\u2028"} {
 		f.Add(seed)
@@ -111,7 +111,7 @@ func FuzzOutputJSON(f *testing.F) {
 	})
 }
 
-// Whatever a container leaves behind, the API server can read the status.
+// The API server can decode the output, whatever the termination message is.
 func TestOutputCanBeStored(t *testing.T) {
 	for _, message := range []string{"1e999", `{"a":[-1e400]}`, "\"\xff\"", `"\ud800"`} {
 		var value any

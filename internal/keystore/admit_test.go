@@ -25,7 +25,7 @@ func id(name string) runkey.Identity {
 	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
-// trigger of a run b with the concurrencyKey "k".
+// trigger returns a trigger of run b with the concurrencyKey "k".
 func trigger(changes ...func(*runkey.Trigger)) runkey.Trigger {
 	t := runkey.Trigger{Run: id("b"), JobName: wrappers.JobName, ConcurrencyKey: "k"}
 	for _, change := range changes {
@@ -39,7 +39,7 @@ func delivery(t *runkey.Trigger) { t.IdempotencyKey = "i" }
 func keyless(t *runkey.Trigger)  { t.ConcurrencyKey = "" }
 func twin(t *runkey.Trigger)     { t.Run = id("twin") }
 
-// objects are a list, even if there are none.
+// objects returns its arguments as a list that is not nil.
 func objects(o ...client.Object) []client.Object { return append([]client.Object{}, o...) }
 
 var (
@@ -53,7 +53,7 @@ func waiting(run string) client.Object   { return wrappers.MakeRunKey("k").Pendi
 func executing(run string) client.Object { return wrappers.MakeRunKey("k").Leased(run, 1, "9").Obj() }
 func owned(run string) client.Object     { return wrappers.MakeIdempotencyKey("i").Owner(run).Obj() }
 
-// asItIs finds nothing wrong with a trigger.
+// asItIs accepts every trigger as valid.
 func asItIs() error { return nil }
 
 func TestAdmit(t *testing.T) {
@@ -62,12 +62,12 @@ func TestAdmit(t *testing.T) {
 	pendingBI := wrappers.MakeRunKey("k").Pending("b").IdempotencyKey("i").Row()
 	for name, tc := range map[string]struct {
 		stored []client.Object
-		// cached is what a cache shows that lags; it shows what is stored if nil.
+		// cached is what a lagging cache shows. If it is nil, the cache shows what is stored.
 		cached  []client.Object
 		trigger runkey.Trigger
 		want    keystore.Outcome
 		wantErr error
-		// wantKey and wantOwner are the rows afterwards.
+		// wantKey and wantOwner are the stored rows after the admission.
 		wantKey, wantOwner *v1alpha1.RunKeySpec
 		writes             []string
 	}{
@@ -77,7 +77,7 @@ func TestAdmit(t *testing.T) {
 		"a free key": {
 			trigger: trigger(), want: created, wantKey: pendingB, writes: []string{"create"},
 		},
-		"a run executes, nobody waits": {
+		"a run executes, no run waits": {
 			stored: objects(executing("a")), trigger: trigger(), want: created,
 			wantKey: wrappers.MakeRunKey("k").Leased("a", 1, "9").Pending("b").Row(), writes: []string{"update"},
 		},
@@ -106,7 +106,7 @@ func TestAdmit(t *testing.T) {
 			stored: objects(waiting("a")), cached: objects(), trigger: trigger(skip), want: coalesced,
 			wantKey: wrappers.MakeRunKey("k").Pending("a").Row(),
 		},
-		"a cache that does not show who waits yet": {
+		"a cache that does not show the waiting run yet": {
 			stored:  objects(wrappers.MakeRunKey("k").Leased("x", 1, "9").Pending("a").Obj()),
 			cached:  objects(wrappers.MakeRunKey("k").Leased("x", 1, "8").ResourceVersion("9").Obj()),
 			trigger: trigger(), wantErr: conflict, wantKey: wrappers.MakeRunKey("k").Leased("x", 1, "9").Pending("a").Row(),
@@ -143,7 +143,7 @@ func TestAdmit(t *testing.T) {
 			stored: objects(owned("a")), cached: objects(), trigger: trigger(delivery), want: idempotent,
 			wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(), writes: []string{"create", "delete"},
 		},
-		"the loser gives its place back and leaves who executes": {
+		"the loser gives its place back and leaves the lease": {
 			stored: objects(owned("a"), executing("x")), cached: objects(executing("x")), trigger: trigger(delivery), want: idempotent,
 			wantKey: wrappers.MakeRunKey("k").Leased("x", 1, "9").Row(), wantOwner: wrappers.MakeIdempotencyKey("i").Owner("a").Row(),
 			writes: []string{"update", "update"},
@@ -257,7 +257,7 @@ func verbs(store *wrappers.Store) []string {
 	return all
 }
 
-// The errors can be told apart and say what a person needs.
+// Each error has a type, and a message for a person.
 func TestAdmitErrors(t *testing.T) {
 	store := wrappers.NewStore(nil, waiting("a"))
 	_, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
@@ -273,7 +273,7 @@ func TestAdmitErrors(t *testing.T) {
 	}
 }
 
-// The API server may send a request twice; the token stays the same.
+// The same trigger with the same token is admitted twice.
 func TestAdmitTwice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		trigger runkey.Trigger
@@ -302,8 +302,7 @@ func TestAdmitTwice(t *testing.T) {
 	}
 }
 
-// Two deliveries at once: the second comes at each of the first one's writes,
-// before it is stored and after.
+// Two deliveries run at once: the second is admitted before or after one of the writes of the first.
 func TestAdmitTwins(t *testing.T) {
 	for write := range 2 {
 		for _, after := range []bool{false, true} {
@@ -347,10 +346,10 @@ func TestAdmitTwins(t *testing.T) {
 	}
 }
 
-// errLost is an answer that never came.
+// errLost is the error of a write whose answer was lost.
 var errLost = errors.New("connection reset")
 
-// After an error nobody knows whether the write happened: nothing may be left taken.
+// A write that failed may have happened. The trigger must not keep its key.
 func TestAdmitGivesBack(t *testing.T) {
 	kindOf := func(o client.Object) v1alpha1.RunKeyKind { return o.(*v1alpha1.RunKey).Spec.Kind }
 	for name, tc := range map[string]struct {
@@ -393,7 +392,7 @@ func TestAdmitGivesBack(t *testing.T) {
 	}
 }
 
-// The time to give back does not come out of the caller's.
+// The key is given back after the caller's deadline, too.
 func TestAdmitGivesBackWhenTimeIsUp(t *testing.T) {
 	store := wrappers.NewStore(nil)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -433,7 +432,7 @@ func TestAdmitCannotGiveBack(t *testing.T) {
 	}
 }
 
-// A loser that gives back races others, too.
+// Giving a key back may lose a race and is tried again.
 func TestGiveBackRetries(t *testing.T) {
 	store := wrappers.NewStore(nil)
 	once := true
@@ -465,7 +464,7 @@ func TestGiveBackRetries(t *testing.T) {
 	}
 }
 
-// What was given to another meanwhile is not the loser's to give back.
+// A key that has another run by now is not given back.
 func TestGiveBackLeavesOthers(t *testing.T) {
 	store := wrappers.NewStore(nil)
 	store.After = func(verb string, _ client.Object) error {
@@ -490,10 +489,10 @@ func TestGiveBackLeavesOthers(t *testing.T) {
 	}
 }
 
-// The name of a RunKey is a hash: the whole key is compared too.
+// A row of another key with the same name is an error.
 func TestAdmitHashCollision(t *testing.T) {
 	collide := func(key *wrappers.RunKeyWrapper) client.Object {
-		key.RunKey.Spec.Key = "somebody else's"
+		key.RunKey.Spec.Key = "another key"
 		return key.Obj()
 	}
 	for name, tc := range map[string]struct {
@@ -507,7 +506,7 @@ func TestAdmitHashCollision(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored)
 			out, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, tc.trigger, false, asItIs)
-			if err == nil || !strings.Contains(err.Error(), `belongs to job "job", key "somebody else's"`) {
+			if err == nil || !strings.Contains(err.Error(), `belongs to job "job", key "another key"`) {
 				t.Errorf("outcome %+v, error %v", out, err)
 			}
 			if writes := store.Writes(); len(writes) > 0 {
@@ -517,7 +516,7 @@ func TestAdmitHashCollision(t *testing.T) {
 	}
 }
 
-// Reads that fail end the admission with nothing taken.
+// If a read fails, the admission ends and takes no key.
 func TestAdmitReadErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fail    func(store, cached *wrappers.Store)
@@ -555,7 +554,8 @@ func broken(prefix string) func(client.ObjectKey, client.Object) error {
 	}
 }
 
-// A storm on one key: one run, everybody is told its name, and live reads are shared.
+// Of many triggers of one key at once, one becomes a run, the others are answered with it, and they share
+// live reads.
 func TestAdmitStorm(t *testing.T) {
 	const callers = 300
 	store := wrappers.NewStore(nil)

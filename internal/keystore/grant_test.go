@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// A claim is decided on what is stored, never on what the cache shows.
+// Grant decides on the stored key, never on the cached one.
 func TestGrant(t *testing.T) {
 	waits := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k").ResourceVersion("10").Pending("a") }
 	executes := wrappers.MakeRunKey("k").Leased("b", 1, "5").Pending("a")

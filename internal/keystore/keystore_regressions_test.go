@@ -10,10 +10,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// A cached key of that name with a free place is compared as a whole, too.
+// A cached row of another key with the same name is not used, even if its waiting place is free.
 func TestAdmitHashCollisionInTheCache(t *testing.T) {
 	key := wrappers.MakeRunKey("k").Leased("a", 1, "9")
-	key.RunKey.Spec.Key = "somebody else's"
+	key.RunKey.Spec.Key = "another key"
 	store := wrappers.NewStore(nil, key.Obj())
 	out, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	if err == nil {

@@ -30,14 +30,14 @@ func nameOf(key *wrappers.RunKeyWrapper) types.NamespacedName {
 	return client.ObjectKeyFromObject(key.Obj())
 }
 
-// newStore reads and writes store; cached may lag behind it.
+// newStore returns a Store that reads and writes store. cached may lag behind store.
 func newStore(store, cached *wrappers.Store) *keystore.Store {
 	return keystore.New(keystore.Options{
 		Cached: cached, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 	})
 }
 
-// row is a key as stored; nil if there is none.
+// row returns the stored key; nil if there is none.
 func row(t *testing.T, store *wrappers.Store, name types.NamespacedName) *v1alpha1.RunKeySpec {
 	t.Helper()
 	key := &v1alpha1.RunKey{}
@@ -107,14 +107,14 @@ func TestCompareAndSwap(t *testing.T) {
 	}
 }
 
-// another is a key that was deleted and created again, with the same version by chance.
+// another returns a key that was deleted and created again, and has the same version by chance.
 func another() *v1alpha1.RunKey {
 	key := wrappers.MakeRunKey("k").Obj()
 	key.UID = "earlier"
 	return key
 }
 
-// Only a race that was lost means to decide again.
+// Only a lost race is ErrChanged.
 func TestCompareAndSwapErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err     error

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// The API server is asked for a name only if the cache shows a JobRun of it.
+// The name is read live only if the cache shows a JobRun of that name.
 func TestCheckName(t *testing.T) {
 	run := wrappers.MakeJobRun("b").Created()
 	unreadable := errors.New("connection refused")
@@ -23,13 +23,13 @@ func TestCheckName(t *testing.T) {
 		want                   string
 		liveReads              int
 	}{
-		"no run":                         {},
-		"a run":                          {cached: objects(run.Obj()), stored: objects(run.Obj()), want: `jobrun "b" already exists`, liveReads: 1},
-		"a run that only the cache has":  {cached: objects(run.Obj()), liveReads: 1},
-		"a run that the cache lacks":     {stored: objects(run.Obj())},
-		"a cache that cannot be read":    {cachedFails: unreadable, want: "read JobRun default/b: connection refused"},
-		"an API server that cannot be":   {cached: objects(run.Obj()), liveFails: unreadable, want: "read JobRun default/b: connection refused", liveReads: 1},
-		"one that nobody needs to reach": {liveFails: unreadable},
+		"no run":                        {},
+		"a run":                         {cached: objects(run.Obj()), stored: objects(run.Obj()), want: `jobrun "b" already exists`, liveReads: 1},
+		"a run that only the cache has": {cached: objects(run.Obj()), liveReads: 1},
+		"a run that the cache lacks":    {stored: objects(run.Obj())},
+		"a cache that cannot be read":   {cachedFails: unreadable, want: "read JobRun default/b: connection refused"},
+		"an API server that cannot be":  {cached: objects(run.Obj()), liveFails: unreadable, want: "read JobRun default/b: connection refused", liveReads: 1},
+		"one that is not asked":         {liveFails: unreadable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cached, live := wrappers.NewStore(nil, copies(tc.cached)...), wrappers.NewStore(nil, copies(tc.stored)...)

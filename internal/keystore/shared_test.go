@@ -18,7 +18,7 @@ import (
 
 var sharedKey = types.NamespacedName{Namespace: "default", Name: "c-x"}
 
-// slowly answers each read after a second, with a key that says which read it was.
+// slowly answers each read after a second, with a key that holds the number of the read.
 func slowly(begun *atomic.Int64) func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error) {
 	return func(_ context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 		n := begun.Add(1)
@@ -29,7 +29,7 @@ func slowly(begun *atomic.Int64) func(context.Context, types.NamespacedName) (*v
 	}
 }
 
-// asked is an answer that is on its way.
+// asked is a call of get that may not have returned yet.
 type asked struct {
 	read int64
 	err  error
@@ -50,7 +50,7 @@ func ask(ctx context.Context, s *sharedReads, name types.NamespacedName) <-chan 
 	return answer
 }
 
-// A read that has begun may show a state older than who asks now: it is never joined.
+// A caller never joins a read that has begun, because the read may show a state from before the call.
 func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
@@ -67,7 +67,7 @@ func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 	})
 }
 
-// Everybody who waits when a read begins has its answer.
+// All callers that wait when a read begins get its answer.
 func TestSharedReadsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
@@ -90,7 +90,7 @@ func TestSharedReadsShare(t *testing.T) {
 	})
 }
 
-// Keys do not wait for each other.
+// Reads of different keys do not wait for each other.
 func TestSharedReadsOfDifferentKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
@@ -103,7 +103,7 @@ func TestSharedReadsOfDifferentKeys(t *testing.T) {
 	})
 }
 
-// Whoever stops waiting takes nothing from the others.
+// A caller that stops waiting does not stop the read for the others.
 func TestSharedReadsCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
@@ -115,16 +115,16 @@ func TestSharedReadsCancellation(t *testing.T) {
 		leaver, patient := ask(impatient, s, sharedKey), ask(t.Context(), s, sharedKey)
 		for _, gone := range []<-chan asked{owner, leaver} {
 			if got := <-gone; !errors.Is(got.err, context.DeadlineExceeded) || got.took != 300*time.Millisecond {
-				t.Errorf("who left has %+v", got)
+				t.Errorf("the caller that left has %+v", got)
 			}
 		}
 		if got := <-patient; got.err != nil || got.read != 2 || got.took != 2*time.Second {
-			t.Errorf("who stayed has %+v", got)
+			t.Errorf("the caller that stayed has %+v", got)
 		}
 	})
 }
 
-// A read has a deadline of its own, whoever waits for it.
+// A read has its own deadline, even if its callers have none.
 func TestSharedReadsHaveADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSharedReads(func(ctx context.Context, _ types.NamespacedName) (*v1alpha1.RunKey, error) {
@@ -137,7 +137,7 @@ func TestSharedReadsHaveADeadline(t *testing.T) {
 	})
 }
 
-// Errors are shared, and not kept.
+// Callers share the error of a read. The next read is made anew.
 func TestSharedReadsErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection refused")
@@ -159,7 +159,7 @@ func TestSharedReadsErrors(t *testing.T) {
 	})
 }
 
-// What nobody waits for any more is forgotten.
+// After the last read of a key, nothing is kept of it.
 func TestSharedReadsForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64

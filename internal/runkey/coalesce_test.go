@@ -22,7 +22,7 @@ func TestPolicyOf(t *testing.T) {
 	}
 }
 
-// A zero verdict would give the key away.
+// The zero Verdict is Reserved. A policy without a verdict would give the key to each trigger.
 func TestEveryPolicyHasAVerdict(t *testing.T) {
 	for _, coalesce := range append(v1alpha1.CoalescePolicies, "") {
 		if v := runkey.PolicyOf(coalesce).Verdict; v != runkey.Refused && v != runkey.Absorbed {

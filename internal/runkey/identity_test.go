@@ -11,7 +11,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// id is the identity of the run of that name, unless a test says otherwise.
+// id returns the identity that the wrappers give a run of that name.
 func id(name string) runkey.Identity {
 	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
@@ -54,12 +54,12 @@ func TestRoles(t *testing.T) {
 		key                    *v1alpha1.RunKeySpec
 		pending, leased, owner runkey.Identity
 	}{
-		"no key":               {},
-		"an empty key":         {key: wrappers.MakeRunKey("k").Row()},
-		"a concurrency key":    {key: full, pending: id("a"), leased: id("b")},
-		"an idempotency key":   {key: owned, owner: id("c")},
-		"only somebody waits":  {key: wrappers.MakeRunKey("k").Pending("a").Row(), pending: id("a")},
-		"only somebody leases": {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), leased: id("a")},
+		"no key":                          {},
+		"an empty key":                    {key: wrappers.MakeRunKey("k").Row()},
+		"a concurrency key":               {key: full, pending: id("a"), leased: id("b")},
+		"an idempotency key":              {key: owned, owner: id("c")},
+		"only the waiting place is taken": {key: wrappers.MakeRunKey("k").Pending("a").Row(), pending: id("a")},
+		"only the lease is taken":         {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), leased: id("a")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := runkey.Pending(tc.key); got != tc.pending {
@@ -106,8 +106,7 @@ func TestStartedAfter(t *testing.T) {
 	}
 }
 
-// Runs contend where both the job and the key are the same, whatever their names
-// and labels.
+// Two runs contend if their jobName and concurrencyKey are the same. Names and labels do not matter.
 func TestHome(t *testing.T) {
 	for name, tc := range map[string]struct {
 		run  *v1alpha1.JobRun

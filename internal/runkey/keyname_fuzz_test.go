@@ -11,8 +11,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Two keys have one name only if they are one key. A concurrencyKey may hold a
-// zero byte, a jobName is a DNS label and cannot.
+// Different keys have different names. A concurrencyKey may hold the zero byte that separates it from the
+// jobName in the hash. A jobName cannot, because it is a DNS label.
 func FuzzKeyName(f *testing.F) {
 	f.Add("a", "bc", "ab", "c")
 	f.Add("a", "\x00b", "a", "b")

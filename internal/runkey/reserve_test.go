@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// trigger of a run b.
+// trigger returns a trigger of run b.
 func trigger(change func(*runkey.Trigger)) runkey.Trigger {
 	t := runkey.Trigger{Run: id("b"), JobName: wrappers.JobName, ConcurrencyKey: "k", Time: wrappers.Epoch}
 	if change != nil {
@@ -45,7 +45,7 @@ func TestReserve(t *testing.T) {
 			trigger: trigger(coalesces),
 			want:    runkey.Answer{Verdict: runkey.Reserved, Run: id("b"), Next: wrappers.MakeRunKey("k").Pending("b").Row()},
 		},
-		"a run executes and nobody waits": {
+		"a run executes and no run waits": {
 			key:     wrappers.MakeRunKey("k").Leased("a", 3, "7").Row(),
 			trigger: trigger(nil),
 			want: runkey.Answer{Verdict: runkey.Reserved, Run: id("b"),

@@ -14,14 +14,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// transition is what a transition makes of a key; not ok if it does not apply.
+// transition applies a transition to a key; ok is false if it does not apply.
 type transition struct {
 	key *v1alpha1.RunKeySpec
 	ok  bool
 }
 
-// check compares and makes sure that the key it came from, which belongs to a
-// cache, is as it was.
+// check compares the result. It also requires that the key is unchanged, because keys belong to a cache.
 func (want transition) check(t *testing.T, key *v1alpha1.RunKeySpec, apply func() (*v1alpha1.RunKeySpec, bool)) {
 	t.Helper()
 	before := key.DeepCopy()
@@ -44,8 +43,8 @@ func TestClaim(t *testing.T) {
 		want transition
 	}{
 		"no key":                 {},
-		"nobody waits":           {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
-		"somebody executes":      {key: wrappers.MakeRunKey("k").Pending("b").Leased("a", 1, "5").Row()},
+		"no run waits":           {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
+		"a run executes":         {key: wrappers.MakeRunKey("k").Pending("b").Leased("a", 1, "5").Row()},
 		"the run executes":       {key: wrappers.MakeRunKey("k").Pending("a").Leased("a", 1, "5").Row()},
 		"nobody waits or leases": {key: wrappers.MakeRunKey("k").Row()},
 		"first lease": {
@@ -116,7 +115,7 @@ func TestWithdraw(t *testing.T) {
 		want transition
 	}{
 		"no key":           {run: id("a")},
-		"nobody waits":     {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("a")},
+		"no run waits":     {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("a")},
 		"nobody, nobody's": {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
 		"another waits":    {key: wrappers.MakeRunKey("k").Pending("b").Row(), run: id("a")},
 		"a run of the same name waits": {
