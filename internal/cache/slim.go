@@ -33,9 +33,9 @@ var (
 
 var _ toolscache.TransformFunc = Slim
 
-// Slim drops what no reader of the cache needs. Of an ended JobRun, which may stay for long, readers need its
-// identity, its outcome and its TTL. Of a Job they need its identity and its conditions, of a Lease its
-// renewTime.
+// Slim drops what no reader of the cache needs. They need the identity, the outcome and the TTL of an ended
+// JobRun, which may stay for long. They need the identity and the conditions of a Job, and the renewTime of a
+// Lease.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:

@@ -39,8 +39,7 @@ var steps = []step{
 	// The waiting run starts, or its status says that it waits.
 	{"claim", claim},
 	{"announce-pending", announcePending},
-	// Runs without a place: they end if cancelled, are answered if they bypassed the webhook, or get the
-	// place.
+	// A run without a place ends if it is cancelled, is answered if it bypassed the webhook, or is seated.
 	{"cancel-waiting", cancelWaiting},
 	{"answer-bypassed", answerBypassed},
 	{"fill-pending", fillPending},

@@ -25,12 +25,7 @@ func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 	if !s.Keyed {
 		return join(stopRun(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, tellExpired(run, fenced))
 	}
-	return join(
-		stopRun(run),
-		s.checkKey(),
-		[]Op{WriteStatus{run, fenced}},
-		s.requeue(run, fenced),
-	)
+	return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, fenced}}, s.requeue(run, fenced))
 }
 
 // finishExpiry finishes an expiry that stopped after the fence was written.
@@ -79,12 +74,8 @@ func (s *Snapshot) failExpired(run *v1alpha1.JobRun, attempts int32, message str
 	status := endedStatus(run, end)
 	return join(
 		s.checkKey(),
-		[]Op{
-			WriteStatus{run, status},
-			Emit{leaseExpiredEvent(run, status)},
-			Emit{endedEvent(run, status)},
-			Count{Metric{Kind: ExpiredFailed}},
-		},
+		[]Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}, Emit{endedEvent(run, status)}},
+		[]Op{Count{Metric{Kind: ExpiredFailed}}},
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)
 }

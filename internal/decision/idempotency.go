@@ -8,9 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// DecideIdempotencyKey decides who owns an idempotency key. The owner keeps the key as long as it exists and
-// is a run. Then nextOwner gets it. The Runs of the snapshot are all JobRuns that were triggered with the
-// key.
+// DecideIdempotencyKey decides who owns an idempotency key. The owner keeps the key while it exists and is a
+// run. After that, nextOwner gets it. The Runs of the snapshot are all JobRuns that were triggered with it.
 func DecideIdempotencyKey(s *Snapshot) Plan {
 	owner := s.Run(runkey.Owner(s.KeySpec()))
 	isOwned := (owner == nil && !s.ReservationLapsed) || (owner != nil && !owner.IsReceipt() && !s.isWithdrawn(owner))
@@ -36,9 +35,9 @@ func (s *Snapshot) idempotencyKey() string {
 	return s.Runs[0].Spec.IdempotencyKey
 }
 
-// nextOwner returns the run that gets an idempotency key that has no owner; nil if there is none. It is the
-// run of the oldest trigger with the key that has one: the run itself, or the run that a receipt is bound to.
-// If no trigger has a run, it is the oldest receipt that no run stands for.
+// nextOwner returns the next owner of an idempotency key; nil if there is none. It is the oldest run that was
+// triggered with the key, or that a receipt with the key is bound to. If there is no such run, it is the
+// oldest receipt that no run stands for.
 func (s *Snapshot) nextOwner() *v1alpha1.JobRun {
 	for _, run := range s.Runs {
 		if run.IsReceipt() {

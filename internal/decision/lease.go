@@ -59,8 +59,8 @@ func deleteStrayJob(s *Snapshot) []Op {
 	return nil
 }
 
-// checkStray requires that the key, or the run of a home without a key, is as stored. Another controller may
-// have created the Job for a claim that the snapshot does not show.
+// checkStray requires that the snapshot shows the key, or without a key the run, as it is stored. Another
+// controller may have created the Job for a claim that the snapshot does not show.
 func (s *Snapshot) checkStray(job *batchv1.Job) []Op {
 	if run := s.Run(s.JobIdentity(job)); !s.Keyed && run != nil {
 		return []Op{CheckRun{run}}

@@ -33,7 +33,8 @@ type (
 	// CheckRun reads a JobRun live and requires the version that the plan is based on or has written.
 	CheckRun struct{ Run *v1alpha1.JobRun }
 
-	// StopStrays lists the Jobs of the home live and requires that all have finished. It deletes the others.
+	// StopStrays lists the Jobs of the home live and requires that all have finished. It deletes those that
+	// have not.
 	StopStrays struct{}
 
 	// StopRun lists the Jobs of a run live and requires that all have finished and that no Pod of the run

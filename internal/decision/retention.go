@@ -17,8 +17,7 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
-	// Seen is set if completionTime was in the future when this process first saw it. It is the time since
-	// then.
+	// Seen is the time since this process first saw completionTime; 0 if that was not in the future then.
 	Seen time.Duration
 	// Unbound are the unbound receipts that were answered with the run. Bound are the receipts that are bound
 	// to it, oldest first.
@@ -29,8 +28,7 @@ type Retention struct {
 	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int
-	// Sweep is the time between two sweeps of the cache. A sweep finds the runs whose TTL ends before the
-	// next.
+	// Sweep is the time between two sweeps. A sweep finds the runs whose TTL ends before the next one.
 	Sweep time.Duration
 }
 

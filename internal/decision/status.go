@@ -34,8 +34,7 @@ const (
 	ReasonBatchWithdrawn = "BatchWithdrawn"
 	// ReasonRunDeleted means that the run of a receipt was deleted before it ended.
 	ReasonRunDeleted = "RunDeleted"
-	// ReasonConflict means that the trigger bypassed the webhook and that another run was pending for its
-	// key.
+	// ReasonConflict means that the trigger bypassed the webhook while another run was pending for its key.
 	ReasonConflict = "Conflict"
 	// ReasonCoalesced means that another run stands for the trigger.
 	ReasonCoalesced = "Coalesced"
@@ -77,8 +76,7 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 	return status
 }
 
-// expiredStatus returns the status that fences the holder of a lease: it has no holder and the next
-// generation.
+// expiredStatus returns the status that fences a holder: it has no holder and the next generation.
 func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Attempts = attemptsAfter(run)
@@ -96,7 +94,7 @@ func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 	return pending
 }
 
-// attemptsAfter returns the attempts of a run after one more.
+// attemptsAfter returns the number of attempts after one more, up to MaxRecordedAttempts.
 func attemptsAfter(run *v1alpha1.JobRun) int32 {
 	return min(run.Status.Attempts+1, v1alpha1.MaxRecordedAttempts)
 }
@@ -148,7 +146,7 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	return status
 }
 
-// outcomeStatus returns the status of a receipt with the outcome of its run. The run isComplete.
+// outcomeStatus returns the status of a receipt with the outcome of its run, for which isComplete is true.
 func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = run.Status.CompletionTime
@@ -203,8 +201,7 @@ func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
 	}
 }
 
-// callersLabels returns the labels of a receipt that recent keeps: the caller's, the first MaxRecentLabels by
-// name.
+// callersLabels returns the caller's labels that recent keeps: the first MaxRecentLabels by name.
 func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 	labels := receipt.CallersLabels()
 	if len(labels) == 0 {
@@ -246,8 +243,7 @@ func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason,
 	})
 }
 
-// makeRoom drops the first condition that is not the operator's if the list is full. A worker may have filled
-// it.
+// makeRoom drops the first condition that a worker has written if the list is full.
 func makeRoom(status *v1alpha1.JobRunStatus) {
 	if len(status.Conditions) < v1alpha1.MaxConditions {
 		return

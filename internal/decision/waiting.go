@@ -89,7 +89,7 @@ func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	return ops
 }
 
-// nextToWait returns the run that gets the waiting place next: the oldest of those with the first precedence.
+// nextToWait returns the run that gets the waiting place next: the oldest one of the best precedence.
 func (s *Snapshot) nextToWait() *v1alpha1.JobRun {
 	var best *v1alpha1.JobRun
 	for _, run := range s.Runs { // The oldest first.
@@ -117,8 +117,8 @@ func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	}
 }
 
-// clearStalePending clears the phase of a run that reads Pending while another run has its place. It waits
-// without a phase until the place is free (P7).
+// clearStalePending clears the phase of a run that reads Pending while another run has its place. The run
+// then waits without a phase until the place is free (P7).
 func clearStalePending(s *Snapshot) []Op {
 	if s.pending == (runkey.Identity{}) {
 		return nil
@@ -147,7 +147,7 @@ func announcePending(s *Snapshot) []Op {
 }
 
 // isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that,
-// it may read Pending, and a client must not see two runs Pending (P3).
+// the leased run may read Pending, and a client must not see two runs Pending (P3).
 func (s *Snapshot) isPredecessorStored() bool {
 	if s.leased == (runkey.Identity{}) || s.Gone[s.leased] {
 		return true

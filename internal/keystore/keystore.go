@@ -19,7 +19,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// ErrChanged means that the RunKey is not at the version decided on. The caller must read and decide again.
+// ErrChanged means that the RunKey is not at the version that the caller decided on. It must read and decide
+// again.
 var ErrChanged = errors.New("the RunKey changed")
 
 // Store reads and writes RunKeys.

@@ -35,11 +35,7 @@ type sharedRead struct {
 }
 
 func newSharedReads(read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)) *sharedReads {
-	return &sharedReads{
-		read:    read,
-		waiting: map[types.NamespacedName]*sharedRead{},
-		reading: map[types.NamespacedName]bool{},
-	}
+	return &sharedReads{read: read, waiting: map[types.NamespacedName]*sharedRead{}, reading: map[types.NamespacedName]bool{}}
 }
 
 func (s *sharedReads) get(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {

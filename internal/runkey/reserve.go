@@ -70,11 +70,7 @@ func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
 
 func reservedFor(key *v1alpha1.RunKeySpec, t Trigger) *v1alpha1.RunKeySpec {
 	next := concurrencyKey(key, t.JobName, t.ConcurrencyKey)
-	next.Pending = &v1alpha1.PendingRun{
-		RunIdentity:    t.Run,
-		IdempotencyKey: t.IdempotencyKey,
-		Time:           &t.Time,
-	}
+	next.Pending = &v1alpha1.PendingRun{RunIdentity: t.Run, IdempotencyKey: t.IdempotencyKey, Time: &t.Time}
 	return next
 }
 
@@ -97,12 +93,7 @@ func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 
 // OwnedBy returns the row of an idempotency key that owner owns.
 func OwnedBy(jobName, key string, owner Identity) *v1alpha1.RunKeySpec {
-	return &v1alpha1.RunKeySpec{
-		Kind:    v1alpha1.RunKeyIdempotency,
-		JobName: jobName,
-		Key:     key,
-		Owner:   &owner,
-	}
+	return &v1alpha1.RunKeySpec{Kind: v1alpha1.RunKeyIdempotency, JobName: jobName, Key: key, Owner: &owner}
 }
 
 // concurrencyKey returns a copy of key to change, or a new row if key is nil.

@@ -87,9 +87,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 		leased-- // The status holds the fence of an expiry. With the generation before it, the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
-		RunIdentity: IdentityOf(run),
-		Generation:  leased,
-		FromVersion: run.Status.Lease.KeyVersion,
+		RunIdentity: IdentityOf(run), Generation: leased, FromVersion: run.Status.Lease.KeyVersion,
 	}
 	if Pending(next) == IdentityOf(run) {
 		next.Pending = nil
@@ -100,10 +98,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 // waiting returns the entry of run for the waiting place.
 func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.PendingRun {
 	return &v1alpha1.PendingRun{
-		RunIdentity:    IdentityOf(run),
-		Generation:     generation,
-		IdempotencyKey: run.Spec.IdempotencyKey,
-		Time:           &now,
+		RunIdentity: IdentityOf(run), Generation: generation, IdempotencyKey: run.Spec.IdempotencyKey, Time: &now,
 	}
 }
 
@@ -115,8 +110,7 @@ func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
 	return key
 }
 
-// Grant leases the waiting run to an external worker if no run executes. version is the resourceVersion of
-// key.
+// Grant leases the waiting run to an external worker if no run executes. version is key's resourceVersion.
 //
 // The key may have granted an earlier claim of the run that is not stored on the JobRun. Grant then grants
 // the lease again, under the same generation. The API server stores only one of the two claims, because both
