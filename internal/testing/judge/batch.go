@@ -11,7 +11,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// executes holds that no member of a batch executes before the batch has started.
+// executes checks that no member of a batch executes before the batch has started.
 func (j *Judge) executes(token string) {
 	for _, run := range j.everRuns {
 		if runkey.IdentityOf(run).Token == token && run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
@@ -20,7 +20,8 @@ func (j *Judge) executes(token string) {
 	}
 }
 
-// decisionOf is what the leader of a batch records, or recorded before it was deleted.
+// decisionOf returns the decision about a member's batch that the leader's status records, or recorded before
+// the leader was deleted.
 func (j *Judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	var decision v1alpha1.BatchDecision
 	for _, leader := range j.leadersOf(member) {
@@ -31,8 +32,8 @@ func (j *Judge) decisionOf(member *v1alpha1.JobRun) v1alpha1.BatchDecision {
 	return decision
 }
 
-// leadersOf are the leaders that a batch ever had: one that is deleted may be
-// triggered again.
+// leadersOf returns all leaders that a member's batch ever had. There may be several, because a user may
+// trigger a deleted leader again.
 func (j *Judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	var leaders []*v1alpha1.JobRun
 	for _, run := range j.everRuns {
@@ -43,8 +44,7 @@ func (j *Judge) leadersOf(member *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	return leaders
 }
 
-// allOrNothing holds that at rest the members of a batch agree on what became of
-// it, and that nobody stands on one that was withdrawn.
+// allOrNothing checks at rest that a member of a batch has the outcome that its leader decided.
 func (j *Judge) allOrNothing(run *v1alpha1.JobRun) error {
 	if run.Spec.Batch == nil {
 		return nil
@@ -53,21 +53,21 @@ func (j *Judge) allOrNothing(run *v1alpha1.JobRun) error {
 	deleted := slices.ContainsFunc(leaders, func(leader *v1alpha1.JobRun) bool { return j.deleted[leader.UID] })
 	switch decision := j.decisionOf(run); {
 	case len(leaders) == 0 || deleted:
-		return nil // Whoever deletes the leader withdraws what has not started.
+		return nil // Deleting the leader withdraws the members that have not started.
 	case decision == "":
 		return fmt.Errorf("batch: %s is undecided at rest", describe(run))
 	case withdrawn(run) != (decision == v1alpha1.BatchWithdrawn) && !j.ended(run.UID):
-		return fmt.Errorf("batch: %s says %v, its leader %s", describe(run), run.Status.Batch, decision)
+		return fmt.Errorf("batch: %s has decision %v, its leader %s", describe(run), run.Status.Batch, decision)
 	case decision == v1alpha1.BatchWithdrawn && run.Status.Phase != v1alpha1.PhaseCancelled:
-		return fmt.Errorf("batch: %s was withdrawn", describe(run))
+		return fmt.Errorf("batch: %s was withdrawn, but is not Cancelled", describe(run))
 	case decision == v1alpha1.BatchStarted && j.members(run) < int(run.Spec.Batch.Size):
-		return fmt.Errorf("batch: %s has started, but only %d of %d members came to be", describe(run), j.members(run), run.Spec.Batch.Size)
+		return fmt.Errorf("batch: %s has started, but only %d of %d members ever existed", describe(run), j.members(run), run.Spec.Batch.Size)
 	default:
 		return nil
 	}
 }
 
-// members is how many members of a batch ever were.
+// members returns how many members of a batch ever existed.
 func (j *Judge) members(of *v1alpha1.JobRun) int {
 	n := 0
 	for _, run := range j.everRuns {

@@ -1,9 +1,9 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package judge holds a history of what was stored against the invariants I1 to
-// I8, whatever stored it: a model of the API server or etcd itself.
+// Package judge checks a history of writes for violations of the invariants I1 to I8 of docs/design.md. The
+// writes may come from a model of the API server or from etcd.
 //
-// It is told every write of one namespace, in the order of the revisions, and
-// says at once what must never be; at rest it says what must be by then.
+// A Judge observes every write of one namespace in the order of the revisions, and reports at once each state
+// that must never exist. Once nothing changes any more, Judge.AtRest checks what must hold by then.
 package judge

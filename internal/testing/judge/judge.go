@@ -18,13 +18,14 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Event is a write: what was stored before and after it.
+// Event is one write of one object. Old is the object before it, nil for a create. New is the object after
+// it, nil for a delete.
 type Event struct {
 	Revision uint64
 	Old, New client.Object
 }
 
-// Object is the object as the event leaves it; the last state of a deleted one.
+// Object returns the object after the event, or its last state if the event deletes it.
 func (e *Event) Object() client.Object {
 	if e.New != nil {
 		return e.New
@@ -32,46 +33,46 @@ func (e *Event) Object() client.Object {
 	return e.Old
 }
 
-// Options of a Judge.
+// Options configures a Judge.
 type Options struct {
-	// Strict is whether statuses may not lag: one controller, and nothing lost.
+	// Strict forbids that statuses and Jobs lag behind the RunKeys. Set it if there is one controller,
+	// which never crashes, and no call is lost.
 	Strict bool
-	// Fail is told each violation.
+	// Fail is called with each violation.
 	Fail func(format string, args ...any)
-	// ByHand reports whether somebody else than the operator deleted a RunKey.
-	// Nil means that nobody does.
+	// ByHand reports whether a person deleted the RunKey. Nil means that people delete none.
 	ByHand func(types.UID) bool
 }
 
-// Judge watches every write, in the order of the writes, and knows what was
-// stored at each instant.
+// Judge checks every write against all earlier ones.
 type Judge struct {
 	o    Options
 	fail func(format string, args ...any)
 
-	runs map[types.UID]*v1alpha1.JobRun // those that exist
-	keys map[string]*v1alpha1.RunKey    // those that exist
-	jobs map[types.UID]*batchv1.Job     // those that exist
-	pods map[types.UID]*corev1.Pod      // those that exist
+	// These objects exist.
+	runs map[types.UID]*v1alpha1.JobRun
+	keys map[string]*v1alpha1.RunKey
+	jobs map[types.UID]*batchv1.Job
+	pods map[types.UID]*corev1.Pod
 
-	everRuns map[types.UID]*v1alpha1.JobRun // the last state of each
-	claims   map[runkey.Identity][]uint64   // revisions at which a run was leased
-	leases   map[lease]bool                 // those that there ever were
-	tokens   map[string]keyToken            // the last one of each RunKey
-	counted  map[types.UID]map[types.UID]bool
-	deleted  map[types.UID]bool       // JobRuns that are gone
-	created  map[types.UID]uint64     // revisions at which JobRuns were created
-	bereft   map[string]bool          // RunKeys that were deleted by hand
-	ousted   map[runkey.Identity]bool // who lost the waiting place before there was a JobRun of it
+	everRuns map[types.UID]*v1alpha1.JobRun   // the last state of each JobRun that ever existed
+	claims   map[runkey.Identity][]uint64     // revisions of the claims of a run
+	leases   map[lease]bool                   // all leases that RunKeys ever recorded
+	tokens   map[string]keyToken              // by name of the RunKey
+	counted  map[types.UID]map[types.UID]bool // receipts that a run ever counted, by run and receipt
+	deleted  map[types.UID]bool               // JobRuns that were deleted
+	created  map[types.UID]uint64             // revisions at which JobRuns were created
+	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
+	ousted   map[runkey.Identity]bool         // lost the waiting place before their JobRun existed
 }
 
-// lease is one that a RunKey gave.
+// lease is a lease that a RunKey recorded.
 type lease struct {
 	token      string
 	generation int64
 }
 
-// New makes a Judge that has seen nothing.
+// New returns a Judge of an empty namespace.
 func New(o Options) *Judge {
 	if o.ByHand == nil {
 		o.ByHand = func(types.UID) bool { return false }
@@ -136,7 +137,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.counts(old, run)
 }
 
-// phaseChanged holds I1 for statuses, I2 for what is bound, and I5.
+// phaseChanged checks I1, I5 and P1 for a new phase.
 func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	key := j.keyOf(run)
 	switch run.Status.Phase {
@@ -160,8 +161,8 @@ func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	}
 }
 
-// displaced holds that a run gives up its place only if it asked to be absorbed,
-// and only to a run that asked to wait again.
+// displaced checks I5 for a run that lost its waiting place: it has coalesce: Skip, and the run that took its
+// place has onLeaseExpired: Requeue.
 func (j *Judge) displaced(run *v1alpha1.JobRun) {
 	by := j.everRuns[run.Status.RunRef.UID]
 	if run.Spec.Coalesce != v1alpha1.CoalesceSkip || by == nil || by.Spec.OnLeaseExpired != v1alpha1.OnLeaseExpiredRequeue {
@@ -169,8 +170,8 @@ func (j *Judge) displaced(run *v1alpha1.JobRun) {
 	}
 }
 
-// held holds I1 and I4 for workers: whoever comes to hold a lease holds it of the
-// key, under the key's generation, however late the claim is stored.
+// held checks I1 and I4 for workers: when a worker becomes the holder, the RunKey leases the run under the
+// same generation, even if the claim was stored late.
 func (j *Judge) held(old, run *v1alpha1.JobRun) {
 	held := run.Status.Lease
 	if run.RunsAsJob() || run.Spec.ConcurrencyKey == "" || held == nil || held.HolderIdentity == "" ||
@@ -183,7 +184,7 @@ func (j *Judge) held(old, run *v1alpha1.JobRun) {
 	}
 }
 
-// oneOfEach holds I1 for an observer of JobRuns.
+// oneOfEach checks I1 for JobRuns: of one key, at most one reads Pending and at most one reads Leased.
 func (j *Judge) oneOfEach(changed *v1alpha1.JobRun) {
 	seen := map[v1alpha1.Phase]string{}
 	for _, run := range j.runs {
@@ -199,7 +200,7 @@ func (j *Judge) oneOfEach(changed *v1alpha1.JobRun) {
 	}
 }
 
-// failed holds I5 and P7: a run fails for its key only by its own expired lease.
+// failed checks I5 and P7: a run fails because of its key only after its own lease has expired.
 func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	if strings.Contains(run.Status.Error, "is pending for job") {
 		j.fail("P7: %s was answered Created and failed for want of its key: %s", run.Name, run.Status.Error)
@@ -223,7 +224,7 @@ func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	}
 }
 
-// counts holds I3: each entry that appears is counted once, on each run.
+// counts checks I3: a run counts each receipt once.
 func (j *Judge) counts(old, run *v1alpha1.JobRun) {
 	before, after := old.Status.Coalesced, run.Status.Coalesced
 	if after == nil {
@@ -275,8 +276,8 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	if after != nil && after.Leased != nil {
 		j.rises(key.Name, after.Leased)
 	}
-	delete(j.ousted, runkey.Pending(after)) // It may have been given back and reserved again.
-	// A trigger that takes over the reservation of its own name may race the other's create.
+	delete(j.ousted, runkey.Pending(after)) // The run may have lost the place and reserved it again.
+	// A trigger may take over a reservation under its own name (P1), and race the create of the other trigger.
 	if was, is := runkey.Pending(before), runkey.Pending(after); was.RunName != is.RunName && was != runkey.Leased(after) && !j.tookPlace(before, after) {
 		j.vacated(was)
 	}
@@ -291,8 +292,8 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	}
 }
 
-// tookPlace reports whether an expired run waits again in the place of one that
-// asked to be absorbed and exists.
+// tookPlace reports whether an expired run with onLeaseExpired: Requeue took the place of a waiting run that
+// exists and has coalesce: Skip.
 func (j *Judge) tookPlace(before, after *v1alpha1.RunKeySpec) bool {
 	expired, displaced := runkey.Leased(before), runkey.Pending(before)
 	return expired == runkey.Pending(after) && j.holds(expired, func(run *v1alpha1.JobRun) bool {
@@ -300,18 +301,18 @@ func (j *Judge) tookPlace(before, after *v1alpha1.RunKeySpec) bool {
 	}) && j.holds(displaced, func(run *v1alpha1.JobRun) bool { return run.Spec.Coalesce == v1alpha1.CoalesceSkip })
 }
 
-// holds reports whether there is a JobRun of an identity of which something holds.
-func (j *Judge) holds(id runkey.Identity, of func(*v1alpha1.JobRun) bool) bool {
+// holds reports whether the JobRun with that identity exists and meets the condition.
+func (j *Judge) holds(id runkey.Identity, condition func(*v1alpha1.JobRun) bool) bool {
 	for _, run := range j.runs {
 		if runkey.IdentityOf(run) == id {
-			return of(run)
+			return condition(run)
 		}
 	}
 	return false
 }
 
-// vacated holds I2 for who waits: a run leaves the waiting place to start, or
-// because it is over before it does.
+// vacated checks I2 for a run that left the waiting place without being leased: it has ended, was cancelled
+// or deleted, became a receipt, or belongs to a batch that has not started.
 func (j *Judge) vacated(id runkey.Identity) {
 	if !j.ever(id) {
 		j.ousted[id] = true
@@ -326,7 +327,7 @@ func (j *Judge) vacated(id runkey.Identity) {
 	}
 }
 
-// ever reports whether there ever was a JobRun of an identity.
+// ever reports whether a JobRun with that identity ever existed.
 func (j *Judge) ever(id runkey.Identity) bool {
 	for _, run := range j.everRuns {
 		if runkey.IdentityOf(run) == id {
@@ -336,15 +337,15 @@ func (j *Judge) ever(id runkey.Identity) bool {
 	return false
 }
 
-// arrived holds I2 for a reservation: it waits for its run to come to exist.
+// arrived checks I2 for a new JobRun: its reservation lasted until it was stored.
 func (j *Judge) arrived(run *v1alpha1.JobRun) {
 	a := run.Spec.Admission
 	if a != nil && a.Disposition == v1alpha1.DispositionCreated && j.ousted[runkey.IdentityOf(run)] {
-		j.fail("I2: %s was answered Created, but lost its waiting place before it came to exist", describe(run))
+		j.fail("I2: %s was answered Created, but lost its waiting place before it existed", describe(run))
 	}
 }
 
-// leased tells a claim from a lease that is restored after its key was deleted.
+// leased calls claimed, unless the lease is restored after its RunKey was deleted by hand.
 func (j *Judge) leased(revision uint64, name string, before, after *v1alpha1.RunKeySpec) {
 	restored := j.bereft[name] && runkey.Leased(before) == runkey.Identity{} && len(j.claims[runkey.Leased(after)]) > 0
 	if !restored || runkey.Pending(before) == runkey.Leased(after) {
@@ -352,7 +353,8 @@ func (j *Judge) leased(revision uint64, name string, before, after *v1alpha1.Run
 	}
 }
 
-// claimed holds I4 for generations, and that only who waits is claimed.
+// claimed checks a claim: the waiting run is claimed (I1), its generation rises (I4), and the claim names the
+// version of the RunKey on which it is based (P2).
 func (j *Judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 	id := runkey.Leased(after)
 	if runkey.Pending(before) != id {
@@ -369,8 +371,8 @@ func (j *Judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 	j.executes(id.Token)
 }
 
-// released holds I8: nothing of a run executes when its key goes on. What a
-// controller that was given up for dead creates later is not guaranteed.
+// released checks I8: when a run loses the lease of its key, no Job and no Pod of it executes. Only a strict
+// judge checks that, because a Job that is created late may be an exception (section 11 of docs/design.md).
 func (j *Judge) released(id runkey.Identity) {
 	for _, pod := range j.pods {
 		if pod.Annotations[v1alpha1.AnnotationToken] == id.Token && running(pod) && j.o.Strict {
@@ -384,7 +386,7 @@ func (j *Judge) released(id runkey.Identity) {
 	}
 }
 
-// observeJob holds I4 for Jobs.
+// observeJob checks I4 for a new Job.
 func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 	if e.New == nil {
 		delete(j.jobs, job.UID)
@@ -400,8 +402,8 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 	j.oneJobPerKey(job)
 }
 
-// onlyLeased holds that a Job is created only for what the key leases, or has
-// leased: a create that is late finds the lease over.
+// onlyLeased checks that a Job is created for a lease that its RunKey recorded. A strict judge requires that
+// the lease still lasts. Otherwise it may be over, because the create may be delivered late.
 func (j *Judge) onlyLeased(job *batchv1.Job, token, generation string) {
 	name := job.Labels[v1alpha1.LabelKey]
 	if name == "" {

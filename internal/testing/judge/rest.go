@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// AtRest holds what must be true once nothing happens any more.
+// AtRest checks what must hold once nothing changes any more.
 func (j *Judge) AtRest() error {
 	var errs []error
 	for _, run := range j.runs {
@@ -26,30 +26,30 @@ func (j *Judge) AtRest() error {
 	return errors.Join(errs...)
 }
 
-// hasOutcome holds I2: nothing that was accepted is lost.
+// hasOutcome checks I2: no accepted trigger is lost.
 func (j *Judge) hasOutcome(run *v1alpha1.JobRun) error {
 	if run.HasOutcome() {
 		if run.Spec.TTLSecondsAfterFinished != nil {
-			return fmt.Errorf("%s is kept for ever, though its time is over", describe(run))
+			return fmt.Errorf("%s is kept after its ttlSecondsAfterFinished", describe(run))
 		}
 		return nil
 	}
 	return fmt.Errorf("I2: %s has no outcome at rest", describe(run))
 }
 
-// startedAfter holds I2: a receipt's run started after the trigger was accepted,
-// or shares with it that it never did.
+// startedAfter checks I2 for a receipt: its run started after the receipt's trigger was accepted, or was
+// cancelled or deleted.
 func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	if receipt.Status.Phase != v1alpha1.PhaseCoalesced {
 		return nil
 	}
 	run := j.everRuns[receipt.Status.RunRef.UID]
 	if run == nil {
-		return fmt.Errorf("I2: receipt %s is bound to a run that never was", describe(receipt))
+		return fmt.Errorf("I2: receipt %s is bound to a run that never existed", describe(receipt))
 	}
 	if run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent {
 		if j.ended(receipt.UID) || j.endsWithNobody(run) {
-			return nil // It ended before it could be bound anew.
+			return nil // It ended before the controller could bind it anew.
 		}
 		return fmt.Errorf("P1: receipt %s is bound to receipt %s", describe(receipt), describe(run))
 	}
@@ -61,7 +61,7 @@ func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 	}
 	accepted, err := strconv.ParseUint(receipt.Spec.Admission.KeyVersion, 10, 64)
 	if receipt.Spec.Admission.Disposition != v1alpha1.DispositionCoalesced {
-		accepted, err = j.created[receipt.UID], nil // It was displaced.
+		accepted, err = j.created[receipt.UID], nil // The receipt was a run, and was displaced.
 	}
 	if err != nil {
 		return fmt.Errorf("P2: receipt %s has keyVersion %q", describe(receipt), receipt.Spec.Admission.KeyVersion)
@@ -75,7 +75,7 @@ func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 		describe(receipt), accepted, describe(run), j.claims[runkey.IdentityOf(run)])
 }
 
-// endsWithNobody reports whether the run that finally stands for a receipt is gone.
+// endsWithNobody reports whether the run at the end of a chain of receipts was deleted.
 func (j *Judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
 	for run := receipt; run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent; {
 		uid := run.Status.RunRef.UID
@@ -87,7 +87,7 @@ func (j *Judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
 	return false
 }
 
-// countsWhatItStandsFor holds I3 for the receipts that are bound to a run.
+// countsWhatItStandsFor checks I3: a run counts every receipt that is bound to it.
 func (j *Judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 	for _, receipt := range j.everRuns {
 		bound := receipt.Status.Phase == v1alpha1.PhaseCoalesced && receipt.Status.RunRef.UID == run.UID
@@ -98,8 +98,8 @@ func (j *Judge) countsWhatItStandsFor(run *v1alpha1.JobRun) error {
 	return nil
 }
 
-// countsNothingElse holds I3 the other way round: what a run has counted before it
-// executed does not execute itself.
+// countsNothingElse checks the other half of I3: no trigger that a run counted executes itself, if the run
+// was claimed.
 func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 	if j.ended(run.UID) || len(j.claims[runkey.IdentityOf(run)]) == 0 {
 		return nil
@@ -112,7 +112,8 @@ func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 	return nil
 }
 
-// nothingLeft holds that a key is there exactly while it is busy.
+// nothingLeft checks that no concurrency RunKey exists any more, that each idempotency RunKey has an owner that
+// exists, and that every Job is finished.
 func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
@@ -120,12 +121,12 @@ func (j *Judge) nothingLeft() error {
 				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Leased(&key.Spec))
 		}
 		if !j.exists(runkey.Owner(&key.Spec)) {
-			return fmt.Errorf("RunKey of idempotencyKey %q is left at rest: its owner %v is gone", key.Spec.Key, runkey.Owner(&key.Spec))
+			return fmt.Errorf("the RunKey of idempotencyKey %q is left at rest, but its owner %v is gone", key.Spec.Key, runkey.Owner(&key.Spec))
 		}
 	}
 	for _, job := range j.jobs {
 		if !executor.IsFinished(job) {
-			return fmt.Errorf("at rest Job %s is left unfinished", job.Name)
+			return fmt.Errorf("at rest, Job %s is unfinished", job.Name)
 		}
 	}
 	return nil
@@ -140,8 +141,8 @@ func (j *Judge) exists(id runkey.Identity) bool {
 	return false
 }
 
-// idempotent holds I6: as long as nothing of a key was deleted or cancelled, one
-// run stands for all deliveries.
+// idempotent checks I6: one run stands for all deliveries of an idempotency key, unless one of them was
+// deleted or cancelled.
 func (j *Judge) idempotent() error {
 	stand := map[delivery]types.UID{}
 	for uid, run := range j.everRuns {
@@ -150,7 +151,7 @@ func (j *Judge) idempotent() error {
 			continue
 		}
 		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {
-			return fmt.Errorf("I6: idempotencyKey %q of job %q is stood for by %s and %s", key.key, key.job,
+			return fmt.Errorf("I6: for idempotencyKey %q of job %q stand both %s and %s", key.key, key.job,
 				describe(j.everRuns[other]), describe(j.everRuns[j.everRuns[uid].Status.RunRef.UID]))
 		}
 		stand[key] = run.Status.RunRef.UID
@@ -158,15 +159,15 @@ func (j *Judge) idempotent() error {
 	return nil
 }
 
-// delivery is an idempotency key, which its job scopes.
+// delivery is an idempotency key of a job.
 type delivery struct{ job, key string }
 
 func deliveryOf(run *v1alpha1.JobRun) delivery {
 	return delivery{run.Spec.JobName, run.Spec.IdempotencyKey}
 }
 
-// touched reports whether somebody deleted or cancelled something that shares
-// an idempotency key, or that stands for it.
+// touched reports whether a trigger with the idempotency key, or a run that stands for one, was deleted or
+// cancelled.
 func (j *Judge) touched(key delivery) bool {
 	for uid, run := range j.everRuns {
 		if deliveryOf(run) != key {
@@ -179,16 +180,17 @@ func (j *Judge) touched(key delivery) bool {
 	return false
 }
 
-// absorberEnded is ended for the run that a trigger was answered with.
+// absorberEnded is ended for the run that the trigger's answer names.
 func (j *Judge) absorberEnded(receipt *v1alpha1.JobRun) bool {
 	for uid, run := range j.everRuns {
 		if runkey.IdentityOf(run).Token == receipt.Spec.Admission.RunToken {
 			return j.ended(uid)
 		}
 	}
-	return false // It never came to be, so nobody ended it.
+	return false // That run never existed.
 }
 
+// ended reports whether a JobRun was deleted or cancelled.
 func (j *Judge) ended(uid types.UID) bool {
 	run := j.everRuns[uid]
 	return j.deleted[uid] || run == nil || run.CancelRequested()

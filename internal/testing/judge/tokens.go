@@ -9,15 +9,15 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// keyToken is the highest fencing token of a key so far, and the lease seen last.
+// keyToken is the highest fencing token of a RunKey so far, and its latest lease.
 type keyToken struct {
 	version uint64
 	lease   lease
 }
 
-// rises holds I4 for the fencing token of a key: who leases the key later has a
-// higher one than all before, whichever run it is. A lease that is restored may have
-// the one of its status again, which is behind if claims were taken over.
+// rises checks I4 for the fencing token of a key: each new lease has a higher token than all leases before it,
+// of whichever run. A lease that is restored from a status is not new, and its token may be lower than the
+// highest one: a claim that took the lease over may have raised it after the status was stored.
 func (j *Judge) rises(name string, leased *v1alpha1.LeasedRun) {
 	version, err := strconv.ParseUint(leased.FromVersion, 10, 64)
 	if err != nil {

@@ -11,15 +11,13 @@ import (
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 )
 
-// Run runs a simulation in a bubble of its own, with a fixed source of
-// randomness, so that the same schedule does the same thing every time. The
-// function must not use t. Its error is returned, for the caller to fail with.
+// Run runs a simulation in a synctest bubble of its own and returns its error. The source of randomness
+// is fixed, so the same schedule does the same thing every time. The function must not use t.
 //
-// Tests that call it must not be parallel: the source of randomness is the
-// process's.
+// Tests that call Run must not be parallel: the source of randomness is global.
 func Run(t *testing.T, simulate func() error) (err error) {
 	t.Helper()
-	if _, kindsErr := kinds(); kindsErr != nil { // compile the rules outside
+	if _, kindsErr := kinds(); kindsErr != nil { // compiles the CEL rules outside the bubble
 		return kindsErr
 	}
 	synctest.Test(t, func(t *testing.T) {

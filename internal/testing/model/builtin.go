@@ -25,12 +25,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The strategies of Jobs, Pods and Leases. Those of the API server live in a
-// module that is not made to be imported, so these are written after them. They
-// do what the operator could notice: defaults of the Job's own fields, its
-// selector and labels, generation, status, deletion. They validate the mistakes
-// that a JobRun's template can carry past the JobRun's own schema. Defaults of
-// the Pod template are left out.
+// This file has the strategies of Jobs, Pods and Leases. They imitate those of the API server, which are in
+// a module (k8s.io/kubernetes) that must not be imported.
+//
+// They do what the operator could notice: the defaults of the Job's own fields, its selector and labels,
+// generation, status and deletion. They refuse the mistakes that the schema of JobRuns lets through in a
+// template. They set no defaults in the Pod template.
 
 // builtinKind builds a kind that the registry handles in its typed form.
 func builtinKind(object client.Object, list client.ObjectList, resource string, main, status strategy) *kind {
@@ -70,7 +70,7 @@ func builtinKind(object client.Object, list client.ObjectList, resource string, 
 	}
 }
 
-// base is what the strategies of built-in kinds have in common.
+// base is the common part of the strategies of built-in kinds.
 type base struct {
 	runtime.ObjectTyper
 	names.NameGenerator
@@ -85,18 +85,18 @@ func (base) AllowUnconditionalUpdate(context.Context) bool                    { 
 func (base) WarningsOnCreate(context.Context, runtime.Object) []string        { return nil }
 func (base) WarningsOnUpdate(_ context.Context, _, _ runtime.Object) []string { return nil }
 
-// Validate validates metadata, which is all that the built-in kinds have in common.
+// Validate validates metadata only.
 func (base) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
 	return validation.ValidateObjectMetaAccessor(obj.(client.Object), true, validation.NameIsDNSSubdomain, field.NewPath("metadata"))
 }
 
-// ValidateUpdate adds nothing to what the registry validates by itself.
+// ValidateUpdate accepts everything. The registry validates metadata by itself.
 func (base) ValidateUpdate(_ context.Context, _, _ runtime.Object) field.ErrorList { return nil }
 
 // jobStrategy is the strategy of batch/v1 Jobs.
 type jobStrategy struct{ base }
 
-// DefaultGarbageCollectionPolicy is why a plain delete of a Job orphans its Pods.
+// DefaultGarbageCollectionPolicy makes a delete without a propagation policy orphan the Pods of a Job.
 func (jobStrategy) DefaultGarbageCollectionPolicy(context.Context) rest.GarbageCollectionPolicy {
 	return rest.OrphanDependents
 }
@@ -115,13 +115,14 @@ func (jobStrategy) PrepareForCreate(_ context.Context, obj runtime.Object) {
 	setDefault(&spec.ManualSelector, false)
 	inherits := len(job.Labels) == 0 && spec.Template.Labels != nil
 	generateSelector(job)
-	if inherits { // with the generated ones: the API server lets the two share a map
+	if inherits { // the generated labels, too: in the API server, Job and template share one map
 		job.Labels = maps.Clone(spec.Template.Labels)
 	}
 	job.Status = batchv1.JobStatus{}
 	job.Generation = 1
 }
 
+// generateSelector sets the selector of a Job and the labels of its Pods, unless they are set.
 func generateSelector(job *batchv1.Job) {
 	if *job.Spec.ManualSelector {
 		return
@@ -161,7 +162,7 @@ func (s jobStrategy) Validate(ctx context.Context, obj runtime.Object) field.Err
 	}
 	switch spec.RestartPolicy {
 	case corev1.RestartPolicyNever, corev1.RestartPolicyOnFailure:
-	default: // Always is the default, hence what is missing
+	default: // An empty policy means Always.
 		errs = append(errs, field.Required(path.Child("restartPolicy"), `valid values: "OnFailure", "Never"`))
 	}
 	return errs
@@ -196,7 +197,7 @@ func (podStrategy) PrepareForUpdate(_ context.Context, obj, old runtime.Object) 
 	obj.(*corev1.Pod).Status = old.(*corev1.Pod).Status
 }
 
-// CheckGracefulDelete makes deletion of a running Pod wait for its node.
+// CheckGracefulDelete makes the deletion of a running Pod wait for the kubelet.
 func (podStrategy) CheckGracefulDelete(_ context.Context, obj runtime.Object, options *metav1.DeleteOptions) bool {
 	pod := obj.(*corev1.Pod)
 	period := ptr.Deref(options.GracePeriodSeconds, ptr.Deref(pod.Spec.TerminationGracePeriodSeconds, 0))

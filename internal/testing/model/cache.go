@@ -20,19 +20,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Cache is the informer cache of one process. Each kind that the process
-// watches has an informer of its own, which has seen a prefix of that kind's
-// history. Reading it behaves like reading controller-runtime's cache, field
-// indexes included.
+// Cache is the informer cache of one process. Each kind that the process watches has its own informer,
+// which has seen a prefix of that kind's history. Reads behave like reads of controller-runtime's cache,
+// field indexes included.
 //
-// A cache is read by many goroutines, and advanced when none of them runs.
+// Many goroutines may read a cache. Only the scheduler changes it, while no other goroutine runs.
 type Cache struct {
 	kinds     catalog
 	server    *Server
 	informers map[*kind]*informer
 	order     []*informer
 	transform toolscache.TransformFunc
-	yield     func(context.Context, string) error
+	yield     func(context.Context, string) error // called before each read, unless nil
 }
 
 var (
@@ -40,22 +39,22 @@ var (
 	_ client.FieldIndexer = (*Cache)(nil)
 )
 
-// Handler hears of one change to a cache: old is nil for an addition, new for a
-// deletion. After a relist, old and new may be different objects of one name. At
-// first it hears of each object that is there already, as initial.
+// Handler is called with each change to a cache. For an addition old is nil, for a deletion new is nil.
+// After a relist, old and new may be different objects of one name. Initial is true for the objects that
+// Cache.Sync finds.
 type Handler func(old, new client.Object, initial bool)
 
 // informer is the cache of one kind.
 type informer struct {
 	*table
 	cache    *Cache
-	position int // how much of the history it has seen
+	position int // number of events of the history that it has seen
 	objects  map[client.ObjectKey]client.Object
 	handlers []Handler
 	indexes  map[string]client.IndexerFunc
 }
 
-// NewCache returns a cache that has seen nothing.
+// NewCache returns an empty cache.
 func (s *Server) NewCache() (*Cache, error) {
 	all, err := kinds()
 	if err != nil {
@@ -64,7 +63,7 @@ func (s *Server) NewCache() (*Cache, error) {
 	return &Cache{kinds: all, server: s, informers: map[*kind]*informer{}}, nil
 }
 
-// informer returns the informer of obj's kind, and makes it if need be.
+// informer returns the informer of obj's kind. It makes one on the first call.
 func (c *Cache) informer(obj runtime.Object) (*informer, error) {
 	k, err := c.kinds.of(obj)
 	if err != nil {
@@ -79,7 +78,7 @@ func (c *Cache) informer(obj runtime.Object) (*informer, error) {
 	return i, nil
 }
 
-// Transform makes the cache hold what the function makes of objects that it sees from now on.
+// Transform makes the cache store transform(object) for every object that it sees from now on.
 func (c *Cache) Transform(transform toolscache.TransformFunc) { c.transform = transform }
 
 // IndexField implements client.FieldIndexer.
@@ -95,7 +94,8 @@ func (c *Cache) IndexField(_ context.Context, obj client.Object, field string, e
 	return nil
 }
 
-// Watch calls the handler, which may be nil, with every change to the cache of obj's kind.
+// Watch lets the cache hold objects of obj's kind, and calls the handler with every change. The handler
+// may be nil.
 func (c *Cache) Watch(obj client.Object, handler Handler) error {
 	i, err := c.informer(obj)
 	if err == nil && handler != nil {
@@ -104,17 +104,16 @@ func (c *Cache) Watch(obj client.Object, handler Handler) error {
 	return err
 }
 
-// Sync fills the cache of every kind with the state of so many events ago, as at
-// the start of a process: an API server may answer the first list of an informer
-// from a watch cache of its own, which lags, too.
+// Sync fills the cache at the start of a process. Each kind has its state of lag events ago, because an
+// API server may answer the first list of an informer from its own watch cache, which lags.
 func (c *Cache) Sync(lag int) {
 	for _, i := range c.order {
 		i.sync(max(0, len(i.history)-lag))
 	}
 }
 
-// watched returns the informer that a read is for. The operator must know what
-// it watches: controller-runtime would start an informer of the kind here.
+// watched returns the informer for a read. It fails for a kind that the process does not watch:
+// controller-runtime would start an informer here, which the operator must not rely on.
 func (c *Cache) watched(obj runtime.Object) (*informer, error) {
 	k, err := c.kinds.of(obj)
 	if err != nil {
@@ -127,7 +126,7 @@ func (c *Cache) watched(obj runtime.Object) (*informer, error) {
 	return i, nil
 }
 
-// lag is how many events of the kind the informer has yet to see.
+// lag returns how many events of the kind the informer has not seen yet.
 func (i *informer) lag() int { return len(i.history) - i.position }
 
 // deliver makes the informer see the next event.
@@ -137,19 +136,19 @@ func (i *informer) deliver() {
 	i.change(client.ObjectKeyFromObject(event.Object()), i.transformed(event.Old), i.transformed(event.New))
 }
 
-// transformed is what the cache holds of an object.
+// transformed returns an object as the cache stores it.
 func (i *informer) transformed(object client.Object) client.Object {
 	if object == nil || i.cache.transform == nil {
 		return object
 	}
 	made, err := i.cache.transform(object.DeepCopyObject())
 	if err != nil {
-		panic(err) // an informer would be stuck
+		panic(err) // a real informer would be stuck
 	}
 	return made.(client.Object)
 }
 
-// sync makes the informer see the state at a position of the history at once.
+// sync makes the informer jump to a position of the history. Its handlers see only the final objects.
 func (i *informer) sync(position int) {
 	for _, event := range i.history[:position] {
 		key := client.ObjectKeyFromObject(event.Object())
@@ -165,8 +164,8 @@ func (i *informer) sync(position int) {
 	}
 }
 
-// relist makes the informer jump to the present, as after a watch that broke:
-// what happened in between is seen as one change per name.
+// relist makes the informer jump to the present, as after a broken watch. Its handlers see one change per
+// name instead of the events in between.
 func (i *informer) relist() {
 	i.position = len(i.history)
 	current := map[client.ObjectKey]client.Object{}
@@ -211,7 +210,7 @@ func (c *Cache) Get(ctx context.Context, key client.ObjectKey, obj client.Object
 	}
 	cached, ok := i.objects[key]
 	if !ok {
-		// The resource is the kind here, as in controller-runtime.
+		// controller-runtime's cache, too, puts the kind in the place of the resource.
 		return apierrors.NewNotFound(schema.GroupResource{Group: i.kind.gvk.Group, Resource: i.kind.gvk.Kind}, key.Name)
 	}
 	setInto(obj, cached.DeepCopyObject())
@@ -219,8 +218,7 @@ func (c *Cache) Get(ctx context.Context, key client.ObjectKey, obj client.Object
 	return nil
 }
 
-// List implements client.Reader. The order of its objects means nothing: it is
-// that of their uids.
+// List implements client.Reader. It sorts by uid, so that no caller can rely on an order of names or ages.
 func (c *Cache) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	options := client.ListOptions{}
 	options.ApplyOptions(opts)
@@ -256,7 +254,7 @@ func (c *Cache) List(ctx context.Context, list client.ObjectList, opts ...client
 	return nil
 }
 
-// selects tells whether a list with these options has obj.
+// selects reports whether a list with these options contains obj.
 func (i *informer) selects(obj client.Object, options *client.ListOptions) (bool, error) {
 	if options.Namespace != "" && obj.GetNamespace() != options.Namespace {
 		return false, nil
@@ -279,7 +277,7 @@ func (i *informer) selects(obj client.Object, options *client.ListOptions) (bool
 	return true, nil
 }
 
-// wait lets the scheduler put something between two reads of the cache.
+// wait lets the scheduler take other steps before a read of the cache.
 func (c *Cache) wait(ctx context.Context, verb Verb, i *informer, name string) error {
 	if c.yield == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 
 const byJob = "byJob"
 
-// keyCache is a cache of RunKeys that notes the changes it sees.
+// keyCache returns a cache of RunKeys, its informer, and the list to which it adds each change it sees.
 func keyCache(t *testing.T, server *Server) (*Cache, *informer, *[]string) {
 	t.Helper()
 	cache, err := server.NewCache()
@@ -48,8 +48,7 @@ func keyCache(t *testing.T, server *Server) (*Cache, *informer, *[]string) {
 	return cache, cache.order[0], seen
 }
 
-// writeKeys creates a and b, changes a, and deletes and creates it again: five
-// events.
+// writeKeys creates a and b, changes a, deletes a and creates it again. That makes five events.
 func writeKeys(t *testing.T, c client.Client) {
 	t.Helper()
 	a, b, again := someKey("a"), someKey("b"), someKey("a")
@@ -113,7 +112,7 @@ func TestCacheRelists(t *testing.T) {
 	expect(t, "cached", cachedNames(t, cache), "a95", "b92")
 	expect(t, "changes", *seen, "->a91", "a91>a95", "->b92")
 	if informer.lag() != 0 {
-		t.Error("there is more to see after a relist")
+		t.Error("after a relist, the cache still lags")
 	}
 }
 

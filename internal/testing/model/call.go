@@ -12,29 +12,28 @@ import (
 	"time"
 )
 
-// errConnection is what a client sees when a request or its answer is lost: it
-// says nothing about whether the request was executed.
+// errConnection is what a client sees when a request or its answer is lost. It does not tell whether the
+// request was executed.
 var errConnection = &url.Error{Op: "Do", URL: "https://apiserver", Err: errors.New("http2: client connection lost")}
 
-// call is a request that waits for the scheduler, or something else that a
-// goroutine waits for.
+// call is a request, or a pause, in which a goroutine waits for the scheduler.
 type call struct {
 	process *Process
-	actor   string
+	actor   string // the goroutine of the process
 	who     string // process and actor
 	what    string
 	choices []choice
-	dynamic func() []choice // instead of choices, if they change while the call waits
+	dynamic func() []choice // replaces choices where they change while the call waits
 	writes  bool
-	serve   func() (*Response, error)
+	serve   func() (*Response, error) // executes the request
 
 	made     time.Time
-	done     chan struct{}
+	done     chan struct{} // closed once the caller may go on
 	response *Response
 	err      error
 }
 
-// choice is one way to deal with a call.
+// choice is one way in which the scheduler may deal with a call.
 type choice struct {
 	name    string
 	weight  int
@@ -71,13 +70,14 @@ var (
 var (
 	readChoices  = []choice{executed, answeredSlowly, requestLost}
 	writeChoices = []choice{executed, answeredSlowly, requestLost, responseLost, callerGivesUp}
-	// pauseChoices deal with calls that only give others a chance to run.
+	// pauseChoices are for calls that only let other goroutines run.
 	pauseChoices = []choice{{weight: weightExecute, do: func(s *Sim, c *call) { s.answer(c) }}}
 )
 
 // String renders a call for the trace.
 func (c *call) String() string { return c.what }
 
+// detail is what the trace adds to the call.
 func (o choice) detail() string {
 	if o.name == "" {
 		return ""
@@ -96,7 +96,7 @@ func (c *call) compare(other *call) int {
 
 func (c *call) execute(s *Sim) {
 	c.response, c.err = c.serve()
-	if c.err != nil || !c.writes { // writes are noted by the server
+	if c.err != nil || !c.writes { // the server notes the writes
 		s.note("", "", c.response.asEvent(), c.err)
 	}
 }
@@ -124,7 +124,7 @@ func (s *Sim) do(ctx context.Context, c *call) (*Response, error) {
 	}
 }
 
-// submit queues a call, unless its process is dead.
+// submit queues a call. It returns false if the process is dead.
 func (s *Sim) submit(c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +139,7 @@ func (s *Sim) submit(c *call) bool {
 	return true
 }
 
-// abandon is called by a caller that waits no longer. A write that was not
-// executed yet may still be.
+// abandon forgets a call whose caller stops waiting. A write that was not executed yet lingers.
 func (s *Sim) abandon(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +156,7 @@ func (s *Sim) abandon(c *call) {
 	}
 }
 
-// linger keeps a write whose caller has gone.
+// linger keeps a write whose caller has gone: the scheduler may still execute it.
 func (s *Sim) linger(c *call) {
 	if c.writes {
 		s.lingering = append(s.lingering, c)
@@ -170,7 +169,7 @@ func (s *Sim) answer(c *call) {
 	close(c.done)
 }
 
-// executions are the ways to deal with a pending call.
+// executions adds the ways to deal with a pending call.
 func (s *Sim) executions(steps []Step, c *call) []Step {
 	choices := c.choices
 	if c.dynamic != nil {
@@ -191,7 +190,7 @@ func (s *Sim) executions(steps []Step, c *call) []Step {
 	return steps
 }
 
-// lateExecution is a lingering write that is executed after all.
+// lateExecution adds the execution of a lingering write, until Options.Patience is over.
 func (s *Sim) lateExecution(steps []Step, c *call) []Step {
 	if s.Clock.Now().Sub(c.made) > s.options.Patience {
 		return steps

@@ -15,14 +15,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// errNotModelled is the answer to everything that the operator has no business
-// with.
+// errNotModelled is the answer to calls that the operator never makes.
 var errNotModelled = errors.New("not modelled: internal/testing/model serves get, list, create, update, update of status and delete")
 
-// transport carries a request to the server and brings back the answer.
+// transport carries a request to the server and returns the answer.
 type transport func(context.Context, *Request) (*Response, error)
 
-// apiClient is a client.Client whose every call is a request to the server.
+// apiClient is a client.Client without a cache: each call is a request to the server.
 type apiClient struct {
 	kinds catalog
 	send  transport
@@ -30,11 +29,11 @@ type apiClient struct {
 
 var _ client.Client = (*apiClient)(nil)
 
-// Client returns a client of the server that no scheduler stands in the way of.
+// Client returns a client that calls the server directly, without a scheduler.
 func (s *Server) Client() client.Client {
 	all, err := kinds()
 	if err != nil {
-		panic(err) // NewServer has succeeded before
+		panic(err) // NewServer would have failed before
 	}
 	return &apiClient{kinds: all, send: func(_ context.Context, r *Request) (*Response, error) { return s.Serve(r) }}
 }
@@ -58,8 +57,8 @@ func (c *apiClient) Get(ctx context.Context, key client.ObjectKey, obj client.Ob
 	return nil
 }
 
-// List implements client.Reader. Like the server, it returns the objects in the
-// order of their names, and custom resources with their apiVersion and kind.
+// List implements client.Reader. Like the server, it sorts the objects by name, and leaves apiVersion
+// and kind empty in the items of built-in kinds only.
 func (c *apiClient) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	options := client.ListOptions{}
 	options.ApplyOptions(opts)
@@ -126,8 +125,7 @@ func (c *apiClient) Delete(ctx context.Context, obj client.Object, opts ...clien
 	return err
 }
 
-// write sends a create or an update. An update leaves apiVersion and kind as
-// the caller had them.
+// write sends a create or an update. An update does not change the caller's apiVersion and kind.
 func (c *apiClient) write(ctx context.Context, r *Request, obj client.Object) error {
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	response, err := c.send(ctx, r)
@@ -141,8 +139,7 @@ func (c *apiClient) write(ctx context.Context, r *Request, obj client.Object) er
 	return nil
 }
 
-// into sets obj to the object of the answer. Like the typed client, it leaves
-// apiVersion and kind empty.
+// into copies the object of the answer to obj. Like the typed client, it leaves apiVersion and kind empty.
 func (r *Response) into(obj client.Object) {
 	setInto(obj, r.row.typed.DeepCopyObject())
 	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})

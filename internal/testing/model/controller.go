@@ -15,20 +15,20 @@ import (
 
 const weightReconcile = 10
 
-// Controller hands the items of a queue to a reconciler, in goroutines of a
-// process, and treats its results as controller-runtime does.
+// Controller calls a reconciler with the items of a queue, in goroutines of a process. It treats the
+// reconciler's results as controller-runtime does.
 type Controller[T comparable] struct {
-	// Queue is what the process's event handlers add to.
+	// Queue holds the items. The process's event handlers add to it.
 	Queue *Queue[T]
 
 	process   *Process
 	reconcile func(context.Context, T) (reconcile.Result, error)
 	workers   int32
 	busy      atomic.Int32
-	names     map[T]string
+	names     map[T]string // see name
 }
 
-// NewController returns a controller with an empty queue and so many workers.
+// NewController returns a controller with an empty queue, which runs up to workers reconciles at once.
 func NewController[T comparable](p *Process, workers int, reconcile func(context.Context, T) (reconcile.Result, error)) *Controller[T] {
 	return &Controller[T]{Queue: NewQueue[T](p.sim.Clock), process: p, reconcile: reconcile, workers: int32(workers), names: map[T]string{}}
 }
@@ -46,7 +46,7 @@ func (c *Controller[T]) Steps() []Step {
 	return steps
 }
 
-// name of the work on an item, for the trace.
+// name returns the name of the work on an item for the trace. It formats each name once.
 func (c *Controller[T]) name(item T) string {
 	name, ok := c.names[item]
 	if !ok {
@@ -59,6 +59,7 @@ func (c *Controller[T]) name(item T) string {
 // Wake implements Source.
 func (c *Controller[T]) Wake() time.Time { return c.Queue.Wake() }
 
+// work reconciles an item in a goroutine.
 func (c *Controller[T]) work(name string, item T) {
 	c.Queue.Take(item)
 	c.busy.Add(1)

@@ -31,9 +31,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// customKind builds the kind that a CustomResourceDefinition in config/crd/bases
-// defines, out of the same parts as the API server does (see
-// apiextensions-apiserver, customresource_handler.go).
+// customKind builds the kind that a CustomResourceDefinition in config/crd/bases defines. It uses the same
+// parts as the API server (see customresource_handler.go of apiextensions-apiserver).
 func customKind(file string, object client.Object, list client.ObjectList) (*kind, error) {
 	crd, err := readCRD(file)
 	if err != nil {
@@ -100,9 +99,8 @@ func customKind(file string, object client.Object, list client.ObjectList) (*kin
 	return k, nil
 }
 
-// decodeCustom does to the body of a request what the API server does before it
-// hands it to the registry: metadata is coerced, unknown fields and nulls are
-// pruned, defaults are set.
+// decodeCustom decodes the body of a request as the API server does before it calls the registry: it
+// coerces metadata, prunes unknown fields and nulls, and sets defaults.
 func decodeCustom(body []byte, structural *structuralschema.Structural) (runtime.Object, error) {
 	u := &unstructured.Unstructured{}
 	if err := utiljson.Unmarshal(body, &u.Object); err != nil {
@@ -128,7 +126,7 @@ func decodeCustom(body []byte, structural *structuralschema.Structural) (runtime
 	return u, nil
 }
 
-// objectField tells whether every kind can be selected by a field.
+// objectField reports whether objects of every kind can be selected by a field.
 func objectField(field string) bool { return field == "metadata.name" || field == "metadata.namespace" }
 
 // asError keeps a nil *field.Error from becoming an error that is not nil.
@@ -158,9 +156,8 @@ func readCRD(file string) (*apiextensionsv1.CustomResourceDefinition, error) {
 	return crd, nil
 }
 
-// remembering is a strategy that remembers the outcome of validations. The
-// schema and CEL validation of an update takes half a millisecond, and schedules
-// differ little from each other, so most of them have been done before.
+// remembering is a strategy that remembers the outcomes of validations. Validating an update by the schema
+// and CEL takes half a millisecond. Schedules are similar, so most validations occur many times.
 type remembering struct {
 	strategy
 	memory *memory

@@ -21,32 +21,31 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 )
 
-// firstRevision makes resourceVersions gain a digit early in a run, so that
-// code that compares them as text is caught.
+// firstRevision makes resourceVersions gain a digit early in a simulation. This catches code that
+// compares them as text.
 const firstRevision = 90
 
-// row is one stored version of one object, in the two forms it is needed in.
-// Neither is ever modified.
+// row is one stored version of one object, in two forms. Neither is ever modified.
 type row struct {
-	stored runtime.Object // as the registry handles it: unstructured for custom resources
-	typed  client.Object  // as a typed client decodes it
+	stored runtime.Object // for the registry: unstructured for custom resources
+	typed  client.Object  // for typed clients
 }
 
-// Event is one write to the database. Old is nil for a create and New is nil
-// for a delete; the Old of a delete carries the resourceVersion of the delete,
-// as in a watch. Events share their objects: copy before you modify.
+// Event is one write to the database. Old is nil for a create, New is nil for a delete. The Old of a
+// delete carries the resourceVersion of the delete, as in a watch. Events share their objects: copy
+// before you modify.
 type Event = judge.Event
 
-// database stands for etcd: rows, one revision for all of them, and their
-// history. It is used by one goroutine at a time.
+// database replaces etcd. It has tables of rows, and one revision for all tables. Only one goroutine at
+// a time may use it.
 type database struct {
 	revision  uint64
 	tables    map[*kind]*table
 	observers []func(*Event)
 }
 
-// table holds the rows of one kind. It implements as much of storage.Interface
-// as the registry uses; the rest panics.
+// table holds the rows of one kind and their history. It implements those methods of storage.Interface
+// that the registry uses. The others panic.
 type table struct {
 	storage.Interface
 
@@ -97,8 +96,7 @@ func (t *table) Get(_ context.Context, key string, opts storage.GetOptions, out 
 	}
 }
 
-// GuaranteedUpdate implements storage.Interface. Nothing else runs meanwhile,
-// so it never has to retry.
+// GuaranteedUpdate implements storage.Interface. Nothing else runs meanwhile, so it never retries.
 func (t *table) GuaranteedUpdate(_ context.Context, key string, out runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, update storage.UpdateFunc, _ runtime.Object) error {
 	current, ok := t.rows[key]
@@ -119,8 +117,7 @@ func (t *table) GuaranteedUpdate(_ context.Context, key string, out runtime.Obje
 		return err
 	}
 	if ok {
-		// What would store what is stored already is not written again: no new
-		// resourceVersion, no event.
+		// An update that changes nothing is not written: no new resourceVersion, no event.
 		if err := t.Versioner().UpdateObject(updated, meta.ResourceVersion); err != nil {
 			return err
 		}
@@ -155,7 +152,7 @@ func (t *table) Delete(ctx context.Context, key string, out runtime.Object, prec
 	return nil
 }
 
-// put stores obj as the next version of the row.
+// put stores obj as the next version of previous, or as a new row if that is nil.
 func (t *table) put(key string, previous *row, obj, out runtime.Object) error {
 	next, err := t.version(obj.DeepCopyObject())
 	if err != nil {
@@ -171,7 +168,7 @@ func (t *table) put(key string, previous *row, obj, out runtime.Object) error {
 	return nil
 }
 
-// version turns obj into a row with the next revision.
+// version makes a row of obj at the next revision.
 func (t *table) version(obj runtime.Object) (*row, error) {
 	if err := t.Versioner().UpdateObject(obj, t.db.revision+1); err != nil {
 		return nil, err
@@ -191,8 +188,7 @@ func (t *table) record(event *Event) {
 	}
 }
 
-// list returns the rows of a namespace, or of all, in the order of their keys,
-// as etcd does.
+// list returns the rows of a namespace in the order of their keys, as etcd does. "" means all namespaces.
 func (t *table) list(namespace string) []*row {
 	prefix := t.kind.prefix() + "/"
 	if namespace != "" {
@@ -212,7 +208,7 @@ func (t *table) list(namespace string) []*row {
 	return rows
 }
 
-// row renders obj in the two forms of a row. Times lose what JSON has no place for.
+// row makes a row of obj. Times lose their fractions of a second, as in JSON.
 func (k *kind) row(obj runtime.Object) (*row, error) {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
@@ -230,7 +226,7 @@ func (k *kind) row(obj runtime.Object) (*row, error) {
 	return &row{stored: obj, typed: typed}, nil
 }
 
-// marshal encodes an object without the detours of unstructured objects.
+// marshal encodes an object. It avoids the slower encoder of unstructured objects.
 func marshal(obj runtime.Object) ([]byte, error) {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		return json.Marshal(u.Object)
@@ -238,7 +234,7 @@ func marshal(obj runtime.Object) ([]byte, error) {
 	return json.Marshal(obj)
 }
 
-// setInto sets the struct that out points to from the one that from points to.
+// setInto copies the struct that from points to into the one that out points to.
 func setInto(out, from runtime.Object) {
 	reflect.ValueOf(out).Elem().Set(reflect.ValueOf(from).Elem())
 }

@@ -41,11 +41,10 @@ func TestDifferential(t *testing.T) {
 	t.Run("world", func(t *testing.T) { compareWorlds(t, real) })
 }
 
-// compareOperations drives the same random sequences of operations against both.
-// After each operation both must have answered the same: success or error, the
-// error's code, reason, message and causes, and the object; after each sequence
-// both must hold the same objects. Same means: up to a renaming of uids,
-// resourceVersions and times.
+// compareOperations drives the same random sequences of operations against both. After each operation it
+// compares the answers: success or error, the error's code, reason, message and causes, and the object.
+// After each sequence it compares all stored objects. Differences in uids, resourceVersions and times do
+// not count.
 func compareOperations(t *testing.T, real client.Client) {
 	sequences := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -119,27 +118,27 @@ func newTestServer(t testing.TB) *Server {
 	return server
 }
 
-// side is one of the two servers, with the objects that were read from it.
+// side is one of the two servers.
 type side struct {
 	name   string
 	client client.Client
-	slots  map[string]client.Object
-	uids   []types.UID // in the order of creation
+	slots  map[string]client.Object // objects as they were read or written, for later operations
+	uids   []types.UID              // in the order of creation
 }
 
-// differential drives two sides in step.
+// differential does each operation to two sides.
 type differential struct {
 	*rapid.T
 	namespace string
 	sides     []*side
 }
 
-// operation is done to each side; it returns the object to compare.
+// operation does something to a side and returns the object to compare.
 type operation func(*side) (client.Object, error)
 
 var kindNames = []string{"run", "key", "job", "pod", "lease"}
 
-// step does something, most of the time to an object of the given kind.
+// step does a random operation, most of the time to an object of the kind focus.
 func (d *differential) step(focus string) {
 	kind := focus
 	if d.pick("digress", 4) == 0 {
@@ -220,7 +219,7 @@ func (d *differential) read(kind, slot string) operation {
 	}
 }
 
-// update writes what is in the slot, mutated: current or stale.
+// update changes and writes the object of a slot, which may be stale.
 func (d *differential) update(slot string, mutate func(client.Object), write func(client.Client, client.Object) error) operation {
 	version := rapid.SampledFrom([]string{"same", "same", "same", "same", "none", "old"}).Draw(d.T, "resourceVersion")
 	keep := rapid.IntRange(0, 3).Draw(d.T, "keep the slot") > 0
@@ -288,7 +287,7 @@ func (d *differential) list(kind string) {
 		opts = append(opts, client.MatchingFields{"metadata.name": "a"})
 	case 3:
 		opts = append(opts, client.MatchingFields{"metadata.namespace": d.namespace})
-		if kind == "run" || kind == "key" { // the key has no such field
+		if kind == "run" || kind == "key" { // a RunKey cannot be selected by spec.jobName: both must refuse
 			opts = append(opts, client.MatchingFields{"spec.jobName": "sync"})
 		}
 	}
@@ -320,7 +319,7 @@ func (d *differential) compareState() {
 	}
 }
 
-// describeError writes an error without what may differ.
+// describeError renders an error without the parts that may differ.
 func (s *side) describeError(err error) string {
 	if err == nil {
 		return "ok\n"
@@ -341,8 +340,8 @@ func (s *side) describeError(err error) string {
 	return s.withoutNumbers(text)
 }
 
-// sortedMessage puts the parts of an aggregated message in order: the registry
-// walks maps.
+// sortedMessage sorts the parts of an aggregated message. Their order is random, because the registry
+// iterates over maps.
 func sortedMessage(message string) string {
 	head, list, found := strings.Cut(message, ": [")
 	if !found {
@@ -358,7 +357,7 @@ var (
 	versionPattern = regexp.MustCompile(`((ResourceVersion in (precondition|object meta|record)|the ResourceVersion in the precondition)[: ]+\(?)\d+`)
 )
 
-// withoutNumbers renames uids by the order of their creation and drops resourceVersions.
+// withoutNumbers replaces uids by their place in the order of creation, and drops resourceVersions.
 func (s *side) withoutNumbers(text string) string {
 	text = uidPattern.ReplaceAllStringFunc(text, func(uid string) string {
 		return fmt.Sprintf("uid-%d", slices.Index(s.uids, types.UID(uid)))
@@ -375,7 +374,7 @@ func (s *side) describeList(list client.ObjectList) string {
 	return text.String()
 }
 
-// describe writes an object without what may differ.
+// describe renders an object without the parts that may differ.
 func (s *side) describe(original client.Object) string {
 	if original == nil {
 		return "no object"
@@ -407,7 +406,7 @@ func (s *side) describe(original client.Object) string {
 
 var timestamp = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z`)
 
-// withoutNow leaves out the times of the last hour: the two sides do the same one after the other.
+// withoutNow replaces the times of the last hour: the two sides do the same at different times.
 func withoutNow(text string) string {
 	return timestamp.ReplaceAllStringFunc(text, func(match string) string {
 		if at, err := time.Parse(time.RFC3339Nano, match); err != nil || time.Since(at).Abs() > time.Hour {

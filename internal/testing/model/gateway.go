@@ -27,39 +27,40 @@ import (
 )
 
 const (
-	// webhookName is that of config/webhook.
+	// webhookName is the name in config/webhook.
 	webhookName = "mjobrun.batch.jobrun.dev"
 	// webhookTimeout is timeoutSeconds of config/webhook.
 	webhookTimeout = 10 * time.Second
-	// requestTimeout is how long an API server works on a request.
+	// requestTimeout is the API server's default timeout of a request.
 	requestTimeout = time.Minute
 )
 
-// Gateway is the way of a user's request through the API server: admission by
-// one replica of the webhook, then storage. Anything may happen in between.
+// Gateway is the part of the API server that handles the requests of users: first admission by one replica
+// of the webhook, then storage. Other steps may happen in between.
 type Gateway struct {
-	server   *Process // whose calls the two steps are
+	server   *Process // makes the calls of both steps
 	replicas []*replica
 	kind     *kind
 }
 
+// replica is one replica of the webhook.
 type replica struct {
 	process *Process
 	handler admission.Handler
-	claims  admission.Handler
+	claims  admission.Handler // for jobruns/status
 }
 
-// Answer is what a user is told.
+// Answer is the API server's answer to a user.
 type Answer struct {
 	// Run is the object as it was stored, or as a dry run predicts it.
 	Run *v1alpha1.JobRun
-	// Warnings that came with it.
+	// Warnings are those of the webhook.
 	Warnings []string
-	// Err, if the request failed, or if nobody knows.
+	// Err is not nil if the request failed, or if its answer was lost.
 	Err error
 }
 
-// NewGateway returns a gateway without replicas: it refuses everything.
+// NewGateway returns a gateway without replicas, which refuses every request.
 func (s *Sim) NewGateway() (*Gateway, error) {
 	server, err := s.NewProcess("apiserver")
 	if err != nil {
@@ -69,12 +70,12 @@ func (s *Sim) NewGateway() (*Gateway, error) {
 	return &Gateway{server: server, kind: k}, err
 }
 
-// Serve lets a process answer admission requests until it dies.
+// Serve makes a process a replica of the webhook until it dies.
 func (g *Gateway) Serve(p *Process, handler admission.Handler) {
 	g.replicas = append(g.replicas, &replica{process: p, handler: handler})
 }
 
-// ServeClaims lets a process that serves already answer claims by workers, too.
+// ServeClaims makes a process for which Serve was called answer the claims of workers, too.
 func (g *Gateway) ServeClaims(p *Process, handler admission.Handler) {
 	for _, r := range g.replicas {
 		if r.process == p {
@@ -83,18 +84,18 @@ func (g *Gateway) ServeClaims(p *Process, handler admission.Handler) {
 	}
 }
 
-// Create asks for a JobRun to be created. The context names the user.
+// Create sends a user's request to create a JobRun. The context names the user.
 func (g *Gateway) Create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) Answer {
 	return g.do(ctx, admissionv1.Create, run, nil, dryRun)
 }
 
-// Update asks for a JobRun to be updated, given the version it was read at.
+// Update sends a user's request to update a JobRun. Old is the version that the user has read.
 func (g *Gateway) Update(ctx context.Context, run, old *v1alpha1.JobRun) Answer {
 	return g.do(ctx, admissionv1.Update, run, old, false)
 }
 
-// UpdateStatus asks for the status of a JobRun to be updated, given the version
-// it was read at.
+// UpdateStatus sends a user's request to update the status of a JobRun. Old is the version that the user
+// has read.
 func (g *Gateway) UpdateStatus(ctx context.Context, run, old *v1alpha1.JobRun) Answer {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -116,7 +117,7 @@ func (g *Gateway) UpdateStatus(ctx context.Context, run, old *v1alpha1.JobRun) A
 	return Answer{Run: stored, Err: err}
 }
 
-// claims is the matchConditions of the webhook on claims.
+// claims evaluates the matchConditions of the webhook for claims (config/webhook).
 func claims(run, old *v1alpha1.JobRun) bool {
 	lease := run.Status.Lease
 	if old.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
@@ -151,7 +152,7 @@ func (g *Gateway) do(ctx context.Context, operation admissionv1.Operation, run, 
 	return Answer{Run: stored, Warnings: warnings, Err: err}
 }
 
-// decoded is the object as admission sees it: decoded, pruned and defaulted.
+// decoded returns the object as admission sees it: decoded, pruned and defaulted.
 func (g *Gateway) decoded(run *v1alpha1.JobRun) ([]byte, error) {
 	body, err := g.kind.encode(run)
 	if err != nil {
@@ -164,8 +165,8 @@ func (g *Gateway) decoded(run *v1alpha1.JobRun) ([]byte, error) {
 	return marshal(obj)
 }
 
-// guarded is the matchCondition of the webhook: updates of anything else never
-// leave the API server.
+// guarded evaluates the matchCondition of the webhook for updates (config/webhook). The API server calls
+// the webhook for no other update.
 func (g *Gateway) guarded(run, old *v1alpha1.JobRun) bool {
 	if !reflect.DeepEqual(run.Spec, old.Spec) {
 		return true
@@ -195,8 +196,7 @@ func (g *Gateway) review(operation admissionv1.Operation, run, old *v1alpha1.Job
 	return admission.Request{AdmissionRequest: request}, nil
 }
 
-// admit has the request answered by a replica of the scheduler's choice, and
-// applies its patch.
+// admit sends the request to the replica that the scheduler picks, and applies the patch of its answer.
 func (g *Gateway) admit(ctx context.Context, request admission.Request, body []byte) ([]byte, []string, error) {
 	var response admission.Response
 	for again := true; again; {
@@ -225,8 +225,8 @@ func (g *Gateway) admit(ctx context.Context, request admission.Request, body []b
 	return body, response.Warnings, nil
 }
 
-// pickReplica waits until the scheduler picks a replica. Its answer may get lost,
-// and the same request be sent again.
+// pickReplica waits until the scheduler picks a replica. The scheduler may also decide that the replica's
+// answer is lost. Then resend is true, and the same request must be sent again.
 func (g *Gateway) pickReplica(ctx context.Context, name string) (picked *replica, resend bool, err error) {
 	c := &call{process: g.server, what: "admission of JobRun " + name}
 	c.dynamic = func() []choice {
@@ -257,14 +257,14 @@ func noReplica(s *Sim, c *call) {
 	s.answer(c)
 }
 
-// call has the replica handle the request, and waits no longer than the API
-// server does, and not beyond the replica's death.
+// call lets the replica handle the request. It stops waiting when the API server would, or when the
+// replica dies.
 func (r *replica) call(ctx context.Context, request admission.Request) (admission.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, webhookTimeout)
 	defer cancel()
 	answers := make(chan admission.Response, 1)
 	r.process.Go("admit("+request.Name+" of "+actorOf(ctx)+")", func(replicaCtx context.Context) {
-		// The request's context ends with the connection, so with the caller's.
+		// The connection ends with the caller, and the context of the request with the connection.
 		replicaCtx, stop := context.WithCancel(replicaCtx)
 		defer stop()
 		defer context.AfterFunc(ctx, stop)()
@@ -288,7 +288,7 @@ func (r *replica) call(ctx context.Context, request admission.Request) (admissio
 	}
 }
 
-// store is the second half: the object is stored, at once or late or never.
+// store stores the object after admission: at once, late or never.
 func (g *Gateway) store(ctx context.Context, verb Verb, run *v1alpha1.JobRun, body []byte, dryRun bool) (*v1alpha1.JobRun, error) {
 	r := &Request{Verb: verb, Namespace: run.Namespace, Name: run.Name, Body: body, kind: g.kind}
 	if dryRun {

@@ -30,11 +30,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// webhookPath is that of config/webhook/manifests.yaml.
+// webhookPath is the path in config/webhook/manifests.yaml.
 const webhookPath = "/mutate-batch-jobrun-dev-v1alpha1-jobrun"
 
-// recorder is a webhook that answers by the name of the run, and remembers what
-// it was asked.
+// recorder is a webhook whose answers depend on the name of the run. It keeps the requests.
 type recorder struct {
 	mu    sync.Mutex
 	asked []string
@@ -84,7 +83,7 @@ func describeRequest(request admission.Request) string {
 	return string(text)
 }
 
-// describeRaw drops from an object what may differ between two servers.
+// describeRaw renders an object without the parts that may differ between two servers.
 func describeRaw(raw []byte) []byte {
 	if raw == nil {
 		return nil
@@ -104,11 +103,11 @@ func describeRaw(raw []byte) []byte {
 	return raw
 }
 
-// submission is something that a user asks for, step by step.
+// submission is a sequence of requests of a user.
 type submission struct {
 	name string
 	run  *v1alpha1.JobRun
-	// change, if set, is then made to what was stored.
+	// change, unless nil, is made to the stored object in a second request.
 	change func(*v1alpha1.JobRun)
 	dryRun bool
 }
@@ -140,9 +139,9 @@ func submissions() []submission {
 	}
 }
 
-// TestAdmissionDifferential submits the same JobRuns to a gateway and to a real
-// API server with the webhook configuration of config/webhook, and compares what
-// the webhook is asked and what the user is told.
+// TestAdmissionDifferential submits the same JobRuns to a gateway and to a real API server that has the
+// webhook configuration of config/webhook. It compares the requests to the webhook and the answers to the
+// user.
 func TestAdmissionDifferential(t *testing.T) {
 	real := submitToServer(t)
 	modelled := submitToGateway(t)
@@ -153,7 +152,7 @@ func TestAdmissionDifferential(t *testing.T) {
 	}
 }
 
-// answers describes what became of a submission.
+// answers renders the answers to a submission.
 type answers struct {
 	Asked, Told []string
 }

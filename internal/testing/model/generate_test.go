@@ -19,9 +19,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// The objects of the differential test, good and bad, and the changes it makes
-// to them. Everything random is drawn before a change is made, so that both
-// sides get the same.
+// This file draws the valid and invalid objects of the differential test, and changes to them. All random
+// values of a change are drawn before it is made, so that both sides get the same change.
 
 var someTime = metav1.Unix(1000000000, 0)
 
@@ -159,7 +158,7 @@ func (d *differential) newJob() *batchv1.Job {
 	return job
 }
 
-// mutation draws a change to be written by an update of the main resource.
+// mutation draws a change for an update of the main resource.
 func (d *differential) mutation(kind string) func(client.Object) {
 	switch d.pick("change of metadata", 12) {
 	case 0:
@@ -243,7 +242,7 @@ func (d *differential) keyMutation() func(client.Object) {
 	}
 }
 
-// statusMutation draws a change to be written by an update of the status.
+// statusMutation draws a change for an update of the status.
 func (d *differential) statusMutation(kind string) func(client.Object) {
 	switch kind {
 	case "run":
@@ -259,7 +258,7 @@ func (d *differential) statusMutation(kind string) func(client.Object) {
 	}
 }
 
-// runStatusMutation draws a few changes of one status.
+// runStatusMutation draws a few changes of one JobRun's status.
 func (d *differential) runStatusMutation() func(client.Object) {
 	var changes []func(*v1alpha1.JobRunStatus)
 	for range 1 + d.pick("status fields", 4) {
@@ -291,10 +290,10 @@ func (d *differential) statusField() func(*v1alpha1.JobRunStatus) {
 		switch field {
 		case 0, 1, 2, 3:
 			status.Phase = phase
-		case 4, 5, 6: // a proper claim
+		case 4, 5, 6: // a valid claim
 			status.Phase = v1alpha1.PhaseLeased
 			status.Lease = &v1alpha1.RunLease{HolderIdentity: []string{"x", "y", ""}[n], Generation: generation + int64(n), RenewTime: ptr.To(metav1.NewMicroTime(someTime.Time))}
-		case 7, 8: // a proper end
+		case 7, 8: // a valid end
 			status.Phase, status.FinishedGeneration = v1alpha1.PhaseCompleted, generation
 		case 9:
 			status.Lease = &v1alpha1.RunLease{HolderIdentity: "z", Generation: int64(n)}

@@ -25,28 +25,26 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// strategy is what the API server knows about writing one kind, or one
-// subresource of it.
+// strategy has the API server's rules for writing one kind, or one of its subresources.
 type strategy interface {
 	rest.RESTCreateUpdateStrategy
 }
 
-// kind is one kind of object that the server serves. Kinds are built once and
-// shared by all servers: they hold no state but compiled rules.
+// kind is one kind of object that the server serves. Kinds are built once and shared by all servers. Their
+// only state is compiled rules and remembered validations.
 type kind struct {
 	gvk      schema.GroupVersionKind
 	resource schema.GroupResource
 	custom   bool
 
-	newObject func() client.Object     // what clients use
-	newList   func() client.ObjectList // what clients use
-	newStored func() runtime.Object    // what the registry uses
+	newObject func() client.Object     // for clients
+	newList   func() client.ObjectList // for clients
+	newStored func() runtime.Object    // for the registry
 
-	// decode turns the body of a request into the form that the registry
-	// uses, pruned and defaulted.
+	// decode turns the body of a request into the registry's form, pruned and defaulted.
 	decode func(body []byte) (runtime.Object, error)
-	// selectable are the values of the fields that a field selector may name,
-	// supportsField is nil for those.
+	// selectable returns the values of the fields that a field selector may name. supportsField returns
+	// an error for all other fields.
 	selectable    func(stored runtime.Object) (fields.Set, error)
 	supportsField func(field string) error
 
@@ -54,7 +52,7 @@ type kind struct {
 	status strategy // nil without a status subresource
 }
 
-// Scheme holds every kind that the server serves.
+// Scheme has every kind that the server serves.
 var Scheme = newScheme()
 
 func newScheme() *runtime.Scheme {
@@ -67,7 +65,7 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// catalog is all kinds, by the group and kind of their objects and lists.
+// catalog maps the group and kind of objects, and of lists, to their kind.
 type catalog map[schema.GroupKind]*kind
 
 // kinds builds the catalog once: compiling the CEL rules takes a while.
@@ -94,7 +92,7 @@ var kinds = sync.OnceValues(func() (catalog, error) {
 	return all, nil
 })
 
-// of finds the kind of an object or a list.
+// of returns the kind of an object or a list.
 func (c catalog) of(obj runtime.Object) (*kind, error) {
 	gvk, err := apiutil.GVKForObject(obj, Scheme)
 	if err != nil {
@@ -129,7 +127,7 @@ func newRegistry(k *kind, db *database) *registry {
 	return r
 }
 
-// prefix of the keys in the database, as in etcd.
+// prefix returns the prefix of the keys of this kind in the database, as in etcd.
 func (k *kind) prefix() string {
 	if k.custom {
 		return "/registry/" + k.resource.Group + "/" + k.resource.Resource

@@ -17,22 +17,23 @@ import (
 )
 
 const (
-	// memorySize bounds a memory; it starts afresh when it is full.
+	// memorySize bounds the outcomes of a memory. A full memory forgets all of them.
 	memorySize = 1 << 16
-	// memoryCheck is how often something remembered is validated again.
+	// memoryCheck makes one in so many recalls validate again.
 	memoryCheck = 256
 )
 
-// memory remembers the outcome of validating an object, or a change from one
-// object to another.
+// memory remembers the outcomes of validating an object, or a change from one object to another.
 //
-// Two validations are the same if the objects are, up to a consistent renaming
-// of opaque values: uids, tokens, resourceVersions and times. The schema bounds
-// their length and says of some that they are times, which holds for all that
-// come out of typed objects; rules compare them for equality at most, which a
-// consistent renaming preserves. (The text of an error may name the value of
-// another time.) One in memoryCheck recollections is compared
-// with a new validation, in case this paragraph ever stops being true.
+// It takes two validations for the same if their objects differ only by a consistent renaming of opaque
+// values: uids, tokens, resourceVersions and times. That is sound for two reasons:
+//
+//   - The schema only bounds the length of these values and requires that some are times. Every value
+//     that comes out of a typed object meets that.
+//   - The CEL rules only compare these values for equality. A consistent renaming preserves equality.
+//
+// The text of a remembered error may name a value of the earlier validation. In case the schema or the
+// rules change, one in memoryCheck recalls is compared with a new validation.
 type memory struct {
 	mu       sync.Mutex
 	outcomes map[string]field.ErrorList
@@ -54,7 +55,7 @@ func (m *memory) recall(old, obj runtime.Object, validate func() field.ErrorList
 		return errs
 	}
 	fresh := validate()
-	// The API server walks maps, so its errors come in any order.
+	// The API server iterates over maps, so the order of its errors is random.
 	slices.SortStableFunc(fresh, func(a, b *field.Error) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Type, b.Type))
 	})
@@ -74,8 +75,8 @@ func sameErrors(a, b field.ErrorList) bool {
 	return slices.EqualFunc(a, b, func(a, b *field.Error) bool { return a.Type == b.Type && a.Field == b.Field })
 }
 
-// memoryKey writes both objects as text, opaque values renamed in the order of
-// their appearance.
+// memoryKey renders both objects as text. It replaces opaque values by numbers, in the order in which
+// they appear.
 func memoryKey(old, obj runtime.Object) string {
 	w := keyWriter{names: map[string]int{}}
 	if old != nil {
@@ -91,7 +92,7 @@ type keyWriter struct {
 	names  map[string]int
 }
 
-// value writes the value of a field.
+// value writes the value of the field with that name.
 func (w *keyWriter) value(name string, value any) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -142,7 +143,7 @@ func (w *keyWriter) rename(value string) {
 	w.buffer.WriteString(strconv.Itoa(n))
 }
 
-// opaque tells whether a field's value says nothing but which one it is.
+// opaque reports whether validation can only compare the field's value with others (see memory).
 func opaque(name, value string) bool {
 	if value == "" || len(value) > 64 {
 		return false

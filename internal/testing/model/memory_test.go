@@ -17,8 +17,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// TestPropertyMemory compares what is remembered with what validation says, for
-// random changes of a status.
+// TestPropertyMemory compares remembered outcomes with new validations, for random changes of a status.
 func TestPropertyMemory(t *testing.T) {
 	k := mustKind(t, &v1alpha1.JobRun{})
 	status := k.status.(remembering)
@@ -68,7 +67,7 @@ func decoded(t *rapid.T, k *kind, run *v1alpha1.JobRun) runtime.Object {
 	return obj
 }
 
-// TestMemoryKey shows what makes a difference.
+// TestMemoryKey shows which changes share a remembered outcome with a base, and which do not.
 func TestMemoryKey(t *testing.T) {
 	key := func(old, new string) string {
 		return memoryKey(unstructuredOf(t, old), unstructuredOf(t, new))
@@ -78,7 +77,7 @@ func TestMemoryKey(t *testing.T) {
 		{`{"phase":"Pending","uid":"b"}`, `{"uid":"b","phase":"Leased"}`},
 	} {
 		if key(same[0], same[1]) != base {
-			t.Errorf("%v makes a difference", same)
+			t.Errorf("the key of %v differs from that of the base", same)
 		}
 	}
 	for _, other := range [][2]string{
@@ -89,7 +88,7 @@ func TestMemoryKey(t *testing.T) {
 		{`{"uid":"a","phase":["Pending"]}`, `{"uid":"a","phase":"Leased"}`},
 	} {
 		if key(other[0], other[1]) == base {
-			t.Errorf("%v makes no difference", other)
+			t.Errorf("the key of %v is that of the base", other)
 		}
 	}
 }

@@ -13,12 +13,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Process is one process that talks to the API server: a replica of the
-// webhook, a controller, a user's kubectl.
+// Process is one client process of the API server: a replica of the webhook, a controller, a user's
+// kubectl.
 type Process struct {
 	Name string
-	// Cache is what its informers have seen. Say what it watches before it is
-	// synced.
+	// Cache is its informer cache. Call Cache.Watch before Cache.Sync.
 	Cache *Cache
 	// Client reads from the cache and writes to the server, like a manager's client.
 	Client client.Client
@@ -27,7 +26,7 @@ type Process struct {
 
 	sim     *Sim
 	index   int
-	ctx     context.Context //nolint:containedctx // it is the life of the process
+	ctx     context.Context //nolint:containedctx // it ends with the process
 	cancel  context.CancelFunc
 	dead    chan struct{}
 	crashed bool
@@ -49,7 +48,7 @@ func (c cachedClient) List(ctx context.Context, list client.ObjectList, opts ...
 	return c.cache.List(ctx, list, opts...)
 }
 
-// NewProcess starts a process that does nothing yet.
+// NewProcess starts a process without goroutines.
 func (s *Sim) NewProcess(name string) (*Process, error) {
 	cache, err := s.Server.NewCache()
 	if err != nil {
@@ -68,7 +67,7 @@ func (s *Sim) NewProcess(name string) (*Process, error) {
 	return p, nil
 }
 
-// send is the transport of the clients of a process.
+// send implements transport for the clients of the process.
 func (p *Process) send(ctx context.Context, r *Request) (*Response, error) {
 	c := &call{process: p, what: r.String(), choices: readChoices, serve: func() (*Response, error) { return p.sim.Server.Serve(r) }}
 	if r.Verb.Writes() {
@@ -77,14 +76,13 @@ func (p *Process) send(ctx context.Context, r *Request) (*Response, error) {
 	return p.sim.do(ctx, c)
 }
 
-// pause gives others a chance to run.
+// pause waits until the scheduler lets the caller go on, as if the caller made a call.
 func (p *Process) pause(ctx context.Context, what string) error {
 	_, err := p.sim.do(ctx, &call{process: p, what: what, choices: pauseChoices})
 	return err
 }
 
-// Go runs f in a goroutine of the process, under a name for the trace. The
-// context ends with the process.
+// Go runs f in a goroutine of the process. The trace shows the name. The context ends with the process.
 func (p *Process) Go(name string, f func(context.Context)) {
 	full := p.Name + " " + name
 	p.sim.begin(full)
@@ -99,9 +97,8 @@ func (p *Process) Go(name string, f func(context.Context)) {
 	}()
 }
 
-// Crash kills the process: its calls are not answered any more, though those
-// that write may still be executed, and it makes no new ones. What its
-// goroutines do until they notice has no effect on anybody.
+// Crash kills the process. Its calls are not answered any more, but its pending writes may still be
+// executed. Its goroutines may go on for a while, but they cannot make new calls.
 func (p *Process) Crash() {
 	s := p.sim
 	s.mu.Lock()
@@ -123,10 +120,10 @@ func (p *Process) Crash() {
 	p.cancel()
 }
 
-// Crashed tells whether the process is dead.
+// Crashed reports whether the process is dead.
 func (p *Process) Crashed() bool { return p.crashed }
 
-// Machine is a place where a process runs, dies and is started again.
+// Machine runs one process at a time. A process that crashes is started again.
 type Machine struct {
 	sim     *Sim
 	name    string
@@ -136,9 +133,9 @@ type Machine struct {
 	starts  int
 }
 
-// AddMachine adds a machine and starts its process: start builds the production
-// objects on a new process, says what it watches, and returns what it does by
-// itself, or nil. The caches are synced after it.
+// AddMachine adds a machine and starts its process. The function start builds the production objects on a
+// new process, lets its cache watch, and returns the source of the process's steps, or nil. The cache is
+// synced after that.
 func (s *Sim) AddMachine(name string, start func(*Process) (Source, error)) *Machine {
 	m := &Machine{sim: s, name: name, start: start}
 	m.boot(0)
@@ -146,10 +143,7 @@ func (s *Sim) AddMachine(name string, start func(*Process) (Source, error)) *Mac
 	return m
 }
 
-// Process is the process that runs on the machine; nil if it is down.
-func (m *Machine) Process() *Process { return m.process }
-
-// staleBoot is how many events the caches of a process may lag behind when it starts.
+// staleBoot is how many events the cache of a starting process lags behind, if the scheduler wants so.
 const staleBoot = 3
 
 func (m *Machine) boot(lag int) {

@@ -16,15 +16,15 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// The worker protocol as docs/workers.md tells it, and the schema's CEL rules,
-// are of one mind about every sequence of moves.
+// FuzzWorkerProtocol shows that the schema's CEL rules allow exactly the moves that the worker protocol in
+// docs/workers.md allows, after every sequence of moves.
 func FuzzWorkerProtocol(f *testing.F) {
 	f.Add([]byte{moveClaim, 1, moveProgress, 1, moveComplete, 1})
 	f.Add([]byte{moveClaim, 1, moveGiveBack, 2, moveRequeue, 0, moveClaim, 3, moveComplete, 1, moveComplete, 3})
 	f.Add([]byte{moveClaim, 1, moveClaimForAnother, 2, moveFail, 1, moveFail, 2})
 	f.Add([]byte{moveTakeHolder, 0, moveFail, 1, moveClaim, 2, moveCancel, 0, moveProgress, 2})
 	f.Add([]byte{moveClaim, 1, moveCancel, 1, moveProgress, 1, moveGiveBack, 1, moveGiveBack, 2, moveTakeHolder, 0})
-	// A run that waits again is held by nobody.
+	// A run that waits again has no holder.
 	f.Add([]byte{moveClaim, 1, moveRequeue, 0, moveUnseat, 0, moveGiveBack, 2, moveRequeue, 0, moveClaim, 3})
 	f.Add([]byte{moveClaim, 1, moveExpire, 1, moveExpire, 2, moveExpire, 2, moveComplete, 2, moveFail, 2, moveExpire, 3})
 	f.Add([]byte{moveUnseat, 0, moveComplete, 0, moveClaim, 1, moveGiveBack, 2, moveUnseat, 0, moveClaim, 2, moveCancel, 2})
@@ -35,14 +35,14 @@ func FuzzWorkerProtocol(f *testing.F) {
 	f.Fuzz(func(t *testing.T, moves []byte) {
 		run := &v1alpha1.JobRun{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRun"}, Spec: v1alpha1.JobRunSpec{JobName: "job"}}
 		run.Name, run.Namespace, run.ResourceVersion, run.UID = "a", "default", "1", "uid-a"
-		// The operator writes observedGeneration with whatever else it writes. A status without any field counts as removed.
+		// observedGeneration is always set, as the operator sets it: a status without any field counts as removed.
 		run.Status.Phase, run.Status.ObservedGeneration = v1alpha1.PhasePending, 1
 		for i := 0; i+1 < min(len(moves), 24); i += 2 {
 			m := move{kind: moves[i] % moveKinds, generation: int64(moves[i+1] % 6)}
 			next, allowed := m.make(run)
 			errs := kind.status.ValidateUpdate(context.Background(), asStored(t, kind, next), asStored(t, kind, run))
 			if allowed != (len(errs) == 0) {
-				t.Fatalf("%+v of %+v: the protocol allows it: %t, the schema: %v", m, run.Status, allowed, errs)
+				t.Fatalf("move %+v, status %+v: allowed by the protocol: %t, errors of the schema: %v", m, run.Status, allowed, errs)
 			}
 			if allowed {
 				run = next
@@ -51,7 +51,7 @@ func FuzzWorkerProtocol(f *testing.F) {
 	})
 }
 
-// move is what a worker, or the operator, does under a generation.
+// move is one status write by a worker or the operator, for a generation.
 type move struct {
 	kind       byte
 	generation int64
@@ -72,7 +72,7 @@ const (
 	moveKinds
 )
 
-// make makes the move, and says whether the protocol allows it.
+// make returns the run after the move, and reports whether the protocol allows the move.
 func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 	next = run.DeepCopy()
 	status, phase, lease := &next.Status, run.Status.Phase, run.Status.Lease
@@ -95,17 +95,17 @@ func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
 		again := lease != nil && *lease == *status.Lease
 		return next, m.generation >= 1 && higher && (again || !final)
-	case moveExpire: // The fence and the requeue in one write, as for a run without key.
+	case moveExpire: // The fence and the requeue in one write, as for a run without a key.
 		status.Phase, status.Lease = v1alpha1.PhasePending, &v1alpha1.RunLease{Generation: m.generation}
 		higher := m.generation > last(lease) || m.generation == last(lease) && nobody
 		return next, m.generation >= 1 && higher && !final
-	case moveRequeue: // What follows a fence, or what was given back.
+	case moveRequeue: // Follows a fence or a moveGiveBack.
 		status.Phase = v1alpha1.PhasePending
 		return next, !final && (!held || nobody)
-	case moveUnseat: // The key leases another run, or has another one wait.
+	case moveUnseat: // The key names another run as leased or pending.
 		status.Phase = ""
 		return next, !final && (!held || nobody)
-	default: // moveTakeHolder, which leaves the generation
+	default: // moveTakeHolder, which does not change the generation
 		if lease == nil {
 			return next, true
 		}
@@ -114,7 +114,7 @@ func (m move) make(run *v1alpha1.JobRun) (next *v1alpha1.JobRun, allowed bool) {
 	}
 }
 
-// end ends a run under a generation; only a holder can complete.
+// end ends the run for the move's generation. Only a run that is leased can complete.
 func (m move) end(next *v1alpha1.JobRun) (*v1alpha1.JobRun, bool) {
 	was := next.Status.Phase
 	final := map[byte]v1alpha1.Phase{
@@ -133,7 +133,7 @@ func last(lease *v1alpha1.RunLease) int64 {
 	return lease.Generation
 }
 
-// asStored is an object as the API server's registry handles it.
+// asStored returns an object in the registry's form.
 func asStored(t *testing.T, kind *kind, object client.Object) runtime.Object {
 	t.Helper()
 	body, err := json.Marshal(object)

@@ -12,27 +12,25 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Backoff of failures, as in controller-runtime's default rate limiter.
+// Backoff after failures, as in controller-runtime's default rate limiter.
 const (
 	backoffBase = 5 * time.Millisecond
 	backoffMax  = 1000 * time.Second
 )
 
-// Queue is a work queue with client-go's promises: an item that waits is there
-// once, an item that is being worked on is not handed out again before it is
-// done, and what is added meanwhile comes back then. Which of the waiting items
-// goes next is the scheduler's choice.
+// Queue is a work queue that keeps the promises of client-go's. An item is in the queue at most once. An
+// item that is being worked on is not handed out a second time. If it is added meanwhile, it is queued
+// again once that work is done. The scheduler chooses which item is next.
 //
-// Event handlers of production code add to it; see [Controller] for who takes
-// from it.
+// Event handlers of production code add items, a [Controller] takes them.
 type Queue[T comparable] struct {
 	clock clock.PassiveClock
 
 	mu       sync.Mutex
-	ready    []T
-	working  map[T]bool
-	again    map[T]bool
-	delayed  []delayedItem[T]
+	ready    []T              // queued, in order of arrival
+	working  map[T]bool       // handed out
+	again    map[T]bool       // added while handed out
+	delayed  []delayedItem[T] // to be queued later
 	failures map[T]int
 }
 
@@ -64,8 +62,7 @@ func (q *Queue[T]) add(item T) {
 	}
 }
 
-// AddAfter implements workqueue.TypedDelayingInterface. An item that is delayed
-// already keeps the earlier time.
+// AddAfter implements workqueue.TypedDelayingInterface. Of two times for one item, the earlier one counts.
 func (q *Queue[T]) AddAfter(item T, d time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -112,7 +109,7 @@ func (q *Queue[T]) NumRequeues(item T) int {
 // Len implements workqueue.TypedInterface.
 func (q *Queue[T]) Len() int { return len(q.Ready()) }
 
-// Ready lists what waits to be worked on now, in the order of its arrival.
+// Ready returns the queued items in the order of their arrival.
 func (q *Queue[T]) Ready() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -127,7 +124,7 @@ func (q *Queue[T]) Ready() []T {
 	return slices.Clone(q.ready)
 }
 
-// Take takes an item to work on it, like Get, but the one that is asked for.
+// Take hands out the given item. It replaces Get, which would choose one.
 func (q *Queue[T]) Take(item T) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -146,7 +143,7 @@ func (q *Queue[T]) Done(item T) {
 	}
 }
 
-// Wake is when the next delayed item is due; zero if there is none.
+// Wake returns when the next delayed item is due. Zero means that there is none.
 func (q *Queue[T]) Wake() (at time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -158,11 +155,10 @@ func (q *Queue[T]) Wake() (at time.Time) {
 	return at
 }
 
-// Get implements workqueue.TypedInterface. Nobody may call it: the scheduler
-// hands out the items.
+// Get implements workqueue.TypedInterface. It panics, because the scheduler hands out the items.
 func (*Queue[T]) Get() (T, bool) { panic("items of a model.Queue are handed out by the scheduler") }
 
-// ShutDown implements workqueue.TypedInterface. A queue dies with its process.
+// ShutDown implements workqueue.TypedInterface. It does nothing: a queue ends with its process.
 func (*Queue[T]) ShutDown() {}
 
 // ShutDownWithDrain implements workqueue.TypedInterface.

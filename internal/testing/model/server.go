@@ -21,10 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Verb is what a request asks for.
+// Verb is the operation of a request.
 type Verb string
 
-// The verbs that the server knows.
+// The verbs that the server serves.
 const (
 	VerbGet          Verb = "get"
 	VerbList         Verb = "list"
@@ -34,12 +34,11 @@ const (
 	VerbDelete       Verb = "delete"
 )
 
-// Writes tells whether the verb changes anything.
+// Writes reports whether the verb changes objects.
 func (v Verb) Writes() bool { return v != VerbGet && v != VerbList }
 
-// Request is one call to the API server, as it would go over the wire: the body
-// is encoded when the call is made, so nothing the caller does afterwards
-// changes what is applied, however late.
+// Request is one call to the API server. Its body is encoded when the caller makes the call, as on a
+// network. So the caller cannot change a request that is applied late.
 type Request struct {
 	Verb      Verb
 	Namespace string
@@ -53,16 +52,16 @@ type Request struct {
 	fields   fields.Selector
 }
 
-// Response is the answer to a request that succeeded. Its objects are shared
-// with the database: they are copied by whoever receives them.
+// Response is the answer to a request that succeeded. It shares its objects with the database: the client
+// copies them.
 type Response struct {
 	row      *row
 	items    []*row
 	revision uint64
 }
 
-// Server is an API server over a database in memory. It executes requests one
-// at a time, each atomically; it is for one goroutine at a time.
+// Server is an API server over a database in memory. It executes each request atomically. Only one
+// goroutine at a time may use it.
 type Server struct {
 	db         *database
 	registries map[*kind]*registry
@@ -83,16 +82,15 @@ func NewServer() (*Server, error) {
 	return s, nil
 }
 
-// Observe calls f after every write, before anybody else hears of it.
+// Observe calls f after every write, before any client or cache sees it.
 func (s *Server) Observe(f func(*Event)) {
 	s.db.observers = append(s.db.observers, f)
 }
 
-// Revision is the resourceVersion of the last write.
+// Revision returns the resourceVersion of the last write.
 func (s *Server) Revision() uint64 { return s.db.revision }
 
-// stored returns what is stored of one kind, in all namespaces, by name. The
-// objects are shared.
+// stored returns all objects of one kind, sorted by namespace and name. Do not modify them.
 func stored[T client.Object](s *Server) []T {
 	var prototype T
 	for k, reg := range s.registries {
@@ -108,7 +106,7 @@ func stored[T client.Object](s *Server) []T {
 	panic(fmt.Sprintf("the model does not serve %T", prototype))
 }
 
-// Serve executes a request. Its errors are API errors, as a client sees them.
+// Serve executes a request. Its errors are API errors, as clients see them.
 func (s *Server) Serve(r *Request) (*Response, error) {
 	response, err := s.serve(r)
 	if err == nil {
@@ -174,7 +172,7 @@ func (s *Server) list(reg *registry, r *Request) (*Response, error) {
 	return response, nil
 }
 
-// selects tells whether the selectors of a list match a row.
+// selects reports whether the selectors of a list match a row.
 func (r *Request) selects(k *kind, row *row) (bool, error) {
 	if r.labels != nil && !r.labels.Matches(labels.Set(row.typed.GetLabels())) {
 		return false, nil
@@ -226,7 +224,7 @@ func errNoSuchPath() error {
 	}}
 }
 
-// respond renders what the registry returned as an answer.
+// respond makes an answer of the object that the registry returned.
 func (s *Server) respond(reg *registry, out runtime.Object) (*Response, error) {
 	obj := out.(client.Object)
 	current, ok := reg.rows.rows[reg.key(obj.GetNamespace(), obj.GetName())]
@@ -241,7 +239,7 @@ func (s *Server) respond(reg *registry, out runtime.Object) (*Response, error) {
 	return &Response{row: answer, revision: s.db.revision}, nil
 }
 
-// request encodes a call about an object.
+// request returns a request about an object. It encodes the object if body is set.
 func (c catalog) request(verb Verb, obj client.Object, body bool) (*Request, error) {
 	k, err := c.of(obj)
 	if err != nil {
@@ -254,8 +252,7 @@ func (c catalog) request(verb Verb, obj client.Object, body bool) (*Request, err
 	return r, err
 }
 
-// encode writes an object as clients do: with its apiVersion and kind, whether
-// the caller set them or not.
+// encode encodes an object as clients do: always with apiVersion and kind.
 func (k *kind) encode(obj client.Object) ([]byte, error) {
 	if obj.GetObjectKind().GroupVersionKind() != k.gvk {
 		obj = obj.DeepCopyObject().(client.Object)

@@ -19,24 +19,24 @@ import (
 type Options struct {
 	// Choices is the schedule.
 	Choices []uint16
-	// Direct, if set, may pick a step instead of the schedule, to lead a
-	// simulation into a corner by hand.
+	// Direct picks a step instead of the schedule if it returns true. Tests use it to lead a
+	// simulation into a corner by hand. It may be nil.
 	Direct func([]Step) (Step, bool)
-	// Faults bounds how many requests and responses are lost, delayed beyond
-	// the patience of their callers, or refused for reasons of their own.
+	// Faults bounds how many requests and responses are lost, delayed until their callers give up, or
+	// refused by another admission plugin.
 	Faults int
 	// Crashes bounds how many processes die.
 	Crashes int
-	// Patience is how long a request may linger after its caller gave up
-	// before it is dropped for good. The API server's own bound is a minute.
+	// Patience is how long after a call its write may still be applied, if the caller gave up. The
+	// default is a minute, which is the API server's own bound.
 	Patience time.Duration
-	// Horizon is how long a simulation lasts at most, in its own time.
+	// Horizon bounds the simulated time of a simulation. The default is a week.
 	Horizon time.Duration
-	// MaxSteps bounds the steps after the schedule's end: a system that takes
-	// more does not come to rest.
+	// MaxSteps bounds the steps after the schedule's end. A system that takes more steps does not come
+	// to rest, which is a violation. The default is 20000.
 	MaxSteps int
-	// AtomicCacheReads lets nothing happen between two cached reads that no
-	// other call separates. That is faster, and misses such races.
+	// AtomicCacheReads lets nothing happen between two consecutive cached reads of a goroutine. That
+	// is faster, and misses the races between such reads.
 	AtomicCacheReads bool
 }
 
@@ -49,14 +49,14 @@ func (o Options) withDefaults() Options {
 
 // Step is one thing that could happen next.
 type Step struct {
-	// Who does What; for the trace. Detail, if there is any, is added to it.
+	// Who does What, for the trace. Detail, unless nil, is added to What.
 	Who, What string
 	Detail    func() string
-	// Weight makes a step more likely than others; 0 means weightDefault.
+	// Weight makes a step more likely than others. 0 means weightDefault.
 	Weight int
-	// Hostile steps are never taken by choice zero.
+	// Hostile means that choice zero never picks the step.
 	Hostile bool
-	// Do does it, without waiting for anything.
+	// Do takes the step. It must not wait for other goroutines.
 	Do func()
 }
 
@@ -67,23 +67,22 @@ func (s Step) what() string {
 	return s.What + s.Detail()
 }
 
-// String names a step as the trace does.
+// String renders a step as the trace does.
 func (s Step) String() string { return s.Who + " " + s.what() }
 
-// Source is something that takes steps of its own.
+// Source is a part of the simulated system that offers steps to the scheduler.
 type Source interface {
-	// Steps lists what could happen next, the most benign first.
+	// Steps lists the steps that the source could take next, the most benign first.
 	Steps() []Step
-	// Wake is when time alone gives the source something to do; zero if never.
+	// Wake returns when the passing of time alone gives the source a step. Zero means never.
 	Wake() time.Time
 }
 
-// Sim is one simulated run of a system. It lives in a bubble of testing/synctest
-// (see [Run]): all its goroutines are in it, and so is its time.
+// Sim is one simulation of a system. All its goroutines and its clock are in a bubble of
+// testing/synctest (see [Run]).
 //
-// The scheduler is the goroutine that calls Run. It moves only while every other
-// goroutine is blocked, so whatever it touches needs no lock; what the other
-// goroutines touch is guarded by mu.
+// The scheduler is the goroutine that calls Sim.Run. It moves only while every other goroutine is
+// blocked, so its own fields need no lock. The fields below mu are shared with other goroutines.
 type Sim struct {
 	Server *Server
 	Clock  clock.WithTickerAndDelayedExecution
@@ -98,19 +97,18 @@ type Sim struct {
 	sources   []Source
 	processes int
 	caches    []*Process
-	pending   []*call // wait to be executed, oldest first
-	held      []*call // were executed, their callers do not know yet
-	lingering []*call // lost their callers, may still be applied
+	pending   []*call // not executed yet, oldest first
+	held      []*call // executed, but not answered yet
+	lingering []*call // writes without a caller that may still be executed
 
 	mu      sync.Mutex
 	arrived []*call
 	panics  []string
-	running map[string]int // goroutines of processes, by name
-	arrival chan struct{}
+	running map[string]int // number of goroutines of processes, by name
+	arrival chan struct{}  // wakes the scheduler while it sleeps
 }
 
-// NewSim returns a simulation with an empty server. It must be called, and used,
-// in a bubble.
+// NewSim returns a simulation with an empty server. Call it, and use the simulation, in a bubble.
 func NewSim(options Options) (*Sim, error) {
 	server, err := NewServer()
 	if err != nil {
@@ -128,11 +126,11 @@ func NewSim(options Options) (*Sim, error) {
 	return s, nil
 }
 
-// Add adds a source. In a benign schedule, what was added first goes first.
+// Add adds a source. Choice zero prefers the steps of sources that were added earlier.
 func (s *Sim) Add(source Source) { s.sources = append(s.sources, source) }
 
-// Fail records a violation; the first one counts and ends the simulation. Only
-// the scheduler may call it: observers of the server and sources do.
+// Fail records a violation and ends the simulation. Only the first violation is kept. Only the
+// scheduler's goroutine may call it, in which sources and observers of the server run.
 func (s *Sim) Fail(format string, args ...any) {
 	if s.violation == nil {
 		s.violation = fmt.Errorf(format, args...)
@@ -140,15 +138,15 @@ func (s *Sim) Fail(format string, args ...any) {
 	}
 }
 
-// failFromProcess records a violation that a goroutine of a process found.
+// failFromProcess is Fail for the goroutines of processes.
 func (s *Sim) failFromProcess(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.panics = append(s.panics, text)
 }
 
-// Run takes steps until the schedule has ended and the system has come to rest,
-// and returns the first violation, if any, with the trace that led to it.
+// Run takes steps until the schedule has ended and the system has come to rest. It returns the first
+// violation with the trace that led to it, or nil.
 func (s *Sim) Run() error {
 	s.run()
 	s.stop()
@@ -189,8 +187,8 @@ func (s *Sim) pick(steps []Step, choice uint16) (Step, bool) {
 	return pick(steps, choice)
 }
 
-// collect waits until every goroutine is blocked and queues the calls that they
-// made or gave up meanwhile, in an order that does not depend on which ran first.
+// collect waits until every goroutine is blocked and queues the calls that they made or gave up
+// meanwhile. It sorts them, because the order in which goroutines ran is random.
 func (s *Sim) collect() {
 	synctest.Wait()
 	s.mu.Lock()
@@ -208,10 +206,9 @@ func (s *Sim) collect() {
 	}
 }
 
-// pick picks a step. Zero is the first that is not hostile; any other choice is
-// as likely to be one step as another of the same weight, and small ones are
-// no better than large ones, so that schedules do not change their nature as
-// they shrink.
+// pick picks a step, or returns false if there is none. Zero picks the first step that is not hostile.
+// Any other choice is hashed to a step, each with a probability by its weight. Without the hash, small
+// numbers would pick the first steps, and a schedule would become another one as its numbers shrink.
 func pick(steps []Step, choice uint16) (Step, bool) {
 	if choice == 0 {
 		i := slices.IndexFunc(steps, func(step Step) bool { return !step.Hostile })
@@ -236,7 +233,7 @@ func pick(steps []Step, choice uint16) (Step, bool) {
 	return Step{}, false
 }
 
-// Weights of the steps of the simulation itself.
+// Weights of steps: see Step.Weight.
 const (
 	weightExecute = 16
 	weightAnswer  = 8
@@ -247,9 +244,8 @@ const (
 
 func (s Step) weight() int { return cmp.Or(s.Weight, weightDefault) }
 
-// steps lists everything that could happen next, the most benign first: answers
-// and events are delivered before calls are executed, calls before anybody
-// starts anything new, and time passes when there is nothing else to do.
+// steps lists everything that could happen next, the most benign first: answers, events of caches,
+// pending calls, the steps of sources. Time passes when there is nothing else to do.
 func (s *Sim) steps() []Step {
 	var steps []Step
 	for _, c := range s.held {
@@ -268,7 +264,7 @@ func (s *Sim) steps() []Step {
 	return s.passTime(steps)
 }
 
-// deliveries are the events that some cache has yet to see.
+// deliveries adds the events that caches have not seen yet.
 func (s *Sim) deliveries(steps []Step) []Step {
 	for _, p := range s.caches {
 		for _, i := range p.Cache.order {
@@ -285,7 +281,8 @@ func (s *Sim) deliveries(steps []Step) []Step {
 	return steps
 }
 
-// passTime lets time pass: until something is due, or on a whim.
+// passTime adds the steps that let time pass: until something is due if there is nothing else to do, and
+// by a fixed leap at any time.
 func (s *Sim) passTime(steps []Step) []Step {
 	elapsed := s.Clock.Now().Sub(s.started)
 	left := s.options.Horizon - elapsed
@@ -305,8 +302,8 @@ func (s *Sim) passTime(steps []Step) []Step {
 	return steps
 }
 
-// due is how long nothing happens unless somebody wakes: a source, or a
-// goroutine with a timer of its own, whose time nobody knows.
+// due returns how long the scheduler may sleep, and whether there is anything to wait for. It knows when
+// sources wake. It does not know the timers of goroutines, so it returns true while any goroutine exists.
 func (s *Sim) due() (time.Duration, bool) {
 	s.mu.Lock()
 	waiting := len(s.running) > 0
@@ -346,25 +343,26 @@ func (s *Sim) stop() {
 			return
 		}
 		s.mu.Unlock()
-		s.sleep(time.Minute) // they may be in the middle of a backoff
+		s.sleep(time.Minute) // a goroutine may be in the middle of a backoff
 	}
 	s.Fail("goroutines of dead processes go on: %v", s.running)
 }
 
-// begin and end count the goroutines of processes.
+// begin counts a goroutine of a process.
 func (s *Sim) begin(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running[name]++
 }
 
+// end undoes begin, and wakes the scheduler.
 func (s *Sim) end(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running[name]--; s.running[name] == 0 {
 		delete(s.running, name)
 	}
-	select { // let the scheduler see what has become of it
+	select {
 	case s.arrival <- struct{}{}:
 	default:
 	}
@@ -372,7 +370,7 @@ func (s *Sim) end(name string) {
 
 type actorKey struct{}
 
-// withActor names whoever makes the calls of a context.
+// withActor names the goroutine that makes the calls with the context.
 func withActor(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, actorKey{}, name)
 }

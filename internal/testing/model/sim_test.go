@@ -20,8 +20,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// TestPropertyToy shows that a small operator that is right stays right, comes
-// to rest with every run completed, and does so in the same way every time.
+// TestPropertyToy shows that the toy without flaws passes its checks under every schedule, and that one
+// schedule always gives the same trace.
 func TestPropertyToy(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		choices := rapid.SliceOfN(rapid.Uint16(), 0, 100).Draw(rt, "choices")
@@ -40,8 +40,7 @@ func TestPropertyToy(t *testing.T) {
 	})
 }
 
-// TestBrokenToy shows that what can go wrong does: each flaw is found by some
-// schedule, and no flaw by a benign one.
+// TestBrokenToy shows that some schedule finds each flaw, and that the benign schedule finds none.
 func TestBrokenToy(t *testing.T) {
 	for name, o := range map[string]toy{
 		"names a Job after its controller": {ownNames: true},
@@ -50,7 +49,7 @@ func TestBrokenToy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := runToy(t, o, nil, 1); err != nil {
-				t.Fatalf("a benign schedule: %v", err)
+				t.Fatalf("the benign schedule fails: %v", err)
 			}
 			random := rand.New(rand.NewPCG(1, 1))
 			for range 2000 {
@@ -76,14 +75,14 @@ func runToy(t *testing.T, o toy, choices []uint16, runs int) (trace string, err 
 	return trace, err
 }
 
-// fixture is a simulation of one process that does one thing, led by hand.
+// fixture is a simulation of one process, see direct.
 type fixture struct {
 	*Sim
 	process *Process
 }
 
-// direct runs one goroutine of a process in a simulation in which the steps
-// that contain these texts are taken as soon as they can be, in this order.
+// direct simulates one process with one goroutine, which runs do. As soon as a step is possible whose text
+// contains texts[0], it is taken, then texts[1], and so on.
 func direct(t *testing.T, texts []string, do func(context.Context, *fixture)) *fixture {
 	t.Helper()
 	f := &fixture{}
@@ -115,7 +114,7 @@ func direct(t *testing.T, texts []string, do func(context.Context, *fixture)) *f
 		t.Fatal(err)
 	}
 	if len(texts) > 0 {
-		t.Fatalf("no step said %q:\n%s", texts[0], f.Trace())
+		t.Fatalf("no step contained %q:\n%s", texts[0], f.Trace())
 	}
 	return f
 }
@@ -125,8 +124,7 @@ func someKey(name string) *v1alpha1.RunKey {
 		Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "key", Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "a", Token: "t"}}}}
 }
 
-// TestFaults shows what each fault does to a write: whether it happened, and
-// what its caller knows.
+// TestFaults shows for each fault whether the write is stored, and which error the caller gets.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -163,7 +161,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestReadsAreLive shows that a slow answer is an old one.
+// TestReadsAreLive shows that a read returns the state at its execution, even if the answer arrives late.
 func TestReadsAreLive(t *testing.T) {
 	var before, after error
 	direct(t, []string{"get RunKey k: its answer takes its time", "create RunKey k", "hears of"}, func(ctx context.Context, f *fixture) {
@@ -177,11 +175,12 @@ func TestReadsAreLive(t *testing.T) {
 		after = f.process.Live.Get(ctx, name, &v1alpha1.RunKey{})
 	})
 	if !apierrors.IsNotFound(before) || after != nil {
-		t.Errorf("the reads said %v, %v", before, after)
+		t.Errorf("the reads returned %v, then %v; want NotFound, then nil", before, after)
 	}
 }
 
-// TestCrashLosesMemory shows that a machine starts anew with caches that are full.
+// TestCrashLosesMemory shows that a crashed process writes nothing more, and that its successor starts with
+// a synced cache.
 func TestCrashLosesMemory(t *testing.T) {
 	first := (*Process)(nil)
 	f := direct(t, []string{"create RunKey k", "crashes"}, func(ctx context.Context, f *fixture) {
@@ -196,11 +195,11 @@ func TestCrashLosesMemory(t *testing.T) {
 		t.Errorf("the new cache: %v", err)
 	}
 	if n := len(stored[*v1alpha1.RunKey](f.Server)); n != 1 {
-		t.Errorf("%d RunKeys: a dead process wrote", n)
+		t.Errorf("%d RunKeys, want 1: a dead process has written", n)
 	}
 }
 
-// TestPanicIsViolation shows that a panic ends the simulation, not the test.
+// TestPanicIsViolation shows that a panic in a process ends the simulation with an error, not the test.
 func TestPanicIsViolation(t *testing.T) {
 	err := Run(t, func() error {
 		sim, err := NewSim(Options{})
@@ -219,7 +218,7 @@ func TestPanicIsViolation(t *testing.T) {
 	}
 }
 
-// TestRestlessIsViolation shows that a system that never rests is found out.
+// TestRestlessIsViolation shows that a system that never comes to rest is a violation.
 func TestRestlessIsViolation(t *testing.T) {
 	err := Run(t, func() error {
 		sim, err := NewSim(Options{MaxSteps: 100})

@@ -19,13 +19,12 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
-// toy is a small operator for the tests of the model: its webhook lets
-// everything pass, its controller creates one Job for each JobRun and reports
-// its end. It can be flawed in ways that only bad luck brings out.
+// toy is a small operator for the tests of the model. Its webhook allows every request. Its controller
+// creates one Job for each JobRun and reports its end. Each field is a flaw that a test can give it.
 type toy struct {
-	ownNames      bool // the Job's name depends on the controller: two controllers make two Jobs
-	trustsAnswers bool // a create that was not answered did not happen: it takes another name
-	trustsCache   bool // a Job that the cache does not show does not exist: it fails the run
+	ownNames      bool // names a Job after the controller, so that two controllers create two Jobs
+	trustsAnswers bool // after a create without an answer, creates a Job of another name
+	trustsCache   bool // fails the run if the cache does not show its Job
 }
 
 // start starts a controller of the toy.
@@ -90,8 +89,7 @@ func (o toy) createJob(ctx context.Context, p *Process, run *v1alpha1.JobRun) er
 	return client.IgnoreAlreadyExists(err)
 }
 
-// simulateToy runs the toy with two controllers and two webhooks, and returns
-// the trace.
+// simulateToy runs the toy with two controllers and two replicas of the webhook. It returns the trace.
 func simulateToy(o toy, options Options, runs int) (string, error) {
 	s, err := NewSim(options)
 	if err != nil {
@@ -131,7 +129,7 @@ func simulateToy(o toy, options Options, runs int) (string, error) {
 	return s.Trace(), err
 }
 
-// checkToy holds at every instant: one Job for a run, and no run fails.
+// checkToy checks after each write that there are no more Jobs than runs, and that no run has failed.
 func checkToy(s *Sim, e *Event) {
 	switch obj := e.New.(type) {
 	case *batchv1.Job:
@@ -145,7 +143,7 @@ func checkToy(s *Sim, e *Event) {
 	}
 }
 
-// toyRests holds in the end: what came to exist has completed.
+// toyRests checks at the end that each run that was created has completed.
 func toyRests(s *Sim) error {
 	for _, run := range stored[*v1alpha1.JobRun](s.Server) {
 		if run.Status.Phase != v1alpha1.PhaseCompleted {

@@ -15,8 +15,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// traceEntry is a step, or what came of it. It is rendered only if somebody
-// asks, which is when something went wrong.
+// traceEntry is a step, or the result of one. It is rendered only for a failed simulation.
 type traceEntry struct {
 	at        time.Time
 	who, what string
@@ -24,11 +23,12 @@ type traceEntry struct {
 	err       error
 }
 
+// note adds an entry to the trace.
 func (s *Sim) note(who, what string, event *Event, err error) {
 	s.trace = append(s.trace, traceEntry{at: s.Clock.Now(), who: who, what: what, event: event, err: err})
 }
 
-// asEvent renders what was read like a change to it.
+// asEvent presents the object of a response as an event, for the trace. It returns nil without an object.
 func (r *Response) asEvent() *Event {
 	if r == nil || r.row == nil {
 		return nil
@@ -36,11 +36,7 @@ func (r *Response) asEvent() *Event {
 	return &Event{New: r.row.typed}
 }
 
-// Note adds a line to the trace. Only the scheduler may call it.
-func (s *Sim) Note(who, what string) { s.note(who, what, nil, nil) }
-
-// Trace tells what happened so far, one step a line, each followed by what it
-// wrote or read.
+// Trace renders all steps so far. Each step is one line, followed by the objects that it wrote or read.
 func (s *Sim) Trace() string {
 	var text strings.Builder
 	for _, e := range s.trace {
@@ -66,7 +62,7 @@ func (r *Request) String() string {
 	return string(r.Verb) + " " + r.kind.gvk.Kind + " " + r.Name
 }
 
-// describeNext names the next event that an informer will see.
+// describeNext describes the next event that an informer will see.
 func (i *informer) describeNext() string {
 	event := i.history[i.position]
 	change := " changed: "
@@ -79,7 +75,7 @@ func (i *informer) describeNext() string {
 	return i.kind.gvk.Kind + change + event.Object().GetName() + " " + version(event.Revision)
 }
 
-// Describe renders what matters of an object in one line.
+// Describe renders the important fields of an object in one line.
 func Describe(obj client.Object) string {
 	head := fmt.Sprintf("%s v%s", obj.GetName(), obj.GetResourceVersion())
 	if obj.GetDeletionTimestamp() != nil {
@@ -156,5 +152,5 @@ func describeJob(job *batchv1.Job) string {
 	return text
 }
 
-// short cuts a token to what tells it from others.
+// short cuts a token to its first characters, which are enough to tell tokens apart.
 func short(token string) string { return token[:min(6, len(token))] }

@@ -19,14 +19,14 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// World is the rest of the cluster: the Job controller, the kubelet, the garbage
-// collector, and people. Each of its actions is one write, as the real ones are,
-// so that the operator can see every state in between.
+// World is the rest of the cluster: the Job controller, the kubelet, the garbage collector, and people.
+// Each of its actions is one write, as in a real cluster, so that the operator can see every state in
+// between.
 type World struct {
-	// Mishaps bounds how many Pods fail, Jobs miss their deadlines, are
-	// suspended, or are deleted, and objects of the operator's are deleted.
+	// Mishaps bounds how many Pods fail, how many Jobs are suspended or miss their deadlines, and how
+	// many objects people delete, all together.
 	Mishaps int
-	// KeepKeys lets nobody delete RunKeys.
+	// KeepKeys keeps people from deleting RunKeys.
 	KeepKeys bool
 
 	sim     *Sim
@@ -34,8 +34,8 @@ type World struct {
 	clock   clock.PassiveClock
 	mishaps int
 
-	revision uint64 // of the server when actions were listed last
-	listed   []action
+	revision uint64   // of the server when listed was made
+	listed   []action // what could happen at that revision
 }
 
 // AddWorld adds the rest of the cluster to a simulation.
@@ -45,15 +45,15 @@ func (s *Sim) AddWorld(mishaps int) *World {
 	return w
 }
 
-// action is one thing that the rest of the cluster could do.
+// action is one write that the rest of the cluster could do.
 type action struct {
 	who, what string
-	subject   string
+	subject   string // name of the object
 	mishap    bool
 	do        func(context.Context) error
 }
 
-// cluster is what the actions depend on. Its objects are shared.
+// cluster has the objects on which actions depend. Do not modify them.
 type cluster struct {
 	jobs []*batchv1.Job
 	pods []*corev1.Pod
@@ -100,7 +100,7 @@ func (w *World) observe() *cluster {
 	}
 }
 
-// actions lists what could happen in a cluster, the most benign first.
+// actions lists what could happen in a cluster.
 func (w *World) actions(c *cluster) []action {
 	var all []action
 	for _, job := range c.jobs {
@@ -125,8 +125,8 @@ func (c *cluster) podsOf(job *batchv1.Job) []*corev1.Pod {
 	return pods
 }
 
-// podName is a name for the next Pod of a Job. A Pod that outlived an earlier Job of
-// the same name may have one, too.
+// podName returns a free name for the next Pod of a Job. A Pod that outlived an earlier Job of the same
+// name may occupy a name.
 func (c *cluster) podName(job *batchv1.Job) string {
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("%s-%d", job.Name, n)
@@ -136,13 +136,13 @@ func (c *cluster) podName(job *batchv1.Job) string {
 	}
 }
 
-// exists tells whether an owner is still there.
+// exists reports whether the cluster has a Job or JobRun with that uid.
 func (c *cluster) exists(uid types.UID) bool {
 	return slices.ContainsFunc(c.jobs, func(o *batchv1.Job) bool { return o.UID == uid }) ||
 		slices.ContainsFunc(c.runs, func(o *v1alpha1.JobRun) bool { return o.UID == uid })
 }
 
-// people delete things by hand.
+// people lists the deletions that people could do by hand.
 func (w *World) people(c *cluster) []action {
 	if w.mishaps >= w.Mishaps {
 		return nil
@@ -168,13 +168,13 @@ func (w *World) people(c *cluster) []action {
 	return all
 }
 
-// asMishap says that it does not happen by itself.
+// asMishap makes the action count against World.Mishaps, and happen only by a hostile step.
 func (a action) asMishap() action {
 	a.mishap = true
 	return a
 }
 
-// delete deletes the object that was seen, and no other of its name.
+// delete deletes an object, unless another object has its name by then.
 func (w *World) delete(who, what string, obj client.Object, opts ...client.DeleteOption) action {
 	uid := obj.GetUID()
 	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
@@ -182,7 +182,7 @@ func (w *World) delete(who, what string, obj client.Object, opts ...client.Delet
 	}}
 }
 
-// update writes a changed copy of an object.
+// update is the action that writes a changed copy of an object.
 func update[T client.Object](w *World, who, what string, obj T, change func(T)) action {
 	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
 		changed := obj.DeepCopyObject().(T)
@@ -191,7 +191,7 @@ func update[T client.Object](w *World, who, what string, obj T, change func(T)) 
 	}}
 }
 
-// updateStatus writes a changed copy of an object's status.
+// updateStatus is the action that writes a changed copy of an object's status.
 func updateStatus[T client.Object](w *World, who, what string, obj T, change func(T)) action {
 	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {
 		changed := obj.DeepCopyObject().(T)

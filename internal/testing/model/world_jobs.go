@@ -17,22 +17,22 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
-// Who acts.
+// The actors of the World besides people.
 const (
 	jobController    = "job-controller"
 	kubelet          = "kubelet"
 	garbageCollector = "garbage-collector"
 )
 
-// nodeName is where Pods run: there is no scheduler.
+// nodeName is the node of all Pods. There is no kube-scheduler to choose one.
 const nodeName = "node"
 
-// Output is the termination message of Pods that succeed.
+// Output is the termination message of each Pod that succeeds.
 const Output = `{"done":true}`
 
-// runJob does what the Job controller does to a Job with one Pod at a
-// time, one write after the other: it starts, it counts, it sees the criteria for
-// success or failure met, and it ends when no Pod is left running.
+// runJob returns the next writes of the Job controller for a Job with one Pod at a time. The Job starts,
+// its Pods are created and counted, its criteria for success or failure are met, and it ends once no Pod
+// is left running.
 func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 	pods := c.podsOf(job)
 	for _, pod := range pods {
@@ -49,7 +49,7 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 	case suspended && len(active) > 0:
 		return w.stop(jobController, active)
 	case suspended:
-		return []action{w.suspend(job, false)} // a queueing system lets it start
+		return []action{w.suspend(job, false)}
 	case job.Status.StartTime == nil:
 		return []action{updateStatus(w, jobController, "starts Job", job, func(job *batchv1.Job) { job.Status.StartTime = w.now() })}
 	case has(job, batchv1.JobFailureTarget) && len(active) > 0:
@@ -69,16 +69,14 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 	}
 }
 
-// untrack removes the finalizer by which the Job controller keeps a Pod until it
-// has counted it.
+// untrack removes the finalizer of a Pod. The Job controller sets it to keep the Pod until it has counted it.
 func (w *World) untrack(what string, pod *corev1.Pod) action {
 	return update(w, jobController, what, pod, func(pod *corev1.Pod) {
 		controllerutil.RemoveFinalizer(pod, batchv1.JobTrackingFinalizer)
 	})
 }
 
-// releasePod does what the Job controller does to a Pod whose Job is gone: it
-// stops tracking it.
+// releasePod returns the write of the Job controller for a Pod whose Job is gone: it stops tracking the Pod.
 func (w *World) releasePod(pod *corev1.Pod, c *cluster) []action {
 	owner := metav1.GetControllerOf(pod)
 	if owner != nil && c.exists(owner.UID) || !controllerutil.ContainsFinalizer(pod, batchv1.JobTrackingFinalizer) {
@@ -124,12 +122,12 @@ func (w *World) condition(job *batchv1.Job, condition batchv1.JobConditionType, 
 	})
 }
 
-// endJob adds the final condition, with the reason of the one that led to it.
+// endJob adds the final condition, with the reason of the latest condition.
 func (w *World) endJob(job *batchv1.Job, condition batchv1.JobConditionType) action {
 	return w.condition(job, condition, job.Status.Conditions[len(job.Status.Conditions)-1].Reason)
 }
 
-// stop deletes Pods that are not wanted any more.
+// stop deletes the first of the Pods that is not being deleted yet.
 func (w *World) stop(who string, pods []*corev1.Pod) []action {
 	for _, pod := range pods {
 		if pod.DeletionTimestamp == nil {
@@ -139,7 +137,7 @@ func (w *World) stop(who string, pods []*corev1.Pod) []action {
 	return nil
 }
 
-// suspend suspends a Job, which is a mishap, or lets it start, which is not.
+// suspend suspends a Job, as a mishap, or resumes it, as a queueing system does.
 func (w *World) suspend(job *batchv1.Job, suspend bool) action {
 	set := func(job *batchv1.Job) { job.Spec.Suspend = &suspend }
 	if suspend {
@@ -164,7 +162,7 @@ func (w *World) createPod(job *batchv1.Job, name string) action {
 	}}
 }
 
-// runPod runs a Pod, and ends it when it is deleted.
+// runPod returns the next writes of the kubelet for a Pod.
 func (w *World) runPod(pod *corev1.Pod) []action {
 	deleting := pod.DeletionTimestamp != nil
 	switch {
@@ -197,9 +195,9 @@ func (w *World) endPod(pod *corev1.Pod, phase corev1.PodPhase, code int32, messa
 	})
 }
 
-// collectGarbage deletes dependents whose owners are gone, and lets an owner go
-// whose dependents are: those that wait for it in the foreground, and those
-// that are to be orphaned.
+// collectGarbage returns the next write of the garbage collector for an object. The garbage collector
+// deletes a dependent whose owners are gone. For a Job that is being deleted, it first deletes or orphans
+// the Pods, as the Job's finalizer demands, and then removes the finalizer.
 func (w *World) collectGarbage(obj client.Object, c *cluster) []action {
 	owners := obj.GetOwnerReferences()
 	orphaned := len(owners) > 0 && !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return c.exists(o.UID) })

@@ -20,11 +20,9 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// compareWorlds lets the rest of the cluster act on the model and on a real API
-// server that has no controllers of its own. On both the same actions must be
-// possible at every moment, they must be accepted, and they must leave the same
-// objects. So no Job, Pod or garbage of the model's goes through a state that a
-// real API server does not allow.
+// compareWorlds lets the World act on the model and on a real API server without controllers. On both, the
+// same actions must be possible at every moment, they must succeed, and they must leave the same objects.
+// So in the model no Job and no Pod reaches a state that a real API server does not allow.
 func compareWorlds(t *testing.T, real client.Client) {
 	sequences := 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -48,7 +46,7 @@ func compareWorlds(t *testing.T, real client.Client) {
 	})
 }
 
-// createRunWithJob creates a JobRun that owns a Job, and a RunKey.
+// createRunWithJob creates a RunKey, a JobRun, and a Job that the JobRun owns.
 func (d *differential) createRunWithJob(fragile bool) operation {
 	return func(s *side) (client.Object, error) {
 		key := someKey("a")
@@ -72,7 +70,7 @@ func (d *differential) createRunWithJob(fragile bool) operation {
 	}
 }
 
-// act takes the same one of all possible actions on both sides.
+// act takes one of the possible actions, the same on both sides.
 func (d *differential) act() {
 	possible := make([][]action, len(d.sides))
 	names := make([][]string, len(d.sides))
@@ -84,14 +82,14 @@ func (d *differential) act() {
 		}
 	}
 	if diff := cmp.Diff(names[1], names[0]); diff != "" {
-		d.Fatalf("what could happen next differs (- API server, + model):\n%s", diff)
+		d.Fatalf("the possible actions differ (- API server, + model):\n%s", diff)
 	}
 	if len(names[0]) == 0 {
 		return
 	}
 	n := d.pick("action", len(names[0]))
 	if d.pick("luck", 4) > 0 {
-		n = 0 // most of the time, let it go on
+		n = 0 // most of the time, the first action
 	}
 	d.both(names[0][n], func(s *side) (client.Object, error) {
 		for i := range d.sides {
@@ -107,7 +105,7 @@ func (d *differential) act() {
 	})
 }
 
-// cluster lists what the actions depend on.
+// cluster lists the objects on which actions depend.
 func (d *differential) cluster(s *side) *cluster {
 	var (
 		jobs batchv1.JobList
@@ -121,7 +119,7 @@ func (d *differential) cluster(s *side) *cluster {
 		}
 	}
 	c := &cluster{jobs: pointers(jobs.Items), pods: pointers(pods.Items), runs: pointers(runs.Items), keys: pointers(keys.Items)}
-	for _, pod := range c.pods { // new ones appear one at a time
+	for _, pod := range c.pods { // at most one is new
 		if !slices.Contains(s.uids, pod.UID) {
 			s.uids = append(s.uids, pod.UID)
 		}

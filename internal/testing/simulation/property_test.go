@@ -13,19 +13,18 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
 )
 
-// defaultChecks is how many schedules each property plays, unless -rapid.checks
-// says otherwise. They are short; a hundred would not say much.
+// defaultChecks is the number of schedules of each property, unless -rapid.checks is given. Rapid's own
+// default of 100 would be too few, because the schedules are short.
 const defaultChecks = "1000"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run()) // m.Run parses the flags, so those of the command line win
+	os.Exit(m.Run()) // m.Run parses the command line, which overrides defaultChecks
 }
 
-// TestPropertyCalm holds every invariant at every instant: caches lag and
-// everything interleaves, Jobs and Pods come to harm, people change their minds.
+// TestPropertyCalm plays calm simulations: see the package comment.
 func TestPropertyCalm(t *testing.T) {
 	check(t, func(rt *rapid.T) Scenario {
 		return Scenario{
@@ -36,8 +35,7 @@ func TestPropertyCalm(t *testing.T) {
 	})
 }
 
-// TestPropertyStorm adds a second controller, crashes, lost requests and
-// answers, and writes that are applied late.
+// TestPropertyStorm plays stormy simulations: see the package comment.
 func TestPropertyStorm(t *testing.T) {
 	check(t, func(rt *rapid.T) Scenario {
 		return Scenario{
@@ -52,8 +50,8 @@ func TestPropertyStorm(t *testing.T) {
 	})
 }
 
-// TestPropertyRequeue lets leases expire while others wait: whoever asked for it
-// waits again, and whoever waited becomes its receipt.
+// TestPropertyRequeue lets leases expire while other runs of the key wait. An expired run with
+// onLeaseExpired: Requeue waits again, and the run that waited becomes its receipt.
 func TestPropertyRequeue(t *testing.T) {
 	simulate(t, func(rt *rapid.T) Scenario {
 		scenario := Scenario{
@@ -101,7 +99,7 @@ func drawBatch(rt *rapid.T) Batch {
 	return Batch{Members: members, Dies: rapid.IntRange(1, 2*len(members)).Draw(rt, "dies")}
 }
 
-// drawRequeued draws triggers that contend for one key and are executed by workers.
+// drawRequeued draws triggers of one key whose runs are executed by workers.
 func drawRequeued(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)
 	t.Name = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(rt, "name of six")

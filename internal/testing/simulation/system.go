@@ -26,36 +26,35 @@ import (
 
 const (
 	namespace = "ns"
-	// grace exceeds the time that a create may stay under way.
+	// grace is longer than the API server works on a create.
 	grace = 90 * time.Second
-	// history is small, so that trimming takes part.
+	// history is small, so that the controller trims the receipts of most simulations.
 	history = 2
 )
 
-// Trigger is one user: who triggers a run, and may regret it.
+// Trigger is a user with one trigger, which the user may regret.
 type Trigger struct {
 	Name        string
 	Key         string
 	Skip        bool
 	Requeue     bool
 	Idempotency string
-	// Brief asks for the run to be deleted as soon as it has an outcome.
+	// Brief sets ttlSecondsAfterFinished to 0, which deletes the run as soon as it has an outcome.
 	Brief bool
-	// Worker says that the run waits for a worker and not for a Job.
+	// Worker omits the template, so that a worker executes the run and not a Job.
 	Worker bool
-	// Then is what the user does once the trigger is answered.
-	Then   Afterthought
-	DryRun bool
+	// Then is what the user does after the answer.
+	Then Afterthought
 }
 
-// Batch is one user who triggers all of several runs or nothing.
+// Batch is a user with a batch: all of its members are triggered, or nothing.
 type Batch struct {
 	Members []Trigger
-	// Dies is how many members the user triggers before it dies.
+	// Dies is the number of members that the user triggers before it dies.
 	Dies int
 }
 
-// Afterthought is what a user does after a trigger.
+// Afterthought is what a user does after the answer to a trigger.
 type Afterthought int
 
 // The afterthoughts.
@@ -66,11 +65,11 @@ const (
 	DeleteAndTriggerAgain
 )
 
-// Scenario is what a simulation starts with.
+// Scenario is the start of a simulation.
 type Scenario struct {
 	Triggers []Trigger
 	Batches  []Batch
-	// Workers are the ways of the workers that there are.
+	// Workers has one entry for each worker.
 	Workers     []Way
 	Controllers int
 	Replicas    int
@@ -86,7 +85,7 @@ type system struct {
 	judge    *judge.Judge
 }
 
-// Simulate plays a scenario and returns the first violation of an invariant.
+// Simulate plays a scenario and returns the first violation of an invariant, or nil.
 func Simulate(scenario Scenario) error {
 	sim, err := model.NewSim(scenario.Options)
 	if err != nil {
@@ -153,7 +152,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 func (s *system) startController(p *model.Process) (model.Source, error) {
 	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
-		SweepPeriod: time.Minute, Clock: s.Clock, // no TTL is as long, so nobody need sweep
+		SweepPeriod: time.Minute, Clock: s.Clock, // every TTL is shorter, so the sweep never runs
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {
@@ -172,7 +171,7 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
 }
 
-// silent drops events: nothing rests on them.
+// silent drops events: no invariant depends on them.
 type silent struct{}
 
 func (silent) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
@@ -191,8 +190,8 @@ func (s *system) startUsers() error {
 	return nil
 }
 
-// triggerAll triggers the members of a batch in order, the leader first, and
-// withdraws the batch if one is refused.
+// triggerAll triggers the members of a batch in order, the leader first. If a member is refused, it withdraws
+// the batch.
 func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b Batch) {
 	var leader *v1alpha1.JobRun
 	for i, t := range b.Members {
@@ -216,14 +215,12 @@ func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b 
 }
 
 func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
-	answer := s.gateway.Create(ctx, newRun(t), t.DryRun)
-	if answer.Err != nil || t.DryRun {
-		return
+	if answer := s.gateway.Create(ctx, newRun(t), false); answer.Err == nil {
+		s.regret(ctx, users, t, answer.Run)
 	}
-	s.regret(ctx, users, t, answer.Run)
 }
 
-// regret is what a user does once a trigger is answered.
+// regret does what the trigger's Then demands.
 func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, run *v1alpha1.JobRun) {
 	switch t.Then {
 	case Cancel:
@@ -236,7 +233,7 @@ func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, ru
 	}
 }
 
-// cancel asks for the end of a run, and tries again while others write to it.
+// cancel cancels a run. After a conflict it tries again.
 func (s *system) cancel(ctx context.Context, users *model.Process, run *v1alpha1.JobRun) {
 	for range 5 {
 		old := &v1alpha1.JobRun{}

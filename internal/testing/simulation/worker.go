@@ -17,27 +17,26 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
 )
 
-// Way is what a worker does with the runs that it claims.
+// Way is how a worker treats the runs that it claims.
 type Way int
 
 // The ways of workers.
 const (
 	// Works completes every run.
 	Works Way = iota
-	// Dies lets the leases of the first runs expire, and works from then on.
+	// Dies lets the leases of the first runs expire, and completes the later ones.
 	Dies
-	// GivesBack gives the first runs back, and works from then on.
+	// GivesBack gives the first runs back, and completes the later ones.
 	GivesBack
 )
 
-// patience is how many runs a worker treats in its way.
+// patience is how many runs count as the first ones.
 const patience = 2
 
-// pause is how long a worker lets pass after a claim of which nobody knows what
-// became.
+// pause is how long a worker waits after a claim whose answer was lost.
 const pause = time.Second
 
-// startWorker has a worker claim whatever it sees waiting.
+// startWorker starts a worker that claims every waiting run that it sees.
 func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 	left := patience
 	c := model.NewController(p, 2, func(ctx context.Context, name string) (reconcile.Result, error) {
@@ -67,7 +66,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 				c.Queue.Add(object.Name)
 			}
 		case *v1alpha1.RunKey:
-			// Real workers may not read keys, and try again after a while.
+			// Real workers may not read RunKeys. They try again after a while.
 			if waiting := runkey.Pending(&object.Spec); waiting != (runkey.Identity{}) && object.Spec.Leased == nil {
 				c.Queue.Add(waiting.RunName)
 			}
@@ -75,7 +74,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 	}, &v1alpha1.JobRun{}, &v1alpha1.RunKey{})
 }
 
-// claim leases a run by one update of its status; nil if there is nothing to lease.
+// claim leases a run by one update of its status. It returns nil if the run does not wait for a worker.
 func (s *system) claim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
 	old := &v1alpha1.JobRun{}
 	err := p.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, old)
