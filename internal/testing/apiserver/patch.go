@@ -30,7 +30,7 @@ func (s *Server) Patch(ctx context.Context, o client.Object, p client.Patch, _ .
 	})
 }
 
-// patched returns a JobRun as it is stored, and as a patch would have it.
+// patched returns the stored JobRun, and a copy with the patch applied.
 func (s *Server) patched(o client.Object, p client.Patch) (old, next *v1alpha1.JobRun, err error) {
 	stored, err := s.find(keyOf(o), "", "")
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *Server) keyIsTaken(old, run *v1alpha1.JobRun) bool {
 	return false
 }
 
-// fenced reports whether the schema would refuse a status: the lease of its writer
-// was lost, or the run has ended.
+// fenced reports whether the CRD's CEL rules would refuse a status, because its writer lost the lease or the run
+// has ended.
 func fenced(old, run *v1alpha1.JobRun) bool {
 	was, is, generation := old.Status, run.Status, run.LeaseGeneration()
 	if was.Phase != is.Phase && was.Phase != v1alpha1.PhaseLeased && (was.Phase != v1alpha1.PhasePending || is.Phase == v1alpha1.PhaseCompleted) {

@@ -1,23 +1,22 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package apiserver is an API server of JobRuns and Leases in memory. The tests of
-// the clients (pkg/jobrun, pkg/worker) run against it, in a bubble of
-// testing/synctest or without one.
+// Package apiserver is a fake API server in memory for JobRuns and Leases. The tests of the clients (pkg/jobrun,
+// pkg/worker) run against it, with or without a bubble of testing/synctest.
 //
-// What is real:
-//   - Resource versions and UIDs, and the conflicts that come of them.
-//   - Patches: JSON patches and merge patches.
-//   - Watches. They begin at any version that is not forgotten, and have selectors.
+// It implements:
+//   - Resource versions, UIDs, and conflicts.
+//   - JSON patches and merge patches.
+//   - Watches. They begin at any version that was not forgotten, and may have field selectors.
 //
-// What is not:
-//   - Admission. Without OnCreate each trigger becomes a run.
-//   - The schema and the webhook, but for what fences the holders of leases.
+// It does not implement:
+//   - Admission. Unless OnCreate is set, each trigger becomes a run.
+//   - The schema and the webhook, except for the rules that fence the holders of leases.
 //   - Generations, finalizers, defaults, bookmarks, pages and label selectors.
-//   - Methods of the client that no test has needed so far: they panic.
+//   - Methods of the client that no test needs. They panic.
 //
-// A test that needs no watch from a version does with wrappers.Store. Package model
-// has the real schema, and every order of events, for the operator.
+// Tests that need no watches use the simpler wrappers.Store. The tests of the operator use package model, which
+// has the real schema and plays every order of events.
 package apiserver
 
 import (
@@ -47,24 +46,24 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// What a Server serves.
+// The resources that a Server serves.
 var (
 	JobRuns = v1alpha1.GroupVersion.WithResource("jobruns").GroupResource()
 	Leases  = coordinationv1.Resource("leases")
 )
 
-// Server is the API server and its client. A test sets its fields while nothing
-// calls it, and calls its methods at any time.
+// Server is the API server and its client. A test may call its methods at any time, but may set its fields only
+// while nothing calls it.
 type Server struct {
-	client.WithWatch // nil
+	client.WithWatch // nil: the methods that Server does not implement panic
 
-	// OnCreate gets each JobRun that is created. It may change the run, refuse it,
-	// or call store and withhold the answer. Nil stores it.
+	// OnCreate is called for each create of a JobRun. It may change the run, refuse it, or call store and
+	// then return an error instead of the answer. If it is nil, the run is stored.
 	OnCreate func(run *v1alpha1.JobRun, store func() error) error
-	// RefuseStatus may refuse a status that is about to be stored. It must not call
-	// the Server.
+	// RefuseStatus is called before a status is stored, and refuses it by an error. It must not call the
+	// Server. It may be nil.
 	RefuseStatus func(run *v1alpha1.JobRun) error
-	// TellsLate lets a watch of a forgotten version begin, and then tells the error.
+	// TellsLate lets a watch from a forgotten version begin, and end with an error event.
 	TellsLate bool
 
 	mu                    sync.Mutex
@@ -83,7 +82,7 @@ type key struct {
 	name     types.NamespacedName
 }
 
-// New returns a Server that stores nothing yet.
+// New returns an empty Server.
 func New() *Server {
 	return &Server{
 		objects: map[key]client.Object{}, streams: map[*stream]bool{},
@@ -91,12 +90,12 @@ func New() *Server {
 	}
 }
 
-// Refused is what a client sees of a server that is not there.
+// Refused returns the error of a client whose server does not listen.
 func Refused() error {
 	return &url.Error{Op: "Get", URL: "https://api", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
 }
 
-// Reset is what a client sees of a request whose answer is lost.
+// Reset returns the error of a client whose connection breaks before the answer.
 func Reset() error {
 	return &url.Error{Op: "Post", URL: "https://api", Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
 }
@@ -106,16 +105,16 @@ func (s *Server) lock() (unlock func()) {
 	return s.mu.Unlock
 }
 
-// SetDown sets the answer to every call; nil ends that. Open watches stay open: see Cut.
+// SetDown makes every call fail with err, until it is set to nil. Open watches stay open: see Cut.
 func (s *Server) SetDown(err error) { defer s.lock()(); s.down = err }
 
-// SetLatency sets how long a call takes to arrive, and an event.
+// SetLatency sets how long a call takes to the server, and an event to a watch.
 func (s *Server) SetLatency(d time.Duration) { defer s.lock()(); s.latency = d }
 
-// LoseStatus loses the answer to the next status that is written. It is stored.
+// LoseStatus loses the answer to the next write of a status. The status is stored.
 func (s *Server) LoseStatus() { defer s.lock()(); s.losesStatus = true }
 
-// Put stores a JobRun, in the place of one of its name.
+// Put stores a JobRun. It replaces one of the same name.
 func (s *Server) Put(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	defer s.lock()()
 	run = run.DeepCopy()
@@ -133,7 +132,7 @@ func (s *Server) Change(name string, change func(*v1alpha1.JobRun)) *v1alpha1.Jo
 	return run
 }
 
-// Read returns a JobRun as it is stored. It is no call.
+// Read returns a copy of the stored JobRun. It does not count as a call.
 func (s *Server) Read(name string) *v1alpha1.JobRun { defer s.lock()(); return s.read(name) }
 
 // Remove removes a JobRun.
@@ -150,14 +149,13 @@ func (s *Server) Stored(resource schema.GroupResource) (n int) {
 	return n
 }
 
-// Calls returns how many calls have arrived: "get jobruns", "patch jobruns/status".
+// Calls returns how many calls have arrived, by call: "get jobruns", "patch jobruns/status".
 func (s *Server) Calls() map[string]int { defer s.lock()(); return maps.Clone(s.calls) }
 
-// MostInFlight returns how many of such calls were on their way at once, at most.
+// MostInFlight returns the highest number of such calls that were on their way at the same time.
 func (s *Server) MostInFlight(call string) int { defer s.lock()(); return s.most[call] }
 
-// serve lets a call arrive, and then does what it asks for. In a bubble, the real
-// clock is the bubble's.
+// serve executes a call after the latency. In a synctest bubble, the real clock is the bubble's clock.
 func (s *Server) serve(ctx context.Context, call string, do func() error) error {
 	defer s.lock()()
 	s.inFlight[call]++
@@ -202,7 +200,7 @@ func (s *Server) read(name string) *v1alpha1.JobRun {
 	return clone(s.objects[k].(*v1alpha1.JobRun))
 }
 
-// find returns what is stored, if it has that UID and version; "" is any.
+// find returns the stored object if it has that UID and version. "" matches any.
 func (s *Server) find(k key, uid types.UID, version string) (client.Object, error) {
 	o := s.objects[k]
 	if o == nil {
@@ -214,7 +212,7 @@ func (s *Server) find(k key, uid types.UID, version string) (client.Object, erro
 	return o, nil
 }
 
-// store stores an object, and sets in it what the server sets.
+// store stores an object. It sets the object's resourceVersion, and UID and creationTimestamp if it is new.
 func (s *Server) store(o client.Object) {
 	old := s.objects[keyOf(o)]
 	s.version++
@@ -289,7 +287,7 @@ func (s *Server) Create(ctx context.Context, o client.Object, opts ...client.Cre
 	return store()
 }
 
-// Created is the admission of a trigger that became a run of its own.
+// Created returns the admission of a trigger that became a run.
 func Created(name string) *v1alpha1.Admission {
 	return &v1alpha1.Admission{Disposition: v1alpha1.DispositionCreated, RunName: name, RunToken: "t-" + name, Token: "t-" + name}
 }
@@ -298,7 +296,7 @@ func Created(name string) *v1alpha1.Admission {
 func (s *Server) Update(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
 	return s.serve(ctx, "update leases", func() error {
 		_, err := s.find(keyOf(o.(*coordinationv1.Lease)), o.GetUID(), o.GetResourceVersion())
-		if err != nil { // A deleted Lease is in conflict, too: the UID that is sent is nobody's.
+		if err != nil { // Updating a deleted Lease is a conflict, too, because the request contains its UID.
 			return apierrors.NewConflict(Leases, o.GetName(), nil)
 		}
 		s.store(o)

@@ -17,13 +17,13 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// change is one of the history. Nil is an object that does not exist.
+// change is one write. A nil object does not exist.
 type change struct {
 	version       int
 	before, after client.Object
 }
 
-// scope is what a list or a watch is about.
+// scope is the set of objects of a list or a watch.
 type scope struct {
 	resource  schema.GroupResource
 	namespace string
@@ -53,10 +53,10 @@ type stream struct {
 
 	server *Server
 	result chan watch.Event
-	coming []watch.Event // for the latency of the Server
+	coming []watch.Event // delayed by the latency of the Server
 }
 
-// Watch implements client.WithWatch, for JobRuns, from a version on.
+// Watch implements client.WithWatch, for JobRuns. The options must have a resourceVersion.
 func (s *Server) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
 	w := &stream{scope: scopeOf(list, opts), server: s, result: make(chan watch.Event, 1000)}
 	return w, s.serve(ctx, "watch jobruns", func() error {
@@ -82,7 +82,7 @@ func (s *Server) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	})
 }
 
-// Cut ends all watches as a lost connection does, or with a last event.
+// Cut ends all watches as a lost connection does, after a last event if one is given.
 func (s *Server) Cut(last ...watch.Event) {
 	defer s.lock()()
 	for w := range s.streams {
@@ -94,12 +94,13 @@ func (s *Server) Cut(last ...watch.Event) {
 	}
 }
 
-// Forget makes all versions so far but the latest too old to begin a watch at.
+// Forget makes all versions before the latest one too old to begin a watch from.
 func (s *Server) Forget() { defer s.lock()(); s.forgotten = s.version }
 
 // Watches returns how many watches are open.
 func (s *Server) Watches() int { defer s.lock()(); return len(s.streams) }
 
+// tell adds a change to the history, and sends it to all watches.
 func (s *Server) tell(c change) {
 	s.history = append(s.history, c)
 	for w := range s.streams {
@@ -107,8 +108,8 @@ func (s *Server) tell(c change) {
 	}
 }
 
-// tell tells of a change as it is seen through the selector: what leaves that is
-// deleted, and told of as it was before.
+// tell sends a change as it looks through the watch's selector. An object that the selector matches no more is
+// sent as deleted, in its state before the change.
 func (w *stream) tell(c change) {
 	was, is := w.has(c.before), w.has(c.after)
 	event := watch.Event{Type: watch.Modified}
@@ -133,7 +134,7 @@ func (w *stream) tell(c change) {
 	clock.RealClock{}.AfterFunc(w.server.latency, func() { defer w.server.lock()(); w.arrive(1) })
 }
 
-// arrive lets the next events arrive, if the watch has not ended.
+// arrive delivers the next n events, unless the watch has ended.
 func (w *stream) arrive(n int) {
 	for ; n > 0 && len(w.coming) > 0; n-- {
 		w.result <- w.coming[0]

@@ -28,7 +28,7 @@ func Root() (string, error) {
 	}
 }
 
-// Path returns the absolute path of what lies at a path below the root. It panics outside a checkout.
+// Path returns the absolute path of a file, which is given relative to the root. It panics outside a checkout.
 func Path(elem ...string) string {
 	root, err := Root()
 	if err != nil {

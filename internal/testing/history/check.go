@@ -12,29 +12,30 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Model is a sequential specification whose inputs are Operations.
+// Model is a sequential specification of Operations.
 type Model struct {
-	// By says which operations are checked together; those of "" are left out.
+	// By returns the partition of an operation. Each partition is checked by itself. Operations of
+	// partition "" are ignored.
 	By func(Operation) string
-	// Init is the first state, and Step what follows one; ok is whether the
-	// operation could have had its outcome there. States are never changed.
-	Init     func() any
+	// Init returns the first state.
+	Init func() any
+	// Step returns the state after an operation, and whether its outcome could be OK in the given state.
+	// It must not change the given state.
 	Step     func(state any, o Operation) (next any, ok bool)
 	Equal    func(a, b any) bool
 	Hash     func(state any) uint64
 	Describe func(state any) string
-	// Over says whether an operation of unknown outcome can have no effect any more
-	// once another one had: it need not be kept in mind then. It is optional.
+	// Over reports whether an operation of unknown outcome can have no effect once another operation
+	// took effect. That makes the check faster. It may be nil.
 	Over func(unknown, after Operation) bool
 }
 
-// mostShown is how many operations an error tells of.
+// mostShown bounds the operations in either list of an error.
 const mostShown = 40
 
-// Check checks that operations are linearizable, each partition by itself. The
-// error tells the operations of the first partition that is not, in the longest
-// order that was found, with those that fit nowhere. It is an error, too, if the
-// answer takes longer than the time-out.
+// Check checks that operations are linearizable, each partition by itself. The error describes the first
+// partition that is not: the longest possible order that was found, and the operations that fit nowhere in it.
+// A check of a partition that takes longer than timeout is an error, too.
 func Check(m Model, operations []Operation, timeout time.Duration) error {
 	for _, name := range m.partitions(operations) {
 		part := m.partition(operations, name)
@@ -44,14 +45,13 @@ func Check(m Model, operations []Operation, timeout time.Duration) error {
 		case porcupine.Illegal:
 			return fmt.Errorf("%s is not linearizable:\n%s", name, m.explain(part, info))
 		default:
-			return fmt.Errorf("%s: not known within %s whether its %d operations are linearizable", name, timeout, len(part))
+			return fmt.Errorf("%s: the check of its %d operations took longer than %s", name, len(part), timeout)
 		}
 	}
 	return nil
 }
 
-// partitions are in the order of their names, so that the same one is told of
-// each time.
+// partitions returns the names of the partitions, sorted, so that Check always describes the same one.
 func (m Model) partitions(operations []Operation) []string {
 	var names []string
 	for _, o := range operations {
@@ -63,13 +63,14 @@ func (m Model) partitions(operations []Operation) []string {
 	return slices.Compact(names)
 }
 
-// epilogue is an operation behind all that are over at some time. One of unknown
-// outcome that is not, and has no effect, has its place behind it.
+// epilogue is an operation that is called after all others have returned, except for those with Return Never.
+// Porcupine must give each operation a place in the order. An operation that never returns and never took effect
+// gets its place after the epilogue, where it changes nothing.
 const epilogue Kind = "epilogue"
 
 func (m Model) partition(operations []Operation, name string) []porcupine.Operation {
 	operations = slices.DeleteFunc(slices.Clone(operations), func(o Operation) bool {
-		return m.By(o) != name || o.Outcome == Refused // which has no effect, and may always be
+		return m.By(o) != name || o.Outcome == Refused // A refused operation has no effect.
 	})
 	var part []porcupine.Operation
 	last := int64(0)
@@ -87,7 +88,7 @@ func (m Model) partition(operations []Operation, name string) []porcupine.Operat
 	return append(part, porcupine.Operation{Input: end, Call: end.Call, Return: end.Return})
 }
 
-// until is when an operation of unknown outcome had its effect, if it had one.
+// until returns the time after which an operation of unknown outcome can have no effect.
 func (m Model) until(unknown Operation, all []Operation) int64 {
 	until := int64(Never)
 	for _, o := range all {
@@ -98,7 +99,7 @@ func (m Model) until(unknown Operation, all []Operation) int64 {
 	return until
 }
 
-// progress is the state of a model, and whether the epilogue is over.
+// progress is the state of a model, and whether the epilogue has its place in the order.
 type progress struct {
 	state any
 	over  bool
@@ -120,17 +121,17 @@ func (m Model) step(p progress, o Operation) (bool, progress) {
 	switch {
 	case o.Kind == epilogue:
 		return true, progress{p.state, true}
-	case p.over: // Only what is unknown comes then.
+	case p.over: // The operation never took effect: see epilogue.
 		return true, p
 	}
 	next, ok := m.Step(p.state, o)
 	if !ok && o.Outcome == Unknown && o.Return != Never {
-		return true, p // It can have no effect, and it returns when it could not have one any more.
+		return true, p // It never took effect, but must have a place before its generation is over: see until.
 	}
 	return ok, progress{next, false}
 }
 
-// explain tells the longest order that was found, and what fits nowhere in it.
+// explain renders the longest order that was found, and the operations that fit nowhere in it.
 func (m Model) explain(part []porcupine.Operation, info porcupine.LinearizationInfo) string {
 	var longest []int
 	for _, order := range info.PartialLinearizations()[0] {
@@ -159,6 +160,7 @@ func (m Model) explain(part []porcupine.Operation, info porcupine.LinearizationI
 	return text.String()
 }
 
+// tell renders an operation with the times of its call and its return.
 func tell(o Operation) string {
 	until := "..."
 	if o.Return != Never {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Now reads the clock that all processes of a machine share and that nobody sets,
-// in nanoseconds.
+// Now returns the time of the machine's monotonic clock in nanoseconds. All processes of a machine share it,
+// and it is never set.
 func Now() int64 {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {

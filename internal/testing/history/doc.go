@@ -1,25 +1,24 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package history records what several processes did to JobRuns, as operations
-// with a call and a return, and checks that the whole could have happened one
-// operation after the other (linearizability, by porcupine).
+// Package history records the operations of several processes on JobRuns, and checks that they are
+// linearizable: that the same answers could come from executing the operations one after the other, each at
+// some time between its call and its return. The checker is porcupine.
 //
-// A process writes its own log with a Recorder: one JSON line when it calls and
-// one when it is answered, so that a process that is killed leaves a call without
-// an answer. Such an operation, and one whose answer was lost, has the outcome
-// Unknown: it may have taken effect at any time after its call, or never. Read
-// takes the logs of all processes of one machine together; their times are those
-// of the machine's monotonic clock.
+// Each process writes its own log with a Recorder: one JSON line for a call, and one for its return. A process
+// that is killed leaves a call without a return. The outcome of such an operation, and of one whose answer was
+// lost, is Unknown: it may take effect at any time after its call, or never. Read joins the logs of all
+// processes of one machine. Their times come from the machine's monotonic clock.
 //
-// Lease is the model of section "Who executes" of docs/design.md: mutual
-// exclusion per key, generations that never repeat, and at most one completion
-// that is accepted per generation. Stored follows what the API server stored, in
-// the order in which it did, and holds the same against every instant of it.
+// There are two models. Lease is that of section 8, "Who executes", of docs/design.md: at most one holder per
+// key, generations that never repeat, and at most one accepted completion per generation. Register is that of a
+// concurrency key as its triggers see it.
+//
+// Stored checks the rules of Lease in another way: it compares each stored version of each JobRun with the
+// versions before.
 //
 // # What is not checked
 //
-// An operation that was refused never contradicts anything: whether a refusal was
-// called for is for other tests. What a holder does elsewhere than in the API is
-// not seen.
+// Refused operations are ignored: other tests check that refusals are justified. A history does not contain
+// what a holder does outside the API, except for the kinds Execute and Write.
 package history

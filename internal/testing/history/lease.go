@@ -9,9 +9,8 @@ import (
 	"maps"
 )
 
-// Lease is the model of the lease of a key: at most one holder at once among all
-// runs of the key, a generation of a run that was used is never used again, and a
-// run ends once, under the generation that holds the lease.
+// Lease is the model of the lease of a key. At most one run of the key has a holder at a time. A run never uses
+// a generation twice. A run ends once, under the generation that holds the lease.
 func Lease() Model {
 	return Model{
 		By:   leaseOf,
@@ -27,8 +26,8 @@ func Lease() Model {
 	}
 }
 
-// leaseOf names what an operation is about, if that is the lease of a key. (A
-// renewal of all that a process holds is not.)
+// leaseOf names the lease that an operation needs or changes. It returns "" for others, such as the renewal of
+// all leases of a process at once.
 func leaseOf(o Operation) string {
 	if o.Run == "" || o.Kind == Execute || o.Kind == Write {
 		return ""
@@ -36,8 +35,8 @@ func leaseOf(o Operation) string {
 	return "the lease of " + o.Key
 }
 
-// generationIsOver reports whether nothing that is done under the generation of
-// the first can have an effect after the second.
+// generationIsOver reports whether the operation of unknown outcome can have no effect after the other one,
+// because its generation is over by then.
 func generationIsOver(unknown, after Operation) bool {
 	switch {
 	case unknown.Run != after.Run:
@@ -51,20 +50,21 @@ func generationIsOver(unknown, after Operation) bool {
 	}
 }
 
-// held is who holds the lease of a key; the zero value is nobody.
+// held is the holder of the lease of a key. The zero value means that the key has none.
 type held struct {
 	run        string
 	generation int64
 	holder     string
 }
 
-// leasedRun is what a run has been through.
+// leasedRun is the state of one run.
 type leasedRun struct {
 	// last is the last generation that was used.
 	last  int64
 	ended bool
 }
 
+// leaseState is the state of Lease.
 type leaseState struct {
 	held held
 	runs map[string]leasedRun
@@ -74,7 +74,7 @@ type leaseState struct {
 
 var seed = maphash.MakeSeed()
 
-// entry is one of runs.
+// entry is one entry of leaseState.runs, for the hash.
 type entry struct {
 	name string
 	run  leasedRun
@@ -97,7 +97,7 @@ func (s leaseState) step(o Operation) (leaseState, bool) {
 		return s.with(held{}, o.Run, run), mine
 	case Released:
 		if s.held.run != o.Run || s.held.generation != o.Generation {
-			return s, run.last >= o.Generation // It was given back.
+			return s, run.last >= o.Generation // The holder gave it back before.
 		}
 		run.last = o.Generation + 1
 		return s.with(held{}, o.Run, run), true
@@ -109,10 +109,11 @@ func (s leaseState) step(o Operation) (leaseState, bool) {
 		}
 		return s.with(held{}, o.Run, run), known
 	default:
-		return s, false // It is not an operation on a lease.
+		return s, false // Not an operation on a lease.
 	}
 }
 
+// with returns the state with another holder, and with a new state of one run.
 func (s leaseState) with(h held, name string, run leasedRun) leaseState {
 	next := leaseState{held: h, runs: maps.Clone(s.runs), sum: s.sum}
 	if next.runs == nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// script is a history of one key, written as one operation a line: the times of
-// its call and return ("..." for never), and who did what to which run.
+// script parses a history of one key. Each line is one operation: the times of its call and its return ("..."
+// for never), process, kind, run, generation and outcome.
 func script(t *testing.T, text string) []Operation {
 	t.Helper()
 	var operations []Operation
@@ -49,7 +49,7 @@ var good = map[string]string{
 		5 6 w1 Complete a 1 OK
 		7 8 w2 Claim b 1 OK
 		9 10 w2 Fail b 1 OK`,
-	"of two that claim at once one is refused": `
+	"one of two simultaneous claims is refused": `
 		1 4 w1 Claim a 1 OK
 		2 3 w2 Claim a 1 Refused`,
 	"the next claim overlaps the completion": `
@@ -122,7 +122,7 @@ var bad = map[string]struct{ history, names string }{
 		1 2 w1 Claim a 1 OK
 		0 3 api Released a 1 OK
 		4 5 w1 Complete a 1 OK`, "w1: Complete a, generation 1"},
-	"a completion is accepted of one who never claimed": {`
+	"a completion is accepted of a process that never claimed": {`
 		1 2 w1 Claim a 1 OK
 		3 4 w2 Complete a 1 OK`, "w2: Complete a, generation 1"},
 	"a generation repeats": {`
@@ -162,10 +162,10 @@ func TestLease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := Check(Lease(), script(t, test.history), time.Minute)
 			if err == nil {
-				t.Fatal("it is taken for linearizable")
+				t.Fatal("the history was accepted")
 			}
 			if _, rest, _ := strings.Cut(err.Error(), "there is no place for"); !strings.Contains("there is no place for"+rest, test.names) {
-				t.Errorf("the error does not tell of %q:\n%v", test.names, err)
+				t.Errorf("the error does not name %q:\n%v", test.names, err)
 			}
 		})
 	}
@@ -181,7 +181,7 @@ func TestKeysDoNotExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestWhatIsDoneElsewhereIsLeftOut(t *testing.T) {
+func TestLeaseIgnoresOperationsOutsideTheAPI(t *testing.T) {
 	operations := script(t, `
 		1 9 w1 Execute a 1 OK
 		2 9 w2 Execute a 2 OK
@@ -192,14 +192,14 @@ func TestWhatIsDoneElsewhereIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestAKindThatIsNotOfTheModel(t *testing.T) {
+func TestCheckRefusesUnknownKinds(t *testing.T) {
 	if err := Check(Lease(), script(t, "1 2 w1 Klaim a 1 OK"), time.Minute); err == nil {
-		t.Error("it was accepted")
+		t.Error("the history was accepted")
 	}
 }
 
-// TestManyUnknown is that a history as long as those of a chaos test is decided
-// soon: every fifth holder of a key is killed, half of them while they report.
+// TestManyUnknown shows that Check is fast enough for a history as long as that of a chaos test. The completions
+// of every fifth holder have an unknown outcome: half of them took effect, half did not.
 func TestManyUnknown(t *testing.T) {
 	var text strings.Builder
 	for i := range 100 {
@@ -225,7 +225,7 @@ func TestManyUnknown(t *testing.T) {
 	operations = append(operations, script(t, "995 2000 w7 Complete r97 1 OK")...)
 	begin = time.Now()
 	if err := Check(Lease(), operations, time.Minute); err == nil || !strings.Contains(err.Error(), "not linearizable") {
-		t.Errorf("a second completion: %v", err)
+		t.Errorf("with a second completion, got error %v", err)
 	}
-	t.Logf("a bad one took %s", time.Since(begin))
+	t.Logf("with a second completion, it took %s", time.Since(begin))
 }

@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// line is a line of a log: a call or, with Outcome, the return of one.
+// line is a line of a log: a call if Call is set, else a return.
 type line struct {
 	ID int64 `json:"id"`
 	At int64 `json:"at"`
@@ -23,7 +23,7 @@ type line struct {
 	Answer  string  `json:"answer,omitempty"`
 }
 
-// Recorder writes a process's log.
+// Recorder writes the log of one process.
 type Recorder struct {
 	process string
 
@@ -32,14 +32,14 @@ type Recorder struct {
 	last int64
 }
 
-// NewRecorder writes to out; a file needs nothing but O_APPEND to outlive the
-// process.
+// NewRecorder returns a Recorder that writes to out, one line at a time and without a buffer. A file opened
+// with O_APPEND keeps every line if the process is killed.
 func NewRecorder(out io.Writer, process string) *Recorder {
 	return &Recorder{process: process, out: out}
 }
 
-// Call records that an operation begins, before it does. What it returns is to
-// be called when the answer is there.
+// Call records the call of an operation. Call it before the operation begins, and call answered when its answer
+// has arrived.
 func (r *Recorder) Call(o Operation) (answered func(outcome Outcome, answer string)) {
 	o.Process = r.process
 	r.mu.Lock()
@@ -55,7 +55,7 @@ func (r *Recorder) Call(o Operation) (answered func(outcome Outcome, answer stri
 	}
 }
 
-// write panics if it cannot: a history with gaps proves nothing.
+// write panics if it fails, because a history with gaps proves nothing.
 func (r *Recorder) write(l line) {
 	text, err := json.Marshal(l)
 	if err == nil {
@@ -66,7 +66,7 @@ func (r *Recorder) write(l line) {
 	}
 }
 
-// Read reads logs, in any order. What was called and not answered is Unknown.
+// Read reads logs, in any order. The outcome of a call without a return is Unknown.
 func Read(logs ...io.Reader) ([]Operation, error) {
 	var all []Operation
 	for _, log := range logs {
@@ -79,7 +79,7 @@ func Read(logs ...io.Reader) ([]Operation, error) {
 	return all, nil
 }
 
-// ReadFiles reads the logs of those files.
+// ReadFiles is Read for files.
 func ReadFiles(files ...string) ([]Operation, error) {
 	var all []Operation
 	for _, name := range files {
@@ -104,7 +104,7 @@ func readLog(log io.Reader) ([]Operation, error) {
 	for {
 		text, err := in.ReadBytes('\n')
 		if err == io.EOF {
-			return operations, nil // A last line that is cut off is one of a process that was killed.
+			return operations, nil // An incomplete last line, of a process that was killed, is dropped.
 		}
 		if err != nil {
 			return nil, err
@@ -122,7 +122,7 @@ func readLog(log io.Reader) ([]Operation, error) {
 		}
 		i, ok := called[l.ID]
 		if !ok {
-			return nil, fmt.Errorf("an answer without a call: %q", text)
+			return nil, fmt.Errorf("a return without a call: %q", text)
 		}
 		operations[i].Outcome, operations[i].Answer = l.Outcome, l.Answer
 		if l.Outcome != Unknown {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func TestALogIsReadAsItWasWritten(t *testing.T) {
+func TestReadReturnsWhatWasRecorded(t *testing.T) {
 	var first, second bytes.Buffer
 	one, two := NewRecorder(&first, "one"), NewRecorder(&second, "two")
 	claim := Operation{Kind: Claim, Key: "k", Run: "a", Generation: 1, Holder: "one"}
@@ -32,7 +32,7 @@ func TestALogIsReadAsItWasWritten(t *testing.T) {
 		{Process: "one", Kind: Claim, Key: "k", Run: "a", Generation: 1, Holder: "one", Outcome: OK, Answer: "fine"},
 	}
 	if a, b := operations[2], operations[0]; a.Call >= b.Call || a.Return <= operations[1].Call {
-		t.Errorf("the times do not tell the order: %v", operations)
+		t.Errorf("the times contradict the order of the calls: %v", operations)
 	}
 	operations[2].Return = 0
 	if diff := cmp.Diff(want, operations, cmpopts.IgnoreFields(Operation{}, "Call")); diff != "" {
@@ -55,7 +55,7 @@ func TestALogOfAProcessThatWasKilled(t *testing.T) {
 	}
 }
 
-func TestALogThatIsNoneIsRefused(t *testing.T) {
+func TestReadRefusesInvalidLogs(t *testing.T) {
 	for _, text := range []string{"panic: oh no\n", `{"id": 7, "at": 1, "outcome": "OK"}` + "\n"} {
 		if operations, err := Read(strings.NewReader(text)); err == nil {
 			t.Errorf("%q was read as %v", text, operations)
@@ -84,7 +84,7 @@ func TestJoinRetries(t *testing.T) {
 			3 4 w Claim a 1 OK`, `
 			1 2 w Claim a 1 OK
 			3 4 w Claim a 1 OK`},
-		"of others": {`
+		"by another process, or of another run, generation or kind": {`
 			1 ... w Claim a 1 Unknown
 			3 4 v Claim a 1 OK
 			5 6 w Claim b 1 OK

@@ -12,15 +12,14 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Kind is what an operation does. Packages that bring a model of their own add
-// kinds of their own.
+// Kind is what an operation does. A package with its own Model may add its own kinds.
 type Kind string
 
-// What a holder does.
+// The operations of a holder.
 const (
 	// Claim acquires the lease of a run under a new generation.
 	Claim Kind = "Claim"
-	// Progress and Renew need the lease and do not change who holds it.
+	// Progress and Renew need the lease and do not change its holder.
 	Progress Kind = "Progress"
 	Renew    Kind = "Renew"
 	// GiveBack ends the lease, so that the run waits again.
@@ -30,43 +29,42 @@ const (
 	Fail     Kind = "Fail"
 )
 
-// What a process does elsewhere. Lease leaves it out.
+// The operations of a process outside the API. Lease ignores them.
 const (
-	// Execute lasts as long as the work on a run; Answer is why it was stopped.
+	// Execute lasts as long as the work on a run. Its Answer is why the work was stopped.
 	Execute Kind = "Execute"
-	// Write is a write elsewhere, which may be fenced.
+	// Write is a write to another system, which may refuse it by a fencing token.
 	Write Kind = "Write"
 )
 
-// What was seen to be stored, whoever did it, some time after it was.
+// The changes that an observer sees in the API server some time after they were stored.
 const (
-	// Released is that a generation is not held any more: its lease expired or
-	// was given back.
+	// Released means that a generation has no holder any more: its lease expired or was given back.
 	Released Kind = "Released"
-	// Ended is that the run has a final phase; Generation is the last that held it.
+	// Ended means that the run has a final phase. Generation is the last one that had a holder.
 	Ended Kind = "Ended"
 )
 
-// Outcome is what became of an operation.
+// Outcome is the result of an operation, as far as its process knows.
 type Outcome string
 
 // The outcomes.
 const (
 	OK      Outcome = "OK"
 	Refused Outcome = "Refused"
-	// Unknown is that the answer was lost, or never awaited.
+	// Unknown means that the process got no answer.
 	Unknown Outcome = "Unknown"
 )
 
-// Never is the return of an operation that may still take effect.
+// Never is the Return of an operation that may still take effect.
 const Never = math.MaxInt64
 
 // Operation is one operation on a run.
 type Operation struct {
-	// Process did it.
+	// Process names the process that did it.
 	Process string `json:"process"`
 	Kind    Kind   `json:"kind"`
-	// Key is what excludes: see KeyOf.
+	// Key is the key of the run: see KeyOf.
 	Key        string `json:"key,omitempty"`
 	Run        string `json:"run,omitempty"`
 	Generation int64  `json:"generation,omitempty"`
@@ -77,12 +75,11 @@ type Operation struct {
 	Return int64 `json:"-"`
 
 	Outcome Outcome `json:"-"`
-	// Answer is for people: why it was refused, for one.
+	// Answer is for people, for example the reason of a refusal.
 	Answer string `json:"-"`
 }
 
-// KeyOf names what excludes others of a run: its concurrencyKey or, without one,
-// the run itself.
+// KeyOf names the key for which a run contends. Without a concurrencyKey, a run has a key of its own.
 func KeyOf(run *v1alpha1.JobRun) string {
 	if run.Spec.ConcurrencyKey == "" {
 		return run.Namespace + "/run/" + run.Name
@@ -105,7 +102,7 @@ func (o Operation) String() string {
 	return text
 }
 
-// attempt identifies what is one operation however often it is sent.
+// attempt identifies an operation that a process may send several times.
 type attempt struct {
 	process    string
 	kind       Kind
@@ -113,14 +110,14 @@ type attempt struct {
 	generation int64
 }
 
-// JoinRetries makes one operation of those that a process sent again because it
-// did not know what became of them: it was called when the first of them was, and
-// took effect if any of them did. The result is in the order of the calls.
+// JoinRetries joins an operation of unknown outcome with its retries by the same process. The joined operation
+// has the call of the first one, and its outcome is OK if that of any of them is. The result is in the order of
+// the calls.
 func JoinRetries(operations []Operation) []Operation {
 	operations = slices.Clone(operations)
 	slices.SortStableFunc(operations, func(a, b Operation) int { return cmp.Compare(a.Call, b.Call) })
 	var joined []Operation
-	open := map[attempt]int{} // where the one is of which nothing is known
+	open := map[attempt]int{} // indexes into joined of the operations of unknown outcome
 	for _, o := range operations {
 		id := attempt{o.Process, o.Kind, o.Key, o.Run, o.Generation}
 		i, retried := open[id]
@@ -128,7 +125,7 @@ func JoinRetries(operations []Operation) []Operation {
 		case retried && o.Outcome == OK:
 			joined[i].Outcome, joined[i].Return, joined[i].Answer = OK, o.Return, o.Answer
 			delete(open, id)
-		case retried: // Refused or not, an earlier one may have taken effect.
+		case retried: // Even if this one was refused, an earlier one may have taken effect.
 			joined[i].Answer = o.Answer
 		default:
 			if o.Outcome == Unknown {

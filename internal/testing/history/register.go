@@ -13,39 +13,44 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// What a trigger learns of its key. Run is the trigger's own run, Holder the one that it was answered with.
+// The answers to triggers of a key. Run is the trigger's own run. Holder is the run that the answer names.
 const (
-	// Reserve is that the key was free and is the trigger's now.
+	// Reserve means that the waiting place was free, and that Run has it now.
 	Reserve Kind = "Reserve"
-	// Foresee is that the key was free: the answer to a dry run.
+	// Foresee means that the waiting place was free when a dry run asked.
 	Foresee Kind = "Foresee"
-	// Absorb and Refuse are that Holder waits.
+	// Absorb and Refuse mean that Holder waits.
 	Absorb Kind = "Absorb"
 	Refuse Kind = "Refuse"
 )
 
-// What is seen to become of a key. Run comes to have a place in it or leaves it, and Holder is who leaves it to Run.
+// The changes of a key that an observer sees. Run gets a place or leaves it. Holder is the run that loses its
+// place to Run.
 const (
-	// Seat gives the free waiting place to Run, and Replace takes it from Holder.
-	Seat    Kind = "Seat"
+	// Seat gives the free waiting place to Run.
+	Seat Kind = "Seat"
+	// Replace gives Holder's waiting place to Run.
 	Replace Kind = "Replace"
 	// Leave frees the waiting place.
 	Leave Kind = "Leave"
-	// Start leases the key to the run that waits, and Finish ends its lease; Requeue lets it wait again, and Displace
-	// does so in the place of Holder.
-	Start    Kind = "Start"
-	Finish   Kind = "Finish"
-	Requeue  Kind = "Requeue"
+	// Start leases the key to Run, which waited.
+	Start Kind = "Start"
+	// Finish ends the lease of Run.
+	Finish Kind = "Finish"
+	// Requeue ends the lease of Run and gives it the free waiting place.
+	Requeue Kind = "Requeue"
+	// Displace ends the lease of Run and gives it Holder's waiting place.
 	Displace Kind = "Displace"
-	// Vanish is that somebody deleted the key, and Restore that a run gets its lease back after that.
-	Vanish  Kind = "Vanish"
+	// Vanish means that a person deleted the key.
+	Vanish Kind = "Vanish"
+	// Restore gives Run its lease back after the key was deleted.
 	Restore Kind = "Restore"
 )
 
 var registerSeed = maphash.MakeSeed()
 
-// Register is the model of a concurrency key as its triggers see it: a place for the run that waits and one for the
-// run that executes.
+// Register is the model of a concurrency key as its triggers see it. It has a place for the run that waits and
+// one for the run that executes.
 func Register() Model {
 	return Model{
 		By:    func(o Operation) string { return "the key " + o.Key },
@@ -67,10 +72,10 @@ func orNobody(run string) string {
 	return run
 }
 
-// registerState is who has the two places; nobody is empty. A key that was deleted by hand may be restored.
+// registerState has the runs in the two places, "" for a free place.
 type registerState struct {
 	pending, leased string
-	bereft          bool
+	bereft          bool // the key was deleted, so a lease may be restored
 }
 
 func (s registerState) step(o Operation) (registerState, bool) {
@@ -78,7 +83,7 @@ func (s registerState) step(o Operation) (registerState, bool) {
 	switch o.Kind {
 	case Reserve:
 		s.pending = o.Run
-		return s, was.pending == "" || nameOf(was.pending) == nameOf(o.Run) // The other one never came to exist.
+		return s, was.pending == "" || nameOf(was.pending) == nameOf(o.Run) // Takes over a reservation without a JobRun (P1).
 	case Seat:
 		s.pending = o.Run
 		return s, was.pending == ""
@@ -89,7 +94,7 @@ func (s registerState) step(o Operation) (registerState, bool) {
 		return s, was.pending == ""
 	case Absorb:
 		return s, was.pending == o.Holder
-	case Refuse: // A refusal tells the name alone.
+	case Refuse: // A refusal contains the run's name, but not its token.
 		return s, was.pending != "" && nameOf(was.pending) == nameOf(o.Holder)
 	case Leave:
 		s.pending = ""
@@ -118,8 +123,9 @@ func (s registerState) step(o Operation) (registerState, bool) {
 	}
 }
 
-// Transition tells what became of a concurrency key by one write. Nil stands for a key that is not there. It is an
-// error if the write is no transition that there is.
+// Transition returns the operation that one write did to a concurrency key. A nil spec means that the key does
+// not exist. The operation has no Kind if both places stay as they are. A write that no Kind describes is an
+// error.
 func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 	pending, leased := change{runkey.Pending(before), runkey.Pending(after)}, change{runkey.Leased(before), runkey.Leased(after)}
 	o := Operation{Process: Observer, Outcome: OK}
@@ -141,14 +147,14 @@ func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 	case leased.leaves() && pending.after == leased.before:
 		o.Kind, o.Run, o.Holder = Displace, Named(leased.before), Named(pending.before)
 	case leased.none() && pending.none():
-		return o, nil // Nobody came or went.
+		return o, nil
 	default:
-		return o, errors.New("no transition of a key is this")
+		return o, errors.New("no kind of transition changes a key like this")
 	}
 	return o, nil
 }
 
-// Named names a run as the operations of a Register do.
+// Named returns the name and token of a run, as the operations of Register name it.
 func Named(id runkey.Identity) string { return id.RunName + "/" + id.Token }
 
 func nameOf(named string) string {
@@ -156,7 +162,7 @@ func nameOf(named string) string {
 	return name
 }
 
-// change is who has a place before and after a write.
+// change has the runs in one place before and after a write.
 type change struct{ before, after runkey.Identity }
 
 func (c change) none() bool   { return c.before == c.after }

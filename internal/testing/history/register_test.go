@@ -14,8 +14,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// keyScript is a history of one key, written as one operation a line: its call, its return, what it is, its run and
-// the run that it was answered with; "-" for none.
+// keyScript parses a history of one key. Each line is one operation: the times of its call and its return, kind,
+// run and holder; "-" means none.
 func keyScript(t *testing.T, text string) []Operation {
 	t.Helper()
 	var operations []Operation
@@ -33,7 +33,7 @@ func keyScript(t *testing.T, text string) []Operation {
 	return operations
 }
 
-func TestRegisterAcceptsWhatCanBe(t *testing.T) {
+func TestRegisterAccepts(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": ``,
 		"a run starts, another one waits and absorbs a third": `
@@ -44,18 +44,18 @@ func TestRegisterAcceptsWhatCanBe(t *testing.T) {
 			10 10 Finish a/1 -
 			11 11 Start b/2 -
 			12 12 Finish b/2 -`,
-		"of two reservations at once one waits for the start of the other": `
+		"one of two simultaneous reservations waits for the start of the other": `
 			1 9 Reserve a/1 -
 			1 9 Reserve b/2 -
 			5 5 Start b/2 -`,
-		"a trigger is absorbed before the run starts, though it is answered after that": `
+		"a trigger is absorbed before the run starts, but answered after that": `
 			1 2 Reserve a/1 -
 			3 9 Absorb - a/1
 			5 5 Start a/1 -`,
-		"a reservation is taken over by one of its name": `
+		"a reservation is taken over by a trigger of the same name": `
 			1 2 Reserve a/1 -
 			3 4 Reserve a/2 -`,
-		"a refusal tells the name": `
+		"a refusal has the name without the token": `
 			1 2 Reserve a/1 -
 			3 4 Refuse - a`,
 		"a lease expires": `
@@ -63,13 +63,13 @@ func TestRegisterAcceptsWhatCanBe(t *testing.T) {
 			3 3 Start a/1 -
 			4 4 Requeue a/1 -
 			5 6 Absorb - a/1`,
-		"a lease expires and its run takes the place of the one behind": `
+		"a lease expires and its run takes the place of the waiting run": `
 			1 2 Reserve a/1 -
 			3 3 Start a/1 -
 			4 5 Reserve b/2 -
 			6 6 Displace a/1 b/2
 			7 8 Absorb - a/1`,
-		"a key is deleted and its lease restored, behind a trigger that was faster": `
+		"a key is deleted, and its lease restored after another trigger": `
 			1 2 Reserve a/1 -
 			3 3 Start a/1 -
 			4 4 Vanish - -
@@ -89,7 +89,7 @@ func TestRegisterAcceptsWhatCanBe(t *testing.T) {
 	}
 }
 
-func TestRegisterRefusesWhatCannotBe(t *testing.T) {
+func TestRegisterRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"two runs wait": `
 			1 2 Reserve a/1 -
@@ -107,17 +107,17 @@ func TestRegisterRefusesWhatCannotBe(t *testing.T) {
 			1 2 Reserve a/1 -
 			3 3 Start a/1 -
 			4 5 Absorb - a/1`,
-		"a trigger is absorbed by a run of the name of the one that waits": `
+		"a trigger is absorbed by a run with the name of the waiting run": `
 			1 2 Reserve a/1 -
 			3 4 Absorb - a/2`,
-		"a trigger is refused though nobody waits": `
+		"a trigger is refused, but no run waits": `
 			1 2 Refuse - a`,
-		"a dry run foresees a free place though somebody waits": `
+		"a dry run foresees a free place, but a run waits": `
 			1 2 Reserve a/1 -
 			3 4 Foresee - -`,
 		"a run starts that does not wait": `
 			1 1 Start a/1 -`,
-		"a run is seated on another": `
+		"a run is seated in an occupied place": `
 			1 2 Reserve a/1 -
 			3 3 Seat b/2 -`,
 		"a run waits again while another one waits": `
@@ -125,13 +125,13 @@ func TestRegisterRefusesWhatCannotBe(t *testing.T) {
 			3 3 Start a/1 -
 			4 5 Reserve b/2 -
 			6 6 Requeue a/1 -`,
-		"a lease is restored of a key that nobody deleted": `
+		"a lease is restored, but the key was not deleted": `
 			1 1 Restore a/1 -`,
 		"the lease of another run ends": `
 			1 2 Reserve a/1 -
 			3 3 Start a/1 -
 			4 4 Finish b/2 -`,
-		"answers that are each true at some time and never together": `
+		"each answer is possible, but not in this order": `
 			1 2 Reserve a/1 -
 			3 9 Start a/1 -
 			4 5 Foresee - -
@@ -139,7 +139,7 @@ func TestRegisterRefusesWhatCannotBe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := Check(Register(), keyScript(t, text), time.Minute); err == nil {
-				t.Error("it is said to be linearizable")
+				t.Error("the history was accepted")
 			}
 		})
 	}
@@ -174,15 +174,15 @@ func TestTransition(t *testing.T) {
 		})
 	}
 	for name, tc := range map[string]struct{ before, after *v1alpha1.RunKeySpec }{
-		"one lease for another":                {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run starts and another comes":       {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
-		"a run starts that does not wait":      {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the one behind starts": {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the one behind leaves": {key().Pending("b").Leased("a", 1, "1").Row(), nil},
+		"one lease for another":                 {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run starts and another comes":        {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
+		"a run starts that does not wait":       {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one starts": {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one leaves": {key().Pending("b").Leased("a", 1, "1").Row(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := Transition(tc.before, tc.after); err == nil {
-				t.Errorf("it is taken for %+v", got)
+				t.Errorf("got %+v, want an error", got)
 			}
 		})
 	}

@@ -11,39 +11,38 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Observer is the process of operations that were seen to be stored.
+// Observer is the Process of operations that an observer saw in the API server.
 const Observer = "API server"
 
-// Stored follows the JobRuns of a namespace as the API server stored them. It is
-// told each version once, in the order of the resourceVersions, as one watch of
-// all of them brings them.
+// Stored checks the JobRuns of a namespace as the API server stored them. Feed it each version once, in the
+// order of the resourceVersions, as one watch of all JobRuns delivers them.
 type Stored struct {
 	runs       map[types.UID]*storedRun
-	holders    map[string]types.UID // by key: the run that has a holder
+	holders    map[string]types.UID // the run that has a holder, by key
 	operations []Operation
 	violations []string
 }
 
 type storedRun struct {
 	run *v1alpha1.JobRun
-	// holders says who held each generation, and last is the last of these.
+	// holders is the holder of each generation, and last is the latest generation with a holder.
 	holders map[int64]string
 	last    int64
 }
 
-// NewStored has seen nothing yet.
+// NewStored returns a Stored of an empty namespace.
 func NewStored() *Stored {
 	return &Stored{runs: map[types.UID]*storedRun{}, holders: map[string]types.UID{}}
 }
 
-// Operations are those that show in what was stored: leases that were over and
-// runs that had ended, at some time before they were seen.
+// Operations returns an operation for each lease that was released and each run that ended. Its Return is the
+// time at which the change was seen.
 func (s *Stored) Operations() []Operation { return s.operations }
 
-// Violations is what must not be.
+// Violations returns the violations that were found.
 func (s *Stored) Violations() []string { return s.violations }
 
-// Deleted is told that a run is gone, and when that was seen.
+// Deleted observes the deletion of a run, which was seen at a time.
 func (s *Stored) Deleted(run *v1alpha1.JobRun, at int64) {
 	if seen := s.runs[run.UID]; seen != nil && !isFinal(seen.run.Status.Phase) {
 		s.observed(Ended, run, seen.last, at)
@@ -52,7 +51,7 @@ func (s *Stored) Deleted(run *v1alpha1.JobRun, at int64) {
 	s.free(run)
 }
 
-// Saw is told the next version of a run, and when it was seen.
+// Saw observes the next version of a run, which was seen at a time.
 func (s *Stored) Saw(run *v1alpha1.JobRun, at int64) {
 	seen := s.runs[run.UID]
 	if seen == nil {
@@ -72,13 +71,14 @@ func (s *Stored) Saw(run *v1alpha1.JobRun, at int64) {
 	}
 }
 
-// observed adds an operation that had its effect by some time.
+// observed adds an operation that took effect at or before a time.
 func (s *Stored) observed(kind Kind, run *v1alpha1.JobRun, generation, at int64) {
 	s.operations = append(s.operations, Operation{
 		Process: Observer, Kind: kind, Key: KeyOf(run), Run: run.Name, Generation: generation, Return: at, Outcome: OK,
 	})
 }
 
+// judge compares the new version of a run with the old one, and with the other runs of its key.
 func (s *Stored) judge(seen *storedRun, old *v1alpha1.JobRun) {
 	run := seen.run
 	if generationOf(run) < generationOf(old) {
@@ -93,12 +93,12 @@ func (s *Stored) judge(seen *storedRun, old *v1alpha1.JobRun) {
 		return
 	}
 	if first := seen.holders[generationOf(run)]; first != "" && first != holder {
-		s.violate(run, "generation %d was of %s and then of %s", generationOf(run), first, holder)
+		s.violate(run, "the holder of generation %d changed from %s to %s", generationOf(run), first, holder)
 	}
 	seen.holders[generationOf(run)], seen.last = holder, generationOf(run)
 	other, taken := s.holders[KeyOf(run)]
 	if taken && other != run.UID {
-		s.violate(run, "%s came to hold its key while %s held it for run %s", holder, holderOf(s.runs[other].run), s.runs[other].run.Name)
+		s.violate(run, "%s became its holder while %s held the key for run %s", holder, holderOf(s.runs[other].run), s.runs[other].run.Name)
 	}
 	s.holders[KeyOf(run)] = run.UID
 }
@@ -114,7 +114,7 @@ func (s *Stored) violate(run *v1alpha1.JobRun, format string, args ...any) {
 	s.violations = append(s.violations, fmt.Sprintf("run %s at version %s: %s", run.Name, run.ResourceVersion, what))
 }
 
-// holderOf is who may execute a run, as it was stored.
+// holderOf returns the holder of the lease of a run, or "".
 func holderOf(run *v1alpha1.JobRun) string {
 	if run.Status.Phase != v1alpha1.PhaseLeased || run.Status.Lease == nil {
 		return ""

@@ -14,7 +14,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// version is a version of a run of the key k.
+// version returns a version of a run of the key k.
 func version(name string, phase v1alpha1.Phase, holder string, generation int64) *v1alpha1.JobRun {
 	run := &v1alpha1.JobRun{}
 	run.Name, run.UID, run.Namespace, run.ResourceVersion = name, types.UID(name), "n", "7"
@@ -43,12 +43,12 @@ func TestStored(t *testing.T) {
 			version("a", leased, "", 2), version("a", pending, "", 2), version("a", leased, "w2", 3),
 			version("a", completed, "w2", 3), version("b", leased, "w1", 1), version("b", failed, "w1", 1),
 		}, ""},
-		"two live leases of a key": {[]*v1alpha1.JobRun{
+		"two holders of a key": {[]*v1alpha1.JobRun{
 			version("a", leased, "w1", 1), version("b", leased, "w2", 1),
-		}, "w2 came to hold its key while w1 held it for run a"},
-		"a generation of two holders": {[]*v1alpha1.JobRun{
+		}, "w2 became its holder while w1 held the key for run a"},
+		"two holders of a generation": {[]*v1alpha1.JobRun{
 			version("a", leased, "w1", 1), version("a", pending, "", 1), version("a", leased, "w2", 1),
-		}, "generation 1 was of w1 and then of w2"},
+		}, "the holder of generation 1 changed from w1 to w2"},
 		"a generation that falls": {[]*v1alpha1.JobRun{
 			version("a", leased, "w1", 3), version("a", pending, "", 2),
 		}, "the generation fell from 3 to 2"},
@@ -86,7 +86,7 @@ func TestARunThatIsDeletedFreesItsKey(t *testing.T) {
 	}
 }
 
-func TestWhatShowsInWhatWasStored(t *testing.T) {
+func TestStoredOperations(t *testing.T) {
 	s := NewStored()
 	for i, run := range []*v1alpha1.JobRun{
 		version("a", pending, "", 0), version("a", leased, "w1", 1), version("a", leased, "", 2), version("a", pending, "", 2),

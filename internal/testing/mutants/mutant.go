@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// Edit is one place of a file, and what comes in its place.
+// Edit replaces the text From by To in a file. The path is relative to the repository's root.
 type Edit struct{ File, From, To string }
 
-// Overlay writes the edited files to a directory, and returns the file that
-// describes them to `go build -overlay`. The root is that of the repository. It
-// is an error if a place is not there exactly once.
+// Overlay writes the edited files to the directory dir, and returns the path of the file that describes them to
+// `go build -overlay`. Root is the repository's root. Overlay fails if a From does not occur exactly once.
 func Overlay(root, dir string, edits ...Edit) (string, error) {
 	texts := map[string]string{}
 	for _, e := range edits {
@@ -29,7 +28,7 @@ func Overlay(root, dir string, edits ...Edit) (string, error) {
 			texts[original] = string(source)
 		}
 		if n := strings.Count(texts[original], e.From); n != 1 {
-			return "", fmt.Errorf("%s has the place to break %d times: bring the mutant up to date: %q", e.File, n, e.From)
+			return "", fmt.Errorf("%s has this text %d times, want once: update the mutant: %q", e.File, n, e.From)
 		}
 		texts[original] = strings.Replace(texts[original], e.From, e.To, 1)
 	}

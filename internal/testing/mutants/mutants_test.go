@@ -16,13 +16,12 @@ import (
 // patience bounds the tests of one mutant.
 const patience = 10 * time.Minute
 
-// mutant is one way to break the code, and who must notice.
+// mutant is one way to break the code, and the tests of which one must fail.
 type mutant struct {
 	file     string
 	from, to string
 	pkg      string
-	run      string
-	args     []string
+	run      string // for go test -run
 }
 
 const (
@@ -285,21 +284,21 @@ func TestMutants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			output, err := m.test(t, root)
 			if err == nil {
-				t.Fatalf("nobody notices:\n%s", output)
+				t.Fatalf("no test notices the mutant:\n%s", output)
 			}
 			if !strings.Contains(output, "--- FAIL") {
-				t.Fatalf("no test failed, something else did: %v\n%s", err, output)
+				t.Fatalf("go test failed, but no test did: %v\n%s", err, output)
 			}
 		})
 	}
 }
 
-// test runs the tests that must notice a mutant.
+// test runs the tests that must notice a mutant. It returns their output, and an error if they fail.
 func (m mutant) test(t *testing.T, root string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	args := append([]string{"test", "-overlay", m.overlay(t, root), "-count=1", "-failfast", "-run", m.run, m.pkg}, m.args...)
+	args := []string{"test", "-overlay", m.overlay(t, root), "-count=1", "-failfast", "-run", m.run, m.pkg}
 	if m.pkg == simulation {
 		args = append(args, "-rapid.checks=20000", "-rapid.nofailfile", "-rapid.shrinktime=0s")
 	}
@@ -309,7 +308,7 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 	return string(output), err
 }
 
-// overlay describes the tree with the mutant in the place of its file.
+// overlay returns the path of the overlay with the mutant.
 func (m mutant) overlay(t *testing.T, root string) string {
 	t.Helper()
 	path, err := Overlay(root, t.TempDir(), Edit{m.file, m.from, m.to})

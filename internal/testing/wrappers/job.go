@@ -17,10 +17,10 @@ import (
 // JobWrapper builds a Job.
 type JobWrapper struct{ batchv1.Job }
 
-// JobOf is the name of the Job of a run.
+// JobOf returns the name of the Job of a run.
 func JobOf(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
-// MakeJob starts the Job that executes a run for a generation.
+// MakeJob starts the Job that executes a run under a generation.
 func MakeJob(run *v1alpha1.JobRun, generation int64) *JobWrapper {
 	token := string(run.UID)
 	if run.Spec.Admission != nil {
@@ -48,18 +48,18 @@ func MakeJob(run *v1alpha1.JobRun, generation int64) *JobWrapper {
 	}}}
 }
 
-// Obj is the Job.
+// Obj returns the Job.
 func (w *JobWrapper) Obj() *batchv1.Job { return &w.Job }
 
-// Complete says that the Job ended well.
+// Complete adds the condition Complete.
 func (w *JobWrapper) Complete() *JobWrapper { return w.condition(batchv1.JobComplete, "", "") }
 
-// Failed says that the Job ended badly.
+// Failed adds the condition Failed.
 func (w *JobWrapper) Failed(reason, message string) *JobWrapper {
 	return w.condition(batchv1.JobFailed, reason, message)
 }
 
-// Deleting says that the Job is being deleted.
+// Deleting marks the Job as being deleted in the foreground.
 func (w *JobWrapper) Deleting() *JobWrapper {
 	w.DeletionTimestamp = Epoch.DeepCopy()
 	w.Finalizers = []string{metav1.FinalizerDeleteDependents}

@@ -31,7 +31,7 @@ func MakeJobRun(name string) *JobRunWrapper {
 	}}
 }
 
-// Obj is the JobRun.
+// Obj returns the JobRun.
 func (w *JobRunWrapper) Obj() *v1alpha1.JobRun { return &w.JobRun }
 
 // UID sets the UID, for a second JobRun of the same name.
@@ -52,10 +52,10 @@ func (w *JobRunWrapper) Age(seconds int) *JobRunWrapper {
 	return w
 }
 
-// Deleting says that somebody's finalizer keeps a JobRun that was deleted.
+// Deleting marks the JobRun as being deleted, held back by a foreign finalizer.
 func (w *JobRunWrapper) Deleting() *JobRunWrapper {
 	w.DeletionTimestamp = Epoch.DeepCopy()
-	w.Finalizers = []string{"example.com/somebody"}
+	w.Finalizers = []string{"example.com/foreign"}
 	return w
 }
 
@@ -80,7 +80,7 @@ func (w *JobRunWrapper) Key(key string) *JobRunWrapper {
 	return w
 }
 
-// Skip sets spec.coalesce.
+// Skip sets spec.coalesce to Skip.
 func (w *JobRunWrapper) Skip() *JobRunWrapper {
 	w.Spec.Coalesce = v1alpha1.CoalesceSkip
 	return w
@@ -130,7 +130,7 @@ func (w *JobRunWrapper) MaxAttempts(n int32) *JobRunWrapper {
 	return w
 }
 
-// Requeue sets spec.onLeaseExpired.
+// Requeue sets spec.onLeaseExpired to Requeue.
 func (w *JobRunWrapper) Requeue() *JobRunWrapper {
 	w.Spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
 	return w
@@ -142,43 +142,41 @@ func (w *JobRunWrapper) TTL(seconds int32) *JobRunWrapper {
 	return w
 }
 
-// Cancel sets spec.cancel.
+// Cancel sets spec.cancel to true.
 func (w *JobRunWrapper) Cancel() *JobRunWrapper {
 	cancel := true
 	w.Spec.Cancel = &cancel
 	return w
 }
 
-// Batch makes the JobRun one of two members of the batch that leader leads.
+// Batch makes the JobRun a member of the leader's batch of two.
 func (w *JobRunWrapper) Batch(leader string) *JobRunWrapper {
 	w.Spec.Batch = &v1alpha1.BatchMember{ID: "batch-of-" + leader, Size: 2, Leader: leader}
 	return w
 }
 
-// Decided says what became of the batch.
+// Decided sets the decision in status.batch.
 func (w *JobRunWrapper) Decided(decision v1alpha1.BatchDecision) *JobRunWrapper {
 	w.Status.Batch = &v1alpha1.BatchStatus{Decision: decision}
 	return w
 }
 
-// Created says that the webhook answered the trigger with a run of its own.
+// Created sets the webhook's answer to Created.
 func (w *JobRunWrapper) Created() *JobRunWrapper {
 	return w.Admission(v1alpha1.DispositionCreated, w.Name, TokenOf(w.Name), "")
 }
 
-// CoalescedBy says that the webhook answered the trigger with a run that waited
-// in that version of the RunKey.
+// CoalescedBy sets the webhook's answer to Coalesced, with the run that waited in that version of the RunKey.
 func (w *JobRunWrapper) CoalescedBy(run, keyVersion string) *JobRunWrapper {
 	return w.Admission(v1alpha1.DispositionCoalesced, run, TokenOf(run), keyVersion)
 }
 
-// DeliveredAs says that the webhook answered the trigger with the run of an
-// earlier delivery.
+// DeliveredAs sets the webhook's answer to Idempotent, with the run of an earlier delivery.
 func (w *JobRunWrapper) DeliveredAs(run string) *JobRunWrapper {
 	return w.Admission(v1alpha1.DispositionIdempotent, run, TokenOf(run), "")
 }
 
-// Admission sets what the webhook stamps, but for the trigger's own token.
+// Admission sets spec.admission. The trigger's own token is the default one.
 func (w *JobRunWrapper) Admission(disposition v1alpha1.Disposition, runName, runToken, keyVersion string) *JobRunWrapper {
 	w.Spec.Admission = &v1alpha1.Admission{
 		Disposition: disposition, RunName: runName, RunToken: runToken, KeyVersion: keyVersion, Token: TokenOf(w.Name),
@@ -186,8 +184,8 @@ func (w *JobRunWrapper) Admission(disposition v1alpha1.Disposition, runName, run
 	return w
 }
 
-// Token sets the trigger's own token, for a second JobRun of the same name. A
-// run of its own is answered with itself.
+// Token sets the trigger's own token, for a second JobRun of the same name. If the answer is Created, the run's
+// token is the same.
 func (w *JobRunWrapper) Token(token string) *JobRunWrapper {
 	if w.Spec.Admission.Disposition == v1alpha1.DispositionCreated {
 		w.Spec.Admission.RunToken = token
@@ -202,8 +200,7 @@ func (w *JobRunWrapper) Pending() *JobRunWrapper {
 	return w.self()
 }
 
-// Leased sets the status of a run that executes, under the claim of that version
-// of the RunKey.
+// Leased sets the status of a run that executes. Its claim was based on that version of the RunKey.
 func (w *JobRunWrapper) Leased(generation int64, keyVersion string) *JobRunWrapper {
 	at := metav1.NewMicroTime(Epoch.Time)
 	w.Status.Phase = v1alpha1.PhaseLeased
@@ -225,7 +222,7 @@ func (w *JobRunWrapper) Leased(generation int64, keyVersion string) *JobRunWrapp
 	return w.self()
 }
 
-// Fenced takes the holder from the lease and spends its generation.
+// Fenced sets the status after an expiry: no holder, the next generation, one more attempt.
 func (w *JobRunWrapper) Fenced() *JobRunWrapper {
 	w.Status.Lease = &v1alpha1.RunLease{Generation: w.Status.Lease.Generation + 1, KeyVersion: w.Status.Lease.KeyVersion}
 	w.Status.JobRef = nil
@@ -233,19 +230,19 @@ func (w *JobRunWrapper) Fenced() *JobRunWrapper {
 	return w
 }
 
-// Phase sets status.phase and leaves the rest of the status.
+// Phase sets status.phase only.
 func (w *JobRunWrapper) Phase(phase v1alpha1.Phase) *JobRunWrapper {
 	w.Status.Phase = phase
 	return w
 }
 
-// Holder sets who holds the lease.
+// Holder sets the holder of the lease.
 func (w *JobRunWrapper) Holder(identity string) *JobRunWrapper {
 	w.Status.Lease.HolderIdentity = identity
 	return w
 }
 
-// Attempts sets how many leases expired.
+// Attempts sets the number of leases that expired.
 func (w *JobRunWrapper) Attempts(n int32) *JobRunWrapper {
 	w.Status.Attempts = n
 	return w
@@ -267,7 +264,7 @@ func (w *JobRunWrapper) Ended(phase v1alpha1.Phase) *JobRunWrapper {
 	return w.self()
 }
 
-// Reported says that the outcome has its condition.
+// Reported adds the condition of the outcome.
 func (w *JobRunWrapper) Reported() *JobRunWrapper {
 	kind := map[v1alpha1.Phase]string{
 		v1alpha1.PhaseCompleted: v1alpha1.ConditionComplete, v1alpha1.PhaseFailed: v1alpha1.ConditionFailed,
@@ -289,13 +286,13 @@ func (w *JobRunWrapper) BoundTo(run string) *JobRunWrapper {
 	return w
 }
 
-// Settled says that a receipt has the outcome of its run.
+// Settled sets the completionTime, which means that a receipt has the outcome of its run.
 func (w *JobRunWrapper) Settled() *JobRunWrapper {
 	w.Status.CompletionTime = Epoch.DeepCopy()
 	return w
 }
 
-// Counted adds receipts to the record of the triggers that the run absorbed.
+// Counted adds receipts to status.coalesced.
 func (w *JobRunWrapper) Counted(receipts ...string) *JobRunWrapper {
 	if w.Status.Coalesced == nil {
 		w.Status.Coalesced = &v1alpha1.CoalescedTriggers{}
@@ -309,20 +306,20 @@ func (w *JobRunWrapper) Counted(receipts ...string) *JobRunWrapper {
 	return w
 }
 
+// self sets what the controller writes with each status of a run.
 func (w *JobRunWrapper) self() *JobRunWrapper {
 	w.Status.RunRef = &v1alpha1.ObjectReference{Name: w.Name, UID: w.ObjectMeta.UID}
 	w.Status.ObservedGeneration = w.Generation
 	return w
 }
 
-// MakeKeyedRun starts the run of the key "k" that was answered Created.
+// MakeKeyedRun starts a run of the key "k" that was answered Created.
 func MakeKeyedRun(name string) *JobRunWrapper { return MakeJobRun(name).Key("k").Template().Created() }
 
 // MakeKeylessRun starts a run without a key that was answered Created.
 func MakeKeylessRun(name string) *JobRunWrapper { return MakeJobRun(name).Template().Created() }
 
-// MakeAbsorbed starts a receipt of the key "k" that was answered with a run which
-// waited in that version of the key.
+// MakeAbsorbed starts a receipt of the key "k" that was answered Coalesced: see CoalescedBy.
 func MakeAbsorbed(name, run, keyVersion string) *JobRunWrapper {
 	return MakeJobRun(name).Key("k").Skip().Template().CoalescedBy(run, keyVersion)
 }

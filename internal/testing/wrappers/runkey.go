@@ -29,10 +29,10 @@ func makeRunKey(name string, kind v1alpha1.RunKeyKind, key string) *RunKeyWrappe
 	}}
 }
 
-// Obj is the RunKey.
+// Obj returns the RunKey.
 func (w *RunKeyWrapper) Obj() *v1alpha1.RunKey { return &w.RunKey }
 
-// Row is the spec by itself.
+// Row returns the spec.
 func (w *RunKeyWrapper) Row() *v1alpha1.RunKeySpec { return &w.RunKey.Spec }
 
 // ResourceVersion sets the version.
@@ -46,7 +46,7 @@ func (w *RunKeyWrapper) Pending(run string) *RunKeyWrapper {
 	return w.PendingAs(run, TokenOf(run))
 }
 
-// PendingAs gives the waiting place to a run of that token.
+// PendingAs gives the waiting place to the run with that name and token.
 func (w *RunKeyWrapper) PendingAs(run, token string) *RunKeyWrapper {
 	w.RunKey.Spec.Pending = &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: token}, Time: Epoch.DeepCopy()}
 	return w
@@ -58,13 +58,13 @@ func (w *RunKeyWrapper) LastGeneration(generation int64) *RunKeyWrapper {
 	return w
 }
 
-// IdempotencyKey sets that of the waiting run.
+// IdempotencyKey sets the idempotencyKey of the waiting run.
 func (w *RunKeyWrapper) IdempotencyKey(key string) *RunKeyWrapper {
 	w.RunKey.Spec.Pending.IdempotencyKey = key
 	return w
 }
 
-// Leased gives the lease to a run, by a claim of that version of the RunKey.
+// Leased gives the lease to a run. Its claim was based on that version of the RunKey.
 func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string) *RunKeyWrapper {
 	w.RunKey.Spec.Leased = &v1alpha1.LeasedRun{
 		RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: TokenOf(run)}, Generation: generation, FromVersion: fromVersion,
@@ -72,12 +72,12 @@ func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string)
 	return w
 }
 
-// Owner gives an idempotency key to a run.
+// Owner gives the idempotency key to a run.
 func (w *RunKeyWrapper) Owner(run string) *RunKeyWrapper {
 	return w.OwnerAs(run, TokenOf(run))
 }
 
-// OwnerAs gives an idempotency key to a run of that token.
+// OwnerAs gives the idempotency key to the run with that name and token.
 func (w *RunKeyWrapper) OwnerAs(run, token string) *RunKeyWrapper {
 	w.RunKey.Spec.Owner = &v1alpha1.RunIdentity{RunName: run, Token: token}
 	return w

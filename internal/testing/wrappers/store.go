@@ -29,7 +29,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Scheme knows every type that the operator reads or writes.
+// Scheme has every type that the operator reads or writes.
 var Scheme = sync.OnceValue(func() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -49,19 +49,19 @@ type Index struct {
 	Extract client.IndexerFunc
 }
 
-// Store is controller-runtime's fake client with what it lacks: UIDs, and
-// preconditions and updates that look at them. It notes what is written, and
-// lets a test step in.
+// Store is controller-runtime's fake client with two additions: it sets and compares UIDs, and it records reads
+// and writes. Its functions let a test intervene. They may be nil.
 type Store struct {
 	client.WithWatch
 
-	// Before is asked before each write, and After once it is stored; an error
-	// of Before refuses the write, one of After takes its answer away. Read is
-	// asked before each get, and ReadList before each list, whose options it may
-	// change.
-	Before, After func(verb string, o client.Object) error
-	Read          func(key client.ObjectKey, o client.Object) error
-	ReadList      func(list client.ObjectList, o *client.ListOptions) error
+	// Before is called before each write. Its error refuses the write.
+	Before func(verb string, o client.Object) error
+	// After is called after each write. Its error replaces the answer, but the write is stored.
+	After func(verb string, o client.Object) error
+	// Read is called before each get. Its error replaces the answer.
+	Read func(key client.ObjectKey, o client.Object) error
+	// ReadList is called before each list, and may change the options. Its error replaces the answer.
+	ReadList func(list client.ObjectList, o *client.ListOptions) error
 
 	tracker clienttesting.ObjectTracker
 
@@ -71,12 +71,12 @@ type Store struct {
 	uids   int
 }
 
-// NewStore holds the objects.
+// NewStore returns a Store with these objects.
 func NewStore(indexes []Index, objects ...client.Object) *Store {
 	return NewStoreOf(Scheme(), indexes, objects...)
 }
 
-// NewStoreOf is NewStore for a test whose subject has a scheme of its own.
+// NewStoreOf is NewStore with another scheme.
 func NewStoreOf(scheme *runtime.Scheme, indexes []Index, objects ...client.Object) *Store {
 	s := &Store{}
 	s.tracker = clienttesting.NewObjectTracker(scheme, serializer.NewCodecFactory(scheme).UniversalDecoder())
@@ -97,8 +97,8 @@ func NewStoreOf(scheme *runtime.Scheme, indexes []Index, objects ...client.Objec
 	return s
 }
 
-// earlierVersions use up the versions that objects of tests have: what is written
-// is newer.
+// earlierVersions returns objects that use up the first 100 resourceVersions. Tests give such versions to their
+// objects, and later writes must get higher ones.
 func earlierVersions() []client.Object {
 	used := make([]client.Object, 100)
 	for i := range used {
@@ -107,7 +107,7 @@ func earlierVersions() []client.Object {
 	return used
 }
 
-// Objects are all JobRuns, RunKeys and Jobs.
+// Objects returns all JobRuns, RunKeys and Jobs.
 func (s *Store) Objects(ctx context.Context) ([]client.Object, error) {
 	var all []client.Object
 	for _, list := range []client.ObjectList{&v1alpha1.JobRunList{}, &v1alpha1.RunKeyList{}, &batchv1.JobList{}} {
@@ -125,8 +125,8 @@ func (s *Store) Objects(ctx context.Context) ([]client.Object, error) {
 	return all, nil
 }
 
-// Restore puts Objects of an earlier time in the place of those that are stored,
-// at their versions. Versions and UIDs to come are new all the same.
+// Restore replaces all JobRuns, RunKeys and Jobs by those that Objects returned earlier, with their versions.
+// Later writes still get new versions and UIDs.
 func (s *Store) Restore(ctx context.Context, objects []client.Object) error {
 	stored, err := s.Objects(ctx)
 	if err != nil {
@@ -149,21 +149,22 @@ func (s *Store) Restore(ctx context.Context, objects []client.Object) error {
 	return nil
 }
 
-// resourceOf is where the tracker keeps objects of that kind: it guesses the plural.
+// resourceOf returns the resource under which the tracker keeps an object. Like the tracker, it guesses the
+// plural.
 func resourceOf(o client.Object) (schema.GroupVersionResource, error) {
 	kind, err := apiutil.GVKForObject(o, Scheme())
 	resource, _ := meta.UnsafeGuessKindToResource(kind)
 	return resource, err
 }
 
-// Writes are the writes that were stored, in order: verb, kind and name.
+// Writes returns the stored writes in order, each as verb, kind and name.
 func (s *Store) Writes() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.writes)
 }
 
-// Reads is how many objects and lists were read.
+// Reads returns the number of gets and lists.
 func (s *Store) Reads() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,11 +267,11 @@ func (s *Store) write(ctx context.Context, verb string, o client.Object, do func
 	return nil
 }
 
-// sameObject requires that what is stored has that UID.
+// sameObject returns a Conflict error if the stored object has another UID.
 func (s *Store) sameObject(ctx context.Context, c client.WithWatch, o client.Object, uid types.UID) error {
 	stored, ok := o.DeepCopyObject().(client.Object)
 	if !ok {
-		return fmt.Errorf("%T is no object", o)
+		return fmt.Errorf("%T is not an object", o)
 	}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(o), stored); err != nil {
 		return err
