@@ -18,7 +18,7 @@ const (
 	shortPatience = 4 * time.Minute
 )
 
-// TestChaos injects every fault once into a short run.
+// TestChaos plays a short scenario with every fault.
 func TestChaos(t *testing.T) {
 	all := strings.Fields(FaultNames())
 	report := playOnce(t, Config{
@@ -34,13 +34,12 @@ func TestChaos(t *testing.T) {
 	}
 	for _, name := range []string{"I1", "I2", "I3", "I4", "I6", "I7", linearizable, answered, oneOutcome, nothingLeft, becomesQuiet} {
 		if report.promise(name).Checked == 0 {
-			t.Errorf("%s was never put to the test", name)
+			t.Errorf("%s was never checked", name)
 		}
 	}
 }
 
-// TestChaosInTime injects what leaves one leader that is never late, so that its
-// strictest promises are put to the test.
+// TestChaosInTime plays a scenario with punctual faults, under which the strictest promises are checked.
 func TestChaosInTime(t *testing.T) {
 	report := playOnce(t, Config{
 		Manager: filepath.Join(checkout.Path(), "bin", "manager-chaos"), Seed: shortSeed, Duration: shortDuration / 3, Patience: shortPatience,
@@ -49,7 +48,7 @@ func TestChaosInTime(t *testing.T) {
 		t.Errorf("broken: %s", strings.Join(broken, ", "))
 	}
 	if report.promise("I8").Checked == 0 {
-		t.Error("I8 was never put to the test")
+		t.Error("I8 was never checked")
 	}
 }
 

@@ -16,14 +16,14 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// receiptHistory is how many receipts of a run the managers keep, unless they are told otherwise.
+// receiptHistory is the default of the managers' --receipt-history: how many receipts of a run they keep.
 const receiptHistory = 100
 
-// crashShown is how much of the log of a crash is shown.
+// crashShown is how many bytes of the log of a crash are shown.
 const crashShown = 4000
 
-// check holds a history of a namespace against the promises. Strict is whether nothing failed, so that nothing may
-// lag; rested whether all had come to rest.
+// check checks the history of a namespace for violations of the promises. Strict means that no fault allows statuses
+// and Jobs to lag. Rested means that everything has come to rest.
 func check(h *records, namespace string, strict, rested bool) *Report {
 	r := &Report{Promises: newPromises(), Numbers: map[string]int{}}
 	writes := h.in(namespace)
@@ -40,7 +40,7 @@ func check(h *records, namespace string, strict, rested bool) *Report {
 	return r
 }
 
-// checkInvariants has the judge of the simulation judge what was stored.
+// checkInvariants runs the judge, which the simulation uses too, over the writes.
 func (r *Report) checkInvariants(h *records, writes []write, strict, rested bool) {
 	j := judge.New(judge.Options{
 		Strict: strict, Fail: r.judged,
@@ -57,7 +57,7 @@ func (r *Report) checkInvariants(h *records, writes []write, strict, rested bool
 	}
 }
 
-// split takes joined errors apart.
+// split returns the messages of joined errors.
 func split(err error) []string {
 	if err == nil {
 		return nil
@@ -73,7 +73,7 @@ func split(err error) []string {
 	return found
 }
 
-// checkAnswers holds the answers of triggers against what was stored.
+// checkAnswers compares the answers to triggers with the stored JobRuns.
 func (r *Report) checkAnswers(h *records, namespace string, writes []write, all map[types.UID]*life) {
 	stored := map[string]*life{} // by the id of the request
 	for _, l := range all {
@@ -90,7 +90,7 @@ func (r *Report) checkAnswers(h *records, namespace string, writes []write, all 
 		case asked.Verb == dryRun:
 			r.put("I7", 1)
 			if l != nil || named[asked.Name] {
-				r.violate("I7", "dry run %s of %s left something behind", asked.ID, asked.Name)
+				r.violate("I7", "dry run %s of %s stored a JobRun or reserved a key", asked.ID, asked.Name)
 			}
 		case !asked.creates():
 		case asked.Outcome == accepted:
@@ -109,12 +109,12 @@ func (r *Report) checkAccepted(asked *request, l *life) {
 	case l == nil:
 		r.violate(answered, "trigger %s of %s was accepted, but nothing was stored", asked.ID, asked.Name)
 	case l.first.UID != asked.UID || asked.Admission == nil || *l.first.Spec.Admission != *asked.Admission:
-		r.violate(answered, "trigger %s of %s was answered with %s %+v, but stored is %s %+v",
+		r.violate(answered, "trigger %s of %s was answered with %s %+v, but %s %+v was stored",
 			asked.ID, asked.Name, asked.UID, asked.Admission, l.first.UID, l.first.Spec.Admission)
 	}
 }
 
-// namesInKeys are the names of all runs that RunKeys ever named.
+// namesInKeys returns the names of all runs that RunKeys ever named.
 func namesInKeys(writes []write) map[string]bool {
 	named := map[string]bool{}
 	for _, w := range writes {
@@ -127,8 +127,8 @@ func namesInKeys(writes []write) map[string]bool {
 	return named
 }
 
-// checkOutcomes holds that whatever was stored has one outcome in the end, which never changes, and that a receipt
-// has that of its run. What was deleted before has none.
+// checkOutcomes checks that every JobRun has one outcome, which never changes, unless a caller deleted it before. A
+// receipt has the outcome of its run.
 func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*life, rested bool) {
 	regretted := map[string]bool{}
 	for i := range h.requests {
@@ -145,14 +145,14 @@ func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*
 		case len(l.ends) == 1:
 			r.checkShared(l, all)
 		case l.deleted && !regretted[name] && !l.trimmed(all):
-			r.violate(oneOutcome, "JobRun %s was deleted without outcome, and nobody asked for it", name)
+			r.violate(oneOutcome, "JobRun %s was deleted without an outcome, but no caller deleted it", name)
 		case !l.deleted && rested:
 			r.violate(oneOutcome, "JobRun %s has no outcome: %q", name, l.last.Status.Phase)
 		}
 	}
 }
 
-// trimmed reports whether a receipt may have been deleted because its run has so many of them.
+// trimmed reports whether the managers may have deleted a receipt because its run has more than receiptHistory.
 func (l *life) trimmed(all map[types.UID]*life) bool {
 	phase, run := l.last.Status.Phase, l.last.Status.RunRef
 	if phase != v1alpha1.PhaseCoalesced && phase != v1alpha1.PhaseIdempotent || run == nil {
@@ -167,8 +167,8 @@ func (l *life) trimmed(all map[types.UID]*life) bool {
 	return n > receiptHistory
 }
 
-// checkShared holds that a receipt has the outcome of its run, if that is still there and if the receipt itself was
-// not cancelled.
+// checkShared checks that a receipt has the outcome of its run. Receipts that were cancelled, or whose run was deleted,
+// may differ.
 func (r *Report) checkShared(receipt *life, all map[types.UID]*life) {
 	phase, ref := receipt.last.Status.Phase, receipt.last.Status.RunRef
 	if receipt.last.CancelRequested() {
@@ -183,8 +183,7 @@ func (r *Report) checkShared(receipt *life, all map[types.UID]*life) {
 	}
 }
 
-// checkLeft holds that nothing is left once everybody has deleted what was theirs, and that a deleted namespace is
-// empty.
+// checkLeft checks that nothing is left after all JobRuns were deleted, and that deleted namespaces are empty.
 func (r *Report) checkLeft(h *records, w *world, undeleted string) {
 	r.put(nothingLeft, 1)
 	if undeleted != "" {
@@ -194,16 +193,16 @@ func (r *Report) checkLeft(h *records, w *world, undeleted string) {
 		r.put(nothingLeft, 1)
 		name := w.doomedName(n + 1)
 		for _, object := range left(h.in(name)) {
-			r.violate(nothingLeft, "%T %s in namespace %s, which is gone", object, object.GetName(), name)
+			r.violate(nothingLeft, "%T %s is left in namespace %s, which was deleted", object, object.GetName(), name)
 		}
 	}
 }
 
-// crash is what a manager prints that does what no manager may do.
-// A panic in a reconciler or a webhook is recovered, and logged.
+// crash matches what a manager prints when it panics or has a data race. Panics in reconcilers and in webhooks are
+// recovered, and only logged.
 var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$|^.*(Observed a panic|\[recovered\]).*$`)
 
-// checkManagers looks into the logs of all managers that there were.
+// checkManagers searches the logs of all manager processes for crashes.
 func (r *Report) checkManagers(managers []*operator.Manager) error {
 	for _, m := range managers {
 		log, err := os.ReadFile(m.LogFile)

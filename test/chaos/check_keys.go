@@ -16,16 +16,16 @@ import (
 // porcupineTimeout bounds the check of one key.
 const porcupineTimeout = time.Minute
 
-// row is what was stored of one RunKey from a revision on; nil if there was none.
+// row is the content of one RunKey from a revision on. The spec is nil if the RunKey does not exist.
 type row struct {
 	revision uint64
 	spec     *v1alpha1.RunKeySpec
 }
 
-// timeline is what a RunKey was, in order.
+// timeline has all rows of a RunKey, in order.
 type timeline []row
 
-// ever reports whether a RunKey was so at some instant between two revisions.
+// ever reports whether a RunKey met a condition at some instant between two revisions.
 func (t timeline) ever(from, to uint64, so func(*v1alpha1.RunKeySpec) bool) bool {
 	var spec *v1alpha1.RunKeySpec
 	i := 0
@@ -38,7 +38,8 @@ func (t timeline) ever(from, to uint64, so func(*v1alpha1.RunKeySpec) bool) bool
 	return slices.ContainsFunc(t[i:], func(r row) bool { return r.revision <= to && so(r.spec) })
 }
 
-// checkKeys holds what triggers were told of their keys against what the keys were.
+// checkKeys checks the answers to triggers against the RunKeys: each answer by itself, then all answers and all
+// writes of a key together. Keys with a wrong answer are left out of the second check.
 func (r *Report) checkKeys(h *records, namespace string, writes []write) {
 	rows, operations := r.readKeys(h, writes)
 	broken := map[string]bool{}
@@ -58,7 +59,7 @@ func (r *Report) checkKeys(h *records, namespace string, writes []write) {
 	}
 }
 
-// readKeys reads the RunKeys' rows, and what became of those of concurrency keys.
+// readKeys returns the rows of all RunKeys, and the writes of the concurrency RunKeys as operations.
 func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []history.Operation) {
 	rows := map[string]timeline{}
 	var operations []history.Operation
@@ -80,11 +81,11 @@ func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []hi
 		}
 		r.put("I1", 1)
 		o, err := history.Transition(before, after)
-		if after == nil && h.vandalised[key.UID] { // whatever it held
+		if after == nil && h.vandalised[key.UID] {
 			o.Kind, o.Run, o.Holder, err = history.Vanish, "", "", nil
 		}
 		if err != nil {
-			r.violate("I1", "RunKey %s of %q at %d: %v: pending %v, leased %v, and then pending %v, leased %v", key.Name, key.Spec.Key,
+			r.violate("I1", "RunKey %s of %q at %d: %v: from pending %v, leased %v, to pending %v, leased %v", key.Name, key.Spec.Key,
 				w.Revision, err, runkey.Pending(before), runkey.Leased(before), runkey.Pending(after), runkey.Leased(after))
 		}
 		if o.Kind != "" {
@@ -95,9 +96,10 @@ func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []hi
 	return rows, operations
 }
 
-// at is the time of a write, and since the time right after it.
+// at returns the time of a write in the history of a key.
 func at(revision uint64) int64 { return int64(2 * revision) }
 
+// since returns a time after a write and before the next one.
 func since(revision uint64) int64 {
 	if revision >= math.MaxInt64/2 {
 		return history.Never
@@ -105,7 +107,8 @@ func since(revision uint64) int64 {
 	return at(revision) + 1
 }
 
-// withoutReserved leaves out what was seen to be written of reservations that their triggers tell of themselves.
+// withoutReserved drops the first write that gives a run its place, if the history has the answer to the run's trigger:
+// both are the same operation.
 func withoutReserved(operations []history.Operation) []history.Operation {
 	told := map[string]bool{}
 	for _, o := range operations {
@@ -123,7 +126,7 @@ func withoutReserved(operations []history.Operation) []history.Operation {
 	})
 }
 
-// keyCheck checks one answer: it must have been true at some instant between question and answer.
+// keyCheck checks one answer about a key: it must have been true at some instant between the request and the answer.
 type keyCheck struct {
 	*Report
 	asked    *request
@@ -136,7 +139,7 @@ func (k *keyCheck) name() string {
 	return v1alpha1.ConcurrencyKeyName(k.asked.JobName, k.asked.ConcurrencyKey)
 }
 
-// check returns the answer as an operation on the concurrency key, if it is one.
+// check checks the answer. It returns the answer as an operation on the concurrency key, and whether it is one.
 func (k *keyCheck) check() (history.Operation, bool) {
 	a := k.asked.Admission
 	o := history.Operation{Process: k.asked.ID, Key: k.name(), Call: since(k.from), Return: since(k.to), Outcome: history.OK}
@@ -161,7 +164,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 		})
 	case k.asked.Verb == dryRun:
 		o.Kind = history.Foresee
-		k.require("I7", "was foreseen to become a run", func(s *v1alpha1.RunKeySpec) bool {
+		k.require("I7", "was predicted to become a run", func(s *v1alpha1.RunKeySpec) bool {
 			return runkey.Pending(s) == runkey.Identity{} || runkey.Pending(s).RunName == k.asked.Name
 		})
 	default:
@@ -173,6 +176,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	return o, true
 }
 
+// subject is the promise that an absorbed trigger or dry run would break.
 func (k *keyCheck) subject() string {
 	if k.asked.Verb == dryRun {
 		return "I7"
@@ -180,17 +184,17 @@ func (k *keyCheck) subject() string {
 	return linearizable
 }
 
-// require holds that the concurrency key was so at some instant.
+// require checks that the concurrency key met the condition at some instant.
 func (k *keyCheck) require(promise, claim string, so func(*v1alpha1.RunKeySpec) bool) {
 	k.put(promise, 1)
 	if !k.rows[k.name()].ever(k.from, k.to, so) {
 		k.broken = true
-		k.violate(promise, "%s %s (%s) of key %q %s, but at no instant between revisions %d and %d was it so: RunKey %s",
+		k.violate(promise, "%s %s (%s) of key %q %s, but that was true at no instant between revisions %d and %d of RunKey %s",
 			k.asked.Verb, k.asked.Name, k.asked.ID, k.asked.ConcurrencyKey, claim, k.from, k.to, k.name())
 	}
 }
 
-// checkIdempotent holds that the run that the trigger was answered with stood for an earlier delivery.
+// checkIdempotent checks that the run in the answer stood for the idempotency key at some instant.
 func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
 	k.put("I6", 1)
 	run := runkey.Identity{RunName: a.RunName, Token: a.RunToken}
@@ -201,7 +205,7 @@ func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
 		return runkey.Pending(s) == run && s.Pending.IdempotencyKey == k.asked.IdempotencyKey
 	})
 	if !owned && !waits {
-		k.violate("I6", "trigger %s (%s) was answered Idempotent with run %s, which at no instant between revisions %d and %d stood for idempotencyKey %q",
-			k.asked.Name, k.asked.ID, run.RunName, k.from, k.to, k.asked.IdempotencyKey)
+		k.violate("I6", "trigger %s (%s) was answered Idempotent with run %s, but that run stood for idempotencyKey %q at no instant between revisions %d and %d",
+			k.asked.Name, k.asked.ID, run.RunName, k.asked.IdempotencyKey, k.from, k.to)
 	}
 }

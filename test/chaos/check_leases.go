@@ -15,11 +15,11 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// checkLeases holds that no lease expires that its worker renews in time. The worker renewed in time if none of its
-// renewals came later after the one before than the lease lives. What is too close to tell is taken for late.
+// checkLeases checks that no lease expires that its worker renews in time: with less than the lease's duration between
+// any two renewals. A renewal that may have been late counts as late.
 func (r *Report) checkLeases(h *records, writes []write) {
-	renewals := map[string][]write{} // by holder: of the Lease for all that it holds
-	own := map[types.UID][]write{}   // by run: of its own
+	renewals := map[string][]write{} // of the worker's Lease object, by worker
+	own := map[types.UID][]write{}   // of the lease in a run's status, by run
 	for _, w := range writes {
 		old, _ := w.Old.(*v1alpha1.JobRun)
 		switch object := w.New.(type) {
@@ -37,7 +37,7 @@ func (r *Report) checkLeases(h *records, writes []write) {
 	}
 }
 
-// workerOf is the worker that holds a run, if one does.
+// workerOf returns the worker that holds a run, or "".
 func workerOf(run *v1alpha1.JobRun) string {
 	lease := run.Status.Lease
 	if run.Status.Phase != v1alpha1.PhaseLeased || lease == nil || strings.HasPrefix(lease.HolderIdentity, "job/") {
@@ -51,6 +51,8 @@ func sameLease(a, b *v1alpha1.JobRun) bool {
 		a.Status.Lease.RenewTime.Equal(b.Status.Lease.RenewTime)
 }
 
+// checkExpiry goes back from an expiry through the renewals. It reports a violation if it reaches the claim of the lease
+// without finding a gap of the lease's duration.
 func (r *Report) checkExpiry(h *records, run *v1alpha1.JobRun, expiry write, renewals []write) {
 	lives := time.Duration(run.Status.Lease.DurationSeconds) * time.Second
 	slices.SortFunc(renewals, func(a, b write) int { return cmp.Compare(a.Revision, b.Revision) })
@@ -60,7 +62,7 @@ func (r *Report) checkExpiry(h *records, run *v1alpha1.JobRun, expiry write, ren
 			return
 		}
 		if isClaimOf(renewals[i], run) {
-			r.violate(leases, "the lease of %s by %s, generation %d, expired at %d though it was renewed every %s since its claim at %d",
+			r.violate(leases, "the lease of %s by %s, generation %d, expired at revision %d, but was renewed at least every %s since its claim at revision %d",
 				run.Name, workerOf(run), run.Status.Lease.Generation, expiry.Revision, lives, renewals[i].Revision)
 			return
 		}
@@ -68,7 +70,7 @@ func (r *Report) checkExpiry(h *records, run *v1alpha1.JobRun, expiry write, ren
 	}
 }
 
-// isClaimOf reports whether a write gave a run its lease.
+// isClaimOf reports whether a write gave a run the lease that it has.
 func isClaimOf(w write, run *v1alpha1.JobRun) bool {
 	claimed, ok := w.New.(*v1alpha1.JobRun)
 	return ok && claimed.UID == run.UID && claimed.Status.Lease.Generation == run.Status.Lease.Generation

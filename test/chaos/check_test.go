@@ -25,7 +25,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// script is a history made by hand, in which etcd stores one revision a second.
+// script is a history written by hand, in which etcd stores one revision a second.
 type script struct {
 	records
 	revision uint64
@@ -36,7 +36,7 @@ func newScript() *script {
 	return &script{records: records{pulse: everySecond{}, vandalised: map[types.UID]bool{}}, stored: map[string]client.Object{}}
 }
 
-// everySecond is the relation of times and revisions in a script.
+// everySecond relates the times and revisions of a script.
 type everySecond struct{}
 
 func (everySecond) after(at time.Duration) uint64  { return uint64(at / time.Second) }
@@ -71,14 +71,14 @@ func (s *script) remove(objects ...client.Object) {
 	}
 }
 
-// ask records a request that was sent at a revision and answered now.
+// ask records a request that was sent at a revision and answered at the latest one.
 func (s *script) ask(sent uint64, r request) {
 	r.Namespace, r.JobName = w.Namespace, w.JobName
 	r.Sent, r.Answered = time.Duration(sent)*time.Second, time.Duration(s.revision)*time.Second
 	s.requests = append(s.requests, r)
 }
 
-// accepted is the answer that a JobRun of a key was created.
+// accepted records a trigger that was answered with a JobRun.
 func (s *script) accepted(sent uint64, run *v1alpha1.JobRun) {
 	s.ask(sent, request{
 		ID: run.Annotations[v1alpha1.AnnotationTrigger], Verb: trigger, Name: run.Name, ConcurrencyKey: run.Spec.ConcurrencyKey,
@@ -86,7 +86,7 @@ func (s *script) accepted(sent uint64, run *v1alpha1.JobRun) {
 	})
 }
 
-// run makes the JobRun of a trigger.
+// run starts the JobRun of a trigger.
 func run(name string) *w.JobRunWrapper {
 	made := w.MakeJobRun(name).Key("k")
 	made.Annotations = map[string]string{v1alpha1.AnnotationTrigger: "request-" + name}
@@ -95,14 +95,14 @@ func run(name string) *w.JobRunWrapper {
 
 func key() *w.RunKeyWrapper { return w.MakeRunKey("k") }
 
-// begin is the beginning of a run a: it waits.
+// begin stores and answers run a, which waits.
 func (s *script) begin() {
 	sent := s.revision
 	s.store(key().Pending("a").Obj(), run("a").Created().Obj())
 	s.accepted(sent, run("a").Created().Obj())
 }
 
-// start has a worker claim run a.
+// start lets a worker claim run a.
 func (s *script) start() {
 	s.store(run("a").Created().Pending().Obj())
 	from := fmt.Sprint(s.revision)
@@ -119,7 +119,7 @@ func (s *script) end() {
 	s.remove(key().Obj())
 }
 
-// absorb has receipt r be absorbed by a, which waits.
+// absorb stores and answers receipt r, which the waiting run a absorbs.
 func (s *script) absorb() *v1alpha1.JobRun {
 	receipt := run("r").Skip().CoalescedBy("a", fmt.Sprint(s.revision)).Obj()
 	s.store(receipt)
@@ -127,7 +127,7 @@ func (s *script) absorb() *v1alpha1.JobRun {
 	return receipt
 }
 
-// settle counts, binds and settles receipt r.
+// settle counts receipt r, binds it, and gives it its outcome.
 func (s *script) settle(receipt *v1alpha1.JobRun) {
 	bound := receipt.DeepCopy()
 	bound.Status.Phase = v1alpha1.PhaseCoalesced
@@ -139,7 +139,7 @@ func (s *script) settle(receipt *v1alpha1.JobRun) {
 	s.store(settled)
 }
 
-// TestGoodHistories are held to keep all promises.
+// TestGoodHistories shows histories that keep all promises.
 func TestGoodHistories(t *testing.T) {
 	for name, tell := range map[string]func(*script){
 		"a run": func(s *script) { s.begin(); s.start(); s.end() },
@@ -207,7 +207,7 @@ func TestGoodHistories(t *testing.T) {
 			tell(s)
 			if r := s.check(false); len(r.Broken()) > 0 {
 				r.Print(t.Output())
-				t.Error("promises are said to be broken")
+				t.Error("the report names broken promises")
 			}
 		})
 	}
@@ -215,7 +215,7 @@ func TestGoodHistories(t *testing.T) {
 
 func (s *script) check(strict bool) *Report { return check(&s.records, w.Namespace, strict, true) }
 
-// badHistories are those that break a promise, by its name and what they do.
+// badHistories has histories that break a promise. Their names begin with that of the promise.
 var badHistories = map[string]func(*script){
 	"I1: a run is leased that did not wait": func(s *script) {
 		s.begin()
@@ -238,7 +238,7 @@ var badHistories = map[string]func(*script){
 		s.begin()
 		s.store(key().Pending("b").Obj())
 	},
-	"I2: a run loses its place before it comes to exist": func(s *script) {
+	"I2: a run loses its place before its JobRun exists": func(s *script) {
 		s.store(key().Pending("a").Obj(), key().Pending("b").Obj(), run("a").Created().Obj())
 	},
 	"I2: a receipt has a run that started before": func(s *script) {
@@ -335,34 +335,34 @@ var badHistories = map[string]func(*script){
 		s.store(receipt)
 		s.accepted(s.revision-1, receipt)
 	},
-	"linearizable: a trigger is refused though nobody waits": func(s *script) {
+	"linearizable: a trigger is refused, but no run waits": func(s *script) {
 		s.ask(s.revision, request{ID: "b", Verb: trigger, Name: "b", ConcurrencyKey: "k", Outcome: conflict, Pending: "a"})
 	},
 	"linearizable: a trigger is given a place that it does not have": func(s *script) {
 		s.store(run("a").Created().Obj())
 		s.accepted(0, run("a").Created().Obj())
 	},
-	"answers: what was accepted is not stored": func(s *script) {
+	"answers: an accepted trigger is not stored": func(s *script) {
 		s.ask(s.revision, request{ID: "a", Verb: trigger, Name: "a", Outcome: accepted})
 	},
-	"answers: what was accepted is stored as something else": func(s *script) {
+	"answers: an accepted trigger is stored with another answer": func(s *script) {
 		s.begin()
 		s.requests[0].Admission = run("a").CoalescedBy("b", "1").Obj().Spec.Admission
 	},
-	"answers: what was refused is stored": func(s *script) {
+	"answers: a refused trigger is stored": func(s *script) {
 		s.begin()
 		s.requests[0].Outcome = refused
 	},
-	"outcomes: a run has two": func(s *script) {
+	"outcomes: a run has two outcomes": func(s *script) {
 		s.begin()
 		s.start()
 		s.store(s.held().Ended(v1alpha1.PhaseCompleted).Reported().Obj(), s.held().Ended(v1alpha1.PhaseFailed).Reported().Obj())
 	},
-	"outcomes: a run is deleted before it has one": func(s *script) {
+	"outcomes: a run is deleted before it has an outcome": func(s *script) {
 		s.begin()
 		s.remove(run("a").Obj())
 	},
-	"outcomes: a receipt has another than its run": func(s *script) {
+	"outcomes: a receipt has another outcome than its run": func(s *script) {
 		s.begin()
 		receipt := s.absorb()
 		s.start()
@@ -374,7 +374,7 @@ var badHistories = map[string]func(*script){
 		other.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}
 		s.store(other)
 	},
-	"leases: one expires that is renewed in time": func(s *script) {
+	"leases: a lease expires that is renewed in time": func(s *script) {
 		s.begin()
 		s.start()
 		for range 4 {
@@ -384,7 +384,7 @@ var badHistories = map[string]func(*script){
 	},
 }
 
-// TestBadHistories are each found to break the promise that they break.
+// TestBadHistories shows that the report names the promise that each of badHistories breaks.
 func TestBadHistories(t *testing.T) {
 	for name, tell := range badHistories {
 		t.Run(name, func(t *testing.T) {
@@ -392,13 +392,13 @@ func TestBadHistories(t *testing.T) {
 			s := newScript()
 			tell(s)
 			if broken := s.check(true).Broken(); !slices.Contains(broken, promise) {
-				t.Errorf("%s is said to hold, broken are %v", promise, broken)
+				t.Errorf("the report says that %s holds; broken: %v", promise, broken)
 			}
 		})
 	}
 }
 
-// A run keeps a bounded number of receipts, those of second deliveries included.
+// TestReceiptsThatMayBeTrimmed shows that a run keeps a bounded number of receipts, Idempotent ones included.
 func TestReceiptsThatMayBeTrimmed(t *testing.T) {
 	receipts := func(phase v1alpha1.Phase, n int) map[types.UID]*life {
 		all := map[types.UID]*life{}
@@ -415,13 +415,13 @@ func TestReceiptsThatMayBeTrimmed(t *testing.T) {
 		for n, want := range map[int]bool{receiptHistory: false, receiptHistory + 1: want} {
 			all := receipts(phase, n)
 			if got := all[w.UIDOf("r0")].trimmed(all); got != want {
-				t.Errorf("%d times %s: trimmed is %t", n, phase, got)
+				t.Errorf("trimmed of one of %d receipts in phase %s is %t, want %t", n, phase, got, want)
 			}
 		}
 	}
 }
 
-// A lease that was not renewed in time may expire.
+// TestLateRenewal shows that a lease that was not renewed in time may expire.
 func TestLateRenewal(t *testing.T) {
 	s := newScript()
 	s.begin()
@@ -433,7 +433,7 @@ func TestLateRenewal(t *testing.T) {
 	}
 }
 
-// A trigger of whose reservation only the write was seen is no reason to complain.
+// TestReservationWithoutAnswer shows that a reservation whose trigger got no answer breaks no promise.
 func TestReservationWithoutAnswer(t *testing.T) {
 	s := newScript()
 	s.store(key().Pending("ghost").Obj())
@@ -447,15 +447,15 @@ func TestPlanIsThatOfItsSeed(t *testing.T) {
 	all := strings.Fields(FaultNames())
 	one := Plan(7, 5*time.Minute, all)
 	if !slices.Equal(one, Plan(7, 5*time.Minute, all)) {
-		t.Error("a seed has two plans")
+		t.Error("one seed gives two plans")
 	}
 	if slices.Equal(one, Plan(8, 5*time.Minute, all)) {
-		t.Error("two seeds have one plan")
+		t.Error("two seeds give the same plan")
 	}
 	short := Plan(7, 20*time.Second, planned(all))
 	for _, name := range planned(all) {
 		if !slices.ContainsFunc(short, func(i Injection) bool { return i.Fault == name }) {
-			t.Errorf("%s is not injected, short as the time may be", name)
+			t.Errorf("a plan of 20 seconds does not inject %s", name)
 		}
 	}
 }
@@ -491,7 +491,7 @@ func TestCrashesAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		if found := len(r.Violations(sound)) > 0; found != want {
-			t.Errorf("%q is a crash: %t", log, found)
+			t.Errorf("%q counts as a crash: %t, want %t", log, found, want)
 		}
 	}
 }

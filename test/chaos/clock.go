@@ -18,14 +18,14 @@ const (
 	pulseTimeout  = time.Second
 )
 
-// stopwatch is the clock of all histories: it only ever advances.
+// stopwatch is the monotonic clock of all histories.
 type stopwatch struct{ began time.Time }
 
 func (s *stopwatch) now() time.Duration { return time.Since(s.began) }
 
-// pulse relates the clock to the revisions of etcd. It reads the revision again and again: a request that was sent
-// after a read had ended saw at least that revision, and what was answered before a read began had its effect by that
-// revision.
+// pulse relates the clock to the revisions of etcd. It reads etcd's revision every pulseInterval. A request that was sent
+// after such a read ended saw at least the revision of that read. A request that was answered before a read began took
+// effect at or before the revision of that read.
 type pulse struct {
 	client  *clientv3.Client
 	clock   *stopwatch
@@ -36,6 +36,7 @@ type pulse struct {
 	beats []beat
 }
 
+// beat is one read of the revision.
 type beat struct {
 	began, ended time.Duration
 	revision     uint64
@@ -66,7 +67,7 @@ func (p *pulse) beat(ctx context.Context) {
 	began := p.clock.now()
 	answer, err := p.client.Get(ctx, "/", clientv3.WithCountOnly(), clientv3.WithSerializable())
 	if err != nil {
-		return // while etcd is down nothing happens to its revision either
+		return // While etcd is down, its revision does not change.
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +79,7 @@ func (p *pulse) close() {
 	p.working.Wait()
 }
 
-// after is the least revision that etcd had at a time.
+// after returns the lowest revision that etcd may have had at a time.
 func (p *pulse) after(at time.Duration) uint64 {
 	n, _ := slices.BinarySearchFunc(p.beats, at, func(b beat, at time.Duration) int {
 		if b.ended <= at {
@@ -92,7 +93,7 @@ func (p *pulse) after(at time.Duration) uint64 {
 	return p.beats[n-1].revision
 }
 
-// before is the greatest revision that etcd had at a time.
+// before returns the highest revision that etcd may have had at a time.
 func (p *pulse) before(at time.Duration) uint64 {
 	n, _ := slices.BinarySearchFunc(p.beats, at, func(b beat, at time.Duration) int {
 		if b.began < at {
@@ -106,7 +107,7 @@ func (p *pulse) before(at time.Duration) uint64 {
 	return p.beats[n].revision
 }
 
-// earliest is the earliest time at which a revision can have been written.
+// earliest returns the earliest time at which a revision may have been written.
 func (p *pulse) earliest(revision uint64) time.Duration {
 	n, _ := slices.BinarySearchFunc(p.beats, revision, func(b beat, revision uint64) int {
 		if b.revision < revision {

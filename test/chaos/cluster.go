@@ -32,39 +32,41 @@ const (
 	managers     = 3
 	pollInterval = 100 * time.Millisecond
 
-	// apiTimeout is how long a request may take at the API server, longer than it waits for a webhook, and grace how
-	// long a key stays reserved for a run that does not come to exist: as in production, but shorter.
+	// apiTimeout is the API server's request timeout. Like the one in production, it is longer than the timeout of
+	// the webhook and shorter than grace.
 	apiTimeout = 12 * time.Second
-	grace      = 15 * time.Second
+	// grace is the managers' --reservation-grace.
+	grace = 15 * time.Second
 )
 
 var scheme = runtime.NewScheme()
 
 func init() {
-	// What the clients of this process complain about is what it does to them.
+	// The clients of this process would log the faults that it injects.
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-// cluster is everything that runs.
+// cluster is the control plane, its node and the managers, with clients for them.
 type cluster struct {
 	plane    *controlplane.ControlPlane
 	operator *operator.Operator
 	network  *network
-	// webhook is the way from the API server to the managers.
+	// webhook is the link from the API server to the managers.
 	webhook  *link
 	replicas []*replica
 	etcd     *clientv3.Client
-	// api is an administrator's client, and users the configuration of the callers.
-	api   client.Client
+	// api is an administrator's client.
+	api client.Client
+	// users is the configuration of the callers' client.
 	users *rest.Config
 	stop  context.CancelFunc
 	say   func(format string, args ...any)
 }
 
-// startCluster starts everything and waits until it is ready.
+// startCluster starts a cluster and waits until it is ready.
 func startCluster(ctx context.Context, c Config, say func(string, ...any)) (*cluster, error) {
 	plane, err := controlplane.Start(ctx, controlplane.Options{ExtraArgs: map[string][]string{
 		"kube-apiserver": {"--request-timeout=" + apiTimeout.String()},
@@ -160,7 +162,7 @@ func (c *cluster) close() error {
 	return errors.Join(append(errs, c.plane.Stop())...)
 }
 
-// clientOf makes a client that is not throttled and keeps warnings to itself.
+// clientOf returns a client without a rate limit, which does not log warnings.
 func clientOf(config *rest.Config) (client.Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Config says what to run.
+// Config configures a Suite.
 type Config struct {
 	// Root is the directory of the repository, with the binaries built under bin.
 	Root string
@@ -21,13 +21,13 @@ type Config struct {
 	Seed    uint64
 	// Duration is how long callers call and faults are injected.
 	Duration time.Duration
-	// Faults are the names of those to inject, in any combination.
+	// Faults are the names of the faults to inject.
 	Faults []string
-	// Patience is how long all may take to become quiet.
+	// Patience bounds the time from the end of the faults until nothing is under way any more.
 	Patience time.Duration
-	// HistoryFile takes what was recorded, as JSON lines; empty for none.
+	// HistoryFile is the file for both histories, as JSON lines. Empty means none.
 	HistoryFile string
-	// Log is told what happens.
+	// Log gets one line for each event. It may be nil.
 	Log io.Writer
 }
 

@@ -1,13 +1,12 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package chaos shows that the promises of JobRun hold while everything around it
-// fails. It runs the control plane of this repository with several managers and
-// workers, has a crowd of callers trigger, cancel and delete runs, injects faults
-// by a plan that its seed decides, and records two histories: every request with
-// its answer, and every write that etcd stored. When the faults are over it waits
-// until all is quiet, and holds both histories against the promises.
+// Package chaos shows that the promises of JobRun hold while everything around it fails.
 //
-// A seed replays the plan and what each caller does, not the interleaving of the
-// processes: that is the machine's own.
+// A scenario runs the test control plane with several managers and workers. A crowd of callers triggers, cancels
+// and deletes runs, while a plan of faults is injected. The scenario records two histories: every request with its
+// answer, and every write that etcd stored. After the faults it waits until nothing is under way any more. Then it
+// checks both histories for violations of the promises.
+//
+// A seed replays the plan of faults and the requests of each caller. It cannot replay how the processes interleave.
 package chaos

@@ -23,7 +23,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 )
 
-// followed is what is recorded of etcd's content: as the API server stores it, whoever wrote it.
+// followed has the prefixes of the etcd keys whose writes are recorded.
 var followed = []string{
 	"/registry/batch.jobrun.dev/",
 	"/registry/jobs/",
@@ -32,14 +32,14 @@ var followed = []string{
 	"/registry/namespaces/" + namespacePrefix,
 }
 
-// write is a write that etcd stored, and when this process heard of it.
+// write is a write that etcd stored.
 type write struct {
 	judge.Event
-	Seen time.Duration
+	Seen time.Duration // when this process received it
 }
 
-// etcdRecorder follows etcd itself: its history has neither gaps nor an order of this process's own, whatever
-// happens to the API server, and it survives etcd's own death.
+// etcdRecorder records writes by watching etcd. The history has no gaps, and the order of etcd's revisions, even if the
+// API server or etcd is killed meanwhile.
 type etcdRecorder struct {
 	client  *clientv3.Client
 	clock   *stopwatch
@@ -49,7 +49,7 @@ type etcdRecorder struct {
 
 	mu     sync.Mutex
 	writes []write
-	// versions are the revisions that the objects would have, by what was recorded.
+	// versions has the revision of each object after the recorded writes, by etcd key.
 	versions map[string]int64
 	err      error
 }
@@ -103,7 +103,7 @@ func (r *etcdRecorder) record(response clientv3.WatchResponse) {
 	}
 }
 
-// fail keeps the first error: a history with gaps proves nothing.
+// fail keeps the first error, because a history with gaps proves nothing.
 func (r *etcdRecorder) fail(err error) {
 	if r.err == nil {
 		r.err = err
@@ -114,7 +114,7 @@ func (r *etcdRecorder) add(seen time.Duration, revision int64, old, current clie
 	r.writes = append(r.writes, write{Event: judge.Event{Revision: uint64(revision), Old: old, New: current}, Seen: seen})
 }
 
-// decode returns no object for no value.
+// decode returns the object of a value. It returns nil for nil.
 func (r *etcdRecorder) decode(kv *mvccpb.KeyValue) (client.Object, error) {
 	if kv == nil {
 		return nil, nil
@@ -131,7 +131,7 @@ func (r *etcdRecorder) decode(kv *mvccpb.KeyValue) (client.Object, error) {
 	return stored, nil
 }
 
-// complete waits until everything that is stored by now was recorded.
+// complete waits until the last write of every object is recorded.
 func (r *etcdRecorder) complete(ctx context.Context) error {
 	for {
 		missing, err := r.missing(ctx)
@@ -146,7 +146,7 @@ func (r *etcdRecorder) complete(ctx context.Context) error {
 	}
 }
 
-// missing names an object that etcd has in another version than was recorded.
+// missing names an object whose last write is not recorded yet. It returns "" if there is none.
 func (r *etcdRecorder) missing(ctx context.Context) (string, error) {
 	stored := map[string]int64{}
 	for _, prefix := range followed {
@@ -174,7 +174,7 @@ func (r *etcdRecorder) missing(ctx context.Context) (string, error) {
 	return strings.Join(slices.Collect(maps.Keys(r.versions)), " "), nil
 }
 
-// until are the writes that were recorded so far, in the order of their revisions.
+// until returns the writes that were recorded so far, in the order of their revisions.
 func (r *etcdRecorder) until() []write {
 	r.mu.Lock()
 	defer r.mu.Unlock()

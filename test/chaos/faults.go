@@ -11,36 +11,37 @@ import (
 	"time"
 )
 
-// fault is one way in which something fails.
+// fault is one way in which something fails. It has either inject or begin.
 type fault struct {
 	name  string
 	about string
-	// least and most bound how long it lasts, and every how often it is injected.
-	least, most, every time.Duration
-	// inject lets it happen, and heals what does not heal by itself. It waits in between, by pause.
+	// least and most bound the duration of an injection.
+	least, most time.Duration
+	// every is the least time from one injection to the next.
+	every time.Duration
+	// inject causes the fault, waits by pause, and heals what does not heal by itself.
 	inject func(context.Context, *world, Injection) error
-	// punctual is whether one controller leads and what it writes comes in time, so
-	// that nothing may lag behind.
-	punctual bool
-	// begin, if there is nothing to inject at a time, changes the scenario from its start.
+	// begin changes the scenario from its start.
 	begin func(*world)
+	// punctual means that there is one leader whose writes are never late, so that statuses and Jobs may not lag.
+	punctual bool
 }
 
-// twoLeaders is longer than the Lease of the leader, 15 seconds, so that another one leads meanwhile.
+// twoLeaders is longer than the leader's Lease of 15 seconds, so that another manager leads meanwhile.
 const twoLeaders = 18 * time.Second
 
-// longest is how long a fault waits, beyond the end of the faults if need be, for what it is to break.
+// longest bounds how long a fault waits for something to break, even beyond the end of the faults.
 const longest = time.Minute
 
 var faults = []fault{
-	{name: "kill-leader", about: "kill -9 of the manager that leads", every: 5 * time.Second, inject: killLeader},
+	{name: "kill-leader", about: "kill -9 of the leader", every: 5 * time.Second, inject: killLeader},
 	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
 	{
 		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT",
 		least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader,
 	},
 	{
-		name: "fast-clock", about: "the clock of one replica, which leads, is an hour ahead",
+		name: "fast-clock", about: "a leader whose clock is an hour ahead",
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
 	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
@@ -58,7 +59,7 @@ var faults = []fault{
 		least: time.Second, most: 3 * time.Second, inject: resetAPI,
 	},
 	{
-		name: "cut-api", about: "answers of the API server to a manager cut off after the request got through",
+		name: "cut-api", about: "answers of the API server to a manager cut off after it executed the request",
 		least: 2 * time.Second, most: 5 * time.Second, inject: cutAPI,
 	},
 	{
@@ -72,7 +73,7 @@ var faults = []fault{
 		least:    time.Second, most: 3 * time.Second, inject: resetWebhook,
 	},
 	{
-		name: "cut-webhook", about: "answers of the webhook cut off after the request got through",
+		name: "cut-webhook", about: "answers of the webhook cut off after it handled the request",
 		punctual: true,
 		least:    2 * time.Second, most: 5 * time.Second, inject: cutWebhook,
 	},
@@ -92,7 +93,7 @@ var faults = []fault{
 		begin:    func(w *world) { w.crowd.refused = true },
 	},
 	{
-		name: "collide", about: "creates that a name collision kills after admission",
+		name: "collide", about: "creates that fail after admission because their name is taken",
 		punctual: true,
 		begin:    func(w *world) { w.crowd.collide = true },
 	},
@@ -101,7 +102,7 @@ var faults = []fault{
 		least: time.Second, most: 3 * time.Second, inject: deleteRunKeys,
 	},
 	{
-		name: "delete-namespace", about: "a namespace deleted in the middle of its runs",
+		name: "delete-namespace", about: "a namespace deleted while its runs execute",
 		every: 15 * time.Second, inject: deleteNamespace,
 	},
 	{
@@ -118,20 +119,20 @@ var faultsByName = func() map[string]fault {
 	return byName
 }()
 
-// punctual reports whether nothing may lag behind under any of the faults.
+// punctual reports whether all of the faults are punctual.
 func punctual(names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !faultsByName[name].punctual })
 }
 
-// errNoEffect is that a fault found nothing to break.
+// errNoEffect means that a fault found nothing to break.
 var errNoEffect = errors.New("the fault had no effect")
 
-// patience is for a fault that would have no effect if it ended with the others.
+// patience returns a context for a fault that may have to wait beyond the end of the faults to have an effect.
 func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), longest)
 }
 
-// pause waits, but not beyond the end of the faults.
+// pause waits, but not longer than the context.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -139,10 +140,11 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// drawn returns the replica that an injection has drawn.
 func (w *world) drawn(i Injection) *replica { return w.cluster.replicas[i.Draw%managers] }
 
 func killLeader(ctx context.Context, w *world, _ Injection) error {
-	patient, cancel := patience(ctx) // Nobody leads while another fault is at it.
+	patient, cancel := patience(ctx) // There may be no leader because of another fault.
 	defer cancel()
 	leader, err := w.cluster.leader(patient)
 	if err != nil {
@@ -151,7 +153,7 @@ func killLeader(ctx context.Context, w *world, _ Injection) error {
 	return leader.kill()
 }
 
-// killManager spares who is stopped, or dead already: it would make no difference.
+// killManager kills a manager that is neither stopped nor dead, because killing others would have no effect.
 func killManager(_ context.Context, w *world, i Injection) error {
 	for n := range w.cluster.replicas {
 		r := w.cluster.replicas[(i.Draw+uint64(n))%managers]
@@ -162,7 +164,7 @@ func killManager(_ context.Context, w *world, i Injection) error {
 	return errNoEffect
 }
 
-// unlessOver forgives what a fault could not do because the time of faults was over.
+// unlessOver returns errNoEffect instead of err if the context is over, which explains the error.
 func unlessOver(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -183,11 +185,11 @@ func pauseLeader(ctx context.Context, w *world, i Injection) error {
 	if err := m.Signal(syscall.SIGSTOP); err != nil {
 		return unlessExited(m, err)
 	}
-	pause(context.WithoutCancel(ctx), i.For) // a shorter one would not be this fault
+	pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would lead
 	return unlessExited(m, m.Signal(syscall.SIGCONT))
 }
 
-// unlessExited forgives what could not be done to a process that was killed.
+// unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
 func unlessExited(m interface{ Exited() bool }, err error) error {
 	if m.Exited() {
 		return errNoEffect
@@ -195,7 +197,8 @@ func unlessExited(m interface{ Exited() bool }, err error) error {
 	return err
 }
 
-// fastClock lets a replica lead whose clock is ahead, and one whose clock is right after it.
+// fastClock makes a replica lead whose clock is ahead. Later it kills that one, so that a replica with the right clock
+// leads.
 func fastClock(ctx context.Context, w *world, i Injection) error {
 	fast := w.drawn(i)
 	if err := w.leadAhead(ctx, fast); err != nil {
@@ -206,7 +209,7 @@ func fastClock(ctx context.Context, w *world, i Injection) error {
 	return fast.kill()
 }
 
-// leadAhead keeps the other replicas down until the one with the clock that is ahead leads.
+// leadAhead restarts a replica with its clock ahead, and keeps the other replicas down until it leads.
 func (w *world) leadAhead(ctx context.Context, fast *replica) error {
 	w.leadership.Lock()
 	defer w.leadership.Unlock()
@@ -226,7 +229,6 @@ func (w *world) leadAhead(ctx context.Context, fast *replica) error {
 			}
 		}
 	}
-	// One that does not come to lead would not be this fault.
 	patient, cancel := patience(ctx)
 	defer cancel()
 	for patient.Err() == nil {

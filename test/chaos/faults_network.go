@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// toMost is the part of the connections that a cut is done to, and toHalf that of a lag.
+	// toMost and toHalf are shares of the connections, as Toxiproxy's toxicity.
 	toMost, toHalf = 0.8, 0.5
-	// answerBytes bounds after how many bytes an answer is cut off: within the answer on a connection that is there
-	// already, within the handshake or the answer on a new one.
+	// answerBytes bounds the bytes after which a connection is cut off. That is within an answer, or within the
+	// handshake of a new connection.
 	answerBytes = 6000
 )
 
-// poisoned does something to a link for as long as the injection lasts.
+// poisoned adds toxics to a link and removes them at the end of the injection.
 func poisoned(ctx context.Context, l *link, i Injection, toxics ...toxic) error {
 	var errs []error
 	for _, t := range toxics {
@@ -70,14 +70,14 @@ func cutWebhook(ctx context.Context, w *world, i Injection) error {
 	return poisoned(ctx, w.cluster.webhook, i, cutOff(i))
 }
 
-// hangWebhook lets nothing through, and lets the API server wait.
+// hangWebhook drops all answers of the webhook, so that the API server waits for them in vain.
 func hangWebhook(ctx context.Context, w *world, i Injection) error {
 	return poisoned(ctx, w.cluster.webhook, i, toxic{Type: "timeout", Stream: answers, Attributes: map[string]int64{"timeout": 0}})
 }
 
 func closeWatches(_ context.Context, w *world, i Injection) error { return w.drawn(i).link.cut()() }
 
-// lagWatches delays all answers on half of the connections, of which each watch has one of its own.
+// lagWatches delays all answers on half of the connections. Each watch has a connection of its own.
 func lagWatches(ctx context.Context, w *world, i Injection) error {
 	lag := latency(answers, 1500+int64(i.Draw%2500), 500)
 	lag.Toxicity = toHalf

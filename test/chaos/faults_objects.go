@@ -21,8 +21,8 @@ import (
 
 const vandalPause = 300 * time.Millisecond
 
-// deleteRunKeys deletes RunKeys by hand for a while, but never in the middle of a claim: what may happen then is not
-// promised.
+// deleteRunKeys deletes RunKeys by hand for a while. It spares RunKeys in the middle of a claim, for which docs/design.md
+// promises less.
 func deleteRunKeys(ctx context.Context, w *world, i Injection) error {
 	over, cancel := context.WithTimeout(ctx, i.For)
 	defer cancel()
@@ -45,7 +45,8 @@ func deleteRunKeys(ctx context.Context, w *world, i Injection) error {
 	return nil
 }
 
-// vandalise deletes a RunKey as it was read. One of which no answer came may have been deleted, so it counts as such.
+// vandalise deletes a RunKey that is unchanged since it was read. If no answer arrives, the RunKey may be deleted, so it
+// is recorded in w.vandalised as well.
 func (w *world) vandalise(ctx context.Context, key *v1alpha1.RunKey) (deleted bool) {
 	if !w.settled(ctx, key) {
 		return false
@@ -60,7 +61,7 @@ func (w *world) vandalise(ctx context.Context, key *v1alpha1.RunKey) (deleted bo
 	return err == nil
 }
 
-// settled reports whether the statuses say what the key says, so that no claim is under way.
+// settled reports whether the status of the leased run has the key's generation, so that no claim is under way.
 func (w *world) settled(ctx context.Context, key *v1alpha1.RunKey) bool {
 	leased := key.Spec.Leased
 	if leased == nil {
@@ -71,9 +72,9 @@ func (w *world) settled(ctx context.Context, key *v1alpha1.RunKey) bool {
 	return err == nil && run.Status.Phase == v1alpha1.PhaseLeased && run.Status.Lease.Generation == leased.Generation
 }
 
-// deleteNamespace has a few callers work in a namespace of their own, deletes it under their hands, and waits for its
-// end. The API server is not restarted meanwhile: one that starts does not know its custom resources for a moment, and
-// Kubernetes then takes the namespace for empty.
+// deleteNamespace lets a few callers work in a namespace of their own, deletes it while they call, and waits until it is
+// gone. The API server is not restarted meanwhile: for a moment after its start it does not know custom resources, and
+// the namespace controller would take the namespace for empty.
 func deleteNamespace(ctx context.Context, w *world, _ Injection) error {
 	w.dooming.Lock()
 	defer w.dooming.Unlock()

@@ -17,15 +17,14 @@ import (
 
 // broken is a manager with a bug that a reasonable person might write.
 type broken struct {
-	edits []mutants.Edit
-	// faults make the bug show, and promise is the one that it breaks.
-	faults  []string
-	promise string
+	edits   []mutants.Edit
+	faults  []string // make the bug show
+	promise string   // is broken by the bug
 }
 
 const (
 	mutantDuration = 45 * time.Second
-	// mutantPatience is short: some never come to rest.
+	// mutantPatience is short, because some of these managers never come to rest.
 	mutantPatience = 2 * time.Minute
 )
 
@@ -118,7 +117,7 @@ var brokenBuilds = map[string]broken{
 	},
 }
 
-// TestMutants breaks the manager, one bug at a time: each must be caught.
+// TestMutants plays a scenario with each broken manager. The report must name the broken promise.
 func TestMutants(t *testing.T) {
 	for name, b := range brokenBuilds {
 		t.Run(name, func(t *testing.T) {
@@ -126,14 +125,13 @@ func TestMutants(t *testing.T) {
 				Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience,
 			}, b.faults)
 			if !slices.Contains(report.Broken(), b.promise) {
-				t.Errorf("%s is said to hold, broken are: %s", b.promise, strings.Join(report.Broken(), ", "))
+				t.Errorf("the report says that %s holds; broken: %s", b.promise, strings.Join(report.Broken(), ", "))
 			}
 		})
 	}
 }
 
-// TestMutantsCompile holds the bugs up to date with the code that they break: it
-// does not take as long as playing them.
+// TestMutantsCompile shows that the edits still fit the code. It is faster than TestMutants.
 func TestMutantsCompile(t *testing.T) {
 	for name, b := range brokenBuilds {
 		t.Run(name, func(t *testing.T) { b.compile(t, t.TempDir(), "./internal/...") })

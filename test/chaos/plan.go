@@ -12,21 +12,22 @@ import (
 )
 
 const (
-	// planSeed keeps the plan apart from what the callers draw from the same seed.
+	// planSeed makes the plan independent of what the callers draw from the same seed.
 	planSeed = 1 << 40
-	// quietBefore is how long nothing is injected, and gapLeast and gapMost how long it is from one fault to the next,
-	// unless the time is too short to inject each of them once.
+	// quietBefore is the time before the first fault.
 	quietBefore = 2 * time.Second
-	gapLeast    = 700 * time.Millisecond
-	gapMost     = 2500 * time.Millisecond
+	// gapLeast and gapMost bound the time between two faults. In a short scenario the gaps are shorter, so that
+	// each fault is injected once.
+	gapLeast = 700 * time.Millisecond
+	gapMost  = 2500 * time.Millisecond
 )
 
-// Injection is a fault that is injected at some time, for a while.
+// Injection is one fault of a plan.
 type Injection struct {
 	At    time.Duration `json:"at"`
 	Fault string        `json:"fault"`
 	For   time.Duration `json:"for"`
-	// Draw chooses whatever is to be chosen: which manager, which way.
+	// Draw is a random number for the choices of the fault, for example of a manager.
 	Draw uint64 `json:"draw"`
 }
 
@@ -34,8 +35,8 @@ func (i Injection) String() string {
 	return fmt.Sprintf("%6.1fs %s for %.1fs", i.At.Seconds(), i.Fault, i.For.Seconds())
 }
 
-// Plan draws what is injected when. Each fault is injected once before any is injected again, in an order of its own
-// each time, and none more often than it bears.
+// Plan draws a plan of faults. It injects each fault once, in random order, then each a second time in another order,
+// and so on. It leaves out a fault that was injected less than fault.every before.
 func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	random := rand.New(rand.NewPCG(seed, planSeed))
 	var plan []Injection
@@ -64,7 +65,7 @@ func between(random *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(random.Int64N(int64(most-least)))
 }
 
-// FaultNames lists the faults there are.
+// FaultNames returns the names of all faults, separated by spaces.
 func FaultNames() string {
 	names := make([]string, len(faults))
 	for i, f := range faults {
@@ -73,7 +74,7 @@ func FaultNames() string {
 	return strings.Join(names, " ")
 }
 
-// ParseFaults understands "all", "none", and names with commas between them.
+// ParseFaults parses "all", "none", or names separated by commas.
 func ParseFaults(text string) ([]string, error) {
 	switch text {
 	case "none":

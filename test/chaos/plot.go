@@ -56,7 +56,7 @@ type panel struct {
 
 type line struct{ Colour, Points string }
 
-// Plot draws samples as SVG: a panel for each measure, with a line for each manager.
+// Plot writes an SVG with a panel for each measure, and in it a line for each manager.
 func Plot(out io.Writer, samples []Sample) error {
 	series := byManager(samples)
 	managers := slices.Sorted(maps.Keys(series))

@@ -8,11 +8,11 @@ import (
 	"regexp"
 )
 
-// promise is something that must hold, and whether it did.
+// promise is a property that must hold, with the result of checking it.
 type promise struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
-	// Checked is how often it was put to the test.
+	// Checked is the number of checks.
 	Checked    int      `json:"checked"`
 	Violations []string `json:"violations,omitempty"`
 }
@@ -37,19 +37,20 @@ func newPromises() []*promise {
 		{Name: "I4", About: "generations only rise; a Job has the lease of its RunKey"},
 		{Name: "I5", About: "a run whose lease expired waits again, or fails for the run that waits"},
 		{Name: "I6", About: "a trigger that is delivered twice is one run"},
-		{Name: "I7", About: "a dry run changes nothing, and predicts"},
-		{Name: "I8", About: "a key goes on only when nothing executes for it"},
-		{Name: linearizable, About: "the answers of each key fit one order with what was stored"},
-		{Name: answered, About: "what was accepted is stored, and what was refused is not"},
+		{Name: "I7", About: "a dry run changes nothing and predicts the answer"},
+		{Name: "I8", About: "a key is released only when no Job and no Pod executes for it"},
+		{Name: linearizable, About: "one order explains all answers and all writes of a key"},
+		{Name: answered, About: "an accepted trigger is stored, a refused one is not"},
 		{Name: oneOutcome, About: "every accepted trigger has exactly one outcome"},
 		{Name: leases, About: "no lease expires that is renewed in time"},
 		{Name: otherwise, About: "the rules P1 to P12"},
 		{Name: sound, About: "no manager panics or has a data race"},
 		{Name: nothingLeft, About: "no RunKey, Job, Pod or receipt is left over"},
-		{Name: becomesQuiet, About: "all comes to rest"},
+		{Name: becomesQuiet, About: "everything comes to rest"},
 	}
 }
 
+// promise returns the promise of that name. Names without a promise belong to "rules".
 func (r *Report) promise(name string) *promise {
 	for _, p := range r.Promises {
 		if p.Name == name {
@@ -59,19 +60,19 @@ func (r *Report) promise(name string) *promise {
 	return r.promise(otherwise)
 }
 
-// put counts that promises were put to the test.
+// put counts checks of a promise.
 func (r *Report) put(name string, times int) { r.promise(name).Checked += times }
 
-// violate tells that a promise was broken.
+// violate records a violation of a promise.
 func (r *Report) violate(name, format string, args ...any) {
 	p := r.promise(name)
 	p.Violations = append(p.Violations, fmt.Sprintf(format, args...))
 }
 
-// ofInvariant is how the judge of histories begins what it says.
+// ofInvariant matches the beginning of the judge's messages.
 var ofInvariant = regexp.MustCompile(`^(I\d|P\d+|batch): `)
 
-// judged sorts a violation that the judge found to its promise.
+// judged records a violation that the judge found. The promise is the one that the message begins with.
 func (r *Report) judged(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	name := otherwise

@@ -17,23 +17,23 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
-// network is the proxies between the processes.
+// network has the proxies between the processes.
 type network struct {
 	server *toxiproxy.ApiServer
-	last   atomic.Int64 // of the names of toxics
+	last   atomic.Int64 // number in the name of the last toxic
 }
 
 func newNetwork() *network {
 	return &network{server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
 }
 
-// link is a way from some process to an address, through a proxy.
+// link is a proxy to an address.
 type link struct {
 	*toxiproxy.Proxy
 	network *network
 }
 
-// to makes a link to an address.
+// to starts a link to an address.
 func (n *network) to(name, upstream string) (*link, error) {
 	listen, err := controlplane.FreeAddress()
 	if err != nil {
@@ -46,12 +46,12 @@ func (n *network) to(name, upstream string) (*link, error) {
 	return &link{proxy, n}, nil
 }
 
-// toxic is what is done to a link, in the words of Toxiproxy.
+// toxic is one of Toxiproxy's ways to disturb a link.
 type toxic struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Stream string `json:"stream"`
-	// Toxicity is the part of the connections that it is done to.
+	// Toxicity is the share of the connections that are disturbed. 0 means all.
 	Toxicity   float32          `json:"toxicity"`
 	Attributes map[string]int64 `json:"attributes"`
 }
@@ -62,7 +62,7 @@ const (
 	answers  = "downstream"
 )
 
-// poison does something to a link until it is cured.
+// poison disturbs a link until cure is called.
 func (l *link) poison(t toxic) (cure func() error, err error) {
 	t.Name = fmt.Sprintf("%s-%d", t.Type, l.network.last.Add(1))
 	if t.Toxicity == 0 {
@@ -78,7 +78,7 @@ func (l *link) poison(t toxic) (cure func() error, err error) {
 	return func() error { return l.Toxics.RemoveToxic(context.Background(), t.Name) }, nil
 }
 
-// cut ends all connections, and lets none begin until it is mended.
+// cut ends all connections, and refuses new ones until mend is called.
 func (l *link) cut() (mend func() error) {
 	l.Stop()
 	return l.Start

@@ -23,14 +23,14 @@ import (
 )
 
 const (
-	// mostNamed is how many objects a message names.
+	// mostNamed bounds the objects that a message names.
 	mostNamed = 10
-	// requestPatience bounds one look at what there is.
+	// requestPatience bounds the requests of one look at the objects.
 	requestPatience = 30 * time.Second
 )
 
-// awaitQuiet waits until nothing is under way any more: every JobRun has its outcome, no concurrency key is taken,
-// no Job is unfinished, and what is to be deleted is gone.
+// awaitQuiet waits until nothing is under way any more: every JobRun has its outcome, no concurrency key is busy, no Job
+// is unfinished, and everything with a TTL or in a doomed namespace is deleted.
 func (w *world) awaitQuiet(ctx context.Context, clock *stopwatch) error {
 	began := clock.now()
 	restless, err := w.await(ctx, w.restless)
@@ -41,7 +41,7 @@ func (w *world) awaitQuiet(ctx context.Context, clock *stopwatch) error {
 	return nil
 }
 
-// await waits until there is nothing to tell of.
+// await calls look until it finds nothing. If that takes longer than config.Patience, it returns what look found last.
 func (w *world) await(ctx context.Context, look func(context.Context) ([]string, error)) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.config.Patience)
 	defer cancel()
@@ -78,7 +78,7 @@ func some(names []string) string {
 	return strings.Join(names, "; ")
 }
 
-// restless is what is under way.
+// restless describes the objects for which something is under way.
 func (w *world) restless(ctx context.Context) ([]string, error) {
 	var found []string
 	all, err := w.everything(ctx)
@@ -116,7 +116,7 @@ func phaseOf(run *v1alpha1.JobRun) string {
 	return string(run.Status.Phase)
 }
 
-// doomedNamespaces are those that are still there.
+// doomedNamespaces describes the doomed namespaces that still exist.
 func (w *world) doomedNamespaces(ctx context.Context) ([]string, error) {
 	var found []string
 	for n := range w.doomed {
@@ -131,7 +131,7 @@ func (w *world) doomedNamespaces(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// everything is what there is in the namespace of the scenario.
+// everything has the objects in the namespace of the scenario.
 type everything struct {
 	runs []v1alpha1.JobRun
 	keys []v1alpha1.RunKey
@@ -154,7 +154,7 @@ func (w *world) everything(ctx context.Context) (everything, error) {
 	return everything{runs.Items, keys.Items, jobs.Items, pods.Items}, nil
 }
 
-// deleteAll deletes all JobRuns, and tells what is left for good.
+// deleteAll deletes all JobRuns, and returns the objects that are left after config.Patience.
 func (w *world) deleteAll(ctx context.Context) string {
 	left, err := w.await(ctx, func(ctx context.Context) ([]string, error) {
 		err := w.cluster.api.DeleteAllOf(ctx, &v1alpha1.JobRun{}, client.InNamespace(w.namespace),

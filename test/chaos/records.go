@@ -15,10 +15,10 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// completePatience is how long the last writes may take to be recorded.
+// completePatience bounds the wait until the last writes are recorded.
 const completePatience = time.Minute
 
-// records is all that is known of a scenario: what was asked and answered, and what was stored.
+// records has both histories of a scenario.
 type records struct {
 	requests   []request
 	writes     []write
@@ -26,7 +26,7 @@ type records struct {
 	vandalised map[types.UID]bool
 }
 
-// interval relates times to the revisions of etcd.
+// interval relates times to the revisions of etcd: see pulse.
 type interval interface {
 	after(time.Duration) uint64
 	before(time.Duration) uint64
@@ -56,7 +56,7 @@ func (r *recording) close() {
 	r.etcd.close()
 }
 
-// history is what was recorded so far, all that was stored by now included.
+// history returns the records so far. They include every write that is stored by now.
 func (r *recording) history(ctx context.Context, w *world) (*records, error) {
 	ctx, cancel := context.WithTimeout(ctx, completePatience)
 	defer cancel()
@@ -72,7 +72,7 @@ func (r *recording) history(ctx context.Context, w *world) (*records, error) {
 	return &records{requests: requests, writes: r.etcd.until(), pulse: r.pulse, vandalised: w.vandalised}, nil
 }
 
-// in are the writes in a namespace.
+// in returns the writes in a namespace.
 func (h *records) in(namespace string) []write {
 	var found []write
 	for _, w := range h.writes {
@@ -83,7 +83,7 @@ func (h *records) in(namespace string) []write {
 	return found
 }
 
-// left are the objects that the writes leave behind.
+// left returns the objects that exist after the writes.
 func left(writes []write) []client.Object {
 	objects := map[types.UID]client.Object{}
 	for _, w := range writes {
@@ -100,16 +100,16 @@ func left(writes []write) []client.Object {
 	return found
 }
 
-// life is all that was stored of one JobRun.
+// life is the history of one JobRun.
 type life struct {
 	first, last *v1alpha1.JobRun
-	created     uint64
+	created     uint64 // revision
 	deleted     bool
-	// ends are the outcomes that it had, each once and in order.
+	// ends has the outcomes of the JobRun in order.
 	ends []string
 }
 
-// lives are those of all JobRuns, by UID.
+// lives returns the lives of all JobRuns, by UID.
 func lives(writes []write) map[types.UID]*life {
 	all := map[types.UID]*life{}
 	for _, w := range writes {
@@ -128,7 +128,7 @@ func lives(writes []write) map[types.UID]*life {
 	return all
 }
 
-// note adds an outcome that is new.
+// note adds outcomes that differ from the last one.
 func (l *life) note(outcomes []string) {
 	for _, o := range outcomes {
 		if n := len(l.ends); n == 0 || l.ends[n-1] != o {
@@ -137,7 +137,7 @@ func (l *life) note(outcomes []string) {
 	}
 }
 
-// outcomesOf are the outcomes that a JobRun's conditions say, at most one if all is well.
+// outcomesOf returns the outcomes in a JobRun's conditions. More than one is a violation.
 func outcomesOf(run *v1alpha1.JobRun) []string {
 	var found []string
 	for _, c := range run.Status.Conditions {

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// restartPause is that of whoever starts a manager again that has ended.
+	// restartPause is the time from the end of a manager to its next start.
 	restartPause  = 500 * time.Millisecond
 	scrapeTimeout = 2 * time.Second
 )
 
-// replica is one replica of the manager. It is started again whenever it ends, as a Deployment would, and reaches
-// the API server by a link of its own.
+// replica is one replica of the manager. Its process is started again whenever it ends, as by a Deployment. It reaches
+// the API server through a link of its own.
 type replica struct {
 	cluster    *cluster
 	number     int
@@ -33,11 +33,11 @@ type replica struct {
 	keeping    sync.WaitGroup
 
 	mu      sync.Mutex
-	manager *operator.Manager // the process that was started last
+	manager *operator.Manager // the latest process
 	ready   bool
-	held    bool          // not to be started again
+	held    bool          // must not be started again for now
 	stopped bool          // by SIGSTOP
-	ahead   time.Duration // of its clock
+	ahead   time.Duration // how much the clock of the next process is ahead
 }
 
 func (c *cluster) newReplica(n int) (*replica, error) {
@@ -76,7 +76,7 @@ func (r *replica) keep(ctx context.Context) {
 	}
 }
 
-// start returns nil while there is nothing to start.
+// start starts a process. It returns nil if the replica is held, or if the start fails.
 func (r *replica) start() *operator.Manager {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,14 +97,14 @@ func (r *replica) start() *operator.Manager {
 	return m
 }
 
-// await waits for the end of a manager.
+// await waits for the end of a manager. It kills a manager that does not become ready.
 func (r *replica) await(ctx context.Context, m *operator.Manager) {
 	if err := r.cluster.operator.AwaitReady(ctx, m); err == nil {
 		r.mu.Lock()
 		r.ready = r.manager == m && !m.Exited()
 		r.mu.Unlock()
 	} else if !m.Exited() && ctx.Err() == nil {
-		_ = m.Kill9() // as a liveness probe would see to
+		_ = m.Kill9() // as a liveness probe would
 	}
 	select {
 	case <-m.Done():
@@ -119,7 +119,7 @@ func (r *replica) ended() {
 	r.cluster.operator.Rebalance()
 }
 
-// kill ends the process at once, whatever it is doing.
+// kill kills the process with SIGKILL.
 func (r *replica) kill() error {
 	if m := r.process(); m != nil {
 		return m.Kill9()
@@ -139,14 +139,14 @@ func (r *replica) isReady() bool {
 	return r.ready
 }
 
-// hold keeps the replica from being started until it is let go.
+// hold sets whether the replica must not be started.
 func (r *replica) hold(held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = held
 }
 
-// stop notes that the process is about to be stopped, or is not any more.
+// stop records whether the process is stopped by SIGSTOP.
 func (r *replica) stop(stopped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +159,7 @@ func (r *replica) isStopped() bool {
 	return r.stopped
 }
 
-// setAhead sets the clock of the processes that are started from now on.
+// setAhead sets how much the clocks of later processes are ahead.
 func (r *replica) setAhead(ahead time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,7 +177,7 @@ func (r *replica) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// leads reports whether the replica's own metrics say that it leads. One that is stopped says nothing.
+// leads reports whether the replica leads by its own metrics. It returns false if the replica does not answer.
 func (r *replica) leads(ctx context.Context) bool {
 	m := r.process()
 	if m == nil || m.Exited() {
@@ -189,7 +189,7 @@ func (r *replica) leads(ctx context.Context) bool {
 	return err == nil && metrics.Sum("leader_election_master_status") == 1
 }
 
-// leader waits for a replica that leads.
+// leader waits until a replica leads, and returns it.
 func (c *cluster) leader(ctx context.Context) (*replica, error) {
 	for {
 		for _, r := range c.replicas {

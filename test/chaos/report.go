@@ -21,24 +21,24 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// mostShown is how many violations of a promise are printed.
+// mostShown bounds the violations of a promise that are printed.
 const mostShown = 5
 
-// Report is what came of a scenario.
+// Report is the result of a scenario.
 type Report struct {
 	Seed     uint64        `json:"seed"`
 	Duration time.Duration `json:"duration"`
 	Faults   []string      `json:"faults"`
 	Plan     []Injection   `json:"plan"`
-	// Effects say how often each fault of the plan found something to break.
+	// Effects counts how often each fault of the plan found something to break.
 	Effects map[string]int `json:"effects"`
-	// UntilQuiet is the time from the end of the faults until all was quiet.
+	// UntilQuiet is the time from the end of the faults until nothing was under way any more.
 	UntilQuiet time.Duration  `json:"untilQuiet"`
 	Numbers    map[string]int `json:"numbers"`
 	Promises   []*promise     `json:"promises"`
 }
 
-// Broken are the names of the promises that did not hold.
+// Broken returns the names of the promises that did not hold.
 func (r *Report) Broken() []string {
 	var names []string
 	for _, p := range r.Promises {
@@ -49,7 +49,7 @@ func (r *Report) Broken() []string {
 	return names
 }
 
-// Violations of a promise.
+// Violations returns the violations of a promise.
 func (r *Report) Violations(name string) []string { return r.promise(name).Violations }
 
 // Print prints the report for people.
@@ -104,7 +104,7 @@ func (p *promise) print(out io.Writer) {
 	}
 }
 
-// count tells how much there was.
+// count fills the numbers of the report.
 func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
 	for i := range h.requests {
 		r.Numbers["requests "+string(h.requests[i].Outcome)]++
@@ -124,7 +124,7 @@ func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
 	}
 }
 
-// displaced reports whether a run that waited became the receipt of one whose lease had expired.
+// displaced reports whether a write turned a waiting run into the receipt of a run whose lease had expired.
 func displaced(w write) bool {
 	old, _ := w.Old.(*v1alpha1.JobRun)
 	run, _ := w.New.(*v1alpha1.JobRun)
@@ -167,7 +167,7 @@ func WriteJSON(path string, reports []*Report) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// save writes a history to a file, as JSON lines: first what was asked, then what was stored.
+// save writes the records to a file, as JSON lines: first the requests, then the writes.
 func (h *records) save(path string) (err error) {
 	if path == "" {
 		return nil
@@ -196,7 +196,7 @@ func (h *records) save(path string) (err error) {
 	return buffered.Flush()
 }
 
-// stored is a write in the file.
+// stored is the JSON line of a write.
 type stored struct {
 	Revision uint64        `json:"revision"`
 	Seen     time.Duration `json:"seen"`

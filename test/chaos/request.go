@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// verb is what a caller asks for.
+// verb is the kind of a request.
 type verb string
 
 const (
@@ -27,21 +27,21 @@ const (
 	triggerOdd verb = "trigger that a policy refuses"
 )
 
-// outcome is what a caller learned.
+// outcome is the kind of an answer.
 type outcome string
 
 const (
 	accepted outcome = "accepted"
 	conflict outcome = "conflict"
-	// refused is any other answer by which nothing was done.
+	// refused means that nothing was done for another reason than a conflict.
 	refused outcome = "refused"
-	// unknown is no answer, or one that leaves open what was done.
+	// unknown means that there is no answer, or that the answer does not tell what was done.
 	unknown outcome = "unknown"
 )
 
-// request is what a caller asked for, and the answer.
+// request is a request of a caller, with its answer.
 type request struct {
-	// ID is the request's own, and stands on the JobRun as an annotation.
+	// ID identifies the request. The JobRun has it in an annotation.
 	ID        string `json:"id"`
 	Verb      verb   `json:"verb"`
 	Namespace string `json:"namespace"`
@@ -63,10 +63,10 @@ type request struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// creates reports whether the request may bring a JobRun into being.
+// creates reports whether the request may create a JobRun.
 func (r *request) creates() bool { return r.Verb == trigger || r.Verb == triggerOdd }
 
-// answer notes what came of a request.
+// answer records the answer to the request.
 func (r *request) answer(run *v1alpha1.JobRun, err error) {
 	r.Outcome = outcomeOf(err)
 	if err != nil {
@@ -97,7 +97,7 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// requestLog is the history of the callers.
+// requestLog is the history of requests.
 type requestLog struct {
 	mu  sync.Mutex
 	all []request

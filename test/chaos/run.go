@@ -14,14 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Suite is a cluster on which scenarios are played.
+// Suite is a cluster that plays one scenario after the other.
 type Suite struct {
 	config  Config
 	cluster *cluster
 	played  int
 }
 
-// Start starts a cluster for scenarios.
+// Start starts the cluster of a Suite.
 func Start(ctx context.Context, c Config) (*Suite, error) {
 	if c.Log == nil {
 		c.Log = io.Discard
@@ -39,15 +39,15 @@ func Start(ctx context.Context, c Config) (*Suite, error) {
 	return s, nil
 }
 
-// Stop ends the cluster.
+// Stop stops the cluster.
 func (s *Suite) Stop() error { return s.cluster.close() }
 
 func (s *Suite) say(format string, args ...any) {
 	fmt.Fprintf(s.config.Log, format+"\n", args...)
 }
 
-// Play plays a scenario with those faults, and reports what became of the promises. An error says that it could not
-// be played.
+// Play plays a scenario with the given faults and reports which promises held. It returns an error if the scenario
+// could not be played.
 func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
 	s.played++
 	w, err := s.newWorld(faults)
@@ -76,7 +76,7 @@ func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
 	return report, nil
 }
 
-// judge holds what was recorded against the promises, once at rest and once when all is deleted.
+// judge checks the promises at rest, deletes all JobRuns, and checks that nothing is left.
 func (s *Suite) judge(ctx context.Context, w *world, recording *recording, strict bool, restless error) (*Report, error) {
 	h, err := recording.history(ctx, w)
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
 }
 
-// planned are the faults that are injected at a time.
+// planned returns those of the faults that a plan injects. The others change the scenario from its start.
 func planned(names []string) []string {
 	var found []string
 	for _, name := range names {
@@ -131,7 +131,8 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 	return w, nil
 }
 
-// play has everybody work while the plan is carried out, and heals everything in the end.
+// play lets callers and workers work while the plan is carried out. It returns when all faults are healed. The
+// workers go on until w.dismiss is called.
 func (w *world) play(ctx context.Context, plan []Injection, clock *stopwatch) error {
 	working, dismiss := context.WithCancel(ctx)
 	w.working, w.dismiss = working, func() {
@@ -161,6 +162,7 @@ func (w *world) play(ctx context.Context, plan []Injection, clock *stopwatch) er
 	return errors.Join(w.failed...)
 }
 
+// inject waits for the time of an injection and carries it out.
 func (w *world) inject(ctx context.Context, i Injection, began time.Duration, clock *stopwatch) {
 	pause(ctx, i.At-(clock.now()-began))
 	if ctx.Err() != nil {

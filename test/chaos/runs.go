@@ -20,12 +20,13 @@ const (
 	// jobByWorker and jobByJob are the jobNames of runs that a worker or a Job executes.
 	jobByWorker = "by-worker"
 	jobByJob    = "by-job"
-	// workerLease is how long the lease of a worker lives, and jobSeconds how long a Job takes.
+	// workerLease is the leaseDurationSeconds of runs for workers.
 	workerLease = 4
-	jobSeconds  = "0.3"
+	// jobSeconds is how long a Job takes.
+	jobSeconds = "0.3"
 )
 
-// newRun draws what a trigger asks for: most are for one of the few hot keys, and most coalesce.
+// newRun draws a JobRun. Most have a hot key, and most coalesce.
 func (c *caller) newRun(name string) *v1alpha1.JobRun {
 	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name}}
 	spec := &run.Spec
@@ -51,7 +52,8 @@ func (c *caller) newRun(name string) *v1alpha1.JobRun {
 	return run
 }
 
-// drawKey draws the key, and whether a worker executes: half of the hot keys and most of the cold ones are theirs.
+// drawKey draws the key, and whether a worker executes the run. Workers have half of the hot keys and most of the cold
+// ones.
 func (c *caller) drawKey(spec *v1alpha1.JobRunSpec) (worker bool) {
 	switch n := c.random.IntN(100); {
 	case n < 65:

@@ -15,20 +15,18 @@ import (
 
 const (
 	sampleInterval = 2 * time.Second
-	// growth is by how much the last third of a soak may exceed the middle one, and a measure's slack what may be
-	// added to that: what the garbage collector lets lie about.
+	// growth is the factor by which the last third of a soak may exceed the middle one, plus the measure's slack.
 	growth = 1.2
-	// leastSamples are needed in each third to say anything.
+	// leastSamples is how many samples each third needs.
 	leastSamples = 5
 )
 
-// measure is what is read from a manager's metrics.
+// measure is one of the metrics of a manager that a soak samples.
 type measure struct {
 	title, metric string
-	unit          float64 // what the metric is divided by
-	slack         float64
-	// flat is whether it must not grow.
-	flat bool
+	unit          float64 // divides the metric
+	slack         float64 // in units, for garbage that is not collected yet
+	flat          bool    // must not grow
 }
 
 var measures = []measure{
@@ -38,7 +36,7 @@ var measures = []measure{
 	{title: "queue depth", metric: "workqueue_depth", unit: 1},
 }
 
-// Sample is what one manager was like at a time.
+// Sample has the measures of one manager at a time.
 type Sample struct {
 	At      time.Duration `json:"at"`
 	Manager string        `json:"manager"`
@@ -46,8 +44,8 @@ type Sample struct {
 	Values []float64 `json:"values"`
 }
 
-// Soak has callers call for the duration, without faults, and samples the managers. An error says what is not flat, or
-// that the soak could not be carried out.
+// Soak lets callers call for the duration without faults, and samples the managers. It returns an error if a measure grows,
+// or if the soak fails otherwise.
 func (s *Suite) Soak(ctx context.Context) ([]Sample, error) {
 	s.played++
 	w, err := s.newWorld(nil)
@@ -97,7 +95,8 @@ func (s *Suite) sample(ctx context.Context, clock *stopwatch) []Sample {
 	}
 }
 
-// steady says what grows: of which the median of the last third exceeds that of the middle one.
+// steady returns an error if a measure grows: its median in the last third of the samples exceeds that in the middle third
+// by more than growth and slack.
 func steady(samples []Sample) error {
 	for manager, series := range byManager(samples) {
 		third := len(series) / 3

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// samplesOf are those of a manager whose values are all so.
+// samplesOf returns n samples of a manager. All measures of sample i have the value value(i).
 func samplesOf(n int, value func(i int) float64) []Sample {
 	samples := make([]Sample, n)
 	for i := range samples {

@@ -24,12 +24,12 @@ const (
 	workerConcurrency = 6
 	workLeast         = 20 * time.Millisecond
 	workMost          = 400 * time.Millisecond
-	// longWork is so long that a worker which is cut off mostly has some, and one in longShare runs takes it.
+	// longWork is the time of one in longShare runs. It makes it likely that a worker has work when it is cut off.
 	longWork  = 2 * time.Second
 	longShare = 5
 )
 
-// crew is the workers of a namespace.
+// crew has the workers of a namespace.
 type crew struct {
 	config    *rest.Config
 	namespace string
@@ -78,7 +78,7 @@ func (c *crew) hire(ctx context.Context) error {
 	return nil
 }
 
-// bury cuts a worker off for good, in the middle of its work, and hires another one.
+// bury cuts a worker off for good, and starts another one.
 func (c *crew) bury(ctx context.Context, n int) error {
 	c.mu.Lock()
 	h := c.workers[n%len(c.workers)]
@@ -89,7 +89,7 @@ func (c *crew) bury(ctx context.Context, n int) error {
 	return c.hire(ctx)
 }
 
-// work is what a run does.
+// work handles a run: it waits for a random time.
 func work(ctx context.Context, _ *worker.Run) (any, error) {
 	takes := workLeast + rand.N(workMost-workLeast)
 	if rand.N(longShare) == 0 {
@@ -123,7 +123,7 @@ func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, err
 	return connection, err
 }
 
-// cut ends all connections and lets none begin.
+// cut ends all connections and refuses new ones.
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -21,9 +21,9 @@ import (
 const (
 	callers  = 32
 	coldKeys = 200
-	// deliveries is how many idempotency keys there are at a time.
+	// deliveries is how many idempotency keys are in use at a time.
 	deliveries = 12
-	// twins is how many names are used by several callers at once.
+	// twins is how many names several callers use at a time.
 	twins = 4
 
 	pauseLeast     = 150 * time.Millisecond
@@ -31,7 +31,7 @@ const (
 	requestTimeout = 20 * time.Second
 )
 
-// crowd is the callers of one namespace.
+// crowd has the callers of one namespace.
 type crowd struct {
 	api       client.Client
 	clock     *stopwatch
@@ -40,14 +40,15 @@ type crowd struct {
 	seed      uint64
 	callers   int
 	hotKeys   int
-	// collide and refused say that there are triggers whose name collides with another's, and such that a policy
-	// refuses after the webhook.
-	collide, refused bool
-	// brief has every JobRun deleted soon after its end.
+	// collide lets callers use names that other callers use at the same time.
+	collide bool
+	// refused lets callers send triggers that a policy refuses after the webhook.
+	refused bool
+	// brief gives every JobRun a short TTL.
 	brief bool
 }
 
-// call lets all callers call until the context is done, and waits for their last answers.
+// call runs all callers until the context is done, and waits for their last answers.
 func (c *crowd) call(ctx context.Context) {
 	var calling sync.WaitGroup
 	for n := range c.callers {
@@ -56,13 +57,13 @@ func (c *crowd) call(ctx context.Context) {
 	calling.Wait()
 }
 
-// caller is one user. What it does next depends on its seed alone, not on any answer.
+// caller is one user. Its requests depend on the seed only, not on the answers.
 type caller struct {
 	*crowd
 	number int
 	random *rand.Rand
-	count  int
-	names  []string // that it triggered
+	count  int      // number of requests so far
+	names  []string // names that it triggered
 }
 
 func (c *crowd) newCaller(n int) *caller {
@@ -79,7 +80,7 @@ func (c *caller) run(ctx context.Context) {
 	}
 }
 
-// act does one thing, and waits for the answer even if the crowd is told to end meanwhile.
+// act does one thing and waits for the answer, even if the crowd must end meanwhile.
 func (c *caller) act() {
 	c.count++
 	switch n := c.random.IntN(100); {
@@ -110,12 +111,12 @@ func (c *caller) newName() string {
 	return name
 }
 
-// twinName is one that other callers use at the same time.
+// twinName returns a name that other callers use at the same time.
 func (c *caller) twinName() string {
 	return fmt.Sprintf("twin-%d-%d", c.random.IntN(twins), c.count/4)
 }
 
-// earlier is one of the last names that the caller used.
+// earlier returns one of the last names that the caller used.
 func (c *caller) earlier() string {
 	const last = 5
 	from := max(0, len(c.names)-last)
@@ -149,7 +150,7 @@ func (c *caller) trigger(run *v1alpha1.JobRun, v verb) {
 	c.ask(asked, func(ctx context.Context) (*v1alpha1.JobRun, error) { return run, c.api.Create(ctx, run, options...) })
 }
 
-// ask sends a request and notes what was asked and answered.
+// ask sends a request and logs it with its answer.
 func (c *caller) ask(asked request, send func(context.Context) (*v1alpha1.JobRun, error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()

@@ -21,40 +21,40 @@ import (
 )
 
 const (
-	// namespacePrefix is that of all namespaces of the callers.
+	// namespacePrefix begins the names of all namespaces of callers.
 	namespacePrefix = "chaos-"
 	workers         = 8
-	// doomedFor is how long callers work in a namespace before it is deleted, and after.
+	// doomedFor is how long callers work in a namespace before it is deleted.
 	doomedFor = 4 * time.Second
 )
 
-// world is a scenario under way.
+// world is a running scenario.
 type world struct {
 	config    Config
 	cluster   *cluster
 	namespace string
 	crowd     *crowd
 	crew      *crew
-	// working ends with the scenario, and not with its faults. dismiss ends it.
-	working context.Context //nolint:containedctx // it is that of the workers that faults start
+	// working is the context of the workers. It lasts longer than the faults, until dismiss ends it.
+	working context.Context //nolint:containedctx // faults start workers
 	dismiss func()
 
-	// leadership, apiServer, etcd and dooming let the faults of each happen one after the other.
+	// These locks keep faults from breaking the same thing at the same time.
 	leadership, apiServer, etcd, dooming sync.Mutex
-	doomed                               int // guarded by dooming
+	doomed                               int // number of doomed namespaces, guarded by dooming
 
 	mu sync.Mutex
-	// effects are how often each fault found something to break.
+	// effects counts how often each fault found something to break.
 	effects map[string]int
-	// vandalised are the RunKeys that were deleted by hand, or may have been.
+	// vandalised has the RunKeys that were deleted by hand, or may have been.
 	vandalised map[types.UID]bool
-	failed     []error // what could not be injected
+	failed     []error // injections that failed
 }
 
-// doomedName is the n-th namespace that is to be deleted.
+// doomedName returns the name of the n-th namespace to delete.
 func (w *world) doomedName(n int) string { return fmt.Sprintf("%s-doomed-%d", w.namespace, n) }
 
-// prepareNamespace makes a namespace in which the callers may do what developers may.
+// prepareNamespace creates a namespace in which the callers have the role edit.
 func (w *world) prepareNamespace(ctx context.Context, name string) error {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}},
@@ -69,13 +69,13 @@ func (w *world) prepareNamespace(ctx context.Context, name string) error {
 			return fmt.Errorf("prepare namespace %s: %w", name, err)
 		}
 	}
-	// The authorizer hears of it a moment later.
+	// The authorizer sees the new binding a moment later.
 	return w.persist(ctx, func() error {
 		return w.crowd.api.List(ctx, &v1alpha1.JobRunList{}, client.InNamespace(name), client.Limit(1))
 	})
 }
 
-// persist tries until something is done, whatever is in the way.
+// persist tries again until the operation succeeds or has already been done.
 func (w *world) persist(ctx context.Context, try func() error) error {
 	for {
 		err := try()
@@ -90,7 +90,7 @@ func (w *world) persist(ctx context.Context, try func() error) error {
 	}
 }
 
-// installPolicy has the API server refuse, after the webhook, what is labelled so.
+// installPolicy makes the API server refuse JobRuns with refuseLabel, after the webhook has admitted them.
 func (w *world) installPolicy(ctx context.Context) error {
 	const name = "chaos-refuse"
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
@@ -131,7 +131,7 @@ func (w *world) took(i Injection) {
 	w.effects[i.Fault]++
 }
 
-// note tells of a fault that could not be injected.
+// note records that a fault could not be injected.
 func (w *world) note(i Injection, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
