@@ -13,7 +13,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// surfaces are all there are, by name.
+// surfaces has all surfaces, by name.
 var surfaces = map[string]func(namespace string) surface{
 	"the API":       func(namespace string) surface { return raw{namespace} },
 	"the Go client": newGoClient,
@@ -25,7 +25,7 @@ var _ = Describe("Runs with a key, through", func() {
 			for _, b := range behaviours {
 				It(b.name, func() { b.check(surfaceOf{open(ns)}) })
 			}
-			It("keys are scoped by namespace", func() {
+			It("each namespace has its own keys", func() {
 				surfaceOf{open(ns)}.created(request{name: "a", key: "k"})
 				surfaceOf{open(newNamespace())}.created(request{name: "a", key: "k"})
 			})
@@ -33,10 +33,10 @@ var _ = Describe("Runs with a key, through", func() {
 	}
 })
 
-// surfaceOf adds what behaviours expect to what a surface does.
+// surfaceOf adds the expectations of behaviours to a surface.
 type surfaceOf struct{ surface }
 
-// created triggers what must become a run of its own.
+// created sends a trigger that must become a run.
 func (s surfaceOf) created(r request) {
 	GinkgoHelper()
 	s.answered(r, v1alpha1.DispositionCreated, r.name)
@@ -54,7 +54,7 @@ func (s surfaceOf) answered(r request, disposition v1alpha1.Disposition, run str
 	Expect(a).To(Equal(answer{r.name, disposition, run}))
 }
 
-// conflicts triggers what must be refused, for a run waits.
+// conflicts sends a trigger that must be refused because of a pending run.
 func (s surfaceOf) conflicts(r request, pending string) {
 	GinkgoHelper()
 	_, refused := s.trigger(r)
@@ -69,7 +69,7 @@ func expectConflict(refused *refusal, pending string) {
 	Expect(refused.pending).To(Equal(pending))
 }
 
-// invalid triggers what must be refused for a field, with nothing taken.
+// invalid sends a trigger that must be refused because of a field, and must take no key.
 func (s surfaceOf) invalid(r request, field string) {
 	GinkgoHelper()
 	_, refused := s.trigger(r)
@@ -93,7 +93,7 @@ func (s surfaceOf) executes(r request) {
 	wait(r.name, v1alpha1.PhaseLeased)
 }
 
-// behaviour is what must hold of every surface.
+// behaviour must hold for every surface.
 type behaviour struct {
 	name  string
 	check func(surfaceOf)
@@ -104,11 +104,11 @@ var behaviours = []behaviour{
 		s.created(request{name: "a", key: "k"})
 		wait("a", v1alpha1.PhasePending)
 	}},
-	{"the second is refused, and told which run waits", func(s surfaceOf) {
+	{"the second is refused, and the answer names the run that waits", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		s.conflicts(request{name: "b", key: "k"}, "a")
 	}},
-	{"with Skip it coalesces, and is told into which run", func(s surfaceOf) {
+	{"with Skip it coalesces, and the answer names the run that absorbed it", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		s.absorbed(request{name: "b", key: "k", skip: true}, "a")
 		Expect(wait("b", v1alpha1.PhaseCoalesced).Status.RunRef.Name).To(Equal("a"))
@@ -130,7 +130,7 @@ var behaviours = []behaviour{
 		s.created(request{name: "a", key: "k"})
 		s.created(request{name: "b", key: "l"})
 	}},
-	{"keys are scoped by job", func(s surfaceOf) {
+	{"each job has its own keys", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		s.created(request{name: "b", key: "k", job: "another"})
 		s.conflicts(request{name: "c", key: "k", job: "another"}, "b")
@@ -141,7 +141,7 @@ var behaviours = []behaviour{
 		}
 		Expect(keys()).To(BeEmpty())
 	}},
-	{"a coalesced trigger leaves the run's input and labels alone", func(s surfaceOf) {
+	{"a coalesced trigger does not change the run's input and labels", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k", input: `{"n":1}`, labels: map[string]string{"env": "prod"}})
 		before := get("a")
 		s.absorbed(request{name: "b", key: "k", skip: true, input: `{"n":2}`, labels: map[string]string{"env": "test"}}, "a")
@@ -160,21 +160,21 @@ var behaviours = []behaviour{
 		expectInvalid(refused, "spec.coalesce")
 		expectNothingLeft()
 	}},
-	{"delivered before goes before coalesced, and that before conflict", func(s surfaceOf) {
+	{"Idempotent takes precedence over Coalesced, and Coalesced over a conflict", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k", idempotency: "i"})
 		s.answered(request{name: "b", key: "k", idempotency: "i", skip: true}, v1alpha1.DispositionIdempotent, "a")
 		s.answered(request{name: "c", key: "k", idempotency: "i"}, v1alpha1.DispositionIdempotent, "a")
 		s.absorbed(request{name: "d", key: "k", idempotency: "j", skip: true}, "a")
 		s.conflicts(request{name: "e", key: "k", idempotency: "l"}, "a")
 	}},
-	{"a trigger that was delivered before records no trigger", func(s surfaceOf) {
+	{"a second delivery emits no event", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k", idempotency: "i"})
 		s.answered(request{name: "b", key: "k", idempotency: "i"}, v1alpha1.DispositionIdempotent, "a")
 		wait("b", v1alpha1.PhaseIdempotent)
 		Eventually(func() int { return s.triggered("a") }).Should(Equal(1))
 		Consistently(func() []int { return []int{s.triggered("a"), s.triggered("b"), len(s.skipped("a"))} }).Should(Equal([]int{1, 0, 0}))
 	}},
-	{"one event tells of each coalesced trigger, with its input and labels", func(s surfaceOf) {
+	{"each coalesced trigger emits one event with its input and labels", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		wait("a", v1alpha1.PhasePending)
 		s.absorbed(request{name: "b", key: "k", skip: true, input: `{"n":2}`, labels: map[string]string{"env": "test"}}, "a")
@@ -182,7 +182,7 @@ var behaviours = []behaviour{
 		Eventually(func() []skippedTrigger { return s.skipped("a") }).Should(Equal(want))
 		Consistently(func() []skippedTrigger { return s.skipped("a") }).Should(Equal(want))
 	}},
-	{"one event tells of a coalesced trigger that has neither input nor labels", func(s surfaceOf) {
+	{"a coalesced trigger without input and labels emits one event", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		s.absorbed(request{name: "b", key: "k", skip: true}, "a")
 		Eventually(func() []skippedTrigger { return s.skipped("a") }).Should(ConsistOf(
@@ -204,14 +204,14 @@ var behaviours = []behaviour{
 		}
 		Expect(jobs()).To(HaveLen(1))
 	}},
-	{"a conflict inside a batch leaves nothing", func(s surfaceOf) {
+	{"a conflict inside a batch withdraws the batch", func(s surfaceOf) {
 		s.created(request{name: "x", key: "taken"})
 		_, refused := s.triggerAll(request{name: "a", key: "k", script: busy}, request{name: "b", script: busy}, request{name: "c", key: "taken"})
 		expectConflict(refused, "x")
 		expectNothingLeft("x")
 		s.created(request{name: "y", key: "k"})
 	}},
-	{"a batch may mix all that there is", func(s surfaceOf) {
+	{"a batch may mix all dispositions", func(s surfaceOf) {
 		s.created(request{name: "x", key: "taken", idempotency: "i"})
 		answers, refused := s.triggerAll(
 			request{name: "a", script: output("1")},
@@ -230,7 +230,7 @@ var behaviours = []behaviour{
 		wait("b", v1alpha1.PhaseCoalesced)
 		wait("c", v1alpha1.PhaseIdempotent)
 	}},
-	{"whoever waits is told the disposition and the output of the original", func(s surfaceOf) {
+	{"a wait returns the disposition of the trigger and the output of the run that stands for it", func(s surfaceOf) {
 		s.executes(request{name: "x", key: "k"})
 		s.created(request{name: "a", key: "k", idempotency: "i", script: output(`{"n":42}`)})
 		s.absorbed(request{name: "b", key: "k", skip: true}, "a")
@@ -247,7 +247,7 @@ var behaviours = []behaviour{
 		}
 		Expect(s.outcome("x").Phase).To(Equal("Cancelled"))
 	}},
-	{"a run that fails says why, to its receipts too", func(s surfaceOf) {
+	{"a failed run and its receipts have the reason of the failure", func(s surfaceOf) {
 		s.executes(request{name: "x", key: "k"})
 		s.created(request{name: "a", key: "k", script: "exit 3"})
 		s.absorbed(request{name: "b", key: "k", skip: true}, "a")
@@ -289,7 +289,7 @@ var behaviours = []behaviour{
 			return true
 		}).Should(BeTrue())
 	}},
-	{"to trigger again is a conflict while a run waits", func(s surfaceOf) {
+	{"triggering a run again is a conflict while a run waits", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k", idempotency: "i"})
 		_, refused := s.retrigger("a")
 		expectConflict(refused, "a")
@@ -300,13 +300,13 @@ var behaviours = []behaviour{
 		Expect(again.disposition).To(Equal(v1alpha1.DispositionCreated))
 		Expect(get(again.name).Spec.IdempotencyKey).To(BeEmpty())
 	}},
-	{"labels that are not valid are refused before anything is taken", func(s surfaceOf) {
+	{"invalid labels are refused before a key is taken", func(s surfaceOf) {
 		s.invalid(request{name: "a", key: "k", idempotency: "i", labels: map[string]string{"env": "not a label!"}}, "metadata.labels")
 	}},
 }
 
-// expectNothingLeft holds that all runs but those are cancelled, nothing
-// executes or ever did, and no key is held.
+// expectNothingLeft expects that all runs except the named ones are cancelled without ever having been leased, that
+// there are no Jobs, and that only the named runs hold keys.
 func expectNothingLeft(but ...string) {
 	GinkgoHelper()
 	for _, run := range runs() {

@@ -1,8 +1,6 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package conformance holds what a system of runs with a key must do, in
-// Kubernetes' terms, as one table of behaviours. It is run through every surface
-// that there is: the API itself and the Go client. Two controllers act at once
-// all the time.
+// Package conformance has one table of the behaviours of runs with a key. It checks each behaviour through every
+// surface: the API itself and the Go client. Two controllers act at the same time during all specs.
 package conformance

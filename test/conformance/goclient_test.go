@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// goClient is pkg/jobrun.
+// goClient is the surface of pkg/jobrun.
 type goClient struct{ *jobrun.Client }
 
 func newGoClient(namespace string) surface { return goClient{jobrun.New(k8s, namespace)} }
@@ -100,7 +100,7 @@ func (s goClient) cancel(name string) {
 	Expect(s.Cancel(ctx, name)).To(Succeed())
 }
 
-// told is what Watch tells of a run that exists.
+// told returns the events of one type that Watch delivers for a run that exists.
 func (s goClient) told(name string, kind jobrun.EventType) []jobrun.Event {
 	GinkgoHelper()
 	bounded, cancel := context.WithTimeout(ctx, steady/2)

@@ -21,7 +21,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// raw uses the API as any client in any language would.
+// raw is the surface of the API itself.
 type raw struct{ namespace string }
 
 func (s raw) trigger(r request) (answer, *refusal) { return s.create(s.object(r)) }
@@ -107,7 +107,7 @@ func (s raw) cancel(name string) {
 	Expect(k8s.Patch(ctx, run, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`)))).To(Succeed())
 }
 
-// events are the Kubernetes Events about a run.
+// events returns the Kubernetes Events about a run.
 func (s raw) events(name, reason string) []eventsv1.Event {
 	GinkgoHelper()
 	var all eventsv1.EventList
@@ -135,7 +135,7 @@ func (s raw) skipped(name string) []skippedTrigger {
 	return found
 }
 
-// noteOf reads the skipped labels and input of a RunCoalesced event.
+// noteOf parses the skipped labels and input in the note of a RunCoalesced event.
 func noteOf(note string) (input string, labels map[string]string) {
 	GinkgoHelper()
 	_, text, ok := strings.Cut(note, "skipped labels ")

@@ -15,10 +15,10 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// busy keeps a run executing until somebody ends it.
+// busy is a script that runs until the Job is deleted.
 const busy = "exec sleep 600"
 
-// output makes a run complete with this JSON.
+// output returns a script that ends with this JSON as the run's output.
 func output(json string) string {
 	return "echo '" + json + "' > ${JOBRUN_TERMINATION_LOG:-/dev/termination-log}"
 }
@@ -34,8 +34,7 @@ func template(script string) *batchv1.JobTemplateSpec {
 	}}
 }
 
-// What is stored is looked at by the API alone, whatever the surface.
-
+// get reads a JobRun through the API, whatever the surface.
 func get(name string) *v1alpha1.JobRun {
 	GinkgoHelper()
 	run := &v1alpha1.JobRun{}
@@ -71,7 +70,7 @@ func jobs() []batchv1.Job {
 	return found.Items
 }
 
-// loseJob deletes the Job of a run, as nobody should.
+// loseJob deletes the Job of a run by hand.
 func loseJob(run *v1alpha1.JobRun) {
 	GinkgoHelper()
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: run.Status.JobRef.Name}}

@@ -29,7 +29,7 @@ import (
 const (
 	patience = 2 * time.Minute // for busy machines
 	polling  = 100 * time.Millisecond
-	// steady is how long what must not happen is watched for.
+	// steady is how long a spec waits to see that something does not happen.
 	steady = time.Second
 )
 
@@ -38,7 +38,7 @@ var (
 	config *rest.Config
 	// k8s is an administrator's client, without a cache.
 	k8s client.WithWatch
-	// ns is a namespace of the spec's own.
+	// ns is the namespace of the spec.
 	ns     string
 	scheme = runtime.NewScheme()
 )
@@ -78,7 +78,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 })
 
-// start starts a node and two managers whose controllers act at once.
+// start starts a node and two managers whose controllers act at the same time.
 func start(plane *controlplane.ControlPlane, root string) {
 	GinkgoHelper()
 	var group errgroup.Group

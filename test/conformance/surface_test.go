@@ -13,23 +13,23 @@ import (
 
 // surface is one way to use JobRun, in one namespace.
 type surface interface {
-	// trigger asks for a run; refused is nil if the trigger was accepted.
+	// trigger sends a trigger. The refusal is nil if the trigger was accepted.
 	trigger(request) (answer, *refusal)
-	// triggerAll asks for all runs of a batch or none.
+	// triggerAll sends a batch.
 	triggerAll(...request) ([]answer, *refusal)
-	// retrigger asks for what name was triggered for once more.
+	// retrigger sends the trigger of a JobRun again.
 	retrigger(name string) (answer, *refusal)
-	// outcome waits for the end of a trigger.
+	// outcome waits for the outcome of a trigger.
 	outcome(name string) outcome
-	// cancel asks for the end of a run.
+	// cancel cancels a run.
 	cancel(name string)
-	// triggered is how often it was told that name became a run.
+	// triggered returns the number of events that say that the JobRun became a run.
 	triggered(name string) int
-	// skipped are the triggers of which was told that name absorbed them.
+	// skipped returns the triggers that the run absorbed according to its events.
 	skipped(name string) []skippedTrigger
 }
 
-// request is what a trigger asks for.
+// request is a trigger.
 type request struct {
 	name        string
 	job         string
@@ -39,23 +39,23 @@ type request struct {
 	idempotency string
 	input       string
 	labels      map[string]string
-	// script is what a Job executes; without one the run waits for a worker.
+	// script is the script of the Job. Without one the run waits for a worker.
 	script string
 }
 
-// answer is what a trigger is told.
+// answer is the answer to an accepted trigger.
 type answer struct {
 	name        string
 	disposition v1alpha1.Disposition
 	run         string
 }
 
-// refusal is how a trigger that is not accepted is told.
+// refusal is the answer to a refused trigger.
 type refusal struct {
 	conflict bool
-	// pending is the run that a conflict is with.
+	// pending is the pending run that a conflict names.
 	pending string
-	// fields are those that are not valid.
+	// fields are the invalid fields.
 	fields []string
 	err    error
 }
@@ -76,14 +76,14 @@ type outcome struct {
 	Message     string
 }
 
-// skippedTrigger is what is told of an absorbed trigger.
+// skippedTrigger is an absorbed trigger in an event.
 type skippedTrigger struct {
 	Receipt string
 	Input   string
 	Labels  map[string]string
 }
 
-// spec is what the request asks for as the API has it.
+// spec returns the JobRun's spec.
 func (r request) spec() v1alpha1.JobRunSpec {
 	spec := v1alpha1.JobRunSpec{
 		JobName: r.job, ConcurrencyKey: r.key, IdempotencyKey: r.idempotency, Coalesce: r.coalesce,

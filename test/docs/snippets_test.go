@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs holds what the documents show to what compiles.
+// Package docs compiles the Go snippets of the documents.
 package docs
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// imports are what the snippets leave out, as a reader's editor would add it, and stand-ins for what they take from
-// the reader's own program.
+// imports has the imports that the snippets leave out, and stand-ins for the variables of the reader's program that
+// they use.
 const imports = `package snippets
 
 import (
@@ -68,7 +68,7 @@ func (page) Store(context.Context, int64) int { return 0 }
 func pages(context.Context, int) iter.Seq[page] { return nil }
 `
 
-// The documents' Go snippets compile: whole declarations, or statements of some function.
+// TestSnippetsCompile compiles each Go snippet of the documents, as declarations or as the statements of a function.
 func TestSnippetsCompile(t *testing.T) {
 	for _, document := range []string{"README.md", "docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
 		t.Run(document, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestSnippetsCompile(t *testing.T) {
 			}
 			snippets := goSnippets(string(text))
 			if len(snippets) == 0 {
-				t.Fatal("there are none: is the document written otherwise now?")
+				t.Fatal("found no Go snippets: has their notation changed?")
 			}
 			for _, complaint := range compile(t, checkout.Path(), program(snippets)) {
 				t.Error(complaint)
@@ -106,7 +106,7 @@ func goSnippets(text string) []string {
 
 var declares = regexp.MustCompile(`(?m)^(func|var|type|const) `)
 
-// program is the snippets as one file.
+// program returns the snippets as one Go file.
 func program(snippets []string) string {
 	var text strings.Builder
 	text.WriteString(imports)
@@ -120,15 +120,15 @@ func program(snippets []string) string {
 	return text.String()
 }
 
-// excused is what a snippet may do that a program may not: leave the rest to its reader.
+// excused matches errors that a snippet may have because it is not a whole program.
 var excused = regexp.MustCompile(`declared and not used|imported and not used|imported as \w+ and not used`)
 
-// compile returns what the compiler complains of.
+// compile returns the errors of the compiler.
 func compile(t *testing.T, root, program string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	file, overlay := filepath.Join(dir, "snippets.go"), filepath.Join(dir, "overlay.json")
-	// The package is in the module, but nowhere else than in the overlay.
+	// The package exists only in the overlay, but belongs to the module.
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "test/docs/snippets/snippets.go"): file}})
 	if err != nil {
 		t.Fatal(err)

@@ -14,17 +14,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// connections are those of the client under test. They can be cut, and answers
-// can be lost on them.
+// connections has the connections of the client under test. It can cut them, and lose answers.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
-	// lose says whether the answer to a request is lost.
+	// lose reports whether the answer to a request must be lost. It may be nil.
 	lose     func(*http.Request) bool
 	requests []string
 }
 
-// watchConnections makes the config's clients use connections.
+// watchConnections returns the connections of all clients that are made from the config.
 func watchConnections(config *rest.Config) *connections {
 	c := &connections{open: map[net.Conn]struct{}{}}
 	config.Dial = c.dial
@@ -76,8 +75,8 @@ type tap struct {
 	next http.RoundTripper
 }
 
-// RoundTrip notes a request, and loses the answer if it must: after the API
-// server gave it.
+// RoundTrip records a request. If lose demands it, RoundTrip drops the answer after the API server has executed the
+// request.
 func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.mu.Lock()
 	text := r.Method

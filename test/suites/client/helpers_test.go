@@ -23,7 +23,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// job is a spec with a key, which the operator makes a Job of.
+// job returns a spec with a key that a Job executes.
 func job(key string) v1alpha1.JobRunSpec {
 	spec := worker()
 	spec.ConcurrencyKey = key
@@ -34,13 +34,13 @@ func job(key string) v1alpha1.JobRunSpec {
 	return spec
 }
 
-// skipping coalesces.
+// skipping returns the spec with coalesce: Skip.
 func skipping(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
 	spec.Coalesce = v1alpha1.CoalesceSkip
 	return spec
 }
 
-// worker is a spec without a key, for an external worker.
+// worker returns a spec without a key that an external worker executes.
 func worker() v1alpha1.JobRunSpec { return v1alpha1.JobRunSpec{JobName: "sync"} }
 
 func trigger(spec v1alpha1.JobRunSpec, opts ...jobrun.TriggerOption) jobrun.TriggerResult {
@@ -64,7 +64,7 @@ func busy(key string) (executing, pending string) {
 	return executing, pending
 }
 
-// leased waits for the run's Job.
+// leased waits for the run's Job and returns it.
 func leased(name string) *batchv1.Job {
 	GinkgoHelper()
 	var run *v1alpha1.JobRun
@@ -113,7 +113,7 @@ func endJob(j *batchv1.Job, before, end batchv1.JobConditionType, reason, messag
 	Expect(k8s.Status().Update(ctx, j)).To(Succeed())
 }
 
-// work claims a run without template, or changes its status as its holder.
+// work changes the status of a run as a worker does.
 func work(name string, change func(*v1alpha1.JobRunStatus)) error {
 	run := &v1alpha1.JobRun{}
 	if err := k8s.Get(ctx, types.NamespacedName{Namespace: ns, Name: name}, run); err != nil {
@@ -145,7 +145,7 @@ func finish(s *v1alpha1.JobRunStatus) {
 	s.CompletionTime = ptr.To(metav1.Now())
 }
 
-// waited is a wait under way.
+// waited is a wait in the background.
 type waited struct {
 	mu       sync.Mutex
 	progress []int64
@@ -185,7 +185,7 @@ func (w *waited) result() (jobrun.Outcome, error) {
 	return w.outcome, w.err
 }
 
-// log gathers what a Watch tells.
+// log gathers the events of a Watch.
 type log struct {
 	mu     sync.Mutex
 	events []jobrun.Event
@@ -219,7 +219,7 @@ func startWatch(s jobrun.Selector) *log {
 	return l
 }
 
-// of are the events of a run, in short.
+// of returns the events of a run in short form.
 func (l *log) of(name string) func() []string {
 	return func() []string {
 		l.mu.Lock()

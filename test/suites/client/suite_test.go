@@ -38,11 +38,11 @@ var (
 	cp     *controlplane.ControlPlane
 	// ctx lasts as long as the spec.
 	ctx context.Context
-	// k8s plays everybody but the client under test.
+	// k8s is an administrator's client. The specs use it to play workers and the Job controller.
 	k8s client.Client
-	// runs is the client under test, of a namespace of the spec's own, and wire
-	// its connections.
+	// runs is the client under test, in the namespace ns of the spec.
 	runs *jobrun.Client
+	// wire has the connections of runs.
 	wire *connections
 	ns   string
 )
@@ -52,7 +52,7 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-// receiptHistory is small, so that receipts go while they are waited for.
+// receiptHistory is small, so that the controller deletes receipts while callers wait for them.
 const receiptHistory = 3
 
 func TestClient(t *testing.T) {
@@ -70,7 +70,7 @@ var _ = BeforeSuite(func() {
 	var err error
 	cp, err = controlplane.Start(context.Background(), controlplane.Options{
 		NoScheduler: true, NoControllerManager: true, Log: GinkgoWriter,
-		// Nobody makes ServiceAccounts for the Pods that the specs make.
+		// No controller creates ServiceAccounts for the Pods of the specs.
 		ExtraArgs: map[string][]string{"kube-apiserver": {"--disable-admission-plugins=ServiceAccount"}},
 	})
 	Expect(err).NotTo(HaveOccurred())

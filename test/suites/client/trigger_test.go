@@ -18,7 +18,7 @@ import (
 )
 
 var _ = Describe("Trigger", func() {
-	It("is one request, and knows the run that stands for it", func() {
+	It("is one request, and returns the run that stands for it", func() {
 		a := trigger(job("k"), jobrun.WithLabels(map[string]string{"env": "prod"}))
 		Expect(a.Disposition).To(Equal(v1alpha1.DispositionCreated))
 		Expect(a.Run).To(Equal(jobrun.RunIdentity{Name: a.JobRun.Name, Token: a.JobRun.Spec.Admission.Token}))
@@ -76,7 +76,7 @@ var _ = Describe("Trigger", func() {
 		Expect(apierrors.IsAlreadyExists(err)).To(BeTrue(), "%v", err)
 	})
 
-	It("leaves one run waiting, whoever else triggers", func() {
+	It("leaves at most one run waiting in a storm of triggers", func() {
 		busy("k")
 		var (
 			callers sync.WaitGroup
@@ -176,7 +176,7 @@ var _ = Describe("A JobRun", func() {
 		Expect(conflict.PendingRun).To(Equal(c.JobRun.Name))
 	})
 
-	It("is not ended by a holder that lost its lease", func() {
+	It("cannot be ended by a holder that lost its lease", func() {
 		a := trigger(worker()).JobRun.Name
 		Eventually(get(a)).Should(HaveField("Status.Phase", v1alpha1.PhasePending))
 		Expect(work(a, claim)).To(Succeed())

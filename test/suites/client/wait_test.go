@@ -30,7 +30,7 @@ var _ = Describe("TriggerAndWait", func() {
 		Expect(wire.sent()).To(Equal([]string{"POST", "WATCH"}))
 	})
 
-	It("has all callers that coalesce wait for the same run, though their receipts go", func() {
+	It("lets all callers that coalesce wait for the same run, even if their receipts are deleted", func() {
 		executing, pending := busy("k")
 		const many = 4 * receiptHistory
 		var callers sync.WaitGroup
@@ -82,7 +82,7 @@ var _ = Describe("TriggerAndWait", func() {
 		Expect(w.reported()).To(Equal([]int64{0, 1, 2}))
 	})
 
-	It("follows what becomes of a receipt whose run is cancelled before it started", func() {
+	It("returns ErrCancelled for a receipt whose run is cancelled before it starts", func() {
 		_, pending := busy("k")
 		w := background(func(*waited) (jobrun.Outcome, error) { return runs.TriggerAndWait(ctx, skipping(job("k"))) })
 		Eventually(get(pending)).Should(HaveField("Status.Coalesced", Not(BeNil())))
@@ -119,9 +119,9 @@ var _ = Describe("Wait", func() {
 	})
 })
 
-// Serial, for everybody's server restarts.
+// These specs are serial because they restart the server of all specs.
 var _ = Describe("A restart of the API server", Serial, func() {
-	It("is outlived by waits, of runs and of receipts, and by a stream, which miss nothing", func() {
+	It("does not end waits and watches, which miss nothing", func() {
 		executing, pending := busy("k")
 		events := startWatch(jobrun.Selector{JobName: "sync"})
 		var waits []*waited
@@ -138,7 +138,7 @@ var _ = Describe("A restart of the API server", Serial, func() {
 		Expect(cp.KillAPIServer()).To(Succeed())
 		Consistently(func() bool { return waits[0].ended() || waits[3].ended() }).Should(BeFalse())
 		Expect(cp.StartAPIServer(ctx)).To(Succeed())
-		// What happens before the stream is back is told by it, too.
+		// The watch also delivers what happens before it is back.
 		complete(executing, `{"rows":1}`)
 		complete(pending, `{"rows":2}`)
 
@@ -151,7 +151,7 @@ var _ = Describe("A restart of the API server", Serial, func() {
 		Eventually(events.of(pending)).Should(HaveExactElements(HavePrefix("coalesced"), HavePrefix("coalesced"), Equal("leased"), Equal("complete")))
 	})
 
-	It("in good order is outlived too, and so is one while a trigger is under way", func() {
+	It("in good order does not end waits, and loses no accepted trigger", func() {
 		a := trigger(worker(), jobrun.WithName("a")).JobRun.Name
 		w := startWait(a)
 		var (
@@ -163,7 +163,6 @@ var _ = Describe("A restart of the API server", Serial, func() {
 		for range 4 {
 			callers.Go(func() {
 				for stop.Err() == nil {
-					// A trigger of which no answer is known may exist: its name tells.
 					result, err := runs.Trigger(ctx, worker())
 					if err == nil {
 						mu.Lock()

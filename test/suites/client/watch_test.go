@@ -15,7 +15,7 @@ import (
 )
 
 var _ = Describe("Watch", func() {
-	It("tells a run's life", func() {
+	It("delivers the events of a run's life", func() {
 		events := startWatch(jobrun.Selector{ConcurrencyKey: "k"})
 		executing, pending := busy("k")
 		receipt := skipping(job("k"))
@@ -41,7 +41,7 @@ var _ = Describe("Watch", func() {
 		}
 	})
 
-	It("tells a worker's progress, and that a run was cancelled", func() {
+	It("delivers a worker's progress and the cancellation of a run", func() {
 		events := startWatch(jobrun.Selector{})
 		a := trigger(worker(), jobrun.WithName("a")).JobRun.Name
 		Eventually(get(a)).Should(HaveField("Status.Phase", v1alpha1.PhasePending))
@@ -52,7 +52,7 @@ var _ = Describe("Watch", func() {
 		Eventually(events.of(a)).Should(Equal([]string{"trigger", "leased", "progress", "progress", "cancel"}))
 	})
 
-	It("counts every absorbed trigger once, over cut connections and though receipts go", func() {
+	It("delivers every absorbed trigger once, even if connections are cut and receipts are deleted", func() {
 		_, pending := busy("k")
 		events := startWatch(jobrun.Selector{ConcurrencyKey: "k"})
 		const many = 60
@@ -80,7 +80,7 @@ var _ = Describe("Watch", func() {
 		Eventually(told).Should(HaveKeyWithValue("all", many))
 		Consistently(told).Should(HaveKeyWithValue("all", many))
 		for name, n := range told() {
-			Expect(name == "all" || n == 1).To(BeTrue(), "%s was told %d times", name, n)
+			Expect(name == "all" || n == 1).To(BeTrue(), "%s was delivered %d times", name, n)
 		}
 	})
 })

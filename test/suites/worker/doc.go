@@ -1,6 +1,6 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package worker tests pkg/worker against a real API server, with the operator
-// in this process, and with no more rights than docs/workers.md gives a worker.
+// Package worker tests pkg/worker and the kubectl plugin's commands for workers against a real API server. The
+// operator runs in this process. Workers have only the rights that docs/workers.md gives them.
 package worker

@@ -24,7 +24,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/worker"
 )
 
-// process is a worker with a connection of its own.
+// process is a worker with a network of its own.
 type process struct {
 	*worker.Worker
 	wire *wire
@@ -79,7 +79,7 @@ func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, err
 	return connection, err
 }
 
-// cut ends all connections, and lets none begin while off.
+// cut ends all connections, and refuses new ones while off is true.
 func (w *wire) cut(off bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,12 +116,12 @@ func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// ledger notes who executes what.
+// ledger counts the calls of handlers.
 type ledger struct {
 	mu        sync.Mutex
-	executing map[string]int
-	worst     int
-	calls     map[string]int
+	executing map[string]int // by key
+	worst     int            // the highest of executing
+	calls     map[string]int // by run and generation
 }
 
 func newLedger() *ledger { return &ledger{executing: map[string]int{}, calls: map[string]int{}} }
@@ -160,7 +160,7 @@ func get(name string) func() (*v1alpha1.JobRun, error) {
 
 func inPhase(phase v1alpha1.Phase) types.GomegaMatcher { return HaveField("Status.Phase", phase) }
 
-// work is done after a while that works for a while, unless it is stopped.
+// work waits for a duration. If the context ends before, it returns the cause.
 func work(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

@@ -24,7 +24,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/cli"
 )
 
-// invocation is one of the kubectl plugin, with no more rights than a worker.
+// invocation is an invocation of the kubectl plugin with the rights of a worker.
 type invocation struct {
 	stdout, stderr *gbytes.Buffer
 	interrupt      context.CancelFunc
@@ -69,10 +69,10 @@ const (
 	codeLost    = 6
 )
 
-// family is a command with a child, which tells its process group.
+// family is a script with a child process. It writes its process group to a file, and ignores SIGTERM.
 const family = `trap '' TERM; echo $$ > "$DIR/$JOBRUN_NAME-$JOBRUN_GENERATION"; sleep 600 & while :; do wait; sleep 1; done`
 
-// groupOf is the process group of the command that executes a run.
+// groupOf waits for the process group in a file that family wrote.
 func groupOf(dir, name string) int {
 	GinkgoHelper()
 	var group int
@@ -100,7 +100,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 		GinkgoT().Setenv("DIR", dir)
 	})
 
-	It("runs a command per run, and reports what it puts out", func() {
+	It("runs a command for each run, and stores its output", func() {
 		w := start("worker", "--job=sync", "--concurrency=2", "--", "sh", "-c", `
 			case "$JOBRUN_NAME" in
 			works) echo working; printf '{"input": %s,\n "tokens": [%s, %s]}\n' "$(cat)" "$JOBRUN_GENERATION" "$JOBRUN_KEY_VERSION" ;;
@@ -126,7 +126,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 		w.ends(codeOK)
 	})
 
-	It("ends the process group of a run that is cancelled, or whose lease is lost", func() {
+	It("ends the process group of a run that is cancelled or loses its lease", func() {
 		w := start("worker", "--job=sync", "--concurrency=2", "--grace-period=1s", "--", "sh", "-c", family)
 		trigger("cancelled", spec("k", 0))
 		trigger("lost", spec("l", 0))
@@ -140,7 +140,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 		run.Status.Lease = &v1alpha1.RunLease{Generation: 2, KeyVersion: run.Status.Lease.KeyVersion}
 		Expect(k8s.Status().Update(ctx, run)).To(Succeed())
 		haveGone(lost)
-		By("executing it again, under the next generation, and giving it back in the end")
+		By("executing it again under the next generation, and giving it back when the worker ends")
 		again := groupOf(dir, "lost-3")
 		w.interrupt()
 		w.ends(codeOK)
@@ -149,7 +149,7 @@ var _ = Describe("kubectl jobrun worker", func() {
 			HaveField("Status.Attempts", BeZero())))
 	})
 
-	It("lets a command finish that does within the grace period", func() {
+	It("lets a command finish within the grace period", func() {
 		w := start("worker", "--job=sync", "--grace-period=1m", "--", "sh", "-c",
 			`touch "$DIR/began"; while ! [ -e "$DIR/go" ]; do sleep 0.1; done; echo '"done"'`)
 		trigger("a", spec("k", 0))
@@ -175,10 +175,10 @@ var _ = Describe("kubectl jobrun for scripts", func() {
 		Expect(string(waiting.stdout.Contents())).To(Equal("first 1"))
 		trigger("second", spec("k", 5))
 		Eventually(get("second")).Should(inPhase(v1alpha1.PhasePending))
-		By("leaving what waits for a key that is held")
+		By("not claiming a run whose key is leased")
 		kubectlJobrun(codeNothing, "claim", "--job=sync")
 		kubectlJobrun(codeNothing, "claim", "second")
-		By("renewing for longer than the lease lasts without")
+		By("renewing for longer than leaseDurationSeconds")
 		before, err := get("first")()
 		Expect(err).NotTo(HaveOccurred())
 		for range 16 {
@@ -196,13 +196,13 @@ var _ = Describe("kubectl jobrun for scripts", func() {
 		outcome, err := runs.Wait(ctx, "first")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(outcome.Output.Raw).To(MatchJSON(`{"rows":10,"none":null}`))
-		By("going on to the next one of the key")
+		By("claiming the next run of the key")
 		Expect(kubectlJobrun(codeOK, "claim", "second", "--wait", "--timeout=3m")).To(Equal("jobrun.batch.jobrun.dev/second claimed, generation 1\n"))
 		kubectlJobrun(codeOK, "fail", "second", "--generation=1", "--error=no such org")
 		Eventually(get("second")).Should(And(inPhase(v1alpha1.PhaseFailed), HaveField("Status.Error", "no such org")))
 	})
 
-	It("gives back, and refuses whoever holds no lease any more", func() {
+	It("gives back, and refuses a holder that lost its lease", func() {
 		trigger("a", spec("k", 60))
 		Expect(kubectlJobrun(codeOK, "claim", "--job=sync", "--wait", "--holder=one", nameAndGeneration)).To(Equal("a 1"))
 		kubectlJobrun(codeOK, "release", "a", "--generation=1")
@@ -213,17 +213,17 @@ var _ = Describe("kubectl jobrun for scripts", func() {
 			kubectlJobrun(codeLost, append(late, "a", "--generation=1")...)
 		}
 		kubectlJobrun(codeLost, "complete", "a", "--generation=3", "--holder=one")
-		By("telling a lost lease from an output that cannot be stored")
+		By("exiting with another code if the output cannot be stored")
 		kubectlJobrun(codeFailed, "complete", "a", "--generation=3", "--output=1e999")
 		Expect(get("a")()).To(And(inPhase(v1alpha1.PhaseLeased), HaveField("Status.Lease.HolderIdentity", "two")))
-		By("hearing that the run is cancelled")
+		By("losing the lease when the run is cancelled")
 		Expect(runs.Cancel(ctx, "a")).To(Succeed())
 		kubectlJobrun(codeLost, "renew", "a", "--generation=3")
 		kubectlJobrun(codeLost, "complete", "a", "--generation=3")
 		Eventually(get("a")).Should(inPhase(v1alpha1.PhaseCancelled))
 	})
 
-	It("lets one of many have a run", func() {
+	It("lets one of many claims succeed", func() {
 		trigger("a", spec("k", 60))
 		Eventually(get("a")).Should(inPhase(v1alpha1.PhasePending))
 		const many = 10

@@ -33,7 +33,7 @@ import (
 const (
 	patience = time.Minute
 	polling  = 50 * time.Millisecond
-	// user is who the workers are.
+	// user is the user name of the workers.
 	user = "worker"
 )
 
@@ -42,7 +42,7 @@ var (
 	cp     *controlplane.ControlPlane
 	// ctx lasts as long as the spec.
 	ctx context.Context
-	// k8s plays everybody but the workers.
+	// k8s is an administrator's client.
 	k8s        client.WithWatch
 	runs       *jobrun.Client
 	ns         string
@@ -110,7 +110,7 @@ func allowWorkers() {
 	Expect(err).NotTo(HaveOccurred())
 	api, err := client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	Eventually(func() error { // the authorizer hears of it a moment later
+	Eventually(func() error { // the authorizer sees the binding a moment later
 		return api.List(ctx, &v1alpha1.JobRunList{}, client.InNamespace(ns))
 	}).Should(Succeed())
 }

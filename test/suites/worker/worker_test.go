@@ -30,7 +30,7 @@ type output struct {
 }
 
 var _ = Describe("Workers", func() {
-	It("execute each run once, and never two of a key at once", func() {
+	It("execute each run once, and never two runs of a key at once", func() {
 		const workers, keys, perKey = 3, 5, 6
 		l := newLedger()
 		for range workers {
@@ -69,7 +69,7 @@ var _ = Describe("Workers", func() {
 		Expect(l.calls).To(HaveEach(1))
 	})
 
-	It("are not called together for one run", func() {
+	It("make few calls when many idle workers see one run", func() {
 		const many = 50
 		l := newLedger()
 		var all []*process
@@ -107,7 +107,7 @@ var _ = Describe("Workers", func() {
 })
 
 var _ = Describe("A worker", func() {
-	It("that cannot renew loses its runs to another one, and its late writes are refused", func() {
+	It("that cannot renew loses its runs to another worker, and its late writes are refused", func() {
 		var cause atomic.Value
 		var late atomic.Pointer[worker.Run]
 		released := make(chan struct{})
@@ -142,7 +142,7 @@ var _ = Describe("A worker", func() {
 		Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
 	})
 
-	It("fails what panics or returns an error", func() {
+	It("fails a run whose handler panics or returns an error", func() {
 		startWorker(worker.Options{}, func(_ context.Context, run *worker.Run) (any, error) {
 			if run.Name == "panics" {
 				panic("oh no")
@@ -157,7 +157,7 @@ var _ = Describe("A worker", func() {
 		Expect(err).To(MatchError(ContainSubstring("no such org")))
 	})
 
-	It("stores what comes out and how far it is, nulls included", func() {
+	It("stores output and progress, nulls included", func() {
 		startWorker(worker.Options{}, func(ctx context.Context, run *worker.Run) (any, error) {
 			if err := run.Progress(ctx, 3, 10, "rows"); err != nil {
 				return nil, err
@@ -171,7 +171,7 @@ var _ = Describe("A worker", func() {
 		Expect(outcome.JobRun.Status.Progress).To(HaveValue(HaveField("Message", "rows")))
 	})
 
-	It("is told that its run is cancelled", func() {
+	It("stops the handler of a cancelled run", func() {
 		var cause atomic.Value
 		executing := make(chan struct{})
 		startWorker(worker.Options{}, func(ctx context.Context, _ *worker.Run) (any, error) {
@@ -187,7 +187,7 @@ var _ = Describe("A worker", func() {
 		Eventually(get("a")).Should(And(inPhase(v1alpha1.PhaseCancelled), HaveField("Status.Output", BeNil())))
 	})
 
-	It("ends in good order: it gives back what it cannot finish", func() {
+	It("gives back the runs that it cannot finish when it ends", func() {
 		executing := make(chan string, 2)
 		first := startWorker(worker.Options{Identity: "first", Concurrency: 2, ShutdownGrace: 2 * time.Second}, func(ctx context.Context, run *worker.Run) (any, error) {
 			executing <- run.Name
@@ -214,7 +214,7 @@ var _ = Describe("A worker", func() {
 		Expect(outcome.JobRun.Status.Attempts).To(BeZero())
 	})
 
-	It("outlives connections that are cut for less than its lease", func() {
+	It("keeps its runs if its connections are cut for less than the lease", func() {
 		l := newLedger()
 		executing := make(chan struct{})
 		p := startWorker(worker.Options{}, func(ctx context.Context, run *worker.Run) (any, error) {
@@ -233,7 +233,7 @@ var _ = Describe("A worker", func() {
 		Expect(outcome.JobRun.Status.Attempts).To(BeZero())
 	})
 
-	It("goes on if somebody deletes its Lease", func() {
+	It("keeps its runs if its Lease is deleted", func() {
 		p := startWorker(worker.Options{}, func(ctx context.Context, run *worker.Run) (any, error) {
 			return run.Generation, work(ctx, 5*time.Second)
 		})
@@ -246,7 +246,7 @@ var _ = Describe("A worker", func() {
 		Expect(outcome.JobRun.Status.Attempts).To(BeZero())
 	})
 
-	It("may have a clock that is an hour off, either way", func() {
+	It("may have a clock that is an hour ahead or behind", func() {
 		for name, by := range map[string]time.Duration{"behind": -time.Hour, "ahead": time.Hour} {
 			p := startWorker(worker.Options{Identity: name, Clock: skewed{by: by}}, func(ctx context.Context, run *worker.Run) (any, error) {
 				return run.Generation, work(ctx, 5*time.Second)
@@ -262,7 +262,7 @@ var _ = Describe("A worker", func() {
 	})
 })
 
-// skewed is a clock that is off.
+// skewed is a clock that is ahead, or behind if by is negative.
 type skewed struct {
 	clock.RealClock
 
