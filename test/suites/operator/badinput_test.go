@@ -18,7 +18,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// manifest is a JobRun as somebody may write it.
+// manifest returns a JobRun with a spec in YAML, which may be invalid.
 func manifest(name, spec string) *unstructured.Unstructured {
 	GinkgoHelper()
 	object := &unstructured.Unstructured{}
@@ -39,7 +39,7 @@ var _ = Describe("Bad input", func() {
 		pod  = "spec.template.spec.template.spec"
 		good = "[{name: main, image: busybox}]"
 	)
-	DescribeTable("gets a 422 that names the field, with nothing left taken",
+	DescribeTable("gets a 422 that names the field, and takes no key",
 		func(name, spec, field string) {
 			for _, opts := range [][]client.CreateOption{{client.DryRunAll}, nil} {
 				err := k8s.Create(ctx, manifest(name, spec), opts...)
@@ -50,7 +50,7 @@ var _ = Describe("Bad input", func() {
 		},
 		Entry("no jobName", "a", `{concurrencyKey: k}`, "spec.jobName"),
 		Entry("an empty jobName", "a", `{jobName: "", concurrencyKey: k}`, "spec.jobName"),
-		Entry("a jobName that is no DNS label", "a", `{jobName: Sync_Users, concurrencyKey: k}`, "spec.jobName"),
+		Entry("a jobName that is not a DNS label", "a", `{jobName: Sync_Users, concurrencyKey: k}`, "spec.jobName"),
 		Entry("a jobName of another type", "a", `{jobName: 1, concurrencyKey: k}`, "spec.jobName"),
 		Entry("coalesce without concurrencyKey", "a", `{jobName: sync, coalesce: Skip, idempotencyKey: d}`, "spec.coalesce"),
 		Entry("an unknown coalesce", "a", `{jobName: sync, concurrencyKey: k, coalesce: Replace}`, "spec.coalesce"),
@@ -62,7 +62,7 @@ var _ = Describe("Bad input", func() {
 			`{jobName: sync, concurrencyKey: k, idempotencyKey: `+strings.Repeat("d", 5000)+`}`, "spec.idempotencyKey"),
 		Entry("an input of 1 MiB", "a",
 			`{jobName: sync, concurrencyKey: k, input: `+strings.Repeat("x", 1<<20)+`}`, "spec.input"),
-		Entry("a lease that lasts no time", "a", `{jobName: sync, concurrencyKey: k, leaseDurationSeconds: 0}`, "spec.leaseDurationSeconds"),
+		Entry("a lease of 0 seconds", "a", `{jobName: sync, concurrencyKey: k, leaseDurationSeconds: 0}`, "spec.leaseDurationSeconds"),
 		Entry("no attempts", "a", `{jobName: sync, concurrencyKey: k, maxAttempts: 0}`, "spec.maxAttempts"),
 		Entry("a negative time to live", "a", `{jobName: sync, concurrencyKey: k, ttlSecondsAfterFinished: -1}`, "spec.ttlSecondsAfterFinished"),
 		Entry("a template without containers", "a", templateOf("[]"), pod+".containers"),
@@ -71,21 +71,21 @@ var _ = Describe("Bad input", func() {
 		Entry("a template without restartPolicy", "a",
 			`{jobName: sync, concurrencyKey: k, template: {spec: {template: {spec: {containers: `+good+`}}}}}`, pod+".restartPolicy"),
 		Entry("a name of 60 characters with a template", strings.Repeat("n", 60), templateOf(good), "metadata.name"),
-		Entry("a name that is no DNS name", "Not_A_Name", templateOf(good), "metadata.name"),
+		Entry("a name that is not a DNS name", "Not_A_Name", templateOf(good), "metadata.name"),
 	)
 
-	It("does not include an input that is a bare string", func() {
+	It("is not an input that is a bare string", func() {
 		Expect(k8s.Create(ctx, manifest("a", `{jobName: sync, input: acme}`))).To(Succeed())
 		a, err := get("a")()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(a.Spec.Input.Raw).To(MatchJSON(`"acme"`))
 	})
 
-	It("does not include a name of 60 characters without a template", func() {
+	It("is not a name of 60 characters without a template", func() {
 		created(makeWorkerRun(strings.Repeat("n", 60)))
 	})
 
-	It("of a name that exists gets a 409, with nothing left taken", func() {
+	It("with the name of an existing run gets a 409, and takes no key", func() {
 		a := created(makeWorkerRun("a"))
 		everyReplicaHas(a)
 		_, _, err := trigger(makeWorkerRun("a").key("k").delivery("d"))
@@ -94,7 +94,7 @@ var _ = Describe("Bad input", func() {
 		Expect(get("a")()).To(HaveField("UID", a.UID))
 	})
 
-	It("in a namespace that is terminating gets a 403, with nothing left taken", func() {
+	It("in a terminating namespace gets a 403, and takes no key", func() {
 		Expect(k8s.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})).To(Succeed())
 		Eventually(func() error {
 			_, _, err := trigger(makeWorkerRun("").key("k").with(func(r *v1alpha1.JobRun) { r.GenerateName = "late-" }), client.DryRunAll)

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// batch makes the run a member of the batch of that size that leader leads.
+// batch makes the run a member of the leader's batch of that size.
 func (b builder) batch(leader string, size int32) builder {
 	return b.with(func(r *v1alpha1.JobRun) {
 		r.Spec.Batch = &v1alpha1.BatchMember{ID: "batch-of-" + leader, Size: size, Leader: leader}
@@ -33,7 +33,7 @@ var _ = Describe("A batch", Ordered, func() {
 	})
 	beUndecided := And(inPhase(""), HaveField("Status.Batch", BeNil()))
 
-	It("starts when all of it exists, and not before", func() {
+	It("starts when all of its members exist, and not before", func() {
 		a := created(makeRun("a").key("k").batch("a", 3))
 		b := created(makeRun("b").batch("a", 3))
 		Consistently(jobs).Should(BeEmpty())
@@ -49,7 +49,7 @@ var _ = Describe("A batch", Ordered, func() {
 		wait(a, haveAbsorbed(1))
 	})
 
-	It("that is not whole in time leaves nothing that executes", func() {
+	It("that is not whole in time is withdrawn, and none of its members executes", func() {
 		a := created(makeRun("a").key("k").batch("a", 4))
 		b := created(makeRun("b").delivery("d").batch("a", 4))
 		c := absorbed(makeRun("c").key("k").skip().batch("a", 4), a)
@@ -69,7 +69,7 @@ var _ = Describe("A batch", Ordered, func() {
 		Expect(jobs()).To(HaveLen(2))
 	})
 
-	It("ends with its leader, if that is cancelled before it has started", func() {
+	It("is withdrawn when its leader is cancelled before the start", func() {
 		a := created(makeRun("a").key("k").batch("a", 3))
 		b := created(makeRun("b").key("l").batch("a", 3))
 		cancel(a)
@@ -81,7 +81,7 @@ var _ = Describe("A batch", Ordered, func() {
 		Expect(jobs()).To(BeEmpty())
 	})
 
-	It("ends when its leader is deleted before it has started", func() {
+	It("is withdrawn when its leader is deleted before the start", func() {
 		a := created(makeRun("a").batch("a", 3))
 		b := created(makeRun("b").key("k").batch("a", 3))
 		remove(a)
@@ -89,7 +89,7 @@ var _ = Describe("A batch", Ordered, func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("counts no member of another batch", func() {
+	It("does not count the members of another batch", func() {
 		a := created(makeRun("a").batch("a", 2))
 		created(makeRun("b").batch("a", 2).with(func(r *v1alpha1.JobRun) { r.Spec.Batch.ID = "another" }))
 		wait(a, decided(v1alpha1.BatchWithdrawn))
@@ -109,7 +109,7 @@ var _ = Describe("A batch", Ordered, func() {
 
 	It("is decided once", func() {
 		a := created(makeWorkerRun("a").batch("a", 1))
-		a = wait(a, And(decided(v1alpha1.BatchStarted), inPhase(v1alpha1.PhasePending))) // and nobody writes any more
+		a = wait(a, And(decided(v1alpha1.BatchStarted), inPhase(v1alpha1.PhasePending))) // the controller writes no more
 		err := writeStatus(a, func(s *v1alpha1.JobRunStatus) { s.Batch.Decision = v1alpha1.BatchWithdrawn })
 		Expect(err).To(MatchError(ContainSubstring("status.batch is final")))
 		a.Spec.Batch.Size = 2

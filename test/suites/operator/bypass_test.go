@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// withoutWebhook takes the webhook away until the container ends.
+// withoutWebhook deletes the webhook configuration until the container ends.
 func withoutWebhook() {
 	GinkgoHelper()
 	stamped := func() (bool, error) {
@@ -44,7 +44,7 @@ var _ = Describe("A run that was stored without the webhook", Ordered, Serial, f
 		Expect(run.Spec.Admission).To(BeNil())
 		return run
 	}
-	// behind is a run that waits behind another one, whose Job it comes with.
+	// behind returns a run that waits behind another one, and a function that ends the other one.
 	behind := func() (b *v1alpha1.JobRun, endBefore func()) {
 		GinkgoHelper()
 		_, j := leased(bypassing(makeRun("a").key("k")))
@@ -72,7 +72,7 @@ var _ = Describe("A run that was stored without the webhook", Ordered, Serial, f
 		leased(b)
 	})
 
-	It("is coalesced with the run that waits, if it asks for that", func() {
+	It("coalesces into the run that waits, if it has coalesce: Skip", func() {
 		b, endBefore := behind()
 		c := wait(bypassing(makeRun("c").key("k").skip()), And(inPhase(v1alpha1.PhaseCoalesced), beBoundTo(b)))
 		wait(b, haveAbsorbed(1))
@@ -83,14 +83,14 @@ var _ = Describe("A run that was stored without the webhook", Ordered, Serial, f
 		Expect(get("b")()).To(haveAbsorbed(1))
 	})
 
-	It("fails because of the run that waits, if it does not ask to coalesce", func() {
+	It("fails because of the run that waits, without coalesce", func() {
 		b, _ := behind()
 		c := wait(bypassing(makeRun("c").key("k")), haveCondition(v1alpha1.ConditionFailed))
 		Expect(c.Status.Error).To(ContainSubstring("run b is pending"))
 		Expect(get("b")()).To(And(inPhase(v1alpha1.PhasePending), HaveField("UID", b.UID)))
 	})
 
-	It("owns its idempotencyKey, or is a delivery of the run that does", func() {
+	It("owns its idempotencyKey, or becomes a receipt of the run that does", func() {
 		a, _ := leased(bypassing(makeRun("a").key("k").delivery("d")))
 		Expect(deliveryOf("d").Owner.Token).To(BeEquivalentTo(a.UID))
 		wait(bypassing(makeRun("b").key("k").delivery("d")), And(inPhase(v1alpha1.PhaseIdempotent), beBoundTo(a)))

@@ -26,14 +26,14 @@ var _ = Describe("Cancelling", func() {
 		wait(created(makeRun("c").key("k")), inPhase(v1alpha1.PhasePending))
 	})
 
-	It("a run that nobody claimed frees its key", func() {
+	It("a run that no worker has claimed frees its key", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		cancel(a)
 		cancelled(a)
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("a run that executes deletes its Job, and waits until that is gone", func() {
+	It("a run that executes deletes its Job, and waits until the Job is gone", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := created(makeRun("b").key("k"))
 		cancel(a)
@@ -45,14 +45,14 @@ var _ = Describe("Cancelling", func() {
 		leased(b)
 	})
 
-	It("a run that executes without a key ends it, too", func() {
+	It("a run without a key that executes ends it, too", func() {
 		a, j := leased(created(makeRun("a")))
 		cancel(a)
 		collect(j)
 		Expect(cancelled(a).Status.Phase).To(Equal(v1alpha1.PhaseCancelled))
 	})
 
-	It("a run whose Job has completed already is too late", func() {
+	It("a run after its end has no effect", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		completeJob(j)
 		wait(a, inPhase(v1alpha1.PhaseCompleted))
@@ -60,7 +60,7 @@ var _ = Describe("Cancelling", func() {
 		Consistently(get("a")).Should(inPhase(v1alpha1.PhaseCompleted))
 	})
 
-	It("a receipt ends the receipt alone", func() {
+	It("a receipt does not cancel its run", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := wait(absorbed(makeWorkerRun("b").key("k").skip(), a), inPhase(v1alpha1.PhaseCoalesced))
 		cancel(b)
@@ -77,14 +77,14 @@ var _ = Describe("Cancelling", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("a run as it is created starts nothing", func() {
+	It("a run in its manifest starts no Job", func() {
 		a := created(makeRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.Cancel = ptr.To(true) }))
 		cancelled(a)
 		Eventually(keys).Should(BeEmpty())
 		Expect(jobs()).To(BeEmpty())
 	})
 
-	It("cannot be taken back", func() {
+	It("cannot be undone", func() {
 		a := created(makeWorkerRun("a"))
 		cancel(a)
 		a = cancelled(a)

@@ -30,7 +30,7 @@ const (
 	chaosCallers  = 4
 )
 
-// callOff triggers, cancels and deletes at random, and never minds a refusal.
+// callOff triggers, cancels and deletes at random. It ignores errors.
 func callOff(random *rand.Rand, caller int) {
 	for i := range chaosTriggers / chaosCallers {
 		b := makeRun(fmt.Sprintf("r-%d-%d", caller, i)).key(fmt.Sprintf("k%d", random.Intn(chaosKeys)))
@@ -55,8 +55,7 @@ func callOff(random *rand.Rand, caller int) {
 	}
 }
 
-// executeAll plays the Job controller and the garbage collector for the
-// namespace, and lets some Jobs fail or vanish.
+// executeAll plays the Job controller and the garbage collector for the namespace. Some Jobs fail or vanish.
 func executeAll(until context.Context, random *rand.Rand) {
 	for until.Err() == nil {
 		var all batchv1.JobList
@@ -82,7 +81,7 @@ func executeAll(until context.Context, random *rand.Rand) {
 	}
 }
 
-// chaos lets callers and executors loose, and waits until everything has ended.
+// chaos runs callers and an executor, and waits until every run has its outcome.
 func chaos(meanwhile func()) {
 	GinkgoHelper()
 	until, stop := context.WithCancel(ctx)
@@ -111,8 +110,8 @@ func hasOutcome(run *v1alpha1.JobRun) bool {
 		func(kind string) bool { return meta.IsStatusConditionTrue(run.Status.Conditions, kind) })
 }
 
-// expectNothingLost looks at what became of every trigger: a receipt's run
-// started after it was accepted, and a run counts each of its receipts once.
+// expectNothingLost expects that a receipt's run started after the receipt was accepted, and that a run counts each of
+// its receipts once.
 func expectNothingLost() {
 	GinkgoHelper()
 	byUID := map[types.UID]*v1alpha1.JobRun{}
@@ -152,11 +151,11 @@ var _ = Describe("Chaos", func() {
 		everythingEnds()
 	})
 
-	// A controller that was not there waits for runs that it did not see deleted.
+	// A new controller has not seen the earlier deletions, so it waits for the deleted runs until the grace is over.
 	restarted := production()
 	restarted.ReservationGrace = 20 * time.Second
 
-	It("loses no trigger though the controller is ended again and again", func() {
+	It("loses no trigger when the controller is restarted again and again", func() {
 		chaos(func() {
 			for range 5 {
 				time.Sleep(time.Second)
@@ -166,7 +165,7 @@ var _ = Describe("Chaos", func() {
 		everythingEnds()
 	})
 
-	It("loses no trigger though two controllers act at once", func() {
+	It("loses no trigger when two controllers act at the same time", func() {
 		seen.tolerate(ns)
 		useControllers(production(), production())
 		chaos(func() {})

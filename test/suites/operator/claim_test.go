@@ -21,7 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
-// tryClaim claims a run as it was read, under the generation that follows.
+// tryClaim claims a run at the version that was read, under the next generation.
 func tryClaim(run *v1alpha1.JobRun, holder string, opts ...client.SubResourceUpdateOption) (*v1alpha1.JobRun, error) {
 	claimed := run.DeepCopy()
 	generation := int64(1)
@@ -36,7 +36,7 @@ func tryClaim(run *v1alpha1.JobRun, holder string, opts ...client.SubResourceUpd
 	return claimed, k8s.Status().Update(ctx, claimed, opts...)
 }
 
-// pending waits until the run may be claimed.
+// pending waits until the run is Pending, and returns it.
 func pending(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	GinkgoHelper()
 	return wait(run, inPhase(v1alpha1.PhasePending))
@@ -46,7 +46,7 @@ func completed(s *v1alpha1.JobRunStatus) {
 	s.Phase, s.FinishedGeneration = v1alpha1.PhaseCompleted, s.Lease.Generation
 }
 
-// giveBack fences the worker itself.
+// giveBack gives the run back: no holder, the next generation.
 func giveBack(s *v1alpha1.JobRunStatus) {
 	s.Lease = &v1alpha1.RunLease{Generation: s.Lease.Generation + 1, KeyVersion: s.Lease.KeyVersion}
 }
@@ -56,7 +56,7 @@ func patchStatus(run *v1alpha1.JobRun, patch string) error {
 }
 
 var _ = Describe("A worker's claim of a run with a key", func() {
-	It("leases the key, until the worker reports the end", func() {
+	It("leases the key until the worker completes the run", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		row := keyOf("k")
 		a = claim(a, "worker", 30)
@@ -74,7 +74,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		claim(b, "worker", 30)
 	})
 
-	It("is won by one of many", func() {
+	It("succeeds for one of many workers", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		var won, lost atomic.Int32
 		var group errgroup.Group
@@ -97,7 +97,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(keyOf("k").Leased.Generation).To(BeEquivalentTo(1))
 	})
 
-	It("is refused while another run of the key executes, whoever executes it", func() {
+	It("is refused while a Job or a worker executes another run of the key", func() {
 		leased(created(makeRun("a").key("k")))
 		b := pending(created(makeWorkerRun("b").key("k")))
 		_, err := tryClaim(b, "worker")
@@ -112,7 +112,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Eventually(func() error { _, err := tryClaim(d, "worker"); return err }).Should(Succeed())
 	})
 
-	It("is refused unless it is the next generation of a run that waits", func() {
+	It("is refused unless the run waits and the generation is the next one", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		wrong := a.DeepCopy()
 		wrong.Status.Lease = &v1alpha1.RunLease{Generation: 6}
@@ -129,7 +129,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(apierrors.IsInvalid(err) || apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
 	})
 
-	It("leases the key of what is stored, whatever spec comes with it", func() {
+	It("leases the key of the stored run, whatever spec the update has", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		bare := a.DeepCopy()
 		bare.Spec = v1alpha1.JobRunSpec{JobName: a.Spec.JobName}
@@ -146,7 +146,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(err).To(MatchError(ContainSubstring("executed by a Job")))
 	})
 
-	It("takes nothing if the API server is to refuse it for its version", func() {
+	It("at an old version of the run does not lease the key", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		stale := a.DeepCopy()
 		wait(absorbed(makeWorkerRun("b").key("k").skip(), a), inPhase(v1alpha1.PhaseCoalesced))
@@ -155,7 +155,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(keyOf("k")).To(HaveValue(And(HaveField("Leased", BeNil()), HaveField("Pending.RunName", "a"))))
 	})
 
-	It("changes nothing as a dry run", func() {
+	It("changes nothing in a dry run", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		_, err := tryClaim(a, "worker", client.DryRunAll)
 		Expect(err).NotTo(HaveOccurred())
@@ -163,7 +163,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		Expect(get("a")()).To(inPhase(v1alpha1.PhasePending))
 	})
 
-	It("proves to receipts that the run started after them", func() {
+	It("is the evidence that a run started after its receipts", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		b := absorbed(makeWorkerRun("b").key("k").skip(), a)
 		a = claim(wait(a, haveAbsorbed(1)), "worker", 30)
@@ -174,7 +174,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 		wait(d, beBoundTo(c))
 	})
 
-	It("is told", func() {
+	It("emits an event", func() {
 		a := claim(created(makeWorkerRun("a").key("k")), "worker", 30)
 		Eventually(events(a)).Should(ContainElement(event("RunLeased", "run:leased", "Normal", HaveField("Note", ContainSubstring("worker worker")))))
 		Expect(writeStatus(a, completed)).To(Succeed())
@@ -183,7 +183,7 @@ var _ = Describe("A worker's claim of a run with a key", func() {
 })
 
 var _ = Describe("A holder that lost its lease", func() {
-	It("is refused, whatever it writes", func() {
+	It("has every write refused", func() {
 		a := claim(created(makeWorkerRun("a").key("k")), "worker", 1)
 		a = pending(a)
 		Expect(a.Status.Lease.Generation).To(BeEquivalentTo(2))
@@ -204,7 +204,7 @@ var _ = Describe("A holder that lost its lease", func() {
 		Expect(patchStatus(a, `{"status":{"phase":"Completed","finishedGeneration":3}}`)).To(Succeed())
 	})
 
-	It("is followed by a failure if another run waits", func() {
+	It("has every write refused after its run failed for the run that waits", func() {
 		a := claim(created(makeWorkerRun("a").key("k")), "worker", 2)
 		b := pending(created(makeWorkerRun("b").key("k")))
 		a = wait(a, inPhase(v1alpha1.PhaseFailed))
@@ -223,7 +223,7 @@ var _ = Describe("A holder that lost its lease", func() {
 })
 
 var _ = Describe("A worker that gives a run back", func() {
-	It("lets it wait again, and that is no attempt", func() {
+	It("lets it wait again, without an attempt", func() {
 		a := claim(created(makeWorkerRun("a").key("k")), "worker", 30)
 		Expect(writeStatus(a, giveBack)).To(Succeed())
 		a = pending(a)
@@ -232,14 +232,14 @@ var _ = Describe("A worker that gives a run back", func() {
 		Expect(claim(a, "another", 30).Status.Lease.Generation).To(BeEquivalentTo(3))
 	})
 
-	It("lets one without key wait again, too", func() {
+	It("lets a run without a key wait again, too", func() {
 		a := claim(created(makeWorkerRun("a")), "worker", 30)
 		Expect(writeStatus(a, giveBack)).To(Succeed())
 		claim(pending(a), "another", 30)
 	})
 })
 
-var _ = Describe("A claim that the key has granted and that was not stored", Ordered, func() {
+var _ = Describe("A claim that was granted and not stored", Ordered, func() {
 	BeforeAll(func() { useControllers(shortGrace()) })
 
 	grant := func(run *v1alpha1.JobRun) {
@@ -260,7 +260,7 @@ var _ = Describe("A claim that the key has granted and that was not stored", Ord
 		Consistently(get("a")).WithTimeout(3 * time.Second).Should(inPhase(v1alpha1.PhaseLeased))
 	})
 
-	It("is taken back after the grace period, and no attempt is counted", func() {
+	It("is taken back after the grace period, without an attempt", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		grant(a)
 		late, fenced := a.DeepCopy(), wait(a, HaveField("Status.Lease", HaveValue(HaveField("Generation", BeEquivalentTo(1)))))
@@ -271,7 +271,7 @@ var _ = Describe("A claim that the key has granted and that was not stored", Ord
 		Expect(claim(fenced, "worker", 30).Status.Lease.Generation).To(BeEquivalentTo(2))
 	})
 
-	It("is left to the next claim while another run waits, and fails nobody", func() {
+	It("is left to the next claim while another run waits, and fails no run", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		grant(a)
 		b := created(makeWorkerRun("b").key("k"))
@@ -284,7 +284,7 @@ var _ = Describe("A claim that the key has granted and that was not stored", Ord
 })
 
 var _ = Describe("A run that executes for longer than activeDeadlineSeconds", func() {
-	It("fails, though its worker renews, and fences the worker", func() {
+	It("fails although its worker renews, and the worker's completion is refused", func() {
 		a := claim(created(makeWorkerRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = 2 })), "worker", 30)
 		a = wait(a, haveCondition(v1alpha1.ConditionFailed))
 		Expect(a.Status.Error).To(ContainSubstring("activeDeadlineSeconds"))

@@ -23,7 +23,7 @@ var _ = Describe("Deleting", func() {
 		wait(created(makeRun("c").key("k")), inPhase(v1alpha1.PhasePending))
 	})
 
-	It("a run that executes deletes its Job, and keeps the key until that is gone", func() {
+	It("a run that executes deletes its Job, and keeps the key until the Job is gone", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		remove(a)
@@ -34,7 +34,7 @@ var _ = Describe("Deleting", func() {
 		leased(b)
 	})
 
-	It("a run ends its receipts as cancelled", func() {
+	It("a run cancels its receipts", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := wait(absorbed(makeWorkerRun("b").key("k").skip(), a), inPhase(v1alpha1.PhaseCoalesced))
 		remove(a)
@@ -43,7 +43,7 @@ var _ = Describe("Deleting", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("a receipt changes nothing of its run", func() {
+	It("a receipt does not change its run", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := wait(absorbed(makeWorkerRun("b").key("k").skip(), a), inPhase(v1alpha1.PhaseCoalesced))
 		remove(b)
@@ -51,7 +51,7 @@ var _ = Describe("Deleting", func() {
 		Eventually(get("a")).Should(haveAbsorbed(2))
 	})
 
-	It("and creating again at once makes a run of its own, not a receipt of the old one", func() {
+	It("a run and creating it again at once makes a new run, not a receipt of the old one", func() {
 		for range 5 {
 			a := created(makeWorkerRun("a").key("k").delivery("d").skip())
 			remove(a)
@@ -61,7 +61,7 @@ var _ = Describe("Deleting", func() {
 		Expect(deliveryOf("d").Owner.Token).To(Equal(a.Spec.Admission.Token))
 	})
 
-	It("a run that executes and creating it again at once executes one after the other", func() {
+	It("a run that executes and creating it again at once executes both one after the other", func() {
 		old, before := leased(created(makeRun("a").key("k")))
 		remove(old)
 		a := created(makeRun("a").key("k").skip())
@@ -91,7 +91,7 @@ var _ = Describe("Deleting", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("a run that somebody's finalizer keeps ends it as cancelled", func() {
+	It("a run that a foreign finalizer holds back cancels it", func() {
 		const finalizer = "example.com/keep"
 		a, j := leased(created(makeRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Finalizers = []string{finalizer} })))
 		b := created(makeRun("b").key("k").with(func(r *v1alpha1.JobRun) { r.Finalizers = []string{finalizer} }))
@@ -103,7 +103,7 @@ var _ = Describe("Deleting", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("while no controller runs is made up for later", func() {
+	It("while no controller runs has its effect later", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		theControllers.stop()

@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// events are those that tell of a run.
+// events returns a function that lists the Events about a run.
 func events(run *v1alpha1.JobRun) func() ([]eventsv1.Event, error) {
 	return func() ([]eventsv1.Event, error) {
 		var all eventsv1.EventList
@@ -36,9 +36,9 @@ func event(reason, action, kind string, more ...gomegatypes.GomegaMatcher) gomeg
 		HaveField("ReportingController", "jobrun"), HaveField("Regarding.Kind", "JobRun"))...)
 }
 
-// Events may be dropped and merged: only that they exist is looked at.
+// The specs only check that Events exist, because the recorder may drop and merge Events.
 var _ = Describe("Events", func() {
-	It("tell how a run completes", func() {
+	It("describe how a run completes", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		completeJob(j)
 		Eventually(events(a)).Should(ContainElements(
@@ -47,20 +47,20 @@ var _ = Describe("Events", func() {
 			event("RunCompleted", "run:complete", "Normal")))
 	})
 
-	It("tell how a run fails", func() {
+	It("describe how a run fails", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		failJob(j, "BackoffLimitExceeded", "gave up")
 		Eventually(events(a)).Should(ContainElement(
 			event("RunFailed", "run:fail", "Warning", HaveField("Note", ContainSubstring("gave up")))))
 	})
 
-	It("tell that a run is cancelled", func() {
+	It("describe that a run is cancelled", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		cancel(a)
 		Eventually(events(a)).Should(ContainElement(event("RunCancelled", "run:cancel", "Normal")))
 	})
 
-	It("tell of each absorbed trigger, with what was skipped", func() {
+	It("describe each absorbed trigger with its input and labels", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := absorbed(makeWorkerRun("b").key("k").skip().input(`{"org":"acme"}`).label("env", "prod"), a)
 		Eventually(events(a)).Should(ContainElement(event("RunCoalesced", "run:coalesced", "Normal",
@@ -79,20 +79,20 @@ var _ = Describe("Events", func() {
 				HaveSuffix("鍵"))))))
 	})
 
-	It("tell that a lease expired", func() {
+	It("describe that a lease expired", func() {
 		a := claim(created(makeWorkerRun("a")), "worker", 1)
 		Eventually(events(a)).Should(ContainElement(
 			event("RunLeaseExpired", "run:expired", "Warning", HaveField("Note", ContainSubstring("worker")))))
 	})
 
-	It("tell that a Job is refused for now", func() {
+	It("describe that a Job is refused for now", func() {
 		forbidJobs()
 		a := created(makeRun("a").key("k"))
 		Eventually(events(a)).Should(ContainElement(
 			event("RunBlocked", "run:blocked", "Warning", HaveField("Note", ContainSubstring("exceeded quota")))))
 	})
 
-	It("say nothing of a trigger that was delivered before", func() {
+	It("do not describe a second delivery", func() {
 		a := created(makeWorkerRun("a").delivery("d"))
 		b, _ := delivered(makeWorkerRun("b").delivery("d"), a)
 		wait(b, inPhase(v1alpha1.PhaseIdempotent))

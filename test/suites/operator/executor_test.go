@@ -17,9 +17,9 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// These play the Job controller, the kubelet and the garbage collector.
+// The functions of this file play the Job controller, the kubelet and the garbage collector.
 
-// leased waits until the run's Job is there.
+// leased waits for the run's Job, and returns both.
 func leased(run *v1alpha1.JobRun) (*v1alpha1.JobRun, *batchv1.Job) {
 	GinkgoHelper()
 	current := wait(run, And(inPhase(v1alpha1.PhaseLeased), HaveField("Status.JobRef", Not(BeNil()))))
@@ -34,7 +34,7 @@ func jobOf(run *v1alpha1.JobRun) *batchv1.Job {
 	return found
 }
 
-// startPod makes the Job's Pod, which then runs.
+// startPod creates the Job's Pod, which then runs.
 func startPod(j *batchv1.Job) *corev1.Pod {
 	GinkgoHelper()
 	pod := &corev1.Pod{
@@ -48,7 +48,7 @@ func startPod(j *batchv1.Job) *corev1.Pod {
 	return pod
 }
 
-// endPod ends a Pod well, with a termination message.
+// endPod lets a Pod succeed with a termination message.
 func endPod(pod *corev1.Pod, message string) {
 	GinkgoHelper()
 	pod.Status.Phase = corev1.PodSucceeded
@@ -61,13 +61,13 @@ func endPod(pod *corev1.Pod, message string) {
 	Expect(k8s.Status().Update(ctx, pod)).To(Succeed())
 }
 
-// completeJob ends a Job well.
+// completeJob completes a Job.
 func completeJob(j *batchv1.Job) {
 	GinkgoHelper()
 	endJob(j, batchv1.JobSuccessCriteriaMet, batchv1.JobComplete, "CompletionsReached", "Reached expected number of succeeded pods")
 }
 
-// failJob ends a Job badly.
+// failJob fails a Job.
 func failJob(j *batchv1.Job, reason, message string) {
 	GinkgoHelper()
 	endJob(j, batchv1.JobFailureTarget, batchv1.JobFailed, reason, message)
@@ -79,7 +79,7 @@ func endJob(j *batchv1.Job, before, end batchv1.JobConditionType, reason, messag
 	Expect(k8s.Status().Update(ctx, j)).To(Succeed())
 }
 
-// setEnd makes the status of a Job that ended, as the API server requires it.
+// setEnd sets the status of a finished Job, as the API server requires it.
 func setEnd(j *batchv1.Job, before, end batchv1.JobConditionType, reason, message string) {
 	now := metav1.Now()
 	j.Status.StartTime = &now
@@ -98,7 +98,7 @@ func setEnd(j *batchv1.Job, before, end batchv1.JobConditionType, reason, messag
 	}
 }
 
-// collect waits until the Job is being deleted with its Pods, and ends that.
+// collect waits until the Job is being deleted in the foreground, and removes it.
 func collect(j *batchv1.Job) {
 	GinkgoHelper()
 	current := &batchv1.Job{}
@@ -110,7 +110,7 @@ func collect(j *batchv1.Job) {
 	Expect(k8s.Update(ctx, current)).To(Succeed())
 }
 
-// jobs are the Jobs of the namespace.
+// jobs returns the Jobs of the namespace.
 func jobs() []batchv1.Job {
 	GinkgoHelper()
 	var found batchv1.JobList
@@ -118,7 +118,7 @@ func jobs() []batchv1.Job {
 	return found.Items
 }
 
-// gone reports whether an object is not there any more.
+// gone returns a function that reports whether an object is gone.
 func gone(object client.Object) func() (bool, error) {
 	return func() (bool, error) {
 		current := object.DeepCopyObject().(client.Object)

@@ -17,7 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// claim leases a run without key to a worker, by a plain status update.
+// claim leases a run to a worker by an update of its status.
 func claim(run *v1alpha1.JobRun, holder string, seconds int32) *v1alpha1.JobRun {
 	GinkgoHelper()
 	run = wait(run, inPhase(v1alpha1.PhasePending))
@@ -35,8 +35,7 @@ func claim(run *v1alpha1.JobRun, holder string, seconds int32) *v1alpha1.JobRun 
 	return run
 }
 
-// whileDoing does something twice a second until the function it returns is
-// called, or the spec ends.
+// whileDoing calls do twice a second until stop is called, or the spec ends.
 func whileDoing(do func() error) (stop func()) {
 	GinkgoHelper()
 	ended, done := make(chan struct{}), make(chan struct{})
@@ -63,7 +62,7 @@ func whileDoing(do func() error) (stop func()) {
 var _ = Describe("A worker's lease", func() {
 	const seconds = 3
 
-	It("that is not renewed expires, and its holder cannot end the run any more", func() {
+	It("that is not renewed expires, and its holder cannot end the run", func() {
 		risen := expirations("requeued")
 		a := claim(created(makeWorkerRun("a")), "worker", 1)
 		start := time.Now()
@@ -88,7 +87,7 @@ var _ = Describe("A worker's lease", func() {
 		})).To(Succeed())
 	})
 
-	It("lives as long as its renewTime is renewed", func() {
+	It("lasts while its renewTime is renewed", func() {
 		a := claim(created(makeWorkerRun("a")), "worker", seconds)
 		stop := whileDoing(func() error {
 			return writeStatus(a, func(s *v1alpha1.JobRunStatus) { s.Lease.RenewTime = ptr.To(metav1.NowMicro()) })
@@ -98,7 +97,7 @@ var _ = Describe("A worker's lease", func() {
 		wait(a, inPhase(v1alpha1.PhasePending))
 	})
 
-	It("lives as long as the Lease that its holder names is renewed", func() {
+	It("lasts while the Lease named by its holder is renewed", func() {
 		lease := &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: "worker", Namespace: ns},
 			Spec:       coordinationv1.LeaseSpec{RenewTime: ptr.To(metav1.NowMicro())},
@@ -114,7 +113,7 @@ var _ = Describe("A worker's lease", func() {
 		Expect(wait(a, inPhase(v1alpha1.PhasePending)).Status.Attempts).To(BeEquivalentTo(1))
 	})
 
-	It("expires, though no Lease can have the name of its holder", func() {
+	It("expires if its holder's name cannot be that of a Lease", func() {
 		a := claim(created(makeWorkerRun("a").key("k")), "team/50%", 1)
 		wait(a, And(inPhase(v1alpha1.PhasePending), HaveField("Status.Attempts", BeEquivalentTo(1))))
 	})
@@ -125,13 +124,13 @@ var _ = Describe("A worker's lease", func() {
 		Expect(a.Status.Error).To(Equal("Lease expired; all 1 attempts are used"))
 	})
 
-	It("lives as long as the spec says if the claim does not", func() {
+	It("has the duration of the spec if the claim has none", func() {
 		a := created(makeWorkerRun("a").with(func(r *v1alpha1.JobRun) { r.Spec.LeaseDurationSeconds = 1 }))
 		claim(a, "worker", 0)
 		wait(a, And(inPhase(v1alpha1.PhasePending), HaveField("Status.Attempts", BeEquivalentTo(1))))
 	})
 
-	It("that a Job was to renew expires, and its Job is deleted first", func() {
+	It("that a Job does not renew expires once its Job is deleted", func() {
 		a, j := leased(created(makeRun("a").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.LeaseDurationSeconds = 1 })))
 		collect(j)
 		Eventually(history(a)).Should(ContainElements("Leased 1", "Pending 2", "Leased 3"))

@@ -12,8 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// delivered creates a receipt of a trigger that was delivered before, and
-// returns the warning, too.
+// delivered creates a JobRun that must be answered Idempotent. It returns the receipt and the warning.
 func delivered(b builder, as *v1alpha1.JobRun) (*v1alpha1.JobRun, string) {
 	GinkgoHelper()
 	receipt, texts, err := trigger(b)
@@ -28,7 +27,7 @@ func delivered(b builder, as *v1alpha1.JobRun) (*v1alpha1.JobRun, string) {
 }
 
 var _ = Describe("A trigger that was delivered before", func() {
-	It("starts nothing, and shares the outcome of the first", func() {
+	It("starts nothing, and gets the outcome of the first", func() {
 		a, j := leased(created(makeRun("a").delivery("d").input(`{"x":1}`)))
 		b, warning := delivered(makeRun("b").delivery("d").input(`{ "x" : 1 }`), a)
 		Expect(warning).NotTo(ContainSubstring("input"))
@@ -43,7 +42,7 @@ var _ = Describe("A trigger that was delivered before", func() {
 		wait(c, haveCondition(v1alpha1.ConditionComplete))
 	})
 
-	It("is no conflict, whether the run waits or executes", func() {
+	It("is not a conflict, whether the run waits or executes", func() {
 		a := created(makeWorkerRun("a").key("k").delivery("d"))
 		delivered(makeWorkerRun("b").key("k").delivery("d"), a)
 		delivered(makeWorkerRun("c").key("k").delivery("d").skip(), a)
@@ -51,14 +50,14 @@ var _ = Describe("A trigger that was delivered before", func() {
 		Expect(keyOf("other")).To(BeNil())
 	})
 
-	It("with another input is warned that it is ignored", func() {
+	It("with another input gets a warning that the input is ignored", func() {
 		a := created(makeWorkerRun("a").delivery("d").input(`{"x":1}`))
 		everyReplicaHas(a)
 		_, warning := delivered(makeWorkerRun("b").delivery("d").input(`{"x":2}`), a)
 		Expect(warning).To(ContainSubstring("its input differs from that of a and is ignored"))
 	})
 
-	It("and absorbed is answered with the run that absorbed it", func() {
+	It("and absorbed is answered Idempotent with the run that absorbed it", func() {
 		leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		absorbed(makeRun("c").key("k").skip().delivery("d"), b)
@@ -78,7 +77,7 @@ var _ = Describe("A trigger that was delivered before", func() {
 		leased(created(makeRun("b").key("k").delivery("d")))
 	})
 
-	It("and absorbed may be delivered again once that run is deleted, though its receipt went first", func() {
+	It("and absorbed may be delivered again once that run is deleted, even if its receipt was deleted before", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := wait(absorbed(makeWorkerRun("b").key("k").skip().delivery("d"), a), inPhase(v1alpha1.PhaseCoalesced))
 		remove(b)
@@ -87,7 +86,7 @@ var _ = Describe("A trigger that was delivered before", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("shares the outcome of the first though it has another key, deletion included", func() {
+	It("gets the outcome of the first even under another concurrencyKey, deletion included", func() {
 		a := created(makeWorkerRun("a").key("k").delivery("d"))
 		b, _ := delivered(makeWorkerRun("b").key("other").delivery("d"), a)
 		wait(b, inPhase(v1alpha1.PhaseIdempotent))
@@ -97,12 +96,12 @@ var _ = Describe("A trigger that was delivered before", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("contends with nobody of another job", func() {
+	It("does not contend with other jobs", func() {
 		created(makeWorkerRun("a").delivery("d"))
 		created(makeWorkerRun("b").delivery("d").with(func(r *v1alpha1.JobRun) { r.Spec.JobName = "other" }))
 	})
 
-	It("many times at once makes one run", func() {
+	It("many times at the same time makes one run", func() {
 		var triggers []builder
 		for i := range 100 {
 			triggers = append(triggers, makeWorkerRun(fmt.Sprintf("a-%d", i)).key("k").delivery("d"))

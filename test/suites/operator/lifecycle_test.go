@@ -16,7 +16,7 @@ import (
 )
 
 var _ = Describe("A run", func() {
-	It("is executed by a Job that is its own", func() {
+	It("is executed by a Job that it owns", func() {
 		risen := counts("jobrun_trigger_to_lease_seconds", "")
 		a, j := leased(created(makeRun("a").key("k").input(`{"org":"acme"}`).with(func(r *v1alpha1.JobRun) {
 			r.Spec.Template.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "batch"}
@@ -79,7 +79,7 @@ var _ = Describe("A run", func() {
 		Entry("without a key", "", "42", "42"),
 	)
 
-	It("fails with its Job, and says why", func() {
+	It("fails with its Job, with the Job's reason and message", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		failJob(j, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 
@@ -108,7 +108,7 @@ var _ = Describe("A run", func() {
 		Consistently(get("a")).Should(HaveField("ResourceVersion", a.ResourceVersion))
 	})
 
-	It("gives its Job the input as it is, whatever the caller chose", func() {
+	It("gives its Job the input unchanged, whatever the caller chose", func() {
 		input := `"$(HOSTNAME) ` + strings.Repeat("x", 100) + `"`
 		_, j := leased(created(makeRun("a").input(input)))
 		Expect(j.Spec.Template.Spec.Containers[0].Env).To(ContainElement(

@@ -14,8 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// counter is the sum of the series of a counter or histogram, or the one that has
-// the label value, in this process.
+// counter returns the sum of the series of a counter or histogram in this process, or of those with the label value.
 func counter(name, labelValue string) int {
 	GinkgoHelper()
 	families, err := metrics.Registry.Gather()
@@ -38,16 +37,15 @@ func counter(name, labelValue string) int {
 	return int(sum)
 }
 
-// counts remembers a counter's value; the function it returns says by how much
-// it rose since.
+// counts returns a function that returns by how much a counter has risen since.
 func counts(name, labelValue string) (risen func() int) {
 	GinkgoHelper()
 	before := counter(name, labelValue)
 	return func() int { return counter(name, labelValue) - before }
 }
 
-// expirations counts the leases that expire from now on, by what becomes of the
-// run or all. Specs leave their namespaces behind, so leases of theirs are ended first.
+// expirations returns a function that counts the leases that have expired since, with that result or all of them. It
+// deletes the leased runs of earlier specs first, because these leave their namespaces behind.
 func expirations(result string) (risen func() int) {
 	GinkgoHelper()
 	var left v1alpha1.JobRunList

@@ -26,38 +26,36 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// observer watches all RunKeys and JobRuns, and knows what invariant I1 says of
-// them: at most one run of a key reads Pending and at most one Leased, at every
-// instant, and a run's phase becomes so only while its RunKey says so.
+// observer watches all RunKeys and JobRuns, and checks invariant I1. At every instant, at most one run of a key reads
+// Pending and at most one reads Leased. A run enters these phases only while its RunKey names it there.
 type observer struct {
 	mu sync.Mutex
-	// rows are what each RunKey was, in order.
+	// rows has all rows of each RunKey, in order.
 	rows map[types.NamespacedName][]row
-	// active are the runs that read Pending or Leased.
+	// active has the runs that read Pending or Leased.
 	active map[seat][]types.UID
-	// entries are the changes of phase to Pending or Leased, by namespace.
+	// entries has the changes of phase to Pending or Leased, by namespace.
 	entries map[string][]entry
-	// doubles tell of two runs in one seat, by namespace.
+	// doubles describes each time that two runs were in one seat, by namespace.
 	doubles map[string][]string
-	// histories are the phases that runs went through, with their generations.
+	// histories has the phases that a run went through, with their generations.
 	histories map[types.UID][]string
 	phases    map[types.UID]v1alpha1.Phase
-	// receipts are those that were ever bound to a run, by the run.
+	// receipts has all receipts that were ever bound to a run, by the run.
 	receipts map[types.UID]sets.Set[types.UID]
-	// stories are all changes, by namespace, for whoever has to find out what went wrong.
+	// stories describes all changes, by namespace, for the report of a failed spec.
 	stories map[string][]string
-	// tolerated are namespaces in which several controllers act at once: statuses
-	// may lag there.
+	// tolerated has the namespaces in which several controllers act at the same time, so that statuses may lag.
 	tolerated map[string]bool
 }
 
-// row is a RunKey from a version on; nil if it was deleted then.
+// row is the content of a RunKey from a version on. The spec is nil if the RunKey was deleted.
 type row struct {
 	version string
 	spec    *v1alpha1.RunKeySpec
 }
 
-// seat is what at most one run has: a phase, under a key.
+// seat is a phase that at most one run of a key may have.
 type seat struct {
 	key   types.NamespacedName
 	phase v1alpha1.Phase
@@ -87,7 +85,7 @@ func startObserver() *observer {
 	return o
 }
 
-// follow hands every change of the listed kind to see, in order and without gap.
+// follow calls see with every change of the listed kind, in order and without gaps.
 func follow[T client.Object](list client.ObjectList, see func(T, watch.EventType)) {
 	GinkgoHelper()
 	watcher := newClient()
@@ -193,14 +191,14 @@ func (o *observer) enter(s seat, run *v1alpha1.JobRun) {
 	o.entries[run.Namespace] = append(o.entries[run.Namespace], entry{s, run.ResourceVersion, runkey.IdentityOf(run)})
 }
 
-// expectNoViolation fails the spec that broke the invariant. What the two
-// watches tell may arrive in any order.
+// expectNoViolation fails the spec if it broke the invariant. It retries, because the events of the two watches may
+// arrive in any order.
 func (o *observer) expectNoViolation(namespace string) {
 	GinkgoHelper()
 	Eventually(func() []string { return o.violations(namespace) }).WithTimeout(steady).Should(BeEmpty())
 }
 
-// tolerate lets two runs of a key read the same phase in a namespace.
+// tolerate allows two runs of a key to read the same phase in a namespace.
 func (o *observer) tolerate(namespace string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -229,7 +227,7 @@ func (e entry) holder(spec *v1alpha1.RunKeySpec) runkey.Identity {
 	return runkey.Pending(spec)
 }
 
-// rowAt is the RunKey as it was at a version.
+// rowAt returns the content of a RunKey at a version.
 func (o *observer) rowAt(key types.NamespacedName, version string) *v1alpha1.RunKeySpec {
 	var spec *v1alpha1.RunKeySpec
 	for _, r := range o.rows[key] {
@@ -241,7 +239,7 @@ func (o *observer) rowAt(key types.NamespacedName, version string) *v1alpha1.Run
 	return spec
 }
 
-// history is which phases a run went through so far, with their generations.
+// history returns the phases that a run went through so far, with their generations.
 func history(run *v1alpha1.JobRun) func() []string {
 	return func() []string {
 		seen.mu.Lock()
@@ -250,7 +248,7 @@ func history(run *v1alpha1.JobRun) func() []string {
 	}
 }
 
-// absorbedBy are the receipts that were ever bound to a run, or counted.
+// absorbedBy returns the receipts that were ever bound to a run, or that it counts.
 func absorbedBy(run *v1alpha1.JobRun) sets.Set[types.UID] {
 	seen.mu.Lock()
 	defer seen.mu.Unlock()

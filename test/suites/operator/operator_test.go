@@ -37,12 +37,11 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
-// replica is a webhook server with its own cache and index, as every replica of
-// the operator has.
+// replica is a replica of the webhook, with a cache and a keystore of its own.
 type replica struct {
 	address string
 	cached  client.Reader
-	// connections counts those that the API server made.
+	// connections counts the connections from the API server.
 	connections atomic.Int64
 }
 
@@ -57,7 +56,7 @@ func startReplica() *replica {
 		Port:    int(listen.Port()),
 		CertDir: server.WebhookInstallOptions.LocalServingCertDir,
 		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			// One connection would carry all HTTP/2 calls, and to one replica.
+			// With HTTP/2, all calls would use one connection, to one replica.
 			c.NextProtos = []string{"http/1.1"}
 			c.VerifyConnection = func(tls.ConnectionState) error {
 				r.connections.Add(1)
@@ -85,7 +84,7 @@ func everyReplicaHas(run *v1alpha1.JobRun) {
 	}
 }
 
-// newManager makes a manager and the index over its cache, wired as cmd does.
+// newManager makes a manager and the keystore over its cache, as cmd does.
 func newManager(webhooks webhook.Server) (manager.Manager, *keystore.Store) {
 	GinkgoHelper()
 	mgr, err := ctrl.NewManager(server.config, ctrl.Options{
@@ -113,7 +112,7 @@ func jobsOfRuns() labels.Selector {
 	return labels.NewSelector().Add(*ofRun)
 }
 
-// run starts a manager and returns what stops it.
+// run starts a manager and returns a function that stops it.
 func run(mgr manager.Manager) (stop func()) {
 	GinkgoHelper()
 	managed, cancel := context.WithCancel(ctx)
@@ -129,12 +128,12 @@ func run(mgr manager.Manager) (stop func()) {
 	}
 }
 
-// controllers are those that run now: one, unless a spec says otherwise.
+// controllers has the running controllers: one, unless a spec starts others.
 type controllers struct{ stops []func() }
 
 var theControllers controllers
 
-// production are the options of a controller as the flags' defaults have them.
+// production returns the options of a controller with the defaults of the flags.
 func production() controller.Options {
 	return controller.Options{
 		ReceiptHistory:   100,
@@ -150,7 +149,7 @@ func (c *controllers) start(each ...controller.Options) {
 	for _, o := range each {
 		mgr, keys := newManager(nil)
 		o.Keys = keys
-		metrics.Registry.Unregister(activeRuns{}) // of the controller before
+		metrics.Registry.Unregister(activeRuns{}) // of the previous controller
 		Expect(controller.SetupWithManager(mgr, o)).To(Succeed())
 		c.stops = append(c.stops, run(mgr))
 	}
@@ -175,8 +174,7 @@ func useControllers(each ...controller.Options) {
 	})
 }
 
-// activeRuns stands for the collector that a controller registers, of which a
-// process has one.
+// activeRuns equals the collector that a controller registers. A process can have only one of them.
 type activeRuns struct{}
 
 func (activeRuns) Describe(ch chan<- *prometheus.Desc) {
@@ -186,7 +184,7 @@ func (activeRuns) Describe(ch chan<- *prometheus.Desc) {
 
 func (activeRuns) Collect(chan<- prometheus.Metric) {}
 
-// shortGrace are options for specs in which a run never comes.
+// shortGrace returns options for specs with a reservation whose run is never stored.
 func shortGrace() controller.Options {
 	o := production()
 	o.ReservationGrace = 2 * time.Second

@@ -17,7 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// reserve admits a run that never comes.
+// reserve reserves the keys of a run that is never stored.
 func reserve(name, key, delivery string) runkey.Identity {
 	GinkgoHelper()
 	ghost := runkey.Identity{RunName: name, Token: "token-of-" + name}
@@ -28,7 +28,7 @@ func reserve(name, key, delivery string) runkey.Identity {
 	return ghost
 }
 
-// inPlaceOfGhost creates a receipt of a run that never comes.
+// inPlaceOfGhost creates a receipt of a run that is never stored.
 func inPlaceOfGhost(b builder) *v1alpha1.JobRun {
 	GinkgoHelper()
 	receipt, _, err := trigger(b)
@@ -37,16 +37,16 @@ func inPlaceOfGhost(b builder) *v1alpha1.JobRun {
 	return receipt
 }
 
-var _ = Describe("A run that was admitted and never came", Ordered, func() {
+var _ = Describe("A run that was admitted and is never stored", Ordered, func() {
 	BeforeAll(func() { useControllers(shortGrace()) })
 
-	It("keeps its key for the grace period only", func() {
+	It("holds its key for the grace period only", func() {
 		ghost := reserve("ghost", "k", "d")
 		Consistently(keyOf).WithArguments("k").Should(HaveValue(HaveField("Pending.Token", ghost.Token)))
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("because a later admission plugin refused it, keeps its key for the grace period only", func() {
+	It("because a later admission plugin refused it, holds its key for the grace period only", func() {
 		none := corev1.ResourceList{"count/jobruns.batch.jobrun.dev": resource.MustParse("0")}
 		quota := &corev1.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "no-runs", Namespace: ns},
@@ -68,7 +68,7 @@ var _ = Describe("A run that was admitted and never came", Ordered, func() {
 		}).Should(Succeed())
 	})
 
-	It("gives its place to the oldest receipt, and that one the others", func() {
+	It("gives its place and the other receipts to its oldest receipt", func() {
 		risen := counts("jobrun_promotions_total", "")
 		reserve("ghost", "k", "")
 		var receipts []*v1alpha1.JobRun
@@ -84,7 +84,7 @@ var _ = Describe("A run that was admitted and never came", Ordered, func() {
 		Eventually(risen).Should(Equal(1))
 	})
 
-	It("is made up for by a receipt that executes", func() {
+	It("is replaced by a receipt that executes", func() {
 		reserve("ghost", "k", "")
 		a, j := leased(inPlaceOfGhost(makeRun("a").key("k").skip()))
 		completeJob(j)
@@ -107,7 +107,7 @@ var _ = Describe("A run that was admitted and never came", Ordered, func() {
 		Expect(jobs()).To(HaveLen(1))
 	})
 
-	It("is replaced at once by a trigger of its own name", func() {
+	It("is replaced at once by a trigger with its name", func() {
 		reserve("a", "k", "d")
 		a := created(makeRun("a").key("k").delivery("d"))
 		leased(a)

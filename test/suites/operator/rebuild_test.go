@@ -14,7 +14,7 @@ import (
 )
 
 var _ = Describe("A RunKey that was deleted by hand", func() {
-	// rebuilt deletes the row and waits until there is one again.
+	// rebuilt deletes the RunKey and waits until it exists again.
 	rebuilt := func(name string) *v1alpha1.RunKey {
 		GinkgoHelper()
 		row := &v1alpha1.RunKey{}
@@ -30,7 +30,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 	}
 	concurrencyKey := v1alpha1.ConcurrencyKeyName(job, "k")
 
-	It("is made again while a run waits", func() {
+	It("is rebuilt while a run waits", func() {
 		a := wait(created(makeWorkerRun("a").key("k")), inPhase(v1alpha1.PhasePending))
 		row := rebuilt(concurrencyKey)
 		Expect(row.Spec.Pending).To(HaveValue(HaveField("Token", a.Spec.Admission.Token)))
@@ -38,7 +38,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		absorbed(makeWorkerRun("b").key("k").skip(), a)
 	})
 
-	It("is made again while a run executes", func() {
+	It("is rebuilt while a run executes", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		row := rebuilt(concurrencyKey)
 		Expect(row.Spec.Leased).To(HaveValue(And(
@@ -49,7 +49,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		Expect(jobs()).To(HaveLen(1))
 	})
 
-	It("is made again while one run executes and one waits", func() {
+	It("is rebuilt while one run executes and one waits", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		rebuilt(concurrencyKey)
@@ -61,7 +61,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		leased(b)
 	})
 
-	// taken deletes the row and lets the next trigger have it before a controller sees that.
+	// taken deletes the RunKey while no controller runs, and lets the next trigger take the key.
 	taken := func(next builder) *v1alpha1.JobRun {
 		GinkgoHelper()
 		theControllers.stop()
@@ -77,7 +77,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		return run
 	}
 
-	It("and taken by the next trigger makes the run that waited wait for that one", func() {
+	It("and whose key is taken by the next trigger makes the waiting run wait for that trigger's run", func() {
 		a := wait(created(makeWorkerRun("a").key("k")), inPhase(v1alpha1.PhasePending))
 		b := wait(taken(makeWorkerRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		Expect(get("a")()).To(And(inPhase(""), HaveField("Status.Error", ContainSubstring("run b is pending"))))
@@ -87,7 +87,7 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		Expect(keyOf("k").Pending.Token).To(Equal(a.Spec.Admission.Token))
 	})
 
-	It("and taken by the next trigger leaves the run that executes alone", func() {
+	It("and whose key is taken by the next trigger does not disturb the run that executes", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := wait(taken(makeRun("b").key("k")), inPhase(v1alpha1.PhasePending))
 		Expect(jobs()).To(HaveLen(1))
@@ -97,20 +97,20 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		Expect(get("a")()).To(inPhase(v1alpha1.PhaseCompleted))
 	})
 
-	It("is made again for the run that owns an idempotencyKey", func() {
+	It("is rebuilt for the run that owns an idempotencyKey", func() {
 		a := created(makeWorkerRun("a").delivery("d"))
 		row := rebuilt(v1alpha1.IdempotencyKeyName(job, "d"))
 		Expect(row.Spec.Owner).To(HaveValue(HaveField("Token", a.Spec.Admission.Token)))
 	})
 
-	It("is made again for the run that absorbed an idempotencyKey", func() {
+	It("is rebuilt for the run that absorbed an idempotencyKey", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		wait(absorbed(makeWorkerRun("b").key("k").skip().delivery("d"), a), inPhase(v1alpha1.PhaseCoalesced))
 		row := rebuilt(v1alpha1.IdempotencyKeyName(job, "d"))
 		Expect(row.Spec.Owner).To(HaveValue(HaveField("Token", a.Spec.Admission.Token)))
 	})
 
-	It("stays away while nobody uses it", func() {
+	It("is not rebuilt if no run uses it", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		completeJob(j)
 		wait(a, inPhase(v1alpha1.PhaseCompleted))

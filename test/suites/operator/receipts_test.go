@@ -16,7 +16,7 @@ import (
 )
 
 var _ = Describe("A receipt", func() {
-	// waiting is a run that waits behind another one, whose Job it comes with.
+	// waiting returns a run that waits behind another one, and a function that ends the other one.
 	waiting := func() (b *v1alpha1.JobRun, endBefore func()) {
 		GinkgoHelper()
 		_, j := leased(created(makeRun("a").key("k")))
@@ -24,7 +24,7 @@ var _ = Describe("A receipt", func() {
 		return b, func() { completeJob(j) }
 	}
 
-	It("names the run that stands for it, and is counted there", func() {
+	It("names the run that stands for it, and the run counts it", func() {
 		b, _ := waiting()
 		c := absorbed(makeRun("c").key("k").skip().input(`{"org":"acme"}`).label("env", "prod"), b)
 		c = wait(c, inPhase(v1alpha1.PhaseCoalesced))
@@ -51,7 +51,7 @@ var _ = Describe("A receipt", func() {
 		Expect(c.Status.CompletionTime.Time).To(Equal(wait(b, inPhase(v1alpha1.PhaseCompleted)).Status.CompletionTime.Time))
 	})
 
-	It("fails with its run, and says why", func() {
+	It("fails with its run, and has the run's error", func() {
 		b, endBefore := waiting()
 		c := absorbed(makeRun("c").key("k").skip(), b)
 		endBefore()
@@ -63,7 +63,7 @@ var _ = Describe("A receipt", func() {
 		Expect(c.Status.Error).To(ContainSubstring("too late"))
 	})
 
-	It("is counted once, however many there are", func() {
+	It("is counted once, even if there are many", func() {
 		const many = 3*v1alpha1.MaxRecent + 5
 		b, _ := waiting()
 		for i := range many {
@@ -83,15 +83,15 @@ var _ = Describe("A receipt", func() {
 })
 
 var _ = Describe("Retention", func() {
-	It("deletes a run after its time to live", func() {
-		a, j := leased(created(makeRun("a").key("k").ttl(3))) // for longer than until the next sweep
+	It("deletes a run after its TTL", func() {
+		a, j := leased(created(makeRun("a").key("k").ttl(3))) // longer than the time until the next sweep
 		completeJob(j)
 		a = wait(a, inPhase(v1alpha1.PhaseCompleted))
 		Eventually(gone(a)).Should(BeTrue())
 		Expect(time.Since(a.Status.CompletionTime.Time)).To(BeNumerically(">=", 3*time.Second))
 	})
 
-	It("deletes a receipt after its own time to live", func() {
+	It("deletes a receipt after its own TTL", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := absorbed(makeWorkerRun("b").key("k").skip().ttl(0), a)
 		wait(b, inPhase(v1alpha1.PhaseCoalesced))
@@ -102,7 +102,7 @@ var _ = Describe("Retention", func() {
 	})
 
 	It("keeps a run until its receipts have their outcome", func() {
-		const many = 70 // more than one reconcile settles
+		const many = 70 // more than one reconcile handles
 		_, j := leased(created(makeRun("a").key("k")))
 		b := wait(created(makeRun("b").key("k").ttl(0)), inPhase(v1alpha1.PhasePending))
 		var receipts []*v1alpha1.JobRun
@@ -119,7 +119,7 @@ var _ = Describe("Retention", func() {
 		}
 	})
 
-	It("keeps the latest receipts of a run only, and all counts", func() {
+	It("keeps only the latest receipts of a run, but the count of all", func() {
 		options := production()
 		options.ReceiptHistory = 5
 		useControllers(options)

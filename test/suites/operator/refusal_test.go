@@ -20,7 +20,7 @@ func foreignJob(name string) *batchv1.Job {
 	return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns}, Spec: jobTemplate().Spec}
 }
 
-// forbidJobs lets a quota refuse all Jobs of the namespace until it is deleted.
+// forbidJobs creates a quota that refuses all Jobs of the namespace, and returns it.
 func forbidJobs() *corev1.ResourceQuota {
 	GinkgoHelper()
 	none := corev1.ResourceList{"count/jobs.batch": resource.MustParse("0")}
@@ -40,7 +40,7 @@ var _ = Describe("A run whose Job is refused", func() {
 	for _, key := range []string{"", "k"} {
 		described := map[string]string{"": "without a key", "k": "with a key"}[key]
 
-		It("for now says so and goes on when it can, "+described, func() {
+		It("for now has the refusal in status.error, and goes on when the Job is accepted, "+described, func() {
 			quota := forbidJobs()
 			a := wait(created(makeRun("a").key(key)), HaveField("Status.Error", ContainSubstring("exceeded quota")))
 			Expect(a.Status.Phase).To(Equal(v1alpha1.PhaseLeased))
@@ -74,7 +74,7 @@ var _ = Describe("A run whose Job is refused", func() {
 			Eventually(keys).Should(BeEmpty())
 		})
 
-		It("because a foreign Job has its name fails, and leaves that alone, "+described, func() {
+		It("because a foreign Job has its name fails, and does not touch that Job, "+described, func() {
 			foreign := foreignJob("a-1")
 			Expect(k8s.Create(ctx, foreign)).To(Succeed())
 			a := wait(created(makeRun("a").key(key)), haveCondition(v1alpha1.ConditionFailed))

@@ -17,7 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// get reads a run as it is now.
+// get returns a function that reads a run.
 func get(name string) func() (*v1alpha1.JobRun, error) {
 	return func() (*v1alpha1.JobRun, error) {
 		run := &v1alpha1.JobRun{}
@@ -25,7 +25,7 @@ func get(name string) func() (*v1alpha1.JobRun, error) {
 	}
 }
 
-// wait waits until the run is as wanted, and returns it.
+// wait waits until the run matches, and returns it.
 func wait(run *v1alpha1.JobRun, wanted gomegatypes.GomegaMatcher) *v1alpha1.JobRun {
 	GinkgoHelper()
 	current := &v1alpha1.JobRun{}
@@ -44,14 +44,14 @@ func inPhase(phase v1alpha1.Phase) gomegatypes.GomegaMatcher {
 	return HaveField("Status.Phase", phase)
 }
 
-// haveCondition is true of a run of which `kubectl wait --for=condition=kind` returns.
+// haveCondition matches a run for which `kubectl wait --for=condition=kind` returns.
 func haveCondition(kind string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(run *v1alpha1.JobRun) bool {
 		return meta.IsStatusConditionTrue(run.Status.Conditions, kind)
 	}, BeTrue())
 }
 
-// beBoundTo is true of a run that a receipt is bound to.
+// beBoundTo matches a receipt that is bound to the run.
 func beBoundTo(run *v1alpha1.JobRun) gomegatypes.GomegaMatcher {
 	return HaveField("Status.RunRef", HaveValue(Equal(v1alpha1.ObjectReference{Name: run.Name, UID: run.UID})))
 }
@@ -60,19 +60,19 @@ func haveAbsorbed(count int) gomegatypes.GomegaMatcher {
 	return HaveField("Status.Coalesced", HaveValue(HaveField("Count", BeEquivalentTo(count))))
 }
 
-// cancel asks for the end of a run.
+// cancel cancels a run.
 func cancel(run *v1alpha1.JobRun) {
 	GinkgoHelper()
 	Expect(k8s.Patch(ctx, run.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`)))).To(Succeed())
 }
 
-// remove deletes an object in the background, as kubectl does, and does not wait.
+// remove deletes an object with background propagation, as kubectl does. It does not wait.
 func remove(object client.Object) {
 	GinkgoHelper()
 	Expect(k8s.Delete(ctx, object, client.PropagationPolicy(metav1.DeletePropagationBackground))).To(Succeed())
 }
 
-// runs are the JobRuns of the namespace.
+// runs returns the JobRuns of the namespace.
 func runs() []v1alpha1.JobRun {
 	GinkgoHelper()
 	var found v1alpha1.JobRunList
@@ -80,7 +80,7 @@ func runs() []v1alpha1.JobRun {
 	return found.Items
 }
 
-// writeStatus changes the status as an external worker would.
+// writeStatus changes the status as an external worker does.
 func writeStatus(run *v1alpha1.JobRun, change func(*v1alpha1.JobRunStatus)) error {
 	change(&run.Status)
 	return k8s.Status().Update(ctx, run)

@@ -15,14 +15,14 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// told is what the caller of a trigger learns.
+// told is the answer to a trigger.
 type told struct {
 	key         string
 	disposition v1alpha1.Disposition // empty for a conflict
 	run         string
 }
 
-// storm triggers all at once and returns what their callers were told.
+// storm sends all triggers at the same time and returns the answers.
 func storm(triggers []builder) []told {
 	GinkgoHelper()
 	answers := make([]told, len(triggers))
@@ -50,8 +50,7 @@ func storm(triggers []builder) []told {
 	return answers
 }
 
-// insist triggers again as long as a busy API server has no time for an answer,
-// as a caller would.
+// insist triggers again while the API server is too busy to answer, as a caller would.
 func insist(b builder) (*v1alpha1.JobRun, []string, error) {
 	for deadline := time.Now().Add(patience); ; {
 		run, texts, err := trigger(builder{b.obj.DeepCopy()})
@@ -76,7 +75,7 @@ func number(answers []told, key string, disposition v1alpha1.Disposition) int {
 var _ = Describe("A storm of triggers on three replicas", func() {
 	fiveKeys := []string{"k0", "k1", "k2", "k3", "k4"}
 
-	It("makes one run per key, of which every caller is told", func() {
+	It("makes one run per key, and every answer names it", func() {
 		before := make([]int64, len(replicas))
 		for i, r := range replicas {
 			before[i] = r.connections.Load()
@@ -86,7 +85,7 @@ var _ = Describe("A storm of triggers on three replicas", func() {
 		for i := range 110 {
 			for _, key := range fiveKeys {
 				b := makeWorkerRun(fmt.Sprintf("%s-%d", key, i)).key(key)
-				if i%10 != 0 { // the others do not ask to coalesce
+				if i%10 != 0 { // the others have no coalesce
 					b = b.skip()
 				}
 				triggers = append(triggers, b)
@@ -112,7 +111,7 @@ var _ = Describe("A storm of triggers on three replicas", func() {
 		Consistently(absorbedInAll).Should(BeEquivalentTo(len(runs()) - len(fiveKeys)))
 	})
 
-	It("makes one run that executes and one that waits while they start", func() {
+	It("makes one run that executes and one that waits, even while runs start", func() {
 		var triggers []builder
 		for i := range 30 {
 			for _, key := range fiveKeys {
@@ -132,7 +131,7 @@ var _ = Describe("A storm of triggers on three replicas", func() {
 	})
 })
 
-// absorbedInAll is the sum of all runs' counts.
+// absorbedInAll returns the sum of status.coalesced.count of all runs.
 func absorbedInAll() int64 {
 	GinkgoHelper()
 	var sum int64

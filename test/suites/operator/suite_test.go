@@ -21,21 +21,21 @@ import (
 const (
 	patience = 30 * time.Second
 	polling  = 50 * time.Millisecond
-	// steady is how long what must not happen is watched for.
+	// steady is how long a spec waits to see that something does not happen.
 	steady = time.Second
 )
 
 var (
 	ctx context.Context
-	// server is the API server with the CRDs and the webhook as config/ has them.
+	// server is the API server with the CRDs and the webhook configuration of config/.
 	server *apiServer
-	// replicas answer the webhook, each with a cache and an index of its own.
+	// replicas are the replicas of the webhook.
 	replicas []*replica
 	// k8s is an administrator's client, without a cache.
 	k8s client.Client
-	// seen watches all keys and runs.
+	// seen watches all RunKeys and JobRuns.
 	seen *observer
-	// ns is a namespace of the spec's own.
+	// ns is the namespace of the spec.
 	ns string
 )
 
@@ -67,14 +67,13 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(theControllers.stop)
 })
 
-// Every spec has a namespace to itself, and leaves it behind: there is nobody
-// to empty it.
+// Every spec has a namespace of its own, and leaves it behind: no namespace controller runs that would empty it.
 var _ = BeforeEach(func() {
 	ns = newNamespace()
 	DeferCleanup(func(namespace string) {
 		seen.expectNoViolation(namespace)
 		if CurrentSpecReport().Failed() {
-			AddReportEntry("what the API server saw", seen.story(namespace), ReportEntryVisibilityFailureOrVerbose)
+			AddReportEntry("what the API server stored", seen.story(namespace), ReportEntryVisibilityFailureOrVerbose)
 		}
 	}, ns)
 })

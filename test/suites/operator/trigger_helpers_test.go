@@ -25,17 +25,17 @@ import (
 // job is the jobName of all runs.
 const job = "sync"
 
-// builder makes JobRuns: makeRun("a").key("k").skip().obj.
+// builder builds JobRuns: makeRun("a").key("k").skip().obj.
 type builder struct{ obj *v1alpha1.JobRun }
 
-// makeRun is a run that a Job executes.
+// makeRun starts a run that a Job executes.
 func makeRun(name string) builder {
 	b := makeWorkerRun(name)
 	b.obj.Spec.Template = jobTemplate()
 	return b
 }
 
-// makeWorkerRun is a run without template, which waits for an external worker.
+// makeWorkerRun starts a run that an external worker executes.
 func makeWorkerRun(name string) builder {
 	return builder{&v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns},
@@ -83,7 +83,7 @@ func (b builder) label(name, value string) builder {
 	return b.with(func(r *v1alpha1.JobRun) { metav1.SetMetaDataLabel(&r.ObjectMeta, name, value) })
 }
 
-// warnings are what the API server answers in Warning headers.
+// warnings has the Warning headers of an answer.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -91,7 +91,7 @@ type warnings struct {
 
 type warningsKey struct{}
 
-// warningCollector gives the warnings of a request to the warnings in its context.
+// warningCollector adds the warnings of a request to the warnings in its context.
 type warningCollector struct{}
 
 func (warningCollector) HandleWarningHeaderWithContext(ctx context.Context, _ int, _, text string) {
@@ -102,14 +102,14 @@ func (warningCollector) HandleWarningHeaderWithContext(ctx context.Context, _ in
 	}
 }
 
-// trigger creates the run, which then is as the answer of the create has it.
+// trigger creates the run. It returns the created object and the warnings.
 func trigger(b builder, opts ...client.CreateOption) (*v1alpha1.JobRun, []string, error) {
 	var w warnings
 	err := k8s.Create(context.WithValue(ctx, warningsKey{}, &w), b.obj, opts...)
 	return b.obj, w.texts, err
 }
 
-// created creates a run that must become one of its own.
+// created creates a JobRun that must be answered Created.
 func created(b builder) *v1alpha1.JobRun {
 	GinkgoHelper()
 	run, texts, err := trigger(b)
@@ -119,7 +119,7 @@ func created(b builder) *v1alpha1.JobRun {
 	return run
 }
 
-// absorbed creates a receipt of the run.
+// absorbed creates a JobRun that the run must absorb.
 func absorbed(b builder, into *v1alpha1.JobRun) *v1alpha1.JobRun {
 	GinkgoHelper()
 	receipt, _, err := trigger(b)
@@ -135,7 +135,7 @@ func beAnswered(disposition v1alpha1.Disposition, runName string) gomegatypes.Go
 	)))
 }
 
-// refusal is an error as the API server tells it.
+// refusal returns the Status of an API error.
 func refusal(err error) metav1.Status {
 	GinkgoHelper()
 	var status apierrors.APIStatus
@@ -143,7 +143,7 @@ func refusal(err error) metav1.Status {
 	return status.Status()
 }
 
-// fields are those that a refusal names.
+// fields returns the fields that a refusal names.
 func fields(status metav1.Status) []string {
 	var found []string
 	if status.Details != nil {
@@ -154,7 +154,7 @@ func fields(status metav1.Status) []string {
 	return found
 }
 
-// keys are the RunKeys of the namespace.
+// keys returns the RunKeys of the namespace.
 func keys() []v1alpha1.RunKey {
 	GinkgoHelper()
 	var found v1alpha1.RunKeyList
@@ -162,13 +162,13 @@ func keys() []v1alpha1.RunKey {
 	return found.Items
 }
 
-// keyOf is the row of a concurrencyKey; nil if there is none.
+// keyOf returns the row of a concurrencyKey, or nil.
 func keyOf(key string) *v1alpha1.RunKeySpec {
 	GinkgoHelper()
 	return rowOf(v1alpha1.ConcurrencyKeyName(job, key))
 }
 
-// deliveryOf is the row of an idempotencyKey; nil if there is none.
+// deliveryOf returns the row of an idempotencyKey, or nil.
 func deliveryOf(key string) *v1alpha1.RunKeySpec {
 	GinkgoHelper()
 	return rowOf(v1alpha1.IdempotencyKeyName(job, key))

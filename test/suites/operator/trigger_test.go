@@ -32,13 +32,13 @@ var _ = Describe("A trigger", func() {
 		Expect(risen()).To(Equal(1))
 	})
 
-	It("without keys takes none", func() {
+	It("without keys takes no RunKey", func() {
 		a := created(makeWorkerRun("a"))
 		Expect(a.Labels).NotTo(HaveKey(v1alpha1.LabelKey))
 		Expect(keys()).To(BeEmpty())
 	})
 
-	It("is absorbed by the run that waits, and is told which", func() {
+	It("is absorbed by the run that waits, and the answer names that run", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		risen := counts("jobrun_triggers_total", "Coalesced")
 		b, texts, err := trigger(makeWorkerRun("b").key("k").skip())
@@ -52,7 +52,7 @@ var _ = Describe("A trigger", func() {
 		Expect(risen()).To(Equal(1))
 	})
 
-	It("is refused with a 409 that names the run that waits, and takes nothing", func() {
+	It("is refused with a 409 that names the run that waits, and takes no key", func() {
 		created(makeWorkerRun("a").key("k"))
 		risen := counts("jobrun_trigger_conflicts_total", "")
 		_, _, err := trigger(makeWorkerRun("b").key("k").delivery("d"))
@@ -77,7 +77,7 @@ var _ = Describe("A trigger", func() {
 			HaveField("Leased.Token", a.Spec.Admission.Token), HaveField("Pending.Token", b.Spec.Admission.Token))))
 	})
 
-	It("contends with nobody of another key, another job or another namespace", func() {
+	It("does not contend with another key, another job or another namespace", func() {
 		created(makeWorkerRun("a").key("k"))
 		created(makeWorkerRun("b").key("other"))
 		created(makeWorkerRun("c").key("k").with(func(r *v1alpha1.JobRun) { r.Spec.JobName = "other" }))
@@ -119,7 +119,7 @@ var _ = Describe("A trigger", func() {
 		Expect(generated(long, makeRun("")).Name).To(HaveLen(v1alpha1.MaxTemplateRunName))
 	})
 
-	It("is answered without a run when it is a dry run, and changes nothing", func() {
+	It("is answered as usual in a dry run, which changes nothing", func() {
 		risen := counts("jobrun_triggers_total", "")
 		a, _, err := trigger(makeWorkerRun("a").key("k").delivery("d"), client.DryRunAll)
 		Expect(err).NotTo(HaveOccurred())

@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-var _ = Describe("Two controllers at once", Ordered, func() {
+var _ = Describe("Two controllers at the same time", Ordered, func() {
 	const many = 20
 	BeforeAll(func() { useControllers(production(), production()) })
 	BeforeEach(func() { seen.tolerate(ns) })
@@ -40,7 +40,7 @@ var _ = Describe("Two controllers at once", Ordered, func() {
 		Consistently(risen).Should(Equal(many))
 	})
 
-	It("start one Job for each run, and one after each that vanished", func() {
+	It("create one Job for each run, and one after each Job that vanished", func() {
 		risen := expirations("")
 		all := made(func(name string) builder { return makeRun(name).key(name) })
 		for _, a := range all {

@@ -16,7 +16,7 @@ import (
 )
 
 var _ = Describe("An update of a JobRun", func() {
-	// A stored manifest as a person writes it, read by a typed client.
+	// stored creates a JobRun from a manifest as a person writes it, and reads it with a typed client.
 	stored := func() *v1alpha1.JobRun {
 		GinkgoHelper()
 		Expect(k8s.Create(ctx, manifest("a", `
@@ -46,7 +46,7 @@ var _ = Describe("An update of a JobRun", func() {
 		Expect(cpu.Equal(resource.MustParse("1"))).To(BeTrue())
 	})
 
-	DescribeTable("that changes what is immutable is refused",
+	DescribeTable("that changes an immutable field is refused",
 		func(field string, change func(*v1alpha1.JobRun)) {
 			a := stored()
 			change(a)
@@ -71,7 +71,7 @@ var _ = Describe("An update of a JobRun", func() {
 		Expect(a.Labels).To(Equal(want))
 	})
 
-	It("keeps the admission, whether a replaced manifest lacks or forges it", func() {
+	It("keeps spec.admission, whether a replaced manifest lacks or forges it", func() {
 		a := stored()
 		want, labels := a.Spec.Admission.DeepCopy(), a.Labels
 		a.Spec.Admission, a.Labels = nil, nil

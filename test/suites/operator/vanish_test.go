@@ -59,7 +59,7 @@ var _ = Describe("A run whose Job vanished", func() {
 		Eventually(keys).Should(BeEmpty())
 	})
 
-	It("did not if only its labels are gone", func() {
+	It("keeps its lease if only the Job's labels are gone", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		j.Labels = map[string]string{"mine": "alone"}
 		Expect(k8s.Update(ctx, j)).To(Succeed())
@@ -68,7 +68,7 @@ var _ = Describe("A run whose Job vanished", func() {
 		wait(a, inPhase(v1alpha1.PhaseCompleted))
 	})
 
-	It("did not as long as it is being deleted", func() {
+	It("keeps its lease while the Job is being deleted", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		Expect(k8s.Delete(ctx, j, client.PropagationPolicy(metav1.DeletePropagationForeground))).To(Succeed())
 		Consistently(get("a")).Should(And(inPhase(v1alpha1.PhaseLeased), HaveField("Status.Attempts", BeZero())))
@@ -76,7 +76,7 @@ var _ = Describe("A run whose Job vanished", func() {
 		Eventually(history(a)).Should(Equal([]string{"Leased 1", "Pending 2", "Leased 3"}))
 	})
 
-	It("keeps the lease as long as a Pod of it runs", func() {
+	It("keeps its lease while a Pod of the Job runs", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		pod := startPod(j)
 		remove(j)
@@ -88,7 +88,7 @@ var _ = Describe("A run whose Job vanished", func() {
 		Eventually(history(a)).Should(Equal([]string{"Leased 1", "Pending 2", "Leased 3"}))
 	})
 
-	It("is not over for its key while a Pod of it runs, though the run was cancelled", func() {
+	It("keeps its key while a Pod of the Job runs, even if it is cancelled", func() {
 		a, j := leased(created(makeRun("a").key("k")))
 		b := created(makeRun("b").key("k"))
 		pod := startPod(j)
