@@ -27,15 +27,14 @@ import (
 
 const decision = "authorization.k8s.io/decision"
 
-// unusedFor are the rights that the operator needs although the suite does not make
-// it use them, and why.
+// unusedFor has the rights that the operator needs but does not use in this suite, and the reasons.
 var unusedFor = map[string]string{
-	"list leases.coordination.k8s.io": "only a leader fills this cache, and lists where the API server cannot send a watch's initial events",
-	"patch events.events.k8s.io":      "the recorder counts an Event that is repeated word for word; ours name the version of their run",
+	"list leases.coordination.k8s.io": "only the leader fills this cache, and it lists only if the API server cannot send initial events in a watch",
+	"patch events.events.k8s.io":      "the recorder patches only an Event that is repeated word for word, and each Event of ours names another version of its run",
 }
 
-// The last specs of the suite: they look back on what the operator asked of the
-// API server in all others, so a run of a part of the suite may find rights unused.
+// These are the last specs of the suite. They check the operator's requests during all other specs. If only a part of
+// the suite is run, they may find unused rights.
 var _ = Describe("The operator's role", Ordered, Label(local), SpecPriority(-1), func() {
 	var requests []auditv1.Event
 
@@ -45,7 +44,7 @@ var _ = Describe("The operator's role", Ordered, Label(local), SpecPriority(-1),
 		Expect(requests).NotTo(BeEmpty())
 	})
 
-	It("allows everything that the operator did", func() {
+	It("allows every request of the operator", func() {
 		rights := operatorsRights()
 		var refused []string
 		for _, request := range requests {
@@ -57,7 +56,7 @@ var _ = Describe("The operator's role", Ordered, Label(local), SpecPriority(-1),
 		Expect(refused).To(BeEmpty())
 	})
 
-	It("allows nothing that the operator did not do", func() {
+	It("grants no right that the operator did not use", func() {
 		var unused []string
 		for _, r := range operatorsRights() {
 			if !used(r, requests) && unusedFor[r.verb+" "+r.resource+"."+r.group] == "" {
@@ -86,8 +85,7 @@ func used(r right, requests []auditv1.Event) bool {
 	return false
 }
 
-// absence is a time in which the API server did not know all roles, if it was there
-// at all: it reads them when it starts.
+// absence is a time during which the API server was down or had not read all roles yet.
 type absence struct{ from, to time.Time }
 
 var absences []absence
@@ -102,10 +100,10 @@ func duringAbsence(t time.Time) bool {
 	return slices.ContainsFunc(absences, func(a absence) bool { return t.After(a.from) && t.Before(a.to) })
 }
 
-// requestsOf are those of a user in the audit log, in no order.
+// requestsOf returns the requests of a user in the audit log, in any order.
 func requestsOf(user string) []auditv1.Event {
 	GinkgoHelper()
-	files, err := filepath.Glob(strings.TrimSuffix(plane.AuditLogFile(), ".log") + "*.log") // with those that were rotated
+	files, err := filepath.Glob(strings.TrimSuffix(plane.AuditLogFile(), ".log") + "*.log") // includes rotated logs
 	Expect(err).NotTo(HaveOccurred())
 	var requests []auditv1.Event
 	for _, file := range files {
@@ -116,7 +114,7 @@ func requestsOf(user string) []auditv1.Event {
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			if !bytes.Contains(lines.Bytes(), []byte(user)) {
-				continue // Most are others', and there are many.
+				continue // Most lines are of other users, and there are many.
 			}
 			var event auditv1.Event
 			Expect(json.Unmarshal(lines.Bytes(), &event)).To(Succeed(), lines.Text)
@@ -129,9 +127,9 @@ func requestsOf(user string) []auditv1.Event {
 	return requests
 }
 
-// rotateCertificates starts a manager that makes the webhook's certificate itself,
-// as config/default has it. The others do not know its CA, so no trigger is
-// accepted any more. It fills its caches in the way that older API servers need.
+// rotateCertificates starts a manager that creates the webhook's certificate itself, as config/default configures it. It
+// fills its caches by lists, as with older API servers. The other managers do not use the new CA, so triggers fail from
+// now on.
 func rotateCertificates() {
 	GinkgoHelper()
 	kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)

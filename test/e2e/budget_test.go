@@ -16,8 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
-// The costs of section 7 of the design, as etcd stored them. Each spec takes
-// several runs, and adds up what was written for all of them.
+// These specs check the costs in section 10 of docs/design.md. Each spec adds up the writes to etcd for several runs.
 var _ = Describe("What is written to etcd", Label(local), func() {
 	const several = 3
 
@@ -39,7 +38,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 	}
 	runKeys := func() controlplane.Writes { return under("runkeys/" + ns + "/") }
 	runs := func(prefix string) controlplane.Writes { return under("jobruns/" + ns + "/" + prefix) }
-	// settle waits until everything has its outcome and nothing more is written.
+	// settle waits until every JobRun has its outcome and nothing more is written.
 	settle := func() {
 		GinkgoHelper()
 		kubectl("wait", "jobruns", "--all", "--for=condition=Complete", "--timeout="+patience.String())
@@ -48,7 +47,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 		before := total()
 		Consistently(total, time.Second).Should(Equal(before))
 	}
-	// trigger applies PREFIX-0, PREFIX-1 and so on, as change has them.
+	// trigger applies the manifests PREFIX-0, PREFIX-1 and so on, after change has changed them.
 	trigger := func(prefix string, change func(manifest, int) manifest) {
 		GinkgoHelper()
 		for i := range several {
@@ -69,7 +68,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 		Expect(runKeys().Total()).To(BeZero())
 	})
 
-	It("is 6 writes for a run with a concurrencyKey that need not wait", func() {
+	It("is 6 writes for a run with a concurrencyKey that does not wait", func() {
 		trigger("run", func(m manifest, i int) manifest { return m.key(fmt.Sprint("k", i)) })
 		settle()
 		Expect(runs("run-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
@@ -118,13 +117,13 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 
 		It("is 4 writes for a receipt that is deleted, and 1 for the run that counts many", func() {
 			const many = v1alpha1.MaxRecent
-			// While nobody leads, triggers are answered but not counted.
+			// Without a leader, triggers are answered but not counted.
 			Expect(jobrun.Kill(leader())).To(Succeed())
 			for i := range many {
 				receipt := run(fmt.Sprint("receipt-", i), quick).key(key(0)).skip().in(ns)
 				Expect(k8s.Create(ctx, receipt.obj)).To(Succeed())
 			}
-			Expect(names("jobruns", "--field-selector=status.phase=Coalesced")).To(BeEmpty(), "nobody should lead yet")
+			Expect(names("jobruns", "--field-selector=status.phase=Coalesced")).To(BeEmpty(), "a manager leads too early")
 			startManagers()
 			wait("receipt-0", "Coalesced")
 			openGate()
@@ -139,7 +138,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 	})
 })
 
-// concurrencyKeys are those that are busy.
+// concurrencyKeys returns the RunKeys of busy concurrency keys.
 func concurrencyKeys() []string {
 	GinkgoHelper()
 	var busy []string

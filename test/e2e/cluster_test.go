@@ -22,13 +22,13 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// The cluster that the suite runs against.
+// The cluster against which the suite runs.
 var (
 	// k8s is an administrator's client.
 	k8s client.WithWatch
-	// kubeconfig is that of kubectl.
+	// kubeconfig is the kubeconfig of kubectl.
 	kubeconfig string
-	// plane and jobrun are the suite's own, for specs labelled local.
+	// plane and jobrun are the suite's own cluster and operator, for specs labelled local.
 	plane  *controlplane.ControlPlane
 	jobrun *operator.Operator
 )

@@ -17,7 +17,7 @@ import (
 
 var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
 
-// documented is the block of docs/workers.md in a language that has some text.
+// documented returns the code block of docs/workers.md that has the language and contains the text.
 func documented(language, part string) string {
 	GinkgoHelper()
 	text, err := os.ReadFile(checkout.Path("docs", "workers.md"))

@@ -15,7 +15,7 @@ const cancel = `{"spec":{"cancel":true}}`
 var _ = Describe("The end of a run", func() {
 	BeforeEach(useNamespace)
 
-	It("comes when it is cancelled while it executes, with the end of its Job and Pods", func() {
+	It("comes when it is cancelled while it executes, after the end of its Job and Pods", func() {
 		apply(run("a", family).key("acme"))
 		wait("a", "Leased")
 		kubectl("patch", "jobrun", "a", "--type=merge", "--patch", cancel)
@@ -25,7 +25,7 @@ var _ = Describe("The end of a run", func() {
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 	})
 
-	It("comes when it is cancelled while it waits, and the other goes on", func() {
+	It("comes when it is cancelled while it waits, and the run that executes goes on", func() {
 		apply(run("a", busy).key("acme"))
 		wait("a", "Leased")
 		apply(run("b", quick).key("acme"))
@@ -52,7 +52,7 @@ var _ = Describe("The end of a run", func() {
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 	})
 
-	It("may be its deletion, after which the name can be used again at once", func() {
+	It("may be its deletion, after which its name can be used again at once", func() {
 		apply(run("executes", busy).key("acme"), run("before", busy).key("globex"))
 		wait("executes", "Leased")
 		wait("before", "Leased")

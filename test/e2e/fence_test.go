@@ -14,9 +14,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// A run that worker-1 held under generation 1 and gave back, and that worker-2
-// holds under generation 3 now. That the administrator's kubectl is refused shows
-// that no role is what fences.
+// worker-1 held run a under generation 1 and gave it back. worker-2 holds it under generation 3 now. The specs write as an
+// administrator, which shows that the schema fences and not a role.
 var _ = Describe("A lease that is over", Ordered, ContinueOnFailure, func() {
 	const lost = "this holder's lease was lost"
 
@@ -47,7 +46,7 @@ var _ = Describe("A lease that is over", Ordered, ContinueOnFailure, func() {
 		before = get("a")
 	})
 
-	DescribeTable("is no good for", func(status, message string) {
+	DescribeTable("does not allow", func(status, message string) {
 		refused := patch(status)
 		Expect(refused.Code).To(Equal(1), refused.String)
 		Expect(refused.Stderr).To(ContainSubstring(`The JobRun "a" is invalid`))
@@ -56,24 +55,24 @@ var _ = Describe("A lease that is over", Ordered, ContinueOnFailure, func() {
 	},
 		Entry("a completion", `{"phase": "Completed", "finishedGeneration": 1}`, "a terminal phase needs finishedGeneration equal to lease.generation: "+lost),
 		Entry("a failure", `{"phase": "Failed", "finishedGeneration": 1, "error": "late"}`, "a terminal phase needs finishedGeneration equal to lease.generation: "+lost),
-		Entry("a completion under the generation that it was given back with", `{"phase": "Completed", "finishedGeneration": 2}`, lost),
+		Entry("a completion under the generation of the release", `{"phase": "Completed", "finishedGeneration": 2}`, lost),
 		Entry("a completion without a generation", `{"phase": "Completed", "output": {"rows": 1}}`, "a terminal phase needs finishedGeneration equal to lease.generation: "+lost),
 		Entry("progress", `{"progress": {"generation": 1, "current": 4}}`, "a changed status.progress needs its generation equal to lease.generation: "+lost),
 		Entry("progress without a generation", `{"progress": {"current": 4}}`, "status.progress.generation: Required value"),
 		Entry("a renewal", `{"lease": {"generation": 1, "renewTime": "2026-11-25T20:07:06.259816Z"}}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("another holder", `{"lease": {"holderIdentity": "worker-1"}}`, "status.lease.holderIdentity changes only with a higher generation"),
-		Entry("a lease that is taken back whole", `{"lease": {"holderIdentity": "worker-1", "generation": 1}}`, "status.lease cannot be removed and its generation never falls"),
+		Entry("a lease that is taken back as a whole", `{"lease": {"holderIdentity": "worker-1", "generation": 1}}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("a lease that is removed", `{"lease": null}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("a lease that is removed with the phase", `{"lease": null, "phase": "Pending"}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("a status that is removed", `null`, "status cannot be removed"),
 	)
 
-	It("does not keep its successor from the end", func() {
+	It("does not keep its successor from completing the run", func() {
 		kubectl("patch", "jobrun", "a", "--subresource=status", "--type=merge", "--patch", `{"status": {"phase": "Completed", "finishedGeneration": 3}}`)
 		wait("a", "Complete")
 	})
 
-	It("is no good for changing how its successor ended the run", func() {
+	It("does not allow changing the end that its successor wrote", func() {
 		before = get("a")
 		for _, status := range []string{
 			`{"phase": "Completed", "finishedGeneration": 3, "error": "late"}`,

@@ -13,15 +13,15 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// What docs/workers.md says about heartbeats, done. The node of this suite has the
-// token of a ServiceAccount elsewhere than a container would.
+// These specs execute the heartbeats of docs/workers.md. They change the path of the ServiceAccount's token, which is
+// another one on the node of this suite.
 var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 	BeforeEach(func() {
 		useNamespace()
 		succeeded(tryWith(documented("yaml", "kind: RoleBinding\n"), "apply", "-f", "-"))
 	})
 
-	It("keep its run alive for longer than its lease", func() {
+	It("keep a run alive for longer than its lease", func() {
 		run := documentedHeartbeat("alive", nil)
 		apply(run)
 		wait("alive", "Complete")
@@ -34,7 +34,7 @@ var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 		Expect(beats).To(And(HaveLen(12), HaveEach("200")))
 	})
 
-	It("are missed when it hangs: its Job is gone before the run goes on", func() {
+	It("stop when the container hangs, and the Job is gone before the run executes again", func() {
 		j := newJournal()
 		apply(documentedHeartbeat("hangs", func(script string) string {
 			setUp, _, _ := strings.Cut(script, "for part in")
@@ -46,11 +46,11 @@ var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 		Expect(stored.Status.FinishedGeneration).To(BeEquivalentTo(3))
 		Expect(names("jobs")).To(ConsistOf("hangs-3"))
 		Expect(j.entries("start")).To(HaveLen(2))
-		Expect(j.entries("overlap")).To(BeEmpty(), "the first one's processes ended before the second began")
+		Expect(j.entries("overlap")).To(BeEmpty(), "processes of both generations executed at the same time")
 	})
 })
 
-// documentedHeartbeat is the run of docs/workers.md that beats, under another name.
+// documentedHeartbeat returns the run with heartbeats of docs/workers.md, under another name.
 func documentedHeartbeat(name string, change func(script string) string) manifest {
 	GinkgoHelper()
 	run := &v1alpha1.JobRun{}

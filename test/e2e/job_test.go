@@ -10,13 +10,13 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// once is busy the first time that it executes.
+// once is a script that hangs under generation 1, and succeeds under later ones.
 const once = `[ "$JOBRUN_GENERATION" != 1 ] || exec sleep 600`
 
 var _ = Describe("The Job of a run", func() {
 	BeforeEach(useNamespace)
 
-	It("may vanish: its run executes again, or fails if another waits for its key", func() {
+	It("may vanish: its run executes again, or fails if another run waits for its key", func() {
 		apply(run("no-key", once), run("alone", once).key("acme"), run("followed", once).key("globex"))
 		for _, name := range []string{"no-key", "alone", "followed"} {
 			wait(name, "Leased")
@@ -38,7 +38,7 @@ var _ = Describe("The Job of a run", func() {
 		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(ContainSubstring("RunLeaseExpired"))
 	})
 
-	It("may be refused for now: its run says so, and executes once there is room", func() {
+	It("may be refused for now: status.error has the refusal, and the run executes once there is room", func() {
 		kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
 		apply(run("a", quick).key("acme"))
 		Eventually(get).WithArguments("a").Should(HaveField("Status.Error", ContainSubstring("quota")))
@@ -53,7 +53,7 @@ var _ = Describe("The Job of a run", func() {
 var _ = Describe("An external worker", func() {
 	BeforeEach(useNamespace)
 
-	It("loses its lease when it does not renew it, and with it the right to end the run", func() {
+	It("loses its lease when it does not renew it, and cannot end the run then", func() {
 		apply(workerRun("w").with(func(r *v1alpha1.JobRun) { r.Spec.LeaseDurationSeconds = 1 }))
 		wait("w", "Pending")
 		patch := func(status string) answer {

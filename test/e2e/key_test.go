@@ -25,7 +25,7 @@ var _ = Describe("While one run executes and one waits for its key,", Ordered, f
 
 	third := func() manifest { return run("third", quick).key("acme") }
 
-	It("a trigger without coalesce is refused, and told which run waits", func() {
+	It("a trigger without coalesce is refused, and the answer names the run that waits", func() {
 		before := versions()
 		for _, command := range [][]string{{"apply"}, {"apply", "--server-side"}, {"create"}} {
 			a := tryWith(asYAML(third()), append(command, "-f", "-")...)
@@ -35,7 +35,7 @@ var _ = Describe("While one run executes and one waits for its key,", Ordered, f
 		Expect(versions()).To(Equal(before))
 	})
 
-	It("a dry run tells what would become of it, and changes nothing", func() {
+	It("a dry run predicts the answer, and changes nothing", func() {
 		before := versions()
 		dryRun := func(m manifest) answer {
 			GinkgoHelper()
@@ -73,7 +73,7 @@ var _ = Describe("While one run executes and one waits for its key,", Ordered, f
 		kubectl("wait", "jobrun/first", "--for=condition=Complete", "--timeout="+patience.String(), "--namespace="+elsewhere)
 	})
 
-	It("everything is found by field and by label", func() {
+	It("all of them are found by field and by label", func() {
 		Expect(names("jobruns", "--field-selector=spec.jobName=sync,spec.concurrencyKey=acme")).To(ConsistOf("first", "next", "third"))
 		Expect(names("jobruns", "--field-selector=status.phase=Pending")).To(ConsistOf("next"))
 		Expect(names("jobruns", "--field-selector=spec.jobName=report")).To(ConsistOf("other-job"))
@@ -86,7 +86,7 @@ var _ = Describe("While one run executes and one waits for its key,", Ordered, f
 		Expect(names("jobs", "--selector=batch.jobrun.dev/key="+key)).To(ConsistOf("first-1"))
 	})
 
-	It("the one that waits starts when the other ends, and its receipts get its outcome", func() {
+	It("the run that waits starts when the other one ends, and its receipts get its outcome", func() {
 		kubectl("patch", "jobrun", "first", "--type=merge", "--patch", `{"spec":{"cancel":true}}`)
 		wait("third", "Complete")
 		Expect(get("third").Status.Output.Raw).To(MatchJSON(`"done"`))
@@ -120,7 +120,7 @@ var _ = Describe("A trigger", func() {
 		apply(run("delivery-3", quick).delivery("webhook-456"))
 	})
 
-	It("that was absorbed leaves its idempotencyKey free when its run is deleted after it", func() {
+	It("that was absorbed frees its idempotencyKey when its run is deleted after it", func() {
 		apply(run("first", busy).key("acme"))
 		wait("first", "Leased")
 		apply(run("next", busy).key("acme"))
@@ -132,7 +132,7 @@ var _ = Describe("A trigger", func() {
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 	})
 
-	It("of a namespace that is being deleted is refused, and busy keys do not hold that up", func() {
+	It("in a namespace that is being deleted is refused, and busy keys do not block the deletion", func() {
 		apply(run("first", busy).key("acme"))
 		wait("first", "Leased")
 		apply(run("next", busy).key("acme").delivery("once"))

@@ -15,8 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// leader is the manager whose metrics say that it leads; one that is stopped says
-// nothing.
+// leader waits for the manager that leads by its own metrics. A stopped manager does not answer.
 func leader() *operator.Manager {
 	GinkgoHelper()
 	var found *operator.Manager
@@ -44,7 +43,7 @@ func liveManagers() []*operator.Manager {
 	return slices.DeleteFunc(slices.Clone(jobrun.Managers()), func(m *operator.Manager) bool { return m.Exited() })
 }
 
-// startManagers starts as many as have ended, as the Deployment would.
+// startManagers replaces the managers that have ended, as a Deployment would.
 func startManagers() {
 	GinkgoHelper()
 	for range managers - len(liveManagers()) {
@@ -53,7 +52,7 @@ func startManagers() {
 	}
 }
 
-// scrape reads a manager's metrics as Prometheus would.
+// scrape reads a manager's metrics as Prometheus does.
 func scrape(m *operator.Manager) (operator.Metrics, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

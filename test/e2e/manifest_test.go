@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	// job is the jobName of all runs that do not say another.
+	// job is the default jobName.
 	job = "sync"
-	// quick is what a run does that is not about what it does.
+	// quick is a script that succeeds at once.
 	quick = "exit 0"
-	// busy keeps a run executing until somebody ends it.
+	// busy is a script that runs until its Job is deleted.
 	busy = "exec sleep 600"
 )
 
-// manifest is a JobRun as a user writes it: run("a", quick).key("k").skip().
+// manifest builds a JobRun as a user writes it: run("a", quick).key("k").skip().
 type manifest struct{ obj *v1alpha1.JobRun }
 
-// run has a Job run the shell script, which leaves its result in the file $result.
+// run starts a run whose Job executes the shell script. The script may write its output to the file $result.
 func run(name, script string) manifest {
 	m := workerRun(name)
 	m.obj.Spec.Template = &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
@@ -47,7 +47,7 @@ func run(name, script string) manifest {
 	return m
 }
 
-// workerRun waits for an external worker.
+// workerRun starts a run that an external worker executes.
 func workerRun(name string) manifest {
 	return manifest{&v1alpha1.JobRun{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRun"},
@@ -89,7 +89,7 @@ func (m manifest) label(name, value string) manifest {
 	return m.with(func(r *v1alpha1.JobRun) { metav1.SetMetaDataLabel(&r.ObjectMeta, name, value) })
 }
 
-// asYAML is what a user would have in a file.
+// asYAML returns the manifests as one YAML file.
 func asYAML(manifests ...manifest) string {
 	GinkgoHelper()
 	documents := make([]string, len(manifests))

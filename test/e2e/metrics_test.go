@@ -9,7 +9,7 @@ import (
 )
 
 var _ = Describe("The metrics", Label(local), func() {
-	It("count triggers by what became of them", func() {
+	It("count triggers by their answers", func() {
 		useNamespace()
 		triggers := func() (sum float64) {
 			GinkgoHelper()

@@ -13,10 +13,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// ns is the namespace of the spec, or of the ordered container that it is in.
+// ns is the namespace of the spec, or of its ordered container.
 var ns string
 
-// useNamespace makes a namespace, which is gone some time after the spec.
+// useNamespace creates a namespace, and deletes it after the spec without waiting.
 func useNamespace() {
 	GinkgoHelper()
 	namespace := newNamespace()
@@ -31,7 +31,7 @@ func newNamespace() *corev1.Namespace {
 	return namespace
 }
 
-// A spec that failed tells what there was, and what the managers said.
+// The report of a failed spec has the objects of its namespace and the logs of the managers.
 var _ = JustAfterEach(func() {
 	if !CurrentSpecReport().Failed() {
 		return
@@ -41,7 +41,7 @@ var _ = JustAfterEach(func() {
 		{"get", "runkeys,jobruns", "-o", "yaml"},
 		{"get", "events", "--sort-by=.metadata.creationTimestamp"},
 	} {
-		AddReportEntry("what there is", clip(try(args...).String()))
+		AddReportEntry("objects", clip(try(args...).String()))
 	}
 	if jobrun == nil {
 		return
@@ -51,7 +51,7 @@ var _ = JustAfterEach(func() {
 	}
 })
 
-// clip keeps the report of a big spec readable.
+// clip shortens a long text, to keep the report readable.
 func clip(text string) string {
 	const most = 40000
 	if len(text) <= most {

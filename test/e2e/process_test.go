@@ -13,11 +13,10 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// family is busy with a child of its own, and tells its process group. (Kubernetes
-// makes one $ of two.)
+// family is a script with a child process. It prints its process group. Kubernetes replaces $$ by $, hence $$$$.
 const family = "echo $$$$; sleep 600 & sleep 600; exit 0"
 
-// processGroup is that of a run which executes family.
+// processGroup returns the process group of a run that executes family.
 func processGroup(name string) int {
 	GinkgoHelper()
 	var group int
@@ -29,8 +28,7 @@ func processGroup(name string) int {
 	return group
 }
 
-// members are the commands of the processes of a group that have not ended. (Those
-// that have may stay as zombies until somebody looks after them.)
+// members returns the commands of the processes in a group, without zombies: those have ended, and wait for their parent.
 func members(group int) []string {
 	GinkgoHelper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -39,7 +37,7 @@ func members(group int) []string {
 	for _, file := range stats {
 		stat, err := os.ReadFile(file)
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
 		// pid (command) state ppid pgrp ...
 		before, after, _ := strings.Cut(string(stat), ") ")

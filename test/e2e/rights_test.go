@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// right is one verb that a role grants.
+// right is one verb on one resource that a role grants.
 type right struct {
 	namespace, group, resource, verb string
 	names                            []string
@@ -26,7 +26,7 @@ func (r right) String() string {
 	return fmt.Sprintf("%s %s.%s %q in namespace %q", r.verb, r.resource, r.group, r.names, r.namespace)
 }
 
-// covers reports whether a request needed the right or could have been made with it.
+// covers reports whether the right allows a request.
 func (r right) covers(e auditv1.Event) bool {
 	ref := e.ObjectRef
 	resource := ref.Resource
@@ -38,7 +38,7 @@ func (r right) covers(e auditv1.Event) bool {
 		(len(r.names) == 0 || slices.Contains(r.names, ref.Name))
 }
 
-// operatorsRights are those of the roles that are bound to the operator.
+// operatorsRights returns the rights in the roles that are bound to the operator.
 func operatorsRights() []right {
 	GinkgoHelper()
 	var rights []right

@@ -14,7 +14,7 @@ import (
 var _ = Describe("A run", func() {
 	BeforeEach(useNamespace)
 
-	It("executes, and kubectl shows how it went", func() {
+	It("executes, and kubectl shows its result", func() {
 		a := tryApply(run("hello", `echo "running $JOBRUN_NAME"; echo '{"synced": 42}' > "$result"`).key("acme"))
 		Expect(succeeded(a)).To(Equal("jobrun.batch.jobrun.dev/hello created"))
 		wait("hello", "Complete")
@@ -32,7 +32,7 @@ var _ = Describe("A run", func() {
 			ContainSubstring("RunTriggered"), ContainSubstring("RunLeased"), ContainSubstring("RunCompleted")))
 	})
 
-	It("hands its input on as it is, and text that is no JSON back", func() {
+	It("passes its input on unchanged, and returns text that is not JSON", func() {
 		const (
 			input = `{"text": "\"quotes\" and 'quotes', $(HOME) $HOME $$, 🚀"}`
 			key   = `it's "acme" $(HOME) 🚀`
@@ -73,21 +73,21 @@ var _ = Describe("A run", func() {
 		Entry("on the server", "apply", "--server-side", "-f", "-"),
 	)
 
-	It("is gone some time after its end if it says so, with its Job", func() {
+	It("is deleted with its Job after its TTL", func() {
 		apply(run("short", quick).ttl(1), run("kept", quick))
 		kubectl("wait", "jobrun/short", "--for=delete", "--timeout="+patience.String())
 		wait("kept", "Complete")
 		Eventually(names).WithArguments("jobs").Should(ConsistOf("kept-1"))
 	})
 
-	It("is named by the operator if it asks to be", func() {
+	It("gets its name from the operator with generateName", func() {
 		m := run("", quick)
 		m.obj.GenerateName = "nightly-"
 		Expect(succeeded(tryWith(asYAML(m), "create", "-f", "-"))).To(MatchRegexp(`^jobrun.batch.jobrun.dev/nightly-\w{10} created$`))
 		wait(names("jobruns")[0], "Complete")
 	})
 
-	It("is refused, and takes nothing, if it makes no sense", func() {
+	It("is refused if it is invalid, and takes no key", func() {
 		refuse := func(m manifest, field string) {
 			GinkgoHelper()
 			a := tryWith(asYAML(m), "create", "-f", "-")
@@ -103,7 +103,7 @@ var _ = Describe("A run", func() {
 		Expect(versions()).To(BeEmpty())
 	})
 
-	It("is explained", func() {
+	It("is explained by kubectl explain", func() {
 		Expect(kubectl("explain", "jobrun.spec")).To(And(
 			ContainSubstring("jobName\t<string> -required-"), ContainSubstring("input is handed to whoever executes the run")))
 		Expect(kubectl("explain", "jobrun.spec.concurrencyKey")).To(ContainSubstring("at most one run executes and at most one waits"))
@@ -111,7 +111,7 @@ var _ = Describe("A run", func() {
 	})
 })
 
-// handWritten has what a typed client would write otherwise.
+// handWritten is a manifest with values that a typed client would write in another form.
 const handWritten = `
 apiVersion: batch.jobrun.dev/v1alpha1
 kind: JobRun

@@ -28,7 +28,7 @@ const (
 	retryPause = 500 * time.Millisecond
 )
 
-// storm is a crowd of callers that trigger runs until they are told to stop.
+// storm is a crowd of callers that trigger runs until the channel stop is closed.
 type storm struct {
 	client  client.Client
 	keys    []string
@@ -37,13 +37,13 @@ type storm struct {
 	stop    chan struct{}
 
 	mu sync.Mutex
-	// accepted says of each trigger that was accepted when it was sent.
+	// accepted has the time at which each accepted trigger was sent, by name.
 	accepted  map[string]time.Time
 	refused   int
 	lastError error
 }
 
-// startStorm has people trigger runs who may do no more than the role edit lets them.
+// startStorm starts callers with the role edit.
 func startStorm(script string, keys ...string) *storm {
 	GinkgoHelper()
 	Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
@@ -76,8 +76,8 @@ func (s *storm) call(caller int) {
 	}
 }
 
-// manifest is one of a mixture: one caller in ten does not coalesce, and another
-// one delivers each trigger twice.
+// manifest returns the n-th manifest of a caller. One caller in ten does not coalesce, and another one delivers each
+// trigger twice.
 func (s *storm) manifest(caller, n int) manifest {
 	m := run(fmt.Sprintf("r-%d-%d", caller, n), s.script).in(ns).key(s.keys[caller%len(s.keys)])
 	switch caller % 10 {
@@ -90,9 +90,9 @@ func (s *storm) manifest(caller, n int) manifest {
 	}
 }
 
-// trigger creates a JobRun and does not give up before it knows the answer. An
-// error that is no conflict may hide a success, so it looks before it tries again.
-// (Even Forbidden says nothing: an API server that starts does not know the roles.)
+// trigger creates a JobRun, and tries again until it knows the result. After an error that is not a conflict, the JobRun
+// may exist, so trigger looks for it first. Even Forbidden may be temporary: an API server that starts does not know the
+// roles yet.
 func (s *storm) trigger(m manifest) {
 	for ctx.Err() == nil {
 		sent := time.Now()
@@ -110,7 +110,7 @@ func (s *storm) trigger(m manifest) {
 	}
 }
 
-// exists waits for an API server that can tell.
+// exists reports whether the JobRun exists. It tries again until the API server answers.
 func (s *storm) exists(name string) bool {
 	for ctx.Err() == nil {
 		err := s.client.Get(ctx, types.NamespacedName{Namespace: ns, Name: name}, &v1alpha1.JobRun{})
@@ -138,7 +138,7 @@ func (s *storm) why() (why string) {
 	return why
 }
 
-// end waits for the last answers.
+// end stops the callers and waits for their last answers.
 func (s *storm) end() {
 	GinkgoHelper()
 	close(s.stop)

@@ -14,17 +14,16 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// journal is what the processes of runs write down. Each holds an exclusive lock of
-// its key, which the kernel releases when the last process of the run has ended,
-// however that happens.
+// journal has the notes that the processes of runs write. A run's processes hold an exclusive lock on the file of their
+// key. The kernel releases the lock when the last process of the run has ended, even if it was killed.
 type journal struct{ dir string }
 
 func newJournal() journal { return journal{GinkgoT().TempDir()} }
 
-// script is what runs execute.
+// script returns the script of the runs.
 func (j journal) script() string { return j.locked("sleep 0.5") }
 
-// locked does some work while it holds the lock of the key.
+// locked returns a script that executes work while it holds the lock of the key.
 func (j journal) locked(work string) string {
 	return `
 cd ` + j.dir + `
@@ -37,7 +36,7 @@ note end
 `
 }
 
-// entries are the lines that begin with a word.
+// entries returns the lines that begin with a word.
 func (j journal) entries(word string) []string {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join(j.dir, "journal"))
@@ -53,7 +52,7 @@ func (j journal) entries(word string) []string {
 	return found
 }
 
-// lastStarts says when each run started last.
+// lastStarts returns when each run started last.
 func (j journal) lastStarts() map[string]time.Time {
 	GinkgoHelper()
 	starts := map[string]time.Time{}

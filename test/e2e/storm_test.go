@@ -25,7 +25,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 		s = startStorm(j.script(), "k0", "k1", "k2", "k3", "k4")
 	})
 
-	// goesOn waits until triggers are accepted and runs end as before.
+	// goesOn waits until triggers are accepted and runs end again.
 	goesOn := func() {
 		GinkgoHelper()
 		ended := func() int { return len(j.entries("end")) }
@@ -51,12 +51,12 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 		goesOn()
 	})
 
-	It("goes on when two managers lead for a moment", func() {
+	It("goes on when two managers act as leaders for a moment", func() {
 		paused := leader()
 		Expect(paused.Signal(syscall.SIGSTOP)).To(Succeed())
 		Eventually(leader).ShouldNot(BeIdenticalTo(paused))
 		Expect(paused.Signal(syscall.SIGCONT)).To(Succeed())
-		Eventually(paused.Done()).Should(BeClosed(), "it is not the leader any more")
+		Eventually(paused.Done()).Should(BeClosed(), "a manager that lost its leadership must exit")
 		startManagers()
 		goesOn()
 	})
@@ -68,7 +68,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 
 	var all []v1alpha1.JobRun
 
-	It("leaves each trigger that was accepted with an outcome, and no others", func() {
+	It("leaves an outcome for each accepted trigger, and no other JobRuns", func() {
 		s.end()
 		startManagers()
 		Eventually(func(g Gomega) {
@@ -84,7 +84,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 		}
 	})
 
-	It("counts each exactly once", func() {
+	It("counts each accepted trigger exactly once", func() {
 		var runs, counted, idempotent int
 		for _, run := range all {
 			switch run.Status.Phase {
@@ -104,11 +104,11 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 		Expect(runs + counted + idempotent).To(Equal(len(s.accepted)))
 	})
 
-	It("never executes two runs of a key at once", func() {
+	It("never executes two runs of a key at the same time", func() {
 		Expect(j.entries("overlap")).To(BeEmpty())
 	})
 
-	It("executes for each trigger after it was sent", func() {
+	It("starts the run of each trigger after the trigger was sent", func() {
 		started := j.lastStarts()
 		for _, run := range all {
 			if run.Status.Phase != v1alpha1.PhaseIdempotent {
@@ -117,7 +117,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 		}
 	})
 
-	It("leaves no key taken, and no Job unfinished", func() {
+	It("leaves no busy key and no unfinished Job", func() {
 		Eventually(concurrencyKeys).Should(BeEmpty())
 		var jobs batchv1.JobList
 		Expect(k8s.List(ctx, &jobs, client.InNamespace(ns))).To(Succeed())
@@ -129,7 +129,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 	})
 })
 
-// withoutOutcome are the names of those that wait for one.
+// withoutOutcome returns the names of the JobRuns without an outcome.
 func withoutOutcome(runs []v1alpha1.JobRun) []string {
 	var found []string
 	for _, run := range runs {

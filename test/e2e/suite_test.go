@@ -16,12 +16,12 @@ import (
 )
 
 const (
-	// patience is for busy machines.
+	// patience is long, for busy machines.
 	patience = 2 * time.Minute
 	polling  = 200 * time.Millisecond
 )
 
-// local marks specs that need the cluster to be the suite's own.
+// local labels specs that only run against the suite's own cluster: see the package comment.
 const local = "local"
 
 var ctx context.Context

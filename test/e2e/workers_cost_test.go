@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// What external workers ask of the API server, as its audit log has it.
+// These specs count the requests of external workers in the API server's audit log.
 var _ = Describe("What external workers cost", Label(local), func() {
 	var c *crew
 
@@ -30,7 +30,7 @@ var _ = Describe("What external workers cost", Label(local), func() {
 		return requestsOf("system:serviceaccount:" + ns + ":" + workerAccount)
 	}
 
-	It("is one renewal of each in a period for all that it holds, and none of a run", func() {
+	It("is one renewal per worker and period for all of its runs, and none per run", func() {
 		const workers, perWorker, periods = 10, 100, 4
 		const seconds = 15
 		const period = seconds * time.Second / 3
@@ -55,7 +55,7 @@ var _ = Describe("What external workers cost", Label(local), func() {
 		}
 		AddReportEntry(fmt.Sprintf("renewals in %d periods, for %d runs", periods, workers*perWorker), renewals)
 		Expect(renewals).To(HaveLen(workers))
-		Expect(renewals).To(HaveEach(BeNumerically("<=", periods+1))) // at both ends of the time
+		Expect(renewals).To(HaveEach(BeNumerically("<=", periods+1))) // one at either end
 
 		var list v1alpha1.JobRunList
 		Expect(k8s.List(ctx, &list, client.InNamespace(ns))).To(Succeed())
@@ -66,7 +66,7 @@ var _ = Describe("What external workers cost", Label(local), func() {
 		Expect(k8s.DeleteAllOf(ctx, &v1alpha1.JobRun{}, client.InNamespace(ns))).To(Succeed())
 	})
 
-	It("is bounded when 50 that are idle see one run", func() {
+	It("is bounded when 50 idle workers see one run", func() {
 		const workers, runs = 50, 5
 		c.hire("idle", job, fmt.Sprint("--workers=", workers))
 		Eventually(func() int { return len(withVerb(requests(), "watch")) }).Should(Equal(workers))
@@ -80,13 +80,13 @@ var _ = Describe("What external workers cost", Label(local), func() {
 			Expect(get(name).Status.FinishedGeneration).To(BeEquivalentTo(1))
 			quiet(number)
 			AddReportEntry(fmt.Sprintf("%d idle workers and one run", workers), number()-before)
-			// One claim of each, a second one of those that see it late, and the outcome.
+			// Each worker claims at most twice, the second time if it sees the run late. One worker completes the run.
 			Expect(number() - before).To(BeNumerically("<=", 2*workers+1))
 		}
 	})
 })
 
-// quiet waits until a count stays the same for a second.
+// quiet waits until a number stays the same for a second.
 func quiet(number func() int) {
 	GinkgoHelper()
 	last := -1
@@ -97,7 +97,7 @@ func quiet(number func() int) {
 	}).WithPolling(time.Second).Should(BeTrue())
 }
 
-// triggerMany creates runs as fast as it can.
+// triggerMany creates runs, several at a time.
 func triggerMany(number int, run func(i int) manifest) {
 	GinkgoHelper()
 	var group errgroup.Group
@@ -108,7 +108,7 @@ func triggerMany(number int, run func(i int) manifest) {
 	Expect(group.Wait()).To(Succeed())
 }
 
-// numberIn is how many runs have a phase.
+// numberIn returns the number of JobRuns in a phase.
 func numberIn(phase v1alpha1.Phase) int {
 	GinkgoHelper()
 	return len(names("jobruns", "--field-selector=status.phase="+string(phase)))

@@ -23,14 +23,13 @@ import (
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
-// workerAccount is the ServiceAccount that external workers have.
+// workerAccount is the ServiceAccount of the external workers.
 const workerAccount = "worker"
 
-// crew is a number of processes that are external workers, with no more rights
-// than docs/workers.md says.
+// crew has processes that are external workers, with the rights that docs/workers.md gives them.
 type crew struct {
 	kubeconfig string
-	// logs has the history of each, and world what they did.
+	// logs is the directory of their histories, and world that of their writes outside the API.
 	logs, world string
 }
 
@@ -39,7 +38,7 @@ func newCrew() *crew {
 	return &crew{kubeconfig: workersKubeconfig(), logs: GinkgoT().TempDir(), world: GinkgoT().TempDir()}
 }
 
-// workersKubeconfig makes a ServiceAccount with the Role of docs/workers.md.
+// workersKubeconfig creates a ServiceAccount with the Role of docs/workers.md, and returns a kubeconfig of it.
 func workersKubeconfig() string {
 	GinkgoHelper()
 	role := documentedRole()
@@ -56,13 +55,13 @@ func workersKubeconfig() string {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	Expect(err).NotTo(HaveOccurred())
 	api := newClient(config)
-	Eventually(func() error { // the API server hears of a Role a moment later
+	Eventually(func() error { // the authorizer sees the binding a moment later
 		return api.List(ctx, &v1alpha1.JobRunList{}, client.InNamespace(ns))
 	}).Should(Succeed())
 	return kubeconfig
 }
 
-// documentedRole is the Role of a worker as docs/workers.md has it.
+// documentedRole returns the Role of docs/workers.md.
 func documentedRole() *rbacv1.Role {
 	GinkgoHelper()
 	role := &rbacv1.Role{}
@@ -80,7 +79,7 @@ type hired struct {
 	link     *controlplane.Link // nil unless its network can be cut
 }
 
-// hire starts a process that executes the runs of some jobs.
+// hire starts a process that executes the runs of the given jobs.
 func (c *crew) hire(identity, jobs string, args ...string) *hired {
 	GinkgoHelper()
 	h := &hired{identity: identity, log: filepath.Join(c.logs, identity)}
@@ -99,7 +98,7 @@ func (c *crew) hire(identity, jobs string, args ...string) *hired {
 	return h
 }
 
-// hireRemote starts one whose network can be cut.
+// hireRemote is hire for a process whose network can be cut.
 func (c *crew) hireRemote(identity, jobs string, args ...string) *hired {
 	GinkgoHelper()
 	link, err := controlplane.NewLink(strings.TrimPrefix(plane.AdminConfig().Host, "https://"))
@@ -110,7 +109,7 @@ func (c *crew) hireRemote(identity, jobs string, args ...string) *hired {
 	return h
 }
 
-// operations are those of one process, by now.
+// operations returns the operations of the process so far.
 func (h *hired) operations() []history.Operation {
 	GinkgoHelper()
 	operations, err := history.ReadFiles(h.log)
@@ -118,7 +117,7 @@ func (h *hired) operations() []history.Operation {
 	return operations
 }
 
-// executing are those of some leases under which the worker's handler is at work.
+// executing returns those of the leases under which the worker's handler is running.
 func (h *hired) executing(leases []holding) []holding {
 	GinkgoHelper()
 	operations := h.operations()
@@ -129,7 +128,7 @@ func (h *hired) executing(leases []holding) []holding {
 	})
 }
 
-// operations are those of all.
+// operations returns the operations of all processes.
 func (c *crew) operations() []history.Operation {
 	GinkgoHelper()
 	files, err := filepath.Glob(filepath.Join(c.logs, "*"))

@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// feed triggers runs for keys until it is told to stop.
+// feed triggers runs for keys until end is called.
 type feed struct {
 	o       *observer
 	run     func(name string) manifest
@@ -30,10 +30,10 @@ func newFeed(o *observer, run func(name string) manifest) *feed {
 	return &feed{o: o, run: run, stop: make(chan struct{}), accepted: map[string]bool{}}
 }
 
-// crowded always has a run wait for its key.
+// crowded triggers a run whenever none waits for the key.
 func (f *feed) crowded(key string) { f.start(key, func(string) bool { return true }) }
 
-// calm triggers a run when the one before has ended.
+// calm triggers a run whenever the previous one has ended.
 func (f *feed) calm(key string) {
 	f.start(key, func(last string) bool {
 		run := f.o.run(last)
@@ -54,7 +54,7 @@ func (f *feed) start(key string, next func(last string) bool) {
 	})
 }
 
-// trigger creates a run as soon as none waits for its key.
+// trigger creates a run as soon as no run waits for its key.
 func (f *feed) trigger(name, key string) bool {
 	for {
 		err := k8s.Create(ctx, f.run(name).key(key).in(ns).obj)
@@ -80,7 +80,7 @@ func (f *feed) pause() bool {
 	}
 }
 
-// end waits until all that was triggered has an outcome, and returns the names.
+// end stops, waits until every run has its outcome, and returns their names.
 func (f *feed) end() map[string]bool {
 	GinkgoHelper()
 	close(f.stop)
@@ -94,7 +94,7 @@ func (f *feed) end() map[string]bool {
 	return f.accepted
 }
 
-// steps has a testworker take so many steps, and say each time how far it is.
+// steps starts a run for which the testworker takes that many steps, and reports its progress after each.
 func steps(name string, number int) manifest {
 	return workerRun(name).input(fmt.Sprintf(`{"steps": %d, "pause": "150ms", "progress": true}`, number))
 }

@@ -21,18 +21,18 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/history"
 )
 
-// holding is a lease of a run, as it was seen.
+// holding is a lease of a run that the observer saw.
 type holding struct {
 	run, holder string
 	generation  int64
 	since       int64
 }
 
-// release is that a lease was taken away and that its run waits again, or failed.
+// release is the end of a lease that the operator released: its run waits again, or failed.
 type release struct {
 	holding
 	phase v1alpha1.Phase
-	// alive is when the holder's last sign of life was seen, and at when the release was.
+	// alive is when the holder's last renewal was seen, and at is when the release was seen.
 	alive, at int64
 }
 
@@ -44,12 +44,12 @@ type observer struct {
 	stored   *history.Stored
 	last     map[string]*v1alpha1.JobRun
 	held     map[string]holding // by run
-	claimed  map[string]int64   // by key: when a claim was seen last
-	renewed  map[string]int64   // by name of a Lease
+	claimed  map[string]int64   // when the last claim was seen, by key
+	renewed  map[string]int64   // when the last renewal was seen, by name of the Lease
 	released []release
 }
 
-// observe begins with what happens to the namespace from now on.
+// observe starts an observer of the namespace.
 func observe() *observer {
 	GinkgoHelper()
 	o := &observer{
@@ -69,8 +69,8 @@ func observe() *observer {
 	return o
 }
 
-// follow tells each version after what was listed, in order and without a gap,
-// and when it was seen.
+// follow lists the objects, and calls see with each later event, in order and without gaps, and the time at which it was
+// seen.
 func follow(ctx context.Context, list client.ObjectList, see func(watch.Event, int64)) {
 	defer GinkgoRecover()
 	scope, version := client.InNamespace(ns), list.GetResourceVersion()
@@ -109,10 +109,10 @@ func (o *observer) see(event watch.Event, at int64) {
 	}
 }
 
-// leaseExpired is how the error of a run begins that fails because its lease expired.
+// leaseExpired begins the error of a run that failed because its lease expired.
 const leaseExpired = "Lease expired; "
 
-// judge notes who holds what, and what was taken from whom.
+// judge updates held and released for a new version of a run.
 func (o *observer) judge(run *v1alpha1.JobRun, at int64) {
 	before, held := o.held[run.Name]
 	s := run.Status
@@ -122,7 +122,7 @@ func (o *observer) judge(run *v1alpha1.JobRun, at int64) {
 			o.held[run.Name] = holding{run.Name, s.Lease.HolderIdentity, s.Lease.Generation, at}
 			o.claimed[history.KeyOf(run)] = at
 		}
-	case s.Phase == v1alpha1.PhaseLeased || !held: // It is fenced, and not released yet.
+	case s.Phase == v1alpha1.PhaseLeased || !held: // The run is fenced, but not released yet.
 	default:
 		delete(o.held, run.Name)
 		if s.Phase == v1alpha1.PhasePending || strings.HasPrefix(s.Error, leaseExpired) {
@@ -131,7 +131,7 @@ func (o *observer) judge(run *v1alpha1.JobRun, at int64) {
 	}
 }
 
-// heldBy are the leases of a worker.
+// heldBy returns the leases of a worker.
 func (o *observer) heldBy(identity string) []holding {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -144,14 +144,14 @@ func (o *observer) heldBy(identity string) []holding {
 	return all
 }
 
-// releases are those that were seen.
+// releases returns all releases so far.
 func (o *observer) releases() []release {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.released)
 }
 
-// releaseOf is how a lease was taken away; nil if it was not.
+// releaseOf returns the release of a lease, or nil.
 func (o *observer) releaseOf(h holding) *release {
 	for _, r := range o.releases() {
 		if r.run == h.run && r.generation == h.generation {
@@ -161,7 +161,7 @@ func (o *observer) releaseOf(h holding) *release {
 	return nil
 }
 
-// goesOn reports whether the key of a lease that was taken away was claimed again.
+// goesOn reports whether the key of a released lease was claimed again.
 func (o *observer) goesOn(h holding) bool {
 	r := o.releaseOf(h)
 	o.mu.Lock()
@@ -169,14 +169,14 @@ func (o *observer) goesOn(h holding) bool {
 	return r != nil && o.claimed[history.KeyOf(o.last[h.run])] > r.at
 }
 
-// run is a run as it was seen last; nil if it was not.
+// run returns the latest version of a run, or nil.
 func (o *observer) run(name string) *v1alpha1.JobRun {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.last[name]
 }
 
-// runs are all that were seen.
+// runs returns the latest version of every run.
 func (o *observer) runs() []*v1alpha1.JobRun {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -187,7 +187,7 @@ func (o *observer) runs() []*v1alpha1.JobRun {
 	return all
 }
 
-// judgement is what the API server stored: operations, and what must not be.
+// judgement returns the operations and the violations of history.Stored.
 func (o *observer) judgement() (operations []history.Operation, violations []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

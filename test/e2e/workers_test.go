@@ -24,12 +24,12 @@ const (
 	// leaseSeconds is so long that a busy machine does not make a worker lose one.
 	leaseSeconds  = 10
 	leaseDuration = leaseSeconds * time.Second
-	// releasedWithin is a lease and the second that the design allows, and what a
-	// busy machine may add to that; a second lease is not in it.
+	// releasedWithin is a lease, the second that the design allows, and 4 seconds for a busy machine. It is shorter than
+	// two leases.
 	releasedWithin = leaseDuration + time.Second + 4*time.Second
-	// checkTimeout is for the check of a history, which takes less than a second.
+	// checkTimeout bounds the check of a history, which takes less than a second.
 	checkTimeout = time.Minute
-	// longRun is how many steps take a lease and a half.
+	// longRun is the number of steps that take a lease and a half.
 	longRun = int(3 * leaseDuration / 2 / (150 * time.Millisecond))
 )
 
@@ -60,9 +60,8 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 
 	kill := func(h *hired) { Expect(h.Kill9()).To(Succeed()) }
 	rehire := func(h *hired) { all[h.identity] = h.again() }
-	// strike does something to a worker while it holds runs, and returns what it
-	// held. What it holds may end while it is struck, and what a worker that lives
-	// on has only claimed may never begin: then it is struck again.
+	// strike hits a worker while it holds runs, and returns the leases that it held. It undoes the hit and tries again if
+	// these runs ended in the moment of the hit, or if the handler of a worker that lives on had not begun yet.
 	strike := func(identity string, hit func(*hired), undo func(*hired)) []holding {
 		GinkgoHelper()
 		victims[identity] = true
@@ -70,7 +69,7 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		Eventually(func() []holding {
 			Eventually(o.heldBy).WithArguments(identity).WithPolling(10 * time.Millisecond).ShouldNot(BeEmpty())
 			hit(all[identity])
-			time.Sleep(time.Second) // What it sent before is seen by then.
+			time.Sleep(time.Second) // The observer then has seen every write from before the hit.
 			if lost = o.heldBy(identity); !all[identity].Exited() {
 				lost = all[identity].executing(lost)
 			}
@@ -81,14 +80,14 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		}).Should(Not(BeEmpty()))
 		return lost
 	}
-	// releasedInTime waits until all is released, and holds the time it took against
-	// when the worker's last renewal was sent, and when it was seen.
+	// releasedInTime waits until the leases are released. It expects that each release came less than releasedWithin after
+	// the last renewal was seen, and at least a lease after the last renewal was sent.
 	releasedInTime := func(lost []holding) {
 		GinkgoHelper()
 		for _, h := range lost {
 			Eventually(o.releaseOf).WithArguments(h).ShouldNot(BeNil(), "%v", h)
 			r := o.releaseOf(h)
-			AddReportEntry("released", fmt.Sprintf("%s, generation %d of %s: %s after its last sign of life was seen; %s",
+			AddReportEntry("released", fmt.Sprintf("%s, generation %d of %s: %s after its last renewal was seen; %s",
 				h.run, h.generation, h.holder, r.took(), r.phase))
 			Expect(r.took()).To(BeNumerically("<", releasedWithin))
 			Expect(r.at-lastRenewal(all[h.holder], r)).To(BeNumerically(">=", leaseDuration.Nanoseconds()), "%v", h)
@@ -101,13 +100,13 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		releasedInTime(lost)
 	})
 
-	It("find every write refused when they were stopped for longer than a lease", func() {
+	It("have every write refused after they were stopped for longer than a lease", func() {
 		stop := func(h *hired) { Expect(h.Signal(syscall.SIGSTOP)).To(Succeed()) }
 		goOn := func(h *hired) { Expect(h.Signal(syscall.SIGCONT)).To(Succeed()) }
 		lost := strike("w3", stop, goOn)
 		releasedInTime(lost)
 		for _, h := range lost {
-			Eventually(o.goesOn).WithArguments(h).Should(BeTrue(), "somebody else goes on with the key of %v", h)
+			Eventually(o.goesOn).WithArguments(h).Should(BeTrue(), "another worker goes on with the key of %v", h)
 		}
 		returned := history.Now()
 		goOn(all["w3"])
@@ -117,14 +116,14 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		}
 	})
 
-	It("stop when they are cut off, and find every write refused afterwards", func() {
+	It("stop their handlers when they are cut off, and have every write refused afterwards", func() {
 		var cutAt int64
 		cut := func(h *hired) { cutAt = history.Now(); h.link.Cut() }
 		lost := strike("far", cut, func(h *hired) { h.link.Heal() })
 		releasedInTime(lost)
 		for _, h := range lost {
-			stoppedWorking(all["far"], h) // though nobody could tell it to
-			Eventually(o.goesOn).WithArguments(h).Should(BeTrue(), "somebody else goes on with the key of %v", h)
+			stoppedWorking(all["far"], h) // without hearing from the API server
+			Eventually(o.goesOn).WithArguments(h).Should(BeTrue(), "another worker goes on with the key of %v", h)
 		}
 		all["far"].link.Heal()
 		for _, h := range lost {
@@ -132,7 +131,7 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		}
 	})
 
-	It("may have a clock that is an hour off: it is not asked", func() {
+	It("may have clocks that are an hour ahead or behind", func() {
 		for _, identity := range []string{"ahead", "behind"} {
 			apply(steps("long-"+identity, longRun).of(identity).key("long").leaseFor(leaseSeconds))
 		}
@@ -167,18 +166,18 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		Expect(completed).To(BeNumerically(">", 10*failed))
 	})
 
-	It("lost nothing but what was taken from those that were struck", func() {
+	It("lost no lease unless they were struck", func() {
 		for _, r := range o.releases() {
 			Expect(victims).To(HaveKey(r.holder), "%v", r)
 		}
 	})
 
-	It("never held a key together, as the API server stored it", func() {
+	It("never held a key together in what the API server stored", func() {
 		_, violations := o.judgement()
 		Expect(violations).To(BeEmpty())
 	})
 
-	It("have a history that one worker after the other could have", func() {
+	It("have a linearizable history", func() {
 		stored, _ := o.judgement()
 		operations := append(history.JoinRetries(c.operations()), stored...)
 		count := map[string]int{}
@@ -189,7 +188,7 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 		Expect(history.Check(history.Lease(), operations, checkTimeout)).To(Succeed())
 	})
 
-	It("completed each run exactly once, under the generation that did all of its work", func() {
+	It("completed each run exactly once, under the generation that did all of its steps", func() {
 		completions := map[string]int{}
 		for _, operation := range history.JoinRetries(c.operations()) {
 			if operation.Kind == history.Complete && operation.Outcome != history.Refused {
@@ -212,8 +211,7 @@ var _ = Describe("External workers", Ordered, ContinueOnFailure, Label(local), f
 	})
 })
 
-// lastRenewal is when a worker sent the last renewal of a lease that was answered
-// before the lease was taken away.
+// lastRenewal returns when a worker sent the last claim or renewal of a lease that was answered before the release.
 func lastRenewal(h *hired, r *release) (sent int64) {
 	GinkgoHelper()
 	for _, operation := range h.operations() {
@@ -226,7 +224,7 @@ func lastRenewal(h *hired, r *release) (sent int64) {
 	return sent
 }
 
-// stoppedWorking waits until a worker's handler was told that its lease is lost.
+// stoppedWorking waits until a worker's handler was stopped because the lease is lost.
 func stoppedWorking(worked *hired, h holding) {
 	GinkgoHelper()
 	Eventually(worked.operations).Should(ContainElement(And(
@@ -234,8 +232,8 @@ func stoppedWorking(worked *hired, h holding) {
 		HaveField("Outcome", history.OK), HaveField("Answer", worker.ErrLeaseLost.Error()))))
 }
 
-// foundEverythingRefused waits until a worker has tried to write all that it
-// might, under a lease that it has lost, and was refused.
+// foundEverythingRefused waits until a worker has tried each kind of write under a lease that it lost, and was refused each
+// time.
 func foundEverythingRefused(worked *hired, h holding, since int64) {
 	GinkgoHelper()
 	mine := func(operation history.Operation) bool {
@@ -253,19 +251,19 @@ func foundEverythingRefused(worked *hired, h holding, since int64) {
 		}
 	}).Should(Succeed())
 	for _, operation := range worked.operations() {
-		if mine(operation) && operation.Kind != history.Write { // which is fenced by its successor's first
+		if mine(operation) && operation.Kind != history.Write { // writes outside the API succeed until the successor's first write
 			Expect(operation.Outcome).NotTo(Equal(history.OK), "%v", operation)
 		}
 	}
 }
 
-// worldLine is what a worker left outside of the API.
+// worldLine is a write of a worker outside the API.
 type worldLine struct {
 	run        string
 	generation int64
 }
 
-// linesOf is what was done for a key.
+// linesOf returns the writes for a key.
 func (c *crew) linesOf(key string) []worldLine {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join(c.world, strings.ReplaceAll(key, "/", "%2F")))
@@ -280,8 +278,8 @@ func (c *crew) linesOf(key string) []worldLine {
 	return lines
 }
 
-// worldLines counts what was done under each generation of each run. What is done
-// for a key is done by one holder after the other.
+// worldLines counts the writes of each generation of each run. It expects that the writes of different generations for one
+// key do not alternate.
 func (c *crew) worldLines() map[string]int {
 	GinkgoHelper()
 	files, err := os.ReadDir(c.world)
@@ -292,7 +290,7 @@ func (c *crew) worldLines() map[string]int {
 		for _, line := range c.linesOf(file.Name()) {
 			id := fmt.Sprintf("%s/%d", line.run, line.generation)
 			if line != before {
-				Expect(count).NotTo(HaveKey(id), "%s is not done at one go", id)
+				Expect(count).NotTo(HaveKey(id), "the writes of %s alternate with others", id)
 			}
 			count[id]++
 			before = line
