@@ -98,7 +98,7 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
 }
 
-// planned returns those of the faults that a plan injects. The others change the scenario from its start.
+// planned returns the faults that a plan injects. The others change the scenario from its start.
 func planned(names []string) []string {
 	var found []string
 	for _, name := range names {

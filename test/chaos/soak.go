@@ -101,7 +101,7 @@ func steady(samples []Sample) error {
 	for manager, series := range byManager(samples) {
 		third := len(series) / 3
 		if third < leastSamples {
-			return fmt.Errorf("%s was sampled %d times only, which says nothing: soak for longer", manager, len(series))
+			return fmt.Errorf("%s was sampled only %d times, which is too few: soak for longer", manager, len(series))
 		}
 		for i, what := range measures {
 			middle, last := median(series[third:2*third], i), median(series[2*third:], i)

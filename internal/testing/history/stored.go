@@ -42,7 +42,7 @@ func (s *Stored) Operations() []Operation { return s.operations }
 // Violations returns the violations that were found.
 func (s *Stored) Violations() []string { return s.violations }
 
-// Deleted observes the deletion of a run, which was seen at a time.
+// Deleted observes the deletion of a run. At is the time at which it was seen.
 func (s *Stored) Deleted(run *v1alpha1.JobRun, at int64) {
 	if seen := s.runs[run.UID]; seen != nil && !isFinal(seen.run.Status.Phase) {
 		s.observed(Ended, run, seen.last, at)
@@ -51,7 +51,7 @@ func (s *Stored) Deleted(run *v1alpha1.JobRun, at int64) {
 	s.free(run)
 }
 
-// Saw observes the next version of a run, which was seen at a time.
+// Saw observes the next version of a run. At is the time at which it was seen.
 func (s *Stored) Saw(run *v1alpha1.JobRun, at int64) {
 	seen := s.runs[run.UID]
 	if seen == nil {

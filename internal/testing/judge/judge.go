@@ -161,8 +161,8 @@ func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	}
 }
 
-// displaced checks I5 for a run that lost its waiting place: it has coalesce: Skip, and the run that took its
-// place has onLeaseExpired: Requeue.
+// displaced checks I2 for a run that lost its waiting place to another one: the run has coalesce: Skip, and the
+// other one has onLeaseExpired: Requeue.
 func (j *Judge) displaced(run *v1alpha1.JobRun) {
 	by := j.everRuns[run.Status.RunRef.UID]
 	if run.Spec.Coalesce != v1alpha1.CoalesceSkip || by == nil || by.Spec.OnLeaseExpired != v1alpha1.OnLeaseExpiredRequeue {

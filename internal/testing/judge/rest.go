@@ -75,7 +75,7 @@ func (j *Judge) startedAfter(receipt *v1alpha1.JobRun) error {
 		describe(receipt), accepted, describe(run), j.claims[runkey.IdentityOf(run)])
 }
 
-// endsWithNobody reports whether the run at the end of a chain of receipts was deleted.
+// endsWithNobody follows a chain of receipts, and reports whether one of the JobRuns that they name was deleted.
 func (j *Judge) endsWithNobody(receipt *v1alpha1.JobRun) bool {
 	for run := receipt; run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent; {
 		uid := run.Status.RunRef.UID

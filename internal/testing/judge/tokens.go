@@ -15,9 +15,9 @@ type keyToken struct {
 	lease   lease
 }
 
-// rises checks I4 for the fencing token of a key: each new lease has a higher token than all leases before it,
-// of whichever run. A lease that is restored from a status is not new, and its token may be lower than the
-// highest one: a claim that took the lease over may have raised it after the status was stored.
+// rises checks I4 for the fencing token of a key: each new lease has a higher token than all earlier leases of
+// the key. A lease that is restored from a status is not new. Its token may be lower than the highest one, which
+// a later claim may have raised by taking the lease over.
 func (j *Judge) rises(name string, leased *v1alpha1.LeasedRun) {
 	version, err := strconv.ParseUint(leased.FromVersion, 10, 64)
 	if err != nil {

@@ -25,8 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// This file has the strategies of Jobs, Pods and Leases. They imitate those of the API server, which are in
-// a module (k8s.io/kubernetes) that must not be imported.
+// This file has the strategies of Jobs, Pods and Leases. They imitate those of the API server, whose module
+// (k8s.io/kubernetes) is not made to be imported.
 //
 // They do what the operator could notice: the defaults of the Job's own fields, its selector and labels,
 // generation, status and deletion. They refuse the mistakes that the schema of JobRuns lets through in a

@@ -36,7 +36,7 @@ type row struct {
 // before you modify.
 type Event = judge.Event
 
-// database replaces etcd. It has tables of rows, and one revision for all tables. Only one goroutine at
+// database takes the place of etcd. It has one revision for all tables. Only one goroutine at
 // a time may use it.
 type database struct {
 	revision  uint64

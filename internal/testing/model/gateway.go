@@ -264,7 +264,7 @@ func (r *replica) call(ctx context.Context, request admission.Request) (admissio
 	defer cancel()
 	answers := make(chan admission.Response, 1)
 	r.process.Go("admit("+request.Name+" of "+actorOf(ctx)+")", func(replicaCtx context.Context) {
-		// The connection ends with the caller, and the context of the request with the connection.
+		// When the caller gives up, the connection ends, and with it the context of the request.
 		replicaCtx, stop := context.WithCancel(replicaCtx)
 		defer stop()
 		defer context.AfterFunc(ctx, stop)()

@@ -19,7 +19,7 @@ import (
 const (
 	// memorySize bounds the outcomes of a memory. A full memory forgets all of them.
 	memorySize = 1 << 16
-	// memoryCheck makes one in so many recalls validate again.
+	// memoryCheck is how often a memory is checked: every 256th recall validates again.
 	memoryCheck = 256
 )
 
@@ -33,7 +33,7 @@ const (
 //   - The CEL rules only compare these values for equality. A consistent renaming preserves equality.
 //
 // The text of a remembered error may name a value of the earlier validation. In case the schema or the
-// rules change, one in memoryCheck recalls is compared with a new validation.
+// rules change, every memoryCheck-th recall is compared with a new validation.
 type memory struct {
 	mu       sync.Mutex
 	outcomes map[string]field.ErrorList

@@ -15,7 +15,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Options of a simulation.
+// Options configures a simulation.
 type Options struct {
 	// Choices is the schedule.
 	Choices []uint16
@@ -129,8 +129,9 @@ func NewSim(options Options) (*Sim, error) {
 // Add adds a source. Choice zero prefers the steps of sources that were added earlier.
 func (s *Sim) Add(source Source) { s.sources = append(s.sources, source) }
 
-// Fail records a violation and ends the simulation. Only the first violation is kept. Only the
-// scheduler's goroutine may call it, in which sources and observers of the server run.
+// Fail records a violation and ends the simulation. Only the first violation is kept. Sources and
+// observers of the server may call it, because they run in the scheduler's goroutine. Other goroutines must
+// not.
 func (s *Sim) Fail(format string, args ...any) {
 	if s.violation == nil {
 		s.violation = fmt.Errorf(format, args...)
@@ -207,8 +208,8 @@ func (s *Sim) collect() {
 }
 
 // pick picks a step, or returns false if there is none. Zero picks the first step that is not hostile.
-// Any other choice is hashed to a step, each with a probability by its weight. Without the hash, small
-// numbers would pick the first steps, and a schedule would become another one as its numbers shrink.
+// For any other choice, its hash picks the step, with a probability in proportion to the step's weight.
+// Without the hash, a schedule whose numbers shrink would pick the first steps more and more often.
 func pick(steps []Step, choice uint16) (Step, bool) {
 	if choice == 0 {
 		i := slices.IndexFunc(steps, func(step Step) bool { return !step.Hostile })
@@ -281,8 +282,8 @@ func (s *Sim) deliveries(steps []Step) []Step {
 	return steps
 }
 
-// passTime adds the steps that let time pass: until something is due if there is nothing else to do, and
-// by a fixed leap at any time.
+// passTime adds the steps that let time pass. A leap by a fixed time is possible at any moment. If nothing
+// else can happen, time may also pass until something is due.
 func (s *Sim) passTime(steps []Step) []Step {
 	elapsed := s.Clock.Now().Sub(s.started)
 	left := s.options.Horizon - elapsed

@@ -168,7 +168,7 @@ func (w *World) people(c *cluster) []action {
 	return all
 }
 
-// asMishap makes the action count against World.Mishaps, and happen only by a hostile step.
+// asMishap marks an action as a mishap: it counts against World.Mishaps, and its step is hostile.
 func (a action) asMishap() action {
 	a.mishap = true
 	return a

@@ -69,7 +69,7 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 	}
 }
 
-// untrack removes the finalizer of a Pod. The Job controller sets it to keep the Pod until it has counted it.
+// untrack removes the finalizer by which the Job controller keeps a Pod until it has counted that Pod.
 func (w *World) untrack(what string, pod *corev1.Pod) action {
 	return update(w, jobController, what, pod, func(pod *corev1.Pod) {
 		controllerutil.RemoveFinalizer(pod, batchv1.JobTrackingFinalizer)

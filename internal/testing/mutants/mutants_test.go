@@ -16,7 +16,7 @@ import (
 // patience bounds the tests of one mutant.
 const patience = 10 * time.Minute
 
-// mutant is one way to break the code, and the tests of which one must fail.
+// mutant is one way to break the code. One of the tests that it names must fail.
 type mutant struct {
 	file     string
 	from, to string

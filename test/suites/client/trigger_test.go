@@ -27,7 +27,7 @@ var _ = Describe("Trigger", func() {
 		Expect(wire.sent()).To(Equal([]string{"POST"}))
 	})
 
-	It("tells coalesced, idempotent and conflicting triggers apart", func() {
+	It("distinguishes coalesced, idempotent and conflicting triggers", func() {
 		_, pending := busy("k")
 		b := trigger(skipping(job("k")))
 		Expect(b.Disposition).To(Equal(v1alpha1.DispositionCoalesced))
