@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ type keys struct {
 	*plugin
 	everywhere  bool
 	idempotency bool
+	watch       bool
 	output      *output
 }
 
@@ -31,15 +33,18 @@ func newKeys(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys [JOB]",
 		Short: "Show who executes and who waits for each busy key",
-		Long: `Show the runs that execute and wait for each busy key, from its RunKey. A key that
-nobody holds has none, and is not listed.`,
+		Long: `Show the run that executes and the run that waits for each busy key, from its RunKey.
+A key that no run uses has no RunKey, and is not listed.`,
 		Example: `  # Which keys are busy?
   kubectl jobrun keys
+
+  # The same as a live table, until Ctrl-C
+  kubectl jobrun keys --watch
 
   # Those of one job, in all namespaces
   kubectl jobrun keys sync-users -A
 
-  # The idempotency keys that are taken, and by whom
+  # The idempotency keys that are taken, and the runs that own them
   kubectl jobrun keys --idempotency`,
 		Args:              arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: p.completeJobs,
@@ -51,44 +56,66 @@ nobody holds has none, and is not listed.`,
 			return unlessStopped(cmd.Context(), k.run(cmd.Context(), jobName))
 		},
 	}
-	addEverywhere(cmd, &k.everywhere)
-	cmd.Flags().BoolVar(&k.idempotency, "idempotency", false, "Show idempotency keys, and the runs that own them.")
+	flags := cmd.Flags()
+	flags.BoolVarP(&k.everywhere, "all-namespaces", "A", false, "List the keys of all namespaces.")
+	flags.BoolVar(&k.idempotency, "idempotency", false, "List idempotency keys, and the runs that own them.")
+	flags.BoolVarP(&k.watch, "watch", "w", false, "Redraw the table every 2 seconds until Ctrl-C. Needs a terminal.")
 	k.output = newOutput(cmd, p.Streams.Out)
 	return cmd
 }
 
-func addEverywhere(cmd *cobra.Command, everywhere *bool) {
-	cmd.Flags().BoolVarP(everywhere, "all-namespaces", "A", false, "Of all namespaces.")
+func (k *keys) check() error {
+	switch {
+	case k.watch && !k.forPeople():
+		return usagef("--watch shows a table: leave -o out, or use -o wide")
+	case k.watch && k.width(k.Streams.Out) == 0:
+		return usagef("--watch needs a terminal on stdout")
+	}
+	return k.output.check()
 }
 
+// forPeople reports whether a table is shown, rather than the objects.
+func (k *keys) forPeople() bool { return k.output.isForPeople() || k.output.isWide() }
+
 func (k *keys) run(ctx context.Context, jobName string) error {
-	if err := k.output.check(); err != nil {
+	if err := k.check(); err != nil {
 		return err
 	}
 	c, err := k.connected()
 	if err != nil {
 		return err
 	}
-	list := &v1alpha1.RunKeyList{}
-	var options []client.ListOption
-	if !k.everywhere {
-		options = append(options, client.InNamespace(c.namespace))
+	if k.watch {
+		return k.live(ctx, c, jobName)
 	}
-	if err := c.api.List(ctx, list, options...); err != nil {
-		return err
-	}
-	list.Items = k.selected(list.Items, jobName)
+	list, err := k.list(ctx, c, jobName)
 	switch {
-	case !k.output.isForPeople() && !k.output.isWide():
+	case err != nil:
+		return err
+	case !k.forPeople():
 		return k.output.object(list, nil)
 	case len(list.Items) == 0:
 		fmt.Fprintln(k.Streams.ErrOut, k.nothing(c, jobName))
 		return nil
 	default:
-		return k.output.table(k.table(list.Items, k.Clock.Now()), printers.PrintOptions{
-			WithNamespace: k.everywhere, Wide: k.output.isWide(),
-		})
+		return k.show(k.Streams.Out, list)
 	}
+}
+
+func (k *keys) list(ctx context.Context, c *cluster, jobName string) (*v1alpha1.RunKeyList, error) {
+	list := &v1alpha1.RunKeyList{}
+	var options []client.ListOption
+	if !k.everywhere {
+		options = append(options, client.InNamespace(c.namespace))
+	}
+	err := c.api.List(ctx, list, options...)
+	list.Items = k.selected(list.Items, jobName)
+	return list, err
+}
+
+func (k *keys) show(to io.Writer, list *v1alpha1.RunKeyList) error {
+	printer := printers.NewTablePrinter(printers.PrintOptions{WithNamespace: k.everywhere, Wide: k.output.isWide()})
+	return printer.PrintObj(k.table(list.Items, k.Clock.Now()), to)
 }
 
 // nothing says that no key is listed.

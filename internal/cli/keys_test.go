@@ -60,6 +60,8 @@ there       other   x     far        1            -        -     c-3
 		"yaml":        {args: []string{"-o", "yaml"}, stdout: "~kind: RunKeyList"},
 		"none":        {args: []string{"other"}, stderr: "No key of job other is busy in namespace default.\n"},
 		"two jobs":    {args: []string{"a", "b"}, code: 2, stderr: "~accepts at most 1 arg(s)"},
+		"no terminal": {args: []string{"-w"}, code: 2, stderr: "~--watch needs a terminal on stdout"},
+		"watch JSON":  {args: []string{"-w", "-o", "json"}, code: 2, stderr: "~--watch shows a table: leave -o out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {
@@ -74,4 +76,32 @@ func TestKeysThatOneMayNotRead(t *testing.T) {
 		s.forbidden["runkeys"] = true
 		s.want(s.run("keys"), 1, "", "~Error from server (Forbidden): runkeys.batch.jobrun.dev")
 	})
+}
+
+func TestWatchKeys(t *testing.T) {
+	inScene(t, func(t *testing.T, s *scene) {
+		s.columns = 40
+		code := s.start("keys", "--watch")
+		time.Sleep(3 * time.Second)
+		if err := s.api.DeleteAllOf(t.Context(), &v1alpha1.RunKey{}, client.InNamespace("default")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		s.interrupt()
+		s.want(<-code, 0, "~\x1b[H\x1b[2J\x1b[H2000-01-01T00:00:00Z\x1b[K\n\x1b[K\nJOB    KEY   EXECUTES   GENERATION   WA\x1b[K\n~"+
+			"\x1b[H2000-01-01T00:00:02Z~\nsync   b     -          -            wa\x1b[K\n\x1b[J~"+
+			"\x1b[H2000-01-01T00:00:04Z\x1b[K\n\x1b[K\nNo key is busy in namespace default.\x1b[K\n\x1b[J", "")
+	}, someKeys()...)
+}
+
+func TestWatchKeysWhileTheServerIsAway(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.columns, s.away = 80, true
+		code := s.start("keys", "--watch")
+		s.settle()
+		s.away = false
+		time.Sleep(3 * time.Second)
+		s.forbidden["runkeys"] = true
+		s.want(<-code, 1, "~The API server does not answer: try again~\nsync   a     worker", "~Error from server (Forbidden)")
+	}, someKeys()...)
 }

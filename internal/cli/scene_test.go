@@ -45,6 +45,8 @@ type scene struct {
 	answer func() error
 	// hide is the answer to the read of an object before it is made; nil makes it.
 	hide func() error
+	// away refuses every list: the API server restarts.
+	away bool
 	// forbidden are the resources that may not be read.
 	forbidden map[string]bool
 	// logs are what the log of a Pod has, each time it is opened.
@@ -117,6 +119,9 @@ func (s *scene) before(verb string, o client.Object) error {
 func (s *scene) list(list client.ObjectList, o *client.ListOptions) error {
 	if o.FieldSelector != nil && strings.Contains(o.FieldSelector.String(), "!=") {
 		o.FieldSelector = nil
+	}
+	if s.away {
+		return apierrors.NewServiceUnavailable("try again")
 	}
 	return s.mayRead(list)
 }

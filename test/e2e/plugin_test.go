@@ -68,8 +68,6 @@ var _ = Describe("kubectl jobrun", func() {
 		By("showing who executes and who waits")
 		Eventually(plugin).WithArguments("keys").Should(says(codeOK,
 			MatchRegexp(`(?m)^sync +acme +first +1 +next +\d+s$`), BeEmpty()))
-		Eventually(plugin).WithArguments("top").Should(says(codeOK, And(
-			ContainSubstring("1 executing, 1 waiting, 0 queued"), MatchRegexp(`(?m)^sync +acme +first +\d+s +- +next +\d+s +0 +2$`)), BeEmpty()))
 		Expect(plugin("wait", "third", "--timeout=1s")).To(says(codeTimeout, BeEmpty(),
 			ContainSubstring("error: timed out after 1s; run next, which stands for third, goes on: `kubectl jobrun wait third`")))
 
@@ -171,7 +169,7 @@ var _ = Describe("kubectl jobrun", func() {
 		apply(run("a", "echo hello").key("acme"))
 		wait("a", "Complete")
 		as("view", func() {
-			for _, command := range [][]string{{"wait", "a"}, {"logs", "a"}, {"logs", "-f", "a"}, {"keys"}, {"top"}} {
+			for _, command := range [][]string{{"wait", "a"}, {"logs", "a"}, {"logs", "-f", "a"}, {"keys"}} {
 				Expect(plugin(command...)).To(HaveField("Code", codeOK))
 			}
 			Expect(plugin("describe", "a")).To(says(codeOK, And(ContainSubstring("Events:"), Not(ContainSubstring("not yours"))), BeEmpty()))
