@@ -33,11 +33,7 @@ func (c *changes) of(ctx context.Context, list client.ObjectList, options ...cli
 	go func() {
 		for ctx.Err() == nil {
 			c.watch(ctx, list, options)
-			c.tell()
-			select {
-			case <-ctx.Done():
-			case <-c.clock.After(retryPause):
-			}
+			c.retry(ctx)
 		}
 	}()
 }
@@ -60,6 +56,15 @@ func (c *changes) watch(ctx context.Context, list client.ObjectList, options []c
 			c.tell()
 		}
 	}
+}
+
+// retry tells of a change after a pause, because no watch shows when a request can succeed.
+func (c *changes) retry(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-c.clock.After(retryPause):
+	}
+	c.tell()
 }
 
 func (c *changes) tell() {

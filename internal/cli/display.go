@@ -36,8 +36,10 @@ type plainLines struct {
 	last string
 }
 
-func (l *plainLines) show(run *v1alpha1.JobRun) {
-	if line := stateLine(run); line != l.last {
+func (l *plainLines) show(run *v1alpha1.JobRun) { l.say(stateLine(run)) }
+
+func (l *plainLines) say(line string) {
+	if line != l.last {
 		l.last = line
 		fmt.Fprintln(l.out, line)
 	}

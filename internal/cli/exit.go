@@ -141,3 +141,14 @@ func unsent(err error) bool {
 	var invalid *jobrun.ValidationError
 	return errors.As(err, &invalid) && invalid.Unsent
 }
+
+// passing reports whether a request may succeed at the next try: the API server did not answer, or was busy.
+func passing(err error) bool {
+	var answer apierrors.APIStatus
+	var own *hinted
+	if !errors.As(err, &answer) {
+		return !errors.As(err, &own)
+	}
+	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)
+}

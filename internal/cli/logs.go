@@ -4,12 +4,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/fields"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -18,31 +23,36 @@ import (
 
 type logs struct {
 	*plugin
-	follow    bool
-	container string
+	follow bool
 
+	name    string
 	cluster *cluster
 	changes *changes
-	// followed is the run, as far as it is known which that is.
+	told    *plainLines
+	// followed is the run, or the JobRun that was asked for until the run is known.
 	followed string
-	// read is how much of each log has been written to stdout.
-	read map[containerRun]*reading
-	// said is what the user was told last.
-	said string
+	// read holds a reading for each start of a container.
+	read map[string]*reading
+}
+
+// reading is how far a log was printed.
+type reading struct {
+	bytes    int64
+	complete bool
 }
 
 func newLogs(p *plugin) *cobra.Command {
-	l := &logs{plugin: p, read: map[containerRun]*reading{}}
+	l := &logs{plugin: p, told: &plainLines{out: p.Streams.ErrOut}, read: map[string]*reading{}}
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Print the logs of a run",
 		Long: `Print the logs of a run, or of the run that stands for a receipt: those of all its
-Pods, the oldest first. With -f wait for the run to start, go on with the Pod of the
-next attempt, and end when the run has ended. The exit code says whether the logs
-could be read, not how the run ended.
+Pods, the oldest first. With -f, wait for the run to start, continue with the Pod of the
+next attempt, and stop when the run has ended. The exit code tells whether the logs could
+be read, not how the run ended.
 
-The logs are on stdout; which Pod they are of is on stderr. For more, such as --since
-or --tail: kubectl logs --selector batch.jobrun.dev/run=NAME.`,
+Logs go to stdout. The names of the run and of its Pods go to stderr. For another
+container, --since or --tail: kubectl logs --selector batch.jobrun.dev/run=NAME.`,
 		Example: `  # Follow a run, or the run that absorbed a trigger, from its first line to its end
   kubectl jobrun logs -f sync-users-7xk2p9q4wd`,
 		Args:              arguments(cobra.ExactArgs(1)),
@@ -50,147 +60,177 @@ or --tail: kubectl logs --selector batch.jobrun.dev/run=NAME.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args[0]) },
 	}
 	cmd.Flags().BoolVarP(&l.follow, "follow", "f", false, "Follow the logs until the run has ended.")
-	cmd.Flags().StringVarP(&l.container, "container", "c", "", "The container. Without it: the Pod's default container, else its first one.")
 	return cmd
 }
 
-func (l *logs) run(ctx context.Context, argument string) error {
-	name, err := parseName(argument)
-	if err != nil {
+func (l *logs) run(ctx context.Context, argument string) (err error) {
+	if l.name, err = parseName(argument); err != nil {
 		return err
 	}
 	if l.cluster, err = l.connected(); err != nil {
 		return err
 	}
-	if l.follow {
-		return l.followToTheEnd(ctx, name)
+	if !l.follow {
+		_, err = l.turn(ctx)
+		return unlessStopped(ctx, err)
 	}
-	return unlessStopped(ctx, l.print(ctx, name))
-}
-
-// print writes what there is.
-func (l *logs) print(ctx context.Context, name string) error {
-	now, err := l.look(ctx, name)
-	if err != nil {
-		return err
-	}
-	if now.run == nil {
-		return &hinted{fmt.Errorf("it is not settled yet which run stands for %s", name), "-f waits for it."}
-	}
-	pods := now.started(l.container)
-	if len(pods) == 0 {
-		return noLogs(now.run)
-	}
-	for _, c := range pods {
-		if err := l.copy(ctx, c); err != nil {
-			return fmt.Errorf("read the log of Pod %s: %w", c.pod.Name, err)
-		}
-	}
-	return nil
-}
-
-// noLogs says why there are none.
-func noLogs(run *v1alpha1.JobRun) error {
-	switch {
-	case !run.RunsAsJob():
-		return &hinted{
-			fmt.Errorf("run %s has no Pods: it has no template, and whoever executes it has its logs", run.Name),
-			"Now: " + stateLine(run),
-		}
-	case run.Outcome() != "":
-		return &hinted{fmt.Errorf("run %s has ended, and has no Pods (any more)", run.Name), "It ended so: " + stateLine(run)}
-	default:
-		return &hinted{fmt.Errorf("no Pod of run %s has started", run.Name), "-f waits for it. Now: " + stateLine(run)}
-	}
-}
-
-// followToTheEnd writes the logs as they come until the run has ended.
-func (l *logs) followToTheEnd(ctx context.Context, name string) error {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l.changes = newChanges(l.cluster, l.Clock)
-	l.changesOf(watching, name)
+	l.watch(watching, l.name)
 	for {
-		done, err := l.turn(watching, name)
-		if err == nil && !done {
-			select {
-			case <-ctx.Done():
-				err = ctx.Err()
-			case <-l.changes.may:
-				continue
-			}
+		done, err := l.turn(watching)
+		switch {
+		case ctx.Err() != nil:
+			return &unfinished{cause: stopped(ctx), what: "run " + l.followed, again: display + " logs -f " + l.name}
+		case done, err != nil && !passing(err):
+			return err
+		case err != nil:
+			l.told.say("the API server does not answer: " + err.Error())
+			l.changes.retry(ctx)
 		}
-		if err != nil && ctx.Err() != nil {
-			return &unfinished{cause: stopped(ctx), what: "run " + l.followed, again: display + " logs -f " + name}
+		select {
+		case <-ctx.Done():
+		case <-l.changes.may:
 		}
-		return err
 	}
 }
 
-// turn looks, writes what can be written now, and reports whether that was all.
-func (l *logs) turn(ctx context.Context, name string) (done bool, err error) {
-	now, err := l.look(ctx, name)
-	if err != nil && passing(err) && ctx.Err() == nil {
-		l.say("the API server does not answer: " + err.Error())
-		return false, nil
+// watch watches a JobRun, and the Pods of the run of that name.
+func (l *logs) watch(ctx context.Context, name string) {
+	l.followed = name
+	namespace := client.InNamespace(l.cluster.namespace)
+	l.changes.of(ctx, &v1alpha1.JobRunList{}, namespace, client.MatchingFields{"metadata.name": name})
+	l.changes.of(ctx, &corev1.PodList{}, namespace, client.MatchingLabels{v1alpha1.LabelRun: name})
+}
+
+// turn prints what can be printed now, and reports whether that was all.
+func (l *logs) turn(ctx context.Context) (done bool, err error) {
+	run, err := l.find(ctx)
+	if err != nil || run == nil {
+		return false, err
 	}
+	pods, err := l.cluster.podsOf(ctx, run)
 	if err != nil {
 		return false, err
 	}
-	if now.run != nil && now.run.Name != l.followed {
-		l.changesOf(ctx, now.run.Name)
-	}
-	return l.step(ctx, now)
-}
-
-// step writes what can be written now, and reports whether that was all.
-func (l *logs) step(ctx context.Context, now *situation) (done bool, err error) {
-	if now.run == nil {
-		l.say(stateLine(now.asked))
-		return false, nil
-	}
-	if !now.run.RunsAsJob() {
-		return false, noLogs(now.run)
-	}
-	for _, c := range now.started(l.container) {
-		if err := l.stream(ctx, c); err != nil {
-			return false, err
+	done = run.Outcome() != ""
+	for i := range pods {
+		complete, err := l.print(ctx, &pods[i])
+		if err != nil {
+			return false, fmt.Errorf("read the log of Pod %s: %w", pods[i].Name, err)
 		}
+		done = done && complete
 	}
-	l.say(stateLine(now.run))
-	return now.run.Outcome() != "", nil
-}
-
-// changesOf follows the JobRun, and the Pods that it has if it is a run.
-func (l *logs) changesOf(ctx context.Context, name string) {
-	l.followed = name
-	namespace := client.InNamespace(l.cluster.namespace)
-	named := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", name)}
-	l.changes.of(ctx, &v1alpha1.JobRunList{}, namespace, named)
-	l.changes.of(ctx, podList(), namespace, client.MatchingLabels{v1alpha1.LabelRun: name})
-}
-
-// say tells the user on stderr what is new.
-func (l *logs) say(what string) {
-	if what != l.said {
-		l.said = what
-		fmt.Fprintln(l.Streams.ErrOut, what)
+	switch {
+	case l.follow && run.RunsAsJob():
+		l.told.show(run)
+	case len(l.read) == 0:
+		return false, noLogs(run)
 	}
+	return done, nil
 }
 
-// look reads the run that stands for a JobRun, and its Pods.
-func (l *logs) look(ctx context.Context, name string) (*situation, error) {
-	asked, err := l.cluster.runs.Get(ctx, name)
+// find returns the run that stands for the JobRun, or nil while --follow waits until that is settled.
+func (l *logs) find(ctx context.Context) (*v1alpha1.JobRun, error) {
+	asked, err := l.cluster.runs.Get(ctx, l.name)
 	if err != nil {
 		return nil, err
 	}
 	run, err := l.cluster.standing(ctx, asked)
-	if errors.Is(err, jobrun.ErrNotFound) {
-		return nil, &hinted{fmt.Errorf("the run that stands for %s is gone, and its logs with it: %w", name, err), "JobRun " + stateLine(asked)}
+	switch {
+	case errors.Is(err, jobrun.ErrNotFound):
+		return nil, &hinted{fmt.Errorf("the run that stands for %s is gone, and its logs with it: %w", l.name, err), "JobRun " + stateLine(asked)}
+	case err != nil:
+		return nil, err
+	case run == nil && !l.follow:
+		return nil, &hinted{fmt.Errorf("it is not settled yet which run stands for %s", l.name), "-f waits for it."}
+	case run == nil:
+		l.told.show(asked)
+	case run != asked && run.Name != l.followed:
+		l.told.show(asked) // names the run
+		if l.follow {
+			l.watch(ctx, run.Name)
+		}
 	}
-	if err != nil || run == nil {
-		return &situation{asked: asked}, err
+	return run, nil
+}
+
+// noLogs returns an error that tells why a run has no logs.
+func noLogs(run *v1alpha1.JobRun) error {
+	why := "none of its Pods has started; -f waits for one"
+	switch {
+	case !run.RunsAsJob():
+		why = "it has no template, and its worker has its logs"
+	case run.Outcome() != "":
+		why = "it has ended, and its Pods are gone"
 	}
-	pods, err := l.cluster.podsOf(ctx, run)
-	return &situation{asked: asked, run: run, pods: pods}, err
+	return &hinted{fmt.Errorf("run %s has no logs: %s", run.Name, why), "Now: " + stateLine(run)}
+}
+
+// print prints what was not printed yet of a Pod's log, and reports whether that was all.
+func (l *logs) print(ctx context.Context, pod *corev1.Pod) (complete bool, err error) {
+	container := started(pod)
+	if container == nil {
+		return true, nil
+	}
+	id := fmt.Sprintf("%s/%d", pod.UID, container.RestartCount)
+	r := l.read[id]
+	switch {
+	case r == nil:
+		r = &reading{}
+		l.read[id] = r
+		fmt.Fprintf(l.Streams.ErrOut, "==> pod/%s, generation %s\n", pod.Name, pod.Annotations[v1alpha1.AnnotationGeneration])
+	case r.complete:
+		return true, nil
+	}
+	err = l.copy(ctx, pod, container.Name, r)
+	switch {
+	case !l.follow:
+		return true, err
+	case apierrors.IsNotFound(err):
+		r.complete = true
+		l.told.say(fmt.Sprintf("Pod %s is gone, and the rest of its log with it", pod.Name))
+		return true, nil
+	case err != nil && !passing(err) && !notYet(err):
+		return false, err
+	}
+	// A stream that was opened while the container ran may have broken off before its end.
+	r.complete = err == nil && container.State.Terminated != nil
+	if !r.complete {
+		l.changes.retry(ctx)
+	}
+	return r.complete, nil
+}
+
+// copy writes a log to stdout, from where it was read to.
+func (l *logs) copy(ctx context.Context, pod *corev1.Pod, container string, r *reading) error {
+	log, err := l.cluster.openLog(ctx, pod, &corev1.PodLogOptions{Container: container, Follow: l.follow})
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(log, r.bytes)); err != nil {
+		return err
+	}
+	n, err := io.Copy(l.Streams.Out, log)
+	r.bytes += n
+	return err
+}
+
+// started returns the Pod's default container, else its first one; nil if it has not started.
+func started(pod *corev1.Pod) *corev1.ContainerStatus {
+	name := cmp.Or(pod.Annotations["kubectl.kubernetes.io/default-container"], pod.Spec.Containers[0].Name)
+	i := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == name && (s.State.Running != nil || s.State.Terminated != nil)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &pod.Status.ContainerStatuses[i]
+}
+
+// notYet reports whether the node has no log yet of a container that the Pod's status shows as started.
+func notYet(err error) bool {
+	return apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "is waiting to start")
 }

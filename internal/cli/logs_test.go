@@ -40,7 +40,7 @@ var (
 	hasDone = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
 )
 
-func (s *scene) setContainer(pod string, state corev1.ContainerState) {
+func (s *scene) setContainer(pod string, state corev1.ContainerState, restarts ...int32) {
 	s.t.Helper()
 	p := &corev1.Pod{}
 	ctx := context.Background()
@@ -48,6 +48,9 @@ func (s *scene) setContainer(pod string, state corev1.ContainerState) {
 		s.t.Fatal(err)
 	}
 	p.Status.ContainerStatuses[0].State = state
+	for _, n := range restarts {
+		p.Status.ContainerStatuses[0].RestartCount = n
+	}
 	if err := s.api.Status().Update(ctx, p); err != nil {
 		s.t.Fatal(err)
 	}
@@ -59,7 +62,8 @@ func TestLogsOfAReceipt(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.logs["next-1-b"] = []io.ReadCloser{lines("retried\n")}
 		s.logs["next-1-a"] = []io.ReadCloser{lines("first\n")}
-		s.want(s.run("logs", "third"), 0, "first\nretried\n", "==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\n")
+		s.want(s.run("logs", "third"), 0, "first\nretried\n",
+			"third: Coalesced, run next stands for it\n==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\n")
 	},
 		aRun("next", withTemplate, leased), aRun("third", withTemplate, receiptOf("next")), strangers,
 		aPod("next-1-b", "next", time.Minute, runs), aPod("next-1-a", "next", 2*time.Minute, hasDone), aPod("next-1-c", "next", time.Second, waits),
@@ -71,9 +75,9 @@ func TestThereAreNoLogs(t *testing.T) {
 		run    *v1alpha1.JobRun
 		stderr string
 	}{
-		"waits":           {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: no Pod of run a has started\n-f waits for it. Now: a: Pending\n"},
-		"ended":           {aRun("a", withTemplate, ending(failed)), "error: run a has ended, and has no Pods (any more)\nIt ended so: a: Failed: it broke\n"},
-		"external worker": {aRun("a", leased), "~it has no template, and whoever executes it has its logs\nNow: a: Leased by job/a-1"},
+		"waits":           {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: run a has no logs: none of its Pods has started; -f waits for one\nNow: a: Pending\n"},
+		"ended":           {aRun("a", withTemplate, ending(failed)), "error: run a has no logs: it has ended, and its Pods are gone\nNow: a: Failed: it broke\n"},
+		"external worker": {aRun("a", leased), "~it has no template, and its worker has its logs\nNow: a: Leased by job/a-1"},
 		"not settled":     {aRun("a", withTemplate, receiptOf("b"), phase("")), "~not settled yet which run stands for a\n-f waits for it."},
 		"run is gone":     {aRun("a", withTemplate, receiptOf("b")), "~the run that stands for a is gone~JobRun a: Coalesced, run b stands for it"},
 	} {
@@ -107,7 +111,7 @@ func TestFollowLogsFromTheReceiptToTheEnd(t *testing.T) {
 		s.settle()
 		s.update("next", completed)
 		s.want(<-code, 0, "one\ntwo\n", "third: waiting for its key or for the operator\n"+
-			"next: Pending\n==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\nnext: Completed\n")
+			"third: Coalesced, run next stands for it\nnext: Pending\n==> pod/next-1-a, generation 1\n==> pod/next-1-b, generation 1\nnext: Completed\n")
 	},
 		aRun("next", withTemplate, phase(v1alpha1.PhasePending)),
 		aRun("third", withTemplate, receiptOf("next"), phase(""), func(r *v1alpha1.JobRun) { r.Status.RunRef = nil }),
@@ -169,15 +173,27 @@ func TestFollowLogsOfWhatHasNone(t *testing.T) {
 func TestWhichContainer(t *testing.T) {
 	pod := aPod("p", "a", 0, runs)
 	pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: "side", State: runs})
-	for _, tc := range []struct{ flag, annotation, want string }{
-		{"", "", "main"}, {"", "side", "side"}, {"main", "side", "main"}, {"side", "", "side"},
-	} {
-		pod.Annotations[annotationDefaultContainer] = tc.annotation
-		if got, started := logOf(pod, tc.flag); got.container != tc.want || !started {
-			t.Errorf("-c %q with annotation %q is container %q, started: %v", tc.flag, tc.annotation, got.container, started)
+	for annotation, want := range map[string]string{"": "main", "side": "side"} {
+		pod.Annotations["kubectl.kubernetes.io/default-container"] = annotation
+		if got := started(pod); got == nil || got.Name != want {
+			t.Errorf("with annotation %q, the log is that of container %v", annotation, got)
 		}
 	}
-	if _, started := logOf(pod, "none"); started {
+	pod.Annotations["kubectl.kubernetes.io/default-container"] = "none"
+	if started(pod) != nil {
 		t.Error("a container that does not exist has started")
 	}
+}
+
+// A container that is restarted in its Pod begins a new log.
+func TestFollowLogsOfARestart(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.logs["a-1-x"] = []io.ReadCloser{lines("one\n"), lines("two\n")}
+		code := s.start("logs", "-f", "a")
+		s.settle()
+		s.setContainer("a-1-x", hasDone, 1)
+		s.settle()
+		s.update("a", completed)
+		s.want(<-code, 0, "one\ntwo\n", "~==> pod/a-1-x, generation 1\n~a: Completed\n")
+	}, aRun("a", withTemplate, leased), aPod("a-1-x", "a", time.Minute, hasDone))
 }

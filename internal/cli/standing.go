@@ -39,12 +39,10 @@ func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alph
 	return run, nil
 }
 
-func podList() *corev1.PodList { return &corev1.PodList{} }
-
 // podsOf are the Pods of a run, the oldest first. Those of another run that had
 // its name are not.
 func (c *cluster) podsOf(ctx context.Context, run *v1alpha1.JobRun) ([]corev1.Pod, error) {
-	pods := podList()
+	pods := &corev1.PodList{}
 	err := c.api.List(ctx, pods, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelRun: run.Name})
 	if err != nil {
 		return nil, err
