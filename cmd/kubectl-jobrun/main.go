@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/internal/cli"
 )
@@ -33,7 +32,6 @@ func main() {
 	}
 	os.Exit(cli.Main(ctx, args, cli.Options{
 		Streams: genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
-		Clock:   clock.RealClock{},
 		Version: version,
 	}))
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,7 +55,7 @@ func (c *cancelling) run(ctx context.Context, argument string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.within(ctx, c.limit.timeout)
+	ctx, cancel := within(ctx, c.limit.timeout)
 	defer cancel()
 	before, err := cluster.runs.Get(ctx, name)
 	if err != nil {
@@ -71,7 +72,7 @@ func (c *cancelling) run(ctx context.Context, argument string) error {
 		fmt.Fprintln(c.Streams.Out, cancelLine(run))
 		return nil
 	}
-	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, c.Clock.Now()) })
+	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
 }
 
 // afterCancel is the JobRun as it is now or, with --wait, at its end, whichever that is.

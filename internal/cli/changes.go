@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -19,13 +18,12 @@ const retryPause = time.Second
 // What has changed is not said: whoever waits reads again. So a watch that ends,
 // and events that nobody saw, cost nothing but a read.
 type changes struct {
-	api   client.WithWatch
-	clock clock.Clock
-	may   chan struct{}
+	api client.WithWatch
+	may chan struct{}
 }
 
-func newChanges(c *cluster, clock clock.Clock) *changes {
-	return &changes{api: c.api, clock: clock, may: make(chan struct{}, 1)}
+func newChanges(c *cluster) *changes {
+	return &changes{api: c.api, may: make(chan struct{}, 1)}
 }
 
 // of follows a list until ctx ends. Several may be followed.
@@ -62,7 +60,7 @@ func (c *changes) watch(ctx context.Context, list client.ObjectList, options []c
 func (c *changes) retry(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-c.clock.After(retryPause):
+	case <-time.After(retryPause):
 	}
 	c.tell()
 }

@@ -112,7 +112,7 @@ func (c *claiming) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := c.within(ctx, c.limit.timeout)
+	ctx, cancel := within(ctx, c.limit.timeout)
 	defer cancel()
 	run, err := c.untilClaimed(ctx, cluster, name)
 	if err != nil {
@@ -132,20 +132,17 @@ func (c *claiming) untilClaimed(ctx context.Context, cluster *cluster, name stri
 			return run, err
 		}
 		if changed == nil {
-			changed = newChanges(cluster, c.Clock)
+			changed = newChanges(cluster)
 			changed.of(ctx, &v1alpha1.JobRunList{}, c.scope(cluster, name)...)
 		}
 		// A run may be refused for a moment without any change of its own.
-		timer := c.Clock.NewTimer(pause.Step())
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil, err
 		case <-changed.may:
-			timer.Stop()
 			// Not everybody who waits should claim the same run at once.
-			holder.Pause(ctx, c.Clock, wait.Jitter(claimSpread, 1))
-		case <-timer.C():
+			holder.Pause(ctx, realClock, wait.Jitter(claimSpread, 1))
+		case <-time.After(pause.Step()):
 		}
 	}
 }
@@ -170,8 +167,8 @@ func (c *claiming) claimOne(ctx context.Context, cluster *cluster, name string) 
 	}
 	var refused error
 	for _, run := range runs {
-		claim := holder.ClaimOf(run, c.identity, holder.Duration(run, c.leaseDuration), c.Clock.Now())
-		claimed, err := holder.Claim(ctx, cluster.api, c.Clock, claim)
+		claim := holder.ClaimOf(run, c.identity, holder.Duration(run, c.leaseDuration), time.Now())
+		claimed, err := holder.Claim(ctx, cluster.api, realClock, claim)
 		if err == nil {
 			return claimed, nil
 		}
@@ -251,5 +248,5 @@ func (c *claiming) show(run *v1alpha1.JobRun) error {
 		fmt.Fprintf(c.Streams.Out, "%s claimed, generation %d\n", qualified(run.Name), l.Generation)
 		return nil
 	}
-	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, c.Clock.Now()) })
+	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
 }

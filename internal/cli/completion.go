@@ -62,7 +62,7 @@ func (p *plugin) words(
 	if parent == nil {
 		parent = context.Background()
 	}
-	ctx, cancel := p.within(parent, completionPatience)
+	ctx, cancel := within(parent, completionPatience)
 	defer cancel()
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ func (p *plugin) describe(ctx context.Context, argument string) error {
 	if err != nil {
 		return err
 	}
-	w := newPage(p.Streams.Out, p.Clock.Now())
+	w := newPage(p.Streams.Out, time.Now())
 	run, err := c.standing(ctx, asked)
 	switch {
 	case errors.Is(err, jobrun.ErrNotFound):

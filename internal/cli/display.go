@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"k8s.io/cli-runtime/pkg/printers"
-	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -25,7 +24,7 @@ type shower interface {
 
 func (p *plugin) newDisplay() shower {
 	if p.width(p.Streams.ErrOut) > 0 {
-		return newLiveLine(p.Streams.ErrOut, p.width, p.Clock)
+		return newLiveLine(p.Streams.ErrOut, p.width)
 	}
 	return &plainLines{out: p.Streams.ErrOut}
 }
@@ -51,7 +50,6 @@ func (l *plainLines) close() {}
 type liveLine struct {
 	out     io.Writer
 	width   func(io.Writer) int
-	clock   clock.WithTicker
 	began   time.Time
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -65,16 +63,16 @@ const (
 	eraseLine = "\r\x1b[K"
 )
 
-func newLiveLine(out io.Writer, width func(io.Writer) int, clock clock.WithTicker) *liveLine {
-	l := &liveLine{out: out, width: width, clock: clock, began: clock.Now(), stop: make(chan struct{})}
-	ticker := clock.NewTicker(tick)
+func newLiveLine(out io.Writer, width func(io.Writer) int) *liveLine {
+	l := &liveLine{out: out, width: width, began: time.Now(), stop: make(chan struct{})}
+	ticker := time.NewTicker(tick)
 	l.stopped.Go(func() {
 		defer ticker.Stop()
 		for {
 			select {
 			case <-l.stop:
 				return
-			case <-ticker.C():
+			case <-ticker.C:
 				l.draw("")
 			}
 		}
@@ -91,7 +89,7 @@ func (l *liveLine) draw(line string) {
 		l.line = line
 	}
 	if l.line != "" {
-		since := fmt.Sprintf(" (%s)", l.clock.Since(l.began).Truncate(time.Second))
+		since := fmt.Sprintf(" (%s)", time.Since(l.began).Truncate(time.Second))
 		fmt.Fprint(l.out, eraseLine+fit(l.line, l.width(l.out)-len(since))+since)
 	}
 }

@@ -81,9 +81,9 @@ func (h *held) run(ctx context.Context, argument string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := h.within(ctx, h.timeout)
+	ctx, cancel := within(ctx, h.timeout)
 	defer cancel()
-	begin := h.Clock.Now()
+	begin := time.Now()
 	run, err := h.read(ctx, c, name)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func patience(leaseSeconds int32) time.Duration {
 
 // read reads the run, whose lease lasts nobody knows how long yet.
 func (h *held) read(ctx context.Context, c *cluster, name string) (run *v1alpha1.JobRun, err error) {
-	ctx, cancel := h.within(ctx, patience(v1alpha1.DefaultLeaseDurationSeconds))
+	ctx, cancel := within(ctx, patience(v1alpha1.DefaultLeaseDurationSeconds))
 	defer cancel()
 	err = h.answered(ctx, func(call context.Context) (err error) {
 		run, err = c.runs.Get(call, name)
@@ -129,7 +129,7 @@ func (h *held) read(ctx context.Context, c *cluster, name string) (run *v1alpha1
 
 // send sends the patch until the answer is known, or the lease may be over.
 func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun, begin time.Time) error {
-	ctx, cancel := h.within(ctx, max(patienceOf(run)-h.Clock.Since(begin), 1))
+	ctx, cancel := within(ctx, max(patienceOf(run)-time.Since(begin), 1))
 	defer cancel()
 	err := h.answered(ctx, func(call context.Context) error {
 		_, err := h.patch(run).Send(call, c.api, run) // A renewal that is sent again has the time of that.
@@ -151,7 +151,7 @@ func (h *held) answered(ctx context.Context, call func(context.Context) error) e
 		if err == nil || holder.RefusedForGood(err) {
 			return err
 		}
-		if !holder.Pause(ctx, h.Clock, backoff.Step()) {
+		if !holder.Pause(ctx, realClock, backoff.Step()) {
 			return unlessStopped(ctx, err)
 		}
 	}

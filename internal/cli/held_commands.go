@@ -5,6 +5,7 @@ package cli
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,7 @@ run was cancelled. Somebody else may execute the run then: stop working on it.`
 
 func newRenew(p *plugin) *cobra.Command {
 	h := &held{plugin: p, done: "renewed", wrote: never}
-	h.patch = func(*v1alpha1.JobRun) holder.Patch { return holder.Renew(h.generation, h.Clock.Now()) }
+	h.patch = func(*v1alpha1.JobRun) holder.Patch { return holder.Renew(h.generation, time.Now()) }
 	return h.command("renew NAME --generation G", "Renew the lease of a run that you claimed",
 		`Renew the lease of a run that you claimed, by one write of status.lease.renewTime. Do so
 at a third of the duration of the lease.

@@ -115,7 +115,7 @@ func (k *keys) list(ctx context.Context, c *cluster, jobName string) (*v1alpha1.
 
 func (k *keys) show(to io.Writer, list *v1alpha1.RunKeyList) error {
 	printer := printers.NewTablePrinter(printers.PrintOptions{WithNamespace: k.everywhere, Wide: k.output.isWide()})
-	return printer.PrintObj(k.table(list.Items, k.Clock.Now()), to)
+	return printer.PrintObj(k.table(list.Items, time.Now()), to)
 }
 
 // nothing says that no key is listed.

@@ -25,7 +25,7 @@ const (
 
 // live redraws the table until ctx ends.
 func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
-	ticker := k.Clock.NewTicker(watchInterval)
+	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	fmt.Fprint(k.Streams.Out, clearAll)
 	for {
@@ -42,7 +42,7 @@ func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
 		fmt.Fprint(k.Streams.Out, screen(view.String(), k.width(k.Streams.Out)))
 		select {
 		case <-ctx.Done():
-		case <-ticker.C():
+		case <-ticker.C:
 		}
 	}
 }
@@ -50,7 +50,7 @@ func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
 // view writes the time, and the table of that time.
 func (k *keys) view(ctx context.Context, c *cluster, jobName string, to io.Writer) error {
 	list, err := k.list(ctx, c, jobName)
-	fmt.Fprintf(to, "%s\n\n", k.Clock.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(to, "%s\n\n", time.Now().UTC().Format(time.RFC3339))
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (l *logs) run(ctx context.Context, argument string) (err error) {
 	}
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l.changes = newChanges(l.cluster, l.Clock)
+	l.changes = newChanges(l.cluster)
 	l.watch(watching, l.name)
 	for {
 		done, err := l.turn(watching)

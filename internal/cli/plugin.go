@@ -15,10 +15,12 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Options are what the plugin runs in. Streams and Clock are required.
+// realClock is for the functions of pkg/holder, which take a clock.
+var realClock = clock.RealClock{}
+
+// Options are what the plugin runs in. Streams is required.
 type Options struct {
 	Streams genericiooptions.IOStreams
-	Clock   clock.WithTickerAndDelayedExecution
 	// Version of the plugin.
 	Version string
 	// connect reaches the cluster that the flags name.
@@ -64,15 +66,10 @@ func widthOf(w io.Writer) int {
 	return 80
 }
 
-// within ends the context after a time, with a cause that says so; 0 is no limit.
-func (p *plugin) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// within returns a context that ends after a time, with *timeLimit as its cause; 0 is no limit.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit == 0 {
-		return ctx, func() { cancel(nil) }
+		return context.WithCancel(ctx)
 	}
-	timer := p.Clock.AfterFunc(limit, func() { cancel(&timeLimit{limit}) })
-	return ctx, func() {
-		timer.Stop()
-		cancel(nil)
-	}
+	return context.WithTimeoutCause(ctx, limit, &timeLimit{limit})
 }

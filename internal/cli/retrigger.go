@@ -55,7 +55,7 @@ func (r *retrigger) run(ctx context.Context, argument string) error {
 	if r.name != "" {
 		options = append(options, jobrun.WithName(r.name))
 	}
-	ctx, cancel := r.within(ctx, r.after.timeout)
+	ctx, cancel := within(ctx, r.after.timeout)
 	defer cancel()
 	result, err := c.runs.Retrigger(ctx, name, options...)
 	if err != nil {

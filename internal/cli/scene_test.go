@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -167,7 +166,6 @@ func (s *scene) start(args ...string) <-chan int {
 	code := make(chan int, 1)
 	options := Options{
 		Streams: genericiooptions.IOStreams{In: strings.NewReader(s.stdin), Out: &s.stdout, ErrOut: &s.stderr},
-		Clock:   clock.RealClock{},
 		Version: "v1.2.3",
 		connect: s.connect,
 		width:   func(io.Writer) int { return s.columns },

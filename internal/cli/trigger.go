@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -108,7 +109,7 @@ func (t *trigger) run(ctx context.Context, jobName string, command []string) err
 	if c, err = r.in(c); err != nil {
 		return err
 	}
-	ctx, cancel := t.within(ctx, t.after.timeout)
+	ctx, cancel := within(ctx, t.after.timeout)
 	defer cancel()
 	result, err := c.runs.Trigger(ctx, r.spec, append(r.options(), t.after.options()...)...)
 	if err != nil {
@@ -159,7 +160,7 @@ func (a *afterwards) show(ctx context.Context, p *plugin, c *cluster, result job
 	if o.isForPeople() {
 		fmt.Fprintln(p.Streams.Out, triggerLine(result, a.isDryRun()))
 	} else if !a.wait {
-		return o.object(run, func() *metav1.Table { return jobRunTable(run, p.Clock.Now()) })
+		return o.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
 	}
 	if !a.wait {
 		return nil

@@ -64,7 +64,7 @@ stands for it. Phases and progress go to stderr, live on a terminal.`,
 			if err != nil {
 				return err
 			}
-			ctx, cancel := p.within(cmd.Context(), waiting.timeout)
+			ctx, cancel := within(cmd.Context(), waiting.timeout)
 			defer cancel()
 			return p.await(ctx, name, output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
 				return c.runs.Wait(ctx, name, options...)
@@ -90,7 +90,7 @@ func (p *plugin) await(ctx context.Context, name string, o *output, wait waitFun
 		return err
 	}
 	if !o.isForPeople() {
-		table := func() *metav1.Table { return jobRunTable(outcome.JobRun, p.Clock.Now()) }
+		table := func() *metav1.Table { return jobRunTable(outcome.JobRun, time.Now()) }
 		return errors.Join(err, o.object(outcome.JobRun, table))
 	}
 	if err == nil {

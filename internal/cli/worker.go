@@ -146,7 +146,7 @@ func (w *working) run(ctx context.Context, args []string) (err error) {
 	if w.command, err = command.Find(args[0], args[1:]...); err != nil {
 		return usagef("the command cannot be run: %w", err)
 	}
-	w.command.Grace, w.command.Clock = w.grace, w.Clock
+	w.command.Grace = w.grace
 	c, err := w.connected()
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (w *working) run(ctx context.Context, args []string) (err error) {
 func (w *working) options(namespace string) worker.Options {
 	o := worker.Options{
 		Namespace: namespace, Identity: w.identity, Concurrency: w.concurrency, LeaseDuration: w.leaseDuration,
-		ShutdownGrace: w.grace, StopGrace: w.grace + 5*command.Drain, Clock: w.Clock, Logger: w.log,
+		ShutdownGrace: w.grace, StopGrace: w.grace + 5*command.Drain, Logger: w.log,
 	}
 	if w.grace == 0 {
 		o.ShutdownGrace = -1
@@ -182,13 +182,13 @@ func (w *working) options(namespace string) worker.Options {
 func (w *working) execute(ctx context.Context, run *worker.Run) (any, error) {
 	log := w.log.With("run", run.Name, "generation", run.Generation)
 	input := inputOf(run)
-	began := w.Clock.Now()
+	began := time.Now()
 	log.Info("Execute a run")
 	stdout, stderr := w.shown(w.Streams.Out, run.Name), w.shown(w.Streams.ErrOut, run.Name)
 	output, err := w.command.Run(ctx, command.Execution{Env: environment(run, input), Stdin: input + "\n", Stdout: stdout, Stderr: stderr})
 	stdout.flush()
 	stderr.flush()
-	took := w.Clock.Since(began).Round(time.Millisecond)
+	took := time.Since(began).Round(time.Millisecond)
 	var cannot *command.StartError
 	switch {
 	case errors.As(err, &cannot) && cannot.Hopeless():

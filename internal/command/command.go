@@ -13,8 +13,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	"k8s.io/utils/clock"
 )
 
 // Drain is how long what a program has left behind may keep its stdout or stderr
@@ -30,7 +28,6 @@ type Command struct {
 	args []string
 	// Grace is how long the program may go on after SIGTERM.
 	Grace time.Duration
-	Clock clock.Clock
 }
 
 // Execution is what one execution of a Command is given.
@@ -64,7 +61,7 @@ func Find(name string, args ...string) (*Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Command{path: path, args: args, Clock: clock.RealClock{}}, nil
+	return &Command{path: path, args: args}, nil
 }
 
 // Run executes the program and returns its output: the last JSON value of stdout,
@@ -105,12 +102,10 @@ func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, e
 	case <-ctx.Done():
 	}
 	terminate(process.Process)
-	timer := c.Clock.NewTimer(c.Grace)
-	defer timer.Stop()
 	select {
 	case err = <-ended:
 		return true, err
-	case <-timer.C():
+	case <-time.After(c.Grace):
 	}
 	kill(process.Process)
 	return true, <-ended

@@ -18,7 +18,6 @@ import (
 	"github.com/onsi/gomega/gbytes"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cli"
@@ -38,7 +37,7 @@ func start(args ...string) *invocation {
 	args = append([]string{args[0], "--kubeconfig=" + kubeconfig, "--namespace=" + ns}, args[1:]...)
 	go func() {
 		i.code <- cli.Main(running, args, cli.Options{
-			Streams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: i.stdout, ErrOut: i.stderr}, Clock: clock.RealClock{},
+			Streams: genericiooptions.IOStreams{In: strings.NewReader(""), Out: i.stdout, ErrOut: i.stderr},
 		})
 	}()
 	DeferCleanup(i.interrupt)
