@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command kubectl-jobrun is `kubectl jobrun`, the kubectl plugin. Under the name
-// kubectl_complete-jobrun it completes the plugin's command line for kubectl.
+// Command kubectl-jobrun is `kubectl jobrun`, the kubectl plugin. When it is called
+// kubectl_complete-jobrun, it completes the plugin's command line for kubectl.
 package main
 
 import (

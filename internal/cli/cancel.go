@@ -8,99 +8,93 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-type cancelling struct {
-	*plugin
+type cancelOptions struct {
+	named
+	timeLimited
 	wait   bool
-	limit  waiting
-	output *output
+	output output
 }
 
+func newCancelOptions(p *plugin) *cancelOptions { return &cancelOptions{named: named{plugin: p}} }
+
 func newCancel(p *plugin) *cobra.Command {
-	c := &cancelling{plugin: p}
+	o := newCancelOptions(p)
 	cmd := &cobra.Command{
 		Use:   "cancel NAME",
 		Short: "Cancel a run",
-		Long: `Cancel a run: it ends without result. A run that waits leaves its key at once; one
-that executes ends when its Job and Pods are gone. A receipt ends alone, never the
-run that stands for it. What has ended already keeps its outcome. It cannot be taken
-back; ` + "`kubectl jobrun retrigger`" + ` makes a fresh run.`,
+		Long: `Cancel a run: it ends without a result. A waiting run leaves its key at once. A run
+that executes ends when its Job and Pods are gone. Cancelling a receipt ends that
+receipt alone, never the run that stands for it. A run that has ended keeps its outcome.
+
+A cancel cannot be taken back; ` + "`kubectl jobrun retrigger`" + ` makes a new run.`,
 		Example: `  # Cancel a run, and wait until nothing of it executes any more
   kubectl jobrun cancel sync-users-7xk2p9q4wd --wait --timeout 2m`,
 		Args:              arguments(cobra.ExactArgs(1)),
 		ValidArgsFunction: p.completeRuns,
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args[0]) },
+		RunE:              runE(o),
 	}
-	cmd.Flags().BoolVar(&c.wait, "wait", false, "Wait until it has ended.")
-	c.limit.add(cmd.Flags())
-	c.output = newOutput(cmd, p.Streams.Out)
+	cmd.Flags().BoolVar(&o.wait, "wait", false, "Wait until the run has ended.")
+	o.timeLimited.addTo(cmd.Flags())
+	o.output.addTo(cmd, o.Streams.Out)
 	return cmd
 }
 
-func (c *cancelling) run(ctx context.Context, argument string) error {
-	name, err := parseName(argument)
-	if err := errors.Join(err, c.limit.check(), c.output.check()); err != nil {
-		return err
-	}
-	cluster, err := c.connected()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := within(ctx, c.limit.timeout)
+func (o *cancelOptions) Validate() error { return errors.Join(o.timeLimited.check(), o.output.check()) }
+
+func (o *cancelOptions) Run(ctx context.Context) error {
+	ctx, cancel := within(ctx, o.timeout)
 	defer cancel()
-	before, err := cluster.runs.Get(ctx, name)
+	before, err := o.runs.Get(ctx, o.name)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	if err := cluster.runs.Cancel(ctx, name); err != nil {
+	if err := o.runs.Cancel(ctx, o.name); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	run, err := c.afterCancel(ctx, cluster, before)
+	run, err := o.afterCancel(ctx, before)
 	if err != nil {
 		return err
 	}
-	if c.output.isForPeople() {
-		fmt.Fprintln(c.Streams.Out, cancelLine(run))
+	if o.output.isForPeople() {
+		fmt.Fprintln(o.Streams.Out, cancelLine(run))
 		return nil
 	}
-	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
+	return o.output.run(run)
 }
 
-// afterCancel is the JobRun as it is now or, with --wait, at its end, whichever that is.
-// One whose TTL is short may be gone already: it is followed from before it was cancelled.
-func (c *cancelling) afterCancel(ctx context.Context, cluster *cluster, before *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
-	name := before.Name
-	if !c.wait {
-		if run, err := cluster.runs.Get(ctx, name); !apierrors.IsNotFound(err) {
+// afterCancel returns the JobRun as it is now or, with --wait, at its end.
+// A JobRun with a short TTL may be gone by now. So it is followed from the state before the cancel.
+func (o *cancelOptions) afterCancel(ctx context.Context, before *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
+	if !o.wait {
+		if run, err := o.runs.Get(ctx, o.name); !apierrors.IsNotFound(err) {
 			return run, err
 		}
 	}
-	shown := c.newDisplay()
+	shown := o.newDisplay()
 	shown.show(before)
-	outcome, err := cluster.runs.WaitFor(ctx, before, jobrun.OnState(shown.show))
+	outcome, err := o.runs.WaitFor(ctx, before, jobrun.OnState(shown.show))
 	shown.close()
 	switch {
 	case err == nil || ended(err):
 		return outcome.JobRun, nil
 	case ctx.Err() != nil:
 		return nil, &unfinished{
-			cause: stopped(ctx), what: "the cancelling of " + goesOn(name, outcome), again: display + " wait " + name,
+			cause: stopped(ctx), what: "the cancelling of " + goesOn(o.name, outcome), again: display + " wait " + o.name,
 		}
 	default:
 		return nil, err
 	}
 }
 
-// cancelLine says how far a cancelled run has come.
+// cancelLine returns the line for a cancelled run.
 func cancelLine(run *v1alpha1.JobRun) string {
 	switch end := run.Outcome(); end {
 	case "":

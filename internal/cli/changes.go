@@ -11,22 +11,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// retryPause is how long to leave an API server alone that ended a watch.
+// retryPause is the time between two attempts at a watch or a log.
 const retryPause = time.Second
 
-// changes tells that something of a list may have changed since it was read.
-// What has changed is not said: whoever waits reads again. So a watch that ends,
-// and events that nobody saw, cost nothing but a read.
+// changes tells the reader of a list that it may have changed. It does not tell what changed:
+// the reader reads again. So a watch that ends, or an event that is missed, costs one read.
 type changes struct {
 	api client.WithWatch
 	may chan struct{}
 }
 
-func newChanges(c *cluster) *changes {
-	return &changes{api: c.api, may: make(chan struct{}, 1)}
+func newChanges(api client.WithWatch) *changes {
+	return &changes{api: api, may: make(chan struct{}, 1)}
 }
 
-// of follows a list until ctx ends. Several may be followed.
+// of watches a list until ctx ends. Several lists may be watched.
 func (c *changes) of(ctx context.Context, list client.ObjectList, options ...client.ListOption) {
 	go func() {
 		for ctx.Err() == nil {
@@ -39,7 +38,7 @@ func (c *changes) of(ctx context.Context, list client.ObjectList, options ...cli
 func (c *changes) watch(ctx context.Context, list client.ObjectList, options []client.ListOption) {
 	w, err := c.api.Watch(ctx, list, options...)
 	if err != nil {
-		return // the next read tells what is wrong
+		return // the reader meets the same error
 	}
 	defer w.Stop()
 	c.tell()
@@ -68,6 +67,6 @@ func (c *changes) retry(ctx context.Context) {
 func (c *changes) tell() {
 	select {
 	case c.may <- struct{}{}:
-	default: // it has been told, and nobody has read since
+	default: // the reader was told, and has not read since
 	}
 }

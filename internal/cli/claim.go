@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,181 +24,176 @@ import (
 const claimExample = `  # Claim the oldest run of the job report; exit code 5 if there is none
   run=$(kubectl jobrun claim --job report -o jsonpath='{.metadata.name} --generation={.status.lease.generation}')
 
-  # Keep it, and say what came of it ($run is two words)
+  # Keep its lease, and complete it ($run is two words)
   kubectl jobrun renew $run
   kubectl jobrun complete $run --output '{"rows": 10}'
 
-  # Wait for one for at most a minute; exit code 4 if none came
+  # Wait at most a minute for a run; exit code 4 if none came
   kubectl jobrun claim --job report --wait --timeout 1m`
 
-// claiming is the command `claim`.
-type claiming struct {
+type claimOptions struct {
 	*plugin
+	timeLimited
 	job           string
 	identity      string
 	leaseDuration time.Duration
 	wait          bool
-	limit         waiting
-	output        *output
+	output        output
+
+	// name of the run to claim; "" claims the oldest one of the job.
+	name string
 }
 
+func newClaimOptions(p *plugin) *claimOptions { return &claimOptions{plugin: p} }
+
 func newClaim(p *plugin) *cobra.Command {
-	c := &claiming{plugin: p}
+	o := newClaimOptions(p)
 	cmd := &cobra.Command{
 		Use:   "claim (--job JOB | NAME)",
 		Short: "Claim a run without a template, to execute it in a script",
-		Long: `Claim a run that has no template: the oldest of a job that can be claimed, or the one
-named. From then on you hold its lease, under the generation that is printed: renew it in
-time, stop working when that fails with exit code 6, and say in the end what came of it,
-with complete, fail or release. A lease that is not renewed ends, and the run goes to
-somebody else.
+		Long: `Claim a run that has no template: the oldest claimable run of a job, or the run NAME.
+You then hold its lease, under the generation that is printed. Renew the lease in time.
+When that fails with exit code 6, stop working on the run. At the end, use complete, fail
+or release. A lease that is not renewed ends, and another worker gets the run.
 
-It is renewed by renew, or by a Lease (coordination.k8s.io) of the name of the holder
-that somebody keeps renewing, which keeps all alive that this holder has.`,
+Either renew renews the lease, or a Lease (coordination.k8s.io) with the holder's name:
+while that is renewed, all leases of this holder live.`,
 		Example:               claimExample,
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction:     p.completeRuns,
-		RunE:                  func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
+		RunE:                  runE(o),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.job, "job", "", "Job of which the oldest run is claimed.")
-	flags.StringVar(&c.identity, "holder", "", "Who claims. Without it: the host, and ten random characters.")
-	addLeaseDuration(flags, &c.leaseDuration)
-	flags.BoolVar(&c.wait, "wait", false, "Wait until there is a run to claim.")
-	c.limit.add(flags)
-	c.output = newOutput(cmd, p.Streams.Out)
+	flags.StringVar(&o.job, "job", "", "Job whose oldest claimable run is claimed.")
+	flags.StringVar(&o.identity, "holder", "", "Holder of the lease. Default: the host's name and ten random characters.")
+	addLeaseDuration(flags, &o.leaseDuration)
+	flags.BoolVar(&o.wait, "wait", false, "Wait until a run can be claimed.")
+	o.timeLimited.addTo(flags)
+	o.output.addTo(cmd, p.Streams.Out)
 	p.completeFlagWithJobs(cmd)
 	return cmd
 }
 
-// nothingToClaim is that no run can be claimed now.
+func (o *claimOptions) Complete(_ *cobra.Command, args []string) (err error) {
+	if o.identity == "" {
+		o.identity = worker.NewIdentity()
+	}
+	if len(args) > 0 {
+		if o.name, err = parseName(args[0]); err != nil {
+			return err
+		}
+	}
+	return o.connected()
+}
+
+func (o *claimOptions) Validate() error {
+	switch {
+	case (o.job == "") == (o.name == ""):
+		return usagef("which run? Name a job with --job, or one run")
+	case o.timeout != 0 && !o.wait:
+		return usagef("--timeout is for --wait")
+	case len(o.identity) > validation.DNS1123SubdomainMaxLength:
+		return usagef("--holder %.20s...: must have at most %d characters", o.identity, validation.DNS1123SubdomainMaxLength)
+	}
+	return errors.Join(checkLeaseDuration(o.leaseDuration), o.timeLimited.check(), o.output.check())
+}
+
+// nothingToClaim means that no run can be claimed now.
 type nothingToClaim struct {
 	why string
-	// forGood is that it is of no use to wait.
+	// forGood means that waiting does not help.
 	forGood bool
 }
 
 func (e *nothingToClaim) Error() string { return "nothing to claim: " + e.why }
 
-func (c *claiming) check(args []string) error {
-	switch {
-	case (c.job == "") == (len(args) == 0):
-		return usagef("which run? Name a job with --job, or one run")
-	case c.limit.timeout != 0 && !c.wait:
-		return usagef("--timeout is for --wait")
-	case len(c.identity) > validation.DNS1123SubdomainMaxLength:
-		return usagef("--holder %.20s...: must have at most %d characters", c.identity, validation.DNS1123SubdomainMaxLength)
-	}
-	return errors.Join(checkLeaseDuration(c.leaseDuration), c.limit.check(), c.output.check())
-}
-
-func (c *claiming) run(ctx context.Context, args []string) error {
-	if err := c.check(args); err != nil {
-		return err
-	}
-	if c.identity == "" {
-		c.identity = worker.NewIdentity()
-	}
-	name := ""
-	if len(args) > 0 {
-		var err error
-		if name, err = parseName(args[0]); err != nil {
-			return err
-		}
-	}
-	cluster, err := c.connected()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := within(ctx, c.limit.timeout)
+func (o *claimOptions) Run(ctx context.Context) error {
+	ctx, cancel := within(ctx, o.timeout)
 	defer cancel()
-	run, err := c.untilClaimed(ctx, cluster, name)
+	run, err := o.untilClaimed(ctx)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	return c.show(run)
+	return o.show(run)
 }
 
-// untilClaimed claims a run, and waits for one if asked to.
-func (c *claiming) untilClaimed(ctx context.Context, cluster *cluster, name string) (*v1alpha1.JobRun, error) {
+// untilClaimed claims a run and, with --wait, waits for one.
+func (o *claimOptions) untilClaimed(ctx context.Context) (*v1alpha1.JobRun, error) {
 	var changed *changes
 	pause := holder.NewBackoff()
 	for {
-		run, err := c.claimOne(ctx, cluster, name)
+		run, err := o.claimOne(ctx)
 		var nothing *nothingToClaim
-		if !errors.As(err, &nothing) || nothing.forGood || !c.wait {
+		if !errors.As(err, &nothing) || nothing.forGood || !o.wait {
 			return run, err
 		}
 		if changed == nil {
-			changed = newChanges(cluster)
-			changed.of(ctx, &v1alpha1.JobRunList{}, c.scope(cluster, name)...)
+			changed = newChanges(o.api)
+			changed.of(ctx, &v1alpha1.JobRunList{}, o.scope()...)
 		}
-		// A run may be refused for a moment without any change of its own.
 		select {
 		case <-ctx.Done():
 			return nil, err
 		case <-changed.may:
-			// Not everybody who waits should claim the same run at once.
+			// Spread the claims of all callers that wait for the same run.
 			holder.Pause(ctx, realClock, wait.Jitter(claimSpread, 1))
-		case <-time.After(pause.Step()):
+		case <-time.After(pause.Step()): // the key of a refused run can become free without a change of that run
 		}
 	}
 }
 
-// claimSpread is how long a claim waits after a change, up to twice as long.
+// claimSpread is the shortest pause between a change and a claim. The longest is twice as long.
 const claimSpread = 50 * time.Millisecond
 
-func (c *claiming) scope(cluster *cluster, name string) []client.ListOption {
-	if name != "" {
-		return []client.ListOption{client.InNamespace(cluster.namespace), client.MatchingFields{"metadata.name": name}}
+// scope selects the run, or the runs of the job without an outcome.
+func (o *claimOptions) scope() []client.ListOption {
+	if o.name != "" {
+		return []client.ListOption{client.InNamespace(o.namespace), client.MatchingFields{"metadata.name": o.name}}
 	}
 	return []client.ListOption{
-		client.InNamespace(cluster.namespace), client.MatchingFieldsSelector{Selector: holder.WithoutOutcome(c.job)},
+		client.InNamespace(o.namespace), client.MatchingFieldsSelector{Selector: holder.WithoutOutcome(o.job)},
 	}
 }
 
-// claimOne claims the first run that it is not refused.
-func (c *claiming) claimOne(ctx context.Context, cluster *cluster, name string) (*v1alpha1.JobRun, error) {
-	runs, err := c.candidates(ctx, cluster, name)
+// claimOne tries the candidates until a claim is granted.
+func (o *claimOptions) claimOne(ctx context.Context) (*v1alpha1.JobRun, error) {
+	runs, err := o.candidates(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var refused error
+	why := fmt.Sprintf("no run of job %s waits for a worker", o.job)
 	for _, run := range runs {
-		claim := holder.ClaimOf(run, c.identity, holder.Duration(run, c.leaseDuration), time.Now())
-		claimed, err := holder.Claim(ctx, cluster.api, realClock, claim)
+		claim := holder.ClaimOf(run, o.identity, holder.Duration(run, o.leaseDuration), time.Now())
+		claimed, err := holder.Claim(ctx, o.api, realClock, claim)
 		if err == nil {
 			return claimed, nil
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return nil, err
 		}
-		refused = err
+		why = err.Error()
 	}
-	if refused != nil {
-		return nil, &nothingToClaim{why: refused.Error()}
-	}
-	return nil, &nothingToClaim{why: fmt.Sprintf("no run of job %s waits for a worker", c.job)}
+	return nil, &nothingToClaim{why: why}
 }
 
-// candidates are what can be claimed, the oldest first.
-func (c *claiming) candidates(ctx context.Context, cluster *cluster, name string) ([]*v1alpha1.JobRun, error) {
-	if name != "" {
-		run, err := cluster.runs.Get(ctx, name)
+// candidates returns the claimable runs, the oldest first.
+func (o *claimOptions) candidates(ctx context.Context) ([]*v1alpha1.JobRun, error) {
+	if o.name != "" {
+		run, err := o.runs.Get(ctx, o.name)
 		if err != nil {
 			return nil, err
 		}
 		return []*v1alpha1.JobRun{run}, whyNot(run)
 	}
 	var list v1alpha1.JobRunList
-	if err := cluster.api.List(ctx, &list, c.scope(cluster, "")...); err != nil {
+	if err := o.api.List(ctx, &list, o.scope()...); err != nil {
 		return nil, err
 	}
 	return claimable(list.Items), nil
 }
 
-// claimable are the runs that wait and whose key nobody holds, the oldest first.
+// claimable returns the claimable runs whose key is not leased, the oldest first.
 func claimable(runs []v1alpha1.JobRun) []*v1alpha1.JobRun {
 	taken := map[string]bool{}
 	for i := range runs {
@@ -207,7 +201,7 @@ func claimable(runs []v1alpha1.JobRun) []*v1alpha1.JobRun {
 			taken[runs[i].Spec.ConcurrencyKey] = true
 		}
 	}
-	delete(taken, "") // runs without a key take nothing
+	delete(taken, "") // runs without a key contend with no run
 	var found []*v1alpha1.JobRun
 	for i := range runs {
 		if run := &runs[i]; holder.Claimable(run) && !taken[run.Spec.ConcurrencyKey] {
@@ -223,7 +217,7 @@ func claimable(runs []v1alpha1.JobRun) []*v1alpha1.JobRun {
 	return found
 }
 
-// whyNot says why a run cannot be claimed; nil if it can.
+// whyNot returns an error that tells why a run cannot be claimed, or nil.
 func whyNot(run *v1alpha1.JobRun) error {
 	switch {
 	case holder.Claimable(run):
@@ -239,14 +233,14 @@ func whyNot(run *v1alpha1.JobRun) error {
 	}
 }
 
-// show prints what was claimed, and how it is kept.
-func (c *claiming) show(run *v1alpha1.JobRun) error {
+// show prints the claimed run, and how to keep its lease.
+func (o *claimOptions) show(run *v1alpha1.JobRun) error {
 	l := run.Status.Lease
-	fmt.Fprintf(c.Streams.ErrOut, "%s holds run %s for %ds from each renewal: `%s renew %s --generation %d`, or a renewed Lease of the name %s\n",
+	fmt.Fprintf(o.Streams.ErrOut, "%s holds run %s for %ds from each renewal: `%s renew %s --generation %d`, or a renewed Lease of the name %s\n",
 		l.HolderIdentity, run.Name, l.DurationSeconds, display, run.Name, l.Generation, l.HolderIdentity)
-	if c.output.isForPeople() {
-		fmt.Fprintf(c.Streams.Out, "%s claimed, generation %d\n", qualified(run.Name), l.Generation)
+	if o.output.isForPeople() {
+		fmt.Fprintf(o.Streams.Out, "%s claimed, generation %d\n", qualified(run.Name), l.Generation)
 		return nil
 	}
-	return c.output.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
+	return o.output.run(run)
 }

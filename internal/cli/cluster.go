@@ -23,21 +23,21 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// cluster is the connection to a cluster and the namespace that is worked in.
+// cluster is the connection to a cluster, for one namespace.
 type cluster struct {
 	api  client.WithWatch
 	runs *jobrun.Client
 	// openLog opens the log of a container.
 	openLog logOpener
-	// namespace is that of the command line, else of the kubeconfig's context.
+	// namespace comes from the command line, else from the kubeconfig's context.
 	namespace string
-	// insisted is that the command line names the namespace.
+	// insisted means that the command line names the namespace.
 	insisted bool
 }
 
 type logOpener func(ctx context.Context, pod *corev1.Pod, o *corev1.PodLogOptions) (io.ReadCloser, error)
 
-// in is the same connection, for another namespace.
+// in returns the same connection for another namespace.
 func (c *cluster) in(namespace string) *cluster {
 	other := *c
 	other.namespace = namespace
@@ -45,7 +45,7 @@ func (c *cluster) in(namespace string) *cluster {
 	return &other
 }
 
-// newScheme knows what the plugin reads and writes.
+// newScheme returns the types that the plugin reads and writes.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -58,11 +58,11 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// newMapper needs no discovery, hence no right to it and no cache of it.
+// newMapper returns a mapper that needs no discovery: the plugin needs no right to it and keeps no cache.
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("JobRun"), meta.RESTScopeNamespace)
-	// Its plural would be guessed to be runkeies.
+	// The guessed plural would be runkeies.
 	mapper.AddSpecific(v1alpha1.GroupVersion.WithKind("RunKey"), v1alpha1.GroupVersion.WithResource("runkeys"),
 		v1alpha1.GroupVersion.WithResource("runkey"), meta.RESTScopeNamespace)
 	mapper.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
@@ -85,7 +85,7 @@ func connect(flags genericclioptions.RESTClientGetter, o Options) (*cluster, err
 	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = "kubectl-jobrun/" + o.Version
-	config.QPS = -1 // a worker's renewals must not queue behind its claims; the API server knows what is too much
+	config.QPS = -1 // a worker's renewals must not queue behind its claims; the API server limits the rate
 	config.WarningHandler = rest.NewWarningWriter(o.Streams.ErrOut, rest.WarningWriterOptions{
 		Deduplicate: true, Color: printers.AllowsColorOutput(o.Streams.ErrOut),
 	})

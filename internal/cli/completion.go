@@ -19,7 +19,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// completionPatience is how long a person waits for the Tab key.
+// completionPatience is how long Tab may take.
 const completionPatience = 3 * time.Second
 
 // completeRuns completes the name of a JobRun.
@@ -27,14 +27,14 @@ func (p *plugin) completeRuns(cmd *cobra.Command, args []string, prefix string) 
 	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Name })
 }
 
-// completeJobs completes the name of a job, from those of the JobRuns there are.
+// completeJobs completes the name of a job, from the JobRuns that exist.
 func (p *plugin) completeJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Labels[v1alpha1.LabelJobName] })
 }
 
 // completeFlagWithJobs completes the flag --job.
 func (p *plugin) completeFlagWithJobs(cmd *cobra.Command) {
-	// Only a flag that is missing can have an error here.
+	// The only possible error is a missing flag.
 	_ = cmd.RegisterFlagCompletionFunc("job", func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		return p.completeJobs(cmd, nil, prefix)
 	})
@@ -49,13 +49,12 @@ func (p *plugin) complete(
 	return p.words(cmd, v1alpha1.GroupVersion.WithKind("JobRunList"), true, prefix, word), cobra.ShellCompDirectiveNoFileComp
 }
 
-// words are those of the objects of a kind, each once. Nothing is said of what goes
-// wrong: there is nowhere to say it.
+// words returns the words of a kind's objects, each once. Errors are dropped: a shell's
+// completion has no place to show them.
 func (p *plugin) words(
 	cmd *cobra.Command, kind schema.GroupVersionKind, namespaced bool, prefix string, word func(*metav1.PartialObjectMetadata) string,
 ) []string {
-	c, err := p.connected()
-	if err != nil {
+	if p.connected() != nil {
 		return nil
 	}
 	parent := cmd.Context()
@@ -68,9 +67,9 @@ func (p *plugin) words(
 	list.SetGroupVersionKind(kind)
 	var options []client.ListOption
 	if namespaced {
-		options = append(options, client.InNamespace(c.namespace))
+		options = append(options, client.InNamespace(p.namespace))
 	}
-	if err := c.api.List(ctx, list, options...); err != nil {
+	if err := p.api.List(ctx, list, options...); err != nil {
 		return nil
 	}
 	words := map[string]struct{}{}
@@ -82,7 +81,7 @@ func (p *plugin) words(
 	return slices.Sorted(maps.Keys(words))
 }
 
-// completeConfigFlags completes the flags that say which cluster and namespace.
+// completeConfigFlags completes the flags that choose the cluster and the namespace.
 func completeConfigFlags(p *plugin, root *cobra.Command) {
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"namespace": func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -99,7 +98,7 @@ func completeConfigFlags(p *plugin, root *cobra.Command) {
 			return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), cobra.ShellCompDirectiveNoFileComp
 		},
 	} {
-		// Only a flag that is missing can have an error here.
+		// The only possible error is a missing flag.
 		_ = root.RegisterFlagCompletionFunc(flag, complete)
 	}
 }

@@ -10,42 +10,42 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
+type describeOptions struct{ named }
+
+func newDescribeOptions(p *plugin) *describeOptions { return &describeOptions{named{plugin: p}} }
+
 func newDescribe(p *plugin) *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe NAME",
-		Short: "Show all that is known of a run",
-		Long: `Show all that is known of a run: its lease, the receipts of the triggers that it
-absorbed with the input that was skipped, its Job and Pods, and the events of all of
-them in order. Of a receipt: itself, and the run that stands for it. What you have no
-right to read is left out, and said to be.`,
+		Short: "Show all about a run",
+		Long: `Show all about a run: its lease, the receipts of the triggers that it absorbed with the
+skipped input, its Job and Pods, and the events of all of them in order. For a receipt,
+show the receipt and the run that stands for it. Parts that you have no right to read
+are marked.`,
 		Args:              arguments(cobra.ExactArgs(1)),
 		ValidArgsFunction: p.completeRuns,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return unlessStopped(cmd.Context(), p.describe(cmd.Context(), args[0]))
-		},
+		RunE:              runE(newDescribeOptions(p)),
 	}
 }
 
-func (p *plugin) describe(ctx context.Context, argument string) error {
-	name, err := parseName(argument)
+func (o *describeOptions) Run(ctx context.Context) error {
+	return unlessStopped(ctx, o.describe(ctx))
+}
+
+func (o *describeOptions) describe(ctx context.Context) error {
+	asked, err := o.runs.Get(ctx, o.name)
 	if err != nil {
 		return err
 	}
-	c, err := p.connected()
-	if err != nil {
-		return err
-	}
-	asked, err := c.runs.Get(ctx, name)
-	if err != nil {
-		return err
-	}
-	w := newPage(p.Streams.Out, time.Now())
-	run, err := c.standing(ctx, asked)
+	w := newPage(o.Streams.Out, time.Now())
+	run, err := o.standing(ctx, asked)
 	switch {
 	case errors.Is(err, jobrun.ErrNotFound):
 		w.receipt(asked, "it is gone")
@@ -59,7 +59,7 @@ func (p *plugin) describe(ctx context.Context, argument string) error {
 		w.receipt(asked, "")
 		fmt.Fprintf(w.to, "\nThe run that stands for it:\n\n")
 	}
-	d, err := gather(ctx, c, run)
+	d, err := gather(ctx, o.cluster, run)
 	if err != nil {
 		return err
 	}
@@ -67,16 +67,14 @@ func (p *plugin) describe(ctx context.Context, argument string) error {
 	return w.flush()
 }
 
-// unreadable are the things that the user has no right to read.
-type unreadable map[string]bool
-
-// description is what is known of a run.
+// description is what `describe` shows of a run.
 type description struct {
 	run      *v1alpha1.JobRun
 	key      *v1alpha1.RunKey
 	receipts []receipt
-	job      *jobState
-	pods     []podState
-	events   []eventLine
-	hidden   unreadable
+	job      *batchv1.Job // nil if the run has none, or it is gone
+	pods     []corev1.Pod
+	events   []corev1.Event
+	// hidden names the parts that the user has no right to read.
+	hidden map[string]bool
 }

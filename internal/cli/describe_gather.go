@@ -21,7 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// receipt is a trigger that the run absorbed.
+// receipt is a trigger that a run stands for.
 type receipt struct {
 	name        string
 	disposition v1alpha1.Disposition
@@ -30,25 +30,9 @@ type receipt struct {
 	input       string
 }
 
-type jobState struct {
-	name string
-	job  *batchv1.Job // nil if it is gone
-}
-
-type podState struct {
-	pod      *corev1.Pod
-	restarts int32
-}
-
-type eventLine struct {
-	at      time.Time
-	version string
-	event   *corev1.Event
-}
-
-// gather reads what there is to say of a run.
+// gather reads the parts of a description.
 func gather(ctx context.Context, c *cluster, run *v1alpha1.JobRun) (*description, error) {
-	d := &description{run: run, hidden: unreadable{}}
+	d := &description{run: run, hidden: map[string]bool{}}
 	for what, read := range map[string]func(context.Context, *cluster) error{
 		"runkeys": d.readKey, "receipts": d.readReceipts, "jobs": d.readJob, "pods": d.readPods,
 	} {
@@ -80,8 +64,7 @@ func (d *description) readKey(ctx context.Context, c *cluster) error {
 	return client.IgnoreNotFound(err)
 }
 
-// readReceipts takes the receipts that exist, and what the run's status keeps of
-// those that are gone.
+// readReceipts takes the receipts that exist, and the run's own record of those that were deleted.
 func (d *description) readReceipts(ctx context.Context, c *cluster) error {
 	if recorded := d.run.Status.Coalesced; recorded != nil {
 		for _, t := range recorded.Recent {
@@ -109,7 +92,7 @@ func timeOf(t *metav1.Time) time.Time {
 	return t.Time
 }
 
-// addReceipt puts the whole receipt where the status has a part of it.
+// addReceipt replaces the record of a receipt by the receipt, which has the whole input.
 func (d *description) addReceipt(r *v1alpha1.JobRun) {
 	d.receipts = slices.DeleteFunc(d.receipts, func(known receipt) bool { return known.name == r.Name })
 	d.receipts = append(d.receipts, receipt{
@@ -122,11 +105,10 @@ func (d *description) readJob(ctx context.Context, c *cluster) error {
 	if ref == nil {
 		return nil
 	}
-	d.job = &jobState{name: ref.Name}
 	job := &batchv1.Job{}
 	err := c.api.Get(ctx, types.NamespacedName{Namespace: d.run.Namespace, Name: ref.Name}, job)
 	if err == nil && (ref.UID == "" || ref.UID == job.UID) {
-		d.job.job = job
+		d.job = job
 	}
 	return client.IgnoreNotFound(err)
 }
@@ -135,25 +117,19 @@ func (d *description) readPods(ctx context.Context, c *cluster) error {
 	if !d.run.RunsAsJob() {
 		return nil
 	}
-	pods, err := c.podsOf(ctx, d.run)
-	for i := range pods {
-		state := podState{pod: &pods[i]}
-		for _, s := range pods[i].Status.ContainerStatuses {
-			state.restarts += s.RestartCount
-		}
-		d.pods = append(d.pods, state)
-	}
+	var err error
+	d.pods, err = c.podsOf(ctx, d.run)
 	return err
 }
 
-// readEvents takes those of the run, its Job and its Pods.
+// readEvents takes the events of the run, its Job and its Pods.
 func (d *description) readEvents(ctx context.Context, c *cluster) error {
 	about := []types.UID{d.run.UID}
 	if d.run.Status.JobRef != nil && d.run.Status.JobRef.UID != "" {
 		about = append(about, d.run.Status.JobRef.UID)
 	}
-	for _, p := range d.pods {
-		about = append(about, p.pod.UID)
+	for i := range d.pods {
+		about = append(about, d.pods[i].UID)
 	}
 	for _, uid := range about {
 		list := &corev1.EventList{}
@@ -162,16 +138,15 @@ func (d *description) readEvents(ctx context.Context, c *cluster) error {
 		if err != nil {
 			return err
 		}
-		for i := range list.Items {
-			e := &list.Items[i]
-			d.events = append(d.events, eventLine{happened(e), e.ResourceVersion, e})
-		}
+		d.events = append(d.events, list.Items...)
 	}
-	slices.SortStableFunc(d.events, func(a, b eventLine) int { return cmp.Or(a.at.Compare(b.at), older(a.version, b.version)) })
+	slices.SortStableFunc(d.events, func(a, b corev1.Event) int {
+		return cmp.Or(happened(&a).Compare(happened(&b)), older(a.ResourceVersion, b.ResourceVersion))
+	})
 	return nil
 }
 
-// happened is when an event happened first, to the microsecond or the second.
+// happened returns when an event happened first, to the microsecond or the second.
 func happened(e *corev1.Event) time.Time {
 	switch {
 	case !e.EventTime.IsZero():
@@ -183,7 +158,7 @@ func happened(e *corev1.Event) time.Time {
 	}
 }
 
-// older orders what was written in the same second.
+// older compares versions, which order the events of one second.
 func older(a, b string) int {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	if err != nil {

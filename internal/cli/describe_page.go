@@ -33,14 +33,14 @@ func newPage(out io.Writer, now time.Time) *page {
 
 func (p *page) flush() error { return cmp.Or(p.err, p.to.Flush()) }
 
-// field is left out if there is nothing to say.
+// field prints a field that has a value.
 func (p *page) field(name, value string) {
 	if value != "" {
 		fmt.Fprintf(p.to, "%s:\t%s\n", name, oneLine(value))
 	}
 }
 
-// table puts a table under a heading.
+// table prints a table under a heading.
 func (p *page) table(heading string, names []string, rows [][]string) {
 	if p.err = p.flush(); p.err != nil {
 		return
@@ -62,7 +62,7 @@ func (p *page) table(heading string, names []string, rows [][]string) {
 	}
 }
 
-// oneLine keeps what others wrote from breaking the layout or the terminal.
+// oneLine keeps text of others from breaking the layout or the terminal.
 func oneLine(text string) string {
 	return printers.EscapeTerminal(strings.NewReplacer("\n", " ", "\t", " ").Replace(text))
 }
@@ -81,7 +81,7 @@ func (p *page) agoMicro(t *metav1.MicroTime) string {
 	return p.ago(&metav1.Time{Time: t.Time})
 }
 
-// jsonText is a JSON value, or nothing.
+// jsonText returns a JSON value, or "".
 func jsonText(value *apiextensionsv1.JSON) string {
 	if value == nil {
 		return ""

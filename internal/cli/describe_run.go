@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// receipt describes a receipt. problem says why its run is not described.
+// receipt describes a receipt. problem tells why its run is not described.
 func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 	p.trigger(r)
 	stands := ""
@@ -37,7 +37,7 @@ func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 	p.field("Finished", p.ago(r.Status.CompletionTime))
 }
 
-// trigger describes what a JobRun was triggered for.
+// trigger describes what a run and a receipt have in common.
 func (p *page) trigger(r *v1alpha1.JobRun) {
 	p.field("Name", r.Name)
 	p.field("Namespace", r.Namespace)
@@ -70,7 +70,7 @@ func (p *page) description(d *description) {
 	p.events(d)
 }
 
-// key says who else uses the run's key.
+// key names the runs that use the run's key.
 func (p *page) key(d *description) {
 	if d.hidden["runkeys"] {
 		p.field("Key used by", hiddenText)
@@ -111,7 +111,7 @@ func (p *page) lease(r *v1alpha1.JobRun) {
 
 const hiddenText = "not yours to read"
 
-// section is a table, or what stands for it.
+// section prints a table that has rows, or that it is hidden.
 func (p *page) section(heading string, hidden bool, names []string, rows [][]string) {
 	switch {
 	case hidden:
@@ -134,7 +134,7 @@ func (p *page) receipts(d *description) {
 	if c := d.run.Status.Coalesced; c != nil {
 		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
 	}
-	// What the run's own status says of them is there to be read in any case.
+	// The run's own record of its receipts can always be read.
 	p.section(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
 }
 
@@ -142,11 +142,11 @@ func (p *page) job(d *description) {
 	switch {
 	case d.hidden["jobs"]:
 		p.field("Batch Job", hiddenText)
+	case d.run.Status.JobRef == nil:
 	case d.job == nil:
-	case d.job.job == nil:
-		p.field("Batch Job", d.job.name+" (it is gone)")
+		p.field("Batch Job", d.run.Status.JobRef.Name+" (it is gone)")
 	default:
-		p.table("Batch Job", []string{"NAME", "STATUS", "ACTIVE", "SUCCEEDED", "FAILED", "AGE"}, [][]string{jobRow(d.job.job, p)})
+		p.table("Batch Job", []string{"NAME", "STATUS", "ACTIVE", "SUCCEEDED", "FAILED", "AGE"}, [][]string{jobRow(d.job, p)})
 	}
 }
 
@@ -168,10 +168,14 @@ func number(n int32) string { return strconv.Itoa(int(n)) }
 
 func (p *page) pods(d *description) {
 	rows := make([][]string, 0, len(d.pods))
-	for _, s := range d.pods {
+	for i := range d.pods {
+		pod, restarts := &d.pods[i], int32(0)
+		for _, s := range pod.Status.ContainerStatuses {
+			restarts += s.RestartCount
+		}
 		rows = append(rows, []string{
-			s.pod.Name, string(s.pod.Status.Phase), s.pod.Annotations[v1alpha1.AnnotationGeneration],
-			number(s.restarts), s.pod.Spec.NodeName, age(&s.pod.CreationTimestamp, p.now),
+			pod.Name, string(pod.Status.Phase), pod.Annotations[v1alpha1.AnnotationGeneration],
+			number(restarts), pod.Spec.NodeName, age(&pod.CreationTimestamp, p.now),
 		})
 	}
 	p.section("Pods", d.hidden["pods"], []string{"NAME", "STATUS", "GENERATION", "RESTARTS", "NODE", "AGE"}, rows)
@@ -179,9 +183,10 @@ func (p *page) pods(d *description) {
 
 func (p *page) events(d *description) {
 	rows := make([][]string, 0, len(d.events))
-	for _, e := range d.events {
-		about := strings.ToLower(e.event.InvolvedObject.Kind) + "/" + e.event.InvolvedObject.Name
-		rows = append(rows, []string{e.at.UTC().Format(time.TimeOnly), e.event.Type, e.event.Reason, about, e.event.Message})
+	for i := range d.events {
+		e := &d.events[i]
+		about := strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name
+		rows = append(rows, []string{happened(e).UTC().Format(time.TimeOnly), e.Type, e.Reason, about, e.Message})
 	}
 	p.section("Events", d.hidden["events"], []string{"TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"}, rows)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// shower shows how a run gets on, until close.
+// shower shows the state of a run, until close.
 type shower interface {
 	show(*v1alpha1.JobRun)
 	close()
@@ -29,7 +29,7 @@ func (p *plugin) newDisplay() shower {
 	return &plainLines{out: p.Streams.ErrOut}
 }
 
-// plainLines writes a line for each change.
+// plainLines prints a line for each change.
 type plainLines struct {
 	out  io.Writer
 	last string
@@ -46,7 +46,7 @@ func (l *plainLines) say(line string) {
 
 func (l *plainLines) close() {}
 
-// liveLine is one line that is written anew at each change and every second.
+// liveLine is one line that is redrawn at each change and every second.
 type liveLine struct {
 	out     io.Writer
 	width   func(io.Writer) int
@@ -94,14 +94,14 @@ func (l *liveLine) draw(line string) {
 	}
 }
 
-// close leaves the screen as it was.
+// close erases the line.
 func (l *liveLine) close() {
 	close(l.stop)
 	l.stopped.Wait()
 	fmt.Fprint(l.out, eraseLine)
 }
 
-// fit cuts a line so that it does not wrap, for only one that does not can be erased.
+// fit cuts a line so that it does not wrap. A wrapped line could not be erased.
 func fit(line string, columns int) string {
 	runes := []rune(line)
 	if len(runes) < columns {
@@ -110,7 +110,7 @@ func fit(line string, columns int) string {
 	return string(runes[:max(columns-1, 0)])
 }
 
-// stateLine is what there is to know of a run or a receipt, in one line.
+// stateLine returns the state of a run or a receipt in one line.
 func stateLine(run *v1alpha1.JobRun) string {
 	line := run.Name + ": " + state(run)
 	if p := progressText(run.Status.Progress); p != "" && run.Status.Phase == v1alpha1.PhaseLeased {
@@ -119,7 +119,7 @@ func stateLine(run *v1alpha1.JobRun) string {
 	return printers.EscapeTerminal(strings.ReplaceAll(line, "\n", " "))
 }
 
-// state is the phase in words.
+// state returns the phase in words.
 func state(run *v1alpha1.JobRun) string {
 	s := run.Status
 	switch s.Phase {
@@ -150,7 +150,7 @@ func reasoned(state, reason string) string {
 	return state + ": " + reason
 }
 
-// progressText is what the holder reported.
+// progressText returns the progress that the holder reported.
 func progressText(p *v1alpha1.Progress) string {
 	if p == nil {
 		return ""

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,14 +31,14 @@ const (
 const exitCodesHelp = `Exit codes:
   0    done; with --wait or wait: the run completed
   1    the run failed or was cancelled, or the API server refused the request
-  2    the command line or a file that it names makes no sense; nothing was sent
+  2    the command line, or a file that it names, is wrong; nothing was sent
   3    conflict: a run waits for the key, and the trigger did not ask to coalesce
   4    --timeout ran out, or no answer came in time; the run goes on
   5    claim: there is nothing to claim
-  6    renew, complete, fail, release: the lease is lost; stop working on the run
+  6    renew, progress, complete, fail, release: the lease is lost; stop working on the run
   130  interrupted by Ctrl-C; the run goes on`
 
-// usageError is a command line that makes no sense.
+// usageError means that the command line is wrong.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -47,15 +48,15 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// timeLimit is the cause of a context that has lasted as long as it may.
+// timeLimit is the cause of a context that reached its time limit.
 type timeLimit struct{ limit time.Duration }
 
 func (e *timeLimit) Error() string { return fmt.Sprintf("timed out after %s", e.limit) }
 
-// unfinished is that the plugin stopped before what it looked at ended.
+// unfinished means that the plugin stopped before the run ended.
 type unfinished struct {
 	cause error
-	// what goes on, and the command that goes on with it.
+	// what goes on, and the command that resumes it.
 	what, again string
 }
 
@@ -67,7 +68,7 @@ func (e *unfinished) Unwrap() error { return e.cause }
 
 var errInterrupted = errors.New("interrupted")
 
-// stopped says why a context ended: its time limit, or the user.
+// stopped returns why a context ended: its time limit, or the user.
 func stopped(ctx context.Context) error {
 	var limit *timeLimit
 	if errors.As(context.Cause(ctx), &limit) {
@@ -76,7 +77,7 @@ func stopped(ctx context.Context) error {
 	return errInterrupted
 }
 
-// unlessStopped says of the error of a request that its context ended, if it did.
+// unlessStopped adds to the error of a request that its context ended, if it did.
 func unlessStopped(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
@@ -84,7 +85,7 @@ func unlessStopped(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", stopped(ctx), err)
 }
 
-// exitCode is that of a command which ended with err.
+// exitCode returns the exit code for an error.
 func exitCode(err error) int {
 	var usage *usageError
 	var limit *timeLimit
@@ -112,7 +113,7 @@ func exitCode(err error) int {
 	}
 }
 
-// report says what went wrong and what can be done about it, and returns the exit code.
+// report prints an error with a hint, and returns the exit code.
 func report(w io.Writer, command string, err error) int {
 	if err == nil {
 		return exitOK
@@ -124,7 +125,7 @@ func report(w io.Writer, command string, err error) int {
 	return exitCode(err)
 }
 
-// origin begins an error as kubectl does.
+// origin returns the beginning of an error line, as kubectl prints it.
 func origin(err error) string {
 	var answer apierrors.APIStatus
 	if errors.As(err, &answer) && !unsent(err) {
@@ -143,6 +144,7 @@ func unsent(err error) bool {
 }
 
 // passing reports whether a request may succeed at the next try: the API server did not answer, or was busy.
+// An error with a hint is the plugin's own, and final.
 func passing(err error) bool {
 	var answer apierrors.APIStatus
 	var own *hinted
@@ -150,5 +152,6 @@ func passing(err error) bool {
 		return !errors.As(err, &own)
 	}
 	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
-		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err)
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
+		apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "is waiting to start") // a log that the node does not have yet
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
-// leaseLost is that a generation does not hold the lease of a run any more.
+// leaseLost means that a generation no longer holds the lease of a run.
 type leaseLost struct {
 	run        *v1alpha1.JobRun
 	generation int64
@@ -30,119 +30,121 @@ func (e *leaseLost) Error() string {
 	return fmt.Sprintf("generation %d has lost the lease of the run: stop working on it (%s)", e.generation, stateLine(e.run))
 }
 
-// held is what the commands for the holder of a lease have in common.
-type held struct {
-	*plugin
+// holdOptions are the options of a command for the holder of a lease.
+type holdOptions struct {
+	named
 	generation int64
 	holder     string
 	timeout    time.Duration
-	// done says what was done.
-	done string
-	// patch is what the holder writes.
+
+	// done is the word that is printed.
+	done  string
 	patch func(*v1alpha1.JobRun) holder.Patch
-	// wrote reports whether the run, which the generation does not hold, is as the
-	// patch leaves it.
+	// wrote reports whether a run that the generation no longer holds is as the patch leaves it.
+	// An earlier request, whose answer was lost, has written it then. nil means never.
 	wrote func(*v1alpha1.JobRun) bool
 }
 
-func (h *held) command(use, short, long string, prepare func() error) *cobra.Command {
+func newHoldOptions(p *plugin, done string) holdOptions {
+	return holdOptions{named: named{plugin: p}, done: done}
+}
+
+// command returns a command of the holder, and adds the flags that all of them have.
+func (o *holdOptions) command(self options, use, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:                   use,
 		Short:                 short,
-		Long:                  long,
+		Long:                  long + heldLong,
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(cobra.ExactArgs(1)),
-		ValidArgsFunction:     h.completeRuns,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := prepare(); err != nil {
-				return err
-			}
-			return h.run(cmd.Context(), args[0])
-		},
+		ValidArgsFunction:     o.completeRuns,
+		RunE:                  runE(self),
 	}
-	cmd.Flags().Int64Var(&h.generation, "generation", 0, "Generation of the lease, as claim printed it.")
-	cmd.Flags().StringVar(&h.holder, "holder", "", "Refuse if the lease is not this holder's.")
-	cmd.Flags().DurationVar(&h.timeout, "timeout", 0, "Give up after this long without an answer; by default after two thirds of the lease's duration, or of 30s while the run cannot be read.")
+	cmd.Flags().Int64Var(&o.generation, "generation", 0, "Generation of the lease, as claim printed it.")
+	cmd.Flags().StringVar(&o.holder, "holder", "", "Refuse the write if another holder has the lease.")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0,
+		"Give up after this time without an answer. Default: two thirds of the lease's duration, or of 30s while the run cannot be read.")
 	return cmd
 }
 
-func (h *held) run(ctx context.Context, argument string) error {
-	name, err := parseName(argument)
-	if err != nil {
-		return err
-	}
-	if h.generation < 1 {
+func (o *holdOptions) Validate() error {
+	if o.generation < 1 {
 		return usagef("which lease? Name its --generation, as claim printed it")
 	}
-	if h.timeout < 0 {
+	if o.timeout < 0 {
 		return usagef("--timeout must not be negative")
 	}
-	c, err := h.connected()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := within(ctx, h.timeout)
-	defer cancel()
-	begin := time.Now()
-	run, err := h.read(ctx, c, name)
-	if err != nil {
-		return err
-	}
-	if !h.holds(run) {
-		if !h.wrote(run) {
-			return &leaseLost{run, h.generation}
-		}
-	} else if err := h.send(ctx, c, run, begin); err != nil {
-		return err
-	}
-	fmt.Fprintf(h.Streams.Out, "%s %s\n", qualified(name), h.done)
 	return nil
 }
 
-// holds reports whether the lease is this generation's. The operator ends what is
-// cancelled, and no report of its holder counts.
-func (h *held) holds(run *v1alpha1.JobRun) bool {
-	return !run.CancelRequested() && run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == h.generation &&
-		(h.holder == "" || run.Status.Lease.HolderIdentity == h.holder)
+// Run sends the patch if the generation holds the run.
+func (o *holdOptions) Run(ctx context.Context) error {
+	ctx, cancel := within(ctx, o.timeout)
+	defer cancel()
+	begin := time.Now()
+	run, err := o.read(ctx)
+	if err != nil {
+		return err
+	}
+	if o.holds(run) {
+		err = o.send(ctx, run, begin)
+	} else {
+		err = o.lost(run)
+	}
+	if err == nil {
+		fmt.Fprintf(o.Streams.Out, "%s %s\n", qualified(o.name), o.done)
+	}
+	return err
 }
 
-// patienceOf is how long an answer is waited for. Whoever renews at a third of the
-// lease's duration then hears in time that it is over.
-func patienceOf(run *v1alpha1.JobRun) time.Duration {
-	return patience(cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds))
+// holds reports whether the generation has the lease. The operator ends a cancelled run, and ignores its holder.
+func (o *holdOptions) holds(run *v1alpha1.JobRun) bool {
+	return !run.CancelRequested() && run.Status.Phase == v1alpha1.PhaseLeased && run.LeaseGeneration() == o.generation &&
+		(o.holder == "" || run.Status.Lease.HolderIdentity == o.holder)
 }
 
+// lost returns nil if the run is as the patch leaves it.
+func (o *holdOptions) lost(run *v1alpha1.JobRun) error {
+	if o.wrote != nil && o.wrote(run) {
+		return nil
+	}
+	return &leaseLost{run, o.generation}
+}
+
+// patience returns how long to wait for an answer. A holder that renews at a third of the
+// lease's duration then learns in time that its lease is over.
 func patience(leaseSeconds int32) time.Duration {
 	return time.Duration(leaseSeconds) * time.Second * 2 / 3
 }
 
-// read reads the run, whose lease lasts nobody knows how long yet.
-func (h *held) read(ctx context.Context, c *cluster, name string) (run *v1alpha1.JobRun, err error) {
+// read reads the run. The duration of its lease is not known yet.
+func (o *holdOptions) read(ctx context.Context) (run *v1alpha1.JobRun, err error) {
 	ctx, cancel := within(ctx, patience(v1alpha1.DefaultLeaseDurationSeconds))
 	defer cancel()
-	err = h.answered(ctx, func(call context.Context) (err error) {
-		run, err = c.runs.Get(call, name)
+	err = answered(ctx, func(call context.Context) (err error) {
+		run, err = o.runs.Get(call, o.name)
 		return err
 	})
 	return run, err
 }
 
 // send sends the patch until the answer is known, or the lease may be over.
-func (h *held) send(ctx context.Context, c *cluster, run *v1alpha1.JobRun, begin time.Time) error {
-	ctx, cancel := within(ctx, max(patienceOf(run)-time.Since(begin), 1))
+func (o *holdOptions) send(ctx context.Context, run *v1alpha1.JobRun, begin time.Time) error {
+	limit := patience(cmp.Or(run.Status.Lease.DurationSeconds, v1alpha1.DefaultLeaseDurationSeconds))
+	ctx, cancel := within(ctx, max(limit-time.Since(begin), 1))
 	defer cancel()
-	err := h.answered(ctx, func(call context.Context) error {
-		_, err := h.patch(run).Send(call, c.api, run) // A renewal that is sent again has the time of that.
+	err := answered(ctx, func(call context.Context) error {
+		_, err := o.patch(run).Send(call, o.api, run) // each attempt at a renewal has its own time
 		return err
 	})
 	if holder.RefusedForGood(err) {
-		return h.refused(ctx, c, run, err)
+		return o.refused(ctx, run, err)
 	}
 	return err
 }
 
-// answered calls until there is an answer, or the time for it is over.
-func (h *held) answered(ctx context.Context, call func(context.Context) error) error {
+// answered repeats a call until the API server answers, or the context ends.
+func answered(ctx context.Context, call func(context.Context) error) error {
 	backoff := holder.NewBackoff()
 	for {
 		limited, done := context.WithTimeout(ctx, holder.CallTimeout)
@@ -157,30 +159,27 @@ func (h *held) answered(ctx context.Context, call func(context.Context) error) e
 	}
 }
 
-// refused tells a lease that is lost from a write that the API server does not take.
-func (h *held) refused(ctx context.Context, c *cluster, was *v1alpha1.JobRun, err error) error {
+// refused tells a lost lease from a write that the API server does not take.
+func (o *holdOptions) refused(ctx context.Context, was *v1alpha1.JobRun, err error) error {
 	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
 		return err
 	}
-	run, failed := c.runs.Get(ctx, was.Name)
+	run, failed := o.runs.Get(ctx, was.Name)
 	switch {
 	case failed != nil:
 		return errors.Join(err, failed)
-	case run.UID == was.UID && h.holds(run):
+	case run.UID != was.UID:
+		return &leaseLost{run, o.generation}
+	case o.holds(run):
 		return err
-	case run.UID == was.UID && h.wrote(run):
-		return nil
 	default:
-		return &leaseLost{run, h.generation}
+		return o.lost(run)
 	}
 }
 
-// endedAs reports whether the generation itself has ended the run so: by an earlier
-// request whose answer was lost.
-func (h *held) endedAs(phase v1alpha1.Phase) func(*v1alpha1.JobRun) bool {
+// endedAs reports whether the generation itself has ended the run in a phase.
+func (o *holdOptions) endedAs(phase v1alpha1.Phase) func(*v1alpha1.JobRun) bool {
 	return func(run *v1alpha1.JobRun) bool {
-		return run.Status.Phase == phase && run.Status.FinishedGeneration == h.generation
+		return run.Status.Phase == phase && run.Status.FinishedGeneration == o.generation
 	}
 }
-
-func never(*v1alpha1.JobRun) bool { return false }

@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// hinted is an error whose reader is told what to do by the command itself.
+// hinted is an error with a hint of the command.
 type hinted struct {
 	err  error
 	hint string
@@ -21,7 +21,7 @@ type hinted struct {
 func (e *hinted) Error() string { return e.err.Error() }
 func (e *hinted) Unwrap() error { return e.err }
 
-// hintFor is what can be done about an error.
+// hintFor returns what the user can do about an error, or "".
 func hintFor(command string, err error) string {
 	var usage *usageError
 	var own *hinted
@@ -41,7 +41,7 @@ func hintFor(command string, err error) string {
 	return ""
 }
 
-// conflictHint says how to get past the run that waits.
+// conflictHint adds to a conflict what the user can do about the waiting run.
 func conflictHint(err error, canCoalesce bool) error {
 	var conflict *jobrun.ConflictError
 	if !errors.As(err, &conflict) {
@@ -54,7 +54,7 @@ func conflictHint(err error, canCoalesce bool) error {
 	return &hinted{err, hint + "."}
 }
 
-// isNoJobRun reports whether it is a JobRun that was not found, rather than its namespace.
+// isNoJobRun reports whether a JobRun was not found, rather than its namespace.
 func isNoJobRun(err error) bool {
 	var answer apierrors.APIStatus
 	if !errors.Is(err, jobrun.ErrNotFound) || !errors.As(err, &answer) {

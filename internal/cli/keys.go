@@ -20,16 +20,20 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-type keys struct {
+type keysOptions struct {
 	*plugin
 	everywhere  bool
 	idempotency bool
 	watch       bool
-	output      *output
+	output      output
+
+	job string
 }
 
+func newKeysOptions(p *plugin) *keysOptions { return &keysOptions{plugin: p} }
+
 func newKeys(p *plugin) *cobra.Command {
-	k := &keys{plugin: p}
+	o := newKeysOptions(p)
 	cmd := &cobra.Command{
 		Use:   "keys [JOB]",
 		Short: "Show who executes and who waits for each busy key",
@@ -48,116 +52,101 @@ A key that no run uses has no RunKey, and is not listed.`,
   kubectl jobrun keys --idempotency`,
 		Args:              arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: p.completeJobs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			jobName := ""
-			if len(args) > 0 {
-				jobName = args[0]
-			}
-			return unlessStopped(cmd.Context(), k.run(cmd.Context(), jobName))
-		},
+		RunE:              runE(o),
 	}
 	flags := cmd.Flags()
-	flags.BoolVarP(&k.everywhere, "all-namespaces", "A", false, "List the keys of all namespaces.")
-	flags.BoolVar(&k.idempotency, "idempotency", false, "List idempotency keys, and the runs that own them.")
-	flags.BoolVarP(&k.watch, "watch", "w", false, "Redraw the table every 2 seconds until Ctrl-C. Needs a terminal.")
-	k.output = newOutput(cmd, p.Streams.Out)
+	flags.BoolVarP(&o.everywhere, "all-namespaces", "A", false, "List the keys of all namespaces.")
+	flags.BoolVar(&o.idempotency, "idempotency", false, "List idempotency keys, and the runs that own them.")
+	flags.BoolVarP(&o.watch, "watch", "w", false, "Redraw the table every 2 seconds until Ctrl-C. Needs a terminal.")
+	o.output.addTo(cmd, p.Streams.Out)
 	return cmd
 }
 
-func (k *keys) check() error {
+func (o *keysOptions) Complete(_ *cobra.Command, args []string) error {
+	o.job = first(args)
+	return o.connected()
+}
+
+func (o *keysOptions) Validate() error {
 	switch {
-	case k.watch && !k.forPeople():
+	case o.watch && !o.isTable():
 		return usagef("--watch shows a table: leave -o out, or use -o wide")
-	case k.watch && k.width(k.Streams.Out) == 0:
+	case o.watch && o.width(o.Streams.Out) == 0:
 		return usagef("--watch needs a terminal on stdout")
 	}
-	return k.output.check()
+	return o.output.check()
 }
 
-// forPeople reports whether a table is shown, rather than the objects.
-func (k *keys) forPeople() bool { return k.output.isForPeople() || k.output.isWide() }
+// isTable reports whether a table is printed, rather than the objects.
+func (o *keysOptions) isTable() bool { return o.output.isForPeople() || o.output.isWide() }
 
-func (k *keys) run(ctx context.Context, jobName string) error {
-	if err := k.check(); err != nil {
-		return err
+func (o *keysOptions) Run(ctx context.Context) error {
+	if o.watch {
+		return o.live(ctx)
 	}
-	c, err := k.connected()
-	if err != nil {
-		return err
-	}
-	if k.watch {
-		return k.live(ctx, c, jobName)
-	}
-	list, err := k.list(ctx, c, jobName)
+	list, err := o.list(ctx)
 	switch {
 	case err != nil:
-		return err
-	case !k.forPeople():
-		return k.output.object(list, nil)
+		return unlessStopped(ctx, err)
+	case !o.isTable():
+		return o.output.object(list)
 	case len(list.Items) == 0:
-		fmt.Fprintln(k.Streams.ErrOut, k.nothing(c, jobName))
+		fmt.Fprintln(o.Streams.ErrOut, o.nothing())
 		return nil
 	default:
-		return k.show(k.Streams.Out, list)
+		return o.show(o.Streams.Out, list)
 	}
 }
 
-func (k *keys) list(ctx context.Context, c *cluster, jobName string) (*v1alpha1.RunKeyList, error) {
+// list returns the keys that were asked for, in order.
+func (o *keysOptions) list(ctx context.Context) (*v1alpha1.RunKeyList, error) {
 	list := &v1alpha1.RunKeyList{}
 	var options []client.ListOption
-	if !k.everywhere {
-		options = append(options, client.InNamespace(c.namespace))
+	if !o.everywhere {
+		options = append(options, client.InNamespace(o.namespace))
 	}
-	err := c.api.List(ctx, list, options...)
-	list.Items = k.selected(list.Items, jobName)
+	err := o.api.List(ctx, list, options...)
+	kind := v1alpha1.RunKeyConcurrency
+	if o.idempotency {
+		kind = v1alpha1.RunKeyIdempotency
+	}
+	list.Items = slices.DeleteFunc(list.Items, func(key v1alpha1.RunKey) bool {
+		return key.Spec.Kind != kind || o.job != "" && key.Spec.JobName != o.job
+	})
+	slices.SortFunc(list.Items, func(a, b v1alpha1.RunKey) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Spec.JobName, b.Spec.JobName), cmp.Compare(a.Spec.Key, b.Spec.Key))
+	})
 	return list, err
 }
 
-func (k *keys) show(to io.Writer, list *v1alpha1.RunKeyList) error {
-	printer := printers.NewTablePrinter(printers.PrintOptions{WithNamespace: k.everywhere, Wide: k.output.isWide()})
-	return printer.PrintObj(k.table(list.Items, time.Now()), to)
+func (o *keysOptions) show(to io.Writer, list *v1alpha1.RunKeyList) error {
+	options := printers.PrintOptions{WithNamespace: o.everywhere, Wide: o.output.isWide()}
+	return table(to, o.table(list.Items, time.Now()), options)
 }
 
-// nothing says that no key is listed.
-func (k *keys) nothing(c *cluster, jobName string) string {
-	of, in := "", " in namespace "+c.namespace
-	if jobName != "" {
-		of = " of job " + jobName
+// nothing returns the line for an empty list.
+func (o *keysOptions) nothing() string {
+	of, in := "", " in namespace "+o.namespace
+	if o.job != "" {
+		of = " of job " + o.job
 	}
-	if k.everywhere {
+	if o.everywhere {
 		in = ""
 	}
-	if k.idempotency {
+	if o.idempotency {
 		return fmt.Sprintf("No idempotency key%s is taken%s.", of, in)
 	}
 	return fmt.Sprintf("No key%s is busy%s.", of, in)
 }
 
-// selected are the keys of the kind and the job that was asked for, in order.
-func (k *keys) selected(all []v1alpha1.RunKey, jobName string) []v1alpha1.RunKey {
-	kind := v1alpha1.RunKeyConcurrency
-	if k.idempotency {
-		kind = v1alpha1.RunKeyIdempotency
-	}
-	all = slices.DeleteFunc(all, func(key v1alpha1.RunKey) bool {
-		return key.Spec.Kind != kind || jobName != "" && key.Spec.JobName != jobName
-	})
-	slices.SortFunc(all, func(a, b v1alpha1.RunKey) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Spec.JobName, b.Spec.JobName), cmp.Compare(a.Spec.Key, b.Spec.Key))
-	})
-	return all
-}
-
-func (k *keys) table(list []v1alpha1.RunKey, now time.Time) *metav1.Table {
+func (o *keysOptions) table(list []v1alpha1.RunKey, now time.Time) *metav1.Table {
 	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Executes", "Generation", "Waits", "For", "+RunKey")}
-	if k.idempotency {
+	cells := concurrencyCells
+	if o.idempotency {
 		table.ColumnDefinitions = columns("Job", "Key", "Owner", "Age", "+RunKey")
+		cells = idempotencyCells
 	}
 	for i := range list {
-		cells := concurrencyCells
-		if k.idempotency {
-			cells = idempotencyCells
-		}
 		table.Rows = append(table.Rows, metav1.TableRow{Cells: cells(&list[i], now), Object: rowObject(list[i].Namespace, list[i].Name)})
 	}
 	return table

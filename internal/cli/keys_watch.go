@@ -24,13 +24,13 @@ const (
 )
 
 // live redraws the table until ctx ends.
-func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
+func (o *keysOptions) live(ctx context.Context) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	fmt.Fprint(k.Streams.Out, clearAll)
+	fmt.Fprint(o.Streams.Out, clearAll)
 	for {
 		view := &bytes.Buffer{}
-		err := k.view(ctx, c, jobName, view)
+		err := o.view(ctx, view)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -39,7 +39,7 @@ func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
 		case err != nil:
 			fmt.Fprintf(view, "The API server does not answer: %v\n", err)
 		}
-		fmt.Fprint(k.Streams.Out, screen(view.String(), k.width(k.Streams.Out)))
+		fmt.Fprint(o.Streams.Out, screen(view.String(), o.width(o.Streams.Out)))
 		select {
 		case <-ctx.Done():
 		case <-ticker.C:
@@ -48,17 +48,17 @@ func (k *keys) live(ctx context.Context, c *cluster, jobName string) error {
 }
 
 // view writes the time, and the table of that time.
-func (k *keys) view(ctx context.Context, c *cluster, jobName string, to io.Writer) error {
-	list, err := k.list(ctx, c, jobName)
+func (o *keysOptions) view(ctx context.Context, to io.Writer) error {
+	list, err := o.list(ctx)
 	fmt.Fprintf(to, "%s\n\n", time.Now().UTC().Format(time.RFC3339))
 	if err != nil {
 		return err
 	}
 	if len(list.Items) == 0 {
-		fmt.Fprintln(to, k.nothing(c, jobName))
+		fmt.Fprintln(to, o.nothing())
 		return nil
 	}
-	return k.show(to, list)
+	return o.show(to, list)
 }
 
 // screen returns the text that draws a view over the one before it.

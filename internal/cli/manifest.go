@@ -18,10 +18,10 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// sources reads what the command line refers to.
+// sources reads the files that the command line names.
 type sources struct {
 	stdin io.Reader
-	// taken is the flag that stdin was read for.
+	// taken is the flag for which stdin was read.
 	taken string
 }
 
@@ -45,8 +45,8 @@ func (s *sources) read(flag, file string) ([]byte, error) {
 	return content, nil
 }
 
-// parseManifest takes a JobRun, what has the fields of one, or a bare spec.
-func parseManifest(content []byte) (*request, error) {
+// parseManifest parses a JobRun, with or without its kind, or a bare spec.
+func parseManifest(content []byte) (*v1alpha1.JobRun, error) {
 	document, err := onlyDocument(content)
 	if err != nil {
 		return nil, err
@@ -67,13 +67,10 @@ func parseManifest(content []byte) (*request, error) {
 	default:
 		err = yaml.UnmarshalStrict(document, &run.Spec)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return requestOf(run), nil
+	return run, err
 }
 
-// onlyDocument is the one document of a file that is not empty.
+// onlyDocument returns the one document of a file that is not empty.
 func onlyDocument(content []byte) ([]byte, error) {
 	var only []byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))

@@ -9,12 +9,12 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// resourceNames are the ways to write what a NAME is of.
+// resourceNames are the names of the resource that may stand before a NAME.
 var resourceNames = []string{
 	"jobrun", "jobruns", "jr", "jobrun." + v1alpha1.GroupVersion.Group, "jobruns." + v1alpha1.GroupVersion.Group,
 }
 
-// parseName takes NAME and, as -o name prints it, jobrun.batch.jobrun.dev/NAME.
+// parseName parses NAME or jobrun.batch.jobrun.dev/NAME, which -o name prints.
 func parseName(argument string) (string, error) {
 	resource, name, qualified := strings.Cut(argument, "/")
 	if !qualified {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -27,13 +28,12 @@ type output struct {
 	out   io.Writer
 }
 
-func newOutput(cmd *cobra.Command, out io.Writer) *output {
-	o := &output{flags: genericclioptions.NewPrintFlags(""), out: out}
+func (o *output) addTo(cmd *cobra.Command, out io.Writer) {
+	o.flags, o.out = genericclioptions.NewPrintFlags(""), out
 	o.flags.AddFlags(cmd)
 	cmd.Flag("output").Usage = fmt.Sprintf("Output format. One of: (%s).", strings.Join(o.formats(), ", "))
-	// Only a flag without a completion can have an error here.
+	// The only possible error is a missing flag.
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(o.formats(), cobra.ShellCompDirectiveNoFileComp))
-	return o
 }
 
 func (o *output) formats() []string {
@@ -42,7 +42,7 @@ func (o *output) formats() []string {
 	return formats
 }
 
-// isFor people, or for a program, which finds nothing but the object on stdout.
+// isForPeople reports whether no format was asked for. With one, stdout has nothing but the object.
 func (o *output) isForPeople() bool {
 	template := o.flags.TemplatePrinterFlags.TemplateArgument
 	return *o.flags.OutputFormat == "" && (template == nil || *template == "")
@@ -50,7 +50,7 @@ func (o *output) isForPeople() bool {
 
 func (o *output) isWide() bool { return *o.flags.OutputFormat == wide }
 
-// check refuses a format before anything is done that it would not show.
+// check refuses an unknown format before a request is sent.
 func (o *output) check() error {
 	if o.isForPeople() || o.isWide() {
 		return nil
@@ -70,11 +70,16 @@ func (o *output) printer() (printers.ResourcePrinter, error) {
 	return printer, nil
 }
 
-// object prints an object in the format asked for, or its table with -o wide.
-func (o *output) object(object runtime.Object, table func() *metav1.Table) error {
+// run prints a JobRun in the format of -o.
+func (o *output) run(run *v1alpha1.JobRun) error {
 	if o.isWide() {
-		return o.table(table(), printers.PrintOptions{Wide: true})
+		return table(o.out, jobRunTable(run, time.Now()), printers.PrintOptions{Wide: true})
 	}
+	return o.object(run)
+}
+
+// object prints an object in the format of -o, which is not wide.
+func (o *output) object(object runtime.Object) error {
 	printer, err := o.printer()
 	if err != nil {
 		return err
@@ -91,11 +96,11 @@ func (o *output) object(object runtime.Object, table func() *metav1.Table) error
 	return printer.PrintObj(object, o.out)
 }
 
-func (o *output) table(table *metav1.Table, options printers.PrintOptions) error {
-	return printers.NewTablePrinter(options).PrintObj(table, o.out)
+func table(to io.Writer, table *metav1.Table, options printers.PrintOptions) error {
+	return printers.NewTablePrinter(options).PrintObj(table, to)
 }
 
-// typed is the object with its kind, which a typed client leaves out.
+// typed returns a copy of the object with its kind, which a typed client leaves out.
 func typed(object runtime.Object) runtime.Object {
 	object = object.DeepCopyObject()
 	switch o := object.(type) {
@@ -110,7 +115,7 @@ func typed(object runtime.Object) runtime.Object {
 	return object
 }
 
-// qualified is how kubectl names a JobRun.
+// qualified returns the name of a JobRun as kubectl prints it.
 func qualified(name string) string {
 	return "jobrun." + v1alpha1.GroupVersion.Group + "/" + name
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -23,9 +22,9 @@ type Options struct {
 	Streams genericiooptions.IOStreams
 	// Version of the plugin.
 	Version string
-	// connect reaches the cluster that the flags name.
+	// connect returns a connection to the cluster that the flags name.
 	connect func(genericclioptions.RESTClientGetter, Options) (*cluster, error)
-	// width is how many columns the terminal of a stream has; 0 if it has none.
+	// width returns the number of columns of a stream's terminal; 0 means that it has none.
 	width func(io.Writer) int
 }
 
@@ -33,10 +32,12 @@ type Options struct {
 type plugin struct {
 	Options
 	config *genericclioptions.ConfigFlags
+	// cluster is nil until a command connects.
+	*cluster
 }
 
 // Main runs the plugin with the arguments that follow its name, until it is done
-// or ctx is, and returns the exit code.
+// or ctx ends, and returns the exit code.
 func Main(ctx context.Context, args []string, o Options) int {
 	if o.connect == nil {
 		o.connect = connect
@@ -50,11 +51,13 @@ func Main(ctx context.Context, args []string, o Options) int {
 	return report(o.Streams.ErrOut, command.CommandPath(), err)
 }
 
-func (p *plugin) connected() (*cluster, error) {
-	return p.connect(p.config, p.Options)
+// connected connects to the cluster that the flags name. It sends no request.
+func (p *plugin) connected() (err error) {
+	p.cluster, err = p.connect(p.config, p.Options)
+	return err
 }
 
-// widthOf takes a terminal that does not tell for a small one.
+// widthOf takes a terminal that does not tell its width for a small one.
 func widthOf(w io.Writer) int {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
@@ -64,12 +67,4 @@ func widthOf(w io.Writer) int {
 		return width
 	}
 	return 80
-}
-
-// within returns a context that ends after a time, with *timeLimit as its cause; 0 is no limit.
-func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if limit == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, limit, &timeLimit{limit})
 }

@@ -8,18 +8,17 @@ import (
 	"io"
 )
 
-// maxShownLine is where a line is broken that does not end.
+// maxShownLine is the length at which an endless line is broken.
 const maxShownLine = 64 << 10
 
-// prefixed passes on whole lines with a name in front, or without a name everything
-// as it comes.
+// prefixed puts a name before each line. Without a name it passes everything on as it comes.
 type prefixed struct {
 	out  io.Writer
 	name string
 	line []byte
 }
 
-// Write passes on the lines that are complete, in one piece.
+// Write passes complete lines on, in one write.
 func (p *prefixed) Write(b []byte) (int, error) {
 	if p.name == "" {
 		return p.out.Write(b)
@@ -36,7 +35,7 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// flush passes on a last line without an end.
+// flush passes on a last line that has no end.
 func (p *prefixed) flush() {
 	if len(p.line) > 0 {
 		p.pass(p.line)
@@ -51,6 +50,6 @@ func (p *prefixed) pass(lines []byte) {
 		shown.Write(bytes.TrimSuffix(line, []byte("\n")))
 		shown.WriteByte('\n')
 	}
-	// As for a program's own output, nobody may be there to read it.
+	// An error means that the reader has gone. The command runs on without it.
 	_, _ = p.out.Write(shown.Bytes())
 }

@@ -11,16 +11,16 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 )
 
-// display is how the plugin is called.
+// display is the name of the plugin in its texts.
 const display = "kubectl jobrun"
 
-const rootLong = `Trigger runs with a key, wait for them, and see what became of them.
+const rootLong = `Trigger runs with a key, wait for them, and see their outcome.
 
 For each job and key at most one run executes and at most one waits. A trigger
-that finds a run waiting is refused (conflict), or with --coalesce absorbed by
-it: its JobRun is then a receipt, which takes over the outcome of that run.
-Wherever a command takes the NAME of a JobRun, it may be a run or a receipt, and
-may be written as jobrun/NAME.
+that finds a run waiting is refused (conflict). With --coalesce the waiting run
+absorbs it: its JobRun is then a receipt, which takes over the outcome of that
+run. The NAME of a JobRun can be that of a run or of a receipt, and can be
+written as jobrun/NAME.
 
 ` + exitCodesHelp
 
@@ -38,7 +38,7 @@ func newRoot(o Options) *cobra.Command {
 		CompletionOptions:     cobra.CompletionOptions{DisableDefaultCmd: true},
 		DisableFlagsInUseLine: true,
 		Args:                  noCommandOf,
-		// How many letters may be wrong in the name of a command that is meant.
+		// The number of wrong letters for which a command is still suggested.
 		SuggestionsMinimumDistance: 2,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -58,7 +58,7 @@ func newRoot(o Options) *cobra.Command {
 	return root
 }
 
-// noCommandOf refuses what is not the name of a command.
+// noCommandOf refuses an unknown command.
 func noCommandOf(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -70,8 +70,7 @@ func noCommandOf(cmd *cobra.Command, args []string) error {
 	return &usageError{errors.New(message)}
 }
 
-// usageTemplate leaves the flags that all commands have to a topic of their own,
-// as kubectl does.
+// usageTemplate leaves out the flags that all commands have, as kubectl does: `options` lists them.
 const usageTemplate = `Usage:
   {{.UseLine}}{{if .HasAvailableSubCommands}} COMMAND{{end}}{{if .HasExample}}
 
@@ -87,7 +86,7 @@ Flags:
 Use "kubectl jobrun options" for the flags that all commands have, such as --namespace and --context.
 `
 
-// newFlagsTopic lists the flags that all commands have.
+// newFlagsTopic returns the command `options`.
 func newFlagsTopic() *cobra.Command {
 	return &cobra.Command{
 		Use:               "options",
@@ -101,7 +100,7 @@ func newFlagsTopic() *cobra.Command {
 	}
 }
 
-// arguments lets a command line with wrong arguments be one that makes no sense.
+// arguments makes an error of a check of arguments a usage error.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {

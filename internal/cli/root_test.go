@@ -44,7 +44,7 @@ func TestCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		"commands":   {[]string{"ret"}, "retrigger\tTrigger again what a JobRun was triggered for\n:4\n"},
+		"commands":   {[]string{"ret"}, "retrigger\tTrigger a JobRun's work again\n:4\n"},
 		"runs":       {[]string{"wait", ""}, "a\nb\n:4\n"},
 		"one run":    {[]string{"wait", "a", ""}, ":4\n"},
 		"jobs":       {[]string{"trigger", "s"}, "sync\n:4\n"},

@@ -16,13 +16,12 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// standing is the run that stands for a JobRun: itself unless it is a receipt; nil
-// as long as that is not settled. The status decides, for what the trigger was
-// answered can have been overtaken.
+// standing returns the run that stands for a JobRun: the JobRun itself if it is a run, nil
+// while that is not settled. The status decides, because the answer to the trigger may be outdated.
 func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	if !asked.IsReceipt() {
 		if asked.Status.Phase == "" && asked.WasAbsorbed() {
-			return nil, nil //nolint:nilnil // there is none yet, and that is no error
+			return nil, nil //nolint:nilnil // not settled yet
 		}
 		return asked, nil
 	}
@@ -39,8 +38,7 @@ func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alph
 	return run, nil
 }
 
-// podsOf are the Pods of a run, the oldest first. Those of another run that had
-// its name are not.
+// podsOf returns the Pods of a run, the oldest first. Pods of an earlier run of the same name are left out.
 func (c *cluster) podsOf(ctx context.Context, run *v1alpha1.JobRun) ([]corev1.Pod, error) {
 	pods := &corev1.PodList{}
 	err := c.api.List(ctx, pods, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelRun: run.Name})

@@ -14,7 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// columns of a table; a name that begins with '+' shows with -o wide only.
+// columns defines the columns of a table. A name that begins with '+' shows with -o wide only.
 func columns(names ...string) []metav1.TableColumnDefinition {
 	definitions := make([]metav1.TableColumnDefinition, len(names))
 	for i, name := range names {
@@ -28,7 +28,7 @@ func columns(names ...string) []metav1.TableColumnDefinition {
 
 func row(cells ...any) metav1.TableRow { return metav1.TableRow{Cells: cells} }
 
-// jobRunTable is what kubectl get -o wide shows of a JobRun.
+// jobRunTable returns the table that kubectl get -o wide prints of a JobRun.
 func jobRunTable(run *v1alpha1.JobRun, now time.Time) *metav1.Table {
 	s := run.Status
 	stands, absorbed, holder, attempts := "", "", "", ""
@@ -53,7 +53,7 @@ func jobRunTable(run *v1alpha1.JobRun, now time.Time) *metav1.Table {
 	}
 }
 
-// age is how long ago something was, as kubectl writes it.
+// age returns how long ago a time was, as kubectl prints it.
 func age(t *metav1.Time, now time.Time) string {
 	if t.IsZero() {
 		return "<unknown>"
@@ -61,7 +61,7 @@ func age(t *metav1.Time, now time.Time) string {
 	return duration.HumanDuration(max(now.Sub(t.Time), 0))
 }
 
-// none stands in a cell for nobody.
+// none is the text of a cell without a value.
 const none = "-"
 
 // rowObject lets a table show the namespace of a row.

@@ -5,52 +5,44 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-const triggerExample = `  # Run the job sync-users for the key org_acme, unless a run of it waits already
+const triggerExample = `  # Run the job sync-users for the key org_acme, unless a run waits for that key already
   kubectl jobrun trigger sync-users --key org_acme -f job.yaml
 
-  # Let the run that waits, if one does, stand for this trigger
+  # If a run waits for the key, let it absorb this trigger
   kubectl jobrun trigger sync-users --key org_acme --coalesce -f job.yaml
 
-  # Wait for the outcome, and print what the run put out
+  # Wait for the outcome, and print the run's output
   kubectl jobrun trigger sync-users --key org_acme --input '{"org":"acme"}' -f job.yaml --wait -o jsonpath='{.status.output}'
 
   # One container, no file
   kubectl jobrun trigger hello --image busybox:1.37 --wait -- echo hello
 
-  # What would become of the trigger? Changes nothing
+  # Predict what becomes of the trigger, and change nothing
   kubectl jobrun trigger sync-users --key org_acme --coalesce --dry-run=server
 
   # A run without a template waits for an external worker
   kubectl jobrun trigger resize --input @image.json`
 
-type trigger struct {
-	*plugin
-	flags  triggerFlags
-	after  afterwards
-	output *output
-}
-
 func newTrigger(p *plugin) *cobra.Command {
-	t := &trigger{plugin: p}
+	o := newTriggerOptions(p)
 	cmd := &cobra.Command{
 		Use:   "trigger [JOB] [-f FILE] [--key KEY] [--coalesce] [--input JSON] [--wait] [--image IMAGE [-- COMMAND [ARG...]]]",
 		Short: "Trigger a run of a job",
-		Long: `Trigger a run of a job: create a JobRun, and say what became of it.
+		Long: `Trigger a run of a job: create a JobRun, and print what became of the trigger.
 
-created     it is a run of its own
-coalesced   a run that waits for the same key absorbed it, and stands for it
+created     it became a run
+coalesced   a run that waits for the same key absorbed it
 idempotent  it was delivered before, and the run of that delivery stands for it
 
 A trigger that finds a run waiting for its key is refused as a conflict (exit code
@@ -59,26 +51,18 @@ A trigger that finds a run waiting for its key is refused as a conflict (exit co
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(oneJob),
 		ValidArgsFunction:     p.completeJobs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			jobName, command := split(cmd, args)
-			return t.run(cmd.Context(), jobName, command)
-		},
+		RunE:                  runE(o),
 	}
-	t.flags.add(cmd.Flags())
-	t.after.add(cmd.Flags())
-	t.output = newOutput(cmd, p.Streams.Out)
+	o.addTo(cmd)
 	return cmd
 }
 
-// split tells the job from the command that follows "--".
+// split separates the job from the command that follows "--".
 func split(cmd *cobra.Command, args []string) (jobName string, command []string) {
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		args, command = args[:dash], args[dash:]
 	}
-	if len(args) > 0 {
-		jobName = args[0]
-	}
-	return jobName, command
+	return first(args), command
 }
 
 func oneJob(cmd *cobra.Command, args []string) error {
@@ -91,86 +75,78 @@ func oneJob(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (t *trigger) run(ctx context.Context, jobName string, command []string) error {
-	if err := t.after.check(); err != nil {
-		return err
-	}
-	if err := t.output.check(); err != nil {
-		return err
-	}
-	r, err := t.flags.request(jobName, command, &sources{stdin: t.Streams.In})
-	if err != nil {
-		return err
-	}
-	c, err := t.connected()
-	if err != nil {
-		return err
-	}
-	if c, err = r.in(c); err != nil {
-		return err
-	}
-	ctx, cancel := within(ctx, t.after.timeout)
+func (o *triggerOptions) Run(ctx context.Context) error {
+	ctx, cancel := within(ctx, o.timeout)
 	defer cancel()
-	result, err := c.runs.Trigger(ctx, r.spec, append(r.options(), t.after.options()...)...)
-	if err != nil {
-		return conflictHint(unlessStopped(ctx, err), r.spec.ConcurrencyKey != "" && r.spec.Coalesce == "")
+	r := o.request
+	options := append(o.triggerOptions(), jobrun.WithLabels(r.Labels), jobrun.WithAnnotations(r.Annotations))
+	if r.Name != "" {
+		options = append(options, jobrun.WithName(r.Name))
 	}
-	return t.after.show(ctx, t.plugin, c, result, t.output)
+	if r.GenerateName != "" {
+		options = append(options, jobrun.WithGenerateName(r.GenerateName))
+	}
+	result, err := o.runs.Trigger(ctx, r.Spec, options...)
+	if err != nil {
+		return conflictHint(unlessStopped(ctx, err), r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
+	}
+	return o.show(ctx, o.plugin, result)
 }
 
-// afterwards says what follows a trigger.
-type afterwards struct {
-	waiting
+// answerOptions are the flags for what follows the answer to a trigger.
+type answerOptions struct {
+	timeLimited
 	dryRun string
 	wait   bool
+	output output
 }
 
-func (a *afterwards) add(flags *pflag.FlagSet) {
-	flags.StringVar(&a.dryRun, "dry-run", "none", `"server" says what would become of the trigger, and changes nothing.`)
-	flags.BoolVar(&a.wait, "wait", false, "Wait for the outcome of the run that stands for the trigger.")
-	a.waiting.add(flags)
+func (o *answerOptions) addTo(cmd *cobra.Command, out io.Writer) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.dryRun, "dry-run", "none", `"server" predicts what becomes of the trigger, and changes nothing.`)
+	flags.BoolVar(&o.wait, "wait", false, "Wait for the outcome of the JobRun.")
+	o.timeLimited.addTo(flags)
+	o.output.addTo(cmd, out)
 }
 
-func (a *afterwards) check() error {
-	switch a.dryRun {
-	case "none", "server":
-	case "client":
-		return usagef("--dry-run=client: what becomes of a trigger is known to the API server alone; use --dry-run=server")
-	default:
-		return usagef("--dry-run=%s: must be server or none", a.dryRun)
+func (o *answerOptions) check() error {
+	switch {
+	case o.dryRun == "client":
+		return usagef("--dry-run=client: only the API server knows what becomes of a trigger; use --dry-run=server")
+	case o.dryRun != "none" && !o.isDryRun():
+		return usagef("--dry-run=%s: must be server or none", o.dryRun)
+	case o.isDryRun() && o.wait:
+		return usagef("--dry-run has no outcome to wait for: leave --wait or --dry-run out")
 	}
-	if a.isDryRun() && a.wait {
-		return usagef("a dry run has no outcome to wait for: leave --wait or --dry-run out")
-	}
-	return a.waiting.check()
+	return errors.Join(o.timeLimited.check(), o.output.check())
 }
 
-func (a *afterwards) isDryRun() bool { return a.dryRun == "server" }
+func (o *answerOptions) isDryRun() bool { return o.dryRun == "server" }
 
-func (a *afterwards) options() []jobrun.TriggerOption {
-	if a.isDryRun() {
+func (o *answerOptions) triggerOptions() []jobrun.TriggerOption {
+	if o.isDryRun() {
 		return []jobrun.TriggerOption{jobrun.DryRun()}
 	}
 	return nil
 }
 
-// show says what became of a trigger and, if asked to, waits for the outcome.
-func (a *afterwards) show(ctx context.Context, p *plugin, c *cluster, result jobrun.TriggerResult, o *output) error {
+// show prints what became of a trigger and, with --wait, the outcome.
+func (o *answerOptions) show(ctx context.Context, p *plugin, result jobrun.TriggerResult) error {
 	run := result.JobRun
-	if o.isForPeople() {
-		fmt.Fprintln(p.Streams.Out, triggerLine(result, a.isDryRun()))
-	} else if !a.wait {
-		return o.object(run, func() *metav1.Table { return jobRunTable(run, time.Now()) })
+	if o.output.isForPeople() {
+		fmt.Fprintln(p.Streams.Out, triggerLine(result, o.isDryRun()))
+	} else if !o.wait {
+		return o.output.run(run)
 	}
-	if !a.wait {
+	if !o.wait {
 		return nil
 	}
-	return p.await(ctx, run.Name, o, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
-		return c.runs.WaitFor(ctx, run, options...)
+	return p.await(ctx, run.Name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
+		return p.runs.WaitFor(ctx, run, options...)
 	})
 }
 
-// triggerLine says what became of a trigger, in kubectl's words where it has some.
+// triggerLine returns the line for a trigger's disposition, in kubectl's words where it has some.
 func triggerLine(result jobrun.TriggerResult, dryRun bool) string {
 	line := qualified(result.JobRun.Name) + " "
 	switch result.Disposition {

@@ -5,9 +5,11 @@ package cli
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,97 +18,119 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// triggerFlags say what to trigger. Those that are set override the manifest.
-type triggerFlags struct {
-	set func(name string) bool
-
+// triggerOptions describe a trigger. Flags that are set override the manifest.
+type triggerOptions struct {
+	*plugin
+	answerOptions
 	file           string
 	name           string
 	key            string
 	idempotencyKey string
 	coalesce       bool
 	input          string
-	labels         []string
+	labels         labels
 	image          string
 	ttl            time.Duration
+
+	// request is the JobRun to create, from the manifest and the flags.
+	request *v1alpha1.JobRun
 }
 
-func (f *triggerFlags) add(flags *pflag.FlagSet) {
-	f.set = flags.Changed
-	flags.StringVarP(&f.file, "filename", "f", "", "File with a JobRun or a JobRun's spec, as YAML or JSON; - is stdin. The other flags override it.")
-	flags.StringVar(&f.name, "name", "", "Name of the JobRun. Without it: JOB, and ten random characters.")
-	flags.StringVar(&f.key, "key", "", "The concurrencyKey: at most one run of JOB with this key executes, and at most one waits.")
-	flags.BoolVar(&f.coalesce, "coalesce", false, "If a run waits for the key, let it absorb this trigger (coalesce: Skip) rather than be refused. Needs a key.")
-	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "Identifies this trigger: delivered again with the same key, it starts nothing.")
-	flags.StringVar(&f.input, "input", "", "Input of the run: JSON, or @FILE or - for stdin with JSON in it.")
-	addLabels(flags, &f.labels)
-	flags.StringVar(&f.image, "image", "", "Image of the run's container. Without a template in a file, the Job has this one container and no retries.")
-	flags.DurationVar(&f.ttl, "ttl", 0, "Delete the JobRun this long after its end, e.g. 24h. Without it, it is kept.")
+func newTriggerOptions(p *plugin) *triggerOptions {
+	return &triggerOptions{plugin: p, request: &v1alpha1.JobRun{}}
 }
 
-func addLabels(flags *pflag.FlagSet, labels *[]string) {
-	flags.StringArrayVar(labels, "label", nil, "Label of the JobRun, as key=value. May be repeated.")
+func (o *triggerOptions) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&o.file, "filename", "f", "", "File with a JobRun or a JobRun's spec, as YAML or JSON; - is stdin. The other flags override it.")
+	flags.StringVar(&o.name, "name", "", "Name of the JobRun. Default: JOB and ten random characters.")
+	flags.StringVar(&o.key, "key", "", "The concurrencyKey: at most one run of JOB with this key executes, and at most one waits.")
+	flags.BoolVar(&o.coalesce, "coalesce", false, "If a run waits for the key, let it absorb this trigger (coalesce: Skip). Needs a key.")
+	flags.StringVar(&o.idempotencyKey, "idempotency-key", "", "Identifies this trigger. A second trigger with the same key starts nothing.")
+	flags.StringVar(&o.input, "input", "", "Input of the run: JSON, @FILE with JSON, or - for JSON from stdin.")
+	o.labels.addTo(flags)
+	flags.StringVar(&o.image, "image", "", "Image of the run's container. Without a template in a file, the Job has this one container and no retries.")
+	flags.DurationVar(&o.ttl, "ttl", 0, "Time after which a JobRun that has ended is deleted, e.g. 24h. Default: it is kept.")
+	o.answerOptions.addTo(cmd, o.Streams.Out)
 }
 
-// request is what the manifest and the flags ask for. command is what follows "--".
-func (f *triggerFlags) request(jobName string, command []string, from *sources) (*request, error) {
-	r := &request{}
-	if f.file != "" {
-		content, err := from.read("filename", f.file)
-		if err != nil {
-			return nil, err
-		}
-		if r, err = parseManifest(content); err != nil {
-			return nil, usagef("--filename %s: %w", f.file, err)
-		}
-	}
-	if jobName != "" {
-		r.spec.JobName = jobName
-	}
-	if r.spec.JobName == "" {
-		return nil, usagef("which job? Name it (`trigger JOB`), or a file that does (-f)")
-	}
-	if err := f.override(r, from); err != nil {
-		return nil, err
-	}
-	return r, f.overrideTemplate(&r.spec, command)
-}
-
-func (f *triggerFlags) override(r *request, from *sources) error {
-	if f.set("name") {
-		r.name = f.name
-	}
-	if f.set("key") {
-		r.spec.ConcurrencyKey = f.key
-	}
-	if f.set("idempotency-key") {
-		r.spec.IdempotencyKey = f.idempotencyKey
-	}
-	if f.set("coalesce") {
-		r.spec.Coalesce = ""
-		if f.coalesce {
-			r.spec.Coalesce = v1alpha1.CoalesceSkip
-		}
-	}
-	if f.set("ttl") {
-		if f.ttl < 0 || f.ttl%time.Second != 0 {
-			return usagef("--ttl %s: not a number of whole seconds", f.ttl)
-		}
-		r.spec.TTLSecondsAfterFinished = new(int32(f.ttl / time.Second))
-	}
-	if f.set("input") {
-		input, err := parseJSON("input", f.input, from)
+// Complete makes the request, and connects to its namespace: the command line's, else the manifest's, else
+// that of the kubeconfig's context.
+func (o *triggerOptions) Complete(cmd *cobra.Command, args []string) (err error) {
+	from := &sources{stdin: o.Streams.In}
+	if o.file != "" {
+		content, err := from.read("filename", o.file)
 		if err != nil {
 			return err
 		}
-		r.spec.Input = input
+		if o.request, err = parseManifest(content); err != nil {
+			return usagef("--filename %s: %w", o.file, err)
+		}
 	}
-	labels, err := parseLabels(f.labels)
-	r.labels = merged(r.labels, labels)
+	jobName, command := split(cmd, args)
+	if jobName != "" {
+		o.request.Spec.JobName = jobName
+	}
+	if err := o.override(cmd.Flags().Changed, from); err != nil {
+		return err
+	}
+	if err := o.overrideTemplate(command); err != nil {
+		return err
+	}
+	if err := o.connected(); err != nil {
+		return err
+	}
+	if o.request.Namespace != "" && !o.insisted {
+		o.cluster = o.in(o.request.Namespace)
+	}
+	return nil
+}
+
+// Validate checks what the API server cannot.
+func (o *triggerOptions) Validate() error {
+	if err := o.answerOptions.check(); err != nil {
+		return err
+	}
+	switch namespace := o.request.Namespace; {
+	case o.request.Spec.JobName == "":
+		return usagef("which job? Name it (`trigger JOB`), or a file that does (-f)")
+	case o.ttl < 0 || o.ttl%time.Second != 0:
+		return usagef("--ttl %s: not a number of whole seconds", o.ttl)
+	case namespace != "" && namespace != o.namespace:
+		return usagef("the manifest's namespace %q is not %q, which --namespace names", namespace, o.namespace)
+	}
+	return o.labels.check()
+}
+
+// override sets the fields of the request whose flags are set.
+func (o *triggerOptions) override(set func(string) bool, from *sources) (err error) {
+	r := o.request
+	if set("name") {
+		r.Name = o.name
+	}
+	if set("key") {
+		r.Spec.ConcurrencyKey = o.key
+	}
+	if set("idempotency-key") {
+		r.Spec.IdempotencyKey = o.idempotencyKey
+	}
+	if set("coalesce") {
+		r.Spec.Coalesce = ""
+		if o.coalesce {
+			r.Spec.Coalesce = v1alpha1.CoalesceSkip
+		}
+	}
+	if set("ttl") {
+		r.Spec.TTLSecondsAfterFinished = new(int32(o.ttl / time.Second))
+	}
+	r.Labels = o.labels.added(r.Labels)
+	if set("input") {
+		r.Spec.Input, err = parseJSON("input", o.input, from)
+	}
 	return err
 }
 
-// parseJSON takes JSON, or where it is.
+// parseJSON returns the JSON value of a flag, from the command line, a file or stdin.
 func parseJSON(flag, value string, from *sources) (*apiextensionsv1.JSON, error) {
 	text, source := []byte(value), ""
 	file, isFile := strings.CutPrefix(value, "@")
@@ -126,26 +150,41 @@ func parseJSON(flag, value string, from *sources) (*apiextensionsv1.JSON, error)
 	return &apiextensionsv1.JSON{Raw: []byte(strings.TrimSpace(string(text)))}, nil
 }
 
-func parseLabels(flags []string) (map[string]string, error) {
-	labels := make(map[string]string, len(flags))
-	for _, flag := range flags {
-		key, value, ok := strings.Cut(flag, "=")
-		if !ok || key == "" {
-			return nil, usagef("--label %s: write key=value", flag)
-		}
-		labels[key] = value
-	}
-	return labels, nil
+// labels is the flag --label.
+type labels []string
+
+func (l *labels) addTo(flags *pflag.FlagSet) {
+	flags.StringArrayVar((*[]string)(l), "label", nil, "Label of the JobRun, as key=value. May be repeated.")
 }
 
-// overrideTemplate makes a template of one container, or changes the first one of
-// the template that there is.
-func (f *triggerFlags) overrideTemplate(spec *v1alpha1.JobRunSpec, command []string) error {
-	if f.image == "" && len(command) == 0 {
+func (l labels) check() error {
+	for _, flag := range l {
+		if strings.Index(flag, "=") < 1 {
+			return usagef("--label %s: write key=value", flag)
+		}
+	}
+	return nil
+}
+
+// added returns other labels with these.
+func (l labels) added(to map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, to)
+	for _, flag := range l {
+		key, value, _ := strings.Cut(flag, "=")
+		all[key] = value
+	}
+	return all
+}
+
+// overrideTemplate makes a template of one container, or changes the first container of the manifest's template.
+func (o *triggerOptions) overrideTemplate(command []string) error {
+	if o.image == "" && len(command) == 0 {
 		return nil
 	}
+	spec := &o.request.Spec
 	if spec.Template == nil {
-		if f.image == "" {
+		if o.image == "" {
 			return usagef("a command needs --image, or a template in the file")
 		}
 		spec.Template = oneContainer()
@@ -154,8 +193,8 @@ func (f *triggerFlags) overrideTemplate(spec *v1alpha1.JobRunSpec, command []str
 	if len(containers) == 0 {
 		return usagef("the template in the file has no container to change")
 	}
-	if f.image != "" {
-		containers[0].Image = f.image
+	if o.image != "" {
+		containers[0].Image = o.image
 	}
 	if len(command) > 0 {
 		containers[0].Command, containers[0].Args = command, nil
@@ -171,14 +210,4 @@ func oneContainer() *batchv1.JobTemplateSpec {
 			Containers:    []corev1.Container{{Name: "main"}},
 		}},
 	}}
-}
-
-func merged(under, over map[string]string) map[string]string {
-	all := make(map[string]string, len(under)+len(over))
-	for _, labels := range []map[string]string{under, over} {
-		for key, value := range labels {
-			all[key] = value
-		}
-	}
-	return all
 }

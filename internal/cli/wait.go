@@ -7,11 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -21,64 +18,51 @@ import (
 const waitExample = `  # Wait until the run has ended; exit code 0 if it completed, 1 if it failed or was cancelled
   kubectl jobrun wait sync-users-7xk2p9q4wd
 
-  # At most five minutes; exit code 4 if that is not enough
+  # Wait for at most five minutes; exit code 4 if the run has not ended by then
   kubectl jobrun wait sync-users-7xk2p9q4wd --timeout 5m
 
-  # The output alone
+  # Print the output alone
   kubectl jobrun wait sync-users-7xk2p9q4wd -o jsonpath='{.status.output}'`
 
-// waiting says how long to wait.
-type waiting struct{ timeout time.Duration }
-
-func (w *waiting) add(flags *pflag.FlagSet) {
-	flags.DurationVar(&w.timeout, "timeout", 0, "Wait no longer than this, e.g. 5m. 0 waits as long as it takes.")
+type waitOptions struct {
+	named
+	timeLimited
+	output output
 }
 
-func (w *waiting) check() error {
-	if w.timeout < 0 {
-		return usagef("--timeout %s: must not be negative", w.timeout)
-	}
-	return nil
-}
+func newWaitOptions(p *plugin) *waitOptions { return &waitOptions{named: named{plugin: p}} }
 
 func newWait(p *plugin) *cobra.Command {
-	var waiting waiting
-	var output *output
+	o := newWaitOptions(p)
 	cmd := &cobra.Command{
 		Use:   "wait NAME",
-		Short: "Wait for the outcome of a run",
-		Long: `Wait for the outcome of a run. The outcome of a receipt is that of the run that
-stands for it. Phases and progress go to stderr, live on a terminal.`,
+		Short: "Wait for the outcome of a JobRun",
+		Long: `Wait for the outcome of a JobRun. Wait for the JobRun that your trigger created: a
+receipt takes over the outcome of the run that stands for it. Phases and progress go
+to stderr.`,
 		Example:           waitExample,
 		Args:              arguments(cobra.ExactArgs(1)),
 		ValidArgsFunction: p.completeRuns,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := errors.Join(waiting.check(), output.check()); err != nil {
-				return err
-			}
-			name, err := parseName(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := p.connected()
-			if err != nil {
-				return err
-			}
-			ctx, cancel := within(cmd.Context(), waiting.timeout)
-			defer cancel()
-			return p.await(ctx, name, output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
-				return c.runs.Wait(ctx, name, options...)
-			})
-		},
+		RunE:              runE(o),
 	}
-	waiting.add(cmd.Flags())
-	output = newOutput(cmd, p.Streams.Out)
+	o.timeLimited.addTo(cmd.Flags())
+	o.output.addTo(cmd, o.Streams.Out)
 	return cmd
+}
+
+func (o *waitOptions) Validate() error { return errors.Join(o.timeLimited.check(), o.output.check()) }
+
+func (o *waitOptions) Run(ctx context.Context) error {
+	ctx, cancel := within(ctx, o.timeout)
+	defer cancel()
+	return o.await(ctx, o.name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
+		return o.runs.Wait(ctx, o.name, options...)
+	})
 }
 
 type waitFunc func(context.Context, ...jobrun.WaitOption) (jobrun.Outcome, error)
 
-// await waits and shows how it goes and what comes of it.
+// await waits, shows the progress on stderr and the outcome on stdout.
 func (p *plugin) await(ctx context.Context, name string, o *output, wait waitFunc) error {
 	shown := p.newDisplay()
 	outcome, err := wait(ctx, jobrun.OnState(shown.show))
@@ -90,8 +74,7 @@ func (p *plugin) await(ctx context.Context, name string, o *output, wait waitFun
 		return err
 	}
 	if !o.isForPeople() {
-		table := func() *metav1.Table { return jobRunTable(outcome.JobRun, time.Now()) }
-		return errors.Join(err, o.object(outcome.JobRun, table))
+		return errors.Join(err, o.run(outcome.JobRun))
 	}
 	if err == nil {
 		fmt.Fprintln(p.Streams.Out, outcomeLines(name, outcome))
@@ -104,7 +87,7 @@ func ended(err error) bool {
 	return errors.Is(err, jobrun.ErrFailed) || errors.Is(err, jobrun.ErrCancelled)
 }
 
-// goesOn names what is not done yet: the run that stands for name, if that is known.
+// goesOn names the run that has not ended: the one that stands for name, if that is known.
 func goesOn(name string, outcome jobrun.Outcome) string {
 	if stands := outcome.Run.Name; stands != "" && stands != name {
 		return fmt.Sprintf("run %s, which stands for %s,", stands, name)
@@ -112,7 +95,7 @@ func goesOn(name string, outcome jobrun.Outcome) string {
 	return "run " + name
 }
 
-// outcomeLines say that a run completed, and with what.
+// outcomeLines returns the lines for a run that completed.
 func outcomeLines(name string, outcome jobrun.Outcome) string {
 	lines := qualified(name) + " completed"
 	if outcome.Disposition != v1alpha1.DispositionCreated && outcome.Run.Name != "" {

@@ -25,19 +25,18 @@ import (
 const workerLong = `Execute the runs of a job that have no template: claim them, the oldest first, and run
 CMD for each, until Ctrl-C.
 
-CMD has the input of its run as JSON on stdin and in JOBRUN_INPUT (null if there is
+CMD gets the input of its run as JSON on stdin and in JOBRUN_INPUT (null if there is
 none), and JOBRUN_NAME, JOBRUN_NAMESPACE, JOBRUN_JOB_NAME, JOBRUN_CONCURRENCY_KEY and
-the fencing tokens JOBRUN_GENERATION and JOBRUN_KEY_VERSION, as a Job's container does.
+the fencing tokens JOBRUN_GENERATION and JOBRUN_KEY_VERSION, like a Job's container.
 
-The last JSON value on its stdout is the output of the run: one that begins in the first
-column of a line and ends a line. Stdout without one is no output, and no failure. An
-exit code other than 0 fails the run, with the last line of stderr.
+The last JSON value on stdout is the run's output. It must begin in the first column of
+a line and end a line. A run without a JSON value still completes. An exit code other
+than 0 fails the run, with the last line of stderr.
 
-When a run is cancelled or its lease is lost, CMD and all that it has started get SIGTERM,
-and SIGKILL after --grace-period; nothing of them is reported. At Ctrl-C or SIGTERM the
-worker claims nothing more and lets what it executes go on for --grace-period, then stops
-it in the same way and gives its runs back. What CMD leaves running when it exits is
-killed.`
+When a run is cancelled or its lease is lost, CMD and its children get SIGTERM, and
+SIGKILL after --grace-period; their result is not reported. At Ctrl-C or SIGTERM the
+worker claims no more runs. It lets CMD continue for --grace-period, then stops it in the
+same way and gives its run back. Children that CMD leaves behind are killed.`
 
 const workerExample = `  # Execute the runs of the job resize, four at once
   kubectl jobrun worker --job resize --concurrency 4 -- ./resize.sh
@@ -45,8 +44,7 @@ const workerExample = `  # Execute the runs of the job resize, four at once
   # One command for two jobs
   kubectl jobrun worker --job resize --job thumbnail -- sh -c 'exec ./$JOBRUN_JOB_NAME.sh'`
 
-// working is the command `worker`.
-type working struct {
+type workerOptions struct {
 	*plugin
 	jobs          []string
 	concurrency   int
@@ -60,8 +58,12 @@ type working struct {
 	quit context.CancelCauseFunc
 }
 
+func newWorkerOptions(p *plugin) *workerOptions {
+	return &workerOptions{plugin: p, log: slog.New(slog.NewTextHandler(p.Streams.ErrOut, nil))}
+}
+
 func newWorker(p *plugin) *cobra.Command {
-	w := &working{plugin: p}
+	o := newWorkerOptions(p)
 	cmd := &cobra.Command{
 		Use:                   "worker --job JOB [--job JOB...] [--concurrency N] [--grace-period D] -- CMD [ARG...]",
 		Short:                 "Execute runs without a template, with a command",
@@ -70,29 +72,26 @@ func newWorker(p *plugin) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(commandOnly),
 		ValidArgsFunction:     cobra.NoFileCompletions,
-		RunE:                  func(cmd *cobra.Command, args []string) error { return w.run(cmd.Context(), args) },
+		RunE:                  runE(o),
 	}
-	w.add(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.jobs, "job", nil, "Job whose runs are executed. May be repeated.")
+	flags.IntVar(&o.concurrency, "concurrency", 1, "Number of runs to execute at once.")
+	flags.StringVar(&o.identity, "name", "",
+		"Holder of the leases, and name of the worker's Lease. Each process needs its own. Default: the host's name and ten random characters.")
+	addLeaseDuration(flags, &o.leaseDuration)
+	flags.DurationVar(&o.grace, "grace-period", 10*time.Second,
+		"Time from SIGTERM to SIGKILL for CMD. A worker that is told to end waits as long before it sends SIGTERM.")
 	p.completeFlagWithJobs(cmd)
 	return cmd
 }
 
-func (w *working) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&w.jobs, "job", nil, "Job whose runs are executed. May be repeated.")
-	flags.IntVar(&w.concurrency, "concurrency", 1, "How many runs are executed at once.")
-	flags.StringVar(&w.identity, "name", "",
-		"Holder of what is claimed, and name of the worker's Lease. It must be this process's alone. Without it: the host, and ten random characters.")
-	addLeaseDuration(flags, &w.leaseDuration)
-	flags.DurationVar(&w.grace, "grace-period", 10*time.Second,
-		"How long CMD may go on after SIGTERM, and before that when the worker is told to end.")
-}
-
 func addLeaseDuration(flags *pflag.FlagSet, duration *time.Duration) {
 	flags.DurationVar(duration, "lease-duration", v1alpha1.DefaultLeaseDurationSeconds*time.Second,
-		"How long the lease of a run lives without renewal, unless its spec.leaseDurationSeconds says.")
+		"Time that a lease lives without renewal. A run's spec.leaseDurationSeconds overrides it.")
 }
 
-// commandOnly takes what follows "--", and nothing else.
+// commandOnly accepts a command after "--", and no other arguments.
 func commandOnly(cmd *cobra.Command, args []string) error {
 	switch cmd.ArgsLenAtDash() {
 	case 0:
@@ -106,30 +105,38 @@ func commandOnly(cmd *cobra.Command, args []string) error {
 	default:
 		return fmt.Errorf("%q: jobs are named by --job, and the command follows --", args[0])
 	}
-	return errors.New("which command? Name it behind --")
+	return errors.New("which command? Name it after --")
 }
 
-func (w *working) check() error {
-	switch {
-	case len(w.jobs) == 0:
-		return usagef("which job? Name it with --job")
-	case w.concurrency < 1:
-		return usagef("--concurrency %d: must be at least 1", w.concurrency)
-	case w.grace < 0:
-		return usagef("--grace-period %s: must not be negative", w.grace)
+// Complete finds the command, and connects.
+func (o *workerOptions) Complete(_ *cobra.Command, args []string) (err error) {
+	if o.command, err = command.Find(args[0], args[1:]...); err != nil {
+		return usagef("the command cannot be run: %w", err)
 	}
-	for _, job := range w.jobs {
+	return o.connected()
+}
+
+func (o *workerOptions) Validate() error {
+	switch {
+	case len(o.jobs) == 0:
+		return usagef("which job? Name it with --job")
+	case o.concurrency < 1:
+		return usagef("--concurrency %d: must be at least 1", o.concurrency)
+	case o.grace < 0:
+		return usagef("--grace-period %s: must not be negative", o.grace)
+	}
+	for _, job := range o.jobs {
 		if problems := validation.IsDNS1123Label(job); len(problems) > 0 {
 			return usagef("--job %s: %s", job, problems[0])
 		}
 	}
-	if problems := validation.IsDNS1123Subdomain(w.identity); w.identity != "" && len(problems) > 0 {
-		return usagef("--name %s: %s", w.identity, problems[0])
+	if problems := validation.IsDNS1123Subdomain(o.identity); o.identity != "" && len(problems) > 0 {
+		return usagef("--name %s: %s", o.identity, problems[0])
 	}
-	return checkLeaseDuration(w.leaseDuration)
+	return checkLeaseDuration(o.leaseDuration)
 }
 
-// maxLeaseDuration is what the schema allows.
+// maxLeaseDuration is the maximum of the schema.
 const maxLeaseDuration = 24 * time.Hour
 
 func checkLeaseDuration(d time.Duration) error {
@@ -139,27 +146,16 @@ func checkLeaseDuration(d time.Duration) error {
 	return nil
 }
 
-func (w *working) run(ctx context.Context, args []string) (err error) {
-	if err := w.check(); err != nil {
-		return err
+func (o *workerOptions) Run(ctx context.Context) error {
+	o.command.Grace = o.grace
+	ctx, o.quit = context.WithCancelCause(ctx)
+	defer o.quit(nil)
+	pool := worker.New(o.api, o.poolOptions())
+	for _, job := range o.jobs {
+		pool.Handle(job, o.execute)
 	}
-	if w.command, err = command.Find(args[0], args[1:]...); err != nil {
-		return usagef("the command cannot be run: %w", err)
-	}
-	w.command.Grace = w.grace
-	c, err := w.connected()
-	if err != nil {
-		return err
-	}
-	w.log = slog.New(slog.NewTextHandler(w.Streams.ErrOut, nil))
-	ctx, w.quit = context.WithCancelCause(ctx)
-	defer w.quit(nil)
-	pool := worker.New(c.api, w.options(c.namespace))
-	for _, job := range w.jobs {
-		pool.Handle(job, w.execute)
-	}
-	w.log.Info("Wait for runs", "jobs", w.jobs, "namespace", c.namespace, "worker", pool.Identity())
-	err = pool.Run(ctx)
+	o.log.Info("Wait for runs", "jobs", o.jobs, "namespace", o.namespace, "worker", pool.Identity())
+	err := pool.Run(ctx)
 	var cannot *command.StartError
 	if errors.As(context.Cause(ctx), &cannot) {
 		return errors.Join(cannot, err)
@@ -167,32 +163,32 @@ func (w *working) run(ctx context.Context, args []string) (err error) {
 	return err
 }
 
-func (w *working) options(namespace string) worker.Options {
-	o := worker.Options{
-		Namespace: namespace, Identity: w.identity, Concurrency: w.concurrency, LeaseDuration: w.leaseDuration,
-		ShutdownGrace: w.grace, StopGrace: w.grace + 5*command.Drain, Logger: w.log,
+func (o *workerOptions) poolOptions() worker.Options {
+	options := worker.Options{
+		Namespace: o.namespace, Identity: o.identity, Concurrency: o.concurrency, LeaseDuration: o.leaseDuration,
+		ShutdownGrace: o.grace, StopGrace: o.grace + 5*command.Drain, Logger: o.log,
 	}
-	if w.grace == 0 {
-		o.ShutdownGrace = -1
+	if o.grace == 0 {
+		options.ShutdownGrace = -1
 	}
-	return o
+	return options
 }
 
 // execute runs the command for a run.
-func (w *working) execute(ctx context.Context, run *worker.Run) (any, error) {
-	log := w.log.With("run", run.Name, "generation", run.Generation)
+func (o *workerOptions) execute(ctx context.Context, run *worker.Run) (any, error) {
+	log := o.log.With("run", run.Name, "generation", run.Generation)
 	input := inputOf(run)
 	began := time.Now()
 	log.Info("Execute a run")
-	stdout, stderr := w.shown(w.Streams.Out, run.Name), w.shown(w.Streams.ErrOut, run.Name)
-	output, err := w.command.Run(ctx, command.Execution{Env: environment(run, input), Stdin: input + "\n", Stdout: stdout, Stderr: stderr})
+	stdout, stderr := o.shown(o.Streams.Out, run.Name), o.shown(o.Streams.ErrOut, run.Name)
+	output, err := o.command.Run(ctx, command.Execution{Env: environment(run, input), Stdin: input + "\n", Stdout: stdout, Stderr: stderr})
 	stdout.flush()
 	stderr.flush()
 	took := time.Since(began).Round(time.Millisecond)
 	var cannot *command.StartError
 	switch {
 	case errors.As(err, &cannot) && cannot.Hopeless():
-		w.quit(cannot) // or it would fail every run there is
+		o.quit(cannot) // no other run could be executed either
 		return nil, fmt.Errorf("%w: %w", worker.ErrGiveBack, err)
 	case ctx.Err() != nil:
 		log.Info("The command was stopped", "cause", context.Cause(ctx), "took", took)
@@ -204,24 +200,23 @@ func (w *working) execute(ctx context.Context, run *worker.Run) (any, error) {
 	return output, err
 }
 
-// shown is where a run's command writes: if several do, line by line, each with the
-// name of its run in front.
-func (w *working) shown(out io.Writer, name string) *prefixed {
-	if w.concurrency == 1 {
+// shown returns a writer for a run's command. With several runs at once, each line begins with the run's name.
+func (o *workerOptions) shown(out io.Writer, name string) *prefixed {
+	if o.concurrency == 1 {
 		name = ""
 	}
 	return &prefixed{out: out, name: name}
 }
 
-// inputOf is the input of a run as JSON; null if there is none.
+// inputOf returns the input of a run as JSON; null if there is none.
 func inputOf(run *worker.Run) string {
 	input := json.RawMessage("null")
-	// It is JSON, for the API server has parsed it.
+	// An error is impossible: the API server has parsed the input.
 	_ = run.Input(&input)
 	return string(input)
 }
 
-// environment is what a Job's containers have as well.
+// environment returns the variables that a Job's containers have, too.
 func environment(run *worker.Run, input string) []string {
 	return []string{
 		v1alpha1.EnvName + "=" + run.Name,

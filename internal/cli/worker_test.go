@@ -18,8 +18,8 @@ func TestWorkerCommandLine(t *testing.T) {
 		stderr string
 	}{
 		"no job":            {[]string{"--", "true"}, "~which job? Name it with --job~worker --help"},
-		"no command":        {[]string{"--job=sync"}, "~which command? Name it behind --"},
-		"nothing behind --": {[]string{"--job=sync", "--"}, "~which command? Name it behind --"},
+		"no command":        {[]string{"--job=sync"}, "~which command? Name it after --"},
+		"nothing behind --": {[]string{"--job=sync", "--"}, "~which command? Name it after --"},
 		"no --":             {[]string{"--job=sync", "true"}, "~\"true\": the command follows --"},
 		"a job in front":    {[]string{"sync", "--", "true"}, "~\"sync\": jobs are named by --job"},
 		"not found":         {[]string{"--job=sync", "--", "no-such-command"}, "~the command cannot be run: exec: \"no-such-command\": executable file not found"},

@@ -15,11 +15,10 @@ import (
 	"time"
 )
 
-// Drain is how long what a program has left behind may keep its stdout or stderr
-// open after its end.
+// Drain is how long children of a program may keep its stdout or stderr open after its end.
 const Drain = time.Second
 
-// maxStderr is how much of the end of stderr is kept for the message of a failure.
+// maxStderr is the length of the end of stderr that is kept for the message of a failure.
 const maxStderr = 4 << 10
 
 // Command is a program that is executed once per run.
@@ -30,27 +29,26 @@ type Command struct {
 	Grace time.Duration
 }
 
-// Execution is what one execution of a Command is given.
+// Execution is the input of one execution of a Command.
 type Execution struct {
 	// Env is added to the environment of this process.
 	Env []string
 	// Stdin may be left unread.
 	Stdin string
-	// Stdout and Stderr get what the program writes, as it writes it.
+	// Stdout and Stderr get the program's output as it is written.
 	Stdout, Stderr io.Writer
 }
 
-// StartError is that the program could not be started: nothing was executed.
+// StartError means that the program could not be started: nothing was executed.
 type StartError struct{ err error }
 
-// Error says why.
+// Error returns the message.
 func (e *StartError) Error() string { return fmt.Sprintf("cannot start the command: %v", e.err) }
 
-// Unwrap is the operating system's error.
+// Unwrap returns the operating system's error.
 func (e *StartError) Unwrap() error { return e.err }
 
-// Hopeless reports whether the program is not there, so that it cannot be started
-// for another run either.
+// Hopeless reports whether the program is missing, so that no run can be executed.
 func (e *StartError) Hopeless() bool {
 	return errors.Is(e.err, os.ErrNotExist) || errors.Is(e.err, os.ErrPermission)
 }
@@ -67,8 +65,8 @@ func Find(name string, args ...string) (*Command, error) {
 // Run executes the program and returns its output: the last JSON value of stdout,
 // nil if there is none.
 //
-// If the context ends first the program gets SIGTERM and, after Grace, SIGKILL, and
-// with it all of its group. However it ends then, the error is the context's cause.
+// If the context ends first, the program's group gets SIGTERM and, after Grace, SIGKILL.
+// The error is then the context's cause, whatever the program exits with.
 // Other errors: *StartError, a program that failed, or an output that is too large.
 func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error) {
 	stdout, stderr := &tail{limit: MaxOutput, through: x.Stdout}, &tail{limit: maxStderr, through: x.Stderr}
@@ -81,7 +79,7 @@ func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error)
 		return nil, &StartError{err}
 	}
 	stopped, err := c.await(ctx, process)
-	kill(process.Process) // what it left behind
+	kill(process.Process) // and the children that it left behind
 	switch {
 	case stopped:
 		return nil, context.Cause(ctx)
@@ -92,7 +90,7 @@ func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error)
 	}
 }
 
-// await waits until the program has ended, and ends it with the context.
+// await waits for the end of the program, and stops it when the context ends.
 func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- process.Wait() }()
@@ -111,7 +109,7 @@ func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, e
 	return true, <-ended
 }
 
-// failure says in one line how a program failed.
+// failure returns an error that tells in one line how a program failed.
 func failure(state *os.ProcessState, err error, stderr *tail) error {
 	how := err.Error()
 	if state != nil && state.ExitCode() >= 0 {

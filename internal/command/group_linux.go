@@ -5,8 +5,8 @@ package command
 
 import "syscall"
 
-// ownGroup has a process begin a group, so that Ctrl-C reaches this process alone,
-// and end with this process.
+// ownGroup starts a process in a group of its own, so that Ctrl-C reaches this process
+// alone. The process is killed when this process dies.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -7,5 +7,5 @@ package command
 
 import "syscall"
 
-// ownGroup has a process begin a group, so that Ctrl-C reaches this process alone.
+// ownGroup starts a process in a group of its own, so that Ctrl-C reaches this process alone.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

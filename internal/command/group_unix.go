@@ -13,9 +13,9 @@ import (
 // terminate asks the group of a process to end.
 func terminate(p *os.Process) { signal(p, syscall.SIGTERM) }
 
-// kill ends what there is of the group of a process, which may itself have ended.
+// kill kills the group of a process. The process itself may have ended.
 func kill(p *os.Process) { signal(p, syscall.SIGKILL) }
 
-// signal can only fail because nothing is left. The number is not used again while
-// the group has members, and numbers that became free are used last.
+// signal ignores the error: it means that the group has no members left. The system does not
+// reuse the number while the group has members, and reuses free numbers last.
 func signal(p *os.Process, s syscall.Signal) { _ = syscall.Kill(-p.Pid, s) }

@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps Ctrl-C from the process.
+// ownGroup starts a process that Ctrl-C does not reach.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// terminate ends a process at once: it cannot be asked.
+// terminate kills the process, because Windows has no SIGTERM.
 func terminate(p *os.Process) { kill(p) }
 
-// kill can only fail because the process has ended.
+// kill ignores the error: it means that the process has ended.
 func kill(p *os.Process) { _ = p.Kill() }

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// MaxOutput bounds the output, and what is looked at of stdout to find it. The API
+// MaxOutput bounds the output, and the end of stdout that is searched for it. The API
 // server stores no object that is much larger.
 const MaxOutput = 1 << 20
 
-// maxScan bounds the work on what looks like JSON and is not.
+// maxScan bounds the work on text that looks like JSON and is not.
 const maxScan = 64 * MaxOutput
 
-// output is the last JSON value of stdout: the last one that begins in the first
-// column of a line and has nothing but space behind it in its last line. So words
-// and numbers within the text of a log are none.
+// output returns the last JSON value of stdout. A value begins in the first column of a
+// line, and only space follows it in its last line. So words and numbers within the text
+// of a log do not count.
 func output(stdout *tail) (json.RawMessage, error) {
 	text, cut := stdout.end(), stdout.cut || len(stdout.kept) > stdout.limit
 	whole := text
@@ -37,8 +37,8 @@ func output(stdout *tail) (json.RawMessage, error) {
 	return bytes.ToValidUTF8(value, []byte("\uFFFD")), nil
 }
 
-// lastValue is the last JSON value of whole lines. It reads forward, for the lines
-// within a value may be values, too.
+// lastValue returns the last JSON value of whole lines. It reads forward, because the
+// lines within a value may be values, too.
 func lastValue(text []byte) (last json.RawMessage) {
 	for scanned := 0; len(text) > 0 && scanned < maxScan; {
 		value, length := firstValue(text)
@@ -53,8 +53,8 @@ func lastValue(text []byte) (last json.RawMessage) {
 	return last
 }
 
-// firstValue is the JSON value that the text begins with, and its length to the end
-// of its line. If there is none, it is how much had to be read to know.
+// firstValue returns the JSON value at the beginning of the text, and its length to the
+// end of its last line. Without a value, length is how much of the text was read.
 func firstValue(text []byte) (value json.RawMessage, length int) {
 	if strings.IndexByte(`{["-0123456789tfn`, text[0]) < 0 {
 		return nil, 0
@@ -75,7 +75,7 @@ func firstValue(text []byte) (value json.RawMessage, length int) {
 	return value, end + rest
 }
 
-// lineLength is that of the first line, with its end.
+// lineLength returns the length of the first line, with its end.
 func lineLength(text []byte) int {
 	if end := bytes.IndexByte(text, '\n'); end >= 0 {
 		return end + 1
@@ -83,8 +83,8 @@ func lineLength(text []byte) int {
 	return len(text)
 }
 
-// looksCut reports whether a text is the end of a JSON value whose beginning is
-// lost: its last line closes what no line of it opens, or there is but one line.
+// looksCut reports whether a text looks like the end of a JSON value whose beginning is
+// lost: its last line begins with a closing bracket, or it is one line that ends a value.
 func looksCut(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	last := text[bytes.LastIndexByte(text, '\n')+1:]

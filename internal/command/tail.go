@@ -8,17 +8,16 @@ import (
 	"io"
 )
 
-// tail keeps the end of what is written to it, and passes all of it on.
+// tail keeps the end of a text, and passes all of the text on.
 type tail struct {
 	limit   int
 	through io.Writer
 	kept    []byte
-	// cut is that the beginning is not kept.
+	// cut means that the beginning is not kept.
 	cut bool
 }
 
-// Write takes everything, whatever becomes of what is passed on: a terminal that
-// has gone is no reason to end a program.
+// Write ignores errors of the writer behind it: a terminal that has gone must not end the program.
 func (t *tail) Write(p []byte) (int, error) {
 	if t.through != nil {
 		_, _ = t.through.Write(p)
@@ -31,7 +30,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end is what is kept for sure, within the limit.
+// end returns the end of the text, at most limit bytes.
 func (t *tail) end() []byte { return t.kept[max(len(t.kept)-t.limit, 0):] }
 
 func (t *tail) lastLine() string {
