@@ -14,8 +14,7 @@ import (
 // retryPause is the time between two attempts at a watch or a log.
 const retryPause = time.Second
 
-// changes tells the reader of a list that it may have changed. It does not tell what changed:
-// the reader reads again. So a watch that ends, or an event that is missed, costs one read.
+// changes tells the reader of a list that it may have changed. The reader then reads it again. So a watch that ends, or an event that is missed, costs one read.
 type changes struct {
 	api client.WithWatch
 	may chan struct{}

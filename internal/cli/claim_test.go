@@ -21,7 +21,7 @@ func key(k string) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) { r.Spec.ConcurrencyKey = k }
 }
 
-// since makes a run so many seconds older.
+// since makes a run older by seconds.
 func since(seconds int) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) {
 		r.CreationTimestamp = metav1.NewTime(synctestBegins.Add(-time.Duration(100+seconds) * time.Second))
@@ -32,7 +32,7 @@ func forAJob(r *v1alpha1.JobRun) { r.Spec.Template = &batchv1.JobTemplateSpec{} 
 
 func toBeCancelled(r *v1alpha1.JobRun) { r.Spec.Cancel = new(true) }
 
-// leasedAt is held by w under a generation.
+// leasedAt leases a run to w under a generation.
 func leasedAt(generation int64) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) {
 		r.Status.Phase = v1alpha1.PhaseLeased

@@ -24,7 +24,7 @@ func anEvent(name, kind, about string, at time.Time, message string) *corev1.Eve
 	}
 }
 
-// aBusyRun is one with everything.
+// aBusyRun returns a run and one object of each kind that describe shows.
 func aBusyRun() []client.Object {
 	run := aRun("next", withTemplate, leased, func(r *v1alpha1.JobRun) {
 		r.Spec.Input = jsonOf(`{"org":"acme"}`)
@@ -110,14 +110,14 @@ func TestDescribeAReceipt(t *testing.T) {
 	}, aBusyRun()...)
 }
 
-func TestDescribeWhatOneMayRead(t *testing.T) {
+func TestDescribeWithoutRights(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.forbidden = map[string]bool{"jobruns": true, "runkeys": true, "pods": true, "events": true}
 		s.want(s.run("describe", "next"), 0, "~Key used by:  not yours to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    not yours to read\n~Events:  not yours to read\n", "")
 	}, aBusyRun()...)
 }
 
-func TestDescribeWhatIsNotThere(t *testing.T) {
+func TestDescribeMissingRuns(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("describe", "none"), 1, "", "~Error from server (NotFound)")
 		s.want(s.run("describe", "orphan"), 0, "~Stands for it:  gone (it is gone)\n", "")

@@ -9,7 +9,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// The run may go on of which no answer came.
+// A run may go on although the trigger got no answer.
 func TestExitCodeWithoutAnAnswer(t *testing.T) {
 	if code := exitCode(&jobrun.UnansweredError{Name: "a"}); code != exitTimeout {
 		t.Errorf("exit code %d", code)

@@ -83,7 +83,7 @@ func TestHolderThatLostItsLease(t *testing.T) {
 	}
 }
 
-func TestWhatIsDoneAlreadyIsNoError(t *testing.T) {
+func TestRepeatedWriteSucceeds(t *testing.T) {
 	ended := func(change func(*v1alpha1.JobRunStatus)) *v1alpha1.JobRun {
 		return aRun("a", leasedAt(2), ending(change), func(r *v1alpha1.JobRun) { r.Status.FinishedGeneration = 2 })
 	}
@@ -130,7 +130,7 @@ func TestHolderCommandLine(t *testing.T) {
 	}
 }
 
-// A lease can be lost, and an answer, while a holder writes.
+// The lease or the answer can be lost while a holder writes.
 func TestHolderHearsFromTheServer(t *testing.T) {
 	invalid := apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("JobRun").GroupKind(), "a", nil)
 	away := apierrors.NewServiceUnavailable("try again")
@@ -182,7 +182,7 @@ func TestHolderHearsFromTheServer(t *testing.T) {
 	}
 }
 
-// An API server that restarts is no reason to stop working on a run.
+// A holder need not stop working on its run because the API server restarts.
 func TestHolderReadsItsRun(t *testing.T) {
 	away := apierrors.NewServiceUnavailable("try again")
 	for name, tc := range map[string]struct {
@@ -213,7 +213,7 @@ func TestHolderReadsItsRun(t *testing.T) {
 	}
 }
 
-// What is sent again renews from then on, and not from when it was sent first.
+// A renewal that is sent again has the time of the last attempt.
 func TestRenewAgain(t *testing.T) {
 	inScene(t, func(t *testing.T, s *scene) {
 		tries := 0

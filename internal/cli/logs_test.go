@@ -20,7 +20,7 @@ import (
 
 func withTemplate(r *v1alpha1.JobRun) { r.Spec.Template = &batchv1.JobTemplateSpec{} }
 
-// aPod is one of a run's, whose container main is in a state.
+// aPod returns a Pod of a run. Its container main is in the state.
 func aPod(name, run string, age time.Duration, state corev1.ContainerState) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -87,7 +87,7 @@ func TestThereAreNoLogs(t *testing.T) {
 	}
 }
 
-// A receipt that is not settled, then the run waits, starts, is retried and ends.
+// The receipt is settled, and its run waits, starts, is retried and ends.
 func TestFollowLogsFromTheReceiptToTheEnd(t *testing.T) {
 	inScene(t, func(t *testing.T, s *scene) {
 		code := s.start("logs", "-f", "third")
@@ -118,7 +118,7 @@ func TestFollowLogsFromTheReceiptToTheEnd(t *testing.T) {
 	)
 }
 
-// broken is a log whose connection is lost after some text.
+// broken returns a log whose connection is lost after some text.
 func broken(text string) io.ReadCloser {
 	reader, writer := io.Pipe()
 	go func() {
@@ -128,8 +128,8 @@ func broken(text string) io.ReadCloser {
 	return reader
 }
 
-// What was written is not written again; a stream that ends in good order while
-// the container runs is one that broke off, too.
+// The plugin prints no line twice. A stream that ends without error while the
+// container runs has broken off, too.
 func TestFollowLogsThatBreakOff(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.logs["a-1-x"] = []io.ReadCloser{broken("one\ntw"), lines("one\ntwo\n"), lines("one"), lines("one\ntwo\nthree\n")}

@@ -11,13 +11,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// options are a command: its flags, and what it does with them.
+// options are the flags and the work of a command.
 type options interface {
-	// Complete turns the command line, what it refers to and the kubeconfig into values.
+	// Complete turns the command line, its files and the kubeconfig into values.
 	Complete(cmd *cobra.Command, args []string) error
 	// Validate checks the values. It sends no request.
 	Validate() error
-	// Run does what the command is for.
+	// Run does the work, with requests to the cluster.
 	Run(ctx context.Context) error
 }
 

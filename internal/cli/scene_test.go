@@ -28,27 +28,27 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// scene is a cluster and what happens in it. Its time is that of a synctest bubble.
+// scene is a cluster for one test. Its time is that of a synctest bubble.
 type scene struct {
 	t      *testing.T
 	api    client.WithWatch
 	stdin  string
 	stdout text
 	stderr text
-	// columns of the terminal; 0 is none.
+	// columns of the terminal; 0 means no terminal.
 	columns int
 
-	// admit says what becomes of a trigger; nil creates a run.
+	// admit decides on a trigger; nil creates a run.
 	admit func(*v1alpha1.JobRun) error
-	// answer is the answer to a change of a status before it is made; nil makes it.
+	// answer is called before a status is patched; an error refuses the patch.
 	answer func() error
-	// hide is the answer to the read of an object before it is made; nil makes it.
+	// hide is called before an object is read; an error refuses the read.
 	hide func() error
 	// away refuses every list: the API server restarts.
 	away bool
 	// forbidden are the resources that may not be read.
 	forbidden map[string]bool
-	// logs are what the log of a Pod has, each time it is opened.
+	// logs are the contents of a Pod's log, one for each time it is opened.
 	logs map[string][]io.ReadCloser
 
 	interrupt context.CancelFunc
@@ -72,7 +72,7 @@ func (o *text) String() string {
 	return o.b.String()
 }
 
-// inScene runs a test in a bubble, with objects that exist.
+// inScene runs a test in a bubble, with these objects in the cluster.
 func inScene(t *testing.T, test func(*testing.T, *scene), objects ...client.Object) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -114,7 +114,7 @@ func (s *scene) before(verb string, o client.Object) error {
 	return nil
 }
 
-// list leaves out what the fake client cannot do: selectors that are not exact.
+// list drops selectors that are not exact, because the fake client refuses them.
 func (s *scene) list(list client.ObjectList, o *client.ListOptions) error {
 	if o.FieldSelector != nil && strings.Contains(o.FieldSelector.String(), "!=") {
 		o.FieldSelector = nil
@@ -156,7 +156,7 @@ func (s *scene) run(args ...string) int {
 	return <-s.start(args...)
 }
 
-// start runs the plugin. What it writes replaces what was written before.
+// start runs the plugin. Its output replaces earlier output.
 func (s *scene) start(args ...string) <-chan int {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -222,7 +222,7 @@ func (s *scene) read(name string) *v1alpha1.JobRun {
 	return run
 }
 
-// want compares what a command left.
+// want compares the result of a command.
 func (s *scene) want(code, wantCode int, stdout, stderr string) {
 	s.t.Helper()
 	if code != wantCode {
@@ -232,7 +232,7 @@ func (s *scene) want(code, wantCode int, stdout, stderr string) {
 	wantText(s.t, "stderr", s.stderr.String(), stderr)
 }
 
-// wantText compares a text; one that begins with "~" names parts that must be in it.
+// wantText compares a text. A want that begins with "~" lists parts that the text must have.
 func wantText(t *testing.T, what, got, want string) {
 	t.Helper()
 	parts, some := strings.CutPrefix(want, "~")
@@ -249,7 +249,7 @@ func wantText(t *testing.T, what, got, want string) {
 	}
 }
 
-// aRun is a JobRun that was created 90 seconds before.
+// aRun returns a JobRun that is 90 seconds old.
 func aRun(name string, changes ...func(*v1alpha1.JobRun)) *v1alpha1.JobRun {
 	run := &v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{
@@ -269,7 +269,7 @@ func aRun(name string, changes ...func(*v1alpha1.JobRun)) *v1alpha1.JobRun {
 	return run
 }
 
-// synctestBegins is when every bubble does.
+// synctestBegins is the time at which every bubble begins.
 var synctestBegins = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func phase(p v1alpha1.Phase) func(*v1alpha1.JobRun) {
@@ -284,7 +284,7 @@ func leased(r *v1alpha1.JobRun) {
 	}
 }
 
-// receiptOf stands for nothing itself.
+// receiptOf makes a JobRun a receipt of a run.
 func receiptOf(run string) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) {
 		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionCoalesced, run
@@ -313,7 +313,7 @@ func ending(change func(*v1alpha1.JobRunStatus)) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) { change(&r.Status) }
 }
 
-// coalescedBy has a trigger absorbed by a run.
+// coalescedBy lets a run absorb a trigger.
 func coalescedBy(run string) func(*v1alpha1.JobRun) error {
 	return func(r *v1alpha1.JobRun) error {
 		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionCoalesced, run

@@ -93,7 +93,7 @@ func (o *triggerOptions) Run(ctx context.Context) error {
 	return o.show(ctx, o.plugin, result)
 }
 
-// answerOptions are the flags for what follows the answer to a trigger.
+// answerOptions are the flags that tell what to do with the answer to a trigger.
 type answerOptions struct {
 	timeLimited
 	dryRun string

@@ -72,7 +72,7 @@ func TestTriggerSaysWhatBecameOfIt(t *testing.T) {
 	}
 }
 
-// What is in the formats for programs is all that is on stdout.
+// With a format for programs, stdout has nothing but the object.
 func TestTriggerPrintsTheObjectAlone(t *testing.T) {
 	for format, parse := range map[string]func([]byte, any) error{
 		"json": json.Unmarshal,

@@ -76,7 +76,7 @@ func TestHugeStdoutIsNotKept(t *testing.T) {
 	}
 }
 
-// counter counts what is written.
+// counter counts the bytes that it gets.
 type counter struct{ n int }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -84,7 +84,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// tail is one that was written as much to.
+// tail returns a tail that got as many bytes.
 func (c *counter) tail(t *testing.T) *tail {
 	t.Helper()
 	kept := &tail{limit: MaxOutput}
@@ -99,7 +99,7 @@ func (c *counter) tail(t *testing.T) *tail {
 
 var errStopped = errors.New("stopped")
 
-// stoppable runs a script until it has told the numbers of its processes, and stops it.
+// stoppable runs a script until it has written its processes' numbers, and stops it.
 func stoppable(t *testing.T, script string, grace time.Duration) (pids []int, err error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pids")
@@ -140,7 +140,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// gone waits until a process has ended; one whose parent does not look after it is a zombie.
+// gone waits until a process has ended, or is a zombie that its parent left.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, "process "+strconv.Itoa(pid)+" ends", func() bool {

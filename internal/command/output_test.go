@@ -66,7 +66,7 @@ func TestOutputTooLarge(t *testing.T) {
 	}
 }
 
-// The work on what is open and never closed is bounded: without that, this takes a minute.
+// The work on brackets that are never closed is bounded. Without the bound, this test takes a minute.
 func TestOutputOfWhatNeverCloses(t *testing.T) {
 	began := time.Now()
 	if got, err := outputOf(t, strings.Repeat("[\n", MaxOutput/2)); err != nil || got != "" {
