@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -24,8 +25,10 @@ const completionPatience = 3 * time.Second
 
 // completeRuns completes the name of a JobRun.
 func (p *plugin) completeRuns(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Name })
+	return p.complete(cmd, args, prefix, nameOf)
 }
+
+func nameOf(m *metav1.PartialObjectMetadata) string { return m.Name }
 
 // completeJobs completes the name of a job, from the JobRuns that exist.
 func (p *plugin) completeJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -65,11 +68,11 @@ func (p *plugin) words(
 	defer cancel()
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind)
-	var options []client.ListOption
+	namespace := ""
 	if namespaced {
-		options = append(options, client.InNamespace(p.namespace))
+		namespace = p.namespace
 	}
-	if err := p.api.List(ctx, list, options...); err != nil {
+	if err := p.api.List(ctx, list, client.InNamespace(namespace)); err != nil {
 		return nil
 	}
 	words := map[string]struct{}{}
@@ -83,22 +86,17 @@ func (p *plugin) words(
 
 // completeConfigFlags completes the flags that choose the cluster and the namespace.
 func completeConfigFlags(p *plugin, root *cobra.Command) {
-	for flag, complete := range map[string]cobra.CompletionFunc{
-		"namespace": func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-			name := func(m *metav1.PartialObjectMetadata) string { return m.Name }
-			kind := corev1.SchemeGroupVersion.WithKind("NamespaceList")
-			return p.words(cmd, kind, false, prefix, name), cobra.ShellCompDirectiveNoFileComp
-		},
-		"context": func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-			config, err := p.config.ToRawKubeConfigLoader().RawConfig()
-			if err != nil {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			names := slices.Sorted(maps.Keys(config.Contexts))
-			return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), cobra.ShellCompDirectiveNoFileComp
-		},
-	} {
-		// The only possible error is a missing flag.
-		_ = root.RegisterFlagCompletionFunc(flag, complete)
+	namespaces := func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return p.words(cmd, corev1.SchemeGroupVersion.WithKind("NamespaceList"), false, prefix, nameOf), cobra.ShellCompDirectiveNoFileComp
 	}
+	contexts := func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		config, err := p.config.ToRawKubeConfigLoader().RawConfig()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		names := slices.Sorted(maps.Keys(config.Contexts))
+		return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }), cobra.ShellCompDirectiveNoFileComp
+	}
+	// The only possible error is a missing flag.
+	_ = errors.Join(root.RegisterFlagCompletionFunc("namespace", namespaces), root.RegisterFlagCompletionFunc("context", contexts))
 }

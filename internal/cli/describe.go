@@ -49,12 +49,12 @@ func (o *describeOptions) describe(ctx context.Context) error {
 	switch {
 	case errors.Is(err, jobrun.ErrNotFound):
 		w.receipt(asked, "it is gone")
-		return w.flush()
+		return w.to.Flush()
 	case err != nil:
 		return err
 	case run == nil:
 		w.receipt(asked, "not settled yet")
-		return w.flush()
+		return w.to.Flush()
 	case run != asked:
 		w.receipt(asked, "")
 		fmt.Fprintf(w.to, "\nThe run that stands for it:\n\n")
@@ -64,7 +64,7 @@ func (o *describeOptions) describe(ctx context.Context) error {
 		return err
 	}
 	w.description(d)
-	return w.flush()
+	return w.to.Flush()
 }
 
 // description is what `describe` shows of a run.

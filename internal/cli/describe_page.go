@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -21,17 +20,13 @@ import (
 
 // page is what `describe` prints: fields, and indented tables.
 type page struct {
-	out io.Writer
 	to  *tabwriter.Writer
 	now time.Time
-	err error
 }
 
 func newPage(out io.Writer, now time.Time) *page {
-	return &page{out: out, to: tabwriter.NewWriter(out, 0, 8, 2, ' ', 0), now: now}
+	return &page{to: tabwriter.NewWriter(out, 0, 8, 2, ' ', 0), now: now}
 }
-
-func (p *page) flush() error { return cmp.Or(p.err, p.to.Flush()) }
 
 // field prints a field that has a value.
 func (p *page) field(name, value string) {
@@ -40,26 +35,17 @@ func (p *page) field(name, value string) {
 	}
 }
 
-// table prints a table under a heading.
+// table prints a table under a heading, with columns of its own.
 func (p *page) table(heading string, names []string, rows [][]string) {
-	if p.err = p.flush(); p.err != nil {
-		return
-	}
-	fmt.Fprintf(p.out, "%s:\n", heading)
-	buffer := &bytes.Buffer{}
-	w := tabwriter.NewWriter(buffer, 0, 8, 2, ' ', 0)
+	_ = p.to.Flush() // the last flush returns the error
+	fmt.Fprintf(p.to, "%s:\n", heading)
 	for _, row := range append([][]string{names}, rows...) {
 		for i := range row {
 			row[i] = cmp.Or(oneLine(row[i]), none)
 		}
-		fmt.Fprintln(w, "  "+strings.Join(row, "\t"))
+		fmt.Fprintln(p.to, "  "+strings.Join(row, "\t"))
 	}
-	if p.err = w.Flush(); p.err != nil {
-		return
-	}
-	for line := range strings.Lines(buffer.String()) {
-		fmt.Fprintln(p.out, strings.TrimRight(line, " \n"))
-	}
+	_ = p.to.Flush()
 }
 
 // oneLine keeps text of others from breaking the layout or the terminal.

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -19,20 +20,11 @@ func parseName(argument string) (string, error) {
 	resource, name, qualified := strings.Cut(argument, "/")
 	if !qualified {
 		name = argument
-	} else if !isOneOf(resource, resourceNames) {
+	} else if !slices.Contains(resourceNames, strings.ToLower(resource)) {
 		return "", usagef("%q is no JobRun: write NAME or jobrun/NAME", argument)
 	}
 	if name == "" || strings.Contains(name, "/") {
 		return "", usagef("%q is no name of a JobRun", argument)
 	}
 	return name, nil
-}
-
-func isOneOf(word string, words []string) bool {
-	for _, w := range words {
-		if strings.EqualFold(word, w) {
-			return true
-		}
-	}
-	return false
 }
