@@ -56,8 +56,8 @@ You then hold its lease, under the generation that is printed. Renew the lease i
 When that fails with exit code 6, stop working on the run. At the end, use complete, fail
 or release. A lease that is not renewed ends, and another worker gets the run.
 
-Either renew renews the lease, or a Lease (coordination.k8s.io) with the holder's name:
-while that is renewed, all leases of this holder live.`,
+To renew the lease, use renew, or renew a Lease (coordination.k8s.io) that has the
+holder's name. The Lease keeps all leases of this holder alive.`,
 		Example:               claimExample,
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(cobra.MaximumNArgs(1)),
