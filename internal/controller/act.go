@@ -24,42 +24,42 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// errStale is returned when what was decided on is not what is stored: observe again.
+// errStale means that the stored object is not the version that the decision read. The caller observes again.
 var errStale = errors.New("observed state is stale")
 
-// waitingError is returned when something must stop first.
+// waitingError means that a Job or a Pod must end before the plan can go on.
 type waitingError struct {
 	what string
-	// poll is when to look again, where no event tells of the end; 0 if one does.
+	// poll is the time until the next look if no watch event reports the end; 0 if one does.
 	poll time.Duration
 }
 
 func (e *waitingError) Error() string { return "waiting for the end of " + e.what }
 
-// refusedError is returned when the API server refused a Job.
+// refusedError means that the API server refused a Job.
 type refusedError struct {
 	run     types.UID
 	refusal decision.Refusal
-	// holdOff is how long not to try again; 0 if the refusal is final.
+	// holdOff is the time until the next try; 0 if the refusal is final.
 	holdOff time.Duration
 }
 
 func (e *refusedError) Error() string { return "Job refused: " + e.refusal.Message }
 
-// action carries a Plan out.
+// action executes a Plan.
 type action struct {
 	*Reconciler
 	req Request
 	s   *decision.Snapshot
-	// key is the RunKey as decided on, or as written since.
+	// key is the RunKey that the decision read, or the one that this action wrote since.
 	key *v1alpha1.RunKey
-	// written are the JobRuns whose status this action wrote.
+	// written holds the JobRuns whose status this action wrote.
 	written map[types.UID]*v1alpha1.JobRun
-	// unwritable are the receipts whose status was refused for what it is.
+	// unwritable holds the receipts whose status the API server refused for its content.
 	unwritable map[types.UID]bool
 	// job is the Job that this action created or found.
 	job *batchv1.Job
-	// journal tells, for the log, what this action wrote.
+	// journal lists the writes of this action for the log.
 	journal journal
 }
 
@@ -67,7 +67,7 @@ func (r *Reconciler) newAction(req Request, s *decision.Snapshot) *action {
 	return &action{Reconciler: r, req: req, s: s, key: s.Key, written: map[types.UID]*v1alpha1.JobRun{}, unwritable: map[types.UID]bool{}}
 }
 
-// observation is what was decided on, with what the action wrote since.
+// observation returns what the decision read, with the writes of this action applied.
 func (a *action) observation() decision.Observation {
 	o := a.s.Observation.Clone()
 	o.Key = a.key
@@ -81,14 +81,13 @@ func (a *action) observation() decision.Observation {
 	return o
 }
 
-// carryOut does what a plan says that needs no snapshot of a home.
+// carryOut executes a plan that needs no snapshot of a home.
 func (r *Reconciler) carryOut(ctx context.Context, req Request, plan decision.Plan) error {
 	return r.newAction(req, decision.NewSnapshot(decision.Observation{})).act(ctx, plan)
 }
 
-// act does what the plan says, in its order, up to the first operation that
-// does not succeed and that others rest on. Whatever is left undone is found by the
-// next observation.
+// act executes the operations of a plan in order. It stops at the first failure unless the failed operation is
+// independent. The next observation finds what is left to do.
 func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	subject := decision.SubjectOf(plan, a.key)
 	var left error
@@ -99,7 +98,7 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 			continue
 		}
 		left = errors.Join(left, fmt.Errorf("%s of %s: %w", plan.Step, subject, err))
-		if !isAlone(op, err) {
+		if !isIndependent(op, err) {
 			break
 		}
 		if write, ok := op.(decision.WriteStatus); ok {
@@ -109,10 +108,10 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	return left
 }
 
-// isAlone reports whether no other operation of a plan rests on this one: a deletion
-// that failed, or the status of a receipt that the API server refuses for its content.
-// A run that is to give its waiting place away is not alone.
-func isAlone(op decision.Op, err error) bool {
+// isIndependent reports whether the other operations of a plan may follow although this one failed. They may follow a
+// failed deletion of a JobRun, and a receipt's status that the API server refuses for its content. A run that must
+// first give its waiting place away is an exception: other operations depend on that write.
+func isIndependent(op decision.Op, err error) bool {
 	switch op := op.(type) {
 	case decision.DeleteRun:
 		return true
@@ -163,7 +162,7 @@ func (a *action) keyName() types.NamespacedName {
 	return types.NamespacedName{Namespace: a.req.Namespace, Name: a.req.RunKey}
 }
 
-// checkKey requires the version decided on of the key, if there is one.
+// checkKey requires that a live read of the RunKey shows the version that the decision read. Without a key it passes.
 func (a *action) checkKey(ctx context.Context) error {
 	if a.req.RunKey == "" {
 		return nil
@@ -178,7 +177,7 @@ func (a *action) checkKey(ctx context.Context) error {
 	return nil
 }
 
-// versionOf is the version of a key, of which there is none while it is free.
+// versionOf returns the version of a RunKey; empty while the key is free.
 func versionOf(key *v1alpha1.RunKey) string {
 	if key == nil {
 		return ""
@@ -214,7 +213,7 @@ func (a *action) checkRun(ctx context.Context, run *v1alpha1.JobRun) error {
 	return nil
 }
 
-// latest is a run as this action wrote it last.
+// latest returns the run as this action last wrote it, or the given run if the action did not write it.
 func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if written := a.written[run.UID]; written != nil {
 		return written
@@ -233,7 +232,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	}
 	err := a.Client.Status().Update(ctx, next)
 	if isTooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
-		next.Status.Output = nil // The run has it; the receipt must not wait for ever.
+		next.Status.Output = nil // The run keeps the output. Without this the receipt would never get its outcome.
 		err = a.Client.Status().Update(ctx, next)
 	}
 	switch {
@@ -250,8 +249,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	return nil
 }
 
-// isTooLarge reports whether an object is refused for its size, by the API server, by
-// etcd, or by the API server's client of it.
+// isTooLarge reports whether the API server, its etcd client or etcd refused an object for its size.
 func isTooLarge(err error) bool {
 	return err != nil && (apierrors.IsRequestEntityTooLargeError(err) ||
 		strings.Contains(err.Error(), "etcdserver: request is too large") ||
@@ -286,5 +284,5 @@ func (a *action) confirmLease(ctx context.Context, op decision.ConfirmLease) err
 	if err := a.deleteJob(ctx, a.job); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: RunKey %s leases generation %d of run %s no more", errStale, a.keyName(), op.Generation, op.Run.RunName)
+	return fmt.Errorf("%w: RunKey %s no longer leases generation %d of run %s", errStale, a.keyName(), op.Generation, op.Run.RunName)
 }

@@ -21,12 +21,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// predecessorPoll is how often to look whether the Job of an earlier run of the
-// same name is gone.
+// predecessorPoll is the interval between looks for the Job of an earlier run of the same name, until it is gone.
 const predecessorPoll = time.Second
 
-// createJob creates the Job of a run for a generation. The name is a lock: a
-// Job that is there already is the same one if the run owns it.
+// createJob creates the Job of a run for a generation. The name of the Job is a lock: an existing Job of that name is
+// the same one if the run owns it.
 func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
 	err := a.Client.Create(ctx, job)
@@ -44,8 +43,8 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	return nil
 }
 
-// namesField reports whether an object is refused for what it is. Policies and other
-// webhooks refuse with the same codes, but name no field: they may be repaired.
+// namesField reports whether the API server refused an object for one of its fields. Policies and other webhooks
+// answer with the same code but name no field. Their refusal is not final, because a user may repair them.
 func namesField(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
@@ -54,7 +53,7 @@ func namesField(err error) bool {
 	return slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool { return cause.Field != "" })
 }
 
-// adoptJob takes a Job of the right name that is there already.
+// adoptJob takes over the existing Job of that name if the run owns it.
 func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string) error {
 	job := &batchv1.Job{}
 	if err := a.Live.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: name}, job); err != nil {
@@ -67,7 +66,7 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		a.job = job
 		return nil
 	case executor.IsJobRun(owner) && owner.Name == run.Name:
-		// Left by an earlier run of the same name, which is gone.
+		// The Job belongs to an earlier run of the same name, which is gone.
 		if err := a.deleteJob(ctx, job); err != nil {
 			return err
 		}
@@ -78,7 +77,7 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 	}
 }
 
-// stopStrays requires that nothing of the home executes before somebody is let in.
+// stopStrays requires that no Job of the home executes before a run is claimed.
 func (a *action) stopStrays(ctx context.Context) error {
 	selector := client.MatchingLabels{v1alpha1.LabelRun: a.req.Run}
 	if a.req.RunKey != "" {
@@ -88,17 +87,12 @@ func (a *action) stopStrays(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var strays []*batchv1.Job
-	for _, job := range jobs {
-		if !executor.IsFinished(job) && !a.isNext(job) {
-			strays = append(strays, job)
-		}
-	}
-	return a.end(ctx, strays, func() error { return a.unclaimed(ctx) })
+	strays := slices.DeleteFunc(jobs, func(job *batchv1.Job) bool { return executor.IsFinished(job) || a.isNext(job) })
+	return a.stopJobs(ctx, strays, func() error { return a.checkUnclaimed(ctx) })
 }
 
-// unclaimed requires that nobody was let in since the decision.
-func (a *action) unclaimed(ctx context.Context) error {
+// checkUnclaimed requires that no run was claimed since the decision.
+func (a *action) checkUnclaimed(ctx context.Context) error {
 	if a.s.Keyed {
 		return a.checkKey(ctx)
 	}
@@ -110,14 +104,13 @@ func (a *action) unclaimed(ctx context.Context) error {
 	return nil
 }
 
-// end deletes Jobs and waits for them. current is asked first: a
-// Job that was created since the decision may be one that was leased since, and
-// such a lease shows in a newer version.
-func (a *action) end(ctx context.Context, jobs []*batchv1.Job, current func() error) error {
+// stopJobs deletes Jobs and returns a waitingError until they are gone. It calls check first. A Job that is newer than
+// the decision may belong to a newer lease, and then check finds a newer version of the key or of the run.
+func (a *action) stopJobs(ctx context.Context, jobs []*batchv1.Job, check func() error) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	if err := current(); err != nil {
+	if err := check(); err != nil {
 		return err
 	}
 	for _, job := range jobs {
@@ -128,11 +121,11 @@ func (a *action) end(ctx context.Context, jobs []*batchv1.Job, current func() er
 	return &waitingError{what: "the Jobs of run " + jobs[0].Labels[v1alpha1.LabelRun]}
 }
 
-// isNext reports whether a Job is that of a claim of a run without key which is
-// not stored yet: such a Job is created first.
+// isNext reports whether a Job belongs to a claim that is not stored yet, of a run without a key. Such a claim creates
+// its Job before it writes the status.
 func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStray(job) }
 
-// stopRun requires that nothing of a run executes.
+// stopRun requires that no Job and no Pod of a run executes.
 func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
 	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.RunName})
 	if err != nil {
@@ -150,17 +143,17 @@ func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
 		}
 		unfinished = append(unfinished, job)
 	}
-	if err := a.end(ctx, unfinished, func() error { return a.current(ctx, op.Run) }); err != nil {
+	if err := a.stopJobs(ctx, unfinished, func() error { return a.checkUnchanged(ctx, op.Run) }); err != nil {
 		return err
 	}
 	if finished {
-		return nil // The Job controller ends a Job only when its Pods have ended.
+		return nil // The Job controller finishes a Job only after its Pods have ended.
 	}
 	return a.checkPods(ctx, op.Run)
 }
 
-// current requires that neither the key nor the run has changed since the decision.
-func (a *action) current(ctx context.Context, id runkey.Identity) error {
+// checkUnchanged requires that neither the key nor the run has changed since the decision.
+func (a *action) checkUnchanged(ctx context.Context, id runkey.Identity) error {
 	if err := a.checkKey(ctx); err != nil {
 		return err
 	}
@@ -189,7 +182,7 @@ func (a *action) liveJobs(ctx context.Context, selector client.MatchingLabels) (
 	return controlledJobs(jobs.Items), nil
 }
 
-// deleteJob deletes a Job with its Pods: it is seen gone only after them.
+// deleteJob deletes a Job in the foreground, so the Job disappears only after its Pods.
 func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
 	if job.DeletionTimestamp != nil {
 		return nil

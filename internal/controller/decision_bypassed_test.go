@@ -105,7 +105,7 @@ func idempotency(t *testing.T, coming bool, key *v1alpha1.RunKey, runs ...*v1alp
 	}
 	c := newScene(t, objects...)
 	if key != nil && !coming {
-		c.sightings.buried(key.Spec.Owner.Token)
+		c.sightings.noteDeleted(key.Spec.Owner.Token)
 	}
 	name := v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")
 	o, err := c.observeIdempotencyKey(t.Context(), Request{Namespace: wrappers.Namespace, RunKey: name})

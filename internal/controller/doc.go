@@ -1,24 +1,21 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controller makes what the webhook decided come true, and repairs what
-// could not be finished.
+// Package controller executes what the webhook admitted, and repairs what a crash left unfinished.
 //
-// The work queue is keyed by the contended thing: a RunKey, or a run without a
-// key. One reconcile observes it (observe*.go), decides (package decision), and
-// acts (act*.go). The decision is a pure function from a Snapshot to a Plan; the
-// Plan is an ordered list of checks and writes, and the first check that fails ends
-// it: then everything is observed again. Sightings are what this process alone has
-// seen, and since when. A crash between any two writes leaves a state that the next decision
-// knows how to finish. At most one transition of a key is made per reconcile.
+// An entry of the work queue names what runs contend for: a RunKey, or a run without a key. One reconcile observes
+// it (observe*.go), decides (package decision), and acts (act*.go). The decision is a pure function from a Snapshot to
+// a Plan. The Plan is an ordered list of checks and writes. The first check that fails ends the Plan, and the
+// controller observes everything again. Sightings hold what this process has seen, and since when. The next decision
+// can finish the state that a crash leaves between any two writes. One reconcile makes at most one transition of a key.
 //
-// Correctness never rests on leader election or on the cache: every write is a
-// compare-and-swap on the version decided on, and whatever destroys or gives
-// away is checked against live reads first.
+// Correctness does not depend on leader election or on the cache. Every write is a compare-and-swap on the version
+// that the decision read. Live reads come before a write that deletes something or gives a key away.
 //
-// What it does not promise: a controller that is paused between its last check
-// and creating a Job may create it late; it looks at the RunKey again right
-// after and deletes the Job. A RunKey that is deleted by hand during a claim can
-// make a generation repeat. While two controllers act at once, statuses may lag
-// behind RunKeys. Events are best effort.
+// The package does not promise the following:
+//   - A controller that pauses between its last check and the creation of a Job may create the Job late. It reads the
+//     RunKey again right after that, and deletes the Job.
+//   - A generation can repeat after a user deletes a RunKey during a claim.
+//   - Statuses may lag behind RunKeys while two controllers act at once.
+//   - Events are best effort.
 package controller

@@ -13,10 +13,10 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// immaterial reports whether no decision reads what has changed of an object. Of
-// a Job, the cache has nothing else to begin with; how its Pods come and go does
-// not show. Of a JobRun, it is the progress that workers report.
-func immaterial(before, after client.Object) bool {
+// changesNoDecision reports whether a change touches only fields that no decision reads. Of a JobRun, this is the
+// progress that workers report. The cache drops such fields of a Job, for example its Pod counts, so two versions of a
+// Job may differ in their resourceVersion only.
+func changesNoDecision(before, after client.Object) bool {
 	if before == nil || after == nil || before.GetUID() != after.GetUID() {
 		return false
 	}
@@ -37,7 +37,7 @@ func immaterial(before, after client.Object) bool {
 	}
 }
 
-// sameButVersion reports whether two versions of an object are the same.
+// sameButVersion reports whether two objects differ at most in their resourceVersion.
 func sameButVersion[T any, P interface {
 	*T
 	client.Object

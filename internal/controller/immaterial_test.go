@@ -54,10 +54,10 @@ func TestImmaterial(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := immaterial(test.before, test.after); got != test.want {
+			if got := changesNoDecision(test.before, test.after); got != test.want {
 				t.Errorf("got %t", got)
 			}
-			woken := len(newBench().Changed(t.Context(), test.before, test.after)) > 0
+			woken := len(newBench().RequestsForChange(t.Context(), test.before, test.after)) > 0
 			if woken == test.want {
 				t.Errorf("wakes somebody: %t", woken)
 			}

@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,48 +37,45 @@ import (
 
 const (
 	controllerName = "jobrun"
-	// staleRetry is when to look again after a lost race, should no watch event come.
+	// staleRetry is the time until the next look after a lost race, unless a watch event comes earlier.
 	staleRetry = 500 * time.Millisecond
-	// leftRetry is when to try again what others do not wait for.
+	// leftRetry is the time until the next try of a write or a deletion that nothing else waits for.
 	leftRetry = time.Minute
-	// maxDecisions bounds the decisions of one reconcile. Only a decision that
-	// was kept from its first transition is followed by another.
+	// maxDecisions bounds the decisions of one reconcile. Another decision follows only if the last plan could not
+	// make its first transition.
 	maxDecisions = 8
 )
 
-// Options of the controller.
+// Options holds the settings of the controller.
 type Options struct {
-	// Keys holds the RunKeys.
 	Keys *keystore.Store
-	// ReceiptHistory is how many bound receipts are kept per run.
+	// ReceiptHistory is the number of bound receipts that the controller keeps per run.
 	ReceiptHistory int
-	// ReservationGrace is how long a reservation is kept for a run that is not
-	// there. It must exceed the API server's request timeout.
+	// ReservationGrace is the time that a key stays reserved for a run that does not exist. It must exceed the request
+	// timeout of the API server.
 	ReservationGrace time.Duration
-	// BatchTimeout is how long the members of a batch may take to come into being.
+	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
-	// SweepPeriod is how often runs are looked for whose TTL is over before the next time.
+	// SweepPeriod is the interval of the sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.
 	SweepPeriod time.Duration
-	// Clock tells the time.
-	Clock clock.Clock
-	// Concurrency is how many keys are reconciled at once.
+	Clock       clock.Clock
+	// Concurrency is the number of requests that the controller reconciles at once.
 	Concurrency int
 }
 
 // Reconciler reconciles keys and runs.
 type Reconciler struct {
 	Options
-	// Client reads from the cache and writes.
+	// Client reads from the cache and writes to the API server.
 	Client client.Client
 	// Live reads from the API server.
-	Live client.Reader
-	// Events tells people.
+	Live   client.Reader
 	Events Recorder
 
 	sightings *sightings
 }
 
-// Recorder records events; events.EventRecorder in production.
+// Recorder records the events of a plan.
 type Recorder struct{ events.EventRecorder }
 
 func (r Recorder) emit(e decision.Event) {
@@ -93,7 +91,7 @@ func NewReconciler(c client.Client, live client.Reader, recorder events.EventRec
 	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock)}
 }
 
-// SetupWithManager registers the controller. The field indexes must be there.
+// SetupWithManager registers the controller. The caller must have set up the field indexes.
 func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(controllerName), o)
 	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
@@ -112,7 +110,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Complete(r)
 }
 
-// handler maps what changed to requests.
+// handler returns the event handler of JobRuns, RunKeys and Jobs. It enqueues what an event may change.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
 	enqueue := func(queue workqueue.TypedRateLimitingInterface[Request], requests []Request) {
 		for _, request := range requests {
@@ -122,30 +120,27 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 	return handler.TypedFuncs[client.Object, Request]{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
 			if e.IsInInitialList {
-				enqueue(q, r.Found(ctx, e.Object))
+				enqueue(q, r.RequestsForExisting(ctx, e.Object))
 				return
 			}
-			enqueue(q, r.Changed(ctx, nil, e.Object))
+			enqueue(q, r.RequestsForChange(ctx, nil, e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() { // from time to time, all that is cached
-				enqueue(q, r.Found(ctx, e.ObjectNew))
+			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() { // a periodic resync of the cache
+				enqueue(q, r.RequestsForExisting(ctx, e.ObjectNew))
 				return
 			}
-			r.tellOfClaim(ctx, e.ObjectOld, e.ObjectNew)
-			enqueue(q, r.Changed(ctx, e.ObjectOld, e.ObjectNew))
+			r.reportClaim(ctx, e.ObjectOld, e.ObjectNew)
+			enqueue(q, r.RequestsForChange(ctx, e.ObjectOld, e.ObjectNew))
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(q, r.Changed(ctx, e.Object, nil))
-		},
-		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[Request]) {
-			enqueue(q, r.Changed(ctx, nil, e.Object))
+			enqueue(q, r.RequestsForChange(ctx, e.Object, nil))
 		},
 	}
 }
 
-// renewals notes when workers renew. It calls for nothing: who looks at a lease
-// when its time is over finds there what was noted.
+// renewals returns the event handler of Leases. It records when workers renew and enqueues nothing. When the duration
+// of a lease is over, idle reads the record.
 func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request] {
 	note := func(object client.Object) {
 		if lease, ok := object.(*coordinationv1.Lease); ok {
@@ -162,8 +157,9 @@ func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request
 	}
 }
 
-// tellOfClaim tells of a lease that a worker has taken: no decision has written it.
-func (r *Reconciler) tellOfClaim(ctx context.Context, before, after client.Object) {
+// reportClaim emits the event and the metric of a claim by a worker. A worker writes its claim itself, so no plan
+// reports it.
+func (r *Reconciler) reportClaim(ctx context.Context, before, after client.Object) {
 	old, wasRun := before.(*v1alpha1.JobRun)
 	run, isRun := after.(*v1alpha1.JobRun)
 	if !wasRun || !isRun || run.RunsAsJob() || run.Status.Phase != v1alpha1.PhaseLeased ||
@@ -178,9 +174,9 @@ func (r *Reconciler) tellOfClaim(ctx context.Context, before, after client.Objec
 	}
 }
 
-// Found are the requests that an object calls for which was there when this
-// process began to look. They are handled once everything that was there is known.
-func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request {
+// RequestsForExisting returns what to enqueue for an object of the initial list or of a resync. The cache has synced
+// before the controller reconciles these requests.
+func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		if cache.IsSlim(object) {
@@ -188,18 +184,17 @@ func (r *Reconciler) Found(ctx context.Context, object client.Object) []Request 
 		}
 	case *batchv1.Job:
 		if executor.ResultOf(object) != nil {
-			return nil // The run whose lease it was calls for itself, if it does not know.
+			return nil // If the status of its run does not show the end yet, the run enqueues itself.
 		}
 	}
-	return r.Changed(ctx, nil, object)
+	return r.RequestsForChange(ctx, nil, object)
 }
 
-// Changed are the requests that a change calls for; before is nil if the object
-// is new, after if it is gone. A cache that has missed a deletion tells of
-// another object of the same name as if the one before had changed.
-func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) []Request {
+// RequestsForChange returns what to enqueue for a change. before is nil for a new object, and after is nil for a deleted
+// one. The UIDs differ if the cache missed the deletion of an object and the creation of another one of the same name.
+func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client.Object) []Request {
 	var requests []Request
-	if immaterial(before, after) {
+	if changesNoDecision(before, after) {
 		return nil
 	}
 	if before != nil && (after == nil || after.GetUID() != before.GetUID()) {
@@ -212,36 +207,29 @@ func (r *Reconciler) Changed(ctx context.Context, before, after client.Object) [
 	return requests
 }
 
-// deleted remembers what was seen deleted: its create is not under way any more.
+// deleted records the deletion of a JobRun. A reservation for it needs no grace period, because its create is over.
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
-		r.sightings.buried(runkey.IdentityOf(run).Token)
+		r.sightings.noteDeleted(runkey.IdentityOf(run).Token)
 		r.sightings.forget(subjects(run.UID)...)
 		r.sightings.accepted(run.UID)
 	}
 }
 
-// Reconcile brings one home, idempotency key or run forward by at most one
-// transition.
+// Reconcile makes at most one transition of a home, an idempotency key or a run.
 func (r *Reconciler) Reconcile(ctx context.Context, req Request) (reconcile.Result, error) {
 	after, err := r.reconcile(ctx, req)
 	switch {
 	case errors.Is(err, errStale):
 		log.FromContext(ctx).V(1).Info("Observing again", "reason", err.Error())
 		return reconcile.Result{RequeueAfter: staleRetry}, nil
-	case isTerminating(err):
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // The namespace takes everything in it along.
 		return reconcile.Result{}, nil
 	case err != nil:
 		return reconcile.Result{}, err
 	default:
 		return reconcile.Result{RequeueAfter: after}, nil
 	}
-}
-
-// isTerminating reports whether a write failed because its namespace is being
-// deleted, which ends everything in it.
-func isTerminating(err error) bool {
-	return err != nil && apierrors.HasStatusCause(err, "NamespaceTerminating")
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration, error) {
@@ -273,16 +261,15 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	switch {
 	case errors.Is(failed, errStale):
 		kept = decision.Sooner(kept, staleRetry)
-	case failed != nil: // What cannot be deleted keeps the run from nothing.
-		log.FromContext(ctx).Error(failed, "JobRuns are kept for longer")
+	case failed != nil: // The run goes on although a deletion failed.
+		log.FromContext(ctx).Error(failed, "Could not delete the JobRuns that were kept long enough")
 		kept = decision.Sooner(kept, leftRetry)
 	}
 	after, err := r.reconcileHome(ctx, req)
 	return decision.Sooner(kept, after), err
 }
 
-// reconcileHome observes, decides and acts. A plan that was kept from its first
-// transition is followed by another decision.
+// reconcileHome observes, decides and acts. If a plan cannot make its first transition, reconcileHome decides again.
 func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Duration, error) {
 	o, err := r.observeHome(ctx, req)
 	if err != nil {
@@ -300,9 +287,8 @@ func (r *Reconciler) reconcileHome(ctx context.Context, req Request) (time.Durat
 	return decision.NewSnapshot(o).LookAgain(), nil
 }
 
-// perform carries a plan out. If it has to wait for Jobs to end, if its Job was
-// refused, or if it met receipts whose status the API server refuses, next is what
-// to decide on without another look; it is nil otherwise.
+// perform executes a plan. next is the observation for another decision in the same reconcile. It is set if the plan
+// waits for Jobs or Pods to end, or if the API server refused its Job or the status of a receipt. Otherwise it is nil.
 func (r *Reconciler) perform(ctx context.Context, req Request, s *decision.Snapshot, plan decision.Plan) (next *decision.Observation, err error) {
 	a := r.newAction(req, s)
 	err = a.act(ctx, plan)
@@ -315,7 +301,7 @@ func (r *Reconciler) perform(ctx context.Context, req Request, s *decision.Snaps
 	case errors.As(err, &waiting):
 		o.Block(plan.Step, waiting.poll)
 	case len(a.unwritable) > 0:
-		log.FromContext(ctx).Error(err, "Receipts are left without their status")
+		log.FromContext(ctx).Error(err, "Could not write the status of some receipts")
 		o.LeaveOut(a.unwritable, leftRetry)
 	default:
 		return nil, err
@@ -339,7 +325,7 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 		return 0, err
 	}
 	excess := max(len(bound)-r.ReceiptHistory, 0)
-	held, err := r.held(ctx, run, bound[:excess])
+	held, err := r.findHeld(ctx, run, bound[:excess])
 	if err != nil {
 		return 0, err
 	}
@@ -351,8 +337,8 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	return plan.After, r.carryOut(ctx, req, plan)
 }
 
-// seenEnded is how long this process has seen a run at an end that was to come by
-// its own clock, and so says nothing of how long ago that was.
+// seenEnded returns how long ago this process first saw a completionTime that was in the future by its own clock; 0 if
+// it never saw one. Such a completionTime does not tell when the run ended.
 func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
 	end := run.Status.CompletionTime
 	switch {
@@ -365,10 +351,10 @@ func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Durat
 	}
 }
 
-// held are those of a run and its excess receipts that somebody needs still: a
-// member of the batch they lead, or a receipt of their own, from when the receipt
-// was a run itself.
-func (r *Reconciler) held(ctx context.Context, run *v1alpha1.JobRun, excess []*v1alpha1.JobRun) (map[types.UID]bool, error) {
+// findHeld returns which JobRuns to keep, among a run and its excess receipts. It keeps the leader of a batch until
+// each member has recorded the batch's decision. It keeps a receipt that was a run before until its own receipts have
+// an outcome.
+func (r *Reconciler) findHeld(ctx context.Context, run *v1alpha1.JobRun, excess []*v1alpha1.JobRun) (map[types.UID]bool, error) {
 	held := map[types.UID]bool{run.UID: len(r.undecidedMembers(ctx, run)) > 0}
 	for _, receipt := range excess {
 		unbound, bound, err := r.observeReceipts(ctx, receipt)

@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// newLogger returns the loggers of the reconciler: each line names what is reconciled.
+// newLogger returns the log constructor of the controller. Each log line names the request.
 func newLogger(base logr.Logger) func(*Request) logr.Logger {
 	base = base.WithValues("controller", controllerName)
 	return func(req *Request) logr.Logger {
@@ -27,30 +27,30 @@ func newLogger(base logr.Logger) func(*Request) logr.Logger {
 	}
 }
 
-// journal is what one action wrote, an entry per write.
+// journal lists the writes of one action.
 type journal []string
 
 func (j *journal) note(format string, args ...any) { *j = append(*j, fmt.Sprintf(format, args...)) }
 
-// log writes one line about a plan, whose error is nil if the plan was carried out whole. Plans that wrote nothing
-// are for debugging.
+// log writes one line about a plan. err is nil if the whole plan was carried out. A plan that wrote nothing is logged at
+// debug level.
 func (j *journal) log(logger logr.Logger, req Request, plan decision.Plan, subject decision.Subject, err error) {
 	if len(*j) == 0 {
 		logger = logger.V(1)
 	}
 	values := []any{"step", plan.Step, "jobName", subject.JobName, "key", subject.Key, "wrote", []string(*j)}
-	if req.Run == "" { // Else the logger has it.
+	if req.Run == "" { // Otherwise newLogger has added the run.
 		values = append(values, "run", subject.Run)
 	}
 	switch {
 	case err != nil:
-		logger.Info("Carried out a part of a plan", append(values, "reason", err.Error())...)
+		logger.Info("Carried out part of a plan", append(values, "reason", err.Error())...)
 	case len(plan.Ops) > 0:
 		logger.Info("Carried out a plan", values...)
 	}
 }
 
-// statusNote is the text of a status without its output, which belongs to the user.
+// statusNote returns the text of a status without its output. The output is the user's data and must not be logged.
 func statusNote(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
 	output := status.Output
 	status.Output = nil

@@ -47,13 +47,13 @@ func TestPlanIsLoggedOnOneLine(t *testing.T) {
 		},
 		"in part": {
 			decision.Plan{Step: "release", Ops: []decision.Op{decision.SwapKey{}, decision.WriteStatus{Run: a, Status: ended}}}, refused,
-			[]string{`"level"=0 "msg"="Carried out a part of a plan" ` + homeFields() + ` "step"="release" "jobName"="job" "key"="k" ` +
+			[]string{`"level"=0 "msg"="Carried out part of a plan" ` + homeFields() + ` "step"="release" "jobName"="job" "key"="k" ` +
 				`"wrote"=["RunKey ` + home.RunKey + `: free"] "run"="a" ` +
 				`"reason"="release of run a (job job, key \"k\"): write the status of JobRun default/a: connection refused"`},
 		},
 		"nothing, for debugging": {
 			decision.Plan{Step: "copy-outcome", Ops: []decision.Op{decision.WriteStatus{Run: a, Status: ended}}}, refused,
-			[]string{`"level"=1 "msg"="Carried out a part of a plan" ` + homeFields() + ` "step"="copy-outcome" "jobName"="job" "key"="k" ` +
+			[]string{`"level"=1 "msg"="Carried out part of a plan" ` + homeFields() + ` "step"="copy-outcome" "jobName"="job" "key"="k" ` +
 				`"wrote"=[] "run"="a" ` +
 				`"reason"="copy-outcome of run a (job job, key \"k\"): write the status of JobRun default/a: connection refused"`},
 		},

@@ -24,25 +24,25 @@ var (
 	})
 	expirations = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobrun_lease_expirations_total",
-		Help: "Leases that expired, by what became of the run: requeued or failed.",
+		Help: "Leases that expired, by what happened to the run: requeued or failed.",
 	}, []string{"outcome"})
 	promotions = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_promotions_total",
-		Help: "Receipts that became runs because the run they were answered with did not stand for them.",
+		Help: "Receipts that became runs because no run stood for them.",
 	})
 	activeRuns = prometheus.NewDesc("jobrun_active_runs",
-		"JobRuns without outcome, by phase: Pending, Leased, or None while the phase is empty.", []string{"phase"}, nil)
+		"JobRuns without an outcome, by phase: Pending, Leased, or None for an empty phase.", []string{"phase"}, nil)
 )
 
 func init() {
 	metrics.Registry.MustRegister(leaseWait, expirations, promotions)
-	// A series that is there from the start shows its first increase.
+	// Prometheus sees the first increase only of a series that exists from the start.
 	for _, outcome := range []string{"requeued", "failed"} {
 		expirations.WithLabelValues(outcome)
 	}
 }
 
-// record counts what a plan has done.
+// record updates the Prometheus metric that m stands for.
 func record(m decision.Metric) {
 	switch m.Kind {
 	case decision.FirstLease:
@@ -56,11 +56,11 @@ func record(m decision.Metric) {
 	}
 }
 
-// collectTimeout bounds how long a scrape waits for a cache that is not there yet.
+// collectTimeout bounds the time that a scrape waits for the cache to sync.
 const collectTimeout = time.Second
 
-// activeCollector counts active runs in the cache when it is asked. Until the
-// cache is there, what else there is to scrape does without.
+// activeCollector counts the JobRuns without an outcome in the cache at each scrape. Before the cache has synced, a
+// scrape returns the other metrics only.
 type activeCollector struct{ cached client.Reader }
 
 func (c activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeRuns }

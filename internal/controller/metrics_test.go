@@ -25,9 +25,9 @@ func TestFirstLeaseOfAWorker(t *testing.T) {
 	held := func(generation int64) client.Object { return run().Leased(generation, "5").Holder("worker").Obj() }
 	b := newBench()
 	before := observed()
-	b.tellOfClaim(t.Context(), run().Pending().Obj(), held(1))
-	b.tellOfClaim(t.Context(), held(1), run().Leased(2, "5").Holder("").Obj())
-	b.tellOfClaim(t.Context(), run().Leased(2, "5").Holder("").Pending().Obj(), held(3))
+	b.reportClaim(t.Context(), run().Pending().Obj(), held(1))
+	b.reportClaim(t.Context(), held(1), run().Leased(2, "5").Holder("").Obj())
+	b.reportClaim(t.Context(), run().Leased(2, "5").Holder("").Pending().Obj(), held(3))
 	if got := observed() - before; got != 1 {
 		t.Errorf("%d first leases", got)
 	}

@@ -21,18 +21,16 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// observer gathers what a decision about one request needs. What the cache does
-// not show is read live before it counts as gone.
+// observer gathers what a decision about one request needs. It reads an object live before it counts it as gone.
 type observer struct {
 	*Reconciler
 	req Request
 	decision.Observation
 
-	// What was found so far: there may be thousands of receipts.
+	// byIdentity and byUID hold the JobRuns found so far. They are maps because there may be thousands of receipts.
 	byIdentity map[runkey.Identity]*v1alpha1.JobRun
 	byUID      map[types.UID]*v1alpha1.JobRun
-	// followed are the UIDs of the runs that bound receipts name, once they were
-	// looked for.
+	// followed holds the UIDs that a bound receipt names and that observeBoundTo has handled.
 	followed map[types.UID]bool
 }
 
@@ -50,7 +48,7 @@ func (r *Reconciler) newObserver(req Request) *observer {
 		}}
 }
 
-// observeRuns lists the JobRuns that a field of the cache finds.
+// observeRuns lists the JobRuns with a value of a field index.
 func (o *observer) observeRuns(ctx context.Context, field, value string) (err error) {
 	o.Runs, err = o.list(ctx, o.req.Namespace, field, value)
 	for _, run := range o.Runs {
@@ -65,30 +63,24 @@ func (o *observer) addOther(run *v1alpha1.JobRun) {
 	o.remember(run)
 }
 
-// remember notes that a JobRun was found.
 func (o *observer) remember(run *v1alpha1.JobRun) {
 	o.byIdentity[runkey.IdentityOf(run)], o.byUID[run.UID] = run, run
 }
 
-// observeHome gathers what a decision about a home needs: a concurrency RunKey,
-// or a run without one.
+// observeHome gathers what a decision about a home needs: a concurrency RunKey, or a run without one.
 func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Observation, error) {
 	o := r.newObserver(req)
 	o.Keyed = req.RunKey != ""
-	if err := o.observeKey(ctx); err != nil {
-		return decision.Observation{}, err
-	}
-	if err := o.observeRuns(ctx, cache.FieldHome, req.home()); err != nil {
-		return decision.Observation{}, err
-	}
+	observeRuns := func(ctx context.Context) error { return o.observeRuns(ctx, cache.FieldHome, req.home()) }
 	for _, observe := range []func(context.Context) error{
-		o.observeEnded, o.observePlaces, o.observeReferences, o.observeWhole, o.observeBatches, o.observeExecutions,
+		o.observeKey, observeRuns, o.observeEnded, o.observeKeyRuns, o.observeReferences, o.observeWhole, o.observeBatches,
+		o.observeExecutions,
 	} {
 		if err := observe(ctx); err != nil {
 			return decision.Observation{}, err
 		}
 	}
-	// Last, so that every run that a receipt is counted on was read before.
+	// This list comes last. Each run that a receipt may be counted on has been read before.
 	var err error
 	o.Relisted, err = r.list(ctx, req.Namespace, cache.FieldHome, req.home())
 	return o.Observation, err
@@ -116,8 +108,8 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 	return o.Observation, err
 }
 
-// keepsItsKey reports whether the owner of an idempotency key stays its owner, as far
-// as it says itself: it is a run, and its batch was not withdrawn.
+// keepsItsKey reports whether the owner's own fields let it keep its idempotency key: it is a run, and its batch was not
+// withdrawn.
 func keepsItsKey(owner *v1alpha1.JobRun) bool {
 	switch {
 	case owner.IsReceipt():
@@ -140,8 +132,8 @@ func (o *observer) observeKey(ctx context.Context) (err error) {
 	return err
 }
 
-// observeEnded finds a run without key that has its outcome. It is in no home any
-// more, but a Job of it may execute yet.
+// observeEnded finds a run without a key that has ended. The index of homes no longer has it, but its Job may still
+// execute.
 func (o *observer) observeEnded(ctx context.Context) error {
 	if o.Keyed || len(o.Runs) > 0 {
 		return nil
@@ -154,8 +146,8 @@ func (o *observer) observeEnded(ctx context.Context) error {
 	return client.IgnoreNotFound(err)
 }
 
-// observePlaces finds the runs that the key names.
-func (o *observer) observePlaces(ctx context.Context) error {
+// observeKeyRuns finds the runs that the RunKey names.
+func (o *observer) observeKeyRuns(ctx context.Context) error {
 	if leased := runkey.Leased(o.KeySpec()); leased != (runkey.Identity{}) {
 		if err := o.observeRun(ctx, leased); err != nil {
 			return err
@@ -169,8 +161,8 @@ func (o *observer) observePlaces(ctx context.Context) error {
 	return o.observeReservation(ctx, pending, o.Key.Spec.Pending.Generation > 0)
 }
 
-// observeReservation finds the run that a key is reserved for. Until the grace
-// period is over its create may still be under way, unless the run existed before.
+// observeReservation finds the run that a key is reserved for. Its create may still be in progress during the grace
+// period, unless existed is true or this process has seen the run deleted.
 func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, existed bool) error {
 	subject := reservationSubject(o.req.Namespace, o.req.RunKey)
 	run, err := o.cachedRun(ctx, id)
@@ -179,7 +171,7 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 		return err
 	}
 	unseen := o.sightings.unchangedFor(subject, id)
-	if !existed && !o.sightings.isBuried(id.Token) && unseen < o.ReservationGrace {
+	if !existed && !o.sightings.wasDeleted(id.Token) && unseen < o.ReservationGrace {
 		o.RecheckIn(o.ReservationGrace - unseen)
 		return nil
 	}
@@ -190,8 +182,7 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 	return nil
 }
 
-// observeReferences finds the runs that receipts name, and the owners of their
-// idempotency keys.
+// observeReferences finds the runs that receipts name, and the owners of the idempotency keys of JobRuns without a phase.
 func (o *observer) observeReferences(ctx context.Context) error {
 	for _, run := range o.Runs {
 		if err := o.observeReference(ctx, run); err != nil {
@@ -218,12 +209,12 @@ func (o *observer) observeReference(ctx context.Context, run *v1alpha1.JobRun) e
 	return o.observeOwner(ctx, run)
 }
 
-// observeAnsweredWith finds the run that a receipt was answered with. While the key
-// still reserves its place, it may yet come.
+// observeAnsweredWith finds the run that a receipt was answered with. If the key still reserves the waiting place for
+// that run, observeKeyRuns has looked for it, and the run may still be created.
 func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	id := runkey.AnsweredWith(receipt)
 	if o.Keyed && runkey.Pending(o.KeySpec()) == id {
-		return nil // observePlaces has looked.
+		return nil
 	}
 	if err := o.observeRun(ctx, id); err != nil {
 		return err
@@ -234,7 +225,7 @@ func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.Jo
 	return nil
 }
 
-// observeOwner finds the run that owns the idempotency key of a JobRun.
+// observeOwner records the owner of the idempotency key of a JobRun, and finds the owner in the cache.
 func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error {
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
 	key, err := o.Keys.Cached(ctx, types.NamespacedName{Namespace: o.req.Namespace, Name: name})
@@ -250,8 +241,8 @@ func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error
 	return err
 }
 
-// observeBoundTo finds the run that a bound receipt names, and, if that has become a
-// receipt since, the one that it names.
+// observeBoundTo finds the run that a bound receipt names. If that run has become a receipt, observeBoundTo follows it
+// to the run that it names.
 func (o *observer) observeBoundTo(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	ref := receipt.Status.RunRef
 	if ref == nil || o.followed[ref.UID] {
@@ -278,7 +269,7 @@ func (o *observer) observeBoundTo(ctx context.Context, receipt *v1alpha1.JobRun)
 	return nil
 }
 
-// observeRun finds a run by its identity, live if the cache does not show it.
+// observeRun finds a run by its identity. If neither the cache nor a live read shows the run, it is recorded as gone.
 func (o *observer) observeRun(ctx context.Context, id runkey.Identity) error {
 	if o.byIdentity[id] != nil || o.Gone[id] {
 		return nil
@@ -296,7 +287,7 @@ func (o *observer) observeRun(ctx context.Context, id runkey.Identity) error {
 	return nil
 }
 
-// cachedRun finds a run by its identity in the cache alone; nil if it is not there.
+// cachedRun finds a run by its identity in the cache. It returns nil if the cache does not show the run.
 func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1.JobRun, error) {
 	if run := o.byIdentity[id]; run != nil {
 		return run, nil
@@ -312,9 +303,9 @@ func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1
 	return run, nil
 }
 
-// getRun reads a JobRun from the cache, and live if it is not there as wanted; nil
-// if it is nowhere. A run that is there live but not in the cache is not decided on:
-// the cache will show it.
+// getRun reads a JobRun from the cache, and live if the cache does not show a JobRun that is wanted. It returns nil if
+// the live read shows none either. If only the live read shows it, getRun returns errStale, and the controller waits
+// for the cache.
 func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, wanted func(*v1alpha1.JobRun) bool) (*v1alpha1.JobRun, error) {
 	run := &v1alpha1.JobRun{}
 	switch err := r.Client.Get(ctx, name, run); {
@@ -333,8 +324,8 @@ func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, want
 	return nil, fmt.Errorf("%w: JobRun %s is not in the cache yet", errStale, name)
 }
 
-// list reads JobRuns from the cache by a field index, oldest first. They are
-// the cache's own and must not be changed.
+// list returns the JobRuns with a value of a field index, oldest first. They are shared with the cache and must not be
+// changed.
 func (r *Reconciler) list(ctx context.Context, namespace, field, value string) ([]*v1alpha1.JobRun, error) {
 	var found v1alpha1.JobRunList
 	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy)
@@ -349,8 +340,8 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	return runs, nil
 }
 
-// listJobs reads the Jobs of a home from the cache. Only those that execute a run
-// count: labels may be anybody's.
+// listJobs returns the Jobs of a home that execute a run, from the cache. The labels alone prove nothing, because every
+// user can set them.
 func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*batchv1.Job, error) {
 	var found batchv1.JobList
 	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{cache.FieldJobHome: home})
@@ -360,6 +351,7 @@ func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*b
 	return controlledJobs(found.Items), nil
 }
 
+// controlledJobs returns the Jobs that execute a run.
 func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 	var jobs []*batchv1.Job
 	for i := range items {

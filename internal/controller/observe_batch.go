@@ -17,25 +17,21 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// observeBatches finds out what became of the batches of a home's members.
-func (o *observer) observeBatches(ctx context.Context) error {
+// observeBatches finds the decisions on the batches of this home's members.
+func (o *observer) observeBatches(ctx context.Context) (err error) {
 	for _, run := range o.Runs {
 		if !run.AwaitsBatch() || run.LeadsBatch() {
 			continue
 		}
-		recorded, err := o.batchDecision(ctx, run)
-		if err != nil {
+		if o.BatchDecisions[run.UID], err = o.batchDecision(ctx, run); err != nil {
 			return err
-		}
-		if recorded != "" {
-			o.BatchDecisions[run.UID] = recorded
 		}
 	}
 	return nil
 }
 
-// batchDecision is what the leader of a member's batch records. A leader that is not
-// there was deleted, or is yet to come.
+// batchDecision returns the decision that the leader of a member's batch records; empty while the batch is undecided.
+// A missing leader was deleted or is not created yet, so its batch counts as withdrawn after BatchTimeout.
 func (o *observer) batchDecision(ctx context.Context, member *v1alpha1.JobRun) (v1alpha1.BatchDecision, error) {
 	batch := *member.Spec.Batch
 	name := types.NamespacedName{Namespace: member.Namespace, Name: batch.Leader}
@@ -61,8 +57,8 @@ func (o *observer) batchDecision(ctx context.Context, member *v1alpha1.JobRun) (
 	}
 }
 
-// undecidedMembers are the members of a leader's batch whose status does not say what
-// became of it; none if the JobRun leads no batch.
+// undecidedMembers returns the members of a leader's batch that have not recorded the decision on it. It returns none if
+// the JobRun leads no batch.
 func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobRun) []*v1alpha1.JobRun {
 	if !leader.LeadsBatch() {
 		return nil
@@ -71,8 +67,7 @@ func (r *Reconciler) undecidedMembers(ctx context.Context, leader *v1alpha1.JobR
 	return slices.DeleteFunc(members, func(member *v1alpha1.JobRun) bool { return !member.AwaitsBatch() })
 }
 
-// liveMembers are the members of an undecided batch as they are stored: they have
-// no phase.
+// liveMembers lists the members of an undecided batch live. Such members have no phase.
 func (r *Reconciler) liveMembers(ctx context.Context, leader *v1alpha1.JobRun) ([]*v1alpha1.JobRun, error) {
 	var found v1alpha1.JobRunList
 	err := r.Live.List(ctx, &found, client.InNamespace(leader.Namespace), client.MatchingFields{"status.phase": ""})
@@ -88,7 +83,7 @@ func (r *Reconciler) liveMembers(ctx context.Context, leader *v1alpha1.JobRun) (
 	return members, nil
 }
 
-// reconcileBatch decides on the batch of its leader.
+// reconcileBatch decides whether the batch of a leader has started or is withdrawn.
 func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1alpha1.JobRun) (time.Duration, error) {
 	members, err := r.list(ctx, leader.Namespace, cache.FieldBatch, cache.Batch(leader.Spec.Batch))
 	if err != nil {
@@ -97,7 +92,7 @@ func (r *Reconciler) reconcileBatch(ctx context.Context, req Request, leader *v1
 	left := r.BatchTimeout - r.sightings.unchangedFor(batchSubject(leader.UID), *leader.Spec.Batch)
 	batch := decision.Batch{Leader: leader, Members: members, Left: left}
 	if left <= 0 && !batch.IsWhole() {
-		// The cache may lag, and what is withdrawn never executes.
+		// A withdrawn batch never executes, so this decision must not rest on a cache that may lag.
 		if batch.Members, err = r.liveMembers(ctx, leader); err != nil {
 			return 0, err
 		}

@@ -22,11 +22,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// orphanPodsPoll is how often to look for Pods that outlive their Job: nothing
-// tells of them, for Pods are not watched.
+// orphanPodsPoll is the interval between looks for Pods that outlive their Job. The controller polls them because it
+// does not watch Pods.
 const orphanPodsPoll = 5 * time.Second
 
-// observeExecutions finds out how far the runs are that hold a lease or may get one.
+// observeExecutions observes the execution of each run that holds a lease or may get one.
 func (o *observer) observeExecutions(ctx context.Context) (err error) {
 	if o.Jobs, err = o.listJobs(ctx, o.req.Namespace, o.req.home()); err != nil {
 		return err
@@ -49,17 +49,17 @@ func (o *observer) observeExecutions(ctx context.Context) (err error) {
 	return nil
 }
 
-// observeClaim finds out how long a claim that the key has granted may yet be stored.
+// observeClaim computes how long a worker may still store a claim that the webhook has granted.
 func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
 	if run.RunsAsJob() || runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
 		return
 	}
-	claim := *o.Key.Spec.Leased // A claim that takes over has a version of its own.
+	claim := *o.Key.Spec.Leased // A later claim that takes the grant over has another fromVersion.
 	e.ClaimLeft = max(o.ReservationGrace-o.sightings.unchangedFor(claimSubject(run.UID), claim), 0)
 }
 
-// observeDeadline finds out how long a worker may still execute the run. A Job
-// has a deadline of its own.
+// observeDeadline computes how long a worker may still execute a run. It skips runs with a Job, because the Job has its
+// own deadline.
 func (o *observer) observeDeadline(run *v1alpha1.JobRun, e *decision.Execution) {
 	if run.Spec.ActiveDeadlineSeconds == 0 || run.RunsAsJob() {
 		return
@@ -88,8 +88,8 @@ func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e
 	return nil
 }
 
-// observeJob finds the Job of a lease. A Job that the cache does not show is
-// gone only when live reads show neither it nor a Pod of it that still runs.
+// observeJob finds the Job of a lease. A Job that the cache does not show counts as gone only if live reads show neither
+// the Job nor a running Pod of it.
 func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	e.Job = o.jobOf(run, run.LeaseGeneration())
 	switch {
@@ -102,7 +102,7 @@ func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *deci
 	}
 }
 
-// jobOf is the Job of a run for a generation; nil if the cache shows none.
+// jobOf returns the Job of a run for a generation; nil if the cache shows none.
 func (o *observer) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	for _, job := range o.Jobs {
 		executes := executor.IdentityOf(job) == runkey.IdentityOf(run) || metav1.IsControlledBy(job, run)
@@ -118,7 +118,7 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 	job := &batchv1.Job{}
 	switch err := o.Live.Get(ctx, name, job); {
 	case err == nil && job.UID == run.Status.JobRef.UID:
-		// The cache lags, or somebody took the Job's labels away.
+		// The cache lags, or a user removed the labels of the Job.
 		e.Job = job
 		if executor.IsFinished(job) {
 			return o.observeOutput(ctx, e)
@@ -139,7 +139,7 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 	return nil
 }
 
-// runningPods reports whether live reads show a Pod of a run that has not ended.
+// runningPods reports whether a live read shows a Pod of a run that has not ended.
 func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
 	var pods corev1.PodList
 	if err := r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.RunName}); err != nil {
@@ -153,7 +153,7 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 	return false, nil
 }
 
-// observeOutput reads the termination message of a Job that completed.
+// observeOutput reads the termination message of a completed Job.
 func (o *observer) observeOutput(ctx context.Context, e *decision.Execution) error {
 	if executor.ResultOf(e.Job).Type != batchv1.JobComplete {
 		return nil
@@ -168,7 +168,7 @@ func (o *observer) observeOutput(ctx context.Context, e *decision.Execution) err
 	return nil
 }
 
-// observeReceipts finds the receipts of a run.
+// observeReceipts lists the receipts of a run.
 func (r *Reconciler) observeReceipts(ctx context.Context, run *v1alpha1.JobRun) (unbound, bound []*v1alpha1.JobRun, err error) {
 	unbound, err = r.list(ctx, run.Namespace, cache.FieldAbsorber, cache.AbsorberToken(runkey.IdentityOf(run).Token))
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// leaseDuration is how long a run's lease lives without renewal; 0 if it ends
-// with the Job.
+// leaseDuration returns how long the lease of a run lives without a renewal; 0 if it ends with the Job.
 func leaseDuration(run *v1alpha1.JobRun) time.Duration {
 	seconds := run.Spec.LeaseDurationSeconds
 	if run.Status.Lease != nil && run.Status.Lease.DurationSeconds > 0 {
@@ -29,15 +28,15 @@ func leaseDuration(run *v1alpha1.JobRun) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// renewalState is what changes when a holder renews on the run itself.
+// renewalState is what changes in a run's status when its holder renews there.
 type renewalState struct {
 	generation int64
 	renewed    string
 }
 
-// idle is how long this process has not seen the holder of a run renew, on the
-// run or through the Lease that it renews for everything it holds. That Lease is
-// watched; it is read live if it is not known, and before anything is expired.
+// idle returns how long this process has seen no renewal of a run's lease. The holder renews in the status of the run,
+// or through one Lease object for all of its runs. The controller watches Lease objects. It reads one live if it has
+// never seen it, and before a lease expires.
 func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration time.Duration) (time.Duration, error) {
 	state := renewalState{generation: run.LeaseGeneration()}
 	if run.Status.Lease.RenewTime != nil {
@@ -46,7 +45,7 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	idle := r.sightings.unchangedFor(leaseSubject(run.UID), state)
 	holder := run.Status.Lease.HolderIdentity
 	if run.RunsAsJob() || holder == "" || len(content.IsPathSegmentName(holder)) > 0 {
-		return idle, nil // No Lease can have the name.
+		return idle, nil // A Job renews no Lease object, and no Lease object can have an empty or invalid name.
 	}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: holder}
 	since, known := r.sightings.sinceRenewal(name)
@@ -58,7 +57,7 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	case err == nil:
 		r.sightings.noteRenewal(lease)
 		since, known = r.sightings.sinceRenewal(name)
-		// Of very many Leases this one may have been forgotten since the last look.
+		// sightings bounds the Lease objects that it remembers and may have forgotten this one since the last look.
 		since = max(since, r.sightings.unchangedFor(holderSubject(run.UID), renewalOf(lease)))
 	case !apierrors.IsNotFound(err):
 		return 0, fmt.Errorf("read Lease %s: %w", name, err)

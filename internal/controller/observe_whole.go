@@ -15,9 +15,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
-// observeWhole reads live what the cache holds slim, if there are receipts that
-// may be counted on it or take over its outcome. It is the version that the cache
-// shows, or the cache is stale.
+// observeWhole replaces the slim JobRuns among Others by live reads, if a receipt may be counted on them or take over
+// their outcome. It returns errStale if a live read shows another version than the cache.
 func (o *observer) observeWhole(ctx context.Context) error {
 	if !slices.ContainsFunc(o.Runs, mayBeReceipt) {
 		return nil

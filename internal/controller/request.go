@@ -19,15 +19,15 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Request names what is to be reconciled: the RunKey that runs contend for, or
-// a run by itself, for what concerns it alone (and everything, if it has no key).
+// Request names what to reconcile. With RunKey it is a concurrency key with its runs, or an idempotency key. With Run it
+// is what concerns one run alone: its report, its batch and its retention, and its execution if it has no key.
 type Request struct {
 	Namespace string
 	RunKey    string
 	Run       string
 }
 
-// home is the home that a request is about: its RunKey, or its run by itself.
+// home returns the home of a request: its RunKey, or its run.
 func (q Request) home() string {
 	if q.RunKey != "" {
 		return q.RunKey
@@ -35,7 +35,7 @@ func (q Request) home() string {
 	return runkey.RunHome(q.Run)
 }
 
-// homeRequest is the request that a run's execution belongs to.
+// homeRequest returns the request for the home of a run.
 func homeRequest(run *v1alpha1.JobRun) Request {
 	if run.Spec.ConcurrencyKey == "" {
 		return runRequest(run.Namespace, run.Name)
@@ -47,17 +47,17 @@ func runRequest(namespace, name string) Request {
 	return Request{Namespace: namespace, Run: name}
 }
 
-// requests are those that a change of an object calls for.
+// requests returns what to enqueue when an object has changed.
 func (r *Reconciler) requests(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)
-		requests = append(requests, r.requestsForMembers(ctx, object)...)
+		requests = append(requests, homeRequests(r.undecidedMembers(ctx, object))...)
 		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
 		requests := []Request{{Namespace: object.Namespace, RunKey: object.Name}}
 		if v1alpha1.RunKeyKindOf(object.Name) == v1alpha1.RunKeyIdempotency {
-			requests = append(requests, r.requestsForHeirs(ctx, object.Namespace, object.Name)...)
+			requests = append(requests, r.requestsForDeliveries(ctx, object.Namespace, object.Name)...)
 		}
 		return requests
 	case *batchv1.Job:
@@ -67,24 +67,32 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 	}
 }
 
+// homeRequests returns the requests for the homes of runs.
+func homeRequests(runs []*v1alpha1.JobRun) []Request {
+	var requests []Request
+	for _, run := range runs {
+		requests = append(requests, homeRequest(run))
+	}
+	return requests
+}
+
 func requestsForRun(run *v1alpha1.JobRun) []Request {
 	requests := append([]Request{homeRequest(run)}, requestsForIdempotencyKey(run)...)
 	if run.HasOutcome() && run.Spec.ConcurrencyKey != "" {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
-	return append(requests, requestsForKeepers(run)...)
+	return append(requests, requestsForReferenced(run)...)
 }
 
-// requestsForEnded are those of a JobRun that was at its end before this process
-// began to look. There may be very many, so each calls only for what nothing else
-// calls for by being there: a RunKey that names it, a Job of it, or whoever waits
-// for its outcome.
+// requestsForEnded returns what to enqueue for a slim JobRun of the initial list. There may be 100,000 of them, so each
+// enqueues only what no other object enqueues. A RunKey that names the JobRun, a Job of it, and a receipt that waits for
+// its outcome enqueue themselves.
 func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
 	requests := requestsForIdempotencyKey(run)
 	if _, soon := r.expires(run, metav1.NewTime(r.Clock.Now())); soon {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
-	return append(requests, requestsForKeepers(run)...)
+	return append(requests, requestsForReferenced(run)...)
 }
 
 func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {
@@ -95,18 +103,18 @@ func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {
 	return []Request{{Namespace: run.Namespace, RunKey: name}}
 }
 
-func requestsForKeepers(run *v1alpha1.JobRun) []Request {
+func requestsForReferenced(run *v1alpha1.JobRun) []Request {
 	var requests []Request
-	for _, name := range keepers(run) {
+	for _, name := range referencedNames(run) {
 		requests = append(requests, runRequest(run.Namespace, name))
 	}
 	return requests
 }
 
-// keepers are the names of the JobRuns that are kept for this one, or keep a
-// bounded history of it: the leader of its batch, the run it was answered with
-// and the run it is bound to. Each of its changes may be the last they wait for.
-func keepers(run *v1alpha1.JobRun) []string {
+// referencedNames returns the names of the JobRuns that this one refers to: the leader of its batch, the run it was
+// answered with, and the run it is bound to. The retention of those JobRuns depends on this one, so each change of this
+// one enqueues them.
+func referencedNames(run *v1alpha1.JobRun) []string {
 	var names []string
 	if run.Spec.Batch != nil {
 		names = append(names, run.Spec.Batch.Leader)
@@ -121,9 +129,8 @@ func keepers(run *v1alpha1.JobRun) []string {
 	return slices.Compact(names)
 }
 
-// requestsForOwned are the idempotency keys that a run owns, and the homes of
-// those who wait for it to stand for them. It need not have been triggered with
-// them: it owns those of the triggers it absorbed, too.
+// requestsForOwned returns the idempotency keys that a run owns, and the homes of the JobRuns that wait for their owner.
+// A run owns the idempotency keys of the triggers that it absorbed, besides its own.
 func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	keys, err := r.Keys.OwnedBy(ctx, run.Namespace, runkey.IdentityOf(run))
 	if err != nil {
@@ -132,23 +139,13 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	var requests []Request
 	for i := range keys {
 		requests = append(requests, Request{Namespace: run.Namespace, RunKey: keys[i].Name})
-		requests = append(requests, r.requestsForHeirs(ctx, run.Namespace, keys[i].Name)...)
+		requests = append(requests, r.requestsForDeliveries(ctx, run.Namespace, keys[i].Name)...)
 	}
 	return requests
 }
 
-// requestsForMembers are the homes of those who wait for what the leader of
-// their batch records.
-func (r *Reconciler) requestsForMembers(ctx context.Context, leader *v1alpha1.JobRun) []Request {
-	var requests []Request
-	for _, member := range r.undecidedMembers(ctx, leader) {
-		requests = append(requests, homeRequest(member))
-	}
-	return requests
-}
-
-// requestsForReceipts are the homes of receipts of run that contend for
-// something else: a trigger that was delivered before may have another key.
+// requestsForReceipts returns the other homes that the receipts of a run have. A second delivery of an idempotency key
+// may have another concurrencyKey than the run.
 func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	var requests []Request
 	for _, value := range []string{cache.AbsorberToken(runkey.IdentityOf(run).Token), cache.AbsorberUID(string(run.UID))} {
@@ -161,24 +158,19 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 	if run.Spec.IdempotencyKey == "" {
 		return requests
 	}
-	// The run may own its idempotency key since its receipts were answered.
+	// The run may have become the owner of its idempotency key after other deliveries were answered.
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-	return append(requests, r.requestsForHeirs(ctx, run.Namespace, name)...)
+	return append(requests, r.requestsForDeliveries(ctx, run.Namespace, name)...)
 }
 
-// requestsForHeirs are the homes of the triggers that share an idempotency key
-// and that nobody is known to stand for: its owner may be one of them now.
-func (r *Reconciler) requestsForHeirs(ctx context.Context, namespace, name string) []Request {
-	var requests []Request
-	for _, run := range r.listed(ctx, namespace, cache.FieldIdempotency, name) {
-		if run.Status.Phase == "" {
-			requests = append(requests, homeRequest(run))
-		}
-	}
-	return requests
+// requestsForDeliveries returns the homes of the JobRuns that share an idempotency key and have no phase yet. The
+// controller decides on them again when the owner of the key changes.
+func (r *Reconciler) requestsForDeliveries(ctx context.Context, namespace, name string) []Request {
+	runs := r.listed(ctx, namespace, cache.FieldIdempotency, name)
+	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return run.Status.Phase != "" }))
 }
 
-// listed is list without an error: a cache whose fields are registered has none.
+// listed calls list and logs an error. The cache returns none for a registered field.
 func (r *Reconciler) listed(ctx context.Context, namespace, field, value string) []*v1alpha1.JobRun {
 	runs, err := r.list(ctx, namespace, field, value)
 	if err != nil {

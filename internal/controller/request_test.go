@@ -113,7 +113,7 @@ func TestRequestsAtFirst(t *testing.T) {
 		"a Job that has ended":                    {makeJob(made("a").Obj(), 1).Complete().Obj(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, newBench().Found(t.Context(), tc.object)); diff != "" {
+			if diff := cmp.Diff(tc.want, newBench().RequestsForExisting(t.Context(), tc.object)); diff != "" {
 				t.Errorf("requests (-want +got):\n%s", diff)
 			}
 		})
@@ -178,13 +178,13 @@ func TestADeletionThatWasMissed(t *testing.T) {
 	before, after := made("a").Obj(), made("a").Key("l").UID("another").Token("another").Obj()
 	b := newBench()
 	want := []Request{homeRequest(before), homeRequest(after)}
-	if diff := cmp.Diff(want, b.Changed(t.Context(), before, after)); diff != "" {
+	if diff := cmp.Diff(want, b.RequestsForChange(t.Context(), before, after)); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
-	if token := before.Spec.Admission.Token; !b.sightings.isBuried(token) {
+	if token := before.Spec.Admission.Token; !b.sightings.wasDeleted(token) {
 		t.Error("the one before is not known to be gone")
 	}
-	if diff := cmp.Diff(want[1:], b.Changed(t.Context(), after, after)); diff != "" {
+	if diff := cmp.Diff(want[1:], b.RequestsForChange(t.Context(), after, after)); diff != "" {
 		t.Errorf("requests of a change (-want +got):\n%s", diff)
 	}
 }

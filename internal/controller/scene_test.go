@@ -184,7 +184,7 @@ func (c *scene) bury() {
 	id := runkey.Pending(c.keySpec())
 	isStored := slices.ContainsFunc(c.runs(), func(run *v1alpha1.JobRun) bool { return runkey.IdentityOf(run) == id })
 	if !isStored {
-		c.sightings.buried(id.Token)
+		c.sightings.noteDeleted(id.Token)
 	}
 }
 

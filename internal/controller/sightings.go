@@ -15,31 +15,30 @@ import (
 )
 
 const (
-	// blockedBackoffBase and blockedBackoffMax bound how often a refused Job is tried again.
+	// blockedBackoffBase and blockedBackoffMax bound the backoff after a refused Job.
 	blockedBackoffBase = time.Second
 	blockedBackoffMax  = time.Minute
-	// tombstonesKept bounds how many deleted runs are remembered.
-	tombstonesKept = 8192
-	// renewalsKept bounds how many Leases of workers are remembered.
+	// deletedTokensKept bounds the number of tokens in sightings.deletedTokens.
+	deletedTokensKept = 8192
+	// renewalsKept bounds the number of Lease objects in sightings.renewals.
 	renewalsKept = 1 << 14
 )
 
-// sightings are what this process alone has seen, and since when. They only
-// ever make it wait: losing them costs time, never correctness.
+// sightings holds what this process has seen, and since when. The controller only waits because of it, so losing it
+// costs time and never correctness.
 type sightings struct {
 	clock clock.Clock
-	// tombstones are the tokens of JobRuns that were seen, then seen deleted:
-	// their creates are not under way any more.
-	tombstones *lru.Cache
-	// renewals say since when the Leases of workers have looked the same.
+	// deletedTokens holds the tokens of JobRuns whose deletion this process saw. Their creates are over.
+	deletedTokens *lru.Cache
+	// renewals holds since when the Lease object of a worker has been unchanged.
 	renewals *lru.Cache
-	// refusals space out the attempts to create a refused Job.
+	// refusals computes the backoff after a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
 	mu sync.Mutex
-	// retryAt is when to try a refused Job again.
+	// retryAt holds when to try a refused Job again.
 	retryAt map[types.UID]time.Time
-	// unchanged says since when a subject has looked the same.
+	// unchanged holds since when a subject has had its value.
 	unchanged map[string]sighting
 }
 
@@ -50,17 +49,17 @@ type sighting struct {
 
 func newSightings(c clock.Clock) *sightings {
 	return &sightings{
-		clock:      c,
-		tombstones: lru.New(tombstonesKept),
-		renewals:   lru.New(renewalsKept),
-		refusals:   workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
-		retryAt:    map[types.UID]time.Time{},
-		unchanged:  map[string]sighting{},
+		clock:         c,
+		deletedTokens: lru.New(deletedTokensKept),
+		renewals:      lru.New(renewalsKept),
+		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
+		retryAt:       map[types.UID]time.Time{},
+		unchanged:     map[string]sighting{},
 	}
 }
 
-// unchangedFor is how long this process has seen subject with this value. Time
-// that another machine wrote is never compared with this machine's clock.
+// unchangedFor records the value of a subject, and returns how long this process has seen that value. So no decision
+// compares a time from another machine with the local clock.
 func (o *sightings) unchangedFor(subject string, value any) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -73,7 +72,7 @@ func (o *sightings) unchangedFor(subject string, value any) time.Duration {
 	return now.Sub(seen.since)
 }
 
-// seenFor is how long this process has seen subject as it looked last; 0 if it has not.
+// seenFor returns how long this process has seen the current value of a subject; 0 without a value.
 func (o *sightings) seenFor(subject string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -93,7 +92,7 @@ func (o *sightings) forget(subjects ...string) {
 	}
 }
 
-// renewalOf is what changes in a Lease that is renewed.
+// renewalOf returns what a renewal changes in a Lease object.
 func renewalOf(lease *coordinationv1.Lease) string {
 	value := string(lease.UID)
 	if lease.Spec.RenewTime != nil {
@@ -102,7 +101,7 @@ func renewalOf(lease *coordinationv1.Lease) string {
 	return value
 }
 
-// noteRenewal notes the state of a worker's Lease.
+// noteRenewal records the state of a worker's Lease object.
 func (o *sightings) noteRenewal(lease *coordinationv1.Lease) {
 	value := renewalOf(lease)
 	o.mu.Lock()
@@ -113,9 +112,8 @@ func (o *sightings) noteRenewal(lease *coordinationv1.Lease) {
 	}
 }
 
-// sinceRenewal is how long this process has not seen a worker renew its Lease;
-// known is false if it has never seen the Lease. One that was deleted is still
-// remembered: who deletes it does not renew.
+// sinceRenewal returns how long this process has seen no renewal of a worker's Lease object. known is false if it has
+// not seen the object. A deleted object is still remembered, because a deletion is not a renewal.
 func (o *sightings) sinceRenewal(lease types.NamespacedName) (idle time.Duration, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -126,7 +124,7 @@ func (o *sightings) sinceRenewal(lease types.NamespacedName) (idle time.Duration
 	return o.clock.Since(seen.(sighting).since), true
 }
 
-// refused notes that a run's Job was refused, and says how long to wait.
+// refused records that the API server refused the Job of a run, and returns the time until the next try.
 func (o *sightings) refused(run types.UID) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -135,7 +133,7 @@ func (o *sightings) refused(run types.UID) time.Duration {
 	return wait
 }
 
-// holdOff is how long not to try a run's Job again.
+// holdOff returns the time until the next try to create the Job of a run.
 func (o *sightings) holdOff(run types.UID) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -150,35 +148,30 @@ func (o *sightings) accepted(run types.UID) {
 	delete(o.retryAt, run)
 }
 
-// buried notes that a run was seen deleted.
-func (o *sightings) buried(token string) { o.tombstones.Add(token, nil) }
+// noteDeleted records that this process saw the deletion of the JobRun with a token.
+func (o *sightings) noteDeleted(token string) { o.deletedTokens.Add(token, nil) }
 
-// isBuried reports whether a run was seen deleted.
-func (o *sightings) isBuried(token string) bool {
-	_, ok := o.tombstones.Get(token)
+// wasDeleted reports whether this process saw the deletion of the JobRun with a token.
+func (o *sightings) wasDeleted(token string) bool {
+	_, ok := o.deletedTokens.Get(token)
 	return ok
 }
 
-func leaseSubject(run types.UID) string { return "lease/" + string(run) }
-
-func holderSubject(run types.UID) string { return "holder/" + string(run) }
-
-func claimSubject(run types.UID) string { return "claim/" + string(run) }
-
+func leaseSubject(run types.UID) string    { return "lease/" + string(run) }
+func holderSubject(run types.UID) string   { return "holder/" + string(run) }
+func claimSubject(run types.UID) string    { return "claim/" + string(run) }
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
-
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
+func endSubject(run types.UID) string      { return "end/" + string(run) }
 
-func endSubject(run types.UID) string { return "end/" + string(run) }
+func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }
 
-// executionSubjects are what is seen of a run until its end.
+// executionSubjects returns the subjects of a run that matter until its end.
 func executionSubjects(run types.UID) []string {
 	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
 }
 
-// subjects are all that is seen of a run.
+// subjects returns all subjects of a run.
 func subjects(run types.UID) []string {
 	return append(executionSubjects(run), batchSubject(run), endSubject(run))
 }
-
-func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }

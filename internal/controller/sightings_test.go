@@ -80,8 +80,8 @@ func TestHoldOff(t *testing.T) {
 
 func TestTombstones(t *testing.T) {
 	o := newSightings(clocktesting.NewFakeClock(wrappers.Epoch.Time))
-	o.buried("token-a")
-	if !o.isBuried("token-a") || o.isBuried("token-b") {
+	o.noteDeleted("token-a")
+	if !o.wasDeleted("token-a") || o.wasDeleted("token-b") {
 		t.Error("the wrong runs are buried")
 	}
 }

@@ -19,24 +19,24 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// sweeps call, time and again, for the runs whose TTL is nearly over. Those that
-// are kept for longer wait in no queue, however many are stored.
+// sweeps returns a source that enqueues the runs whose TTL ends soon, once per SweepPeriod. Runs with a longer TTL take
+// no memory in the queue.
 func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
 		informer, err := runs.GetInformer(ctx, &v1alpha1.JobRun{}, cache.BlockUntilSynced(false))
 		if err != nil {
-			return fmt.Errorf("look for JobRuns whose TTL is over: %w", err)
+			return fmt.Errorf("sweep JobRuns whose TTL is over: %w", err)
 		}
 		cached, ok := informer.(toolscache.SharedInformer)
 		if !ok {
-			return fmt.Errorf("look for JobRuns whose TTL is over: a %T does not show what it holds", informer)
+			return fmt.Errorf("sweep JobRuns whose TTL is over: %T has no store", informer)
 		}
 		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(cached.GetStore(), queue) }, r.SweepPeriod)
 		return nil
 	})
 }
 
-// sweep reads the store itself: a list through the client copies every JobRun.
+// sweep reads the store of the informer, because a list through the client copies every JobRun.
 func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
 	now := metav1.NewTime(r.Clock.Now())
 	for _, object := range runs.List() {
@@ -50,8 +50,8 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 	}
 }
 
-// expires is when to look at a run because of its TTL; soon is false if the next
-// sweep is in time to say so.
+// expires returns the time until the TTL of a run ends. soon is false if the run has no TTL or the next sweep is early
+// enough to enqueue it.
 func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
 	t := decision.Retention{Now: now, Run: run}
 	if _, ok := t.TimeToLive(); !ok {

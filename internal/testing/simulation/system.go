@@ -159,9 +159,9 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 		p.Go("handle event", func(ctx context.Context) {
 			var requests []controller.Request
 			if initial {
-				requests = r.Found(ctx, current)
+				requests = r.RequestsForExisting(ctx, current)
 			} else {
-				requests = r.Changed(ctx, old, current)
+				requests = r.RequestsForChange(ctx, old, current)
 			}
 			for _, request := range requests {
 				c.Queue.Add(request)

@@ -24,8 +24,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// nameSuffixLength is longer than the API server's five characters: it does not
-// try another name when admission has filled it in.
+// nameSuffixLength exceeds the five characters of the API server. The API server does not try another name if the
+// webhook has set the name.
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
@@ -38,7 +38,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
-	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // There may be no spec to be stamped.
+	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // Without a spec there is nothing to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}
@@ -71,7 +71,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	return response
 }
 
-// logAdmission writes one line about a trigger. The caller's mistakes and dry runs are for debugging.
+// logAdmission writes one line about a trigger. Invalid triggers and dry runs are logged at debug level.
 func logAdmission(ctx context.Context, run *v1alpha1.JobRun, dryRun bool, out keystore.Outcome, err error) {
 	logger := log.FromContext(ctx).WithValues("run", run.Name, "jobName", run.Spec.JobName, "key", run.Spec.ConcurrencyKey)
 	if dryRun || apierrors.IsInvalid(err) {
@@ -84,9 +84,9 @@ func logAdmission(ctx context.Context, run *v1alpha1.JobRun, dryRun bool, out ke
 	logger.Info("Admitted a trigger", "disposition", out.Disposition, "standsForIt", out.Run.RunName)
 }
 
-// triggerOf is what run asks of its keys. Each handling of a request has a token of
-// its own, even if it is one request that was sent twice: the first handling may
-// still give back what it took when the second has been answered.
+// triggerOf returns the trigger of a JobRun. Each call of the webhook uses a new token, even if the API server sends a
+// request twice. Otherwise the first call could give back the reservation that the second call has already returned to
+// the caller.
 func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	return runkey.Trigger{
 		Run:            runkey.Identity{RunName: run.Name, Token: token},
@@ -107,8 +107,8 @@ func admissionOf(t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
 	}
 }
 
-// generateName fills the name in, for admission sees no generated one. A request that
-// is sent twice gets the same one twice, and so takes over what it has reserved.
+// generateName returns a name for a JobRun with generateName, because the API server generates names after admission. A
+// request that is sent twice gets the same name, so the second call takes over the reservation of the first.
 func generateName(run *v1alpha1.JobRun, request types.UID) string {
 	if request == "" {
 		request = uuid.NewUUID()
@@ -133,13 +133,13 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystor
 	return text
 }
 
-// firstDelivery is the JobRun that brought the idempotency key first, as far as
-// the cache knows, or else the run that stands for it; nil if neither is there.
+// firstDelivery returns the oldest JobRun with the idempotency key that the cache shows. If the cache shows none, it
+// returns the run that stands for the key. It returns nil if neither exists.
 func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
 	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{cache.FieldIdempotency: name},
-		client.UnsafeDisableDeepCopy) // A sender that does not stop may have left very many.
+		client.UnsafeDisableDeepCopy) // There may be very many deliveries.
 	if err != nil {
 		return nil
 	}

@@ -3,14 +3,13 @@
 
 // Package v1alpha1 answers the API server's admission requests for JobRuns.
 //
-// On CREATE it says what became of the trigger and stamps that into the object,
-// so that the caller's own answer carries it. Everything the API server would
-// refuse later is refused here first, with nothing taken: a reservation made for
-// a create that fails is repaired only after the grace period. On UPDATE it keeps
-// what the operator stamped and what CEL cannot compare.
+// On CREATE the webhook decides the disposition of the trigger and stamps it into the object, so the caller reads it in
+// the answer. Before the webhook reserves a key, it refuses what the API server would refuse later. Otherwise the key
+// would stay reserved for the grace period. On UPDATE the webhook restores its stamps, and keeps the fields immutable
+// that CEL cannot compare.
 //
-// It does not promise that an admitted object comes to exist: a later admission
-// plugin or a lost connection may prevent that. The controller repairs it.
+// An admitted object may still not come to exist, because of a later admission plugin or a lost connection. The
+// controller repairs that.
 //
 // The markers below and config/webhook/settings.yaml make config/webhook/manifests.yaml.
 //

@@ -25,15 +25,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
-// Path is where the handler listens; config/webhook names it too.
+// Path is the URL path of the handler. config/webhook names it too.
 const Path = "/mutate-batch-jobrun-dev-v1alpha1-jobrun"
 
-// admissionTimeout leaves time to give a reservation back before the API
-// server's own timeout of 10 s ends the request.
+// admissionTimeout is below the API server's timeout of 10 s, so that the webhook has time to give a reservation back.
 const admissionTimeout = 8 * time.Second
 
-// CausePendingRun is the type of the cause of a conflict whose message is the
-// name of the pending run.
+// CausePendingRun is the cause type of a conflict. The message of that cause is the name of the pending run.
 const CausePendingRun metav1.CauseType = "PendingRun"
 
 var (
@@ -41,15 +39,14 @@ var (
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
 )
 
-// Options of the webhook.
+// Options holds the dependencies of the webhook.
 type Options struct {
-	// Keys holds the RunKeys.
 	Keys *keystore.Store
 	// Cached reads JobRuns from the cache.
 	Cached client.Reader
 	// Live reads JobRuns and Jobs from the API server.
 	Live client.Reader
-	// NewToken makes a token that is never used again. Nil makes random ones.
+	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }
 
@@ -85,7 +82,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	return nil
 }
 
-// newLogger returns the logger of a request; req is nil at the start.
+// newLogger returns the logger of a request. req is nil when the manager sets the webhook up.
 func newLogger(base logr.Logger, req *admission.Request) logr.Logger {
 	if req == nil {
 		return base
@@ -112,13 +109,12 @@ func invalid(name string, errs field.ErrorList) admission.Response {
 	return refused(newInvalid(name, errs))
 }
 
-// newInvalid makes the 422 that names each field, of very many the first.
+// newInvalid makes the 422 that names each wrong field, up to maxErrors.
 func newInvalid(name string, errs field.ErrorList) *apierrors.StatusError {
 	return apierrors.NewInvalid(kind, name, limitErrors(errs))
 }
 
-// refused answers with an API error as it is, so that the caller gets its code,
-// reason and causes.
+// refused answers with an unchanged API error, so that the caller gets its code, reason and causes.
 func refused(err *apierrors.StatusError) admission.Response {
 	status := err.Status()
 	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Allowed: false, Result: &status}}

@@ -15,26 +15,24 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// The API server asks a webhook before it has looked at the schema, so the webhook bounds
-// what it reads. Those limits are here, and those of the API that neither the schema nor
-// CEL can check, or say as well.
+// The API server calls a webhook before it checks the schema, so the webhook bounds what it reads. This file holds these
+// limits, and the limits of the API that neither the schema nor CEL can check, or that they cannot report as clearly.
 const (
 	// maxBytes bounds a new JobRun, and the spec of a changed one.
 	maxBytes = 512 << 10
-	// maxElements bounds the fields and items of a template. The smallest, {}, may
-	// become a container of 400 bytes, and three errors.
+	// maxElements bounds the fields and items of a template. The smallest element, {}, may become a container of 400
+	// bytes and three errors.
 	maxElements = 10000
-	// maxSchemaElements bounds the template of a run that the schema is asked about
-	// before a key is taken: it compares each error with all others. A larger one is
-	// left to the API server.
+	// maxSchemaElements bounds the templates that the webhook validates by the schema before it takes a key. The
+	// schema validation compares each error with all others. The API server alone validates a larger template.
 	maxSchemaElements = 1000
-	// maxErrors bounds the errors of one answer, maxBadValue and maxDetail what each shows.
+	// maxErrors bounds the errors of one answer. maxBadValue and maxDetail bound the bytes that each error shows.
 	maxErrors   = 100
 	maxBadValue = 256
 	maxDetail   = 1024
 )
 
-// objectSizeErrors reports a new JobRun that is too large to be read.
+// objectSizeErrors reports a new JobRun above maxBytes.
 func objectSizeErrors(object []byte) field.ErrorList {
 	if len(object) <= maxBytes {
 		return nil
@@ -52,28 +50,7 @@ func objectSizeErrors(object []byte) field.ErrorList {
 	return field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxBytes)}
 }
 
-// specSizeErrors reports a spec that is too large to be read.
-func specSizeErrors(spec json.RawMessage) field.ErrorList {
-	if len(spec) <= maxBytes {
-		return nil
-	}
-	return field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxBytes)}
-}
-
-// templateSizeErrors reports a template of too many elements.
-func templateSizeErrors(elements int) field.ErrorList {
-	if elements <= maxElements {
-		return nil
-	}
-	return field.ErrorList{field.TooMany(field.NewPath("spec", "template"), elements, maxElements)}
-}
-
-// isLargeStatus reports whether a status costs too much to be read whole.
-func isLargeStatus(status json.RawMessage) bool {
-	return len(status) > maxBytes || countElements(status) > maxElements
-}
-
-// countElements counts the fields and items in JSON, about.
+// countElements returns the approximate number of fields and items in JSON. It counts commas outside of strings.
 func countElements(raw json.RawMessage) int {
 	n, quoted := 0, false
 	for i := 0; i < len(raw); i++ {
@@ -89,7 +66,7 @@ func countElements(raw json.RawMessage) int {
 	return n
 }
 
-// inputSizeErrors reports an input that is too large.
+// inputSizeErrors reports an input above v1alpha1.MaxInputBytes.
 func inputSizeErrors(input json.RawMessage) field.ErrorList {
 	if len(input) <= v1alpha1.MaxInputBytes {
 		return nil
@@ -97,8 +74,8 @@ func inputSizeErrors(input json.RawMessage) field.ErrorList {
 	return field.ErrorList{field.TooLong(field.NewPath("spec", "input"), "", v1alpha1.MaxInputBytes)}
 }
 
-// maxNameLength returns how long the name of a run may be. With a template, Jobs and Pods
-// are named after it.
+// maxNameLength returns the maximum length of the name of a run. It is lower with a template, because the names of Jobs
+// and Pods begin with it.
 func maxNameLength(run *v1alpha1.JobRun) int {
 	if run.Spec.Template != nil {
 		return v1alpha1.MaxTemplateRunName
@@ -106,8 +83,8 @@ func maxNameLength(run *v1alpha1.JobRun) int {
 	return validation.DNS1123SubdomainMaxLength
 }
 
-// nameLengthErrors reports a name that is too long. CEL does it too; this one names the
-// field. A name that no object may have is reported with the rest of the metadata.
+// nameLengthErrors reports a name that is too long. CEL checks this too, but its error does not name the field.
+// apiServerErrors reports a name that no object may have.
 func nameLengthErrors(run *v1alpha1.JobRun) field.ErrorList {
 	longest := maxNameLength(run)
 	if len(run.Name) <= longest || len(validation.IsDNS1123Subdomain(run.Name)) > 0 {
@@ -116,8 +93,7 @@ func nameLengthErrors(run *v1alpha1.JobRun) field.ErrorList {
 	return field.ErrorList{field.TooLong(field.NewPath("metadata", "name"), "", longest)}
 }
 
-// limitErrors keeps an answer small: it returns some of the errors, and little of each
-// bad value.
+// limitErrors keeps an answer small. It returns the first maxErrors errors, with shortened texts and bad values.
 func limitErrors(errs field.ErrorList) field.ErrorList {
 	errs = errs[:min(len(errs), maxErrors)]
 	for _, err := range errs {
@@ -134,21 +110,21 @@ func limitErrors(errs field.ErrorList) field.ErrorList {
 }
 
 var (
-	// costlyQuantity is how a quantity begins that takes seconds to read, or minutes:
-	// with an exponent of three digits or more, or very many digits.
+	// costlyQuantity matches the start of a quantity that takes seconds or minutes to parse. Such a quantity has 64 or
+	// more digits, or an exponent of three or more digits.
 	costlyQuantity = regexp.MustCompile(`^[+-]?[0-9.]*([0-9.]{64}|[eE][+-]?[0-9.]{3})`)
-	// maybeCostlyQuantity matches JSON that may have such a quantity in it.
+	// maybeCostlyQuantity matches JSON that may contain a costly quantity.
 	maybeCostlyQuantity = regexp.MustCompile(`[0-9.]{64}|[eE][+-]?[0-9.]{3}`)
 )
 
-// quantityErrors reports the quantities of a template that cost too much to be read.
+// quantityErrors reports the quantities of a template that take too long to parse.
 func quantityErrors(raw json.RawMessage) field.ErrorList {
 	if !maybeCostlyQuantity.Match(raw) {
 		return nil
 	}
 	var template any
 	if err := json.Unmarshal(raw, &template); err != nil {
-		return nil // The decoder of the spec reports it.
+		return nil // readSubmission reports it when it decodes the spec.
 	}
 	return quantityErrorsIn(template, field.NewPath("spec", "template"))
 }
@@ -160,10 +136,13 @@ func quantityErrorsIn(value any, path *field.Path) field.ErrorList {
 		for name, child := range value {
 			switch name {
 			case "limits", "requests", "overhead":
-				errs = append(errs, quantityMapErrors(child, path.Child(name))...)
+				quantities, _ := child.(map[string]any)
+				for resource, quantity := range quantities {
+					errs = append(errs, oneQuantityErrors(quantity, path.Child(name).Key(resource))...)
+				}
 			case "sizeLimit", "divisor":
 				errs = append(errs, oneQuantityErrors(child, path.Child(name))...)
-			case "metadata", "nodeSelector", "matchLabels": // Their fields have any name and hold text.
+			case "metadata", "nodeSelector", "matchLabels": // Their fields hold text, whatever their names are.
 			default:
 				errs = append(errs, quantityErrorsIn(child, path.Child(name))...)
 			}
@@ -176,22 +155,10 @@ func quantityErrorsIn(value any, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func quantityMapErrors(value any, path *field.Path) field.ErrorList {
-	quantities, ok := value.(map[string]any)
-	if !ok {
-		return nil
-	}
-	var errs field.ErrorList
-	for name, quantity := range quantities {
-		errs = append(errs, oneQuantityErrors(quantity, path.Key(name))...)
-	}
-	return errs
-}
-
 func oneQuantityErrors(value any, path *field.Path) field.ErrorList {
 	quantity, ok := value.(string)
-	if !ok || !costlyQuantity.MatchString(strings.TrimSpace(quantity)) { // The decoder trims it, too.
+	if !ok || !costlyQuantity.MatchString(strings.TrimSpace(quantity)) { // The decoder trims the text, too.
 		return nil
 	}
-	return field.ErrorList{field.Invalid(path, fmt.Sprintf("%.64s", quantity), "a quantity has less than 64 digits, and its exponent less than 3")}
+	return field.ErrorList{field.Invalid(path, fmt.Sprintf("%.64s", quantity), "a quantity must have fewer than 64 digits, and its exponent fewer than 3")}
 }

@@ -17,7 +17,7 @@ var (
 	}, []string{"disposition"})
 	claims = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "jobrun_claims_total",
-		Help: "Claims of keyed runs by external workers, by result: granted, or refused because somebody else was first.",
+		Help: "Claims of keyed runs by external workers, by result: granted, or refused because the run or its key was no longer free.",
 	}, []string{"result"})
 	conflicts = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_trigger_conflicts_total",
@@ -27,7 +27,7 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(triggers, conflicts, claims)
-	// A series that is there from the start shows its first increase.
+	// Prometheus sees the first increase only of a series that exists from the start.
 	for _, disposition := range []v1alpha1.Disposition{
 		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,
 	} {

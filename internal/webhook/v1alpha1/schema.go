@@ -23,15 +23,14 @@ import (
 	"github.com/jobrun-dev/jobrun/config/crd"
 )
 
-// schemaValidator applies the CustomResourceDefinition's schema and CEL rules
-// with the API server's own code.
+// schemaValidator applies the schema and the CEL rules of the CRD with the code of the API server.
 type schemaValidator struct {
 	structural *structuralschema.Structural
 	schema     validation.SchemaValidator
 	rules      *cel.Validator
 }
 
-// loadSchemaValidator makes the validator once: the rules take a while to compile.
+// loadSchemaValidator makes the validator once, because the CEL rules take long to compile.
 var loadSchemaValidator = sync.OnceValues(newSchemaValidator)
 
 func newSchemaValidator() (*schemaValidator, error) {
@@ -70,13 +69,12 @@ func jobRunSchema() (*apiextensions.JSONSchemaProps, error) {
 	return nil, fmt.Errorf("no version %s", v1alpha1.GroupVersion.Version)
 }
 
-// validate says what the API server would refuse of a JobRun that is created
-// under name. What the API server drops or the webhook overwrites is left out.
-// The API server has pruned and defaulted the object by now.
+// validate returns the errors that the API server would find in a new JobRun of that name. It ignores the fields that
+// the API server drops or the webhook overwrites. The API server has already pruned and defaulted the object.
 //
-// The text is decoded a second time here: the API server's code wants the untyped object,
-// which has what the Go types do not know, and it is changed below. That happens once at
-// most, and only for a run that is about to take a key or is refused already.
+// validate decodes the text a second time. The code of the API server needs the untyped object with the fields that the
+// Go types do not know, and validate changes that object. A request is decoded again at most once, and only if its run
+// is about to take a key or is invalid.
 func (v *schemaValidator) validate(ctx context.Context, raw []byte, name string) field.ErrorList {
 	object := map[string]any{}
 	if err := utiljson.Unmarshal(raw, &object); err != nil {

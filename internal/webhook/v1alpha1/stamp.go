@@ -11,9 +11,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// stamp returns the patch that writes name, labels and admission into the object as
-// it was sent. It touches nothing else: to send the decoded object back would
-// render the caller's quantities anew.
+// stamp returns the patch that writes name, labels and admission into the object. It changes nothing else. A patch made
+// from the decoded object would also rewrite the caller's quantities.
 func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	run := s.run
 	labels := map[string]string{
@@ -33,7 +32,7 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 func (s *submission) stampLabels(want map[string]string) []jsonpatch.Operation {
 	have := s.run.Labels
 	var ops []jsonpatch.Operation
-	if have == nil { // The field is not there; one that was sent empty is not nil.
+	if have == nil { // The caller sent no labels field. An empty one is not nil.
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/labels", map[string]string{}))
 	}
 	for _, name := range v1alpha1.StampedLabels {

@@ -13,19 +13,18 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// submission is a JobRun as it was sent: its text, and what was read of it, once.
+// submission is a JobRun as the caller sent it.
 type submission struct {
 	// raw is the text of the whole object.
 	raw []byte
-	// run is the object without its status. Of the metadata of an UPDATE it has the
-	// labels alone. The name that the webhook generates is filled in later.
+	// run is the decoded object without its status. On UPDATE its metadata has only the labels. handleCreate adds the
+	// generated name later.
 	run *v1alpha1.JobRun
-	// templateElements is how many fields and items the template has, about.
+	// templateElements is the approximate number of fields and items in the template.
 	templateElements int
 }
 
-// newSubmission reads the object of a CREATE. What cannot be read is invalid, and the
-// errors say where.
+// newSubmission reads the object of a CREATE.
 func newSubmission(raw []byte) (*submission, field.ErrorList) {
 	if errs := objectSizeErrors(raw); len(errs) > 0 {
 		return nil, errs
@@ -33,14 +32,13 @@ func newSubmission(raw []byte) (*submission, field.ErrorList) {
 	return readSubmission(raw, readMetadata)
 }
 
-// newChange reads the object of an UPDATE. Its managedFields and its status may be large,
-// and nothing is decided on them, so they are not read.
+// newChange reads the object of an UPDATE. It skips managedFields and status, because they may be large and the webhook
+// does not need them.
 func newChange(raw []byte) (*submission, field.ErrorList) {
 	return readSubmission(raw, readLabels)
 }
 
-// readSubmission splits the object into its parts, checks the limits on their text, and
-// then decodes each part once.
+// readSubmission splits the object into its parts, checks the limits on their text, and then decodes each part once.
 func readSubmission(
 	raw []byte, readMetadata func(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList,
 ) (*submission, field.ErrorList) {
@@ -51,13 +49,13 @@ func readSubmission(
 	if errs := decode(raw, &sent, nil); len(errs) > 0 {
 		return nil, errs
 	}
-	if errs := specSizeErrors(sent.Spec); len(errs) > 0 {
-		return nil, errs
+	if len(sent.Spec) > maxBytes {
+		return nil, field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxBytes)}
 	}
 	template := templateOf(sent.Spec)
 	s := &submission{raw: raw, run: &v1alpha1.JobRun{}, templateElements: countElements(template)}
-	if errs := templateSizeErrors(s.templateElements); len(errs) > 0 {
-		return nil, errs
+	if s.templateElements > maxElements {
+		return nil, field.ErrorList{field.TooMany(field.NewPath("spec", "template"), s.templateElements, maxElements)}
 	}
 	if errs := quantityErrors(template); len(errs) > 0 {
 		return nil, errs
@@ -75,14 +73,14 @@ func readSubmission(
 	return s, nil
 }
 
-// templateOf returns the text of the template of a spec. It is taken out by itself because
-// its limits are checked before the spec is decoded.
+// templateOf returns the text of the template of a spec. readSubmission needs it to check the limits before it decodes
+// the spec.
 func templateOf(spec json.RawMessage) json.RawMessage {
 	var sent struct {
 		Template json.RawMessage `json:"template"`
 	}
 	if len(spec) == 0 || json.Unmarshal(spec, &sent) != nil {
-		return nil // A spec that is no object is reported when it is decoded.
+		return nil // If the spec is not an object, readSubmission reports it when it decodes the spec.
 	}
 	return sent.Template
 }
@@ -91,7 +89,7 @@ func readMetadata(metadata json.RawMessage, into *metav1.ObjectMeta) field.Error
 	return decode(metadata, into, field.NewPath("metadata"))
 }
 
-// readLabels reads the labels alone. What is wrong with them is left to the API server.
+// readLabels reads only the labels. The API server reports errors in them.
 func readLabels(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList {
 	var sent struct {
 		Labels map[string]string `json:"labels"`
@@ -111,7 +109,7 @@ func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 	return run, nil
 }
 
-// decode reads JSON that stands at path.
+// decode reads the JSON at path.
 func decode(raw []byte, into any, path *field.Path) field.ErrorList {
 	err := json.Unmarshal(raw, into)
 	if err == nil {

@@ -17,9 +17,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// handleUpdate keeps what is stamped and refuses what CEL cannot compare: a
-// template that a typed client rendered anew is the same template, and CEL sees
-// no untyped input.
+// handleUpdate restores the stamps, and refuses a changed template or input. CEL cannot compare these two: a typed client
+// may render an equal template differently, and CEL does not see the untyped input.
 func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
@@ -30,7 +29,7 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 		return invalid(req.Name, errs)
 	}
 	run := sent.run
-	if run.Spec.JobName == "" { // There may be no spec to be stamped.
+	if run.Spec.JobName == "" { // Without a spec there is nothing to stamp.
 		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
 	}
 	if errs := immutable(old, run); len(errs) > 0 {
@@ -51,8 +50,7 @@ func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 	return errs
 }
 
-// keepStamped puts the operator's stamps back, so that a manifest without them
-// can be replaced or applied.
+// keepStamped returns the patch that restores the stamps. A user can then replace or apply a manifest without them.
 func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
 	want := map[string]string{}
 	for _, name := range v1alpha1.StampedLabels {
@@ -71,7 +69,7 @@ func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
 	return ops
 }
 
-// sameInput compares inputs as JSON values; null is no input.
+// sameInput reports whether two inputs are the same JSON value. null equals a missing input.
 func sameInput(a, b *apiextensionsv1.JSON) bool {
 	return reflect.DeepEqual(inputValue(a), inputValue(b))
 }

@@ -17,8 +17,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// apiServerErrors returns what the API server itself would refuse of a new JobRun after
-// the webhook has admitted it.
+// apiServerErrors returns the errors that the API server would find in a new JobRun after the webhook has admitted it.
 func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.ErrorList {
 	run := sent.run
 	errs := apivalidation.ValidateObjectMeta(&run.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
@@ -28,7 +27,7 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 	return append(errs, h.schema.validate(ctx, sent.raw, run.Name)...)
 }
 
-// validate returns what is wrong with a new JobRun that neither schema nor CEL can say.
+// validate returns the errors in a new JobRun that the schema and CEL cannot find or cannot report as clearly.
 func validate(run *v1alpha1.JobRun) field.ErrorList {
 	var errs field.ErrorList
 	if run.Spec.Input != nil {
@@ -41,9 +40,8 @@ func validate(run *v1alpha1.JobRun) field.ErrorList {
 	return errs
 }
 
-// validateTemplate looks at what the schema lets through and the Job API would
-// refuse in every case, so that the caller hears of it now. The rest fails the
-// run with the Job API's own message.
+// validateTemplate returns the errors that the schema cannot find and that the Job API would refuse in every case. The
+// caller learns of them at once. Any other error fails the run later, with the message of the Job API.
 func validateTemplate(template *batchv1.JobTemplateSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	pod := template.Spec.Template.Spec

@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,12 +23,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
-// ClaimPath is where claims by external workers come; config/webhook names it too.
+// ClaimPath is the URL path of the claims by external workers. config/webhook names it too.
 const ClaimPath = "/claim-batch-jobrun-dev-v1alpha1-jobrun"
 
-// ClaimHandler answers the status updates by which external workers claim runs
-// with a concurrencyKey: it does the compare-and-swap on the RunKey before it
-// lets the update through.
+// ClaimHandler answers the status updates by which external workers claim runs with a concurrencyKey. It does the
+// compare-and-swap on the RunKey before it allows the update.
 type ClaimHandler struct{ Options }
 
 // NewClaimHandler makes a ClaimHandler.
@@ -49,7 +49,7 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 		return invalid(req.Name, errs)
 	}
 	if c.Metadata.ResourceVersion != old.ResourceVersion {
-		// The API server looks at it only after this answer.
+		// The API server compares the resourceVersion only after this answer.
 		return claimRefused(req.Name, errChanged)
 	}
 	if err := h.claimable(ctx, old); err != nil {
@@ -63,7 +63,7 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
 }
 
-// claim is what is decided on of a status update.
+// claim holds the fields of a status update that the decision reads.
 type claim struct {
 	Metadata struct {
 		ResourceVersion string `json:"resourceVersion"`
@@ -74,8 +74,8 @@ type claim struct {
 	} `json:"status"`
 }
 
-// newClaim reads a claim. The rest of its status is read if that costs little: what the
-// API server refuses later would hold its key until the claim is taken back.
+// newClaim reads a claim. It also decodes the whole status if the status is small. If the API server refused the status
+// later, the run would hold its key until the controller takes the grant back.
 func newClaim(raw []byte) (*claim, field.ErrorList) {
 	c := &claim{}
 	if errs := decode(raw, c, nil); len(errs) > 0 {
@@ -84,7 +84,8 @@ func newClaim(raw []byte) (*claim, field.ErrorList) {
 	var sent struct {
 		Status json.RawMessage `json:"status"`
 	}
-	if err := json.Unmarshal(raw, &sent); err != nil || isLargeStatus(sent.Status) {
+	err := json.Unmarshal(raw, &sent)
+	if err != nil || len(sent.Status) > maxBytes || countElements(sent.Status) > maxElements {
 		return c, nil
 	}
 	if errs := decode(sent.Status, &v1alpha1.JobRunStatus{}, field.NewPath("status")); len(errs) > 0 {
@@ -93,15 +94,15 @@ func newClaim(raw []byte) (*claim, field.ErrorList) {
 	return c, nil
 }
 
-// validateClaim says what no claim may be. The spec of the claim itself says
-// nothing: the API server drops it.
+// validateClaim returns what is wrong with a claim. It reads the spec from old, because the API server drops the spec of
+// a status update.
 func validateClaim(c *claim, old *v1alpha1.JobRun) field.ErrorList {
 	status := field.NewPath("status")
 	switch {
 	case c.Status.Phase != v1alpha1.PhaseLeased:
-		return field.ErrorList{field.Invalid(status.Child("phase"), c.Status.Phase, "a claim enters phase Leased")}
+		return field.ErrorList{field.Invalid(status.Child("phase"), c.Status.Phase, "a claim must set phase Leased")}
 	case c.Status.Lease == nil:
-		return field.ErrorList{field.Required(status.Child("lease"), "a claim says who holds the lease")}
+		return field.ErrorList{field.Required(status.Child("lease"), "a claim must set the lease")}
 	case old.RunsAsJob():
 		return field.ErrorList{field.Forbidden(status.Child("lease", "holderIdentity"), "this run is executed by a Job, not by a worker")}
 	default:
@@ -109,15 +110,15 @@ func validateClaim(c *claim, old *v1alpha1.JobRun) field.ErrorList {
 	}
 }
 
-// notClaimableError says that a run is not there to be claimed.
+// notClaimableError means that a worker cannot claim the run now.
 type notClaimableError struct{ why string }
 
 func (e *notClaimableError) Error() string { return e.why }
 
 var errChanged = &notClaimableError{"the run has changed, read it again"}
 
-// claimable looks at the run, and at what executes for its key, live: a claim is
-// decided on what is stored, never on what a cache or the caller remembers.
+// claimable returns an error if a worker cannot claim the run. It reads the run and the Jobs of its key live, because the
+// cache and the caller may be out of date.
 func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) error {
 	live := &v1alpha1.JobRun{}
 	err := h.Live.Get(ctx, types.NamespacedName{Namespace: old.Namespace, Name: old.Name}, live)
@@ -127,14 +128,15 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 	case live.UID != old.UID || live.ResourceVersion != old.ResourceVersion:
 		return errChanged
 	case live.Status.Phase != v1alpha1.PhasePending:
-		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phaseName(live.Status.Phase))}
+		phase := cmp.Or(string(live.Status.Phase), "without phase")
+		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phase)}
 	case live.EndRequested():
 		return &notClaimableError{"the run is being cancelled"}
 	}
 	return h.nothingExecutes(ctx, live)
 }
 
-// nothingExecutes makes sure that no Job that was left behind executes for the key.
+// nothingExecutes returns an error if a Job still executes for the key.
 func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun) error {
 	key := v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 	var jobs batchv1.JobList
@@ -149,14 +151,8 @@ func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun
 	return nil
 }
 
-func phaseName(phase v1alpha1.Phase) string {
-	if phase == "" {
-		return "without phase"
-	}
-	return string(phase)
-}
-
-// claimRefused is a 409 where somebody else was first, so that a worker moves on.
+// claimRefused answers with a 409 if another claim, a stale object or a running Job is in the way. The worker then tries
+// another run.
 func claimRefused(name string, err error) admission.Response {
 	var notGranted *keystore.NotGrantedError
 	var notClaimable *notClaimableError
