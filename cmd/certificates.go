@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// whenCertified sets the webhook up: at once if the certificate is given, or else as soon as this replica has one. The
-// webhook's server would not start without.
+// whenCertified calls setUpWebhook once this replica has a certificate, because the webhook server does not start without
+// one. It calls setUpWebhook at once unless the manager makes the certificate itself (--cert-rotation).
 func whenCertified(mgr manager.Manager, o options, setUpWebhook func() error) error {
 	if !o.certRotation {
 		return setUpWebhook()
@@ -42,13 +42,13 @@ func certRotator(o options, certified chan struct{}) *rotator.CertRotator {
 		Webhooks:       []rotator.WebhookInfo{{Type: rotator.Mutating, Name: o.certWebhookName}},
 		FieldOwner:     "jobrun-cert-rotation",
 		IsReady:        certified,
-		// Each replica must learn when it is certified. Those that race to renew are told apart by the Secret's
-		// resourceVersion: the losers take what the winner wrote.
+		// Each replica runs the rotator, because each must learn when the certificate is ready. Replicas that renew it at
+		// once conflict on the resourceVersion of the Secret, and the losers use what the winner wrote.
 		RequireLeaderElection: false,
 	}
 }
 
-// everyReplica is a runnable that does not wait for the replica to lead.
+// everyReplica is a runnable that starts without leader election.
 type everyReplica func(context.Context) error
 
 func (f everyReplica) Start(ctx context.Context) error { return f(ctx) }

@@ -13,12 +13,12 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// What the environment may change in a manager that is built for test/chaos.
+// These environment variables configure a manager that is built for test/chaos.
 const (
-	// envClockAhead is how far the replica's clock is ahead.
+	// envClockAhead is the duration by which the replica's clock is ahead.
 	envClockAhead = "JOBRUN_CHAOS_CLOCK_AHEAD"
-	// envRequestTimeout is how long a request may take at the API server, which the
-	// suite starts with a shorter time-out: so reservations need a shorter grace.
+	// envRequestTimeout is the request timeout of the suite's API server. It is shorter than the default, so the suite
+	// can use a shorter --reservation-grace.
 	envRequestTimeout = "JOBRUN_CHAOS_REQUEST_TIMEOUT"
 )
 
@@ -43,7 +43,7 @@ func durationFrom(name string) time.Duration {
 	return d
 }
 
-// fastClock is ahead of the others.
+// fastClock is ahead of the real clock.
 type fastClock struct {
 	clock.RealClock
 	ahead time.Duration

@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The manager runs JobRun: the webhook on every replica, the controller on the leader.
+// The manager runs the webhook on every replica and the controller on the leader.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -28,6 +29,9 @@ import (
 
 var version = "dev" // set by the linker
 
+// operatorClock is the clock of the controller and the webhook.
+var operatorClock clock.Clock = clock.RealClock{}
+
 func main() {
 	o, err := parseOptions(os.Args[1:], os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
@@ -40,7 +44,7 @@ func main() {
 	logger := zap.New(zap.UseFlagOptions(&o.log))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	// Nothing may happen after this but the end: the leader's Lease is given back.
+	// The process must end after run, because run gives the leader's Lease back.
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		logger.Error(err, "The manager failed")
 		os.Exit(1)
@@ -53,7 +57,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("find the cluster (KUBECONFIG, or a Pod's ServiceAccount): %w", err)
 	}
 	config.UserAgent = "jobrun/" + version
-	config.QPS = -1 // the operator has a priority level of its own at the API server
+	config.QPS = -1 // no client-side limit: the API server has a priority level for the operator
 
 	webhookServer := webhook.NewServer(webhook.Options{
 		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},
@@ -78,8 +82,7 @@ func run(ctx context.Context, o options) error {
 	return mgr.Start(ctx)
 }
 
-// http1 keeps HTTP/2 off: over its one connection the API server would send
-// every trigger to the same replica.
+// http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
 func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
 
 func addControllerAndWebhook(mgr manager.Manager, o options) error {

@@ -32,7 +32,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/cache"
 )
 
-// syncPatience is how long one readiness probe waits for the caches.
+// syncPatience is the time that one readiness probe waits for the caches.
 const syncPatience = time.Second
 
 var scheme = runtime.NewScheme()
@@ -46,7 +46,7 @@ func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
 	return ctrl.Options{
 		Scheme: scheme,
 		Cache:  cacheOptions(),
-		// Read live where it matters whether work has stopped, so not worth a watch on every Pod of the cluster.
+		// The controller reads Pods live and rarely, so it does not watch all Pods of the cluster.
 		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}}}},
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
@@ -71,14 +71,14 @@ func cacheOptions() ctrlcache.Options {
 		DefaultTransform: cache.Slim,
 		ByObject: map[client.Object]ctrlcache.ByObject{
 			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
-			// Workers may have theirs anywhere; those of the nodes are many, and renewed all the time.
+			// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
 			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
 		},
 	}
 }
 
-// cacheOnEveryReplica has what the webhook reads cached from the start, the leader or not: the controller's own
-// watches wait until this replica leads.
+// cacheOnEveryReplica caches on every replica what the webhook reads. The watches of the controller start only on the
+// leader.
 func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}} {
 		if _, err := c.GetInformer(ctx, object); err != nil {
@@ -88,7 +88,7 @@ func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 	return nil
 }
 
-// addChecks makes a replica ready once its caches are synced and its webhook answers by TLS.
+// addChecks makes a replica ready once its caches have synced and its webhook answers over TLS.
 func addChecks(mgr manager.Manager, webhookServer webhook.Server) error {
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),

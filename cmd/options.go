@@ -16,10 +16,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// apiServerTimeout is how long a request may take at the API server, unless it is told otherwise.
+// apiServerTimeout is the API server's default --request-timeout.
 var apiServerTimeout = 60 * time.Second
 
-// options is what the flags say.
+// options holds the values of the flags.
 type options struct {
 	namespace string
 
@@ -47,7 +47,7 @@ type options struct {
 	log zap.Options
 }
 
-// parseOptions reads the arguments; asked for help, it prints that and returns flag.ErrHelp.
+// parseOptions parses the arguments. For --help it prints the help text to output and returns flag.ErrHelp.
 func parseOptions(args []string, output io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
@@ -62,7 +62,7 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		return options{}, err
 	}
 	if flags.NArg() > 0 {
-		return options{}, fmt.Errorf("unexpected argument %q: there are flags only", flags.Arg(0))
+		return options{}, fmt.Errorf("unexpected argument %q: the manager takes only flags", flags.Arg(0))
 	}
 	if o.leaderElectionNamespace == "" {
 		o.leaderElectionNamespace = o.namespace
@@ -72,41 +72,43 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 
 func (o *options) bind(flags *flag.FlagSet) {
 	config.RegisterFlags(flags)
-	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // unless --zap-time-encoding says otherwise
+	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // the default of --zap-time-encoding
 	o.log.BindFlags(flags)
-	flags.StringVar(&o.namespace, "namespace", "jobrun-system", "The namespace that the operator is installed in.")
+	flags.StringVar(&o.namespace, "namespace", "jobrun-system", "The namespace in which the operator is installed.")
 
-	flags.StringVar(&o.webhookHost, "webhook-host", "", "The address the webhook listens on; empty for all addresses.")
-	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "The port the webhook listens on.")
+	flags.StringVar(&o.webhookHost, "webhook-host", "", "The address on which the webhook listens. If empty, it listens on all addresses.")
+	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "The port on which the webhook listens, 1 to 65535.")
 	flags.StringVar(&o.webhookCertPath, "webhook-cert-path", "",
-		"The directory with the webhook's tls.crt and tls.key. They are read again when they change.")
+		"The directory with the webhook's tls.crt and tls.key. Required. The manager reads the files again when they change.")
 
 	flags.BoolVar(&o.certRotation, "cert-rotation", false,
-		"Make the webhook's certificate, keep it in a Secret, renew it in time and put its CA into the webhook configuration. "+
-			"The Secret must be mounted at --webhook-cert-path. Otherwise the certificate there is somebody else's work.")
+		"Make and renew the webhook's certificate, store it in a Secret, and write its CA into the webhook configuration. "+
+			"Mount the Secret at --webhook-cert-path. If false, provide the certificate there yourself, for example with cert-manager.")
 	flags.StringVar(&o.certSecretName, "cert-secret-name", "jobrun-webhook-server-cert",
-		"The Secret of the certificate, for --cert-rotation.")
+		"With --cert-rotation, the Secret that stores the certificate.")
 	flags.StringVar(&o.certServiceName, "cert-service-name", "jobrun-webhook-service",
-		"The Service that the certificate is for, for --cert-rotation.")
+		"With --cert-rotation, the Service that the certificate names.")
 	flags.StringVar(&o.certWebhookName, "cert-webhook-name", "jobrun-mutating-webhook-configuration",
-		"The MutatingWebhookConfiguration that needs the CA, for --cert-rotation.")
+		"With --cert-rotation, the MutatingWebhookConfiguration that gets the CA.")
 
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443",
-		"The address that serves metrics, by HTTPS and to those who may GET /metrics; 0 for none.")
+		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
-		"The directory with the metrics' tls.crt and tls.key. Without it they have a self-signed certificate.")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz; 0 for none.")
+		"The directory with tls.crt and tls.key for the metrics. If empty, the manager uses a self-signed certificate.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. 0 turns them off.")
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
-		"The address that serves profiles (net/http/pprof), to anybody who reaches it: on the loopback interface only; empty for none.")
+		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
+			"If empty, there are no profiles.")
 
 	flags.BoolVar(&o.leaderElect, "leader-elect", false,
-		"Run the controller on one replica at a time. The webhook runs on all of them anyway.")
-	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the leader's Lease, if not --namespace.")
+		"Run the controller on one replica at a time. The webhook always runs on every replica.")
+	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
+		"The namespace of the leader's Lease. If empty, it is the value of --namespace.")
 
-	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "How many finished or bound receipts are kept per run.")
+	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
 	flags.DurationVar(&o.reservationGrace, "reservation-grace", 90*time.Second,
-		"How long a key stays reserved for a run that was admitted but does not exist. Longer than a request may take at the API server.")
-	flags.IntVar(&o.concurrency, "concurrent-reconciles", 8, "How many keys are reconciled at once.")
+		"How long a key stays reserved for an admitted run that does not exist. It must exceed 60s and the API server's --request-timeout.")
+	flags.IntVar(&o.concurrency, "concurrent-reconciles", 8, "The number of keys that the controller reconciles at once, at least 1.")
 }
 
 func (o *options) validate() error {
@@ -120,11 +122,11 @@ func (o *options) validate() error {
 	require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
 	require(o.webhookCertPath != "", "--webhook-cert-path is required: the directory with the webhook's tls.crt and tls.key")
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
-		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: whoever reaches it sees the memory",
+		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)
 	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
 	require(o.reservationGrace > apiServerTimeout,
-		"--reservation-grace must exceed %s, not be %s: a run that was admitted may come to exist as late as that",
+		"--reservation-grace must exceed %s, not be %s: the API server may store an admitted run that late",
 		apiServerTimeout, o.reservationGrace)
 	require(o.concurrency >= 1, "--concurrent-reconciles must be at least 1, not %d", o.concurrency)
 	if o.certRotation {
@@ -135,7 +137,7 @@ func (o *options) validate() error {
 	return errors.Join(errs...)
 }
 
-// isLoopback reports whether an address with a port is reached from this machine, or this Pod, alone.
+// isLoopback reports whether only this machine, or this Pod, can reach an address with a port.
 func isLoopback(address string) bool {
 	parsed, err := netip.ParseAddrPort(address)
 	return err == nil && parsed.Addr().IsLoopback()
