@@ -30,7 +30,7 @@ var errStale = errors.New("observed state is stale")
 // waitingError means that a Job or a Pod must end before the plan can go on.
 type waitingError struct {
 	what string
-	// poll is the time until the next look if no watch event reports the end; 0 if one does.
+	// poll is the time until the next look; 0 if a watch event reports the end.
 	poll time.Duration
 }
 
@@ -108,9 +108,9 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	return left
 }
 
-// isIndependent reports whether the other operations of a plan may follow although this one failed. They may follow a
-// failed deletion of a JobRun, and a receipt's status that the API server refuses for its content. A run that must
-// first give its waiting place away is an exception: other operations depend on that write.
+// isIndependent reports whether a plan goes on although this operation failed. It goes on after a failed deletion of a
+// JobRun, and after a receipt's status that the API server refuses for its content. It stops if that JobRun still reads
+// Pending, because later operations need the waiting place of that JobRun.
 func isIndependent(op decision.Op, err error) bool {
 	switch op := op.(type) {
 	case decision.DeleteRun:

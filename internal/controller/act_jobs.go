@@ -104,8 +104,8 @@ func (a *action) checkUnclaimed(ctx context.Context) error {
 	return nil
 }
 
-// stopJobs deletes Jobs and returns a waitingError until they are gone. It calls check first. A Job that is newer than
-// the decision may belong to a newer lease, and then check finds a newer version of the key or of the run.
+// stopJobs deletes Jobs and returns a waitingError until they are gone. It calls check first. If a Job belongs to a lease
+// that is newer than the decision, check finds the newer version of the key or of the run.
 func (a *action) stopJobs(ctx context.Context, jobs []*batchv1.Job, check func() error) error {
 	if len(jobs) == 0 {
 		return nil
@@ -121,8 +121,8 @@ func (a *action) stopJobs(ctx context.Context, jobs []*batchv1.Job, check func()
 	return &waitingError{what: "the Jobs of run " + jobs[0].Labels[v1alpha1.LabelRun]}
 }
 
-// isNext reports whether a Job belongs to a claim that is not stored yet, of a run without a key. Such a claim creates
-// its Job before it writes the status.
+// isNext reports whether a Job belongs to a run without a key whose claim is not stored yet. Such a claim creates its Job
+// before it writes the status.
 func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStray(job) }
 
 // stopRun requires that no Job and no Pod of a run executes.

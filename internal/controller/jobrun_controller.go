@@ -56,7 +56,7 @@ type Options struct {
 	ReservationGrace time.Duration
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
-	// SweepPeriod is the interval of the sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.
+	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.
 	SweepPeriod time.Duration
 	Clock       clock.Clock
 	// Concurrency is the number of requests that the controller reconciles at once.
@@ -110,7 +110,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Complete(r)
 }
 
-// handler returns the event handler of JobRuns, RunKeys and Jobs. It enqueues what an event may change.
+// handler returns the event handler of JobRuns, RunKeys and Jobs. It enqueues the requests that an event may affect.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
 	enqueue := func(queue workqueue.TypedRateLimitingInterface[Request], requests []Request) {
 		for _, request := range requests {
@@ -223,7 +223,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req Request) (reconcile.Resu
 	case errors.Is(err, errStale):
 		log.FromContext(ctx).V(1).Info("Observing again", "reason", err.Error())
 		return reconcile.Result{RequeueAfter: staleRetry}, nil
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // The namespace takes everything in it along.
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // The deletion of the namespace removes everything in it.
 		return reconcile.Result{}, nil
 	case err != nil:
 		return reconcile.Result{}, err
@@ -337,8 +337,8 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	return plan.After, r.carryOut(ctx, req, plan)
 }
 
-// seenEnded returns how long ago this process first saw a completionTime that was in the future by its own clock; 0 if
-// it never saw one. Such a completionTime does not tell when the run ended.
+// seenEnded returns the time since this process first saw the completionTime of a run in the future of its own clock; 0
+// if it never did. Such a completionTime does not tell when the run ended.
 func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
 	end := run.Status.CompletionTime
 	switch {

@@ -30,7 +30,7 @@ type observer struct {
 	// byIdentity and byUID hold the JobRuns found so far. They are maps because there may be thousands of receipts.
 	byIdentity map[runkey.Identity]*v1alpha1.JobRun
 	byUID      map[types.UID]*v1alpha1.JobRun
-	// followed holds the UIDs that a bound receipt names and that observeBoundTo has handled.
+	// followed holds the UIDs of the runs that observeBoundTo has looked for.
 	followed map[types.UID]bool
 }
 
@@ -48,7 +48,7 @@ func (r *Reconciler) newObserver(req Request) *observer {
 		}}
 }
 
-// observeRuns lists the JobRuns with a value of a field index.
+// observeRuns lists the JobRuns that have value in a field index.
 func (o *observer) observeRuns(ctx context.Context, field, value string) (err error) {
 	o.Runs, err = o.list(ctx, o.req.Namespace, field, value)
 	for _, run := range o.Runs {
@@ -80,7 +80,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 			return decision.Observation{}, err
 		}
 	}
-	// This list comes last. Each run that a receipt may be counted on has been read before.
+	// This list comes last, after the reads of all runs that its receipts may be counted on (rule P8).
 	var err error
 	o.Relisted, err = r.list(ctx, req.Namespace, cache.FieldHome, req.home())
 	return o.Observation, err
@@ -108,8 +108,8 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 	return o.Observation, err
 }
 
-// keepsItsKey reports whether the owner's own fields let it keep its idempotency key: it is a run, and its batch was not
-// withdrawn.
+// keepsItsKey reports whether the owner of an idempotency key may keep it, judged by its own fields: it is a run, and its
+// batch was not withdrawn.
 func keepsItsKey(owner *v1alpha1.JobRun) bool {
 	switch {
 	case owner.IsReceipt():
@@ -209,8 +209,8 @@ func (o *observer) observeReference(ctx context.Context, run *v1alpha1.JobRun) e
 	return o.observeOwner(ctx, run)
 }
 
-// observeAnsweredWith finds the run that a receipt was answered with. If the key still reserves the waiting place for
-// that run, observeKeyRuns has looked for it, and the run may still be created.
+// observeAnsweredWith finds the run that a receipt was answered with. If the key reserves the waiting place for that run,
+// observeKeyRuns has looked for it, and the run may still be created.
 func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	id := runkey.AnsweredWith(receipt)
 	if o.Keyed && runkey.Pending(o.KeySpec()) == id {
@@ -303,9 +303,8 @@ func (o *observer) cachedRun(ctx context.Context, id runkey.Identity) (*v1alpha1
 	return run, nil
 }
 
-// getRun reads a JobRun from the cache, and live if the cache does not show a JobRun that is wanted. It returns nil if
-// the live read shows none either. If only the live read shows it, getRun returns errStale, and the controller waits
-// for the cache.
+// getRun returns the wanted JobRun of that name from the cache. If the cache does not show it, getRun reads live. It
+// returns nil if the JobRun does not exist, and errStale if only the live read shows it.
 func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, wanted func(*v1alpha1.JobRun) bool) (*v1alpha1.JobRun, error) {
 	run := &v1alpha1.JobRun{}
 	switch err := r.Client.Get(ctx, name, run); {
@@ -324,7 +323,7 @@ func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, want
 	return nil, fmt.Errorf("%w: JobRun %s is not in the cache yet", errStale, name)
 }
 
-// list returns the JobRuns with a value of a field index, oldest first. They are shared with the cache and must not be
+// list returns the JobRuns that have value in a field index, oldest first. They are shared with the cache and must not be
 // changed.
 func (r *Reconciler) list(ctx context.Context, namespace, field, value string) ([]*v1alpha1.JobRun, error) {
 	var found v1alpha1.JobRunList
@@ -338,6 +337,34 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	}
 	slices.SortFunc(runs, v1alpha1.CompareAge)
 	return runs, nil
+}
+
+// observeWhole replaces the slim JobRuns among Others by live reads, if a receipt may be counted on them or take over
+// their outcome. It returns errStale if a live read shows another version than the cache.
+func (o *observer) observeWhole(ctx context.Context) error {
+	if !slices.ContainsFunc(o.Runs, mayBeReceipt) {
+		return nil
+	}
+	for i, run := range o.Others {
+		if !cache.IsSlim(run) {
+			continue
+		}
+		whole := &v1alpha1.JobRun{}
+		err := o.Live.Get(ctx, client.ObjectKeyFromObject(run), whole)
+		switch {
+		case apierrors.IsNotFound(err) || (err == nil && (whole.UID != run.UID || whole.ResourceVersion != run.ResourceVersion)):
+			return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
+		case err != nil:
+			return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
+		}
+		o.Others[i] = whole
+	}
+	return nil
+}
+
+// mayBeReceipt reports whether another run may stand for a JobRun.
+func mayBeReceipt(run *v1alpha1.JobRun) bool {
+	return run.IsReceipt() || run.WasAbsorbed() || run.BypassedWebhook()
 }
 
 // listJobs returns the Jobs of a home that execute a run, from the cache. The labels alone prove nothing, because every

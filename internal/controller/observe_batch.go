@@ -17,7 +17,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// observeBatches finds the decisions on the batches of this home's members.
+// observeBatches records the batch decision for each member of a batch whose own status lacks it. A leader decides
+// elsewhere (reconcileBatch).
 func (o *observer) observeBatches(ctx context.Context) (err error) {
 	for _, run := range o.Runs {
 		if !run.AwaitsBatch() || run.LeadsBatch() {

@@ -33,7 +33,7 @@ func (o *observer) observeExecutions(ctx context.Context) (err error) {
 	}
 	for _, run := range o.Runs {
 		if run.IsReceipt() && runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
-			continue // Another controller may have bound it while it was claimed.
+			continue // A receipt has no lease, unless another controller bound it while it was being claimed.
 		}
 		e := &decision.Execution{HoldOff: o.sightings.holdOff(run.UID)}
 		o.Executions[run.UID] = e
@@ -139,7 +139,7 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 	return nil
 }
 
-// runningPods reports whether a live read shows a Pod of a run that has not ended.
+// runningPods reports whether a live read shows a non-terminal Pod of a run.
 func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
 	var pods corev1.PodList
 	if err := r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.RunName}); err != nil {

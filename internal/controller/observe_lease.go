@@ -35,8 +35,8 @@ type renewalState struct {
 }
 
 // idle returns how long this process has seen no renewal of a run's lease. The holder renews in the status of the run,
-// or through one Lease object for all of its runs. The controller watches Lease objects. It reads one live if it has
-// never seen it, and before a lease expires.
+// or through one Lease object for all of its runs. The controller watches Lease objects. idle also reads the object live
+// if the watch has never shown it, and before the lease expires.
 func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration time.Duration) (time.Duration, error) {
 	state := renewalState{generation: run.LeaseGeneration()}
 	if run.Status.Lease.RenewTime != nil {
@@ -57,7 +57,7 @@ func (r *Reconciler) idle(ctx context.Context, run *v1alpha1.JobRun, duration ti
 	case err == nil:
 		r.sightings.noteRenewal(lease)
 		since, known = r.sightings.sinceRenewal(name)
-		// sightings bounds the Lease objects that it remembers and may have forgotten this one since the last look.
+		// The renewals have a bounded size and may have lost this Lease object since the last look.
 		since = max(since, r.sightings.unchangedFor(holderSubject(run.UID), renewalOf(lease)))
 	case !apierrors.IsNotFound(err):
 		return 0, fmt.Errorf("read Lease %s: %w", name, err)

@@ -19,12 +19,13 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Request names what to reconcile. With RunKey it is a concurrency key with its runs, or an idempotency key. With Run it
-// is what concerns one run alone: its report, its batch and its retention, and its execution if it has no key.
+// Request names what to reconcile. Either RunKey or Run is set.
 type Request struct {
 	Namespace string
-	RunKey    string
-	Run       string
+	// RunKey is a concurrency key with its runs, or an idempotency key.
+	RunKey string
+	// Run is one JobRun with its reported end, its batch and its retention. If it has no key, its execution too.
+	Run string
 }
 
 // home returns the home of a request: its RunKey, or its run.
@@ -103,18 +104,9 @@ func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {
 	return []Request{{Namespace: run.Namespace, RunKey: name}}
 }
 
+// requestsForReferenced returns the requests for the JobRuns that this one refers to: the leader of its batch, the run it
+// was answered with, and the run it is bound to. Their retention depends on this JobRun.
 func requestsForReferenced(run *v1alpha1.JobRun) []Request {
-	var requests []Request
-	for _, name := range referencedNames(run) {
-		requests = append(requests, runRequest(run.Namespace, name))
-	}
-	return requests
-}
-
-// referencedNames returns the names of the JobRuns that this one refers to: the leader of its batch, the run it was
-// answered with, and the run it is bound to. The retention of those JobRuns depends on this one, so each change of this
-// one enqueues them.
-func referencedNames(run *v1alpha1.JobRun) []string {
 	var names []string
 	if run.Spec.Batch != nil {
 		names = append(names, run.Spec.Batch.Leader)
@@ -126,11 +118,15 @@ func referencedNames(run *v1alpha1.JobRun) []string {
 		names = append(names, ref.Name)
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	var requests []Request
+	for _, name := range slices.Compact(names) {
+		requests = append(requests, runRequest(run.Namespace, name))
+	}
+	return requests
 }
 
-// requestsForOwned returns the idempotency keys that a run owns, and the homes of the JobRuns that wait for their owner.
-// A run owns the idempotency keys of the triggers that it absorbed, besides its own.
+// requestsForOwned returns the requests for the idempotency keys that a run owns, and for the JobRuns with these keys that
+// have no phase yet. A run also owns the idempotency keys of the triggers that it absorbed.
 func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	keys, err := r.Keys.OwnedBy(ctx, run.Namespace, runkey.IdentityOf(run))
 	if err != nil {
@@ -144,8 +140,8 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	return requests
 }
 
-// requestsForReceipts returns the other homes that the receipts of a run have. A second delivery of an idempotency key
-// may have another concurrencyKey than the run.
+// requestsForReceipts returns the requests for the receipts of a run that have another home. A second delivery of an
+// idempotency key may have another concurrencyKey than the run.
 func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	var requests []Request
 	for _, value := range []string{cache.AbsorberToken(runkey.IdentityOf(run).Token), cache.AbsorberUID(string(run.UID))} {
@@ -163,7 +159,7 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 	return append(requests, r.requestsForDeliveries(ctx, run.Namespace, name)...)
 }
 
-// requestsForDeliveries returns the homes of the JobRuns that share an idempotency key and have no phase yet. The
+// requestsForDeliveries returns the requests for the JobRuns that share an idempotency key and have no phase yet. The
 // controller decides on them again when the owner of the key changes.
 func (r *Reconciler) requestsForDeliveries(ctx context.Context, namespace, name string) []Request {
 	runs := r.listed(ctx, namespace, cache.FieldIdempotency, name)

@@ -24,8 +24,8 @@ const (
 	renewalsKept = 1 << 14
 )
 
-// sightings holds what this process has seen, and since when. The controller only waits because of it, so losing it
-// costs time and never correctness.
+// sightings holds what only this process has seen, and since when. After a loss of sightings the controller waits longer,
+// but its decisions stay correct.
 type sightings struct {
 	clock clock.Clock
 	// deletedTokens holds the tokens of JobRuns whose deletion this process saw. Their creates are over.
