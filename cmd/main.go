@@ -29,7 +29,7 @@ import (
 
 var version = "dev" // set by the linker
 
-// operatorClock is the clock of the controller and the webhook.
+// operatorClock is the clock of the controller and of the RunKey store.
 var operatorClock clock.Clock = clock.RealClock{}
 
 func main() {
@@ -57,7 +57,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("find the cluster (KUBECONFIG, or a Pod's ServiceAccount): %w", err)
 	}
 	config.UserAgent = "jobrun/" + version
-	config.QPS = -1 // no client-side limit: the API server has a priority level for the operator
+	config.QPS = -1 // no client-side limit, because the API server has a priority level for the operator
 
 	webhookServer := webhook.NewServer(webhook.Options{
 		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// apiServerTimeout is the API server's default --request-timeout.
+// apiServerTimeout is the default --request-timeout of the API server. chaos.go may shorten it.
 var apiServerTimeout = 60 * time.Second
 
 // options holds the values of the flags.
@@ -92,10 +92,10 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"With --cert-rotation, the MutatingWebhookConfiguration that gets the CA.")
 
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443",
-		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
+		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. Set 0 to turn metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
 		"The directory with tls.crt and tls.key for the metrics. If empty, the manager uses a self-signed certificate.")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. 0 turns them off.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. Set 0 to turn them off.")
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
 		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
 			"If empty, there are no profiles.")

@@ -31,19 +31,19 @@ func TestParseOptionsRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no certificates":            {[]string{}, "--webhook-cert-path is required"},
-		"no history":                 {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
-		"grace as long as a request": {[]string{"--reservation-grace=60s"}, "--reservation-grace must exceed 1m0s, not be 1m0s"},
-		"no concurrency":             {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
-		"port too high":              {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
-		"no namespace":               {[]string{"--namespace="}, "--namespace must not be empty"},
-		"rotation without a Secret":  {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
-		"rotation without a Service": {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
-		"rotation without a webhook": {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
-		"profiles for everybody":     {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be a loopback address"},
-		"profiles on a network":      {[]string{"--pprof-bind-address=192.0.2.1:6060"}, `not "192.0.2.1:6060"`},
-		"unknown flag":               {[]string{"--frobnicate"}, "flag provided but not defined: -frobnicate"},
-		"argument that is no flag":   {[]string{"serve"}, `unexpected argument "serve"`},
+		"no certificates":             {[]string{}, "--webhook-cert-path is required"},
+		"no history":                  {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
+		"grace as long as a request":  {[]string{"--reservation-grace=60s"}, "--reservation-grace must exceed 1m0s, not be 1m0s"},
+		"no concurrency":              {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
+		"port too high":               {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
+		"no namespace":                {[]string{"--namespace="}, "--namespace must not be empty"},
+		"rotation without a Secret":   {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
+		"rotation without a Service":  {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
+		"rotation without a webhook":  {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
+		"profiles on all addresses":   {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be a loopback address"},
+		"profiles on a network":       {[]string{"--pprof-bind-address=192.0.2.1:6060"}, `not "192.0.2.1:6060"`},
+		"unknown flag":                {[]string{"--frobnicate"}, "flag provided but not defined: -frobnicate"},
+		"argument that is not a flag": {[]string{"serve"}, `unexpected argument "serve"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -263,14 +263,12 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 	switch {
 	case err == nil:
 		a.journal.note("JobRun %s: deleted", run.Name)
-		return nil
-	case apierrors.IsNotFound(err):
-		return nil
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)
-	default:
+	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("delete JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
+	return nil
 }
 
 func (a *action) confirmLease(ctx context.Context, op decision.ConfirmLease) error {

@@ -15,9 +15,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// TestCrash stops the controller between any two operations of any plan, and a
-// second time in what follows. Whoever comes next must bring everything to where
-// it would have been.
+// TestCrash stops the controller between any two operations of any plan, and once more in one of the plans that follow.
+// The next controller must reach the same final state as without a crash.
 func TestCrash(t *testing.T) {
 	ended := func(phase v1alpha1.Phase) client.Object {
 		job := makeJob(made("a").Obj(), 1)
@@ -215,16 +214,15 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// crashes are all ways to stop short, and where each must lead.
+// crashes checks that a scene reaches the state want, however often and wherever the controller stops.
 type crashes struct {
 	want string
-	// leased is how many runs may read Leased at once.
+	// leased is the number of runs that may read Leased at once.
 	leased int
 	seen   map[string]bool
 }
 
-// check brings a scene to rest, and again with each way of stopping short up to
-// that many times.
+// check brings a scene to rest, and repeats this for each way to stop at most the given number of times.
 func (k crashes) check(t *testing.T, c *scene, times int) {
 	t.Helper()
 	c.rest(func(c *scene, plan decision.Plan) {
@@ -248,7 +246,7 @@ func (k crashes) check(t *testing.T, c *scene, times int) {
 	}
 }
 
-// holds checks what must hold at every instant for who looks at JobRuns.
+// holds checks the invariants that an observer of JobRuns must see at every instant.
 func (k crashes) holds(t *testing.T, c *scene) {
 	t.Helper()
 	if pending, leased := c.count(v1alpha1.PhasePending), c.count(v1alpha1.PhaseLeased); pending > 1 || leased > k.leased {

@@ -13,10 +13,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
-// oneSpace lets a test break a plan over lines.
+// oneSpace joins the lines of a plan or a state with single spaces.
 func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// formatState writes everything that is stored, but for versions and times.
+// formatState returns the stored state as text, without versions and times.
 func (c *scene) formatState() string {
 	lines := []string{"key: " + decision.KeyText(c.keySpec())}
 	for _, key := range all[*v1alpha1.RunKey](c.stored()) {
@@ -40,15 +40,15 @@ func (c *scene) formatState() string {
 	return strings.Join(lines, "\n")
 }
 
-// opText is an operation as a plan writes it.
+// opText returns an operation in the text form of a plan.
 func opText(op decision.Op) string {
 	return strings.TrimPrefix(decision.Plan{Ops: []decision.Op{op}}.String(), ": ")
 }
 
-// splitOps makes differences between plans readable.
+// splitOps splits the text of a plan into operations, for a readable diff.
 func splitOps(plan string) []string { return strings.Split(plan, "; ") }
 
-// lines makes differences between states readable: each name begins one.
+// lines splits the text of a state before each name, for a readable diff.
 func lines(state string) []string {
 	return regexp.MustCompile(` (?:job )?\S+: `).Split(state, -1)
 }

@@ -15,8 +15,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// What no decision reads wakes nobody, and all else does.
-func TestImmaterial(t *testing.T) {
+// A change that no decision reads enqueues nothing. Any other change enqueues something.
+func TestChangesNoDecision(t *testing.T) {
 	job := func(change func(*batchv1.Job)) client.Object {
 		job := makeJob(made("a").Obj(), 1).Obj()
 		job.ResourceVersion = "2"
@@ -57,9 +57,9 @@ func TestImmaterial(t *testing.T) {
 			if got := changesNoDecision(test.before, test.after); got != test.want {
 				t.Errorf("got %t", got)
 			}
-			woken := len(newBench().RequestsForChange(t.Context(), test.before, test.after)) > 0
-			if woken == test.want {
-				t.Errorf("wakes somebody: %t", woken)
+			enqueues := len(newBench().RequestsForChange(t.Context(), test.before, test.after)) > 0
+			if enqueues == test.want {
+				t.Errorf("enqueues something: %t", enqueues)
 			}
 		})
 	}

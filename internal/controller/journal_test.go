@@ -20,7 +20,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// logged returns a context with a logger of the reconciler, and the lines that it has written, the level first.
+// logged returns a context with a logger of the reconciler, and the lines that the logger has written. Each line begins
+// with its level.
 func logged(t *testing.T, req Request) (context.Context, *[]string) {
 	t.Helper()
 	var lines []string
@@ -76,7 +77,7 @@ func TestPlanIsLoggedOnOneLine(t *testing.T) {
 	}
 }
 
-// homeFields is how the logger names the home of these tests.
+// homeFields returns the fields by which the logger names the home of these tests.
 func homeFields() string {
 	return fmt.Sprintf(`"controller"="jobrun" "namespace"=%q "runKey"=%q`, home.Namespace, home.RunKey)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// Whoever claims a run that was given back has not made it wait for its first lease.
+// Only the first claim of a run is observed as its first lease, not a claim after a worker gave the run back.
 func TestFirstLeaseOfAWorker(t *testing.T) {
 	observed := func() uint64 {
 		var m dto.Metric

@@ -13,8 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// A batch is withdrawn by what is stored: a cache may lag for longer than the
-// members may take.
+// The withdrawal of a batch rests on a live read, because the cache may lag longer than BatchTimeout.
 func TestBatchIsWithdrawnByALiveRead(t *testing.T) {
 	leader, member := made("a").Batch("a").Obj(), made("b").Batch("a").Obj()
 	for name, tc := range map[string]struct {

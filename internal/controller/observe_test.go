@@ -25,7 +25,7 @@ import (
 
 var home = Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
 
-// lagging reads from a cache of its own, and writes where the others do.
+// lagging reads from its own cache and writes to the shared store.
 type lagging struct {
 	client.Client
 	cache *wrappers.Store
@@ -39,7 +39,7 @@ func (l lagging) List(ctx context.Context, list client.ObjectList, opts ...clien
 	return l.cache.List(ctx, list, opts...)
 }
 
-// lag gives the controller a cache that shows this.
+// lag gives the controller a cache that shows only the given objects.
 func (b bench) lag(cached ...client.Object) bench {
 	cache := newBench(cached...).store
 	b.Client = lagging{b.store, cache}
@@ -56,8 +56,8 @@ func observed(t *testing.T, b bench) decision.Observation {
 	return o
 }
 
-// P7: a reservation is void when this process has seen it without its run for the
-// grace period, and a live read shows none.
+// P7: a reservation has lapsed when this process has seen it without its run for the grace period, and a live read does
+// not show the run either.
 func TestReservationGrace(t *testing.T) {
 	key := makeKey("k").Pending("a").Obj()
 	t.Run("after the grace period", func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestReservationGrace(t *testing.T) {
 	})
 }
 
-// What is not in the cache is gone only if a live read says so, too.
+// A run that the cache does not show counts as gone only if a live read does not show it either.
 func TestGoneIsSeenLive(t *testing.T) {
 	receipt := answered("r", "a", "4").Obj()
 	bound := answered("r", "a", "4").BoundTo("a").Obj()
@@ -149,7 +149,7 @@ func TestGoneIsSeenLive(t *testing.T) {
 	leased := makeKey("k").Leased("a", 1, "5").Obj()
 	for name, tc := range map[string]struct {
 		stored, cached []client.Object
-		// id is not set where the run is looked for by its UID.
+		// id is empty if the controller looks for the run by its UID.
 		id   runkey.Identity
 		want string
 	}{
@@ -189,14 +189,14 @@ func TestGoneIsSeenLive(t *testing.T) {
 	}
 }
 
-// P8: what is counted on was read before what is to be counted.
+// P8: the observer reads the runs that receipts are counted on before it lists the receipts.
 func TestReceiptsAreListedLast(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
 	o := observed(t, b)
 	if len(o.Runs) != 2 || len(o.Relisted) != 2 {
 		t.Fatalf("%d runs, %d receipts", len(o.Runs), len(o.Relisted))
 	}
-	// A receipt that comes between the two lists is none of the runs yet.
+	// A receipt that is created between the two lists is only in Relisted.
 	late := answered("late", "a", "10").Obj()
 	late.ResourceVersion = ""
 	lists := 0
@@ -223,13 +223,13 @@ func (c stepIn) List(ctx context.Context, list client.ObjectList, opts ...client
 	return c.Client.List(ctx, list, opts...)
 }
 
-// A worker that dies has its runs released one duration after its last renewal,
-// whenever anybody last looked at them; nobody asks the API server before that.
+// The lease of a dead worker expires one duration after its last renewal, whenever the controller last looked at its
+// runs. The controller does not read the Lease live before that.
 func TestLeaseExpiryFromTheLastRenewal(t *testing.T) {
 	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
 	b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), worker)
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: "worker"}}
-	renew := func(shift time.Duration) { // the clock of the worker may be wrong
+	renew := func(shift time.Duration) { // shift is the error of the worker's clock
 		at := metav1.NewMicroTime(b.clock.Now().Add(shift))
 		lease.Spec.RenewTime = &at
 		b.renewals().Update(t.Context(), event.TypedUpdateEvent[client.Object]{ObjectNew: lease.DeepCopy()}, nil)
@@ -250,7 +250,7 @@ func TestLeaseExpiryFromTheLastRenewal(t *testing.T) {
 	expect(6 * time.Second)
 	b.clock.Step(6 * time.Second)
 	expect(0)
-	// Nobody has told yet of the renewal that is stored.
+	// The stored renewal has not reached the watch yet.
 	lease.Spec.RenewTime.Time = b.clock.Now()
 	if err := b.store.Create(t.Context(), lease); err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestLeaseExpiryFromTheLastRenewal(t *testing.T) {
 	expect(10 * time.Second)
 }
 
-// Of very many Leases some are forgotten between two looks; that renews none.
+// A Lease that the bounded renewals have dropped between two looks does not count as renewed.
 func TestLeaseExpiryOfAForgottenLease(t *testing.T) {
 	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
 	at := metav1.NewMicroTime(now.Time)
@@ -274,7 +274,7 @@ func TestLeaseExpiryOfAForgottenLease(t *testing.T) {
 	}
 }
 
-// Whether a lease lives is told by how long it was seen unchanged.
+// A lease expires when this process has seen it unchanged for its duration.
 func TestLeaseExpiry(t *testing.T) {
 	worker := makeRun("a").Key("k").LeaseSeconds(10).Created().Leased(1, "5").Holder("worker").Obj()
 	renewals := map[string]func(*testing.T, bench){
@@ -319,7 +319,7 @@ func TestLeaseExpiry(t *testing.T) {
 	}
 }
 
-// A Job that ended and that the cache does not show leaves its output all the same.
+// The output of a finished Job is read even if the cache does not show the Job.
 func TestOutputOfAJobThatTheCacheMisses(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	job := makeJob(run, 1).Complete().Obj()
@@ -338,8 +338,7 @@ func TestOutputOfAJobThatTheCacheMisses(t *testing.T) {
 	}
 }
 
-// I8: a Job that the cache does not show is gone when a live read shows neither
-// it nor a Pod of it.
+// I8: a Job that the cache does not show counts as gone only if live reads show neither the Job nor a running Pod of it.
 func TestJobGone(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	job := makeJob(run, 1).Obj()

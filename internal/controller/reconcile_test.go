@@ -24,7 +24,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// state is what is stored, as a scene writes it.
+// state returns the stored state in the text form of a scene.
 func (b bench) state(t *testing.T) string {
 	t.Helper()
 	var (
@@ -50,7 +50,7 @@ func (b bench) state(t *testing.T) string {
 	return newScene(t, all...).formatState()
 }
 
-// reconcile does it once and says what is stored then.
+// reconcile reconciles a request once and returns the stored state.
 func (b bench) reconcile(t *testing.T, req Request, wantAfter time.Duration) string {
 	t.Helper()
 	result, err := b.Reconcile(t.Context(), req)
@@ -67,7 +67,7 @@ func expectState(t *testing.T, got, want string) {
 	}
 }
 
-// The life of a run, one reconcile after the other.
+// A run with a receipt goes from Pending to Completed, one reconcile after the other.
 func TestReconcile(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())
 	expectState(t, b.reconcile(t, home, 0), `key: leased=a g1<10
@@ -95,8 +95,8 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// A Job must not outlive a run without key: whoever ended it may have died before
-// the Job was gone, or somebody who had been paused created it after that.
+// A Job must not outlive a run without a key. The controller that ended the run may have died before the Job was gone, or
+// a paused controller may have created the Job after that.
 func TestReconcileEnded(t *testing.T) {
 	stray := makeJob(keyless("a").Leased(1, "").Obj(), 1)
 	for name, tc := range map[string]struct {
@@ -120,7 +120,7 @@ func TestReconcileEnded(t *testing.T) {
 	}
 }
 
-// finish ends a Job as the Job controller and the kubelet do.
+// finish completes a Job in the way of the Job controller and the kubelet.
 func (b bench) finish(t *testing.T, name, message string) {
 	t.Helper()
 	job := &batchv1.Job{}
@@ -145,7 +145,7 @@ func (b bench) finish(t *testing.T, name, message string) {
 	}
 }
 
-// A refusal is said in the reconcile that met it, and the Job tried again later.
+// The reconcile that meets a refusal records it in the status. A later one tries the Job again.
 func TestReconcileBlocked(t *testing.T) {
 	b := newBench(makeKey("k").Pending("a").Obj(), made("a").Obj())
 	quota := true
@@ -166,7 +166,7 @@ func TestReconcileBlocked(t *testing.T) {
 		job a-1: runs`)
 }
 
-// What is wrong with a Job that no retry can repair ends its run.
+// A run fails if the API server refuses its Job for a reason that no retry can repair.
 func TestReconcileInvalid(t *testing.T) {
 	for name, err := range map[string]error{
 		"a field":                       apierrors.NewInvalid(schema.GroupKind{Group: "batch", Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}),
@@ -193,7 +193,7 @@ func TestReconcileInvalid(t *testing.T) {
 	}
 }
 
-// While one thing is waited for, others go on.
+// While a step waits for a Job to end, other steps of the key go on.
 func TestReconcileWaits(t *testing.T) {
 	b := newBench(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Cancel().Leased(1, "5").Obj(), made("b").Obj(),
 		makeJob(made("a").Obj(), 1).Deleting().Obj())
@@ -203,8 +203,7 @@ func TestReconcileWaits(t *testing.T) {
 		job a-1: runs`)
 }
 
-// A receipt that has no room for its status, which anybody may have made, stops
-// nothing of its key.
+// A receipt without room for its status does not block its key. Any user could create such a receipt.
 func TestReconcileUnwritableReceipts(t *testing.T) {
 	a := made("a").Leased(1, "5").Counted("r1", "r2").Obj()
 	b := newBench(makeKey("k").Leased("a", 1, "5").Obj(), a, makeJob(a, 1).Complete().Obj(),
@@ -230,7 +229,7 @@ func TestReconcileUnwritableReceipts(t *testing.T) {
 	}
 }
 
-// What is out of date is looked at again; what fails is an error.
+// Reconcile tries again after a stale read, and returns any other error.
 func TestReconcileErrors(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "x", errors.New("x"))
 	terminating := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
@@ -240,7 +239,7 @@ func TestReconcileErrors(t *testing.T) {
 		want    reconcile.Result
 		wantErr bool
 	}{
-		"somebody was first":           {conflict, reconcile.Result{RequeueAfter: staleRetry}, false},
+		"a lost race":                  {conflict, reconcile.Result{RequeueAfter: staleRetry}, false},
 		"the namespace is terminating": {terminating, reconcile.Result{}, false},
 		"anything else":                {errors.New("connection refused"), reconcile.Result{}, true},
 	} {
@@ -319,7 +318,7 @@ func TestReconcileRetention(t *testing.T) {
 		ahead := run.DeepCopy()
 		ahead.Status.CompletionTime = &metav1.Time{Time: now.Add(time.Hour)}
 		b := newBench(ahead)
-		b.reconcile(t, request, 0) // a sweep calls for it again
+		b.reconcile(t, request, 0) // a sweep enqueues it again
 		b.clock.Step(60 * time.Second)
 		b.reconcile(t, request, 30*time.Second)
 		b.clock.Step(30 * time.Second)

@@ -19,8 +19,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// P1, P12: a promoted receipt whose place is taken back is a run all the same:
-// others are bound to it, and would wait for ever for the outcome of a receipt.
+// P1, P12: a promoted receipt stays a run after it loses its waiting place. Other receipts are bound to it and would
+// otherwise wait for its outcome for ever.
 func TestRunsStayRuns(t *testing.T) {
 	absorbed := func() *wrappers.JobRunWrapper { return answered("s", "gone", "10").Age(1).BoundTo("r") }
 	unseated := answered("r", "gone", "10").Pending().Phase("").Counted("s")
@@ -63,15 +63,14 @@ func TestRunsStayRuns(t *testing.T) {
 	})
 }
 
-// P8, I3: what is counted is bound to who counted it, whatever else happened
-// before the mark.
+// P8, I3: a counted receipt is bound to the run that counted it, whatever happens between the count and the binding.
 func TestCountedIsBoundFirst(t *testing.T) {
 	decisions{
-		"stored without the webhook; who counted it executes": {
+		"stored without the webhook; the run that counted it executes": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
 			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
-		"stored without the webhook; who counted it executes, another waits": {
+		"stored without the webhook; the run that counted it executes, another waits": {
 			given: and(of(makeKey("k").Leased("b", 1, "10").Pending("c").Obj(), made("c").Pending().Obj(), stored("y").Skip().Obj()), executing(made("b").Counted("y"), 1, "10")),
 			want:  "bind-counted: CheckKey; CheckRun(b); WriteStatus(y, Coalesced, of b)",
 		},
@@ -80,7 +79,7 @@ func TestCountedIsBoundFirst(t *testing.T) {
 			want:  "bind-counted: CheckKey; CheckRun(x); WriteStatus(r, Coalesced, of x)",
 		},
 	}.run(t)
-	t.Run("who counted it ends at once", func(t *testing.T) {
+	t.Run("the run that counted it ends at once", func(t *testing.T) {
 		c := newScene(t, makeKey("k").Pending("y").Obj(), made("y").Counted("r").Obj(), answered("r", "gone", "4").Obj())
 		c.refuse = &decision.Refusal{Final: true, Message: "no such field"}
 		c.rest(nil)
@@ -99,8 +98,8 @@ func TestIdempotencyKeyOfAReceipt(t *testing.T) {
 	}
 }
 
-// I6: an idempotency key is not freed while a trigger that was accepted with it is
-// undecided, for the run that it was answered with became a receipt itself.
+// I6: an idempotency key stays busy while a trigger that was accepted with it is undecided. Here the run that the trigger
+// was answered with became a receipt itself.
 func TestIdempotencyKeyOfAnUndecidedReceipt(t *testing.T) {
 	s := idempotency(t, false, makeIdempotencyKey("i").Owner("a").Obj(),
 		answered("r", "a", "10").IdempotencyKey("i").Obj(), answered("a", "gone", "4").BoundTo("x").Obj())
@@ -109,8 +108,8 @@ func TestIdempotencyKeyOfAnUndecidedReceipt(t *testing.T) {
 	}
 }
 
-// P2: a claim is evidence though its lease was never stored: receipts share the
-// fate of a run that started, and do not repeat it one by one.
+// P2: a claim is evidence even if its lease was never stored. The receipts share the outcome of the run that started, and
+// are not promoted one by one.
 func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {
 	decisions{
 		"the Job is invalid": {
@@ -137,13 +136,13 @@ func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {
 	}
 }
 
-// I5: an expiry that was under way when the key was deleted goes on.
+// I5: an expiry goes on if the key is deleted in the middle of it.
 func TestExpiryGoesOnWithoutTheKey(t *testing.T) {
 	for name, tc := range map[string]struct {
 		given []client.Object
 		want  string
 	}{
-		"nobody waits": {
+		"no run waits": {
 			given: of(makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Obj()),
 			want:  "key: pending=a g2 a: Pending, g2<5, no holder, attempts 1",
 		},
@@ -163,8 +162,8 @@ func TestExpiryGoesOnWithoutTheKey(t *testing.T) {
 	}
 }
 
-// I1, I5: when the key was deleted, who reads Pending has its place back before
-// the lease of another expires.
+// I1, I5: after the key was deleted, the run that reads Pending gets its waiting place back before the lease of another
+// run expires.
 func TestReseatBeforeExpiry(t *testing.T) {
 	c := newScene(t, made("a").Leased(1, "5").Obj(), made("b").Pending().Obj())
 	c.rest(func(c *scene, plan decision.Plan) {
@@ -177,7 +176,7 @@ func TestReseatBeforeExpiry(t *testing.T) {
 	}
 }
 
-// A message that does not fit a condition must not keep a run from ending.
+// A run ends even if its message is too long for a condition.
 func TestLongMessagesAreCut(t *testing.T) {
 	c := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj())
 	c.refuse = &decision.Refusal{Final: true, Message: strings.Repeat("é", 40000)}
@@ -187,7 +186,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 	}
 }
 
-// There is no clock in a decision.
+// A decision takes its time from the snapshot, not from a clock.
 func TestBindingHappensNow(t *testing.T) {
 	c := newScene(t, and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj()))...)
 	c.rest(nil)
@@ -196,7 +195,7 @@ func TestBindingHappensNow(t *testing.T) {
 	}
 }
 
-// Anybody who may write a status may write a phase without the rest.
+// A user with access to statuses may write a phase without a runRef.
 func TestPhaseWithoutRunRef(t *testing.T) {
 	c := newScene(t, waitingBehind(made("b").Pending())...)
 	o := c.observe()
@@ -211,7 +210,7 @@ func TestPhaseWithoutRunRef(t *testing.T) {
 	}
 }
 
-// A run may absorb others before it is announced, while its predecessor is late.
+// A promoted receipt that has absorbed others, and is not announced yet, stays a run.
 func TestRunsStayRunsUnannounced(t *testing.T) {
 	c := newScene(t, and(waitingBehind(made("b").Age(3).Pending()), of(answered("r", "gone", "10").Counted("s").Obj(),
 		answered("s", "gone", "10").Age(1).BoundTo("r").Obj()))...)
@@ -221,9 +220,9 @@ func TestRunsStayRunsUnannounced(t *testing.T) {
 	}
 }
 
-// I2, P10: a receipt that was cancelled before it became a run stands for nobody:
-// whoever inherited from it would end with it.
-func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
+// I2, P10: a receipt that was cancelled before it became a run does not inherit an idempotency key. Otherwise the other
+// deliveries would end Cancelled with it.
+func TestCancelledReceiptDoesNotInheritTheKey(t *testing.T) {
 	cancelled := delivered("d", "gone").Key("other").Cancel().Ended(v1alpha1.PhaseCancelled).Obj()
 	waits := answered("t", "gone", "10").IdempotencyKey("i").Age(1).Obj()
 	s := idempotency(t, false, makeIdempotencyKey("i").Owner("gone").Obj(), cancelled, waits)
@@ -237,8 +236,7 @@ func TestCancelledReceiptIsNobodysHeir(t *testing.T) {
 	}
 }
 
-// I5: a lease that is lost counts as one attempt, also if it had expired and was
-// fenced already.
+// I5: a lost lease counts as one attempt, even if it had already expired and was fenced.
 func TestLeaseIsLostOnce(t *testing.T) {
 	c := newScene(t, and(of(makeKey("k").Leased("b", 1, "9").Obj(), made("a").MaxAttempts(2).Leased(1, "5").Fenced().Obj()),
 		executing(made("b").Age(1), 1, "9"))...)
@@ -249,8 +247,8 @@ func TestLeaseIsLostOnce(t *testing.T) {
 		job b-1: runs`)
 }
 
-// P8, I3: a trigger that was stored without the webhook is marked, too, before the
-// run that counted it can end and be forgotten.
+// P8, I3: a trigger that was stored without the webhook is also bound before the run that counted it can end and be
+// deleted.
 func TestCountedWithoutTheWebhookIsMarkedBeforeItsRunEnds(t *testing.T) {
 	done := makeJob(made("a").Obj(), 1).Complete().Obj()
 	c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), made("a").Counted("r").Leased(1, "5").Obj(), done, stored("r").Skip().Obj())
@@ -261,8 +259,8 @@ func TestCountedWithoutTheWebhookIsMarkedBeforeItsRunEnds(t *testing.T) {
 		job a-1: Complete`)
 }
 
-// I3, P8: receipts whose status cannot be written are counted once, however often
-// they are met: their entries keep their place in recent.
+// I3, P8: receipts whose status cannot be written are counted once, however often the controller finds them. Their
+// entries stay in recent.
 func TestUnwritableReceiptsAreCountedOnce(t *testing.T) {
 	refuse := func(b bench, receipts func(name string) bool) {
 		b.store.Before = func(verb string, o client.Object) error {
@@ -315,8 +313,8 @@ func TestUnwritableReceiptsAreCountedOnce(t *testing.T) {
 	})
 }
 
-// I6, P10: the idempotency key of a trigger that a run absorbed passes on to the run
-// that displaced that one: it is free at no time.
+// I6, P10: the idempotency key of an absorbed trigger passes from its run to the run that displaced that one. The key is
+// never free in between.
 func TestIdempotencyKeyOfADisplacedRun(t *testing.T) {
 	displaced := made("d").Skip().Age(1).BoundTo("a").Phase(v1alpha1.PhaseCoalesced).Obj()
 	absorbed := answered("x", "d", "4").IdempotencyKey("i").Age(2).BoundTo("d").Obj()

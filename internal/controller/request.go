@@ -44,9 +44,7 @@ func homeRequest(run *v1alpha1.JobRun) Request {
 	return Request{Namespace: run.Namespace, RunKey: runkey.Home(run)}
 }
 
-func runRequest(namespace, name string) Request {
-	return Request{Namespace: namespace, Run: name}
-}
+func runRequest(namespace, name string) Request { return Request{Namespace: namespace, Run: name} }
 
 // requests returns what to enqueue when an object has changed.
 func (r *Reconciler) requests(ctx context.Context, object client.Object) []Request {

@@ -22,7 +22,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// Whatever changes wakes everything whose decision it may change.
+// A change enqueues every request whose decision it may change.
 func TestRequests(t *testing.T) {
 	home := Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
 	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
@@ -72,9 +72,9 @@ func TestRequests(t *testing.T) {
 		},
 		"a Job of a key":                {nil, makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
 		"a Job of a run without a key":  {nil, makeJob(keyless("a").Obj(), 1).Obj(), []Request{run("a")}},
-		"somebody's Job":                {nil, &batchv1.Job{}, nil},
-		"somebody's Job, so labelled":   {nil, foreign, []Request{home}},
-		"a Pod is none of our business": {nil, &corev1.Pod{}, nil},
+		"a foreign Job":                 {nil, &batchv1.Job{}, nil},
+		"a foreign Job with our labels": {nil, foreign, []Request{home}},
+		"a Pod":                         {nil, &corev1.Pod{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, newBench(tc.stored...).requests(context.Background(), tc.object)); diff != "" {
@@ -84,9 +84,9 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// What had ended before a process began calls for no more than it needs itself:
-// there may be a hundred thousand of it.
-func TestRequestsAtFirst(t *testing.T) {
+// A JobRun that had ended before this process started enqueues only what no other object enqueues, because there may be
+// 100,000 of them.
+func TestRequestsForExisting(t *testing.T) {
 	home := Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
 	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
 	run := func(name string) Request { return Request{Namespace: wrappers.Namespace, Run: name} }
@@ -120,27 +120,26 @@ func TestRequestsAtFirst(t *testing.T) {
 	}
 }
 
-// The first list, and what the cache tells of anew from time to time, are what was
-// found; all else is a change.
-func TestHandlerTellsChangesFromWhatWasThere(t *testing.T) {
+// The handler treats the initial list and a resync as existing objects, and any other event as a change.
+func TestHandlerTellsChangesFromExistingObjects(t *testing.T) {
 	before := slim(t, made("a").ResourceVersion("1").Ended(v1alpha1.PhaseFailed))
 	after := before.DeepCopy()
 	after.ResourceVersion = "2"
 	b := newBench()
 	for name, tc := range map[string]struct {
-		tell  func(handler.TypedEventHandler[client.Object, Request], workqueue.TypedRateLimitingInterface[Request])
-		wakes bool
+		tell     func(handler.TypedEventHandler[client.Object, Request], workqueue.TypedRateLimitingInterface[Request])
+		enqueues bool
 	}{
-		"the first list": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+		"the initial list": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
 			h.Create(t.Context(), event.CreateEvent{Object: before, IsInInitialList: true}, q)
 		}, false},
-		"what is new": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+		"a new object": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
 			h.Create(t.Context(), event.CreateEvent{Object: before}, q)
 		}, true},
-		"what is told anew": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+		"a resync": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
 			h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: before}, q)
 		}, false},
-		"what has changed": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
+		"a changed object": {func(h handler.TypedEventHandler[client.Object, Request], q workqueue.TypedRateLimitingInterface[Request]) {
 			h.Update(t.Context(), event.UpdateEvent{ObjectOld: before, ObjectNew: after}, q)
 		}, true},
 	} {
@@ -148,14 +147,14 @@ func TestHandlerTellsChangesFromWhatWasThere(t *testing.T) {
 			queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[Request]())
 			defer queue.ShutDown()
 			tc.tell(b.handler(), queue)
-			if woken := queue.Len() > 0; woken != tc.wakes {
-				t.Errorf("wakes somebody: %t", woken)
+			if enqueues := queue.Len() > 0; enqueues != tc.enqueues {
+				t.Errorf("enqueues something: %t", enqueues)
 			}
 		})
 	}
 }
 
-// slim is what the cache holds of a JobRun that has its outcome.
+// slim returns what the cache keeps of a JobRun with an outcome.
 func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	t.Helper()
 	kind, ok := map[v1alpha1.Phase]string{
@@ -172,8 +171,8 @@ func slim(t *testing.T, w *wrappers.JobRunWrapper) *v1alpha1.JobRun {
 	return w.Obj()
 }
 
-// A cache that missed a deletion tells of the next object of that name as if the
-// one before had changed: whatever that one contended for is looked at, too.
+// A cache that missed a deletion reports the next object of that name as a change of the deleted one. The home of the
+// deleted one is enqueued too.
 func TestADeletionThatWasMissed(t *testing.T) {
 	before, after := made("a").Obj(), made("a").Key("l").UID("another").Token("another").Obj()
 	b := newBench()
@@ -182,7 +181,7 @@ func TestADeletionThatWasMissed(t *testing.T) {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 	if token := before.Spec.Admission.Token; !b.sightings.wasDeleted(token) {
-		t.Error("the one before is not known to be gone")
+		t.Error("the deletion is not recorded")
 	}
 	if diff := cmp.Diff(want[1:], b.RequestsForChange(t.Context(), after, after)); diff != "" {
 		t.Errorf("requests of a change (-want +got):\n%s", diff)

@@ -27,7 +27,7 @@ type crdSchema struct {
 	rules      *cel.Validator
 }
 
-// jobRunSchema is the API server's own view of the CustomResourceDefinition.
+// jobRunSchema validates JobRuns by the CRD, with the code of the API server.
 var jobRunSchema = sync.OnceValue(func() crdSchema {
 	var definition apiextensionsv1.CustomResourceDefinition
 	must(yaml.UnmarshalStrict(crd.JobRuns, &definition))
@@ -41,7 +41,7 @@ var jobRunSchema = sync.OnceValue(func() crdSchema {
 	return crdSchema{structural, values, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
 })
 
-// validateStatus says what the API server would of an update of the status.
+// validateStatus returns the error with which the API server would refuse an update of the status.
 func validateStatus(old, next *v1alpha1.JobRun) error {
 	o, n := untyped(old), untyped(next)
 	s := jobRunSchema()

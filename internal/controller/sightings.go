@@ -76,11 +76,10 @@ func (o *sightings) unchangedFor(subject string, value any) time.Duration {
 func (o *sightings) seenFor(subject string) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seen, ok := o.unchanged[subject]
-	if !ok {
-		return 0
+	if seen, ok := o.unchanged[subject]; ok {
+		return o.clock.Since(seen.since)
 	}
-	return o.clock.Since(seen.since)
+	return 0
 }
 
 // forget drops the sightings of subjects.

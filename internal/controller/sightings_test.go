@@ -12,7 +12,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// Time is what this process has seen pass since it saw the last change.
+// unchangedFor measures the time since this process saw the last change.
 func TestUnchangedFor(t *testing.T) {
 	clock := clocktesting.NewFakeClock(wrappers.Epoch.Time)
 	o := newSightings(clock)
@@ -78,10 +78,10 @@ func TestHoldOff(t *testing.T) {
 	}
 }
 
-func TestTombstones(t *testing.T) {
+func TestDeletedTokens(t *testing.T) {
 	o := newSightings(clocktesting.NewFakeClock(wrappers.Epoch.Time))
 	o.noteDeleted("token-a")
 	if !o.wasDeleted("token-a") || o.wasDeleted("token-b") {
-		t.Error("the wrong runs are buried")
+		t.Error("the wrong tokens count as deleted")
 	}
 }

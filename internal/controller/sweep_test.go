@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// delays notes when a queue is to call for a run.
+// delays records the delay with which a run was added to a queue.
 type delays struct {
 	workqueue.TypedDelayingInterface[Request]
 	after map[string]time.Duration
@@ -47,7 +47,7 @@ func TestSweep(t *testing.T) {
 		queue := &delays{after: map[string]time.Duration{}}
 		b.sweep(runs, queue)
 		if diff := cmp.Diff(want, queue.after); diff != "" {
-			t.Errorf("called for (-want +got):\n%s", diff)
+			t.Errorf("enqueued (-want +got):\n%s", diff)
 		}
 		b.clock.Step(time.Minute)
 	}

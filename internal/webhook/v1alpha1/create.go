@@ -24,8 +24,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// nameSuffixLength exceeds the five characters of the API server. The API server does not try another name if the
-// webhook has set the name.
+// nameSuffixLength exceeds the five characters of the API server, because the API server does not try another name when
+// the webhook has set one.
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
@@ -38,7 +38,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
-	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // Without a spec there is nothing to stamp.
+	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // An object without a spec cannot be stamped.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}

@@ -38,7 +38,7 @@ import (
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
-// replica is one webhook over one API server, with a cache that is up to date.
+// replica is one webhook with a model of the API server and an up-to-date cache.
 type replica struct {
 	*webhook.Handler
 	store *wrappers.Store
@@ -70,7 +70,7 @@ func newReplicaOf(t testing.TB, newToken func() string, stored ...client.Object)
 	return replica{handler, store}
 }
 
-// tokens makes the given tokens, and then the last one again.
+// tokens returns a function that returns the given tokens in order, and then repeats the last one.
 func tokens(all ...string) func() string {
 	return func() string {
 		next := all[0]
@@ -79,8 +79,7 @@ func tokens(all ...string) func() string {
 	}
 }
 
-// create asks what becomes of a manifest, as the API server does after it has
-// pruned and defaulted it.
+// create sends the webhook an admission request for a manifest. The API server would have pruned and defaulted it.
 func (r replica) create(t *testing.T, manifest string, changes ...func(*admission.Request)) admission.Response {
 	t.Helper()
 	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
@@ -106,7 +105,7 @@ func dryRun(req *admission.Request) {
 	req.DryRun = &yes
 }
 
-// admitted is the object after the response's patch.
+// admitted returns the object after the patch of the response.
 func admitted(t *testing.T, manifest string, response admission.Response) (*v1alpha1.JobRun, []byte) {
 	t.Helper()
 	if !response.Allowed {
@@ -137,14 +136,14 @@ const (
 	repeats = "metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, idempotencyKey: i, input: {org: acme}}\n"
 )
 
-// withTemplate is a manifest of that name with that pod.
+// withTemplate returns a manifest of a run with that name and that Pod spec.
 func withTemplate(name, pod string) string {
 	return fmt.Sprintf("metadata: {name: %s}\nspec: {jobName: job, concurrencyKey: k, template: {spec: {template: {spec: %s}}}}\n", name, pod)
 }
 
 const onePod = "{restartPolicy: Never, containers: [{name: main, image: busybox}]}"
 
-// Each bad input is refused with the field, and nothing is left taken.
+// Each bad input is refused with an error that names the field, and no key stays reserved.
 func TestCreateBadInput(t *testing.T) {
 	spec := func(rest string) string { return "metadata: {name: b}\nspec: {" + rest + "}\n" }
 	containers := "spec.template.spec.template.spec.containers"
@@ -170,9 +169,9 @@ func TestCreateBadInput(t *testing.T) {
 		"a negative ttl":                  {spec("jobName: job, concurrencyKey: k, ttlSecondsAfterFinished: -1"), "spec.ttlSecondsAfterFinished"},
 		"no name":                         {"metadata: {}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"no spec":                         {"metadata: {name: b}\n", "spec"},
-		"a name that is none":             {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
-		"a generateName that makes none":  {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
-		"a label that is none":            {"metadata: {name: b, labels: {x: 'a b'}}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
+		"an invalid name":                 {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"an invalid generateName":         {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
+		"an invalid label":                {"metadata: {name: b, labels: {x: 'a b'}}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
 		"a 60-character name, a template": {withTemplate(strings.Repeat("n", 60), onePod), "metadata.name"},
 		"a 53-character name, a template": {withTemplate(strings.Repeat("n", 53), onePod), "metadata.name"},
 		"no container":                    {withTemplate("b", "{restartPolicy: Never, containers: []}"), containers},
@@ -209,7 +208,7 @@ func TestCreateBadInput(t *testing.T) {
 	}
 }
 
-// The API server asks before it has looked at what is changed, and by how much.
+// The API server calls the webhook before it checks the size of an update, so the webhook reads a large one only in part.
 func TestChangesAreNotReadWhole(t *testing.T) {
 	large := strings.Repeat("{},", 400<<10) + "{}"
 	var endless []string
@@ -244,7 +243,7 @@ func TestChangesAreNotReadWhole(t *testing.T) {
 	}
 }
 
-// Nothing that is wrong with a new one makes the answer long, or long in coming.
+// The answer to an invalid JobRun stays small, however many errors the JobRun has.
 func TestCreateAnswersAreBounded(t *testing.T) {
 	item := `{"labelSelector": {"matchExpressions": [{}]}}`
 	owner := func(n int) string {
@@ -281,7 +280,7 @@ func TestCreateAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// The schema is not asked about a large template. The API server judges it alone.
+// The webhook does not validate a large template by the schema. Only the API server does.
 func TestCreateLargeTemplate(t *testing.T) {
 	for args, want := range map[int]bool{100: false, 1001: true} {
 		pod := "{restartPolicy: Never, containers: [{name: a, image: x, args: [" + strings.Repeat("a,", args) + "a]}]}"
@@ -292,14 +291,14 @@ func TestCreateLargeTemplate(t *testing.T) {
 	}
 }
 
-// Lists in texts are no elements of the template.
+// Commas in strings do not count as elements of the template.
 func TestCreateWithListsInTexts(t *testing.T) {
 	text := strings.Repeat("1,", 20000) + `\\\" , \"`
 	m := withTemplate("b", `{restartPolicy: Never, containers: [{name: a, image: x, args: ["`+text+`"]}]}`)
 	admitted(t, m, newReplica(t).create(t, m))
 }
 
-// What only looks like an endless quantity is somebody's text.
+// A text that looks like a costly quantity is allowed where no quantity is expected.
 func TestCreateWithNumbersInTexts(t *testing.T) {
 	for _, text := range []string{"1e1000", "1e-999999999", strings.Repeat("1", 100)} {
 		m := withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, env: [{name: NUMBER, value: '"+text+"'}], resources: {limits: {cpu: 1e2}}}]}")
@@ -307,7 +306,7 @@ func TestCreateWithNumbersInTexts(t *testing.T) {
 	}
 }
 
-// What takes nothing is left to the API server, which judges it right after.
+// The webhook does not validate a JobRun that reserves no key by the schema. The API server validates it right after.
 func TestCreateLeavesToTheAPIServer(t *testing.T) {
 	waiting := wrappers.MakeRunKey("k").Pending("a").Obj()
 	for name, manifest := range map[string]string{
@@ -328,9 +327,8 @@ func TestCreateLeavesToTheAPIServer(t *testing.T) {
 	}
 }
 
-// What is refused for its key takes nothing, so the schema is not asked: most of
-// many duplicates on one key are valid, and asking costs more than all else. What
-// costs nothing to see is said first.
+// A conflict reserves no key, so the webhook does not validate it by the schema: duplicates are mostly valid, and the
+// schema costs more than all other checks. The cheap checks come before the key.
 func TestCreateBadInputAndConflict(t *testing.T) {
 	for manifest, want := range map[string]int32{
 		"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, maxAttempts: 0}\n":                                       http.StatusConflict,
@@ -344,7 +342,7 @@ func TestCreateBadInputAndConflict(t *testing.T) {
 	}
 }
 
-// What is odd but allowed.
+// Unusual but valid input is allowed.
 func TestCreateOddInput(t *testing.T) {
 	for name, tc := range map[string]struct{ manifest, key string }{
 		"a key with slashes, quotes, emoji": {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: '/a/\"b\" 💥'}\n", `/a/"b" 💥`},
@@ -369,7 +367,7 @@ func TestCreateOddInput(t *testing.T) {
 	}
 }
 
-// stamped says what the webhook adds to an object.
+// The webhook stamps the admission and the labels into an object.
 func TestCreateStamps(t *testing.T) {
 	key := v1alpha1.ConcurrencyKeyName("job", "k")
 	owned := wrappers.MakeIdempotencyKey("i").Owner("a").Obj()
@@ -436,7 +434,7 @@ func TestCreateStamps(t *testing.T) {
 			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "coalesced"},
 			warnings: []string{`jobrun b coalesced: run a already waits for job "job", concurrencyKey "k" and stands for this trigger`},
 		},
-		"a forged admission that is none": {
+		"a forged admission that is invalid": {
 			manifest: plain[:len(plain)-2] + ", admission: {disposition: Nonsense}}\n",
 			want:     v1alpha1.Admission{Disposition: "Created", RunName: "b", RunToken: "token-b", Token: "token-b"},
 			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "created"},
@@ -473,8 +471,7 @@ func TestCreateStamps(t *testing.T) {
 	}
 }
 
-// The patch touches nothing but name, labels and admission: quantities stay as
-// they were sent, and so does what this version does not know.
+// The patch changes only name, labels and admission. Quantities and unknown fields stay as the caller sent them.
 func TestCreatePatchTouchesLittle(t *testing.T) {
 	manifest := `
 metadata: {generateName: b-, annotations: {a: "1"}}
@@ -551,8 +548,8 @@ func TestGenerateName(t *testing.T) {
 	})
 }
 
-// What the first handling of a request that is sent twice gives back is not what
-// the second, whose answer counts, has taken.
+// If the API server sends a request twice, the first call does not give back the reservation of the second call. The
+// answer of the second call counts.
 func TestCreateTwice(t *testing.T) {
 	r := newReplica(t)
 	var second admission.Response
@@ -578,7 +575,7 @@ func TestCreateTwice(t *testing.T) {
 	}
 }
 
-// A token is never used again, whatever the API server calls its request.
+// Each call of the webhook uses a new random token.
 func TestTokens(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2 {
@@ -680,7 +677,7 @@ func TestCreateRefusals(t *testing.T) {
 	}
 }
 
-// A name that is free again, though the cache still shows it, is free.
+// A name is free after its JobRun was deleted, even if the cache still shows the JobRun.
 func TestCreateNameFreeAgain(t *testing.T) {
 	r := newReplica(t, wrappers.MakeJobRun("b").Created().Obj())
 	cached := true
@@ -696,7 +693,7 @@ func TestCreateNameFreeAgain(t *testing.T) {
 	}
 }
 
-// The API server waits 10 s. By then the answer is there, and nothing is left taken.
+// The webhook answers within the 10 s that the API server waits, and no key stays reserved.
 func TestCreateInTime(t *testing.T) {
 	r := newReplica(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -722,7 +719,7 @@ func TestCreateInTime(t *testing.T) {
 	})
 }
 
-// admissionDeadline is how long an admission takes at most before it gives back.
+// admissionDeadline is the time after which the webhook stops and gives the reservation back.
 const admissionDeadline = 8 * time.Second
 
 func TestOtherOperations(t *testing.T) {

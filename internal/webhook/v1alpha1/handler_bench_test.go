@@ -59,7 +59,7 @@ spec:
           volumes: [{name: work, emptyDir: {sizeLimit: 2Gi}}]
 `
 
-// BenchmarkHandle measures what a run with a template costs.
+// BenchmarkHandle measures the cost of one admission of a run with a template.
 func BenchmarkHandle(b *testing.B) {
 	raw, err := yaml.YAMLToJSON([]byte(benchmarkedRun))
 	if err != nil {
@@ -72,7 +72,7 @@ func BenchmarkHandle(b *testing.B) {
 		raw, old  []byte
 	}{
 		{"Create/reserves", admissionv1.Create, raw, nil},
-		{"Create/keyless", admissionv1.Create, withoutKey, nil}, // The schema is not asked.
+		{"Create/keyless", admissionv1.Create, withoutKey, nil}, // The schema is not used.
 		{"Update", admissionv1.Update, raw, raw},
 	} {
 		b.Run(bc.name, func(b *testing.B) {

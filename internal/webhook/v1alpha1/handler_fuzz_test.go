@@ -25,8 +25,7 @@ import (
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
-// Any bytes may come as an AdmissionReview: the handlers answer, and whoever is
-// refused, or only asks, leaves no key changed.
+// The handlers answer any bytes that arrive as an AdmissionReview. A refused request and a dry run change no key.
 func FuzzAdmissionReview(f *testing.F) {
 	for _, seed := range reviews(f) {
 		f.Add(seed, false)
@@ -39,18 +38,18 @@ func FuzzAdmissionReview(f *testing.F) {
 		response := r.post(t, body, claim)
 		var review admissionv1.AdmissionReview
 		if json.Unmarshal(response, &review) != nil || review.Response == nil {
-			t.Fatalf("the answer is no AdmissionReview: %s", response)
+			t.Fatalf("the answer is not an AdmissionReview: %s", response)
 		}
-		if review.Response.Allowed && !asksOnly(body) {
+		if review.Response.Allowed && !isDryRun(body) {
 			return
 		}
 		if diff := cmp.Diff(before, r.keys(t)); diff != "" {
-			t.Errorf("a request that was answered with allowed=%t, or asked only, changed keys:\n%s", review.Response.Allowed, diff)
+			t.Errorf("a dry run, or a request that was answered with allowed=%t, changed keys:\n%s", review.Response.Allowed, diff)
 		}
 	})
 }
 
-// post sends a review to a handler as the API server does. A panic is not recovered from.
+// post sends a review to a handler in the way of the API server. It does not recover from a panic.
 func (r replica) post(t *testing.T, body []byte, claim bool) []byte {
 	t.Helper()
 	recovers := false
@@ -66,7 +65,7 @@ func (r replica) post(t *testing.T, body []byte, claim bool) []byte {
 	return answer.Body.Bytes()
 }
 
-// keys is what is stored of all keys.
+// keys returns the specs of all stored RunKeys.
 func (r replica) keys(t *testing.T) map[string]v1alpha1.RunKeySpec {
 	t.Helper()
 	var list v1alpha1.RunKeyList
@@ -80,13 +79,14 @@ func (r replica) keys(t *testing.T) map[string]v1alpha1.RunKeySpec {
 	return found
 }
 
-// asksOnly reports whether a body is a dry run. Like the handlers, it tells dryRun from dryrun; encoding/json does not.
-func asksOnly(body []byte) bool {
+// isDryRun reports whether a body is a dry run. It matches field names in the way of the handlers: dryRun is not dryrun,
+// unlike in encoding/json.
+func isDryRun(body []byte) bool {
 	var review admissionv1.AdmissionReview
 	return utiljson.Unmarshal(body, &review) == nil && review.Request != nil && review.Request.DryRun != nil && *review.Request.DryRun
 }
 
-// reviews are requests that make sense, and some that do not.
+// reviews returns seeds: valid requests and some malformed ones.
 func reviews(f *testing.F) [][]byte {
 	f.Helper()
 	seeds := [][]byte{nil, []byte("{}"), []byte(`{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}`), []byte("[1, 2"), {0xff, 0xfe}}

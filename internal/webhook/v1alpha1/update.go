@@ -29,7 +29,7 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 		return invalid(req.Name, errs)
 	}
 	run := sent.run
-	if run.Spec.JobName == "" { // Without a spec there is nothing to stamp.
+	if run.Spec.JobName == "" { // An object without a spec cannot be stamped.
 		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
 	}
 	if errs := immutable(old, run); len(errs) > 0 {

@@ -27,7 +27,7 @@ const (
 	answer = "{disposition: Created, runName: b, runToken: t, token: t}"
 )
 
-// ours is a stored JobRun, with what tests change of it.
+// ours returns the manifest of a JobRun with these labels and these fields in its spec.
 func ours(labels, spec string) string {
 	return "metadata: {name: b, labels: " + labels + "}\nspec: {jobName: job, concurrencyKey: k, " + spec + "}\n"
 }
@@ -42,9 +42,9 @@ func TestUpdate(t *testing.T) {
 	stamped := ours(labels, "admission: "+answer)
 	for name, tc := range map[string]struct {
 		before, after string
-		// field is the one that the refusal names.
+		// field is the field that the refusal names; empty if the update is allowed.
 		field string
-		// want is the object afterwards; as it was sent if empty.
+		// want is the object after the patch. If empty, the object stays as it was sent.
 		want string
 	}{
 		"nothing changes":                    {before: stamped, after: stamped},
@@ -71,7 +71,7 @@ func TestUpdate(t *testing.T) {
 		"a changed admission is put back": {
 			before: stamped, after: ours(labels, "admission: {disposition: Coalesced, runName: x, runToken: x, token: x}"), want: stamped,
 		},
-		"who has no admission gets none": {
+		"a JobRun without an admission gets none": {
 			before: ours("{}", ""), after: ours(labels, "admission: "+answer), want: ours("{}", ""),
 		},
 	} {

@@ -74,8 +74,8 @@ type claim struct {
 	} `json:"status"`
 }
 
-// newClaim reads a claim. It also decodes the whole status if the status is small. If the API server refused the status
-// later, the run would hold its key until the controller takes the grant back.
+// newClaim reads a claim. It also decodes the whole status if the status is small, because the API server would refuse a
+// malformed one later. The run would then hold its key until the controller takes the grant back.
 func newClaim(raw []byte) (*claim, field.ErrorList) {
 	c := &claim{}
 	if errs := decode(raw, c, nil); len(errs) > 0 {

@@ -19,7 +19,7 @@ import (
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
-// What is no claim is refused, whoever sends it, and takes nothing.
+// A status update that is not a valid claim is refused and changes no key.
 func TestClaimBadInput(t *testing.T) {
 	waits := func() *wrappers.JobRunWrapper { return wrappers.MakeJobRun("a").Key("k").Created().Pending() }
 	leased := func() *v1alpha1.JobRun {
@@ -49,7 +49,7 @@ func TestClaimBadInput(t *testing.T) {
 	}
 }
 
-// What the API server would refuse for its type takes no key before that.
+// A status with a field of the wrong type is refused before it takes the key.
 func TestClaimThatCannotBeRead(t *testing.T) {
 	waits := wrappers.MakeJobRun("a").Key("k").Created().Pending().Obj()
 	r := newReplica(t, waits, wrappers.MakeRunKey("k").Pending("a").Obj())
