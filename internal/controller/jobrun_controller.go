@@ -110,22 +110,25 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Complete(r)
 }
 
+// queue is the work queue of the controller.
+type queue = workqueue.TypedRateLimitingInterface[Request]
+
 // handler returns the event handler of JobRuns, RunKeys and Jobs. It enqueues the requests that an event may affect.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
-	enqueue := func(queue workqueue.TypedRateLimitingInterface[Request], requests []Request) {
+	enqueue := func(q queue, requests []Request) {
 		for _, request := range requests {
-			queue.Add(request)
+			q.Add(request)
 		}
 	}
 	return handler.TypedFuncs[client.Object, Request]{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
 			if e.IsInInitialList {
 				enqueue(q, r.RequestsForExisting(ctx, e.Object))
 				return
 			}
 			enqueue(q, r.RequestsForChange(ctx, nil, e.Object))
 		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() { // a periodic resync of the cache
 				enqueue(q, r.RequestsForExisting(ctx, e.ObjectNew))
 				return
@@ -133,7 +136,7 @@ func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request]
 			r.reportClaim(ctx, e.ObjectOld, e.ObjectNew)
 			enqueue(q, r.RequestsForChange(ctx, e.ObjectOld, e.ObjectNew))
 		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[Request]) {
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
 			enqueue(q, r.RequestsForChange(ctx, e.Object, nil))
 		},
 	}
@@ -148,12 +151,8 @@ func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request
 		}
 	}
 	return handler.TypedFuncs[client.Object, Request]{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[Request]) {
-			note(e.Object)
-		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[Request]) {
-			note(e.ObjectNew)
-		},
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) { note(e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) { note(e.ObjectNew) },
 	}
 }
 

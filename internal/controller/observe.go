@@ -367,18 +367,7 @@ func mayBeReceipt(run *v1alpha1.JobRun) bool {
 	return run.IsReceipt() || run.WasAbsorbed() || run.BypassedWebhook()
 }
 
-// listJobs returns the Jobs of a home that execute a run, from the cache. The labels alone prove nothing, because every
-// user can set them.
-func (r *Reconciler) listJobs(ctx context.Context, namespace, home string) ([]*batchv1.Job, error) {
-	var found batchv1.JobList
-	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{cache.FieldJobHome: home})
-	if err != nil {
-		return nil, err
-	}
-	return controlledJobs(found.Items), nil
-}
-
-// controlledJobs returns the Jobs that execute a run.
+// controlledJobs returns the Jobs that execute a run. Labels alone prove nothing, because every user can set them.
 func controlledJobs(items []batchv1.Job) []*batchv1.Job {
 	var jobs []*batchv1.Job
 	for i := range items {

@@ -27,10 +27,13 @@ import (
 const orphanPodsPoll = 5 * time.Second
 
 // observeExecutions observes the execution of each run that holds a lease or may get one.
-func (o *observer) observeExecutions(ctx context.Context) (err error) {
-	if o.Jobs, err = o.listJobs(ctx, o.req.Namespace, o.req.home()); err != nil {
+func (o *observer) observeExecutions(ctx context.Context) error {
+	var jobs batchv1.JobList
+	err := o.Client.List(ctx, &jobs, client.InNamespace(o.req.Namespace), client.MatchingFields{cache.FieldJobHome: o.req.home()})
+	if err != nil {
 		return err
 	}
+	o.Jobs = controlledJobs(jobs.Items)
 	for _, run := range o.Runs {
 		if run.IsReceipt() && runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
 			continue // A receipt has no lease, unless another controller bound it while it was being claimed.

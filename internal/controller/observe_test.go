@@ -65,7 +65,7 @@ func TestReservationGrace(t *testing.T) {
 		for _, step := range []time.Duration{0, time.Minute, 29 * time.Second} {
 			b.clock.Step(step)
 			if o := observed(t, b); o.ReservationLapsed || len(o.Gone) > 0 {
-				t.Fatalf("void %s early", o.Recheck)
+				t.Fatalf("lapsed %s early", o.Recheck)
 			}
 		}
 		if o := observed(t, b); o.Recheck != time.Second {
@@ -73,7 +73,7 @@ func TestReservationGrace(t *testing.T) {
 		}
 		b.clock.Step(time.Second)
 		if o := observed(t, b); !o.ReservationLapsed {
-			t.Error("not void after the grace period")
+			t.Error("not lapsed after the grace period")
 		}
 	})
 	t.Run("each reservation has its own", func(t *testing.T) {
@@ -91,14 +91,14 @@ func TestReservationGrace(t *testing.T) {
 		observed(t, b)
 		b.clock.Step(2 * time.Second)
 		if o := observed(t, b); o.ReservationLapsed {
-			t.Error("void with the time of another reservation")
+			t.Error("lapsed with the time of another reservation")
 		}
 	})
 	t.Run("not while the run is there", func(t *testing.T) {
 		b := newBench(key, made("a").Obj())
 		b.clock.Step(time.Hour)
 		if o := observed(t, b); o.ReservationLapsed || len(o.Runs) != 1 {
-			t.Errorf("void %t, runs %v", o.ReservationLapsed, o.Runs)
+			t.Errorf("lapsed %t, runs %v", o.ReservationLapsed, o.Runs)
 		}
 	})
 	t.Run("not while it is there and the cache does not show it", func(t *testing.T) {
@@ -113,29 +113,29 @@ func TestReservationGrace(t *testing.T) {
 		b := newBench(key)
 		b.deleted(made("a").Obj())
 		if o := observed(t, b); !o.ReservationLapsed {
-			t.Error("not void")
+			t.Error("not lapsed")
 		}
 	})
 	t.Run("not if another of its name was", func(t *testing.T) {
 		b := newBench(key)
 		b.deleted(made("a").Token("earlier").Obj())
 		if o := observed(t, b); o.ReservationLapsed {
-			t.Error("void")
+			t.Error("lapsed")
 		}
 	})
 	t.Run("at once if it has executed before", func(t *testing.T) {
 		if o := observed(t, newBench(makeKey("k").Pending("a").LastGeneration(2).Obj())); !o.ReservationLapsed {
-			t.Error("not void")
+			t.Error("not lapsed")
 		}
 	})
 	t.Run("with another run of its name", func(t *testing.T) {
 		b := newBench(key, made("a").Token("other").Obj())
 		if o := observed(t, b); o.ReservationLapsed {
-			t.Error("void, though the other may go before the create is applied")
+			t.Error("lapsed, although the other run may be deleted before the create is applied")
 		}
 		b.clock.Step(time.Hour)
 		if o := observed(t, b); !o.ReservationLapsed {
-			t.Error("not void")
+			t.Error("not lapsed")
 		}
 	})
 }

@@ -116,11 +116,10 @@ func (o *sightings) noteRenewal(lease *coordinationv1.Lease) {
 func (o *sightings) sinceRenewal(lease types.NamespacedName) (idle time.Duration, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seen, ok := o.renewals.Get(lease)
-	if !ok {
-		return 0, false
+	if seen, ok := o.renewals.Get(lease); ok {
+		return o.clock.Since(seen.(sighting).since), true
 	}
-	return o.clock.Since(seen.(sighting).since), true
+	return 0, false
 }
 
 // refused records that the API server refused the Job of a run, and returns the time until the next try.
