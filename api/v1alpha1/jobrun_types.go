@@ -149,8 +149,9 @@ type JobRunSpec struct {
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
 	// template describes the Job that executes the run. The operator adds the JOBRUN_* environment to every
-	// container, names the Job, and ignores its ttlSecondsAfterFinished. A run without a template waits for
-	// an external worker to claim it. Immutable.
+	// container, names the Job, and ignores its ttlSecondsAfterFinished. If podReplacementPolicy is not set,
+	// the operator sets it to Failed, so that a Pod ends before the next one starts. A run without a template
+	// waits for an external worker to claim it. Immutable.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
@@ -509,8 +510,9 @@ type JobRunStatus struct {
 	JobRef *ObjectReference `json:"jobRef,omitempty"`
 
 	// output is the result of a completed run, any JSON value. For a Job, it is the termination message of
-	// its first container, at most 4 KiB, or that message as a JSON string if it is not JSON. A receipt has
-	// the output of its run if there is room for it.
+	// the template's first container, at most 4 KiB, or that message as a JSON string if it is not JSON. Of
+	// several Pods, the one with the lowest completion index counts; without indexes, the one that succeeded
+	// last. A receipt has the output of its run if there is room for it.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless

@@ -99,7 +99,7 @@ func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *deci
 	case e.Job == nil && run.Status.JobRef != nil:
 		return o.observeVanishedJob(ctx, run, e)
 	case e.Job != nil && executor.IsFinished(e.Job):
-		return o.observeOutput(ctx, e)
+		return o.observeOutput(ctx, run, e)
 	default:
 		return nil
 	}
@@ -124,7 +124,7 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 		// The cache lags, or a user removed the labels of the Job.
 		e.Job = job
 		if executor.IsFinished(job) {
-			return o.observeOutput(ctx, e)
+			return o.observeOutput(ctx, run, e)
 		}
 		o.RecheckIn(orphanPodsPoll)
 		return nil
@@ -157,7 +157,7 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 }
 
 // observeOutput reads the termination message of a completed Job.
-func (o *observer) observeOutput(ctx context.Context, e *decision.Execution) error {
+func (o *observer) observeOutput(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	if executor.ResultOf(e.Job).Type != batchv1.JobComplete {
 		return nil
 	}
@@ -167,7 +167,7 @@ func (o *observer) observeOutput(ctx context.Context, e *decision.Execution) err
 	if err != nil {
 		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
 	}
-	e.Output = executor.OutputOf(pods.Items)
+	e.Output = executor.OutputOf(pods.Items, executor.ResultContainer(run))
 	return nil
 }
 

@@ -18,6 +18,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
+// annotationDefaultContainer names the container that kubectl logs shows.
+const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
+
 // JobName returns the name of the Job of a generation. The name is deterministic, so it works as a lock: the
 // API server stores only one Job of that name.
 func JobName(run *v1alpha1.JobRun, generation int64) string {
@@ -46,12 +49,15 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 		Spec: template.Spec,
 	}
 	job.Spec.TTLSecondsAfterFinished = nil
+	if job.Spec.PodReplacementPolicy == nil { // The Job controller's default lets two Pods run under one generation.
+		job.Spec.PodReplacementPolicy = new(batchv1.Failed)
+	}
 	if d := run.Spec.ActiveDeadlineSeconds; d > 0 && (job.Spec.ActiveDeadlineSeconds == nil || *job.Spec.ActiveDeadlineSeconds > d) {
 		job.Spec.ActiveDeadlineSeconds = &d
 	}
 	pod := &job.Spec.Template
 	pod.Labels = merged(pod.Labels, labelsOf(run))
-	pod.Annotations = merged(pod.Annotations, annotationsOf(run, generation))
+	pod.Annotations = merged(defaultContainer(run), merged(pod.Annotations, annotationsOf(run, generation)))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
 		addEnv(&pod.Spec.InitContainers[i], env)
@@ -75,6 +81,15 @@ func annotationsOf(run *v1alpha1.JobRun, generation int64) map[string]string {
 		v1alpha1.AnnotationToken:      runkey.IdentityOf(run).Token,
 		v1alpha1.AnnotationGeneration: strconv.FormatInt(generation, 10),
 	}
+}
+
+// defaultContainer returns the annotation that makes kubectl logs show the run's own container, even if a policy
+// puts another one before it.
+func defaultContainer(run *v1alpha1.JobRun) map[string]string {
+	if name := ResultContainer(run); name != "" {
+		return map[string]string{annotationDefaultContainer: name}
+	}
+	return nil
 }
 
 func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.EnvVar {

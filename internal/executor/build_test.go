@@ -73,11 +73,12 @@ func TestNewJob(t *testing.T) {
 			}},
 		},
 		Spec: batchv1.JobSpec{
-			BackoffLimit: new(int32),
+			BackoffLimit:         new(int32),
+			PodReplacementPolicy: new(batchv1.Failed),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels:      map[string]string{"app": "sync", "batch.jobrun.dev/run": "a", "batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": keyName},
-					Annotations: ours,
+					Annotations: merged(map[string]string{"kubectl.kubernetes.io/default-container": "main"}, ours),
 				},
 				Spec: corev1.PodSpec{
 					InitContainers: []corev1.Container{{Name: "init", Env: env}},
@@ -107,6 +108,19 @@ func TestNewJobOfARunWithoutKeyAndInput(t *testing.T) {
 		if want, ok := map[string]string{"JOBRUN_INPUT": "null", "JOBRUN_CONCURRENCY_KEY": ""}[v.Name]; ok && v.Value != want {
 			t.Errorf("%s = %q, want %q", v.Name, v.Value, want)
 		}
+	}
+}
+
+func TestNewJobKeepsWhatTheTemplateChooses(t *testing.T) {
+	chosen := template()
+	chosen.Spec.PodReplacementPolicy = new(batchv1.TerminatingOrFailed)
+	chosen.Spec.Template.Annotations = map[string]string{"kubectl.kubernetes.io/default-container": "side"}
+	job := NewJob(made("a").TemplateObj(chosen).Obj(), 1, "")
+	if got := *job.Spec.PodReplacementPolicy; got != batchv1.TerminatingOrFailed {
+		t.Errorf("podReplacementPolicy %s", got)
+	}
+	if got := job.Spec.Template.Annotations["kubectl.kubernetes.io/default-container"]; got != "side" {
+		t.Errorf("default container %s", got)
 	}
 }
 

@@ -5,8 +5,10 @@ package executor
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,28 +18,48 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
-// OutputOf returns the termination message of the first container of the Pod that succeeded last; nil if the
-// message is empty. A message that is not JSON becomes a JSON string.
-func OutputOf(pods []corev1.Pod) *apiextensionsv1.JSON {
+// ResultContainer returns the name of the container whose termination message is the output of a run: the first
+// one of its template. A policy may put others before it in the Pod. Empty if the run has no template.
+func ResultContainer(run *v1alpha1.JobRun) string {
+	if run.Spec.Template == nil || len(run.Spec.Template.Spec.Template.Spec.Containers) == 0 {
+		return ""
+	}
+	return run.Spec.Template.Spec.Template.Spec.Containers[0].Name
+}
+
+// OutputOf returns the termination message of a container in one of a Job's Pods; nil if the message is empty. The
+// Pod is the one that succeeded with the lowest completion index. Without indexes, it is the one that succeeded
+// last. A message that is not JSON becomes a JSON string.
+func OutputOf(pods []corev1.Pod, container string) *apiextensionsv1.JSON {
 	var message string
-	var last metav1.Time
+	var index int
+	var ended metav1.Time
 	for i := range pods {
-		if pods[i].Status.Phase != corev1.PodSucceeded {
+		state := endOf(&pods[i], container)
+		if pods[i].Status.Phase != corev1.PodSucceeded || state == nil {
 			continue
 		}
-		if ended := firstContainerEnd(&pods[i]); ended != nil && (last.IsZero() || last.Before(&ended.FinishedAt)) {
-			message, last = ended.Message, ended.FinishedAt
+		own := completionIndex(&pods[i])
+		if ended.IsZero() || own < index || own == index && ended.Before(&state.FinishedAt) {
+			message, index, ended = state.Message, own, state.FinishedAt
 		}
 	}
 	return outputJSON(message)
 }
 
-func firstContainerEnd(pod *corev1.Pod) *corev1.ContainerStateTerminated {
-	if len(pod.Spec.Containers) == 0 {
-		return nil
+// completionIndex returns the index of a Pod of an Indexed Job, and 0 for other Pods.
+func completionIndex(pod *corev1.Pod) int {
+	index, err := strconv.Atoi(pod.Annotations[batchv1.JobCompletionIndexAnnotation])
+	if err != nil {
+		return 0
 	}
+	return index
+}
+
+// endOf returns how a container of a Pod ended; nil if it has not.
+func endOf(pod *corev1.Pod, container string) *corev1.ContainerStateTerminated {
 	for i := range pod.Status.ContainerStatuses {
-		if s := &pod.Status.ContainerStatuses[i]; s.Name == pod.Spec.Containers[0].Name {
+		if s := &pod.Status.ContainerStatuses[i]; s.Name == container {
 			return s.State.Terminated
 		}
 	}

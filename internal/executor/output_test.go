@@ -5,10 +5,12 @@ package executor
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -30,22 +32,35 @@ func TestOutputOf(t *testing.T) {
 			}},
 		}
 	}
+	indexed := func(pod corev1.Pod, index string) corev1.Pod {
+		pod.Annotations = map[string]string{batchv1.JobCompletionIndexAnnotation: index}
+		return pod
+	}
+	injected := pod(corev1.PodSucceeded, 1, "1")
+	slices.Reverse(injected.Spec.Containers)
 	running := pod(corev1.PodSucceeded, 9, "x")
 	running.Status.ContainerStatuses[1].State = corev1.ContainerState{}
 	for name, tc := range map[string]struct {
 		pods []corev1.Pod
 		want string
 	}{
-		"no Pod":                      {},
-		"the first container":         {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1")}, want: "1"},
-		"the Pod that ended last":     {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), pod(corev1.PodSucceeded, 3, "3"), pod(corev1.PodSucceeded, 2, "2")}, want: "3"},
-		"no Pod that failed":          {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), pod(corev1.PodFailed, 3, "3")}, want: "1"},
-		"no container that runs":      {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), running}, want: "1"},
+		"no Pod":                  {},
+		"the named container":     {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1")}, want: "1"},
+		"the Pod that ended last": {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), pod(corev1.PodSucceeded, 3, "3"), pod(corev1.PodSucceeded, 2, "2")}, want: "3"},
+		"no Pod that failed":      {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), pod(corev1.PodFailed, 3, "3")}, want: "1"},
+		"no container that runs":  {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "1"), running}, want: "1"},
+		"another one before it":   {pods: []corev1.Pod{injected}, want: "1"},
+		"the lowest index": {pods: []corev1.Pod{
+			indexed(pod(corev1.PodSucceeded, 3, "3"), "10"), indexed(pod(corev1.PodSucceeded, 1, "1"), "2"), indexed(pod(corev1.PodSucceeded, 2, "2"), "9"),
+		}, want: "1"},
+		"the lowest index that succeeded": {pods: []corev1.Pod{
+			indexed(pod(corev1.PodFailed, 1, "1"), "0"), indexed(pod(corev1.PodSucceeded, 2, "2"), "0"), indexed(pod(corev1.PodSucceeded, 3, "3"), "1"),
+		}, want: "2"},
 		"a Pod without container":     {pods: []corev1.Pod{{Status: corev1.PodStatus{Phase: corev1.PodSucceeded}}}},
 		"a container without message": {pods: []corev1.Pod{pod(corev1.PodSucceeded, 1, "")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := raw(OutputOf(tc.pods)); got != tc.want {
+			if got := raw(OutputOf(tc.pods, "main")); got != tc.want {
 				t.Errorf("output %q, want %q", got, tc.want)
 			}
 		})
