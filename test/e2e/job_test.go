@@ -4,9 +4,6 @@
 package e2e
 
 import (
-	"strings"
-	"time"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -39,29 +36,6 @@ var _ = Describe("The Job of a run", func() {
 		wait("follower", "Complete")
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(ContainSubstring("RunLeaseExpired"))
-	})
-
-	It("has one Pod at a time: a Pod that is being deleted ends before the next one starts", func() {
-		const grace = 5
-		apply(run("drained", `trap "" TERM; exec sleep 600`).key("acme").with(func(r *v1alpha1.JobRun) {
-			r.Spec.Template.Spec.BackoffLimit = new(int32(3))
-			r.Spec.Template.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(grace))
-		}))
-		running := func() []string {
-			GinkgoHelper()
-			return strings.Fields(kubectl("get", "pods", "--selector=batch.jobrun.dev/run=drained", "--field-selector=status.phase=Running",
-				"--output=jsonpath={.items[*].metadata.name}"))
-		}
-		Eventually(running).Should(HaveLen(1))
-		first := running()[0]
-		kubectl("delete", "pod", first, "--wait=false")
-		Eventually(func() []string {
-			GinkgoHelper()
-			now := running()
-			Expect(len(now)).To(BeNumerically("<=", 1), "two Pods run under one generation")
-			return now
-		}).WithTimeout(30 * time.Second).Should(ConsistOf(Not(Equal(first))))
-		Expect(get("drained").Status.Lease.Generation).To(BeEquivalentTo(1))
 	})
 
 	It("may be refused for now: status.error has the refusal, and the run executes once there is room", func() {
