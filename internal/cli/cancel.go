@@ -30,7 +30,7 @@ func newCancel(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel NAME",
 		Short: "Cancel a run",
-		Long: `Cancel a run: it ends without a result. A waiting run leaves its key at once. A run
+		Long: `Cancel a run. It ends without a result. A waiting run leaves its key at once. A run
 that executes ends when its Job and Pods are gone. Cancelling a receipt ends that
 receipt alone, never the run that stands for it. A run that has ended keeps its outcome.
 
@@ -70,8 +70,8 @@ func (o *cancelOptions) Run(ctx context.Context) error {
 	return o.output.run(run)
 }
 
-// afterCancel returns the JobRun as it is now or, with --wait, at its end.
-// A JobRun with a short TTL may be gone by now. So it is followed from the state before the cancel.
+// afterCancel returns the JobRun as it is now or, with --wait, at its end. If its TTL is short, the JobRun may be
+// deleted by now. So afterCancel starts to wait from before, the state that Run read before the cancel.
 func (o *cancelOptions) afterCancel(ctx context.Context, before *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	if !o.wait {
 		if run, err := o.runs.Get(ctx, o.name); !apierrors.IsNotFound(err) {
@@ -87,7 +87,7 @@ func (o *cancelOptions) afterCancel(ctx context.Context, before *v1alpha1.JobRun
 		return outcome.JobRun, nil
 	case ctx.Err() != nil:
 		return nil, &unfinished{
-			cause: stopped(ctx), what: "the cancelling of " + goesOn(o.name, outcome), again: display + " wait " + o.name,
+			cause: stopped(ctx), what: "the cancellation of " + goesOn(o.name, outcome), again: display + " wait " + o.name,
 		}
 	default:
 		return nil, err

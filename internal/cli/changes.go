@@ -14,7 +14,8 @@ import (
 // retryPause is the time between two attempts at a watch or a log.
 const retryPause = time.Second
 
-// changes tells the reader of a list that it may have changed. The reader then reads it again. So a watch that ends, or an event that is missed, costs one read.
+// changes tells a command that a list may have changed. The command then reads the list again. So a watch that ends,
+// or an event that is missed, costs one read.
 type changes struct {
 	api client.WithWatch
 	may chan struct{}
@@ -24,7 +25,7 @@ func newChanges(api client.WithWatch) *changes {
 	return &changes{api: api, may: make(chan struct{}, 1)}
 }
 
-// of watches a list until ctx ends. Several lists may be watched.
+// of watches a list until ctx ends. It may be called for several lists.
 func (c *changes) of(ctx context.Context, list client.ObjectList, options ...client.ListOption) {
 	go func() {
 		for ctx.Err() == nil {
@@ -37,7 +38,7 @@ func (c *changes) of(ctx context.Context, list client.ObjectList, options ...cli
 func (c *changes) watch(ctx context.Context, list client.ObjectList, options []client.ListOption) {
 	w, err := c.api.Watch(ctx, list, options...)
 	if err != nil {
-		return // the reader meets the same error
+		return // the command's own read returns the same error
 	}
 	defer w.Stop()
 	c.tell()
@@ -54,7 +55,7 @@ func (c *changes) watch(ctx context.Context, list client.ObjectList, options []c
 	}
 }
 
-// retry tells of a change after a pause, because no watch shows when a request can succeed.
+// retry waits, then makes the command read again. A read that failed may succeed now, and no watch shows that.
 func (c *changes) retry(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -66,6 +67,6 @@ func (c *changes) retry(ctx context.Context) {
 func (c *changes) tell() {
 	select {
 	case c.may <- struct{}{}:
-	default: // the reader was told, and has not read since
+	default: // the command has not read since the last change
 	}
 }

@@ -40,7 +40,7 @@ type claimOptions struct {
 	wait          bool
 	output        output
 
-	// name of the run to claim; "" claims the oldest one of the job.
+	// name is the run to claim. If it is empty, the command claims the job's oldest claimable run.
 	name string
 }
 
@@ -102,7 +102,7 @@ func (o *claimOptions) Validate() error {
 // nothingToClaim means that no run can be claimed now.
 type nothingToClaim struct {
 	why string
-	// forGood means that waiting does not help.
+	// forGood is true if the run will never be claimable, so waiting does not help.
 	forGood bool
 }
 

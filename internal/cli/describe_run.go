@@ -111,7 +111,7 @@ func (p *page) lease(r *v1alpha1.JobRun) {
 
 const hiddenText = "not yours to read"
 
-// section prints a table that has rows, or that it is hidden.
+// section prints a table if it has rows. If the user may not read it, section prints hiddenText instead.
 func (p *page) section(heading string, hidden bool, names []string, rows [][]string) {
 	switch {
 	case hidden:

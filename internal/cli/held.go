@@ -37,11 +37,11 @@ type holdOptions struct {
 	holder     string
 	timeout    time.Duration
 
-	// done is the word that is printed.
+	// done is the word to print after a success.
 	done  string
 	patch func(*v1alpha1.JobRun) holder.Patch
-	// wrote reports whether a run that the generation no longer holds is as the patch leaves it.
-	// An earlier request, whose answer was lost, has written it then. nil means never.
+	// wrote reports whether a run looks as if this command has already written its patch. It is called when the
+	// generation has lost the lease: the answer to an earlier request may be lost. nil means never.
 	wrote func(*v1alpha1.JobRun) bool
 }
 
@@ -103,7 +103,7 @@ func (o *holdOptions) holds(run *v1alpha1.JobRun) bool {
 		(o.holder == "" || run.Status.Lease.HolderIdentity == o.holder)
 }
 
-// lost returns nil if the run is as the patch leaves it.
+// lost returns nil if an earlier request has written the patch, else a *leaseLost.
 func (o *holdOptions) lost(run *v1alpha1.JobRun) error {
 	if o.wrote != nil && o.wrote(run) {
 		return nil
@@ -117,7 +117,7 @@ func patience(leaseSeconds int32) time.Duration {
 	return time.Duration(leaseSeconds) * time.Second * 2 / 3
 }
 
-// read reads the run. The duration of its lease is not known yet.
+// read reads the run. Its lease duration is not known yet, so the time limit comes from the default duration.
 func (o *holdOptions) read(ctx context.Context) (run *v1alpha1.JobRun, err error) {
 	ctx, cancel := within(ctx, patience(v1alpha1.DefaultLeaseDurationSeconds))
 	defer cancel()
@@ -134,7 +134,7 @@ func (o *holdOptions) send(ctx context.Context, run *v1alpha1.JobRun, begin time
 	ctx, cancel := within(ctx, max(limit-time.Since(begin), 1))
 	defer cancel()
 	err := answered(ctx, func(call context.Context) error {
-		_, err := o.patch(run).Send(call, o.api, run) // each attempt at a renewal has its own time
+		_, err := o.patch(run).Send(call, o.api, run) // each attempt writes its own renewTime
 		return err
 	})
 	if holder.RefusedForGood(err) {
@@ -159,7 +159,7 @@ func answered(ctx context.Context, call func(context.Context) error) error {
 	}
 }
 
-// refused tells a lost lease from a write that the API server does not take.
+// refused returns the error of a refused write: *leaseLost if the lease is lost, else err.
 func (o *holdOptions) refused(ctx context.Context, was *v1alpha1.JobRun, err error) error {
 	if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
 		return err

@@ -25,7 +25,7 @@ type logsOptions struct {
 
 	changes *changes
 	told    *plainLines
-	// followed is the run, or the JobRun that was asked for until its run is known.
+	// followed is the run whose logs are printed. Until that run is known, it is the JobRun that the user named.
 	followed string
 	// read holds a reading for each start of a container.
 	read map[string]*reading
@@ -124,7 +124,8 @@ func (o *logsOptions) turn(ctx context.Context) (done bool, err error) {
 	return done, nil
 }
 
-// find returns the run that stands for the JobRun; nil while that is not settled, and --follow waits.
+// find returns the run that stands for the JobRun. While that run is not known, it returns nil with --follow, and an
+// error without.
 func (o *logsOptions) find(ctx context.Context) (*v1alpha1.JobRun, error) {
 	asked, err := o.runs.Get(ctx, o.name)
 	if err != nil {

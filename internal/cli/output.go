@@ -42,7 +42,7 @@ func (o *output) formats() []string {
 	return formats
 }
 
-// isForPeople reports whether no format was asked for. With one, stdout has nothing but the object.
+// isForPeople reports whether the user asked for no format. With a format, stdout has only the object.
 func (o *output) isForPeople() bool {
 	template := o.flags.TemplatePrinterFlags.TemplateArgument
 	return *o.flags.OutputFormat == "" && (template == nil || *template == "")

@@ -17,10 +17,10 @@ import (
 // realClock is for the functions of pkg/holder, which take a clock.
 var realClock = clock.RealClock{}
 
-// Options are what the plugin runs in. Streams is required.
+// Options are the plugin's streams, version and environment. Streams is required.
 type Options struct {
 	Streams genericiooptions.IOStreams
-	// Version of the plugin.
+	// Version is the version of the plugin.
 	Version string
 	// connect returns a connection to the cluster that the flags name.
 	connect func(genericclioptions.RESTClientGetter, Options) (*cluster, error)
@@ -57,7 +57,7 @@ func (p *plugin) connected() (err error) {
 	return err
 }
 
-// widthOf takes a terminal that does not tell its width for a small one.
+// widthOf returns the width of a terminal, or 80 if the terminal does not tell it; 0 if w is no terminal.
 func widthOf(w io.Writer) int {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

@@ -28,33 +28,34 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// scene is a cluster for one test. Its time is that of a synctest bubble.
+// scene is a cluster for one test, which runs in a synctest bubble. The cluster's clock is the bubble's clock.
 type scene struct {
 	t      *testing.T
 	api    client.WithWatch
 	stdin  string
 	stdout text
 	stderr text
-	// columns of the terminal; 0 means no terminal.
+	// columns is the width of the terminal; 0 means no terminal.
 	columns int
 
-	// admit decides on a trigger; nil creates a run.
+	// admit decides on a trigger, as the webhook does. If it is nil, every trigger becomes a run.
 	admit func(*v1alpha1.JobRun) error
-	// answer is called before a status is patched; an error refuses the patch.
+	// answer is called before a status is patched. Its error refuses the patch.
 	answer func() error
-	// hide is called before an object is read; an error refuses the read.
+	// hide is called before an object is read. Its error refuses the read.
 	hide func() error
-	// away refuses every list: the API server restarts.
+	// away is true while the API server restarts. Every list then fails.
 	away bool
-	// forbidden are the resources that may not be read.
+	// forbidden holds the resources that the plugin may not read.
 	forbidden map[string]bool
-	// logs are the contents of a Pod's log, one for each time it is opened.
+	// logs holds the contents of the logs, by the name of the Pod. Each opening of a log takes the next content.
 	logs map[string][]io.ReadCloser
 
+	// interrupt stops the plugin, as Ctrl-C does.
 	interrupt context.CancelFunc
 }
 
-// text can be read while it is written.
+// text is a buffer that a test can read while the plugin writes to it.
 type text struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -72,7 +73,7 @@ func (o *text) String() string {
 	return o.b.String()
 }
 
-// inScene runs a test in a bubble, with these objects in the cluster.
+// inScene runs a test in a bubble, with objects in the cluster.
 func inScene(t *testing.T, test func(*testing.T, *scene), objects ...client.Object) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -114,7 +115,7 @@ func (s *scene) before(verb string, o client.Object) error {
 	return nil
 }
 
-// list drops selectors that are not exact, because the fake client refuses them.
+// list drops a field selector with !=, because the fake client refuses it.
 func (s *scene) list(list client.ObjectList, o *client.ListOptions) error {
 	if o.FieldSelector != nil && strings.Contains(o.FieldSelector.String(), "!=") {
 		o.FieldSelector = nil
@@ -156,7 +157,7 @@ func (s *scene) run(args ...string) int {
 	return <-s.start(args...)
 }
 
-// start runs the plugin. Its output replaces earlier output.
+// start starts the plugin, and returns a channel for its exit code. The output replaces that of the last command.
 func (s *scene) start(args ...string) <-chan int {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -222,7 +223,7 @@ func (s *scene) read(name string) *v1alpha1.JobRun {
 	return run
 }
 
-// want compares the result of a command.
+// want compares the exit code and the output of a command. See wantText.
 func (s *scene) want(code, wantCode int, stdout, stderr string) {
 	s.t.Helper()
 	if code != wantCode {
@@ -232,7 +233,8 @@ func (s *scene) want(code, wantCode int, stdout, stderr string) {
 	wantText(s.t, "stderr", s.stderr.String(), stderr)
 }
 
-// wantText compares a text. A want that begins with "~" lists parts that the text must have.
+// wantText compares a text with want. If want begins with "~", it is a list of parts, each after a "~". The text must
+// contain each of them.
 func wantText(t *testing.T, what, got, want string) {
 	t.Helper()
 	parts, some := strings.CutPrefix(want, "~")
@@ -244,7 +246,7 @@ func wantText(t *testing.T, what, got, want string) {
 	}
 	for part := range strings.SplitSeq(parts, "~") {
 		if !strings.Contains(got, part) {
-			t.Errorf("%s is\n%s\nand lacks %q", what, got, part)
+			t.Errorf("%s is\n%s\nwhich does not contain %q", what, got, part)
 		}
 	}
 }
@@ -313,7 +315,7 @@ func ending(change func(*v1alpha1.JobRunStatus)) func(*v1alpha1.JobRun) {
 	return func(r *v1alpha1.JobRun) { change(&r.Status) }
 }
 
-// coalescedBy lets a run absorb a trigger.
+// coalescedBy returns an admit function that makes each trigger a receipt of a run.
 func coalescedBy(run string) func(*v1alpha1.JobRun) error {
 	return func(r *v1alpha1.JobRun) error {
 		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionCoalesced, run
@@ -321,7 +323,7 @@ func coalescedBy(run string) func(*v1alpha1.JobRun) error {
 	}
 }
 
-// conflictWith refuses a trigger as the webhook does.
+// conflictWith returns an admit function that refuses each trigger, because a run waits.
 func conflictWith(run string) func(*v1alpha1.JobRun) error {
 	return func(r *v1alpha1.JobRun) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{
@@ -332,5 +334,5 @@ func conflictWith(run string) func(*v1alpha1.JobRun) error {
 	}
 }
 
-// settle waits until the plugin has done all that it can do for now.
+// settle waits until each goroutine of the plugin has ended, or waits for time or a change.
 func (s *scene) settle() { synctest.Wait() }

@@ -16,8 +16,8 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-// standing returns the run that stands for a JobRun: the JobRun itself if it is a run, nil
-// while that is not settled. The status decides, because the answer to the trigger may be outdated.
+// standing returns the run that stands for a JobRun. For a run, this is the JobRun itself. It returns nil
+// while that run is not known. The status decides, because the answer to the trigger may be outdated.
 func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	if !asked.IsReceipt() {
 		if asked.Status.Phase == "" && asked.WasAbsorbed() {

@@ -54,7 +54,7 @@ type workerOptions struct {
 
 	command *command.Command
 	log     *slog.Logger
-	// quit ends the worker for a reason of its own.
+	// quit ends the worker with an error as the cause.
 	quit context.CancelCauseFunc
 }
 
