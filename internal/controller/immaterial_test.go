@@ -32,34 +32,35 @@ func TestChangesNoDecision(t *testing.T) {
 	progress := &v1alpha1.Progress{Generation: 1, Current: ptr.To(int64(3))}
 	tests := map[string]struct {
 		before, after client.Object
-		want          bool
+		// want is true for a change that no decision reads.
+		want bool
 	}{
-		"a Job whose version alone is new": {oldJob, job(func(*batchv1.Job) {}), true},
+		"a Job with a new resourceVersion only": {oldJob, job(func(*batchv1.Job) {}), true},
 		"a Job that has ended": {oldJob, job(func(job *batchv1.Job) {
 			job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
 		}), false},
-		"a Job that is deleted":       {oldJob, job(func(job *batchv1.Job) { job.DeletionTimestamp = &metav1.Time{} }), false},
-		"a Job that lost its labels":  {oldJob, job(func(job *batchv1.Job) { job.Labels = nil }), false},
-		"another Job of the name":     {oldJob, job(func(job *batchv1.Job) { job.UID = "other" }), false},
-		"a new Job":                   {nil, job(func(*batchv1.Job) {}), false},
-		"a Job that is gone":          {oldJob, nil, false},
-		"a run whose worker reports":  {oldRun, run(func(run *v1alpha1.JobRun) { run.Status.Progress = progress }), true},
-		"a run that was written anew": {oldRun, run(func(*v1alpha1.JobRun) {}), false},
-		"a run whose worker reports and renews": {oldRun, run(func(run *v1alpha1.JobRun) {
+		"a Job that is deleted":                 {oldJob, job(func(job *batchv1.Job) { job.DeletionTimestamp = &metav1.Time{} }), false},
+		"a Job that lost its labels":            {oldJob, job(func(job *batchv1.Job) { job.Labels = nil }), false},
+		"another Job of the same name":          {oldJob, job(func(job *batchv1.Job) { job.UID = "other" }), false},
+		"a new Job":                             {nil, job(func(*batchv1.Job) {}), false},
+		"a Job that is gone":                    {oldJob, nil, false},
+		"a run whose worker reports progress":   {oldRun, run(func(run *v1alpha1.JobRun) { run.Status.Progress = progress }), true},
+		"a run with a new resourceVersion only": {oldRun, run(func(*v1alpha1.JobRun) {}), false},
+		"a run whose worker reports progress and renews": {oldRun, run(func(run *v1alpha1.JobRun) {
 			run.Status.Progress, run.Status.Lease.RenewTime = progress, &metav1.MicroTime{}
 		}), false},
-		"a run whose worker reports its end": {oldRun, run(func(run *v1alpha1.JobRun) {
+		"a run whose worker reports progress and its end": {oldRun, run(func(run *v1alpha1.JobRun) {
 			run.Status.Progress, run.Status.Phase = progress, v1alpha1.PhaseCompleted
 		}), false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if got := changesNoDecision(test.before, test.after); got != test.want {
-				t.Errorf("got %t", got)
+				t.Errorf("got %t, want %t", got, test.want)
 			}
 			enqueues := len(newBench().RequestsForChange(t.Context(), test.before, test.after)) > 0
 			if enqueues == test.want {
-				t.Errorf("enqueues something: %t", enqueues)
+				t.Errorf("the change enqueues a request: %t, want %t", enqueues, !test.want)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// The Job controller chooses the reason of a Job's condition. It may not fit a condition of the run.
+// The reason of a Job's condition comes from the Job controller. The reason of a run's condition has stricter rules.
 func TestResultOf(t *testing.T) {
 	for reason, want := range map[string]string{
 		"BackoffLimitExceeded": "BackoffLimitExceeded", "": "JobFailed", "pod-evicted": "JobFailed", strings.Repeat("a", 1025): "JobFailed",
@@ -31,9 +31,9 @@ func TestResultOf(t *testing.T) {
 
 func TestJobFailureMessage(t *testing.T) {
 	for name, tc := range map[string]struct{ reason, message, want string }{
-		"both":      {"DeadlineExceeded", "too late", "DeadlineExceeded: too late"},
-		"no reason": {"", "too late", "too late"},
-		"no more":   {"DeadlineExceeded", "", "DeadlineExceeded"},
+		"both":       {"DeadlineExceeded", "too late", "DeadlineExceeded: too late"},
+		"no reason":  {"", "too late", "too late"},
+		"no message": {"DeadlineExceeded", "", "DeadlineExceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := resultOf(&Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
@@ -43,22 +43,22 @@ func TestJobFailureMessage(t *testing.T) {
 	}
 }
 
-// A report of a worker is completed once.
+// DecideReport completes the status of a run that a worker has ended. It changes no other JobRun.
 func TestDecideReport(t *testing.T) {
 	worker := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker") }
 	for name, tc := range map[string]struct {
 		run  *wrappers.JobRunWrapper
 		want string
 	}{
-		"it executes": {worker(), ""},
-		"completed":   {worker().Ended(v1alpha1.PhaseCompleted), `report: WriteStatus(a, Completed, Complete=Reported); Emit(RunCompleted a)`},
-		"failed":      {worker().Ended(v1alpha1.PhaseFailed).Error("no disk"), `report: WriteStatus(a, Failed, Failed=Reported); Emit(RunFailed a)`},
-		"ended, as its condition says, but not when": {
+		"executing": {worker(), ""},
+		"completed": {worker().Ended(v1alpha1.PhaseCompleted), `report: WriteStatus(a, Completed, Complete=Reported); Emit(RunCompleted a)`},
+		"failed":    {worker().Ended(v1alpha1.PhaseFailed).Error("no disk"), `report: WriteStatus(a, Failed, Failed=Reported); Emit(RunFailed a)`},
+		"completed, with the condition but without completionTime": {
 			&wrappers.JobRunWrapper{JobRun: *bare(worker().Ended(v1alpha1.PhaseCompleted).Reported())},
 			`report: WriteStatus(a, Completed); Emit(RunCompleted a)`,
 		},
-		"it is complete":      {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
-		"a receipt is no run": {answered("r", "a", "4").BoundTo("a").Settled(), ""},
+		"completed, with a complete status": {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
+		"a receipt with its outcome":        {answered("r", "a", "4").BoundTo("a").Settled(), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := DecideReport(tc.run.Obj(), now).String(); got != tc.want {
@@ -68,7 +68,7 @@ func TestDecideReport(t *testing.T) {
 	}
 }
 
-// The completionTime is the operator's, even if the worker wrote another.
+// The operator's clock sets completionTime, even if the worker has written another value.
 func TestDecideReportTellsWhen(t *testing.T) {
 	run := made("a").Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.CompletionTime, run.Status.StartTime = &metav1.Time{}, nil
@@ -79,8 +79,8 @@ func TestDecideReportTellsWhen(t *testing.T) {
 	}
 }
 
-// A worker may write a phase and a condition that contradict each other. The phase counts, because the schema
-// makes it final.
+// A worker may write a phase and a condition that contradict each other. The phase is right, because the schema
+// does not let it change any more.
 func TestDecideReportOfAContradiction(t *testing.T) {
 	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker").Ended(v1alpha1.PhaseCompleted).Obj()
 	run.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue, Reason: "Mistaken"}}

@@ -14,8 +14,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// keyScript parses a history of one key. Each line is one operation: the times of its call and its return, kind,
-// run and holder; "-" means none.
+// keyScript parses a history of one key. Each line is one operation with five fields: the time of its call, the time
+// of its return, its kind, its run and its holder. A run is a name and a token, as in a/1. "-" means none.
 func keyScript(t *testing.T, text string) []Operation {
 	t.Helper()
 	var operations []Operation
@@ -55,7 +55,7 @@ func TestRegisterAccepts(t *testing.T) {
 		"a reservation is taken over by a trigger of the same name": `
 			1 2 Reserve a/1 -
 			3 4 Reserve a/2 -`,
-		"a refusal has the name without the token": `
+		"a refusal names the waiting run without its token": `
 			1 2 Reserve a/1 -
 			3 4 Refuse - a`,
 		"a lease expires": `
@@ -115,7 +115,7 @@ func TestRegisterRefuses(t *testing.T) {
 		"a dry run foresees a free place, but a run waits": `
 			1 2 Reserve a/1 -
 			3 4 Foresee - -`,
-		"a run starts that does not wait": `
+		"a run starts, but it does not wait": `
 			1 1 Start a/1 -`,
 		"a run is seated in an occupied place": `
 			1 2 Reserve a/1 -
@@ -154,17 +154,17 @@ func TestTransition(t *testing.T) {
 		before, after *v1alpha1.RunKeySpec
 		want          Operation
 	}{
-		"seat":              {nil, key().Pending("a").Row(), Operation{Kind: Seat, Run: named("a")}},
-		"seat behind":       {key().Leased("b", 1, "1").Row(), key().Pending("a").Leased("b", 1, "1").Row(), Operation{Kind: Seat, Run: named("a")}},
-		"leave":             {key().Pending("a").Row(), nil, Operation{Kind: Leave, Run: named("a")}},
-		"replace":           {key().Pending("a").Row(), key().Pending("b").Row(), Operation{Kind: Replace, Run: named("b"), Holder: named("a")}},
-		"start":             {key().Pending("a").Row(), key().Leased("a", 1, "1").Row(), Operation{Kind: Start, Run: named("a")}},
-		"finish":            {key().Leased("a", 1, "1").Row(), nil, Operation{Kind: Finish, Run: named("a")}},
-		"finish before":     {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("b").Row(), Operation{Kind: Finish, Run: named("a")}},
-		"requeue":           {key().Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Requeue, Run: named("a")}},
-		"displace":          {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Displace, Run: named("a"), Holder: named("b")}},
-		"restore":           {nil, key().Leased("a", 1, "1").Row(), Operation{Kind: Restore, Run: named("a")}},
-		"granted once more": {key().Leased("a", 1, "1").Row(), key().Leased("a", 1, "2").Row(), Operation{}},
+		"seat":                            {nil, key().Pending("a").Row(), Operation{Kind: Seat, Run: named("a")}},
+		"seat behind an executing run":    {key().Leased("b", 1, "1").Row(), key().Pending("a").Leased("b", 1, "1").Row(), Operation{Kind: Seat, Run: named("a")}},
+		"leave":                           {key().Pending("a").Row(), nil, Operation{Kind: Leave, Run: named("a")}},
+		"replace":                         {key().Pending("a").Row(), key().Pending("b").Row(), Operation{Kind: Replace, Run: named("b"), Holder: named("a")}},
+		"start":                           {key().Pending("a").Row(), key().Leased("a", 1, "1").Row(), Operation{Kind: Start, Run: named("a")}},
+		"finish":                          {key().Leased("a", 1, "1").Row(), nil, Operation{Kind: Finish, Run: named("a")}},
+		"finish while another run waits":  {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("b").Row(), Operation{Kind: Finish, Run: named("a")}},
+		"requeue":                         {key().Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Requeue, Run: named("a")}},
+		"displace":                        {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Displace, Run: named("a"), Holder: named("b")}},
+		"restore":                         {nil, key().Leased("a", 1, "1").Row(), Operation{Kind: Restore, Run: named("a")}},
+		"another claim of the leased run": {key().Leased("a", 1, "1").Row(), key().Leased("a", 1, "2").Row(), Operation{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Transition(tc.before, tc.after)
@@ -174,11 +174,11 @@ func TestTransition(t *testing.T) {
 		})
 	}
 	for name, tc := range map[string]struct{ before, after *v1alpha1.RunKeySpec }{
-		"one lease for another":                 {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run starts and another comes":        {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
-		"a run starts that does not wait":       {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the waiting one starts": {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the waiting one leaves": {key().Pending("b").Leased("a", 1, "1").Row(), nil},
+		"the lease passes to another run":        {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run starts and another one is seated": {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
+		"a run starts, but it does not wait":     {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one starts":  {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one leaves":  {key().Pending("b").Leased("a", 1, "1").Row(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := Transition(tc.before, tc.after); err == nil {
