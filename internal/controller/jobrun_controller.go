@@ -39,7 +39,8 @@ const (
 	controllerName = "jobrun"
 	// staleRetry is the time until the next look after a lost race, unless a watch event comes earlier.
 	staleRetry = 500 * time.Millisecond
-	// leftRetry is the time until the next try of a write or a deletion that nothing else waits for.
+	// leftRetry is the time until the next try of a failed deletion, or of a failed status write of a receipt. No other
+	// work waits for these.
 	leftRetry = time.Minute
 	// maxDecisions bounds the decisions of one reconcile. Another decision follows only if the last plan could not
 	// make its first transition.
@@ -173,8 +174,8 @@ func (r *Reconciler) reportClaim(ctx context.Context, before, after client.Objec
 	}
 }
 
-// RequestsForExisting returns what to enqueue for an object of the initial list or of a resync. The cache has synced
-// before the controller reconciles these requests.
+// RequestsForExisting returns what to enqueue for an object of the initial list or of a resync. The controller reconciles
+// these requests after the cache has synced, so it sees the objects of all initial lists.
 func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Object) []Request {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -183,7 +184,7 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 		}
 	case *batchv1.Job:
 		if executor.ResultOf(object) != nil {
-			return nil // If the status of its run does not show the end yet, the run enqueues itself.
+			return nil // If the run has not recorded this end, the list of JobRuns enqueues the run.
 		}
 	}
 	return r.RequestsForChange(ctx, nil, object)
@@ -206,7 +207,8 @@ func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client
 	return requests
 }
 
-// deleted records the deletion of a JobRun. A reservation for it needs no grace period, because its create is over.
+// deleted records the deletion of a JobRun. The grace period waits for a JobRun's create, which is over here. So a
+// reservation for this JobRun may lapse at once.
 func (r *Reconciler) deleted(object client.Object) {
 	if run, ok := object.(*v1alpha1.JobRun); ok {
 		r.sightings.noteDeleted(runkey.IdentityOf(run).Token)
@@ -260,7 +262,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	switch {
 	case errors.Is(failed, errStale):
 		kept = decision.Sooner(kept, staleRetry)
-	case failed != nil: // The run goes on although a deletion failed.
+	case failed != nil: // A failed deletion does not stop the other work on the run.
 		log.FromContext(ctx).Error(failed, "Could not delete the JobRuns that were kept long enough")
 		kept = decision.Sooner(kept, leftRetry)
 	}
@@ -336,8 +338,8 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	return plan.After, r.carryOut(ctx, req, plan)
 }
 
-// seenEnded returns the time since this process first saw the completionTime of a run in the future of its own clock; 0
-// if it never did. Such a completionTime does not tell when the run ended.
+// seenEnded returns how long ago this process first saw the completionTime of a run. It returns 0 unless completionTime
+// was then in the future. Such a completionTime comes from a clock that is ahead, so the TTL counts from the sighting.
 func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
 	end := run.Status.CompletionTime
 	switch {
@@ -350,9 +352,9 @@ func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Durat
 	}
 }
 
-// findHeld returns which JobRuns to keep, among a run and its excess receipts. It keeps the leader of a batch until
-// each member has recorded the batch's decision. It keeps a receipt that was a run before until its own receipts have
-// an outcome.
+// findHeld returns which of a run and its excess receipts must be kept. The leader of a batch is kept until each member
+// has recorded the batch's decision. A receipt that was a run before may have receipts of its own. It is kept until they
+// have an outcome.
 func (r *Reconciler) findHeld(ctx context.Context, run *v1alpha1.JobRun, excess []*v1alpha1.JobRun) (map[types.UID]bool, error) {
 	held := map[types.UID]bool{run.UID: len(r.undecidedMembers(ctx, run)) > 0}
 	for _, receipt := range excess {

@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Role is what a JobRun is to its home. Each JobRun of a snapshot has exactly one. A JobRun that is in Runs
-// and in Relisted has one for each of the two reads, which may differ.
+// Role is the state of a JobRun relative to its home. Each JobRun of a snapshot has exactly one role. Runs and
+// Relisted may hold different versions of a JobRun. Each version then has its own role.
 //
 // The RunKey decides first, then the phase. Labels and spec.admission alone never decide whether a JobRun is
 // a run (P12), because a promoted receipt keeps both. spec.admission counts only for a JobRun that has no
@@ -40,9 +40,9 @@ const (
 	// RoleSuperseded is a run that lost its lease to another run. Its phase is Leased, but the key leases the
 	// other run. drop-superseded-lease ends its Job and takes its lease.
 	RoleSuperseded
-	// RoleWaiting is a run that may start next. It has the waiting place, or no key, and is not leased. claim
-	// starts it if a Job executes it; a worker claims it through the webhook. announce-pending writes
-	// Pending. If it is cancelled, release-pending ends it, or cancel-waiting if it has no key.
+	// RoleWaiting is a run that may start next. It is not leased, and it has the waiting place or has no key.
+	// claim starts a run with a template. A worker claims a run without one. announce-pending writes Pending.
+	// If the run is cancelled, release-pending ends it, or cancel-waiting if it has no key.
 	RoleWaiting
 	// RoleStalePending is a run that reads Pending without a place. Its phase is Pending, but the key does
 	// not name it. restore-pending gives it the waiting place if that is free. If another run has the place,
@@ -59,12 +59,12 @@ const (
 	RoleUnanswered
 )
 
-// Roles of receipts: another run stands for the trigger, or may have to. If another controller binds a
-// receipt while this one promotes or claims it, the key names a bound receipt. follow-lease and
-// release-pending then free its place.
+// Roles of receipts. Another run stands for the trigger, or this is not decided yet. If another controller
+// binds a receipt while this one promotes or claims it, the key names a bound receipt. follow-lease and
+// release-pending then free the place.
 const (
-	// RoleDisplaced is a run that lost its place to a run whose lease expired, and that was counted on that
-	// run: see isDisplaced. bind-counted makes it a receipt of that run.
+	// RoleDisplaced is a run A that lost its place to a run B whose lease expired. B has counted A: see
+	// isDisplaced. bind-counted makes A a receipt of B.
 	RoleDisplaced Role = RoleUnanswered + 1 + iota
 	// RoleAbsorbed is an unbound receipt that a run stands for: see runOfAbsorbed. It was answered Coalesced.
 	// count-receipts counts it on that run and binds it. bind-counted binds it if it is counted already.
@@ -75,10 +75,10 @@ const (
 	// RoleOrphaned is an unbound receipt that no run will stand for: see isAbandoned. It was answered
 	// Coalesced. fill-pending or release-pending promotes it. cancel-waiting ends it if it is cancelled.
 	RoleOrphaned
-	// RoleKeptBack is an unbound receipt that no run stands for, but that must not be promoted, because its
-	// idempotency key decides. Another delivery owns the key, or the key needs a new owner. If a run owns the
-	// key, bind-idempotent binds the receipt to that run. A receipt that comes to own the key becomes a run.
-	// cancel-waiting ends it if it is cancelled.
+	// RoleKeptBack is an unbound receipt that no run stands for. It must not be promoted, because only the
+	// owner of its idempotency key may become a run. Another delivery owns the key, or the key needs a new
+	// owner. If a run owns the key, bind-idempotent binds the receipt to that run. If the receipt becomes the
+	// owner, it becomes a run. cancel-waiting ends it if it is cancelled.
 	RoleKeptBack
 	// RoleUndecided is an unbound receipt whose run is not known yet. The JobRun that it was answered with
 	// may not exist yet, or a batch is undecided: its own, or that of the run. Only cancel-waiting treats it,
@@ -220,5 +220,5 @@ func (s *Snapshot) isDisplaced(run *v1alpha1.JobRun) bool {
 		return false
 	}
 	hasItsPlace := displaces(by, run) && s.isOpen(by) && s.hasPlace(by)
-	return hasItsPlace && run.RefersToItself() // Only a run that was announced can be displaced.
+	return hasItsPlace && run.RefersToItself() // A run that was never Pending cannot be displaced.
 }
