@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	// memorySize bounds the outcomes of a memory. A full memory forgets all of them.
+	// memorySize is how many outcomes a memory holds. A full memory forgets all of them.
 	memorySize = 1 << 16
-	// memoryCheck is how often a memory is checked: every 256th recall validates again.
+	// memoryCheck is how often a recall validates again and compares: every 256th time.
 	memoryCheck = 256
 )
 
 // memory remembers the outcomes of validating an object, or a change from one object to another.
 //
-// It takes two validations for the same if their objects differ only by a consistent renaming of opaque
-// values: uids, tokens, resourceVersions and times. That is sound for two reasons:
+// Two validations share an outcome if their objects differ only by a consistent renaming of opaque values:
+// uids, tokens, resourceVersions and times. That is sound for two reasons:
 //
-//   - The schema only bounds the length of these values and requires that some are times. Every value
-//     that comes out of a typed object meets that.
+//   - The schema only bounds the length of these values and requires that some are times. Every value of
+//     a typed object meets both.
 //   - The CEL rules only compare these values for equality. A consistent renaming preserves equality.
 //
-// The text of a remembered error may name a value of the earlier validation. In case the schema or the
-// rules change, every memoryCheck-th recall is compared with a new validation.
+// The text of a remembered error may name a value of the earlier validation. The schema or the rules may
+// change in a way that makes the renaming unsound. So every memoryCheck-th recall validates again.
 type memory struct {
 	mu       sync.Mutex
 	outcomes map[string]field.ErrorList
@@ -44,6 +44,7 @@ func newMemory() *memory {
 	return &memory{outcomes: map[string]field.ErrorList{}}
 }
 
+// recall returns the remembered outcome of a validation, or the outcome of validate if there is none.
 func (m *memory) recall(old, obj runtime.Object, validate func() field.ErrorList) field.ErrorList {
 	key := memoryKey(old, obj)
 	m.mu.Lock()
@@ -75,8 +76,8 @@ func sameErrors(a, b field.ErrorList) bool {
 	return slices.EqualFunc(a, b, func(a, b *field.Error) bool { return a.Type == b.Type && a.Field == b.Field })
 }
 
-// memoryKey renders both objects as text. It replaces opaque values by numbers, in the order in which
-// they appear.
+// memoryKey renders both objects as text. It replaces opaque values by numbers: the first value by 0, the
+// next new value by 1, and so on.
 func memoryKey(old, obj runtime.Object) string {
 	w := keyWriter{names: map[string]int{}}
 	if old != nil {
@@ -92,7 +93,7 @@ type keyWriter struct {
 	names  map[string]int
 }
 
-// value writes the value of the field with that name.
+// value writes a value. name is the name of its field; empty for an element of a list.
 func (w *keyWriter) value(name string, value any) {
 	switch v := value.(type) {
 	case map[string]any:

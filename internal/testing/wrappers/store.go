@@ -50,7 +50,7 @@ type Index struct {
 }
 
 // Store is controller-runtime's fake client with two additions: it sets and compares UIDs, and it records reads
-// and writes. Its functions let a test intervene. They may be nil.
+// and writes. A test can set Before, After, Read and ReadList to make requests fail or to change objects.
 type Store struct {
 	client.WithWatch
 
@@ -97,8 +97,8 @@ func NewStoreOf(scheme *runtime.Scheme, indexes []Index, objects ...client.Objec
 	return s
 }
 
-// earlierVersions returns objects that use up the first 100 resourceVersions. Tests give such versions to their
-// objects, and later writes must get higher ones.
+// earlierVersions returns objects that use up the first 100 resourceVersions. Tests set low resourceVersions
+// on their objects by hand, and later writes must get higher ones.
 func earlierVersions() []client.Object {
 	used := make([]client.Object, 100)
 	for i := range used {
