@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Drain is how long children of a program may keep its stdout or stderr open after its end.
+// Drain is how long Run waits, after a program has ended, for children that keep stdout or stderr open.
 const Drain = time.Second
 
-// maxStderr is the length of the end of stderr that is kept for the message of a failure.
+// maxStderr is how many bytes of the end of stderr Run keeps, for the message of a failure.
 const maxStderr = 4 << 10
 
 // Command is a program that is executed once per run.
@@ -48,7 +48,7 @@ func (e *StartError) Error() string { return fmt.Sprintf("cannot start the comma
 // Unwrap returns the operating system's error.
 func (e *StartError) Unwrap() error { return e.err }
 
-// Hopeless reports whether the program is missing, so that no run can be executed.
+// Hopeless reports whether the program is missing or may not be executed, so that every run would fail.
 func (e *StartError) Hopeless() bool {
 	return errors.Is(e.err, os.ErrNotExist) || errors.Is(e.err, os.ErrPermission)
 }
@@ -67,7 +67,8 @@ func Find(name string, args ...string) (*Command, error) {
 //
 // If the context ends first, the program's group gets SIGTERM and, after Grace, SIGKILL.
 // The error is then the context's cause, whatever the program exits with.
-// Other errors: *StartError, a program that failed, or an output that is too large.
+// Run also returns an error if the program cannot start (*StartError), if it fails, or if its
+// output is too large.
 func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error) {
 	stdout, stderr := &tail{limit: MaxOutput, through: x.Stdout}, &tail{limit: maxStderr, through: x.Stderr}
 	process := exec.Command(c.path, c.args...) //nolint:gosec // the user names the program
@@ -79,7 +80,7 @@ func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error)
 		return nil, &StartError{err}
 	}
 	stopped, err := c.await(ctx, process)
-	kill(process.Process) // and the children that it left behind
+	kill(process.Process) // The group may still have children of the program.
 	switch {
 	case stopped:
 		return nil, context.Cause(ctx)
