@@ -106,8 +106,8 @@ func (s *Snapshot) receiptsOf(run *v1alpha1.JobRun, counted bool) []*v1alpha1.Jo
 	return found
 }
 
-// markedEntries tells for each receipt that some run's recent names whether it is marked: it is bound, was
-// promoted, or is gone. A marked receipt is never counted again, so its entry may leave recent (P8).
+// markedEntries returns which receipts are marked, among those that some run's recent names. A marked receipt
+// is bound, was promoted, or is gone. It is never counted again, so its entry may leave recent (P8).
 func (s *Snapshot) markedEntries() map[types.UID]bool {
 	receipts := make(map[types.UID]*v1alpha1.JobRun, len(s.Relisted))
 	for _, receipt := range s.Relisted {

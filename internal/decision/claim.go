@@ -108,7 +108,8 @@ func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, refusal.Message)}})
 }
 
-// claimedGeneration returns the generation of a leased run, or the one of the next claim of any other run.
+// claimedGeneration returns the generation of a leased run. For any other run it returns the generation that
+// the next claim will have.
 func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	if s.leased == runkey.IdentityOf(run) {
 		return s.leasedGeneration()

@@ -17,5 +17,6 @@
 //   - the count of absorbed triggers: absorb.go
 //   - the coalesce policies, here and at admission: runkey/coalesce.go
 //
-// A snapshot may be older than what is stored. So a plan checks live what it destroys or gives away.
+// A snapshot may be stale. So a plan checks it, by a live read or a precondition, before it deletes an object or
+// gives a place away.
 package decision

@@ -38,7 +38,7 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 
 // failForWaiting fails a run whose lease expired if another run waits and does not give way. decided is also
 // true while the waiting JobRun does not exist yet, or its batch is undecided. The expiry then waits, because
-// it does not know which of the two runs has to give way.
+// it is not known yet which of the two runs gives way.
 func (s *Snapshot) failForWaiting(run *v1alpha1.JobRun, attempts int32) (ops []Op, decided bool) {
 	id := s.waitingBehind(run)
 	switch waiting := s.Run(id); {
@@ -80,8 +80,9 @@ func (s *Snapshot) failExpired(run *v1alpha1.JobRun, attempts int32, message str
 	)
 }
 
-// tellExpired emits and counts an expiry, right after the write of the key. Of two controllers, only one
-// succeeds with that write, while the other may be the one that writes the status.
+// tellExpired emits and counts an expiry, right after the plan writes the key. If two controllers expire the
+// same lease, only one succeeds with that write. So the expiry is counted once, whichever of them writes the
+// status.
 func tellExpired(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) []Op {
 	return []Op{Emit{leaseExpiredEvent(run, requeuedStatus(fenced))}, Count{Metric{Kind: ExpiredRequeued}}}
 }

@@ -35,7 +35,7 @@ func dropSupersededLease(s *Snapshot) []Op {
 		}
 		status := expiredStatus(run)
 		if !run.IsHeld() {
-			status.Attempts = run.Status.Attempts // The lease has expired, and that attempt is counted.
+			status.Attempts = run.Status.Attempts // The lease has expired before, which counted the attempt.
 		}
 		status.Phase = ""
 		if int(status.Attempts) >= maxAttempts(run) {
@@ -59,8 +59,8 @@ func deleteStrayJob(s *Snapshot) []Op {
 	return nil
 }
 
-// checkStray requires that the snapshot shows the key, or without a key the run, as it is stored. Another
-// controller may have created the Job for a claim that the snapshot does not show.
+// checkStray checks the key live, or the run if there is no key. Another controller may have created the Job
+// for a claim that the snapshot does not show.
 func (s *Snapshot) checkStray(job *batchv1.Job) []Op {
 	if run := s.Run(s.JobIdentity(job)); !s.Keyed && run != nil {
 		return []Op{CheckRun{run}}

@@ -12,9 +12,11 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Plan is an ordered list of operations. The first operation that fails ends the plan. Two kinds of failure
-// do not, because no other operation depends on them: the deletion of a JobRun that fails, and the status of
-// a receipt that the API server refuses for its content.
+// Plan is an ordered list of operations. The first operation that fails ends the plan, with two exceptions:
+//   - the deletion of a JobRun fails
+//   - the API server refuses the status of a receipt for its content
+//
+// No other operation depends on these two.
 type Plan struct {
 	// Step names the decision, for logs and tests.
 	Step string
@@ -41,7 +43,8 @@ type (
 	// runs. It deletes unfinished Jobs.
 	StopRun struct {
 		Run runkey.Identity
-		// Generation is that of the last lease. If its Job has finished, its Pods have ended, too.
+		// Generation is the generation of the last lease. If the Job of that generation has finished, its
+		// Pods have ended, too.
 		Generation int64
 	}
 

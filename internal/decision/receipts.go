@@ -7,10 +7,10 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// maxReceiptWrites is how many receipts one plan may bind, or give their outcome.
+// maxReceiptWrites is how many receipts one plan of bindIdempotent or copyOutcome may write.
 const maxReceiptWrites = 64
 
-// bindIdempotent binds triggers that were delivered before. They need no evidence (P10) and are not counted.
+// bindIdempotent binds triggers that were delivered before. These need no evidence (P10) and are not counted.
 func bindIdempotent(s *Snapshot) []Op {
 	var ops []Op
 	for _, receipt := range s.Relisted {
@@ -50,14 +50,14 @@ func copyOutcome(s *Snapshot) []Op {
 	return ops
 }
 
-// outcomeOf returns the status of a bound receipt with its outcome; ok is false if it has none yet.
+// outcomeOf returns the status that gives a bound receipt its outcome; ok is false if there is no outcome yet.
 func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (status v1alpha1.JobRunStatus, ok bool) {
 	last := s.lastBound(receipt)
 	run, ref := s.boundRun(last), last.Status.RunRef
 	switch {
 	case run != nil && run.HasEnded() && last == receipt:
 		if !isComplete(run) {
-			return v1alpha1.JobRunStatus{}, false // DecideReport completes the run first.
+			return v1alpha1.JobRunStatus{}, false // DecideReport first completes the run's status.
 		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && ref != nil && s.GoneUIDs[ref.UID]:

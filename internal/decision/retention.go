@@ -17,7 +17,8 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
-	// Seen is the time since this process first saw completionTime; 0 if that was not in the future then.
+	// Seen is the time since this process first saw a completionTime that was in the future; 0 if it never
+	// was.
 	Seen time.Duration
 	// Unbound are the unbound receipts that were answered with the run. Bound are the receipts that are bound
 	// to it, oldest first.

@@ -53,7 +53,8 @@ type Observation struct {
 	Unwritable map[types.UID]bool
 	// Blocked are the steps that this reconcile skips, because a Job or a Pod must stop first.
 	Blocked map[string]bool
-	// Recheck is when to observe again without an event: a grace ends, or Pods are polled; 0 for never.
+	// Recheck is when to observe again even if nothing changes, because a grace period ends or Pods are
+	// polled; 0 for never.
 	Recheck time.Duration
 }
 
@@ -70,7 +71,8 @@ func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Durati
 	o.Executions[run] = &e
 }
 
-// Block skips a step until a Job or a Pod has stopped. poll is when to look again; 0 if an event will tell.
+// Block skips a step, which waits for a Job or a Pod to stop. poll is when to look again; 0 if a watch shows
+// the stop.
 func (o *Observation) Block(step string, poll time.Duration) {
 	o.Blocked[step] = true
 	o.RecheckIn(poll)
@@ -109,7 +111,7 @@ func (o *Observation) LeasedGeneration() int64 {
 type Execution struct {
 	// Job is the Job of the current lease; nil if there is none.
 	Job *batchv1.Job
-	// JobGone is true if live reads showed neither the Job nor a running Pod of the run.
+	// JobGone is true if live reads showed no Job and no running Pod of the run.
 	JobGone bool
 	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON

@@ -94,7 +94,7 @@ func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 	return pending
 }
 
-// attemptsAfter returns the number of attempts after one more, up to MaxRecordedAttempts.
+// attemptsAfter returns the number of attempts after one more expiry, at most MaxRecordedAttempts.
 func attemptsAfter(run *v1alpha1.JobRun) int32 {
 	return min(run.Status.Attempts+1, v1alpha1.MaxRecordedAttempts)
 }
@@ -146,7 +146,8 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	return status
 }
 
-// outcomeStatus returns the status of a receipt with the outcome of its run, for which isComplete is true.
+// outcomeStatus returns the status that gives a receipt the outcome of its run. isComplete must be true for the
+// run.
 func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = run.Status.CompletionTime
@@ -243,7 +244,7 @@ func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason,
 	})
 }
 
-// makeRoom drops the first condition that a worker has written if the list is full.
+// makeRoom makes room for a condition. If the list is full, it drops the first one that a worker has written.
 func makeRoom(status *v1alpha1.JobRunStatus) {
 	if len(status.Conditions) < v1alpha1.MaxConditions {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Subject names what a plan is about, for logs and errors. What the plan does not tell is empty.
+// Subject names the run and the key of a plan, for logs and errors. A field is empty if it is not known.
 type Subject struct{ Run, JobName, Key string }
 
 // String writes a subject as "run NAME (job JOB, key KEY)".
@@ -27,8 +27,8 @@ func (s Subject) String() string {
 	}
 }
 
-// SubjectOf returns the run of the first operation that has a JobRun, or else the run that the key names: the one
-// that executes, that waits, or that owns it.
+// SubjectOf returns the subject of a plan: the run of the first operation that has a JobRun. If there is none, it
+// is the run that executes for the key, or that waits for it, or that owns it.
 func SubjectOf(plan Plan, key *v1alpha1.RunKey) Subject {
 	for _, op := range plan.Ops {
 		if run := runOf(op); run != nil {

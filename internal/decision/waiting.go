@@ -75,7 +75,8 @@ func restorePending(s *Snapshot) []Op {
 	return nil
 }
 
-// checkRunsIfKeyMissing requires that a missing key is rebuilt from JobRuns as they are stored.
+// checkRunsIfKeyMissing checks the runs of the home live if the key is missing, because the plan rebuilds the
+// key from them.
 func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	if s.Key != nil {
 		return nil
@@ -100,7 +101,8 @@ func (s *Snapshot) nextToWait() *v1alpha1.JobRun {
 	return best
 }
 
-// precedence returns the rank of a run that may get the waiting place: 1 comes first, 0 may not get it.
+// precedence returns the rank of a run among those that may get the waiting place. Rank 1 comes first. A run
+// of rank 0 may not get it.
 func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	if !s.isOpen(run) {
 		return 0
