@@ -47,7 +47,7 @@ func (e *InvalidError) Error() string { return e.Err.Error() }
 // Unwrap returns what is wrong with the JobRun.
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// admission is one trigger on its way through the keys.
+// admission is one trigger while Admit takes its keys.
 type admission struct {
 	*Store
 	namespace string
@@ -57,14 +57,14 @@ type admission struct {
 }
 
 // Admit decides what becomes of a trigger, and takes its keys: first the concurrency key, then the
-// idempotency key (P10). A trigger that does not become a run gives its concurrency key back. A dry run takes
-// no key.
+// idempotency key (P10). If Admit has taken the concurrency key and the trigger does not become a run, it
+// gives the key back. A dry run takes no key.
 //
 // Admit calls valid before it takes a key, because a JobRun that the API server refuses later would hold its
 // keys for the grace period. It does not call valid if it takes no key.
 //
-// Admit returns a *ConflictError, a *NameTakenError, an *InvalidError, or an error of reading or writing a
-// key. If a key cannot be given back after an error, the controller releases it after the grace period.
+// Admit returns a *ConflictError, a *NameTakenError, an *InvalidError, or an error from a read or write of a
+// key. If Admit cannot give a key back after an error, the controller releases it after the grace period.
 func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, dryRun bool, valid func() error) (Outcome, error) {
 	t.Time.Time = s.clock.Now()
 	a := admission{Store: s, namespace: namespace, trigger: t, dryRun: dryRun, valid: sync.OnceValue(valid)}
@@ -74,7 +74,7 @@ func (s *Store) Admit(ctx context.Context, namespace string, t runkey.Trigger, d
 	out, err := a.reserve(ctx)
 	var conflict *ConflictError
 	if errors.As(err, &conflict) {
-		// The cache may lag: a second delivery must not be refused.
+		// If the cache did not show the idempotency key yet, this is a second delivery. It gets no conflict.
 		if hit, delivered, lookupErr := a.deliveredBefore(ctx, false); lookupErr != nil || delivered {
 			return hit, lookupErr
 		}
@@ -103,7 +103,7 @@ func (a admission) idempotencyName() types.NamespacedName {
 }
 
 // deliveredBefore reports whether an earlier trigger had the idempotencyKey. With trustAbsence, it returns
-// false if the cache shows no key. That is safe before the key is reserved, because own finds the key taken.
+// false if the cache shows no key. A stale cache does no harm then, because own later finds the key taken.
 func (a admission) deliveredBefore(ctx context.Context, trustAbsence bool) (Outcome, bool, error) {
 	if a.trigger.IdempotencyKey == "" {
 		return Outcome{}, false, nil
@@ -151,8 +151,8 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	}
 }
 
-// take asks a key for its answer to the trigger, and stores what the answer needs. It returns the version of
-// the key that gave the answer. It tries the cached key first, then live reads. A cached key is never enough
+// take computes a key's answer to the trigger, and stores the key if the answer changes it. It returns the
+// version of the key that gave the answer. It tries the cached key first, then live reads. A cached key is never enough
 // to coalesce or to refuse: its waiting run may have started since.
 func (a admission) take(
 	ctx context.Context, name types.NamespacedName, readLive func(context.Context) (*v1alpha1.RunKey, error),
@@ -186,8 +186,9 @@ func (a admission) take(
 	return answer, "", err
 }
 
-// optimistic reports whether an answer from the cache may be acted on. Storing the answer must prove that the
-// cache was right, and the key must be the trigger's own, not another key of the same hash.
+// optimistic reports whether take may store an answer from the cache without a live read. It may if the answer
+// changes the key, because the compare-and-swap then fails if the cache was stale. The cached row must be for
+// the trigger's key, not for another key of the same hash.
 func (a admission) optimistic(answer runkey.Answer) bool {
 	t, next := a.trigger, answer.Next
 	return answer.Verdict == runkey.Reserved && next != nil && !a.dryRun &&

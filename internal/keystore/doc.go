@@ -3,13 +3,13 @@
 
 // Package keystore is the only place that reads and writes RunKeys, the unique index over keys.
 //
-// etcd stores one object per name and compares resourceVersions. So creating a RunKey is the insert that can
-// fail, updating it is a compare-and-swap, and deleting it names the version to delete.
+// etcd stores one object per name and compares resourceVersions. So creating a RunKey is an insert, which fails
+// if the row exists. Updating a RunKey is a compare-and-swap, and deleting it names the version to delete.
 //
-//   - CheckName tells whether the name of a new JobRun is taken.
+//   - CheckName finds out whether the name of a new JobRun is taken.
 //   - Admit takes the keys of a trigger.
 //   - Grant leases the waiting run to an external worker.
 //   - CompareAndSwap stores what the controller decides.
 //
-// The package does not promise that a write whose answer was lost did not happen.
+// If the answer to a write is lost, the write may have happened.
 package keystore

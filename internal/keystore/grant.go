@@ -18,7 +18,7 @@ import (
 type NotGrantedError struct {
 	Run    runkey.Identity
 	Leased runkey.Identity
-	// Want is the generation that the claim must have; 0 if the run cannot be leased under any.
+	// Want is the generation that the claim must have; 0 if no generation can lease the run now.
 	Want int64
 }
 
@@ -37,7 +37,7 @@ func (e *NotGrantedError) Error() string {
 // lease is based on. The caller has read run live. A dry run changes nothing.
 //
 // Grant returns a *NotGrantedError, or an error of reading or writing the key. After a failed write the key
-// may lease the run all the same; the next claim takes that grant over.
+// may still lease the run. The next claim then takes that grant over.
 func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
 	for {

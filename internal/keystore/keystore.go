@@ -19,8 +19,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// ErrChanged means that the RunKey is not at the version that the caller decided on. It must read and decide
-// again.
+// ErrChanged means that the RunKey is not at the version that the caller decided on. The caller must read and
+// decide again.
 var ErrChanged = errors.New("the RunKey changed")
 
 // Store reads and writes RunKeys.
@@ -63,8 +63,8 @@ func (s *Store) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.
 	return s.shared.get(ctx, name)
 }
 
-// OwnedBy returns the idempotency keys that the cache shows a run to own. They are the cache's own objects:
-// callers must not change them.
+// OwnedBy returns the idempotency keys that a run owns, as the cache shows them. Callers must not change them,
+// because the cache shares them.
 func (s *Store) OwnedBy(ctx context.Context, namespace string, owner runkey.Identity) ([]v1alpha1.RunKey, error) {
 	var keys v1alpha1.RunKeyList
 	err := s.cached.List(ctx, &keys, client.InNamespace(namespace),
@@ -83,9 +83,9 @@ func get(ctx context.Context, reader client.Reader, name types.NamespacedName) (
 	return key, nil
 }
 
-// CompareAndSwap replaces current with next and returns the stored key. A nil current creates the key, a nil
-// next deletes it. ErrChanged means that another version than current is stored. After any other error the
-// write may have happened.
+// CompareAndSwap replaces current with next and returns the stored key. If current is nil, it creates the key. If
+// next is nil, it deletes the key. ErrChanged means that another version than current is stored. After any other
+// error the write may have happened.
 func (s *Store) CompareAndSwap(
 	ctx context.Context, name types.NamespacedName, current *v1alpha1.RunKey, next *v1alpha1.RunKeySpec,
 ) (*v1alpha1.RunKey, error) {
@@ -126,8 +126,8 @@ func (s *Store) delete(ctx context.Context, current *v1alpha1.RunKey) error {
 	return nil
 }
 
-// changed makes ErrChanged of the three errors that mean that another writer was first. Forbidden is not one
-// of them: a terminating namespace and the policy on RunKeys answer it.
+// changed wraps an error of a write. AlreadyExists, Conflict and NotFound mean that another writer was first, so
+// they become ErrChanged. Forbidden does not: it comes from a terminating namespace or the policy on RunKeys.
 func changed(name types.NamespacedName, err error) error {
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		retries.Inc()

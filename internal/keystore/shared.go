@@ -18,7 +18,7 @@ const sharedReadTimeout = 8 * time.Second
 
 // sharedReads gives the answer of one live read to all callers that were waiting for the key when the read
 // began. So a storm of duplicates costs one read per round trip, not one per trigger. A caller never joins a
-// read that has begun: it may show a state from before the call.
+// read that has begun, because that read may show a state from before the call.
 type sharedReads struct {
 	read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)
 

@@ -7,6 +7,6 @@
 // or displaced. It reads and writes nothing. The caller stores the result by compare-and-swap on the version
 // that the decision is based on. When that fails, the caller reads the key again and decides again.
 //
-// The package does not promise that the runs exist which a RunKey names, nor that a reservation is ever used.
-// The controller observes both.
+// The runs that a RunKey names may not exist, and a reservation may never be used. The controller finds out
+// about both.
 package runkey

@@ -21,8 +21,8 @@ func IdentityOf(run *v1alpha1.JobRun) Identity {
 	return Identity{RunName: run.Name, Token: string(run.UID)}
 }
 
-// AnsweredWith returns the run that the webhook answered the trigger of a JobRun with. A JobRun that was
-// answered Created was answered with itself. The JobRun must have an admission.
+// AnsweredWith returns the run that the webhook named in its answer to the trigger of a JobRun. For the answer
+// Created, that is the JobRun itself. The JobRun must have an admission.
 func AnsweredWith(run *v1alpha1.JobRun) Identity {
 	a := run.Spec.Admission
 	return Identity{RunName: a.RunName, Token: a.RunToken}
@@ -52,9 +52,9 @@ func Owner(key *v1alpha1.RunKeySpec) Identity {
 	return *key.Owner
 }
 
-// StartedAfter reports whether a claim proves that its run started after a trigger (P2). The claim is based
-// on version fromVersion of the key. Version keyVersion of the key showed the trigger that the run waits.
-// Versions that cannot be compared prove nothing.
+// StartedAfter reports whether a claim proves that its run started after a trigger (P2). The claim was based on
+// fromVersion of the key. The webhook saw the run waiting in keyVersion of the key. Versions that cannot be
+// compared prove nothing.
 func StartedAfter(fromVersion, keyVersion string) bool {
 	if fromVersion == "" || keyVersion == "" {
 		return false
@@ -63,7 +63,7 @@ func StartedAfter(fromVersion, keyVersion string) bool {
 	return err == nil && order >= 0
 }
 
-// Home returns the name of what a JobRun contends for: its concurrency RunKey, or itself if it has no
+// Home returns the name of the home of a JobRun: its concurrency RunKey, or the JobRun itself if it has no
 // concurrencyKey.
 func Home(run *v1alpha1.JobRun) string {
 	if run.Spec.ConcurrencyKey == "" {

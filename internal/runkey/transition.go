@@ -9,8 +9,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Each transition returns the key to store. A nil key is to be deleted. ok is false if the transition does
-// not apply.
+// Each transition returns the key to store. If it returns nil, the caller deletes the key. ok is false if the
+// transition does not apply.
 
 // Claim leases the waiting run. version is the resourceVersion of key. last is the last generation in the
 // run's own status; the key may remember a lower one.
@@ -38,7 +38,7 @@ func Release(key *v1alpha1.RunKeySpec, run Identity) (next *v1alpha1.RunKeySpec,
 	return nilIfFree(next), true
 }
 
-// Requeue moves the leased run back to the waiting place. generation is the one that fenced its holder. It
+// Requeue moves the leased run back to the waiting place. generation is the one that fenced its holder. Requeue
 // does not apply while another run waits.
 func Requeue(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, generation int64, now metav1.Time) (next *v1alpha1.RunKeySpec, ok bool) {
 	if Pending(key) != (Identity{}) {
@@ -84,7 +84,7 @@ func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.Run
 	next = concurrencyKey(key, run.Spec.JobName, run.Spec.ConcurrencyKey)
 	leased := run.LeaseGeneration()
 	if !run.IsHeld() && leased > 1 {
-		leased-- // The status holds the fence of an expiry. With the generation before it, the expiry goes on.
+		leased-- // The status has the fence's generation. With the one before it, the expiry goes on.
 	}
 	next.Leased = &v1alpha1.LeasedRun{
 		RunIdentity: IdentityOf(run), Generation: leased, FromVersion: run.Status.Lease.KeyVersion,
