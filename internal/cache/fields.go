@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Field indexes of the cache. Those of JobRuns and RunKeys are computed from spec and status, never from
+// Field indexes of the cache. The indexes of JobRuns and RunKeys are computed from spec and status, never from
 // labels, because any client may change labels.
 const (
 	// FieldHome finds runs and receipts without outcome by their runkey.Home.
@@ -27,8 +27,8 @@ const (
 	FieldBatch = "jobrun.batch"
 	// FieldPhase finds JobRuns that read Pending or Leased, or have no phase (NoPhase).
 	FieldPhase = "jobrun.phase"
-	// FieldOwner finds idempotency RunKeys by the token of their owner. The owner may have another
-	// idempotencyKey itself, or none: it may have absorbed the trigger that had the key.
+	// FieldOwner finds idempotency RunKeys by the token of their owner. The owner may have absorbed the trigger
+	// that had the key. Then the owner itself has another idempotencyKey, or none.
 	FieldOwner = "runkey.owner"
 	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"

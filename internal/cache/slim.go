@@ -33,9 +33,9 @@ var (
 
 var _ toolscache.TransformFunc = Slim
 
-// Slim drops what no reader of the cache needs. They need the identity, the outcome and the TTL of an ended
-// JobRun, which may stay for long. They need the identity and the conditions of a Job, and the renewTime of a
-// Lease.
+// Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
+// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, and the renewTime
+// of a Lease.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -53,11 +53,11 @@ func Slim(object any) (any, error) {
 	return object, nil
 }
 
-// IsSlim reports whether a JobRun lacks what Slim drops.
+// IsSlim reports whether a JobRun lacks the fields that Slim drops from an ended JobRun.
 func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration }
 
-// settled returns the type of the condition that says how a JobRun ended. It returns "" as long as more than
-// the count of triggers remains to be written on the JobRun.
+// settled returns the type of the condition that says how a JobRun ended. It returns "" if the operator will
+// still write on the JobRun, apart from the count of triggers.
 func settled(run *v1alpha1.JobRun) string {
 	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""
@@ -95,8 +95,8 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 	slimStatus(run, condition)
 }
 
-// slimStatus keeps what shows whether a JobRun executed, whether it stood for other triggers, and when it
-// started (P2).
+// slimStatus keeps the fields that show whether a JobRun executed, whether it stood for other triggers, and
+// when it started (P2).
 func slimStatus(run *v1alpha1.JobRun, condition string) {
 	full := run.Status
 	run.Status = v1alpha1.JobRunStatus{

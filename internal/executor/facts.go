@@ -15,9 +15,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// ExecutesRun reports whether a Job executes the run that its label names. The run must be the Job's
-// controller, and the Job's name must be the run's name with a generation. Any Job may carry the label, but
-// only one Job can have the name.
+// ExecutesRun reports whether a Job executes the run that its label names. The run must own the Job as its
+// controller, and the Job's name must be <run>-<generation>. Any Job may carry the label, but only one Job
+// can have the name.
 func ExecutesRun(job *batchv1.Job) bool {
 	owner := metav1.GetControllerOf(job)
 	return IsJobRun(owner) && owner.Name == job.Labels[v1alpha1.LabelRun] && GenerationOf(job) > 0
@@ -33,8 +33,8 @@ func IdentityOf(job *batchv1.Job) runkey.Identity {
 	return runkey.Identity{RunName: job.Labels[v1alpha1.LabelRun], Token: job.Annotations[v1alpha1.AnnotationToken]}
 }
 
-// GenerationOf returns the generation in a Job's name; 0 if the name is not the name of the run that the
-// label names, with a generation.
+// GenerationOf returns the generation in a Job's name. It returns 0 if the name is not <run>-<generation>
+// with the run that the label names.
 func GenerationOf(job *batchv1.Job) int64 {
 	digits, ok := strings.CutPrefix(job.Name, job.Labels[v1alpha1.LabelRun]+"-")
 	generation, err := strconv.ParseInt(digits, 10, 64)
