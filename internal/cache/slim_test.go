@@ -121,7 +121,7 @@ func TestSlimLeavesOthersWhole(t *testing.T) {
 	for name, run := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := run.DeepCopy()
-			want.ManagedFields, want.Annotations = nil, nil // nobody reads them
+			want.ManagedFields, want.Annotations = nil, nil // no reader of the cache needs them
 			if diff := cmp.Diff(want, slim(t, run)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -232,7 +232,7 @@ func TestSlimRunsAreSmall(t *testing.T) {
 
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // what the first one finalized
+	runtime.GC() // frees what the first collection finalized
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)

@@ -107,7 +107,7 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// P1: a receipt never stands for another receipt. A promoted receipt that waits is a run, and does.
+// P1: a receipt never stands for another receipt. A promoted receipt is a run, so it stands for others.
 func TestStartsAfter(t *testing.T) {
 	r := answered("r", "x", "10")
 	for name, tc := range map[string]struct {
