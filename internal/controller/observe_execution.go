@@ -36,7 +36,7 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 	o.Jobs = controlledJobs(jobs.Items)
 	for _, run := range o.Runs {
 		if run.IsReceipt() && runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
-			continue // A receipt has no lease, unless another controller bound it while it was being claimed.
+			continue // A receipt can have a lease only if one controller bound it while another one claimed it.
 		}
 		e := &decision.Execution{HoldOff: o.sightings.holdOff(run.UID)}
 		o.Executions[run.UID] = e
@@ -57,7 +57,7 @@ func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
 	if run.RunsAsJob() || runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
 		return
 	}
-	claim := *o.Key.Spec.Leased // A later claim that takes the grant over has another fromVersion.
+	claim := *o.Key.Spec.Leased // A later claim changes fromVersion, so the grace starts again.
 	e.ClaimLeft = max(o.ReservationGrace-o.sightings.unchangedFor(claimSubject(run.UID), claim), 0)
 }
 
@@ -171,7 +171,7 @@ func (o *observer) observeOutput(ctx context.Context, run *v1alpha1.JobRun, e *d
 	return nil
 }
 
-// observeReceipts lists the receipts of a run.
+// observeReceipts lists the receipts of a run: the unbound ones that were answered with it, and those bound to it.
 func (r *Reconciler) observeReceipts(ctx context.Context, run *v1alpha1.JobRun) (unbound, bound []*v1alpha1.JobRun, err error) {
 	unbound, err = r.list(ctx, run.Namespace, cache.FieldAbsorber, cache.AbsorberToken(runkey.IdentityOf(run).Token))
 	if err != nil {

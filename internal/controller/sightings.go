@@ -28,20 +28,23 @@ const (
 // but its decisions stay correct.
 type sightings struct {
 	clock clock.Clock
-	// deletedTokens holds the tokens of JobRuns whose deletion this process saw. Their creates are over.
+	// deletedTokens holds the tokens of JobRuns whose deletion this process saw. So no create with such a token is under
+	// way.
 	deletedTokens *lru.Cache
-	// renewals holds since when the Lease object of a worker has been unchanged.
+	// renewals holds the latest renewal of each worker's Lease object, and when this process first saw it.
 	renewals *lru.Cache
 	// refusals computes the backoff after a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
 	mu sync.Mutex
-	// retryAt holds when to try a refused Job again.
+	// retryAt holds the time of the next try to create a refused Job, by the UID of its run.
 	retryAt map[types.UID]time.Time
-	// unchanged holds since when a subject has had its value.
+	// unchanged holds the current value of each subject, and when this process first saw it. A subject names what has
+	// the value, for example the lease of a run (leaseSubject).
 	unchanged map[string]sighting
 }
 
+// sighting is a value, and the time when this process first saw it.
 type sighting struct {
 	value any
 	since time.Time
@@ -91,7 +94,7 @@ func (o *sightings) forget(subjects ...string) {
 	}
 }
 
-// renewalOf returns what a renewal changes in a Lease object.
+// renewalOf returns a text that changes with each renewal of a Lease object, and when the object is created anew.
 func renewalOf(lease *coordinationv1.Lease) string {
 	value := string(lease.UID)
 	if lease.Spec.RenewTime != nil {
@@ -164,7 +167,7 @@ func endSubject(run types.UID) string      { return "end/" + string(run) }
 
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }
 
-// executionSubjects returns the subjects of a run that matter until its end.
+// executionSubjects returns the subjects of a run that are needed only until the run ends.
 func executionSubjects(run types.UID) []string {
 	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
 }

@@ -36,7 +36,8 @@ func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
 	})
 }
 
-// sweep reads the store of the informer, because a list through the client copies every JobRun.
+// sweep enqueues each run whose TTL ends before the next sweep, for the time when the TTL ends. It reads the informer's
+// store, because a list through the client copies every JobRun.
 func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
 	now := metav1.NewTime(r.Clock.Now())
 	for _, object := range runs.List() {
@@ -50,8 +51,8 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 	}
 }
 
-// expires returns the time until the TTL of a run ends. soon is false if the run has no TTL or the next sweep is early
-// enough to enqueue it.
+// expires returns the time until the TTL of a run ends. soon reports whether it ends before the next sweep. It is false
+// for a run without a TTL.
 func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
 	t := decision.Retention{Now: now, Run: run}
 	if _, ok := t.TimeToLive(); !ok {

@@ -63,7 +63,7 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 	return admission.Patched("", jsonpatch.NewOperation("add", "/status/lease/keyVersion", version))
 }
 
-// claim holds the fields of a status update that the decision reads.
+// claim holds the fields of a status update that ClaimHandler reads.
 type claim struct {
 	Metadata struct {
 		ResourceVersion string `json:"resourceVersion"`
@@ -74,8 +74,9 @@ type claim struct {
 	} `json:"status"`
 }
 
-// newClaim reads a claim. It also decodes the whole status if the status is small, because the API server would refuse a
-// malformed one later. The run would then hold its key until the controller takes the grant back.
+// newClaim reads a claim. It also decodes the whole status if the status is small, to refuse a malformed one. Otherwise
+// the API server would refuse the update after the grant. The run would then hold its key until the controller takes the
+// grant back.
 func newClaim(raw []byte) (*claim, field.ErrorList) {
 	c := &claim{}
 	if errs := decode(raw, c, nil); len(errs) > 0 {
@@ -115,7 +116,7 @@ type notClaimableError struct{ why string }
 
 func (e *notClaimableError) Error() string { return e.why }
 
-var errChanged = &notClaimableError{"the run has changed, read it again"}
+var errChanged = &notClaimableError{"the run has changed: read it again"}
 
 // claimable returns an error if a worker cannot claim the run. It reads the run and the Jobs of its key live, because the
 // cache and the caller may be out of date.
@@ -129,7 +130,7 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 		return errChanged
 	case live.Status.Phase != v1alpha1.PhasePending:
 		phase := cmp.Or(string(live.Status.Phase), "without phase")
-		return &notClaimableError{fmt.Sprintf("the run is %s, only a Pending run can be claimed", phase)}
+		return &notClaimableError{fmt.Sprintf("the run is %s: only a Pending run can be claimed", phase)}
 	case live.EndRequested():
 		return &notClaimableError{"the run is being cancelled"}
 	}
@@ -145,7 +146,7 @@ func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun
 	}
 	for i := range jobs.Items {
 		if executor.ExecutesRun(&jobs.Items[i]) && !executor.IsFinished(&jobs.Items[i]) {
-			return &notClaimableError{fmt.Sprintf("Job %s still executes for the key, try again", jobs.Items[i].Name)}
+			return &notClaimableError{fmt.Sprintf("Job %s still executes for the key: try again", jobs.Items[i].Name)}
 		}
 	}
 	return nil
