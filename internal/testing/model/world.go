@@ -23,8 +23,8 @@ import (
 // Each of its actions is one write, as in a real cluster, so that the operator can see every state in
 // between.
 type World struct {
-	// Mishaps bounds how many Pods fail, how many Jobs are suspended or miss their deadlines, and how
-	// many objects people delete, all together.
+	// Mishaps is the total number of mishaps that may happen. A mishap is a Pod that fails, a Job that is
+	// suspended or misses its deadline, or an object that people delete.
 	Mishaps int
 	// KeepKeys keeps people from deleting RunKeys.
 	KeepKeys bool
@@ -32,10 +32,10 @@ type World struct {
 	sim     *Sim
 	client  client.Client
 	clock   clock.PassiveClock
-	mishaps int
+	mishaps int // mishaps so far
 
-	revision uint64   // of the server when listed was made
-	listed   []action // what could happen at that revision
+	revision uint64   // the server's revision that listed was computed from
+	listed   []action // the possible actions at that revision
 }
 
 // AddWorld adds the rest of the cluster to a simulation.
@@ -125,8 +125,8 @@ func (c *cluster) podsOf(job *batchv1.Job) []*corev1.Pod {
 	return pods
 }
 
-// podName returns a free name for the next Pod of a Job. A Pod that outlived an earlier Job of the same
-// name may occupy a name.
+// podName returns a free name for the next Pod of a Job. A Pod of an earlier Job of the same name may still
+// exist and occupy a name.
 func (c *cluster) podName(job *batchv1.Job) string {
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("%s-%d", job.Name, n)
@@ -174,7 +174,7 @@ func (a action) asMishap() action {
 	return a
 }
 
-// delete deletes an object, unless another object has its name by then.
+// delete is the action that deletes an object. It spares a later object of the same name.
 func (w *World) delete(who, what string, obj client.Object, opts ...client.DeleteOption) action {
 	uid := obj.GetUID()
 	return action{who: who, what: what, subject: obj.GetName(), do: func(ctx context.Context) error {

@@ -17,10 +17,10 @@ import (
 // JobWrapper builds a Job.
 type JobWrapper struct{ batchv1.Job }
 
-// JobOf returns the name of the Job of a run.
+// JobOf returns the name of the Job that executes a run under a generation.
 func JobOf(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
-// MakeJob starts the Job that executes a run under a generation.
+// MakeJob returns a builder with the Job that executes a run under a generation.
 func MakeJob(run *v1alpha1.JobRun, generation int64) *JobWrapper {
 	token := string(run.UID)
 	if run.Spec.Admission != nil {
