@@ -3,7 +3,7 @@
 
 // Package controller executes what the webhook admitted, and repairs what a crash left unfinished.
 //
-// Each entry of the work queue names a RunKey, or a run without a key. One reconcile observes it (observe*.go), decides
+// Each entry of the work queue names a RunKey or a JobRun. One reconcile observes it (observe*.go), decides
 // (package decision), and acts (act*.go). The decision is a pure function from a Snapshot to a Plan. The Plan is an
 // ordered list of checks and writes. The first check that fails ends the Plan, and the controller observes again. One
 // reconcile makes at most one transition of a key. After a crash between any two writes, the next decision completes the
