@@ -80,7 +80,7 @@ var _ = Describe("A lease that is over", Ordered, ContinueOnFailure, func() {
 			`{"lease": {"generation": 3, "renewTime": "2026-11-25T20:07:06.259816Z"}}`,
 		} {
 			refused := patch(status)
-			Expect(refused.Stderr).To(ContainSubstring("what a run ended with is final"), status)
+			Expect(refused.Stderr).To(ContainSubstring("these fields are final after the end"), status)
 			Expect(get("a")).To(Equal(before))
 		}
 	})

@@ -27,7 +27,7 @@ func TestJobRunStatus(t *testing.T) {
 		holder   = refusal{"status.lease.holderIdentity", "changes only with a higher generation"}
 		notEnd   = refusal{"status.finishedGeneration", "a terminal phase needs finishedGeneration equal to lease.generation"}
 		entry    = refusal{"status.lease.generation", "entering phase Leased needs a higher lease.generation"}
-		held     = refusal{"status.lease.holderIdentity", "a run that waits again is held by nobody"}
+		held     = refusal{"status.lease.holderIdentity", "a run that waits again has no holder"}
 		nobody   = refusal{"status.lease.holderIdentity", "entering phase Leased needs lease.holderIdentity"}
 		aJob     = refusal{"status.lease.holderIdentity", "must not begin with job/"}
 		version  = refusal{"status.lease.keyVersion", "changes only with a higher generation"}

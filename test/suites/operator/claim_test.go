@@ -217,7 +217,7 @@ var _ = Describe("A holder that lost its lease", func() {
 		} {
 			err := patchStatus(a, patch)
 			Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%s: %v", name, err)
-			Expect(err).To(MatchError(ContainSubstring("what a run ended with is final")), name)
+			Expect(err).To(MatchError(ContainSubstring("these fields are final after the end")), name)
 		}
 	})
 })
