@@ -21,7 +21,7 @@ func TestMembersOfABatch(t *testing.T) {
 	member := func() *wrappers.JobRunWrapper { return made("a").Batch("l") }
 	receipt := func(run string) *wrappers.JobRunWrapper { return answered("r", run, "10").Batch("l") }
 	waiting := makeKey("k").Pending("a").Obj()
-	const gone = `Cancelled=BatchWithdrawn, "batch batch-of-l was withdrawn: its 2 members did not all come into being"`
+	const gone = `Cancelled=BatchWithdrawn, "batch batch-of-l was withdrawn: not all of its 2 members were created"`
 	for name, tc := range map[string]struct {
 		leader *v1alpha1.JobRun
 		given  []client.Object
@@ -122,7 +122,7 @@ func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 		"withdrawn": {
 			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchWithdrawn),
 			want: `release-pending: SwapKey(leased=a g1<5); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
-				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+				"batch batch-of-l was withdrawn: not all of its 2 members were created"); Emit(RunCancelled m)`,
 		},
 	}.run(t)
 }
@@ -143,7 +143,7 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 		"it leaves": {
 			given: of(key, owned, m().Obj(), coalesced().Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
 			want: `release-pending: SwapKey(free); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
-				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+				"batch batch-of-l was withdrawn: not all of its 2 members were created"); Emit(RunCancelled m)`,
 		},
 		"it has left": {given: of(owned, withdrawn, coalesced().Obj())},
 		"the trigger is the next owner": {
@@ -158,7 +158,7 @@ func TestHeirOfAWithdrawnMemberIsTheOnlyOneThatStarts(t *testing.T) {
 		"without an idempotencyKey it takes the place at once": {
 			given: of(key, m().Obj(), answered("t", "m", "10").Obj()), with: decided(v1alpha1.BatchWithdrawn, "m"),
 			want: `release-pending: CheckRun(t); SwapKey(pending=t); Count(promotion); WriteStatus(m, Cancelled, batch Withdrawn, Cancelled=BatchWithdrawn,
-				"batch batch-of-l was withdrawn: its 2 members did not all come into being"); Emit(RunCancelled m)`,
+				"batch batch-of-l was withdrawn: not all of its 2 members were created"); Emit(RunCancelled m)`,
 		},
 	}.run(t)
 }

@@ -108,7 +108,7 @@ func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
 
 // leaseExpiredEvent tells that a lease expired. status is the status of the run after that.
 func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event {
-	holder := "a holder that was fenced or gave it back"
+	holder := "a holder that was fenced or released the lease"
 	if run.IsHeld() {
 		holder = run.Status.Lease.HolderIdentity
 	}

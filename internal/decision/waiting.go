@@ -196,7 +196,7 @@ func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
 	if s.isWithdrawn(run) && !run.EndRequested() {
 		b := run.Spec.Batch
 		end.reason = ReasonBatchWithdrawn
-		end.message = fmt.Sprintf("batch %s was withdrawn: its %d members did not all come into being", b.ID, b.Size)
+		end.message = fmt.Sprintf("batch %s was withdrawn: not all of its %d members were created", b.ID, b.Size)
 	}
 	return end
 }
