@@ -60,14 +60,14 @@ func Register() Model {
 		Hash:  func(state any) uint64 { return maphash.Comparable(registerSeed, state.(registerState)) },
 		Describe: func(state any) string {
 			s := state.(registerState)
-			return fmt.Sprintf("%s waits and %s executes", orNobody(s.pending), orNobody(s.leased))
+			return fmt.Sprintf("%s waits and %s executes", orNoRun(s.pending), orNoRun(s.leased))
 		},
 	}
 }
 
-func orNobody(run string) string {
+func orNoRun(run string) string {
 	if run == "" {
-		return "nobody"
+		return "no run"
 	}
 	return run
 }

@@ -73,7 +73,7 @@ var mutants = map[string]mutant{
 		to:  `	return nil`,
 		pkg: rules, run: "^TestP5",
 	},
-	"P6: strays are let be": {
+	"P6: stray Jobs stay": {
 		file: "internal/decision/claim.go",
 		from: `[]Op{StopStrays{}, CheckRun{run}},
 		s.swapKey(next),`,
@@ -207,7 +207,7 @@ var mutants = map[string]mutant{
 		to:   `return RoleBound`,
 		pkg:  simulation, run: "^TestPropertyRequeue$",
 	},
-	"I3: who was displaced and counted executes": {
+	"I3: a run that was displaced and counted executes": {
 		file: "internal/decision/role.go",
 		from: `return hasItsPlace && run.RefersToItself()`,
 		to:   `return hasItsPlace && !run.RefersToItself()`,
