@@ -41,6 +41,6 @@ func TestCancelAndWait(t *testing.T) {
 func TestCancelTakesTooLong(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("cancel", "a", "--wait", "--timeout=1s"), 4, "",
-			"~timed out after 1s; the cancellation of run a goes on: `kubectl jobrun wait a` takes it up again\n")
+			"~timed out after 1s; the cancellation of run a goes on. To wait again: `kubectl jobrun wait a`\n")
 	}, aRun("a", phase(v1alpha1.PhasePending)))
 }

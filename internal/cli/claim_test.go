@@ -95,7 +95,7 @@ func TestClaimCommandLine(t *testing.T) {
 		"both":               {[]string{"--job=sync", "a"}, "~which run?"},
 		"timeout, no wait":   {[]string{"a", "--timeout=1s"}, "~--timeout is for --wait"},
 		"a lease of nothing": {[]string{"a", "--lease-duration=0s"}, "~--lease-duration 0s"},
-		"a format":           {[]string{"a", "-o", "xml"}, "~-o xml is none of the output formats"},
+		"a format":           {[]string{"a", "-o", "xml"}, "~-o xml is not an output format"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {

@@ -53,7 +53,7 @@ func (o *describeOptions) describe(ctx context.Context) error {
 	case err != nil:
 		return err
 	case run == nil:
-		w.receipt(asked, "not settled yet")
+		w.receipt(asked, "not decided yet")
 		return w.to.Flush()
 	case run != asked:
 		w.receipt(asked, "")

@@ -109,7 +109,7 @@ func (p *page) lease(r *v1alpha1.JobRun) {
 	p.field("  Expired", fmt.Sprintf("%d of %d attempts", r.Status.Attempts, most))
 }
 
-const hiddenText = "not yours to read"
+const hiddenText = "no permission to read"
 
 // section prints a table if it has rows. If the user may not read it, section prints hiddenText instead.
 func (p *page) section(heading string, hidden bool, names []string, rows [][]string) {

@@ -113,7 +113,7 @@ func TestDescribeAReceipt(t *testing.T) {
 func TestDescribeWithoutRights(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.forbidden = map[string]bool{"jobruns": true, "runkeys": true, "pods": true, "events": true}
-		s.want(s.run("describe", "next"), 0, "~Key used by:  not yours to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    not yours to read\n~Events:  not yours to read\n", "")
+		s.want(s.run("describe", "next"), 0, "~Key used by:  no permission to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    no permission to read\n~Events:  no permission to read\n", "")
 	}, aBusyRun()...)
 }
 
@@ -121,6 +121,6 @@ func TestDescribeMissingRuns(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("describe", "none"), 1, "", "~Error from server (NotFound)")
 		s.want(s.run("describe", "orphan"), 0, "~Stands for it:  gone (it is gone)\n", "")
-		s.want(s.run("describe", "early"), 0, "~Phase:          none yet\n~Stands for it:  gone (not settled yet)\n", "")
+		s.want(s.run("describe", "early"), 0, "~Phase:          none yet\n~Stands for it:  gone (not decided yet)\n", "")
 	}, aRun("orphan", receiptOf("gone")), aRun("early", receiptOf("gone"), phase("")))
 }

@@ -61,7 +61,7 @@ type unfinished struct {
 }
 
 func (e *unfinished) Error() string {
-	return fmt.Sprintf("%v; %s goes on: `%s` takes it up again", e.cause, e.what, e.again)
+	return fmt.Sprintf("%v; %s goes on. To wait again: `%s`", e.cause, e.what, e.again)
 }
 
 func (e *unfinished) Unwrap() error { return e.cause }

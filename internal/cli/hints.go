@@ -47,9 +47,9 @@ func conflictHint(err error, canCoalesce bool) error {
 	if !errors.As(err, &conflict) {
 		return err
 	}
-	hint := fmt.Sprintf("`%s wait %s` waits for that run, `%s cancel %[2]s` withdraws it", display, conflict.PendingRun, display)
+	hint := fmt.Sprintf("`%s wait %s` waits for that run, `%s cancel %[2]s` cancels it", display, conflict.PendingRun, display)
 	if canCoalesce {
-		hint += "; with --coalesce it absorbs this trigger"
+		hint += ". With --coalesce, that run absorbs this trigger"
 	}
 	return &hinted{err, hint + "."}
 }

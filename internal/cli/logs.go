@@ -136,7 +136,7 @@ func (o *logsOptions) find(ctx context.Context) (*v1alpha1.JobRun, error) {
 	case errors.Is(err, jobrun.ErrNotFound):
 		err = &hinted{fmt.Errorf("the run that stands for %s is gone, and its logs with it: %w", o.name, err), "JobRun " + stateLine(asked)}
 	case err == nil && run == nil && !o.follow:
-		err = &hinted{fmt.Errorf("it is not settled yet which run stands for %s", o.name), "-f waits for it."}
+		err = &hinted{fmt.Errorf("the run that stands for %s is not decided yet", o.name), "-f waits for it."}
 	case err == nil && run != asked && (run == nil || run.Name != o.followed):
 		o.told.show(asked) // names its run
 		if o.follow && run != nil {

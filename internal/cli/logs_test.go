@@ -78,7 +78,7 @@ func TestThereAreNoLogs(t *testing.T) {
 		"waits":           {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: run a has no logs: none of its Pods has started; -f waits for one\nNow: a: Pending\n"},
 		"ended":           {aRun("a", withTemplate, ending(failed)), "error: run a has no logs: it has ended, and its Pods are gone\nNow: a: Failed: it broke\n"},
 		"external worker": {aRun("a", leased), "~it has no template, and its worker has its logs\nNow: a: Leased by job/a-1"},
-		"not settled":     {aRun("a", withTemplate, receiptOf("b"), phase("")), "~not settled yet which run stands for a\n-f waits for it."},
+		"not decided":     {aRun("a", withTemplate, receiptOf("b"), phase("")), "~the run that stands for a is not decided yet\n-f waits for it."},
 		"run is gone":     {aRun("a", withTemplate, receiptOf("b")), "~the run that stands for a is gone~JobRun a: Coalesced, run b stands for it"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestThereAreNoLogs(t *testing.T) {
 	}
 }
 
-// The receipt is settled, and its run waits, starts, is retried and ends.
+// The receipt is bound, and its run waits, starts, is retried and ends.
 func TestFollowLogsFromTheReceiptToTheEnd(t *testing.T) {
 	inScene(t, func(t *testing.T, s *scene) {
 		code := s.start("logs", "-f", "third")
@@ -156,7 +156,7 @@ func TestFollowingLogsIsInterrupted(t *testing.T) {
 		code := s.start("logs", "-f", "a")
 		s.settle()
 		s.interrupt()
-		s.want(<-code, 130, "", "a: Pending\nerror: interrupted; run a goes on: `kubectl jobrun logs -f a` takes it up again\n")
+		s.want(<-code, 130, "", "a: Pending\nerror: interrupted; run a goes on. To wait again: `kubectl jobrun logs -f a`\n")
 	}, aRun("a", withTemplate, phase(v1alpha1.PhasePending)))
 }
 

@@ -21,10 +21,10 @@ func parseName(argument string) (string, error) {
 	if !qualified {
 		name = argument
 	} else if !slices.Contains(resourceNames, strings.ToLower(resource)) {
-		return "", usagef("%q is no JobRun: write NAME or jobrun/NAME", argument)
+		return "", usagef("%q is not a JobRun: write NAME or jobrun/NAME", argument)
 	}
 	if name == "" || strings.Contains(name, "/") {
-		return "", usagef("%q is no name of a JobRun", argument)
+		return "", usagef("%q is not a JobRun name", argument)
 	}
 	return name, nil
 }

@@ -62,7 +62,7 @@ func (o *output) check() error {
 func (o *output) printer() (printers.ResourcePrinter, error) {
 	printer, err := o.flags.ToPrinter()
 	if genericclioptions.IsNoCompatiblePrinterError(err) {
-		return nil, usagef("-o %s is none of the output formats %s", *o.flags.OutputFormat, strings.Join(o.formats(), ", "))
+		return nil, usagef("-o %s is not an output format: use one of %s", *o.flags.OutputFormat, strings.Join(o.formats(), ", "))
 	}
 	if err != nil {
 		return nil, &usageError{err}

@@ -33,7 +33,7 @@ func TestRetriggerOfAKeyThatIsWaitedFor(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.admit = conflictWith("next")
 		s.want(s.run("retrigger", "a"), 3, "", "Error from server (Conflict): run next is pending\n"+
-			"`kubectl jobrun wait next` waits for that run, `kubectl jobrun cancel next` withdraws it.\n")
+			"`kubectl jobrun wait next` waits for that run, `kubectl jobrun cancel next` cancels it.\n")
 	}, original())
 }
 

@@ -21,7 +21,7 @@ import (
 func (c *cluster) standing(ctx context.Context, asked *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	if !asked.IsReceipt() {
 		if asked.Status.Phase == "" && asked.WasAbsorbed() {
-			return nil, nil //nolint:nilnil // not settled yet
+			return nil, nil //nolint:nilnil // not decided yet
 		}
 		return asked, nil
 	}

@@ -22,7 +22,7 @@ import (
 
 func jsonOf(text string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: []byte(text)} }
 
-func TestTriggerSaysWhatBecameOfIt(t *testing.T) {
+func TestTriggerPrintsTheDisposition(t *testing.T) {
 	idempotent := func(r *v1alpha1.JobRun) error {
 		r.Spec.Admission.Disposition, r.Spec.Admission.RunName = v1alpha1.DispositionIdempotent, "first"
 		return nil
@@ -47,7 +47,7 @@ func TestTriggerSaysWhatBecameOfIt(t *testing.T) {
 		"conflict": {
 			args: nil, admit: conflictWith("next"), code: 3,
 			stderr: "Error from server (Conflict): run next is pending\n" +
-				"`kubectl jobrun wait next` waits for that run, `kubectl jobrun cancel next` withdraws it; with --coalesce it absorbs this trigger.\n",
+				"`kubectl jobrun wait next` waits for that run, `kubectl jobrun cancel next` cancels it. With --coalesce, that run absorbs this trigger.\n",
 		},
 		"refused": {
 			admit: func(*v1alpha1.JobRun) error {
@@ -72,7 +72,7 @@ func TestTriggerSaysWhatBecameOfIt(t *testing.T) {
 	}
 }
 
-// With a format for programs, stdout has nothing but the object.
+// With -o json or -o yaml, stdout has only the object.
 func TestTriggerPrintsTheObjectAlone(t *testing.T) {
 	for format, parse := range map[string]func([]byte, any) error{
 		"json": json.Unmarshal,
@@ -91,7 +91,7 @@ func TestTriggerPrintsTheObjectAlone(t *testing.T) {
 	}
 }
 
-func TestTriggerMakesNoSense(t *testing.T) {
+func TestTriggerRefusesItsCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -117,7 +117,7 @@ func TestTriggerMakesNoSense(t *testing.T) {
 		"dry run and wait":       {[]string{"a", "--dry-run=server", "--wait"}, "~no outcome to wait for"},
 		"negative timeout":       {[]string{"a", "--wait", "--timeout=-1s"}, "~must not be negative"},
 		"ttl of half a second":   {[]string{"a", "--ttl=500ms"}, "~whole seconds"},
-		"unknown format":         {[]string{"a", "-o", "xml"}, "~-o xml is none of"},
+		"unknown format":         {[]string{"a", "-o", "xml"}, "~-o xml is not an output format"},
 		"bad template":           {[]string{"a", "-o", "jsonpath={"}, "~jsonpath"},
 		"no such file":           {[]string{"-f", dir + "/none"}, "~--filename: open"},
 		"another kind":           {[]string{"-f", file("job", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: a}")}, "~holds a Job of batch/v1"},
@@ -125,7 +125,7 @@ func TestTriggerMakesNoSense(t *testing.T) {
 		"unknown field of a run": {[]string{"-f", file("field2", "spec: {jobName: a, coalesc: Skip}")}, `~unknown field "coalesc"`},
 		"several documents":      {[]string{"-f", file("two", "jobName: a\n---\njobName: b")}, "~several documents"},
 		"empty":                  {[]string{"-f", file("empty", "---\n# nothing\n")}, "~it is empty"},
-		"no name of a job":       {[]string{"Bad_Job"}, "~error: JobRun.batch.jobrun.dev~spec.jobName"},
+		"bad name of a job":      {[]string{"Bad_Job"}, "~error: JobRun.batch.jobrun.dev~spec.jobName"},
 		"a key that is too long": {[]string{"a", "--key=" + strings.Repeat("k", 257)}, "~error: JobRun.batch.jobrun.dev~spec.concurrencyKey"},
 		"another namespace":      {[]string{"-n", "here", "-f", file("ns", "metadata: {namespace: there}\nspec: {jobName: a}")}, `~namespace "there" is not "here"`},
 	} {
@@ -133,7 +133,7 @@ func TestTriggerMakesNoSense(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {
 				s.stdin = "jobName: a"
 				s.admit = func(*v1alpha1.JobRun) error {
-					t.Error("it was sent")
+					t.Error("the trigger was sent")
 					return nil
 				}
 				s.want(s.run(append([]string{"trigger"}, tc.args...)...), 2, "", tc.stderr)
@@ -175,7 +175,7 @@ func TestFlagsOverrideTheManifest(t *testing.T) {
 			t.Error(diff)
 		}
 		if run.Annotations["why"] != "test" || run.Spec.JobName != "in-file" || run.Spec.Coalesce != v1alpha1.CoalesceSkip {
-			t.Errorf("the manifest was not sent as it is: %+v", run)
+			t.Errorf("the plugin changed the manifest: %+v", run)
 		}
 
 		code = s.run("trigger", "other", "-f", "-", "--name=b", "--key=k2", "--coalesce=false", "--idempotency-key=j", "--input=null",
@@ -187,7 +187,7 @@ func TestFlagsOverrideTheManifest(t *testing.T) {
 		}
 		got := run.Spec
 		if got.JobName != "other" || got.ConcurrencyKey != "k2" || got.Coalesce != "" || got.IdempotencyKey != "j" || *got.TTLSecondsAfterFinished != 3600 {
-			t.Errorf("the flags did not override: %+v", got)
+			t.Errorf("the flags did not override the manifest: %+v", got)
 		}
 		one := got.Template.Spec.Template.Spec.Containers[0]
 		if one.Image != "new" || !cmp.Equal(one.Command, []string{"c", "d"}) || len(one.Args) != 0 {
@@ -261,7 +261,7 @@ func TestTriggerAndWait(t *testing.T) {
 		"timeout": {
 			args: []string{"--timeout=3s"}, code: 4,
 			stdout: "jobrun.batch.jobrun.dev/a created\n",
-			stderr: "error: timed out after 3s; run a goes on: `kubectl jobrun wait a` takes it up again\n",
+			stderr: "error: timed out after 3s; run a goes on. To wait again: `kubectl jobrun wait a`\n",
 		},
 		"receipt": {
 			admit: coalescedBy("next"),

@@ -38,12 +38,12 @@ func TestWait(t *testing.T) {
 		},
 		"timeout": {
 			args: []string{"a", "--timeout=5s"}, run: pending, code: 4,
-			stderr: "a: Pending\nerror: timed out after 5s; run a goes on: `kubectl jobrun wait a` takes it up again\n",
+			stderr: "a: Pending\nerror: timed out after 5s; run a goes on. To wait again: `kubectl jobrun wait a`\n",
 		},
 		"a bad name":   {args: []string{"Bad_Name"}, run: pending, code: 2, stderr: "~error: JobRun.batch.jobrun.dev~metadata.name"},
 		"no name":      {args: []string{}, run: pending, code: 2, stderr: "~accepts 1 arg(s), received 0"},
-		"another kind": {args: []string{"pod/a"}, run: pending, code: 2, stderr: "~\"pod/a\" is no JobRun"},
-		"nothing":      {args: []string{"jobrun/"}, run: pending, code: 2, stderr: "~no name of a JobRun"},
+		"another kind": {args: []string{"pod/a"}, run: pending, code: 2, stderr: "~\"pod/a\" is not a JobRun"},
+		"nothing":      {args: []string{"jobrun/"}, run: pending, code: 2, stderr: "~not a JobRun name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {
@@ -103,6 +103,6 @@ func TestWaitIsInterrupted(t *testing.T) {
 		code := s.start("wait", "third")
 		s.settle()
 		s.interrupt()
-		s.want(<-code, 130, "", "~error: interrupted; run next, which stands for third, goes on: `kubectl jobrun wait third` takes it up again\n")
+		s.want(<-code, 130, "", "~error: interrupted; run next, which stands for third, goes on. To wait again: `kubectl jobrun wait third`\n")
 	}, aRun("next", leased), aRun("third", receiptOf("next")))
 }

@@ -69,7 +69,7 @@ var _ = Describe("kubectl jobrun", func() {
 		Eventually(plugin).WithArguments("keys").Should(says(codeOK,
 			MatchRegexp(`(?m)^sync +acme +first +1 +next +\d+s$`), BeEmpty()))
 		Expect(plugin("wait", "third", "--timeout=1s")).To(says(codeTimeout, BeEmpty(),
-			ContainSubstring("error: timed out after 1s; run next, which stands for third, goes on: `kubectl jobrun wait third`")))
+			ContainSubstring("error: timed out after 1s; run next, which stands for third, goes on. To wait again: `kubectl jobrun wait third`")))
 
 		By("cancelling the one that executes, and following the receipt")
 		Expect(plugin("cancel", "first", "--wait")).To(says(codeOK, "jobrun.batch.jobrun.dev/first cancelled\n", Not(BeEmpty())))
@@ -124,7 +124,7 @@ var _ = Describe("kubectl jobrun", func() {
 	It("goes on with the next attempt's logs, and lets a run go on at Ctrl-C", func() {
 		apply(run("a", `echo "generation $JOBRUN_GENERATION"; `+once).key("acme"))
 		Expect(interrupted("generation 1", "logs", "-f", "a")).To(says(codeInterrupted, "generation 1\n",
-			HaveSuffix("error: interrupted; run a goes on: `kubectl jobrun logs -f a` takes it up again\n")))
+			HaveSuffix("error: interrupted; run a goes on. To wait again: `kubectl jobrun logs -f a`\n")))
 		followed := make(chan answer)
 		go func() {
 			defer GinkgoRecover()
