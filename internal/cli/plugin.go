@@ -17,14 +17,14 @@ import (
 // realClock is for the functions of pkg/holder, which take a clock.
 var realClock = clock.RealClock{}
 
-// Options are the plugin's streams, version and environment. Streams is required.
+// Options configure Main. Streams is required.
 type Options struct {
 	Streams genericiooptions.IOStreams
 	// Version is the version of the plugin.
 	Version string
 	// connect returns a connection to the cluster that the flags name.
 	connect func(genericclioptions.RESTClientGetter, Options) (*cluster, error)
-	// width returns the number of columns of a stream's terminal; 0 means that it has none.
+	// width returns the number of columns of a terminal; 0 if the writer is not a terminal.
 	width func(io.Writer) int
 }
 
@@ -36,8 +36,8 @@ type plugin struct {
 	*cluster
 }
 
-// Main runs the plugin with the arguments that follow its name, until it is done
-// or ctx ends, and returns the exit code.
+// Main runs the plugin and returns the exit code. args are the arguments after the plugin's name. When ctx ends, the
+// plugin stops.
 func Main(ctx context.Context, args []string, o Options) int {
 	if o.connect == nil {
 		o.connect = connect
@@ -57,7 +57,8 @@ func (p *plugin) connected() (err error) {
 	return err
 }
 
-// widthOf returns the width of a terminal, or 80 if the terminal does not tell it; 0 if w is no terminal.
+// widthOf returns the number of columns of a terminal. It returns 80 if the terminal does not report them, and 0 if w is
+// not a terminal.
 func widthOf(w io.Writer) int {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {

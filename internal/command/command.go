@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// Drain is how long Run waits, after a program has ended, for children that keep stdout or stderr open.
+// Drain limits how long Run waits for children that keep stdout or stderr open after the program has ended.
 const Drain = time.Second
 
-// maxStderr is how many bytes of the end of stderr Run keeps, for the message of a failure.
+// maxStderr is the number of bytes that Run keeps from the end of stderr. Run puts the last line into its error.
 const maxStderr = 4 << 10
 
 // Command is a program that is executed once per run.
 type Command struct {
 	path string
 	args []string
-	// Grace is how long the program may go on after SIGTERM.
+	// Grace is the time between SIGTERM and SIGKILL.
 	Grace time.Duration
 }
 
@@ -33,7 +33,7 @@ type Command struct {
 type Execution struct {
 	// Env is added to the environment of this process.
 	Env []string
-	// Stdin may be left unread.
+	// Stdin is the text on stdin. The program need not read it.
 	Stdin string
 	// Stdout and Stderr get the program's output as it is written.
 	Stdout, Stderr io.Writer
@@ -48,12 +48,13 @@ func (e *StartError) Error() string { return fmt.Sprintf("cannot start the comma
 // Unwrap returns the operating system's error.
 func (e *StartError) Unwrap() error { return e.err }
 
-// Hopeless reports whether the program is missing or may not be executed, so that every run would fail.
+// Hopeless reports whether the program is missing, or this process has no permission to execute it. Then every run
+// would fail.
 func (e *StartError) Hopeless() bool {
 	return errors.Is(e.err, os.ErrNotExist) || errors.Is(e.err, os.ErrPermission)
 }
 
-// Find finds a program as a shell does.
+// Find searches PATH for a program, as a shell does.
 func Find(name string, args ...string) (*Command, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -62,13 +63,12 @@ func Find(name string, args ...string) (*Command, error) {
 	return &Command{path: path, args: args}, nil
 }
 
-// Run executes the program and returns its output: the last JSON value of stdout,
-// nil if there is none.
+// Run executes the program and returns its output: the last JSON value of stdout. The output is nil if stdout has no
+// JSON value.
 //
-// If the context ends first, the program's group gets SIGTERM and, after Grace, SIGKILL.
-// The error is then the context's cause, whatever the program exits with.
-// Run also returns an error if the program cannot start (*StartError), if it fails, or if its
-// output is too large.
+// If the context ends first, Run sends SIGTERM to the program's process group, and SIGKILL after Grace. Run then returns
+// the context's cause, whatever the program's exit code is. Run also returns an error if the program cannot start
+// (*StartError), if it fails, or if its output is too large.
 func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error) {
 	stdout, stderr := &tail{limit: MaxOutput, through: x.Stdout}, &tail{limit: maxStderr, through: x.Stderr}
 	process := exec.Command(c.path, c.args...) //nolint:gosec // the user names the program
@@ -80,7 +80,7 @@ func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error)
 		return nil, &StartError{err}
 	}
 	stopped, err := c.await(ctx, process)
-	kill(process.Process) // The group may still have children of the program.
+	kill(process.Process) // Children of the program may still run in its process group.
 	switch {
 	case stopped:
 		return nil, context.Cause(ctx)
@@ -91,7 +91,7 @@ func (c *Command) Run(ctx context.Context, x Execution) (json.RawMessage, error)
 	}
 }
 
-// await waits for the end of the program, and stops it when the context ends.
+// await waits until the program ends. If the context ends first, await stops the program.
 func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- process.Wait() }()
@@ -110,7 +110,7 @@ func (c *Command) await(ctx context.Context, process *exec.Cmd) (stopped bool, e
 	return true, <-ended
 }
 
-// failure returns an error that tells in one line how a program failed.
+// failure returns an error that describes in one line how a program failed.
 func failure(state *os.ProcessState, err error, stderr *tail) error {
 	how := err.Error()
 	if state != nil && state.ExitCode() >= 0 {

@@ -11,20 +11,19 @@ import (
 	"strings"
 )
 
-// MaxOutput bounds the output, and the end of stdout that is searched for it. The API
-// server stores no object that is much larger.
+// MaxOutput is the largest size of the output, in bytes. Run searches only the last MaxOutput bytes of stdout for it. The
+// API server refuses objects that are much larger.
 const MaxOutput = 1 << 20
 
-// maxScan bounds the work on text that looks like JSON and is not.
+// maxScan limits lastValue: it stops after it has parsed so many bytes that are not a JSON value.
 const maxScan = 64 * MaxOutput
 
-// output returns the last JSON value of stdout. A value begins in the first column of a
-// line, and only space follows it in its last line. So words and numbers within the text
-// of a log do not count.
+// output returns the last JSON value of stdout. A value begins in the first column of a line. Only white space may follow
+// it in its last line. So words and numbers within a line of a log do not count.
 func output(stdout *tail) (json.RawMessage, error) {
 	text, cut := stdout.end(), stdout.cut || len(stdout.kept) > stdout.limit
 	whole := text
-	if cut { // in the middle of a line
+	if cut { // The first line may be incomplete.
 		whole = text[lineLength(text):]
 	}
 	value := lastValue(whole)
@@ -37,8 +36,8 @@ func output(stdout *tail) (json.RawMessage, error) {
 	return bytes.ToValidUTF8(value, []byte("\uFFFD")), nil
 }
 
-// lastValue returns the last JSON value of whole lines. It reads forward, because the
-// lines within a value may be values, too.
+// lastValue returns the last JSON value of a text of whole lines. It reads forward, because a single line within a value
+// may look like a value, too.
 func lastValue(text []byte) (last json.RawMessage) {
 	for scanned := 0; len(text) > 0 && scanned < maxScan; {
 		value, length := firstValue(text)
@@ -53,8 +52,8 @@ func lastValue(text []byte) (last json.RawMessage) {
 	return last
 }
 
-// firstValue returns the JSON value at the beginning of the text, and its length to the
-// end of its last line. Without a value, length is how much of the text was read.
+// firstValue returns the JSON value at the beginning of the text, and its length to the end of its last line. Without a
+// value, length is the number of bytes that were read.
 func firstValue(text []byte) (value json.RawMessage, length int) {
 	if strings.IndexByte(`{["-0123456789tfn`, text[0]) < 0 {
 		return nil, 0
@@ -75,7 +74,7 @@ func firstValue(text []byte) (value json.RawMessage, length int) {
 	return value, end + rest
 }
 
-// lineLength returns the length of the first line, with its end.
+// lineLength returns the length of the first line, its line break included.
 func lineLength(text []byte) int {
 	if end := bytes.IndexByte(text, '\n'); end >= 0 {
 		return end + 1
@@ -83,8 +82,8 @@ func lineLength(text []byte) int {
 	return len(text)
 }
 
-// looksCut reports whether a text looks like the end of a JSON value whose beginning is
-// lost: its last line begins with a closing bracket, or it is one line that ends a value.
+// looksCut reports whether a text looks like the end of a JSON value whose beginning was cut off. Either its last line
+// begins with a closing bracket, or the text is one line and ends like a value.
 func looksCut(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	last := text[bytes.LastIndexByte(text, '\n')+1:]

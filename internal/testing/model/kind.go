@@ -25,13 +25,13 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// strategy has the API server's rules for writing one kind, or one of its subresources.
+// strategy has the API server's rules for writes of one kind, or of one subresource.
 type strategy interface {
 	rest.RESTCreateUpdateStrategy
 }
 
-// kind is one kind of object that the server serves. Kinds are built once and shared by all servers. Their
-// only state is compiled rules and remembered validations.
+// kind is one kind of object that the model serves. All servers of a process share the kinds. A kind has no state but
+// compiled rules and cached results of validations.
 type kind struct {
 	gvk      schema.GroupVersionKind
 	resource schema.GroupResource
@@ -41,7 +41,7 @@ type kind struct {
 	newList   func() client.ObjectList // for clients
 	newStored func() runtime.Object    // for the registry
 
-	// decode turns the body of a request into the registry's form, pruned and defaulted.
+	// decode parses the body of a request into the registry's form. It prunes the object and sets defaults.
 	decode func(body []byte) (runtime.Object, error)
 	// selectable returns the values of the fields that a field selector may name. supportsField returns
 	// an error for all other fields.
@@ -52,7 +52,7 @@ type kind struct {
 	status strategy // nil without a status subresource
 }
 
-// Scheme has every kind that the server serves.
+// Scheme has every kind that the model serves.
 var Scheme = newScheme()
 
 func newScheme() *runtime.Scheme {
@@ -65,10 +65,10 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// catalog maps the group and kind of objects, and of lists, to their kind.
+// catalog holds each kind under two names: that of its objects, and that of its lists.
 type catalog map[schema.GroupKind]*kind
 
-// kinds builds the catalog once: compiling the CEL rules takes a while.
+// kinds builds the catalog once, because it takes a while to compile the CEL rules.
 var kinds = sync.OnceValues(func() (catalog, error) {
 	jobRun, err := customKind("batch.jobrun.dev_jobruns.yaml", &v1alpha1.JobRun{}, &v1alpha1.JobRunList{})
 	if err != nil {
@@ -110,7 +110,7 @@ func newOf[T runtime.Object](prototype T) func() T {
 	return func() T { return prototype.DeepCopyObject().(T) }
 }
 
-// registry is the API server's registry of a kind over a database.
+// registry stores the objects of one kind in a database. It uses the API server's own registry code.
 type registry struct {
 	*kind
 	rows   *table
@@ -127,7 +127,7 @@ func newRegistry(k *kind, db *database) *registry {
 	return r
 }
 
-// prefix returns the prefix of the keys of this kind in the database, as in etcd.
+// prefix returns the prefix of this kind's keys in the database. The API server uses the same prefix in etcd.
 func (k *kind) prefix() string {
 	if k.custom {
 		return "/registry/" + k.resource.Group + "/" + k.resource.Resource
