@@ -8,8 +8,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if a Job executes it and no run is leased. An external worker claims a run
-// through webhook/v1alpha1/worker_claim.go instead.
+// claim starts the waiting run if the run has a template and no run is leased. A run without a template waits for
+// the claim of an external worker: see internal/webhook/v1alpha1/worker_claim.go.
 func claim(s *Snapshot) []Op {
 	if s.leased != (runkey.Identity{}) {
 		return nil
@@ -31,9 +31,8 @@ func claim(s *Snapshot) []Op {
 	}
 }
 
-// claimKey claims a run that has a key. Jobs that were left behind are stopped first (P6). Then it writes the
-// key, the Job, and the status, which names both (P3). The run is read live before the key is written, and
-// again before the Job is created (P4).
+// claimKey claims a run that has a key. The plan first stops stray Jobs (P6). Then it writes the key, the Job and the
+// status, in this order (P3). It reads the run live before it writes the key, and again before it creates the Job (P4).
 func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
 	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
@@ -51,11 +50,11 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	)
 }
 
-// claimByJob claims a run without a key. Creating the Job is the claim, because the Job's name is a lock.
+// claimByJob claims a run without a key. Creating the Job is the claim: the API server stores only one Job of that name.
 func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	generation := run.LeaseGeneration() + 1
 	var stopStrays []Op
-	if run.Status.Lease != nil { // Before its first lease, a run can only have the Job of this claim.
+	if run.Status.Lease != nil { // A run that was never leased can only have the Job of this claim.
 		stopStrays = []Op{StopStrays{}}
 	}
 	return join(
@@ -91,9 +90,8 @@ func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
 	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
 }
 
-// refused fails a run whose Job is refused for good. After any other refusal it writes Leased without a
-// jobRef, and the message of the refusal. The run holds its key while the controller tries to create the Job
-// again.
+// refused fails a run whose Job is refused for good. After any other refusal it writes Leased without a jobRef, and
+// puts the refusal's message into status.error. The run keeps its key while the controller tries again.
 func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 	if refusal.Final {
 		return s.finish(run, failure(ReasonInvalidJob, refusal.Message))
@@ -117,8 +115,8 @@ func (s *Snapshot) claimedGeneration(run *v1alpha1.JobRun) int64 {
 	return run.LeaseGeneration() + 1
 }
 
-// claimedVersion returns the version of the key that the claim of the leased run was based on; empty without
-// a key, or while the key leases no run.
+// claimedVersion returns the version of the key that the claim of the leased run was based on. It is empty without a key,
+// or while the key leases no run.
 func (s *Snapshot) claimedVersion() string {
 	if !s.Keyed || s.Key == nil || s.Key.Spec.Leased == nil {
 		return ""

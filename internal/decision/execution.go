@@ -11,8 +11,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// followLease follows the leased run: it stores its claim, creates its Job, ends it, expires its lease, and
-// releases the key.
+// followLease follows the leased run. It creates the Job, stores the claim in the status, ends the run, expires the lease
+// and releases the key.
 func followLease(s *Snapshot) []Op {
 	if s.leased == (runkey.Identity{}) {
 		return nil
@@ -38,7 +38,7 @@ func followLease(s *Snapshot) []Op {
 	}
 }
 
-// followExecution follows a run that holds the key. Its status may not read Leased yet.
+// followExecution follows a run that the key leases. Possibly the run does not read Leased yet.
 func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	e := s.execution(run)
 	isStored := run.Status.Phase == v1alpha1.PhaseLeased
@@ -80,10 +80,10 @@ func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	}
 }
 
-// takeBackClaim ends a worker's claim that the key has granted, but that was not stored in time. It raises
-// lease.generation first, which fences a claim that is stored late. Then it moves the run back to the waiting
-// place. While another run waits, it leaves the grant to the next claim: the run never executed, so it must
-// not fail.
+// takeBackClaim ends a worker's claim that the webhook has granted, but that was not stored in time. The plan first
+// raises lease.generation, which fences a claim that is stored late. Then it moves the run back to the waiting place.
+// While another run waits, takeBackClaim leaves the grant to the next claim. Otherwise the run would fail although it
+// never executed.
 func (s *Snapshot) takeBackClaim(run *v1alpha1.JobRun) []Op {
 	isFenced := run.LeaseGeneration() == s.leasedGeneration()
 	if s.waitingBehind(run) != (runkey.Identity{}) || (s.execution(run).ClaimLeft > 0 && !isFenced) {
@@ -98,8 +98,8 @@ func (s *Snapshot) takeBackClaim(run *v1alpha1.JobRun) []Op {
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, s.swapKey(next))
 }
 
-// takeGivenBack requeues a run that its worker gave back. Without a key, the run waits again. With a key, the
-// worker has raised the generation above the key's, and finishExpiry requeues the run. If the generations are
+// takeGivenBack requeues a run that its worker gave back. Without a key, the run waits again at once. With a key, the
+// worker has raised the generation above that of the key. Then finishExpiry requeues the run. If the generations are
 // equal, the lease never had a holder, and takeGivenBack expires it.
 func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 	switch {
@@ -112,8 +112,7 @@ func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 	}
 }
 
-// finish ends a run: it writes the status, requires that nothing of the run executes, and releases the key
-// (P3).
+// finish ends a run. The plan writes the status. Then it stops the Job, waits for the Pods, and releases the key (P3).
 func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
 	end.keyVersion = s.claimedVersion()
@@ -145,7 +144,7 @@ func (s *Snapshot) release(run runkey.Identity, generation int64, runsAsJob bool
 	return ops
 }
 
-// stopRun requires that nothing of a run executes.
+// stopRun requires that no Job and no Pod of a run executes.
 func stopRun(run *v1alpha1.JobRun) []Op {
 	if !run.RunsAsJob() {
 		return nil

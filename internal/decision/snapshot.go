@@ -28,11 +28,11 @@ type Observation struct {
 	// Runs are the JobRuns of the home that have no outcome, receipts included, oldest first. For an
 	// idempotency key they are all JobRuns that were triggered with it.
 	Runs []*v1alpha1.JobRun
-	// Relisted are the JobRuns of Runs, listed again after all other reads. Receipts are counted from this
-	// later list, with the earlier version of their run, so none is counted twice (P8).
+	// Relisted are the JobRuns of Runs, listed again after all other reads. Decisions count the receipts of this
+	// later list on the earlier version of their run. So no receipt is counted twice (P8).
 	Relisted []*v1alpha1.JobRun
-	// Others are JobRuns that are not in Runs. The key, a receipt or the idempotency key of a receipt names
-	// them. A run without a key that has ended is here, too.
+	// Others are JobRuns that are not in Runs. The key, a receipt or the idempotency key of a receipt names them. An
+	// ended run without a key is here, too.
 	Others []*v1alpha1.JobRun
 	// Gone and GoneUIDs hold JobRuns that a live read did not find, by identity and by UID.
 	Gone     map[runkey.Identity]bool
@@ -48,13 +48,13 @@ type Observation struct {
 	// BatchDecisions are the decisions that the leaders of batches record, by the UID of a member. A batch
 	// without an entry is undecided.
 	BatchDecisions map[types.UID]v1alpha1.BatchDecision
-	// Unwritable are the receipts whose status the API server refused for its content in this reconcile. They
-	// are removed from Relisted.
+	// Unwritable are receipts that are left out of Relisted. In this reconcile, the API server refused their status
+	// because of its content.
 	Unwritable map[types.UID]bool
 	// Blocked are the steps that this reconcile skips, because a Job or a Pod must stop first.
 	Blocked map[string]bool
-	// Recheck is when to observe again even if nothing changes, because a grace period ends or Pods are
-	// polled; 0 for never.
+	// Recheck is the time until the next observation if nothing changes before: a grace period ends, or the
+	// controller polls Pods. 0 means never.
 	Recheck time.Duration
 }
 
@@ -71,7 +71,7 @@ func (o *Observation) Refuse(run types.UID, refusal Refusal, holdOff time.Durati
 	o.Executions[run] = &e
 }
 
-// Block skips a step, which waits for a Job or a Pod to stop. poll is when to look again; 0 if a watch shows
+// Block skips a step until a Job or a Pod has stopped. poll is the time until the next look; 0 if a watch event reports
 // the stop.
 func (o *Observation) Block(step string, poll time.Duration) {
 	o.Blocked[step] = true
@@ -85,7 +85,7 @@ func (o *Observation) LeaveOut(receipts map[types.UID]bool, recheck time.Duratio
 	o.RecheckIn(recheck)
 }
 
-// Clone copies what the methods above change.
+// Clone returns a copy with its own Executions, Unwritable and Blocked, which the methods above change.
 func (o Observation) Clone() Observation {
 	o.Executions, o.Unwritable, o.Blocked = maps.Clone(o.Executions), maps.Clone(o.Unwritable), maps.Clone(o.Blocked)
 	return o
@@ -115,12 +115,12 @@ type Execution struct {
 	JobGone bool
 	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON
-	// Expires is true if the lease has a duration. Without a renewal, it then expires in Left. A lease
+	// Expires is true if the lease has a duration. Left is the time until it expires without a renewal. A lease
 	// without a duration ends with the Job.
 	Expires bool
 	Left    time.Duration
-	// ClaimLeft is how much longer to wait for a worker's claim, which the key has granted, to be stored; 0
-	// if there is no such claim.
+	// ClaimLeft is the time left for the API server to store a worker's claim that the webhook has granted; 0 if there
+	// is no such claim.
 	ClaimLeft time.Duration
 	// Overdue is true if a worker has executed the run for activeDeadlineSeconds. DeadlineLeft is the time
 	// until then; 0 without a deadline, or after it.
@@ -145,7 +145,7 @@ type Snapshot struct {
 
 	byIdentity map[runkey.Identity]*v1alpha1.JobRun
 	byUID      map[types.UID]*v1alpha1.JobRun
-	// countedBy is the run that has counted a receipt, by the UID of the receipt.
+	// countedBy maps the UID of a receipt to the run that has counted it.
 	countedBy map[types.UID]*v1alpha1.JobRun
 	// pending is the run that waits, leased the run that executes; the zero Identity if there is none.
 	pending, leased runkey.Identity
@@ -255,7 +255,7 @@ func (s *Snapshot) JobIdentity(job *batchv1.Job) runkey.Identity {
 	return executor.IdentityOf(job)
 }
 
-// LookAgain returns how soon time alone may change the decision; 0 for never.
+// LookAgain returns the time until the decision may change without a change of any object; 0 for never.
 func (s *Snapshot) LookAgain() time.Duration {
 	soonest := s.Recheck
 	for _, e := range s.Executions {

@@ -20,7 +20,7 @@ import (
 const (
 	// ReasonCompleted means that the run's Job completed.
 	ReasonCompleted = "Completed"
-	// ReasonLeaseExpired means that the lease expired, and that the run may not wait again.
+	// ReasonLeaseExpired means that the lease expired, and that the run failed because it cannot wait again.
 	ReasonLeaseExpired = "LeaseExpired"
 	// ReasonDeadlineExceeded means that a worker executed the run for longer than activeDeadlineSeconds.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
@@ -52,7 +52,7 @@ func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// leasedStatus returns the status of a run that a Job executes. WriteStatus adds the jobRef.
+// leasedStatus returns the status of a run that a Job executes. The controller adds the jobRef when it writes the status.
 func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = v1alpha1.PhaseLeased
@@ -76,7 +76,7 @@ func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now
 	return status
 }
 
-// expiredStatus returns the status that fences a holder: it has no holder and the next generation.
+// expiredStatus returns the status that fences a holder. It names no holder, and has the next generation.
 func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Attempts = attemptsAfter(run)
@@ -87,7 +87,7 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// requeuedStatus returns the status of a fenced run that waits again.
+// requeuedStatus returns the status of a run that waits again after its holder was fenced.
 func requeuedStatus(fenced v1alpha1.JobRunStatus) v1alpha1.JobRunStatus {
 	pending := *fenced.DeepCopy()
 	pending.Phase = v1alpha1.PhasePending
@@ -99,8 +99,8 @@ func attemptsAfter(run *v1alpha1.JobRun) int32 {
 	return min(run.Status.Attempts+1, v1alpha1.MaxRecordedAttempts)
 }
 
-// startOf returns when a run was first leased. A worker does not write startTime, so the acquireTime of its
-// lease takes its place.
+// startOf returns when a run was first leased. Workers do not write startTime, so for their runs it returns the
+// acquireTime of the lease.
 func startOf(run *v1alpha1.JobRun) *metav1.Time {
 	if l := run.Status.Lease; run.Status.StartTime == nil && l != nil && l.AcquireTime != nil {
 		return &metav1.Time{Time: l.AcquireTime.Time}
@@ -146,8 +146,8 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	return status
 }
 
-// outcomeStatus returns the status that gives a receipt the outcome of its run. isComplete must be true for the
-// run.
+// outcomeStatus returns the status that gives a receipt the outcome of its run. It requires that isComplete is true for
+// the run.
 func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
 	status.CompletionTime = run.Status.CompletionTime
@@ -168,8 +168,8 @@ func cancelledReceiptStatus(receipt *v1alpha1.JobRun, reason, message string, no
 	return status
 }
 
-// countedStatus returns the status of a run that counts receipts. If recent is full, the oldest entries of
-// marked receipts leave it (P8).
+// countedStatus returns the status of a run that counts these receipts. If recent has no room for them, countedStatus
+// removes its oldest entries whose receipts are marked (P8).
 func countedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	counted := &v1alpha1.CoalescedTriggers{}
@@ -202,7 +202,7 @@ func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
 	}
 }
 
-// callersLabels returns the caller's labels that recent keeps: the first MaxRecentLabels by name.
+// callersLabels returns the labels of the caller that recent keeps: the first MaxRecentLabels, sorted by name.
 func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 	labels := receipt.CallersLabels()
 	if len(labels) == 0 {
@@ -225,8 +225,8 @@ func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
 	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 }
 
-// setOutcome sets the condition that says how a JobRun ended. It removes the other two, which a worker may
-// have written.
+// setOutcome sets the condition that says how a JobRun ended. It removes the other two outcome conditions, because a
+// worker may have written them.
 func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
 	status.Conditions = slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
 		return c.Type != kind && v1alpha1.IsOutcomeCondition(c.Type)
@@ -244,7 +244,7 @@ func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason,
 	})
 }
 
-// makeRoom makes room for a condition. If the list is full, it drops the first one that a worker has written.
+// makeRoom makes room for one condition. If the list is full, it drops the first condition that a worker has written.
 func makeRoom(status *v1alpha1.JobRunStatus) {
 	if len(status.Conditions) < v1alpha1.MaxConditions {
 		return

@@ -10,9 +10,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// releasePending takes the waiting place from a run that is gone, has ended, became a receipt or is
-// cancelled. The next run gets the place. A cancelled run ends after the key was written, because a claim of
-// another controller writes the same key: only one of the two can succeed (P3).
+// releasePending takes the waiting place from a run that is gone, has ended, became a receipt or is cancelled. The next
+// run gets the place. For a cancelled run, the plan writes the key before the status (P3). A claim by another controller
+// writes the same key, so only one of the two writes succeeds.
 func releasePending(s *Snapshot) []Op {
 	if !s.Keyed || s.pending == (runkey.Identity{}) {
 		return nil
@@ -45,7 +45,7 @@ func (s *Snapshot) passOnPlace() []Op {
 	return s.swapKey(next)
 }
 
-// seat gives the waiting place to a run. A receipt that gets it is promoted.
+// seat gives the waiting place to a run. If a receipt gets the place, it is promoted.
 func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
 	ops := join([]Op{CheckRun{run}}, s.swapKey(runkey.Seat(s.KeySpec(), run, s.Now)))
 	if run.WasAbsorbed() && run.Status.Phase == "" {
@@ -66,8 +66,8 @@ func fillPending(s *Snapshot) []Op {
 	return join(s.checkRunsIfKeyMissing(), s.seat(run))
 }
 
-// restorePending gives a run that reads Pending the waiting place, which is free because the key was deleted.
-// It precedes follow-lease, because an expired lease depends on whether a run waits.
+// restorePending gives the free waiting place to a run that reads Pending. The place is free because the key was deleted.
+// This step comes before follow-lease, which must know whether a run waits when it expires a lease.
 func restorePending(s *Snapshot) []Op {
 	if run := s.nextToWait(); run != nil && s.role(run) == RoleStalePending {
 		return fillPending(s)
@@ -75,8 +75,7 @@ func restorePending(s *Snapshot) []Op {
 	return nil
 }
 
-// checkRunsIfKeyMissing checks the runs of the home live if the key is missing, because the plan rebuilds the
-// key from them.
+// checkRunsIfKeyMissing reads the runs of the home live if the key is missing. The plan rebuilds the key from these runs.
 func (s *Snapshot) checkRunsIfKeyMissing() []Op {
 	if s.Key != nil {
 		return nil
@@ -101,8 +100,7 @@ func (s *Snapshot) nextToWait() *v1alpha1.JobRun {
 	return best
 }
 
-// precedence returns the rank of a run among those that may get the waiting place. Rank 1 comes first. A run
-// of rank 0 may not get it.
+// precedence returns the rank of a run for the waiting place. Rank 1 comes first. A run of rank 0 does not get the place.
 func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	if !s.isOpen(run) {
 		return 0
@@ -119,7 +117,7 @@ func (s *Snapshot) precedence(run *v1alpha1.JobRun) int {
 	}
 }
 
-// clearStalePending clears the phase of a run that reads Pending while another run has its place. The run
+// clearStalePending clears the phase of a run that reads Pending while another run has the waiting place. The first run
 // then waits without a phase until the place is free (P7).
 func clearStalePending(s *Snapshot) []Op {
 	if s.pending == (runkey.Identity{}) {
@@ -133,8 +131,8 @@ func clearStalePending(s *Snapshot) []Op {
 	return nil
 }
 
-// announcePending writes Pending on the waiting run, after the status of the leased run has caught up. A run
-// with a Job that can start at once is never written Pending, because claim is an earlier step.
+// announcePending writes Pending on the waiting run, after the status of the leased run has caught up with the key. It
+// never writes Pending on a run with a template that can start at once, because the step claim comes first.
 func announcePending(s *Snapshot) []Op {
 	run := s.Run(s.pending)
 	if run == nil || !s.isAccepting(run) || !s.isPredecessorStored() {
@@ -148,8 +146,8 @@ func announcePending(s *Snapshot) []Op {
 	}
 }
 
-// isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that,
-// the leased run may read Pending, and a client must not see two runs Pending (P3).
+// isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that, the leased
+// run may still read Pending. A client must not see two runs Pending (P3).
 func (s *Snapshot) isPredecessorStored() bool {
 	if s.leased == (runkey.Identity{}) || s.Gone[s.leased] {
 		return true
