@@ -30,7 +30,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// bench is a controller over a store, to carry plans out.
+// bench is a controller over a fake store. Tests let it carry plans out.
 type bench struct {
 	*Reconciler
 	store  *wrappers.Store
@@ -43,7 +43,7 @@ func newBench(stored ...client.Object) bench {
 	for _, f := range cache.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
-	// These are the field selectors of the API server itself.
+	// The API server itself supports this field selector.
 	fields = append(fields, wrappers.Index{Object: &v1alpha1.JobRun{}, Field: "status.phase", Extract: func(o client.Object) []string {
 		return []string{string(o.(*v1alpha1.JobRun).Status.Phase)}
 	}})
@@ -59,14 +59,14 @@ func newBench(stored ...client.Object) bench {
 	}), store, clock, recorder}
 }
 
-// decidedOn returns an action on an observation, which may be out of date.
+// decidedOn returns an action that is based on this key and these runs. Both may be outdated.
 func (b bench) decidedOn(key *v1alpha1.RunKey, runs ...*v1alpha1.JobRun) *action {
 	o := b.newObserver(home).Observation
 	o.Key, o.Keyed, o.Runs = key, true, runs
 	return b.newAction(home, decision.NewSnapshot(o))
 }
 
-// outcome returns the class of an error of an operation.
+// outcome returns the kind of result of an operation.
 func outcome(err error) string {
 	var refused *refusedError
 	var waiting *waitingError
@@ -86,7 +86,7 @@ func outcome(err error) string {
 	}
 }
 
-// delayOf returns when to look again after that error.
+// delayOf returns the time until the controller looks again after an error.
 func delayOf(err error) time.Duration {
 	var refused *refusedError
 	var waiting *waitingError
@@ -115,28 +115,28 @@ func TestActChecks(t *testing.T) {
 	}{
 		"the key is as it was":             {of(key.Obj()), makeKey("k").Obj(), decision.CheckKey{}, "done"},
 		"the key changed":                  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.CheckKey{}, "stale"},
-		"the key is another one":           {of(key.Obj()), anotherKey, decision.CheckKey{}, "stale"},
+		"another key has the name":         {of(key.Obj()), anotherKey, decision.CheckKey{}, "stale"},
 		"the key is gone":                  {nil, makeKey("k").Obj(), decision.CheckKey{}, "stale"},
-		"the key is new":                   {of(key.Obj()), nil, decision.CheckKey{}, "stale"},
+		"the key was created since":        {of(key.Obj()), nil, decision.CheckKey{}, "stale"},
 		"there is no key, as before":       {nil, nil, decision.CheckKey{}, "done"},
 		"the run is as it was":             {of(run.Obj()), nil, decision.CheckRun{Run: made("a").Obj()}, "done"},
 		"the run changed":                  {of(run.Obj()), nil, decision.CheckRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
-		"the run is another one":           {of(run.Obj()), nil, decision.CheckRun{Run: made("a").UID("earlier").Obj()}, "stale"},
+		"another run has the name":         {of(run.Obj()), nil, decision.CheckRun{Run: made("a").UID("earlier").Obj()}, "stale"},
 		"the run is gone":                  {nil, nil, decision.CheckRun{Run: made("a").Obj()}, "stale"},
-		"the lease is the run's":           {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "done"},
-		"the lease is of another claim":    {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 2}, "stale"},
-		"the lease is another run's":       {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(made("b").Obj()), Generation: 1}, "stale"},
-		"the lease went with the key":      {nil, nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "stale"},
-		"the key is not what is there now": {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
-		"the key has no place free":        {of(key.Obj()), nil, decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
-		"the key goes on":                  {of(key.Obj()), makeKey("k").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "done"},
-		"the status is not what it was":    {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").ResourceVersion("9").Obj(), Status: run.Obj().Status}, "stale"},
-		"the status of a run that is gone": {nil, nil, decision.WriteStatus{Run: made("a").Obj(), Status: run.Obj().Status}, "stale"},
-		"the status goes on":               {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").Obj(), Status: made("a").Leased(1, "5").Obj().Status}, "done"},
-		"a run is deleted":                 {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
-		"a run that changed is not":        {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
-		"a run of that name is not":        {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").UID("earlier").Obj()}, "stale"},
-		"a run that is gone is gone":       {nil, nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
+		"the key leases the run":           {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "done"},
+		"the key leases another claim":     {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 2}, "stale"},
+		"the key leases another run":       {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(made("b").Obj()), Generation: 1}, "stale"},
+		"the lease is gone with the key":   {nil, nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "stale"},
+		"the key changed before the swap":  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
+		"the key exists before the swap":   {of(key.Obj()), nil, decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
+		"the key is swapped":               {of(key.Obj()), makeKey("k").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "done"},
+		"the run changed before the write": {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").ResourceVersion("9").Obj(), Status: run.Obj().Status}, "stale"},
+		"the run is gone before the write": {nil, nil, decision.WriteStatus{Run: made("a").Obj(), Status: run.Obj().Status}, "stale"},
+		"the status is written":            {of(run.Obj()), nil, decision.WriteStatus{Run: made("a").Obj(), Status: made("a").Leased(1, "5").Obj().Status}, "done"},
+		"the run is deleted":               {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
+		"a changed run is not deleted":     {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
+		"another run is not deleted":       {of(run.Obj()), nil, decision.DeleteRun{Run: made("a").UID("earlier").Obj()}, "stale"},
+		"the run is deleted already":       {nil, nil, decision.DeleteRun{Run: made("a").Obj()}, "done"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(tc.stored...)
@@ -152,7 +152,7 @@ func TestActChecks(t *testing.T) {
 	}
 }
 
-// An error that is not a conflict is returned.
+// An operation returns every error that is not a conflict.
 func TestActErrors(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("x"))
 	run := made("a").Obj()
@@ -190,10 +190,10 @@ func TestActInOrder(t *testing.T) {
 		writes string
 		events int
 	}{
-		"all of it":         {"", "done", "status JobRun a; status JobRun r", 1},
-		"up to the key":     {"key", "stale", "", 0},
-		"up to the run":     {"a", "error", "", 0},
-		"up to the receipt": {"r", "error", "status JobRun a", 1},
+		"nothing fails":     {"", "done", "status JobRun a; status JobRun r", 1},
+		"the key fails":     {"key", "stale", "", 0},
+		"the run fails":     {"a", "error", "", 0},
+		"the receipt fails": {"r", "error", "status JobRun a", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(makeKey("k").Pending("a").Obj(), a, r)
@@ -240,7 +240,7 @@ func TestActDeletesTheOthers(t *testing.T) {
 	}
 }
 
-// A receipt with a larger input than its run may have no room for the output of the run.
+// If a receipt has a larger input than its run, the output of the run may not fit into the receipt.
 func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	receipt := answered("r", "a", "4").BoundTo("a").Obj()
@@ -288,11 +288,11 @@ func TestActOnItsOwnWrites(t *testing.T) {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	if run.Status.Phase != v1alpha1.PhaseLeased {
-		t.Error("what was decided on, which is the cache's, changed")
+		t.Error("the action changed the run of the cache")
 	}
 }
 
-// Only a Leased status gets the created or found Job as its jobRef.
+// The action writes the Job that it created or found into status.jobRef, if the status is Leased.
 func TestActNamesTheJob(t *testing.T) {
 	run, leased := made("a").Pending().Obj(), made("a").Leased(1, "10").Obj()
 	leased.Status.JobRef = nil
@@ -331,7 +331,7 @@ func TestActCreateJob(t *testing.T) {
 	ofAnother := makeJob(made("b").Obj(), 1).Obj()
 	ofAnother.Name = "a-1"
 	earlier := makeJob(made("a").UID("earlier").Token("earlier").Obj(), 1).Obj()
-	// The error of the API server for a denial without a code.
+	// The API server returns this error if a webhook denies a request without a code.
 	denied := &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusBadRequest, Message: "denied"}}
 	for name, tc := range map[string]struct {
 		stored []client.Object
@@ -343,16 +343,16 @@ func TestActCreateJob(t *testing.T) {
 	}{
 		"created":                        {want: "done", job: "uid-1", writes: "create Job a-1"},
 		"created before":                 {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
-		"left by an earlier run":         {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
+		"a Job of an earlier run":        {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
 		"a Job of another owner":         {stored: of(foreign), want: "refused for good"},
-		"another run's":                  {stored: of(ofAnother), want: "refused for good"},
+		"a Job of another run":           {stored: of(ofAnother), want: "refused for good"},
 		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
 		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
 		"a webhook refuses it":           {err: denied, want: "refused", after: time.Second},
 		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
 		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
-		"time is up":                     {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},
-		"the API server is out of reach": {err: errors.New("connection refused"), want: "refused", after: time.Second},
+		"the request times out":          {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},
+		"the API server does not answer": {err: errors.New("connection refused"), want: "refused", after: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(tc.stored...)
@@ -380,7 +380,7 @@ func TestActCreateJob(t *testing.T) {
 	}
 }
 
-// P6: before a claim, Jobs that the key does not lease are stopped.
+// P6: before a claim, the controller stops the Jobs that the key does not lease.
 func TestActStopStrays(t *testing.T) {
 	a, b := made("a").Obj(), made("b").Obj()
 	foreign := makeJob(b, 3).Obj()
@@ -391,12 +391,12 @@ func TestActStopStrays(t *testing.T) {
 		want    string
 		writes  string
 	}{
-		"none":                                    {of(makeKey("k").Pending("a").Obj()), "10", "done", ""},
-		"an unfinished one":                       {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
-		"of any run of the key":                   {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj(), makeJob(b, 2).Obj()), "10", "waiting", "delete(Foreground) Job a-1; delete(Foreground) Job b-2"},
-		"one that is being deleted":               {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
-		"one that has ended":                      {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Complete().Obj()), "10", "done", ""},
-		"one of another key":                      {of(makeKey("k").Pending("a").Obj(), makeJob(made("c").Key("other").Obj(), 1).Obj()), "10", "done", ""},
+		"no Job":                                  {of(makeKey("k").Pending("a").Obj()), "10", "done", ""},
+		"an unfinished Job":                       {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
+		"unfinished Jobs of two runs":             {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Obj(), makeJob(b, 2).Obj()), "10", "waiting", "delete(Foreground) Job a-1; delete(Foreground) Job b-2"},
+		"a Job that is being deleted":             {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
+		"a Job that has ended":                    {of(makeKey("k").Pending("a").Obj(), makeJob(a, 1).Complete().Obj()), "10", "done", ""},
+		"a Job of another key":                    {of(makeKey("k").Pending("a").Obj(), makeJob(made("c").Key("other").Obj(), 1).Obj()), "10", "done", ""},
 		"a Job of another owner, with our labels": {of(makeKey("k").Pending("a").Obj(), foreign), "10", "done", ""},
 		"leased since the decision":               {of(makeKey("k").Leased("a", 1, "9").Obj(), makeJob(a, 1).Obj()), "9", "stale", ""},
 	} {
@@ -413,7 +413,7 @@ func TestActStopStrays(t *testing.T) {
 	}
 }
 
-// I8: a run has stopped when a live read shows neither its Job nor a Pod of it.
+// I8: a run has stopped when live reads show no unfinished Job and no running Pod of the run.
 func TestActStopRun(t *testing.T) {
 	run := made("a").Leased(2, "5").Obj()
 	pod := func(name, token string, phase corev1.PodPhase) client.Object {
@@ -436,7 +436,7 @@ func TestActStopRun(t *testing.T) {
 		"its Job runs":                         {of(makeJob(run, 2).Obj()), "waiting", "delete(Foreground) Job a-2", 0},
 		"its Job is being deleted":             {of(makeJob(run, 2).Deleting().Obj()), "waiting", "", 0},
 		"an earlier Job of it runs":            {of(makeJob(run, 1).Obj(), makeJob(run, 2).Complete().Obj()), "waiting", "delete(Foreground) Job a-1", 0},
-		"its Job has ended, and Pods with it":  {of(makeJob(run, 2).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "done", "", 0},
+		"its Job has ended, a Pod runs":        {of(makeJob(run, 2).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "done", "", 0},
 		"an earlier Job has ended, a Pod runs": {of(makeJob(run, 1).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
 		"a Pod runs":                           {of(pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
 		"a Pod is pending":                     {of(pod("p", "token-a", corev1.PodPending)), "waiting", "", 5 * time.Second},
@@ -464,7 +464,7 @@ func TestActStopRun(t *testing.T) {
 		"the key changed": of(run, makeKey("k").Leased("a", 3, "5").ResourceVersion("11").Obj()),
 		"the run changed": of(made("a").Leased(3, "5").ResourceVersion("2").Obj(), makeKey("k").Leased("a", 2, "5").Obj()),
 	} {
-		t.Run("not its Job, if "+name+" since", func(t *testing.T) {
+		t.Run("no Job is stopped if "+name, func(t *testing.T) {
 			b := newBench(and(stored, of(makeJob(run, 2).Obj()))...)
 			if got := outcome(b.decidedOn(makeKey("k").Obj(), run).do(t.Context(), decision.StopRun{Run: runkey.IdentityOf(run), Generation: 2})); got != "stale" {
 				t.Errorf("%s, want stale", got)
@@ -476,7 +476,7 @@ func TestActStopRun(t *testing.T) {
 	}
 }
 
-// A Job may have been deleted before a status named it.
+// The Job of a run may have been deleted before a status named it. Its Pods may still run.
 func TestActCheckPods(t *testing.T) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -492,7 +492,7 @@ func TestActCheckPods(t *testing.T) {
 	}
 }
 
-// A Job that was created after its lease ended is deleted.
+// If the lease ended before the Job was created, the action deletes the Job.
 func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())

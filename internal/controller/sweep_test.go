@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// delays records the delay with which a run was added to a queue.
+// delays is a queue that records the delay of each run that is added.
 type delays struct {
 	workqueue.TypedDelayingInterface[Request]
 	after map[string]time.Duration
@@ -25,8 +25,9 @@ type delays struct {
 func (d *delays) AddAfter(request Request, after time.Duration) { d.after[request.Run] = after }
 
 func TestSweep(t *testing.T) {
-	ended := func(name string) *wrappers.JobRunWrapper { return made(name).Ended(v1alpha1.PhaseCompleted) } // a minute ago
-	future := ended("future").TTL(90)
+	// The runs ended one minute before now.
+	ended := func(name string) *wrappers.JobRunWrapper { return made(name).Ended(v1alpha1.PhaseCompleted) }
+	future := ended("future").TTL(90) // Its TTL counts from the first sweep.
 	future.Status.CompletionTime = &metav1.Time{Time: now.Add(time.Hour)}
 	terminating := ended("terminating").TTL(0)
 	terminating.DeletionTimestamp = &now

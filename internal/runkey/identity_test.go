@@ -11,12 +11,12 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// id returns the identity that the wrappers give a run of that name.
+// id returns the identity that package wrappers gives to a run of that name.
 func id(name string) runkey.Identity {
 	return runkey.Identity{RunName: name, Token: wrappers.TokenOf(name)}
 }
 
-func TestOf(t *testing.T) {
+func TestIdentityOf(t *testing.T) {
 	emptyToken := wrappers.MakeJobRun("a").Created().Token("").Obj()
 	for name, tc := range map[string]struct {
 		run  *v1alpha1.JobRun
@@ -34,20 +34,20 @@ func TestOf(t *testing.T) {
 			run:  wrappers.MakeJobRun("a").Obj(),
 			want: runkey.Identity{RunName: "a", Token: "uid-a"},
 		},
-		"an admission without token counts as none": {
+		"an admission without a token counts as no admission": {
 			run:  emptyToken,
 			want: runkey.Identity{RunName: "a", Token: "uid-a"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := runkey.IdentityOf(tc.run); got != tc.want {
-				t.Errorf("Of() = %v, want %v", got, tc.want)
+				t.Errorf("IdentityOf() = %v, want %v", got, tc.want)
 			}
 		})
 	}
 }
 
-func TestRoles(t *testing.T) {
+func TestPlacesOfKey(t *testing.T) {
 	full := wrappers.MakeRunKey("k").Pending("a").Leased("b", 2, "5").Row()
 	owned := wrappers.MakeIdempotencyKey("i").Owner("c").Row()
 	for name, tc := range map[string]struct {
@@ -80,23 +80,23 @@ func TestStartedAfter(t *testing.T) {
 		from, key string
 		want      bool
 	}{
-		"claimed from the version that was seen":  {"10", "10", true},
-		"claimed from a later version":            {"11", "10", true},
-		"claimed from an earlier version":         {"9", "10", false},
-		"numbers are compared, not text":          {"100", "99", true},
-		"numbers are compared, not text, earlier": {"99", "100", false},
-		"longer than any integer":                 {"100000000000000000000000", "99999999999999999999999", true},
-		"no claim":                                {"", "10", false},
-		"no version":                              {"10", "", false},
-		"neither":                                 {"", "", false},
-		"a claim that is no number":               {"x", "10", false},
-		"a version that is no number":             {"10", "x", false},
-		"both are the same text":                  {"x", "x", false},
-		"a negative number":                       {"-1", "-2", false},
-		"a sign":                                  {"+11", "10", false},
-		"leading zeros":                           {"011", "10", false},
-		"space":                                   {" 11", "10", false},
-		"hexadecimal":                             {"0x11", "10", false},
+		"based on the version that was seen": {"10", "10", true},
+		"based on a later version":           {"11", "10", true},
+		"based on an earlier version":        {"9", "10", false},
+		"100 is later than 99":               {"100", "99", true},
+		"99 is earlier than 100":             {"99", "100", false},
+		"numbers larger than an int64":       {"100000000000000000000000", "99999999999999999999999", true},
+		"no claim":                           {"", "10", false},
+		"no version":                         {"10", "", false},
+		"no claim and no version":            {"", "", false},
+		"a claim that is not a number":       {"x", "10", false},
+		"a version that is not a number":     {"10", "x", false},
+		"the same text, but not a number":    {"x", "x", false},
+		"a negative number":                  {"-1", "-2", false},
+		"a plus sign":                        {"+11", "10", false},
+		"leading zeros":                      {"011", "10", false},
+		"a leading space":                    {" 11", "10", false},
+		"hexadecimal":                        {"0x11", "10", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := runkey.StartedAfter(tc.from, tc.key); got != tc.want {
@@ -106,17 +106,17 @@ func TestStartedAfter(t *testing.T) {
 	}
 }
 
-// Two runs contend if their jobName and concurrencyKey are the same. Names and labels do not matter.
+// Two runs contend for a key if they have the same jobName and concurrencyKey. Names and labels do not matter.
 func TestHome(t *testing.T) {
 	for name, tc := range map[string]struct {
 		run  *v1alpha1.JobRun
 		want string
 	}{
-		"a key":                        {wrappers.MakeJobRun("a").Job("sync-users").Key("org_acme").Obj(), "c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
-		"another run of the key":       {wrappers.MakeJobRun("b").Job("sync-users").Key("org_acme").Label(v1alpha1.LabelKey, "c-x").Obj(), "c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
-		"no key":                       {wrappers.MakeJobRun("a").Obj(), "run/a"},
-		"an idempotency key alone":     {wrappers.MakeJobRun("a").IdempotencyKey("i").Obj(), "run/a"},
-		"a run that is named like one": {wrappers.MakeJobRun("c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4").Obj(), "run/c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
+		"a key":                          {wrappers.MakeJobRun("a").Job("sync-users").Key("org_acme").Obj(), "c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
+		"another run of the key":         {wrappers.MakeJobRun("b").Job("sync-users").Key("org_acme").Label(v1alpha1.LabelKey, "c-x").Obj(), "c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
+		"no key":                         {wrappers.MakeJobRun("a").Obj(), "run/a"},
+		"an idempotency key alone":       {wrappers.MakeJobRun("a").IdempotencyKey("i").Obj(), "run/a"},
+		"a run that is named like a key": {wrappers.MakeJobRun("c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4").Obj(), "run/c-4jk6d2f37po4cctt5fw4u2qm4mpwl6g4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := runkey.Home(tc.run); got != tc.want {
