@@ -16,7 +16,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// receipt describes a receipt. problem tells why its run is not described.
+// receipt describes a receipt. If the page will not describe the run that stands for it, problem says why.
 func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 	p.trigger(r)
 	stands := ""
@@ -37,7 +37,7 @@ func (p *page) receipt(r *v1alpha1.JobRun, problem string) {
 	p.field("Finished", p.ago(r.Status.CompletionTime))
 }
 
-// trigger describes what a run and a receipt have in common.
+// trigger describes the fields that a run and a receipt have in common.
 func (p *page) trigger(r *v1alpha1.JobRun) {
 	p.field("Name", r.Name)
 	p.field("Namespace", r.Namespace)
@@ -70,7 +70,7 @@ func (p *page) description(d *description) {
 	p.events(d)
 }
 
-// key names the runs that use the run's key.
+// key prints the names of the runs that execute and wait for the run's key.
 func (p *page) key(d *description) {
 	if d.hidden["runkeys"] {
 		p.field("Key used by", hiddenText)
@@ -95,7 +95,7 @@ func (p *page) lease(r *v1alpha1.JobRun) {
 		return
 	}
 	fmt.Fprintln(p.to, "Lease:")
-	p.field("  Holder", cmp.Or(l.HolderIdentity, "nobody"))
+	p.field("  Holder", cmp.Or(l.HolderIdentity, "none"))
 	p.field("  Generation", strconv.FormatInt(l.Generation, 10))
 	p.field("  Acquired", p.agoMicro(l.AcquireTime))
 	p.field("  Renewed", p.agoMicro(l.RenewTime))
@@ -134,7 +134,7 @@ func (p *page) receipts(d *description) {
 	if c := d.run.Status.Coalesced; c != nil {
 		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
 	}
-	// The run's own record of its receipts can always be read.
+	// Without the right to list receipts, rows still has those that the run's own status records.
 	p.section(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
 }
 

@@ -22,21 +22,22 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/worker"
 )
 
-const workerLong = `Execute the runs of a job that have no template: claim them, the oldest first, and run
-CMD for each, until Ctrl-C.
+const workerLong = `Execute the runs of a job with CMD, until Ctrl-C. The worker claims the runs that have no
+template, the oldest first, and runs CMD once for each.
 
 CMD gets the input of its run as JSON on stdin and in JOBRUN_INPUT (null if there is
 none), and JOBRUN_NAME, JOBRUN_NAMESPACE, JOBRUN_JOB_NAME, JOBRUN_CONCURRENCY_KEY and
 the fencing tokens JOBRUN_GENERATION and JOBRUN_KEY_VERSION, like a Job's container.
 
 The last JSON value on stdout is the run's output. It must begin in the first column of
-a line and end a line. A run without a JSON value still completes. An exit code other
-than 0 fails the run, with the last line of stderr.
+a line, and nothing may follow it in its last line. A run without a JSON value still
+completes. An exit code other than 0 fails the run, with the last line of stderr.
 
 When a run is cancelled or its lease is lost, CMD and its children get SIGTERM, and
-SIGKILL after --grace-period; their result is not reported. At Ctrl-C or SIGTERM the
-worker claims no more runs. It lets CMD continue for --grace-period, then stops it in the
-same way and gives its run back. Children that CMD leaves behind are killed.`
+SIGKILL after --grace-period. The worker does not report their result. At Ctrl-C or
+SIGTERM the worker claims no more runs. It lets CMD continue for --grace-period, then
+stops it in the same way and gives its run back. Children that CMD leaves behind are
+killed.`
 
 const workerExample = `  # Execute the runs of the job resize, four at once
   kubectl jobrun worker --job resize --concurrency 4 -- ./resize.sh
@@ -81,7 +82,7 @@ func newWorker(p *plugin) *cobra.Command {
 		"Holder of the leases, and name of the worker's Lease. Each process needs its own. Default: the host's name and ten random characters.")
 	addLeaseDuration(flags, &o.leaseDuration)
 	flags.DurationVar(&o.grace, "grace-period", 10*time.Second,
-		"Time from SIGTERM to SIGKILL for CMD. A worker that is told to end waits as long before it sends SIGTERM.")
+		"Time from SIGTERM to SIGKILL for CMD. At Ctrl-C or SIGTERM, the worker first waits this time before it sends SIGTERM to CMD.")
 	p.completeFlagWithJobs(cmd)
 	return cmd
 }
@@ -216,7 +217,7 @@ func inputOf(run *worker.Run) string {
 	return string(input)
 }
 
-// environment returns the variables that a Job's containers have, too.
+// environment returns the variables for the command. The containers of a Job have the same ones.
 func environment(run *worker.Run, input string) []string {
 	return []string{
 		v1alpha1.EnvName + "=" + run.Name,
