@@ -108,9 +108,9 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	return left
 }
 
-// isIndependent reports whether a plan goes on although this operation failed. It goes on after a failed deletion of a
-// JobRun, and after a receipt's status that the API server refuses for its content. It stops if that JobRun still reads
-// Pending, because later operations need the waiting place of that JobRun.
+// isIndependent reports whether a plan goes on although this operation failed. A plan goes on if it could not delete a
+// JobRun, or if the API server refused the status of a receipt for its content. But if the JobRun of that status reads
+// Pending, the plan stops, because later operations need the waiting place of that JobRun.
 func isIndependent(op decision.Op, err error) bool {
 	switch op := op.(type) {
 	case decision.DeleteRun:
@@ -224,7 +224,7 @@ func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
 	next := a.latest(run).DeepCopy()
 	if cache.IsSlim(next) {
-		return fmt.Errorf("JobRun %s/%s was not read whole", run.Namespace, run.Name)
+		return fmt.Errorf("JobRun %s/%s is slim and must not be written", run.Namespace, run.Name)
 	}
 	next.Status = *status.DeepCopy()
 	if next.Status.Phase == v1alpha1.PhaseLeased && a.job != nil {
@@ -232,7 +232,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	}
 	err := a.Client.Status().Update(ctx, next)
 	if isTooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
-		next.Status.Output = nil // The run keeps the output. Without this the receipt would never get its outcome.
+		next.Status.Output = nil // The run keeps the output. A receipt without room for it still gets the rest.
 		err = a.Client.Status().Update(ctx, next)
 	}
 	switch {

@@ -21,7 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// observer gathers what a decision about one request needs. It reads an object live before it counts it as gone.
+// observer gathers what a decision about one request needs. It reports an object as gone only after a live read.
 type observer struct {
 	*Reconciler
 	req Request
@@ -48,7 +48,7 @@ func (r *Reconciler) newObserver(req Request) *observer {
 		}}
 }
 
-// observeRuns lists the JobRuns that have value in a field index.
+// observeRuns lists the JobRuns that a field index has under value, and remembers them.
 func (o *observer) observeRuns(ctx context.Context, field, value string) (err error) {
 	o.Runs, err = o.list(ctx, o.req.Namespace, field, value)
 	for _, run := range o.Runs {
@@ -67,7 +67,8 @@ func (o *observer) remember(run *v1alpha1.JobRun) {
 	o.byIdentity[runkey.IdentityOf(run)], o.byUID[run.UID] = run, run
 }
 
-// observeHome gathers what a decision about a home needs: a concurrency RunKey, or a run without one.
+// observeHome gathers what a decision about a home needs. The home is a concurrency RunKey, or a run without a
+// concurrencyKey.
 func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Observation, error) {
 	o := r.newObserver(req)
 	o.Keyed = req.RunKey != ""
@@ -80,7 +81,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 			return decision.Observation{}, err
 		}
 	}
-	// This list comes last, after the reads of all runs that its receipts may be counted on (rule P8).
+	// List the receipts after all reads of the runs that may count them (rule P8).
 	var err error
 	o.Relisted, err = r.list(ctx, req.Namespace, cache.FieldHome, req.home())
 	return o.Observation, err
@@ -108,8 +109,8 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 	return o.Observation, err
 }
 
-// keepsItsKey reports whether the owner of an idempotency key may keep it, judged by its own fields: it is a run, and its
-// batch was not withdrawn.
+// keepsItsKey reports whether the fields of an owner show that it keeps its idempotency key. The owner must be a run, and
+// must not be a withdrawn member of a batch.
 func keepsItsKey(owner *v1alpha1.JobRun) bool {
 	switch {
 	case owner.IsReceipt():
@@ -132,7 +133,7 @@ func (o *observer) observeKey(ctx context.Context) (err error) {
 	return err
 }
 
-// observeEnded finds a run without a key that has ended. The index of homes no longer has it, but its Job may still
+// observeEnded finds an ended run that has no key. The index of homes no longer has the run, but its Job may still
 // execute.
 func (o *observer) observeEnded(ctx context.Context) error {
 	if o.Keyed || len(o.Runs) > 0 {
@@ -161,8 +162,9 @@ func (o *observer) observeKeyRuns(ctx context.Context) error {
 	return o.observeReservation(ctx, pending, o.Key.Spec.Pending.Generation > 0)
 }
 
-// observeReservation finds the run that a key is reserved for. Its create may still be in progress during the grace
-// period, unless existed is true or this process has seen the run deleted.
+// observeReservation finds the run that a key is reserved for. During the grace period, the
+// create of a missing run may be in progress. It is not if the run existed before: if existed is true, or if this process
+// has seen the deletion.
 func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, existed bool) error {
 	subject := reservationSubject(o.req.Namespace, o.req.RunKey)
 	run, err := o.cachedRun(ctx, id)
@@ -209,8 +211,8 @@ func (o *observer) observeReference(ctx context.Context, run *v1alpha1.JobRun) e
 	return o.observeOwner(ctx, run)
 }
 
-// observeAnsweredWith finds the run that a receipt was answered with. If the key reserves the waiting place for that run,
-// observeKeyRuns has looked for it, and the run may still be created.
+// observeAnsweredWith finds the run that a receipt was answered with. It skips the run that the waiting place names:
+// observeKeyRuns has looked for that run, and its create may be in progress.
 func (o *observer) observeAnsweredWith(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	id := runkey.AnsweredWith(receipt)
 	if o.Keyed && runkey.Pending(o.KeySpec()) == id {
@@ -241,8 +243,8 @@ func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error
 	return err
 }
 
-// observeBoundTo finds the run that a bound receipt names. If that run has become a receipt, observeBoundTo follows it
-// to the run that it names.
+// observeBoundTo finds the run that a bound receipt names. If that run has become a bound receipt, observeBoundTo goes on
+// to the run that the new receipt names.
 func (o *observer) observeBoundTo(ctx context.Context, receipt *v1alpha1.JobRun) error {
 	ref := receipt.Status.RunRef
 	if ref == nil || o.followed[ref.UID] {
@@ -323,8 +325,8 @@ func (r *Reconciler) getRun(ctx context.Context, name types.NamespacedName, want
 	return nil, fmt.Errorf("%w: JobRun %s is not in the cache yet", errStale, name)
 }
 
-// list returns the JobRuns that have value in a field index, oldest first. They are shared with the cache and must not be
-// changed.
+// list returns the JobRuns that a field index has under value, oldest first. Callers must not change them, because the
+// cache shares them.
 func (r *Reconciler) list(ctx context.Context, namespace, field, value string) ([]*v1alpha1.JobRun, error) {
 	var found v1alpha1.JobRunList
 	err := r.Client.List(ctx, &found, client.InNamespace(namespace), client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy)
@@ -339,8 +341,8 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	return runs, nil
 }
 
-// observeWhole replaces the slim JobRuns among Others by live reads, if a receipt may be counted on them or take over
-// their outcome. It returns errStale if a live read shows another version than the cache.
+// observeWhole replaces the slim JobRuns (see cache.Slim) among Others by live reads, if a receipt may be counted on them
+// or take over their outcome. It returns errStale if a live read shows another version than the cache.
 func (o *observer) observeWhole(ctx context.Context) error {
 	if !slices.ContainsFunc(o.Runs, mayBeReceipt) {
 		return nil

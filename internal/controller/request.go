@@ -22,9 +22,10 @@ import (
 // Request names what to reconcile. Either RunKey or Run is set.
 type Request struct {
 	Namespace string
-	// RunKey is a concurrency key with its runs, or an idempotency key.
+	// RunKey names a RunKey. The request is about this key and, for a concurrency key, the runs of the key.
 	RunKey string
-	// Run is one JobRun with its reported end, its batch and its retention. If it has no key, its execution too.
+	// Run names a JobRun. The request is about its reported end, its batch and its retention. If the JobRun has no
+	// concurrencyKey, the request is also about its execution.
 	Run string
 }
 
@@ -83,9 +84,9 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 	return append(requests, requestsForReferenced(run)...)
 }
 
-// requestsForEnded returns what to enqueue for a slim JobRun of the initial list. There may be 100,000 of them, so each
-// enqueues only what no other object enqueues. A RunKey that names the JobRun, a Job of it, and a receipt that waits for
-// its outcome enqueue themselves.
+// requestsForEnded returns what to enqueue for a slim JobRun of the initial list. There may be 100,000 of them, so it
+// leaves out the work that begins with another object: a RunKey that names the JobRun, an unfinished Job of it, or a
+// receipt that waits for its outcome. The controller enqueues that object itself.
 func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
 	requests := requestsForIdempotencyKey(run)
 	if _, soon := r.expires(run, metav1.NewTime(r.Clock.Now())); soon {
@@ -138,8 +139,8 @@ func (r *Reconciler) requestsForOwned(ctx context.Context, run *v1alpha1.JobRun)
 	return requests
 }
 
-// requestsForReceipts returns the requests for the receipts of a run that have another home. A second delivery of an
-// idempotency key may have another concurrencyKey than the run.
+// requestsForReceipts returns the requests for those receipts of a run that have another home than the run. A second
+// delivery of an idempotency key may have another concurrencyKey than the run.
 func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobRun) []Request {
 	var requests []Request
 	for _, value := range []string{cache.AbsorberToken(runkey.IdentityOf(run).Token), cache.AbsorberUID(string(run.UID))} {
@@ -164,7 +165,7 @@ func (r *Reconciler) requestsForDeliveries(ctx context.Context, namespace, name 
 	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return run.Status.Phase != "" }))
 }
 
-// listed calls list and logs an error. The cache returns none for a registered field.
+// listed calls list and logs an error. The cache returns no error if the field is registered.
 func (r *Reconciler) listed(ctx context.Context, namespace, field, value string) []*v1alpha1.JobRun {
 	runs, err := r.list(ctx, namespace, field, value)
 	if err != nil {
