@@ -24,8 +24,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// nameSuffixLength exceeds the five characters of the API server, because the API server does not try another name when
-// the webhook has set one.
+// nameSuffixLength exceeds the five characters that the API server itself uses. The API server does not try another name
+// if the name that the webhook has set is taken.
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
@@ -38,7 +38,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if run.Name == "" && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
-	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // An object without a spec cannot be stamped.
+	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}
@@ -85,8 +85,8 @@ func logAdmission(ctx context.Context, run *v1alpha1.JobRun, dryRun bool, out ke
 }
 
 // triggerOf returns the trigger of a JobRun. Each call of the webhook uses a new token, even if the API server sends a
-// request twice. Otherwise the first call could give back the reservation that the second call has already returned to
-// the caller.
+// request twice. Otherwise the first call could give back the reservation of the second call after that call was
+// answered.
 func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	return runkey.Trigger{
 		Run:            runkey.Identity{RunName: run.Name, Token: token},
@@ -119,7 +119,7 @@ func generateName(run *v1alpha1.JobRun, request types.UID) string {
 	return base[:min(len(base), maxNameLength(run)-nameSuffixLength)] + suffix
 }
 
-// warning tells the caller which run stands for the trigger.
+// warning returns a text that tells the caller which run stands for the trigger.
 func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) string {
 	if out.Disposition == v1alpha1.DispositionCoalesced {
 		return fmt.Sprintf("jobrun %s coalesced: run %s already waits for job %q, concurrencyKey %q and stands for this trigger",
@@ -133,13 +133,13 @@ func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystor
 	return text
 }
 
-// firstDelivery returns the oldest JobRun with the idempotency key that the cache shows. If the cache shows none, it
-// returns the run that stands for the key. It returns nil if neither exists.
+// firstDelivery returns the oldest JobRun in the cache with the idempotency key of run. If the cache has none, it
+// returns the run that stands for the first delivery. It returns nil if it cannot read that JobRun.
 func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) *v1alpha1.JobRun {
 	var found v1alpha1.JobRunList
 	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
 	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{cache.FieldIdempotency: name},
-		client.UnsafeDisableDeepCopy) // There may be very many deliveries.
+		client.UnsafeDisableDeepCopy) // A copy of very many deliveries takes too long.
 	if err != nil {
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// stamp returns the patch that writes name, labels and admission into the object. It changes nothing else. A patch made
-// from the decoded object would also rewrite the caller's quantities.
+// stamp returns the patch that writes name, labels and admission into the object, and changes nothing else. A patch made
+// from the decoded object would also rewrite the caller's resource quantities, such as 1000m.
 func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	run := s.run
 	labels := map[string]string{
@@ -28,11 +28,11 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	)
 }
 
-// stampLabels sets the stamped labels to want and removes those not in it.
+// stampLabels returns the patch that sets the labels of want, and removes the stamped labels that are not in want.
 func (s *submission) stampLabels(want map[string]string) []jsonpatch.Operation {
 	have := s.run.Labels
 	var ops []jsonpatch.Operation
-	if have == nil { // The caller sent no labels field. An empty one is not nil.
+	if have == nil { // The caller sent no labels field. An empty labels field is decoded as an empty map.
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/labels", map[string]string{}))
 	}
 	for _, name := range v1alpha1.StampedLabels {
