@@ -21,7 +21,7 @@ import (
 const slimGeneration = -1
 
 var (
-	// slimTemplate replaces each template. A run that has a template executes as a Job.
+	// slimTemplate replaces each template. It still shows that the run executes as a Job.
 	slimTemplate = &batchv1.JobTemplateSpec{}
 	// slimConditions replace the conditions of an ended JobRun, by the type of its outcome condition.
 	slimConditions = map[string][]metav1.Condition{
@@ -56,8 +56,8 @@ func Slim(object any) (any, error) {
 // IsSlim reports whether a JobRun lacks the fields that Slim drops from an ended JobRun.
 func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration }
 
-// settled returns the type of the condition that says how a JobRun ended. It returns "" if the operator will
-// still write on the JobRun, apart from the count of triggers.
+// settled returns the type of the condition that says how a JobRun ended. It returns "" if the operator must
+// still write more on the JobRun than the count of absorbed triggers.
 func settled(run *v1alpha1.JobRun) string {
 	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""

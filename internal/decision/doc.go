@@ -6,7 +6,7 @@
 // Decide is pure: it turns a Snapshot into a Plan. The package has no client, context, clock or logger. The
 // controller observes, and carries plans out. A Plan is an ordered list of checks and writes, and says when
 // to decide again even if nothing changes. Each JobRun of a snapshot has one Role, which is computed once.
-// The steps of a decision switch over it.
+// The steps of Decide switch over the roles.
 //
 // Where to look:
 //   - the roles of JobRuns: role.go
@@ -17,6 +17,6 @@
 //   - the count of absorbed triggers: absorb.go
 //   - the coalesce policies, here and at admission: runkey/coalesce.go
 //
-// A snapshot may be stale. So a plan checks it, by a live read or a precondition, before it deletes an object or
-// gives a place away.
+// A snapshot may be stale. So before a plan deletes an object or gives a place away, a live read or a precondition
+// checks that the snapshot still holds.
 package decision

@@ -23,8 +23,8 @@ type sharedReads struct {
 	read func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error)
 
 	mu      sync.Mutex
-	waiting map[types.NamespacedName]*sharedRead
-	reading map[types.NamespacedName]bool
+	waiting map[types.NamespacedName]*sharedRead // reads that have not begun
+	reading map[types.NamespacedName]bool        // keys with a goroutine in serve
 }
 
 // sharedRead is a read and its answer. The answer is set before done is closed.
@@ -48,7 +48,7 @@ func (s *sharedReads) get(ctx context.Context, name types.NamespacedName) (*v1al
 	}
 }
 
-// join returns the next read of name that will begin.
+// join returns the read of name that begins next.
 func (s *sharedReads) join(name types.NamespacedName) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *sharedReads) serve(name types.NamespacedName) {
 	}
 }
 
-// begin returns the next read of name and lets no more callers join it; nil if no caller waits.
+// begin returns the next read of name, or nil if no caller waits. After that, no caller joins this read.
 func (s *sharedReads) begin(name types.NamespacedName) *sharedRead {
 	s.mu.Lock()
 	defer s.mu.Unlock()
