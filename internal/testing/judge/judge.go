@@ -18,8 +18,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// Event is one write of one object. Old is the object before it, nil for a create. New is the object after
-// it, nil for a delete.
+// Event is one write of one object. Old is the object before the write, nil for a create. New is the object
+// after the write, nil for a delete.
 type Event struct {
 	Revision uint64
 	Old, New client.Object
@@ -40,7 +40,7 @@ type Options struct {
 	Strict bool
 	// Fail is called with each violation.
 	Fail func(format string, args ...any)
-	// ByHand reports whether a person deleted the RunKey. Nil means that people delete none.
+	// ByHand reports whether a person deleted the RunKey. If it is nil, people delete no RunKeys.
 	ByHand func(types.UID) bool
 }
 
@@ -63,7 +63,7 @@ type Judge struct {
 	deleted  map[types.UID]bool               // JobRuns that were deleted
 	created  map[types.UID]uint64             // revisions at which JobRuns were created
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
-	ousted   map[runkey.Identity]bool         // lost the waiting place before their JobRun existed
+	ousted   map[runkey.Identity]bool         // runs that lost the waiting place before their JobRun existed
 }
 
 // lease is a lease that a RunKey recorded.
@@ -161,8 +161,8 @@ func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	}
 }
 
-// displaced checks I2 for a run that lost its waiting place to another one: the run has coalesce: Skip, and the
-// other one has onLeaseExpired: Requeue.
+// displaced checks I2 for a run that lost its waiting place to another run: the run must have coalesce: Skip,
+// and the other run must have onLeaseExpired: Requeue.
 func (j *Judge) displaced(run *v1alpha1.JobRun) {
 	by := j.everRuns[run.Status.RunRef.UID]
 	if run.Spec.Coalesce != v1alpha1.CoalesceSkip || by == nil || by.Spec.OnLeaseExpired != v1alpha1.OnLeaseExpiredRequeue {
@@ -180,7 +180,7 @@ func (j *Judge) held(old, run *v1alpha1.JobRun) {
 		return
 	}
 	if key := j.keyOf(run); key == nil || runkey.Leased(key) != runkey.IdentityOf(run) || key.Leased.Generation != held.Generation {
-		j.fail("I4: worker %s holds %s under generation %d, but the key says %v", held.HolderIdentity, run.Name, held.Generation, key)
+		j.fail("I4: worker %s holds %s under generation %d, but the key has %v", held.HolderIdentity, run.Name, held.Generation, key)
 	}
 }
 
@@ -203,23 +203,23 @@ func (j *Judge) oneOfEach(changed *v1alpha1.JobRun) {
 // failed checks I5 and P7: a run fails because of its key only after its own lease has expired.
 func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	if strings.Contains(run.Status.Error, "is pending for job") {
-		j.fail("P7: %s was answered Created and failed for want of its key: %s", run.Name, run.Status.Error)
+		j.fail("P7: %s was answered Created and failed because it lost its key: %s", run.Name, run.Status.Error)
 	}
 	pending, expired := strings.CutPrefix(run.Status.Error, "Lease expired; pending run ")
 	if !expired {
 		return
 	}
 	if run.Status.Lease == nil || len(j.claims[runkey.IdentityOf(run)]) == 0 {
-		j.fail("I5: %s failed for an expired lease, but never had one", run.Name)
+		j.fail("I5: %s failed because its lease expired, but it never had a lease", run.Name)
 	}
 	name := strings.TrimSuffix(pending, " already exists")
 	if j.o.Strict && runkey.Pending(key).RunName != name {
-		j.fail("I5: %s failed for pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
+		j.fail("I5: %s failed because of pending run %s, but the key names %v", run.Name, name, runkey.Pending(key))
 	}
 	for _, waiting := range j.runs {
 		if j.o.Strict && runkey.IdentityOf(waiting) == runkey.Pending(key) && waiting.Spec.Coalesce == v1alpha1.CoalesceSkip &&
 			run.Spec.OnLeaseExpired == v1alpha1.OnLeaseExpiredRequeue {
-			j.fail("I5: %s asked to wait again, but failed for %s", run.Name, name)
+			j.fail("I5: %s has onLeaseExpired: Requeue, but failed because of %s", run.Name, name)
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (j *Judge) counts(old, run *v1alpha1.JobRun) {
 		j.counted[run.UID][entry.UID] = true
 	}
 	if after.Count != count+fresh {
-		j.fail("I3: %s counts %d after %d, with %d new receipts", run.Name, after.Count, count, fresh)
+		j.fail("I3: the count of %s is %d after %d, but it has %d new receipts", run.Name, after.Count, count, fresh)
 	}
 }
 
@@ -277,7 +277,8 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 		j.rises(key.Name, after.Leased)
 	}
 	delete(j.ousted, runkey.Pending(after)) // The run may have lost the place and reserved it again.
-	// A trigger may take over a reservation under its own name (P1), and race the create of the other trigger.
+	// A change of the token alone is allowed: a trigger may take over a reservation under its own name (P1), even
+	// while the create of the other trigger is in progress.
 	if was, is := runkey.Pending(before), runkey.Pending(after); was.RunName != is.RunName && was != runkey.Leased(after) && !j.tookPlace(before, after) {
 		j.vacated(was)
 	}
@@ -362,7 +363,7 @@ func (j *Judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 		return
 	}
 	if after.Leased.Generation <= before.Pending.Generation {
-		j.fail("I4: generation %d of %v after %d", after.Leased.Generation, id, before.Pending.Generation)
+		j.fail("I4: generation %d of %v is not above %d", after.Leased.Generation, id, before.Pending.Generation)
 	}
 	if from, err := strconv.ParseUint(after.Leased.FromVersion, 10, 64); err != nil || from >= revision {
 		j.fail("P2: claim of %v at %d is based on version %q", id, revision, after.Leased.FromVersion)
@@ -381,7 +382,7 @@ func (j *Judge) released(id runkey.Identity) {
 	}
 	for _, job := range j.jobs {
 		if job.Annotations[v1alpha1.AnnotationToken] == id.Token && !executor.IsFinished(job) && j.o.Strict {
-			j.fail("I8: %v was released while Job %s is there", id, job.Name)
+			j.fail("I8: %v was released while Job %s is unfinished", id, job.Name)
 		}
 	}
 }
@@ -403,7 +404,7 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 }
 
 // onlyLeased checks that a Job is created for a lease that its RunKey recorded. A strict judge requires that
-// the lease still lasts. Otherwise it may be over, because the create may be delivered late.
+// the lease still lasts. Without Strict the lease may be over, because the create may be delivered late.
 func (j *Judge) onlyLeased(job *batchv1.Job, token, generation string) {
 	name := job.Labels[v1alpha1.LabelKey]
 	if name == "" {
@@ -428,7 +429,7 @@ func (j *Judge) oneJobPerKey(created *batchv1.Job) {
 	}
 	for _, job := range j.jobs {
 		if job.UID != created.UID && !executor.IsFinished(job) && job.Labels[v1alpha1.LabelKey] == created.Labels[v1alpha1.LabelKey] {
-			j.fail("I4: Jobs %s and %s of one key at once", job.Name, created.Name)
+			j.fail("I4: Jobs %s and %s of one key exist at the same time", job.Name, created.Name)
 		}
 	}
 	for _, pod := range j.pods {
