@@ -9,8 +9,8 @@
 // order, Pods fail, Jobs and Pods are deleted, and users cancel and delete their triggers. Every invariant
 // must hold at every instant.
 //
-// A stormy simulation adds a second controller that acts at the same time, crashes after any write, lost
-// requests and answers, and writes that are applied long after their caller gave up. The invariants of
+// A stormy simulation may also have a second controller that acts at the same time, crashes after any write,
+// lost requests and answers, and writes that are applied long after their caller gave up. The invariants of
 // RunKeys, receipts and counts must hold at every instant, and everything must come to rest. Statuses may
 // lag, as section 11 of docs/design.md describes.
 package simulation

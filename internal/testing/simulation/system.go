@@ -26,13 +26,14 @@ import (
 
 const (
 	namespace = "ns"
-	// grace is longer than the API server works on a create.
+	// grace exceeds the API server's timeout of a create (P7).
 	grace = 90 * time.Second
-	// history is small, so that the controller trims the receipts of most simulations.
+	// history is the number of receipts that a run keeps. It is small, so that the controller deletes receipts in
+	// most simulations.
 	history = 2
 )
 
-// Trigger is a user with one trigger, which the user may regret.
+// Trigger is one trigger of a user, and what the user does after the answer.
 type Trigger struct {
 	Name        string
 	Key         string
@@ -41,13 +42,13 @@ type Trigger struct {
 	Idempotency string
 	// Brief sets ttlSecondsAfterFinished to 0, which deletes the run as soon as it has an outcome.
 	Brief bool
-	// Worker omits the template, so that a worker executes the run and not a Job.
+	// Worker omits the template, so that a worker executes the run instead of a Job.
 	Worker bool
 	// Then is what the user does after the answer.
 	Then Afterthought
 }
 
-// Batch is a user with a batch: all of its members are triggered, or nothing.
+// Batch is a batch of triggers from one user. Either all of them take effect, or none.
 type Batch struct {
 	Members []Trigger
 	// Dies is the number of members that the user triggers before it dies.
@@ -65,16 +66,18 @@ const (
 	DeleteAndTriggerAgain
 )
 
-// Scenario is the start of a simulation.
+// Scenario configures a simulation.
 type Scenario struct {
 	Triggers []Trigger
 	Batches  []Batch
 	// Workers has one entry for each worker.
 	Workers     []Way
 	Controllers int
-	Replicas    int
-	Mishaps     int
-	Options     model.Options
+	// Replicas is the number of replicas of the webhook.
+	Replicas int
+	// Mishaps bounds the mishaps: see model.World.
+	Mishaps int
+	Options model.Options
 }
 
 // system is a simulated installation.
@@ -152,7 +155,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 func (s *system) startController(p *model.Process) (model.Source, error) {
 	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
-		SweepPeriod: time.Minute, Clock: s.Clock, // every TTL is shorter, so the sweep never runs
+		SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep, because every TTL is shorter than SweepPeriod.
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {
@@ -190,8 +193,8 @@ func (s *system) startUsers() error {
 	return nil
 }
 
-// triggerAll triggers the members of a batch in order, the leader first. If a member is refused, it withdraws
-// the batch.
+// triggerAll triggers the members of a batch in order, the leader first. If a member is refused, triggerAll
+// cancels the leader, which withdraws the batch.
 func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b Batch) {
 	var leader *v1alpha1.JobRun
 	for i, t := range b.Members {
@@ -220,7 +223,7 @@ func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
 	}
 }
 
-// regret does what the trigger's Then demands.
+// regret cancels or deletes the run, if the trigger's Then says so.
 func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, run *v1alpha1.JobRun) {
 	switch t.Then {
 	case Cancel:

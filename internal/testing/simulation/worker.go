@@ -30,7 +30,7 @@ const (
 	GivesBack
 )
 
-// patience is how many runs count as the first ones.
+// patience is the number of first runs that a worker does not complete, if it Dies or GivesBack.
 const patience = 2
 
 // pause is how long a worker waits after a claim whose answer was lost.
@@ -66,7 +66,8 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 				c.Queue.Add(object.Name)
 			}
 		case *v1alpha1.RunKey:
-			// Real workers may not read RunKeys. They try again after a while.
+			// A refused claim can succeed once the key leases no run. Real workers try again after a while instead,
+			// because they may not read RunKeys.
 			if waiting := runkey.Pending(&object.Spec); waiting != (runkey.Identity{}) && object.Spec.Leased == nil {
 				c.Queue.Add(waiting.RunName)
 			}
