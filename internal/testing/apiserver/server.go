@@ -7,7 +7,7 @@
 // It implements:
 //   - Resource versions, UIDs, and conflicts.
 //   - JSON patches and merge patches.
-//   - Watches. They begin at any version that was not forgotten, and may have field selectors.
+//   - Watches from any version that Forget has not dropped. They may have field selectors.
 //
 // It does not implement:
 //   - Admission. Unless OnCreate is set, each trigger becomes a run.
@@ -16,7 +16,7 @@
 //   - Methods of the client that no test needs. They panic.
 //
 // Tests that need no watches use the simpler wrappers.Store. The tests of the operator use package model, which
-// has the real schema and plays every order of events.
+// has the real schema and can play every order of events.
 package apiserver
 
 import (
@@ -53,17 +53,18 @@ var (
 )
 
 // Server is the API server and its client. A test may call its methods at any time, but may set its fields only
-// while nothing calls it.
+// while no call is in progress.
 type Server struct {
 	client.WithWatch // nil: the methods that Server does not implement panic
 
 	// OnCreate is called for each create of a JobRun. It may change the run, refuse it, or call store and
 	// then return an error instead of the answer. If it is nil, the run is stored.
 	OnCreate func(run *v1alpha1.JobRun, store func() error) error
-	// RefuseStatus is called before a status is stored, and refuses it by an error. It must not call the
-	// Server. It may be nil.
+	// RefuseStatus is called before a status is stored. If it returns an error, the status is refused. It must
+	// not call the Server. It may be nil.
 	RefuseStatus func(run *v1alpha1.JobRun) error
-	// TellsLate lets a watch from a forgotten version begin, and end with an error event.
+	// TellsLate changes how a watch from a forgotten version fails. The call succeeds, and the watch then
+	// gets an error event.
 	TellsLate bool
 
 	mu                    sync.Mutex
@@ -123,7 +124,7 @@ func (s *Server) Put(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 	return run
 }
 
-// Change changes a JobRun as the operator does.
+// Change changes a stored JobRun. It plays the operator, and does not count as a call.
 func (s *Server) Change(name string, change func(*v1alpha1.JobRun)) *v1alpha1.JobRun {
 	defer s.lock()()
 	run := s.read(name)
@@ -152,7 +153,7 @@ func (s *Server) Stored(resource schema.GroupResource) (n int) {
 // Calls returns how many calls have arrived, by call: "get jobruns", "patch jobruns/status".
 func (s *Server) Calls() map[string]int { defer s.lock()(); return maps.Clone(s.calls) }
 
-// MostInFlight returns the highest number of such calls that were on their way at the same time.
+// MostInFlight returns the highest number of calls with that name (see Calls) that were on their way together.
 func (s *Server) MostInFlight(call string) int { defer s.lock()(); return s.most[call] }
 
 // serve executes a call after the latency. In a synctest bubble, the real clock is the bubble's clock.

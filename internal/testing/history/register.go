@@ -13,7 +13,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// The answers to triggers of a key. Run is the trigger's own run. Holder is the run that the answer names.
+// These kinds are answers to triggers of a key. Run is the trigger's own JobRun. Holder is the run that the answer
+// names.
 const (
 	// Reserve means that the waiting place was free, and that Run has it now.
 	Reserve Kind = "Reserve"
@@ -24,8 +25,8 @@ const (
 	Refuse Kind = "Refuse"
 )
 
-// The changes of a key that an observer sees. Run gets a place or leaves it. Holder is the run that loses its
-// place to Run.
+// These kinds are changes of a key that an observer sees. Run gets a place or leaves one. Holder is the run whose
+// waiting place Run takes.
 const (
 	// Seat gives the free waiting place to Run.
 	Seat Kind = "Seat"
@@ -41,9 +42,9 @@ const (
 	Requeue Kind = "Requeue"
 	// Displace ends the lease of Run and gives it Holder's waiting place.
 	Displace Kind = "Displace"
-	// Vanish means that a person deleted the key.
+	// Vanish means that a person deleted the RunKey.
 	Vanish Kind = "Vanish"
-	// Restore gives Run its lease back after the key was deleted.
+	// Restore gives Run its lease back after the RunKey was deleted.
 	Restore Kind = "Restore"
 )
 
@@ -75,15 +76,15 @@ func orNoRun(run string) string {
 // registerState has the runs in the two places, "" for a free place.
 type registerState struct {
 	pending, leased string
-	bereft          bool // the key was deleted, so a lease may be restored
+	bereft          bool // a person deleted the RunKey, so a lease may be restored
 }
 
 func (s registerState) step(o Operation) (registerState, bool) {
 	was := s
 	switch o.Kind {
-	case Reserve:
+	case Reserve: // A trigger may take over a reservation under its own name (P1).
 		s.pending = o.Run
-		return s, was.pending == "" || nameOf(was.pending) == nameOf(o.Run) // Takes over a reservation without a JobRun (P1).
+		return s, was.pending == "" || nameOf(was.pending) == nameOf(o.Run)
 	case Seat:
 		s.pending = o.Run
 		return s, was.pending == ""
@@ -149,12 +150,12 @@ func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 	case leased.none() && pending.none():
 		return o, nil
 	default:
-		return o, errors.New("no kind of transition changes a key like this")
+		return o, errors.New("this change of a key has no Kind")
 	}
 	return o, nil
 }
 
-// Named returns the name and token of a run, as the operations of Register name it.
+// Named returns the text for a run in the operations of Register: its name and token.
 func Named(id runkey.Identity) string { return id.RunName + "/" + id.Token }
 
 func nameOf(named string) string {

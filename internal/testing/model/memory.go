@@ -19,21 +19,21 @@ import (
 const (
 	// memorySize is how many outcomes a memory holds. A full memory forgets all of them.
 	memorySize = 1 << 16
-	// memoryCheck is how often a recall validates again and compares: every 256th time.
+	// memoryCheck is the interval of checks: each 256th recall validates again and compares the outcomes.
 	memoryCheck = 256
 )
 
-// memory remembers the outcomes of validating an object, or a change from one object to another.
+// memory remembers the outcomes of validations. A validation checks a new object, or the change of an object.
 //
 // Two validations share an outcome if their objects differ only by a consistent renaming of opaque values:
 // uids, tokens, resourceVersions and times. That is sound for two reasons:
 //
 //   - The schema only bounds the length of these values and requires that some are times. Every value of
-//     a typed object meets both.
+//     a typed object meets these requirements.
 //   - The CEL rules only compare these values for equality. A consistent renaming preserves equality.
 //
-// The text of a remembered error may name a value of the earlier validation. The schema or the rules may
-// change in a way that makes the renaming unsound. So every memoryCheck-th recall validates again.
+// A later change of the schema or the rules may make the renaming unsound. So every memoryCheck-th recall
+// validates again. The text of a remembered error may name a value of the earlier validation.
 type memory struct {
 	mu       sync.Mutex
 	outcomes map[string]field.ErrorList
@@ -61,7 +61,7 @@ func (m *memory) recall(old, obj runtime.Object, validate func() field.ErrorList
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Type, b.Type))
 	})
 	if known && !sameErrors(errs, fresh) {
-		panic(fmt.Sprintf("remembered %v, but validation says %v, for %v -> %v", errs, fresh, old, obj))
+		panic(fmt.Sprintf("remembered %v, but validation returns %v, for %v -> %v", errs, fresh, old, obj))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,7 +93,7 @@ type keyWriter struct {
 	names  map[string]int
 }
 
-// value writes a value. name is the name of its field; empty for an element of a list.
+// value writes a value. name is the name of the field that holds it; empty for an element of a list.
 func (w *keyWriter) value(name string, value any) {
 	switch v := value.(type) {
 	case map[string]any:
