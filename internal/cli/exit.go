@@ -56,7 +56,7 @@ func (e *timeLimit) Error() string { return fmt.Sprintf("timed out after %s", e.
 // unfinished means that the plugin stopped before the run ended.
 type unfinished struct {
 	cause error
-	// what names the run that goes on; again is the command that resumes.
+	// what names the run that goes on; again is the command that waits again.
 	what, again string
 }
 

@@ -42,11 +42,11 @@ func TestClaim(t *testing.T) {
 		last int64
 		want transition
 	}{
-		"no key":                 {},
-		"no run waits":           {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
-		"a run executes":         {key: wrappers.MakeRunKey("k").Pending("b").Leased("a", 1, "5").Row()},
-		"the run executes":       {key: wrappers.MakeRunKey("k").Pending("a").Leased("a", 1, "5").Row()},
-		"nobody waits or leases": {key: wrappers.MakeRunKey("k").Row()},
+		"no key":                    {},
+		"no run waits":              {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
+		"a run executes":            {key: wrappers.MakeRunKey("k").Pending("b").Leased("a", 1, "5").Row()},
+		"the run executes":          {key: wrappers.MakeRunKey("k").Pending("a").Leased("a", 1, "5").Row()},
+		"no run waits or is leased": {key: wrappers.MakeRunKey("k").Row()},
 		"first lease": {
 			key:  wrappers.MakeRunKey("k").Pending("a").Row(),
 			want: transition{wrappers.MakeRunKey("k").Leased("a", 1, "10").Row(), true},
@@ -83,10 +83,10 @@ func TestRelease(t *testing.T) {
 		run  runkey.Identity
 		want transition
 	}{
-		"no key":            {run: id("a")},
-		"nobody executes":   {key: wrappers.MakeRunKey("k").Pending("a").Row(), run: id("a")},
-		"nobody, of nobody": {key: wrappers.MakeRunKey("k").Pending("a").Row()},
-		"another executes":  {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("b")},
+		"no key":             {run: id("a")},
+		"no run executes":    {key: wrappers.MakeRunKey("k").Pending("a").Row(), run: id("a")},
+		"no run, for no run": {key: wrappers.MakeRunKey("k").Pending("a").Row()},
+		"another executes":   {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("b")},
 		"a run of the same name executes": {
 			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: runkey.Identity{RunName: "a", Token: "later"},
 		},
@@ -114,10 +114,10 @@ func TestWithdraw(t *testing.T) {
 		run  runkey.Identity
 		want transition
 	}{
-		"no key":           {run: id("a")},
-		"no run waits":     {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("a")},
-		"nobody, nobody's": {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
-		"another waits":    {key: wrappers.MakeRunKey("k").Pending("b").Row(), run: id("a")},
+		"no key":                    {run: id("a")},
+		"no run waits":              {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: id("a")},
+		"no run waits, no run asks": {key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row()},
+		"another waits":             {key: wrappers.MakeRunKey("k").Pending("b").Row(), run: id("a")},
 		"a run of the same name waits": {
 			key: wrappers.MakeRunKey("k").PendingAs("a", "later").Row(), run: id("a"),
 		},
@@ -144,7 +144,7 @@ func TestRequeue(t *testing.T) {
 		want transition
 	}{
 		"no key":           {run: run},
-		"nobody executes":  {key: wrappers.MakeRunKey("k").Pending("a").Row(), run: run},
+		"no run executes":  {key: wrappers.MakeRunKey("k").Pending("a").Row(), run: run},
 		"another executes": {key: wrappers.MakeRunKey("k").Leased("b", 1, "5").Row(), run: run},
 		"a run of the same name executes": {
 			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(),

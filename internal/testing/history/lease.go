@@ -129,7 +129,7 @@ func (s leaseState) with(h held, name string, run leasedRun) leaseState {
 
 func (s leaseState) String() string {
 	if s.held == (held{}) {
-		return "nobody holds it"
+		return "it has no holder"
 	}
 	return fmt.Sprintf("%s holds it for run %s under generation %d", s.held.holder, s.held.run, s.held.generation)
 }
