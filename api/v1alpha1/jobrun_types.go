@@ -164,10 +164,11 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:Maximum=86400
 	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
 
-	// activeDeadlineSeconds is how long a lease of this run may last, renewed or not, at least 1 second. A
-	// run that executes longer fails with the reason DeadlineExceeded. The template's own
-	// activeDeadlineSeconds applies too: the shorter one decides. If it is not set, nothing bounds a run that
-	// is renewed. Immutable.
+	// activeDeadlineSeconds is how long a lease of this run may last, at least 1 second. Then the run fails
+	// with the reason DeadlineExceeded, whether it was renewed or not, and whether its Job executes, is
+	// suspended or is refused. Its key is free once nothing of the run executes. The template's own
+	// activeDeadlineSeconds applies too, but counts only while the Job is not suspended. If
+	// activeDeadlineSeconds is not set, nothing bounds a run that is renewed. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1

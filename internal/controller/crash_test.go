@@ -107,6 +107,18 @@ func TestCrash(t *testing.T) {
 				r2: Coalesced, of r1
 				job a-1: runs`,
 		},
+		"end at the deadline": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").Deadline(60), 1, "5")),
+			with:  func(c *scene) { c.expired = true },
+			want: `key: free
+				a: Failed, g1, finished g1, Failed=DeadlineExceeded, "the lease lasted longer than activeDeadlineSeconds, 60 seconds"`,
+		},
+		"end at the deadline before the claim is stored": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Deadline(60).Obj(), makeJob(made("a").Obj(), 1).Obj()),
+			with:  func(c *scene) { c.expired = true },
+			want: `key: free
+				a: Failed, g1, no holder, finished g1, Failed=DeadlineExceeded, "the lease lasted longer than activeDeadlineSeconds, 60 seconds"`,
+		},
 		"expire and start again": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
 			want: `key: leased=a g3

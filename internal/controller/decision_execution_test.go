@@ -93,7 +93,7 @@ func TestFollowLease(t *testing.T) {
 				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].Overdue = true }
 			},
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
-				"executed for longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); SwapKey(free)`,
+				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); SwapKey(free)`,
 		},
 		"a worker without a key gives its run back": {
 			given: of(makeRun("a").Created().Leased(2, "").Holder("").Obj()),

@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -52,24 +53,33 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 	return nil
 }
 
-// observeClaim computes how long a worker may still store a claim that the webhook has granted.
+// observeClaim observes a claim that the key has granted and that the status does not show yet. It computes how long a
+// worker may still store the claim, or how long the lease of a run with a Job may still last.
 func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
-	if run.RunsAsJob() || runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
+	if runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
+		return
+	}
+	if run.RunsAsJob() {
+		o.observeDeadline(run, o.LeasedGeneration(), e)
 		return
 	}
 	claim := *o.Key.Spec.Leased // A later claim changes fromVersion, so the grace starts again.
 	e.ClaimLeft = max(o.ReservationGrace-o.sightings.unchangedFor(claimSubject(run.UID), claim), 0)
 }
 
-// observeDeadline computes how long a worker may still execute a run. It skips runs with a Job, because the Job has its
-// own deadline.
-func (o *observer) observeDeadline(run *v1alpha1.JobRun, e *decision.Execution) {
-	if run.Spec.ActiveDeadlineSeconds == 0 || run.RunsAsJob() {
+// observeDeadline computes how long the lease of a run under a generation may still last.
+func (o *observer) observeDeadline(run *v1alpha1.JobRun, generation int64, e *decision.Execution) {
+	if run.Spec.ActiveDeadlineSeconds == 0 {
 		return
 	}
-	deadline := time.Duration(run.Spec.ActiveDeadlineSeconds) * time.Second
-	left := deadline - o.sightings.unchangedFor(deadlineSubject(run.UID), run.LeaseGeneration())
+	left := deadlineOf(run) - o.sightings.unchangedFor(deadlineSubject(run.UID), generation)
 	e.Overdue, e.DeadlineLeft = left <= 0, max(left, 0)
+}
+
+// deadlineOf returns the activeDeadlineSeconds of a run. It returns the longest duration if they are more.
+func deadlineOf(run *v1alpha1.JobRun) time.Duration {
+	const longest = int64(math.MaxInt64 / time.Second)
+	return time.Duration(min(run.Spec.ActiveDeadlineSeconds, longest)) * time.Second
 }
 
 func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
@@ -78,7 +88,12 @@ func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e
 			return err
 		}
 	}
-	o.observeDeadline(run, e)
+	o.observeDeadline(run, run.LeaseGeneration(), e)
+	if e.Overdue {
+		if err := o.observeLateEnd(ctx, run, e); err != nil {
+			return err
+		}
+	}
 	duration := leaseDuration(run)
 	if duration == 0 {
 		return nil
@@ -103,6 +118,25 @@ func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *deci
 	default:
 		return nil
 	}
+}
+
+// observeLateEnd reads the unfinished Job of an overdue run live. If the Job has finished meanwhile, its own result
+// counts.
+func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+	if e.Job == nil || executor.IsFinished(e.Job) {
+		return nil
+	}
+	live := &batchv1.Job{}
+	switch err := o.Live.Get(ctx, client.ObjectKeyFromObject(e.Job), live); {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
+	case live.UID != e.Job.UID || !executor.IsFinished(live):
+		return nil
+	}
+	e.Job = live
+	return o.observeOutput(ctx, run, e)
 }
 
 // jobOf returns the Job of a run for a generation; nil if the cache shows none.

@@ -4,6 +4,7 @@
 package decision
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -30,6 +31,23 @@ type ending struct {
 
 func failure(reason, message string) ending {
 	return ending{phase: v1alpha1.PhaseFailed, reason: reason, message: message}
+}
+
+// overdue returns how a run ends whose lease has lasted for activeDeadlineSeconds.
+func overdue(run *v1alpha1.JobRun) ending {
+	message := fmt.Sprintf("the lease lasted longer than activeDeadlineSeconds, %d seconds", run.Spec.ActiveDeadlineSeconds)
+	if refusal := refusalOf(run); refusal != "" {
+		message += "; the Job was refused: " + refusal
+	}
+	return failure(ReasonDeadlineExceeded, message)
+}
+
+// refusalOf returns the refusal of the Job that the status of a leased run has; empty without one.
+func refusalOf(run *v1alpha1.JobRun) string {
+	if run.RunsAsJob() && run.Status.Phase == v1alpha1.PhaseLeased && run.Status.JobRef == nil {
+		return run.Status.Error
+	}
+	return ""
 }
 
 // conditionReason is the pattern that the API server requires of a condition's reason, but not of a Job's.

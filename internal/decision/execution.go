@@ -4,8 +4,6 @@
 package decision
 
 import (
-	"fmt"
-
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -42,11 +40,14 @@ func followLease(s *Snapshot) []Op {
 func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	e := s.execution(run)
 	isStored := run.Status.Phase == v1alpha1.PhaseLeased
+	hasFinished := e.Job != nil && executor.IsFinished(e.Job)
 	switch {
 	case e.Refused != nil:
 		return s.refused(run, *e.Refused)
-	case isStored && e.Job != nil && executor.IsFinished(e.Job):
+	case isStored && hasFinished:
 		return s.finish(run, resultOf(e))
+	case run.RunsAsJob() && e.Overdue && !hasFinished: // Before a cancel, which may wait for Pods.
+		return s.finish(run, overdue(run))
 	case s.mustEnd(run):
 		return s.cancelLeased(run)
 	case !run.RunsAsJob():
@@ -71,8 +72,7 @@ func (s *Snapshot) followWorker(run *v1alpha1.JobRun, isStored bool) []Op {
 	case !run.IsHeld():
 		return s.takeGivenBack(run)
 	case e.Overdue:
-		return s.finish(run, failure(ReasonDeadlineExceeded,
-			fmt.Sprintf("executed for longer than activeDeadlineSeconds, %d seconds", run.Spec.ActiveDeadlineSeconds)))
+		return s.finish(run, overdue(run))
 	case e.Expires && e.Left <= 0:
 		return s.expire(run)
 	default:

@@ -122,8 +122,8 @@ type Execution struct {
 	// ClaimLeft is the time left for the API server to store a worker's claim that the webhook has granted; 0 if there
 	// is no such claim.
 	ClaimLeft time.Duration
-	// Overdue is true if a worker has executed the run for activeDeadlineSeconds. DeadlineLeft is the time
-	// until then; 0 without a deadline, or after it.
+	// Overdue is true if the lease has lasted for activeDeadlineSeconds. DeadlineLeft is the time until then;
+	// 0 without a deadline, or after it.
 	Overdue      bool
 	DeadlineLeft time.Duration
 	// Refused is the API server's refusal of the Job in this reconcile; nil without one.

@@ -22,7 +22,8 @@ const (
 	ReasonCompleted = "Completed"
 	// ReasonLeaseExpired means that the lease expired, and that the run failed because it cannot wait again.
 	ReasonLeaseExpired = "LeaseExpired"
-	// ReasonDeadlineExceeded means that a worker executed the run for longer than activeDeadlineSeconds.
+	// ReasonDeadlineExceeded means that a lease of the run lasted longer than activeDeadlineSeconds. A Job that
+	// misses a deadline of its own gives the same reason.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
 	// ReasonReported means that a worker reported the end.
 	ReasonReported = "Reported"
