@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -42,6 +44,10 @@ type Options struct {
 	Fail func(format string, args ...any)
 	// ByHand reports whether a person deleted the RunKey. If it is nil, people delete no RunKeys.
 	ByHand func(types.UID) bool
+	// Clock tells the time of a write. Nil means that deadlines are not judged.
+	Clock clock.PassiveClock
+	// Calm returns since when time passes only while nothing else can happen; zero if it does not do so yet.
+	Calm func() time.Time
 }
 
 // Judge checks every write against all earlier ones.
@@ -64,6 +70,7 @@ type Judge struct {
 	created  map[types.UID]uint64             // revisions at which JobRuns were created
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
 	ousted   map[runkey.Identity]bool         // runs that lost the waiting place before their JobRun existed
+	acquired map[lease]time.Time              // when leases were acquired
 }
 
 // lease is a lease that a RunKey recorded.
@@ -92,6 +99,7 @@ func New(o Options) *Judge {
 		created:  map[types.UID]uint64{},
 		bereft:   map[string]bool{},
 		ousted:   map[runkey.Identity]bool{},
+		acquired: map[lease]time.Time{},
 	}
 }
 
@@ -134,6 +142,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 		j.displaced(run)
 	}
 	j.held(old, run)
+	j.bounded(old, run)
 	j.counts(old, run)
 }
 
@@ -288,6 +297,7 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 		}
 		if is != (runkey.Identity{}) {
 			j.leases[lease{is.Token, after.Leased.Generation}] = true
+			j.acquire(lease{is.Token, after.Leased.Generation})
 			j.leased(e.Revision, key.Name, before, after)
 		}
 	}
@@ -399,6 +409,7 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 	}
 	token, generation := job.Annotations[v1alpha1.AnnotationToken], job.Annotations[v1alpha1.AnnotationGeneration]
 	j.onlyLeased(job, token, generation)
+	j.beforeTheEnd(job, token)
 	j.executes(token)
 	j.oneJobPerKey(job)
 }

@@ -91,6 +91,7 @@ type Sim struct {
 	started   time.Time
 	faults    int
 	crashes   int
+	calm      time.Time
 	trace     []traceEntry
 	violation error
 
@@ -146,6 +147,10 @@ func (s *Sim) failFromProcess(text string) {
 	s.panics = append(s.panics, text)
 }
 
+// Calm returns when the schedule ended; zero while it lasts. From then on, time passes only while nothing else can
+// happen.
+func (s *Sim) Calm() time.Time { return s.calm }
+
 // Run takes steps until the schedule has ended and the system has come to rest. It returns the first
 // violation with the trace that led to it, or nil.
 func (s *Sim) Run() error {
@@ -167,6 +172,9 @@ func (s *Sim) run() {
 		} else if steps++; steps > s.options.MaxSteps {
 			s.Fail("the system does not come to rest: %d steps after the end of the schedule", s.options.MaxSteps)
 			return
+		}
+		if !scheduled && s.calm.IsZero() {
+			s.calm = s.Clock.Now()
 		}
 		step, ok := s.pick(s.steps(), choice)
 		switch {

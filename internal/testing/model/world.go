@@ -28,6 +28,8 @@ type World struct {
 	Mishaps int
 	// KeepKeys keeps people from deleting RunKeys.
 	KeepKeys bool
+	// Hangs reports whether a Pod runs until it is deleted. Nil means that none does.
+	Hangs func(*corev1.Pod) bool
 
 	sim     *Sim
 	client  client.Client

@@ -174,6 +174,8 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 		return []action{w.endPod(pod, corev1.PodFailed, 137, "")}
 	case pod.Status.Phase == corev1.PodPending:
 		return []action{updateStatus(w, kubelet, "starts Pod", pod, func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodRunning })}
+	case w.Hangs != nil && w.Hangs(pod):
+		return nil
 	default:
 		return []action{
 			w.endPod(pod, corev1.PodSucceeded, 0, Output),

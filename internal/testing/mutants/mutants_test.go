@@ -264,6 +264,18 @@ var mutants = map[string]mutant{
 	return join(s.checkKey(), s.swapKey(next))`,
 		pkg: simulation, run: "^TestPropertyStorm$",
 	},
+	"deadline: a run with a Job has none but the Job's": {
+		file: "internal/decision/execution.go",
+		from: `case run.RunsAsJob() && e.Overdue && !hasFinished:`,
+		to:   `case run.RunsAsJob() && e.Overdue && hasFinished:`,
+		pkg:  simulation, run: "^TestPropertyDeadline$",
+	},
+	"deadline: nothing wakes the controller for it": {
+		file: "internal/decision/snapshot.go",
+		from: `Sooner(e.ClaimLeft, e.DeadlineLeft)`,
+		to:   `e.ClaimLeft`,
+		pkg:  simulation, run: "^TestPropertyDeadline$",
+	},
 	"I8: a Job that is gone proves that its Pods are": {
 		file: "internal/controller/act_jobs.go",
 		from: `	return a.checkPods(ctx, op.Run)

@@ -71,6 +71,41 @@ func TestPropertyRequeue(t *testing.T) {
 	})
 }
 
+// TestPropertyDeadline gives deadlines to runs whose Jobs end, hang or are refused. Each run gets its outcome at its
+// deadline, and its key is free once nothing of it executes.
+func TestPropertyDeadline(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		scenario := Scenario{
+			Controllers: 1,
+			Replicas:    1,
+			Mishaps:     rapid.IntRange(0, 2).Draw(rt, "mishaps"),
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawBounded), 1, 4).Draw(rt, "triggers"),
+			Workers:     []Way{Works},
+		}
+		if rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Controllers = rapid.IntRange(1, 2).Draw(rt, "controllers")
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
+// drawBounded draws a trigger whose run has a deadline, or ends by itself.
+func drawBounded(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Worker = false
+	t.Fate = rapid.SampledFrom([]Fate{Ends, Hangs, Refused}).Draw(rt, "fate")
+	t.Deadline = rapid.SampledFrom([]int64{1, 10, 100}).Draw(rt, "deadline")
+	if t.Fate == Ends && rapid.Bool().Draw(rt, "unbounded") {
+		t.Deadline = 0
+	}
+	return t
+}
+
 func check(t *testing.T, draw func(*rapid.T) Scenario) {
 	t.Helper()
 	simulate(t, func(rt *rapid.T) Scenario {

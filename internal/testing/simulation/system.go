@@ -5,12 +5,14 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +46,10 @@ type Trigger struct {
 	Brief bool
 	// Worker omits the template, so that a worker executes the run instead of a Job.
 	Worker bool
+	// Deadline is activeDeadlineSeconds.
+	Deadline int64
+	// Fate is what becomes of the Job.
+	Fate Fate
 	// Then is what the user does after the answer.
 	Then Afterthought
 }
@@ -65,6 +71,20 @@ const (
 	Delete
 	DeleteAndTriggerAgain
 )
+
+// Fate is what becomes of the Jobs of a run. The API server refuses a Job that is Refused, for ever. The Pod of a Job
+// that Hangs never ends by itself.
+type Fate string
+
+// The fates.
+const (
+	Ends    Fate = ""
+	Hangs   Fate = "hangs"
+	Refused Fate = "refused"
+)
+
+// fateAnnotation is the annotation of a Job and of its Pods that holds the Fate.
+const fateAnnotation = "fate"
 
 // Scenario configures a simulation.
 type Scenario struct {
@@ -101,6 +121,8 @@ func Simulate(scenario Scenario) error {
 	s.judge = judge.New(judge.Options{
 		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0,
 		Fail:   sim.Fail,
+		Clock:  sim.Clock,
+		Calm:   sim.Calm,
 	})
 	sim.Server.Observe(s.judge.Observe)
 	for n := range scenario.Replicas {
@@ -114,7 +136,9 @@ func Simulate(scenario Scenario) error {
 			return s.startWorker(p, way)
 		})
 	}
-	sim.AddWorld(scenario.Mishaps).KeepKeys = true
+	world := sim.AddWorld(scenario.Mishaps)
+	world.KeepKeys = true
+	world.Hangs = func(pod *corev1.Pod) bool { return pod.Annotations[fateAnnotation] == string(Hangs) }
 	if err := s.startUsers(); err != nil {
 		return err
 	}
@@ -153,7 +177,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 }
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
-	r := controller.NewReconciler(p.Client, p.Live, silent{}, controller.Options{
+	r := controller.NewReconciler(quota{p.Client}, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep, because every TTL is shorter than SweepPeriod.
 	})
@@ -172,6 +196,16 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 		})
 	}
 	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
+}
+
+// quota is a client whose API server refuses some Jobs.
+type quota struct{ client.Client }
+
+func (q quota) Create(ctx context.Context, object client.Object, opts ...client.CreateOption) error {
+	if _, isJob := object.(*batchv1.Job); isJob && object.GetAnnotations()[fateAnnotation] == string(Refused) {
+		return apierrors.NewForbidden(batchv1.Resource("jobs"), object.GetName(), errors.New("exceeded quota"))
+	}
+	return q.Client.Create(ctx, object, opts...)
 }
 
 // silent drops events: no invariant depends on them.
@@ -259,7 +293,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 			ConcurrencyKey: t.Key,
 			IdempotencyKey: t.Idempotency,
 			Input:          &apiextensionsv1.JSON{Raw: []byte(`{"from":"` + t.Name + `"}`)},
-			Template:       template(),
+			Template:       template(t.Fate),
+
+			ActiveDeadlineSeconds: t.Deadline,
 		},
 	}
 	if t.Brief {
@@ -277,10 +313,14 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	return run
 }
 
-func template() *batchv1.JobTemplateSpec {
-	return &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
+func template(fate Fate) *batchv1.JobTemplateSpec {
+	meta := metav1.ObjectMeta{}
+	if fate != Ends {
+		meta.Annotations = map[string]string{fateAnnotation: string(fate)}
+	}
+	return &batchv1.JobTemplateSpec{ObjectMeta: meta, Spec: batchv1.JobSpec{
 		BackoffLimit: new(int32(0)),
-		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+		Template: corev1.PodTemplateSpec{ObjectMeta: meta, Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever,
 			Containers:    []corev1.Container{{Name: "main", Image: "busybox"}},
 		}},
