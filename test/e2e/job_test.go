@@ -4,6 +4,8 @@
 package e2e
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -47,6 +49,43 @@ var _ = Describe("The Job of a run", func() {
 		kubectl("delete", "quota", "none")
 		wait("a", "Complete")
 		Expect(get("a").Status.Error).To(BeEmpty())
+	})
+
+	It("is bounded by activeDeadlineSeconds, even if it never starts or does not stop, and the next run of its key gets its turn", func() {
+		const (
+			deadline = 3
+			grace    = 5
+		)
+		bounded := func(name, script string) manifest {
+			return run(name, script).key(name).with(func(r *v1alpha1.JobRun) { r.Spec.ActiveDeadlineSeconds = deadline })
+		}
+		stubborn := bounded("stubborn", `trap "" TERM; exec sleep 600`).with(func(r *v1alpha1.JobRun) {
+			r.Spec.Template.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(grace))
+		})
+		apply(stubborn, bounded("suspended", quick).with(func(r *v1alpha1.JobRun) { r.Spec.Template.Spec.Suspend = new(true) }))
+		Eventually(names).WithArguments("jobs").Should(HaveLen(2))
+		kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
+		apply(bounded("refused", quick))
+		bound := []string{"stubborn", "suspended", "refused"}
+		for _, name := range bound {
+			Eventually(get).WithArguments(name).Should(HaveField("Status.StartTime", Not(BeNil()))) // It does not wait.
+			apply(run("after-"+name, quick).key(name))
+		}
+		for _, name := range bound {
+			wait(name, "Failed")
+			status := get(name).Status
+			Expect(status.Conditions).To(ConsistOf(HaveField("Reason", "DeadlineExceeded")))
+			Expect(status.Error).To(HavePrefix("the lease lasted longer than activeDeadlineSeconds, 3 seconds"))
+			Expect(status.CompletionTime.Sub(status.Lease.AcquireTime.Time)).To(BeNumerically("<=", (deadline+2)*time.Second))
+		}
+		Expect(get("refused").Status.Error).To(ContainSubstring("exceeded quota"))
+		kubectl("delete", "quota", "none")
+		for _, name := range bound {
+			wait("after-"+name, "Complete")
+		}
+		stopped := get("after-stubborn").Status.StartTime.Sub(get("stubborn").Status.CompletionTime.Time)
+		Expect(stopped).To(BeNumerically(">=", (grace-1)*time.Second), "the key was free before the Pod had ended")
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 	})
 })
 
