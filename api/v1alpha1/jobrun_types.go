@@ -124,8 +124,8 @@ type JobRunSpec struct {
 	Input *apiextensionsv1.JSON `json:"input,omitempty"`
 
 	// concurrencyKey is the key of the run. For each namespace, jobName and concurrencyKey, at most one run
-	// executes and at most one waits. It has 1 to 256 characters of any kind. A run without it is not
-	// limited. Immutable.
+	// executes and at most one waits. It has 1 to 256 characters of any kind but control characters. A run
+	// without it is not limited. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -141,7 +141,7 @@ type JobRunSpec struct {
 
 	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists, a
 	// second trigger with the same namespace, jobName and idempotencyKey starts nothing and is answered with
-	// that run. It has 1 to 256 characters of any kind. Immutable.
+	// that run. It has 1 to 256 characters of any kind but control characters. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -229,7 +229,7 @@ type JobRunSpec struct {
 // batch if not all members exist after 60 seconds.
 type BatchMember struct {
 	// id identifies the batch in its namespace. Use each id for one batch only, for example a UUID. 1 to 64
-	// characters.
+	// characters of any kind but control characters.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1

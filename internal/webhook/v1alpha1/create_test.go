@@ -158,6 +158,8 @@ func TestCreateBadInput(t *testing.T) {
 		"an empty coalesce":               {spec("jobName: job, concurrencyKey: k, coalesce: ''"), "spec.coalesce"},
 		"a key that is too long":          {spec("jobName: job, concurrencyKey: " + strings.Repeat("k", 5000)), "spec.concurrencyKey"},
 		"a key that is a number":          {spec("jobName: job, concurrencyKey: 5"), "spec.concurrencyKey"},
+		"a key with U+0000":               {spec(`jobName: job, concurrencyKey: "a\0"`), "spec.concurrencyKey"},
+		"an idempotencyKey with U+0000":   {spec(`jobName: job, concurrencyKey: k, idempotencyKey: "a\0"`), "spec.idempotencyKey"},
 		"an empty idempotencyKey":         {spec("jobName: job, concurrencyKey: k, idempotencyKey: ''"), "spec.idempotencyKey"},
 		"an idempotencyKey too long":      {spec("jobName: job, concurrencyKey: k, idempotencyKey: " + strings.Repeat("k", 257)), "spec.idempotencyKey"},
 		"1 MiB of input":                  {spec("jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 1<<20)), "spec.input"},

@@ -21,7 +21,7 @@ import (
 const podSpec = `{restartPolicy: Never, containers: [{name: main, image: busybox}]}`
 
 func TestJobRunSpec(t *testing.T) {
-	label := "must be a DNS-1123 label"
+	label, control := "must be a DNS-1123 label", "must not contain control characters"
 	for name, tc := range map[string]struct {
 		spec string
 		want refusal
@@ -45,8 +45,16 @@ func TestJobRunSpec(t *testing.T) {
 		"jobName that ends with '-'":   {`{jobName: sync-}`, refusal{"spec.jobName", label}},
 		"jobName that is no string":    {`{jobName: 5}`, refusal{"spec.jobName", "must be of type string"}},
 
-		"concurrencyKey of odd characters":    {spec: `{jobName: a, concurrencyKey: "a/b \"c\" '\n💥"}`},
+		"concurrencyKey of odd characters":    {spec: `{jobName: a, concurrencyKey: "a/b \"c\" '\u00a0💥~"}`},
 		"concurrencyKey of 5,000 characters":  {`{jobName: a, concurrencyKey: ` + strings.Repeat("k", 5000) + `}`, refusal{"spec.concurrencyKey", "may not be more than 256"}},
+		"concurrencyKey with U+0000":          {`{jobName: a, concurrencyKey: "a\0b"}`, refusal{"spec.concurrencyKey", control}},
+		"concurrencyKey with a newline":       {`{jobName: a, concurrencyKey: "a\n"}`, refusal{"spec.concurrencyKey", control}},
+		"concurrencyKey with U+001F":          {`{jobName: a, concurrencyKey: "\x1f"}`, refusal{"spec.concurrencyKey", control}},
+		"concurrencyKey with U+007F":          {`{jobName: a, concurrencyKey: "a\x7f"}`, refusal{"spec.concurrencyKey", control}},
+		"concurrencyKey with U+009F":          {`{jobName: a, concurrencyKey: "a\x9f"}`, refusal{"spec.concurrencyKey", control}},
+		"idempotencyKey of odd characters":    {spec: `{jobName: a, idempotencyKey: "a/b \"c\" '\u00a0💥~"}`},
+		"idempotencyKey with U+0000":          {`{jobName: a, idempotencyKey: "\0"}`, refusal{"spec.idempotencyKey", control}},
+		"batch id with U+0000":                {`{jobName: a, batch: {id: "a\0", size: 1, leader: b}}`, refusal{"spec.batch.id", control}},
 		"coalesce without concurrencyKey":     {`{jobName: a, coalesce: Skip}`, refusal{"spec.coalesce", "coalesce needs concurrencyKey"}},
 		"coalesce with an idempotencyKey":     {`{jobName: a, idempotencyKey: i, coalesce: Skip}`, refusal{"spec.coalesce", "coalesce needs concurrencyKey"}},
 		"coalesce of an unknown kind":         {`{jobName: a, concurrencyKey: k, coalesce: Merge}`, refusal{"spec.coalesce", `supported values: "Skip"`}},
