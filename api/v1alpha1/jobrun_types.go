@@ -115,8 +115,8 @@ type JobRunSpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	JobName string `json:"jobName,omitempty"`
 
-	// input is any JSON value for the Job or the worker that executes the run, at most 64 KiB. null is the
-	// same as no input. Immutable.
+	// input is any JSON value for the Job or the worker that executes the run, at most 64 KiB and 64 levels of
+	// arrays and objects. null is the same as no input. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless
@@ -510,10 +510,12 @@ type JobRunStatus struct {
 	// +optional
 	JobRef *ObjectReference `json:"jobRef,omitempty"`
 
-	// output is the result of a completed run, any JSON value. For a Job, it is the termination message of
-	// the template's first container, at most 4 KiB, or that message as a JSON string if it is not JSON. Of
-	// several Pods, the one with the lowest completion index counts; without indexes, the one that succeeded
-	// last. A receipt has the output of its run if there is room for it.
+	// output is the result of a completed run, any JSON value. An external worker writes it with the end of
+	// the run, at most 256 KiB and 64 levels of arrays and objects. For a Job, it is the termination message
+	// of the template's first container, at most 4 KiB, or that message as a JSON string if it is not JSON or
+	// has more levels. Of several Pods, the one with the lowest completion index counts; without indexes, the
+	// one that succeeded last. A receipt has the output of its run if there is room for it. Final once the
+	// JobRun has ended.
 	//
 	// +optional
 	// +kubebuilder:validation:Schemaless

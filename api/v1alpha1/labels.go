@@ -53,6 +53,9 @@ const (
 const (
 	// MaxInputBytes bounds spec.input.
 	MaxInputBytes = 64 << 10
+	// MaxLevels bounds the levels of arrays and objects in spec.input and status.output. Decoders refuse 10,000 levels,
+	// so one JobRun that has so many hides all JobRuns of a list from its clients.
+	MaxLevels = 64
 	// MaxTemplateRunName bounds the name of a run with a template.
 	MaxTemplateRunName = 52
 	// MaxRecent bounds status.coalesced.recent.
@@ -68,6 +71,8 @@ const (
 	MaxRecentLabels = 16
 	// MaxOutputBytes bounds the termination message that becomes status.output.
 	MaxOutputBytes = 4 << 10
+	// MaxWorkerOutputBytes bounds status.output as an external worker writes it.
+	MaxWorkerOutputBytes = 256 << 10
 	// MaxErrorBytes bounds status.error.
 	MaxErrorBytes = 1 << 10
 	// BatchTimeoutSeconds is how long it may take until all members of a batch exist.

@@ -29,7 +29,7 @@ func ResultContainer(run *v1alpha1.JobRun) string {
 
 // OutputOf returns the termination message of a container in one of a Job's Pods; nil if the message is empty. The
 // Pod is the one that succeeded with the lowest completion index. Without indexes, it is the one that succeeded
-// last. A message that is not JSON becomes a JSON string.
+// last. A message that is not JSON, or that has more than v1alpha1.MaxLevels levels, becomes a JSON string.
 func OutputOf(pods []corev1.Pod, container string) *apiextensionsv1.JSON {
 	var message string
 	var index int
@@ -73,7 +73,7 @@ func outputJSON(message string) *apiextensionsv1.JSON {
 	}
 	// The API server decodes JSON in the same way. It refuses numbers beyond float64.
 	var value any
-	if utiljson.Unmarshal([]byte(message), &value) == nil {
+	if v1alpha1.Levels([]byte(message)) <= v1alpha1.MaxLevels && utiljson.Unmarshal([]byte(message), &value) == nil {
 		return &apiextensionsv1.JSON{Raw: []byte(message)}
 	}
 	quoted, err := json.Marshal(message)

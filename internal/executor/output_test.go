@@ -94,6 +94,8 @@ func TestOutputJSON(t *testing.T) {
 		"more than 4 KiB":              {strings.Repeat("x", 5000), `"` + strings.Repeat("x", 4096) + `"`},
 		"more than 4 KiB, in a rune":   {strings.Repeat("x", 4095) + "💥💥", `"` + strings.Repeat("x", 4095) + `"`},
 		"more than 4 KiB of JSON":      {`"` + strings.Repeat("x", 5000) + `"`, `"\"` + strings.Repeat("x", 4095) + `"`},
+		"64 levels":                    {strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 64) + strings.Repeat("]", 64)},
+		"65 levels are text":           {strings.Repeat("[", 65) + strings.Repeat("]", 65), `"` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `"`},
 		"JSON whose 4 KiB end in time": {"7" + strings.Repeat(" ", 5000), "7"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 
@@ -88,6 +89,8 @@ func validateInput(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList 
 		return field.ErrorList{field.TooLong(path, "", v1alpha1.MaxInputBytes)}
 	case len(spec.Input.Raw) > 0 && !json.Valid(spec.Input.Raw):
 		return field.ErrorList{field.Invalid(path, "", "must be JSON")}
+	case v1alpha1.Levels(spec.Input.Raw) > v1alpha1.MaxLevels:
+		return field.ErrorList{field.Invalid(path, "", fmt.Sprintf("must have at most %d levels of arrays and objects", v1alpha1.MaxLevels))}
 	default:
 		return nil
 	}

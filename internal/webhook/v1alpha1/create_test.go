@@ -91,6 +91,11 @@ func (r replica) create(t *testing.T, manifest string, changes ...func(*admissio
 	return r.Handle(context.Background(), req)
 }
 
+// nested returns arrays of so many levels.
+func nested(levels int) string {
+	return strings.Repeat("[", levels) + strings.Repeat("]", levels)
+}
+
 func toJSON(t *testing.T, manifest string) []byte {
 	t.Helper()
 	raw, err := yaml.YAMLToJSON([]byte("apiVersion: batch.jobrun.dev/v1alpha1\nkind: JobRun\n" + manifest))
@@ -164,6 +169,8 @@ func TestCreateBadInput(t *testing.T) {
 		"an idempotencyKey too long":      {spec("jobName: job, concurrencyKey: k, idempotencyKey: " + strings.Repeat("k", 257)), "spec.idempotencyKey"},
 		"1 MiB of input":                  {spec("jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 1<<20)), "spec.input"},
 		"input a byte too long":           {spec("jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 64<<10-1)), "spec.input"},
+		"input of 65 levels":              {spec("jobName: job, concurrencyKey: k, input: " + nested(65)), "spec.input"},
+		"input of 65 levels, no key":      {spec("jobName: job, input: {a: " + nested(64) + "}"), "spec.input"},
 		"a lease of no time":              {spec("jobName: job, concurrencyKey: k, leaseDurationSeconds: 0"), "spec.leaseDurationSeconds"},
 		"a lease of more than a day":      {spec("jobName: job, concurrencyKey: k, leaseDurationSeconds: 86401"), "spec.leaseDurationSeconds"},
 		"no attempts":                     {spec("jobName: job, concurrencyKey: k, maxAttempts: 0"), "spec.maxAttempts"},
@@ -350,6 +357,7 @@ func TestCreateOddInput(t *testing.T) {
 		"a key with slashes, quotes, emoji": {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: '/a/\"b\" 💥'}\n", `/a/"b" 💥`},
 		"a key of 256 characters":           {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: " + strings.Repeat("💥", 256) + "}\n", strings.Repeat("💥", 256)},
 		"input that is a bare string":       {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: hello}\n", "k"},
+		"input of 64 levels":                {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: " + nested(64) + "}\n", "k"},
 		"input that is null":                {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: null}\n", "k"},
 		"64 KiB of input":                   {"metadata: {name: b}\nspec: {jobName: job, concurrencyKey: k, input: " + strings.Repeat("x", 64<<10-2) + "}\n", "k"},
 		"a 52-character name, a template":   {withTemplate(strings.Repeat("n", 52), onePod), "k"},

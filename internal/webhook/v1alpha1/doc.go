@@ -6,7 +6,7 @@
 // On CREATE the webhook decides the disposition of the trigger and stamps it into the object, so the caller reads it in
 // the answer. Before the webhook reserves a key, it refuses what the API server would refuse later. Otherwise the key
 // would stay reserved for the grace period. On UPDATE the webhook restores its stamps, and keeps the fields immutable
-// that CEL cannot compare.
+// that CEL cannot compare. On an UPDATE of the status it grants the claims of external workers, and bounds their outputs.
 //
 // An admitted object may still not come to exist, because of a later admission plugin or a lost connection. The
 // controller repairs that.
@@ -17,4 +17,5 @@
 // +kubebuilder:webhook:name=mjobrun.batch.jobrun.dev,mutating=true,path=/mutate-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns,verbs=create,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
 // +kubebuilder:webhook:name=update.batch.jobrun.dev,mutating=true,path=/mutate-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns,verbs=update,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
 // +kubebuilder:webhook:name=claim.batch.jobrun.dev,mutating=true,path=/claim-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns/status,verbs=update,failurePolicy=fail,sideEffects=NoneOnDryRun,admissionReviewVersions=v1
+// +kubebuilder:webhook:name=output.batch.jobrun.dev,mutating=true,path=/output-batch-jobrun-dev-v1alpha1-jobrun,groups=batch.jobrun.dev,versions=v1alpha1,resources=jobruns/status,verbs=update,failurePolicy=fail,sideEffects=None,admissionReviewVersions=v1
 package v1alpha1

@@ -71,15 +71,22 @@ func NewHandler(o Options) (*Handler, error) {
 	return &Handler{keys: o.Keys, cached: o.Cached, live: o.Live, newToken: o.NewToken, schema: validator}, nil
 }
 
-// SetupWithManager registers the handler with the manager's webhook server.
+// SetupWithManager registers the handlers with the manager's webhook server.
 func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	handler, err := NewHandler(o)
 	if err != nil {
 		return err
 	}
-	mgr.GetWebhookServer().Register(Path, &admission.Webhook{Handler: handler, LogConstructor: newLogger})
-	mgr.GetWebhookServer().Register(ClaimPath, &admission.Webhook{Handler: NewClaimHandler(o), LogConstructor: newLogger})
+	server := mgr.GetWebhookServer()
+	server.Register(Path, NewHTTPHandler(handler))
+	server.Register(ClaimPath, NewHTTPHandler(NewClaimHandler(o)))
+	server.Register(OutputPath, NewHTTPHandler(admission.HandlerFunc(HandleOutput)))
 	return nil
+}
+
+// NewHTTPHandler returns what serves a handler's requests. It decodes a JobRun of any number of levels.
+func NewHTTPHandler(handler admission.Handler) http.Handler {
+	return shallow(&admission.Webhook{Handler: handler, LogConstructor: newLogger})
 }
 
 // newLogger returns the logger of a request. req is nil when the manager sets the webhook up.

@@ -43,7 +43,7 @@ func objectSizeErrors(object []byte) field.ErrorList {
 		} `json:"spec"`
 	}
 	if err := json.Unmarshal(object, &sent); err == nil {
-		if errs := inputSizeErrors(sent.Spec.Input); len(errs) > 0 {
+		if errs := inputErrors(sent.Spec.Input); len(errs) > 0 {
 			return errs
 		}
 	}
@@ -66,12 +66,29 @@ func countElements(raw json.RawMessage) int {
 	return n
 }
 
-// inputSizeErrors reports an input above v1alpha1.MaxInputBytes.
-func inputSizeErrors(input json.RawMessage) field.ErrorList {
-	if len(input) <= v1alpha1.MaxInputBytes {
-		return nil
+// inputErrors reports an input above v1alpha1.MaxInputBytes or v1alpha1.MaxLevels.
+func inputErrors(input json.RawMessage) field.ErrorList {
+	return valueErrors(input, v1alpha1.MaxInputBytes, field.NewPath("spec", "input"))
+}
+
+// outputErrors reports an output above v1alpha1.MaxWorkerOutputBytes or v1alpha1.MaxLevels.
+func outputErrors(output json.RawMessage) field.ErrorList {
+	return valueErrors(output, v1alpha1.MaxWorkerOutputBytes, outputPath)
+}
+
+var outputPath = field.NewPath("status", "output")
+
+// valueErrors reports a JSON value that is too large or has too many levels.
+func valueErrors(value json.RawMessage, maxSize int, path *field.Path) field.ErrorList {
+	if len(value) > maxSize {
+		err := field.TooLong(path, "", maxSize)
+		err.Detail = fmt.Sprintf("%s: it has %d bytes of JSON", err.Detail, len(value))
+		return field.ErrorList{err}
 	}
-	return field.ErrorList{field.TooLong(field.NewPath("spec", "input"), "", v1alpha1.MaxInputBytes)}
+	if v1alpha1.Levels(value) > v1alpha1.MaxLevels {
+		return field.ErrorList{field.Invalid(path, "", fmt.Sprintf("must have at most %d levels of arrays and objects", v1alpha1.MaxLevels))}
+	}
+	return nil
 }
 
 // maxNameLength returns the maximum length of the name of a run. It is lower with a template, because the names of Jobs

@@ -31,7 +31,7 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 func validate(run *v1alpha1.JobRun) field.ErrorList {
 	var errs field.ErrorList
 	if run.Spec.Input != nil {
-		errs = inputSizeErrors(run.Spec.Input.Raw)
+		errs = inputErrors(run.Spec.Input.Raw)
 	}
 	errs = append(errs, nameLengthErrors(run)...)
 	if run.Spec.Template != nil {

@@ -106,7 +106,7 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, root string) (w
 func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, server webhook.Server) (ctrl.Manager, error) {
 	var mgr ctrl.Manager
 	err := poll(ctx, func() (err error) { // The API server serves new types after a moment.
-		mgr, err = ctrl.NewManager(cp.AdminConfig(), ctrl.Options{
+		mgr, err = ctrl.NewManager(controlplane.AsOperator(cp.AdminConfig()), ctrl.Options{
 			Scheme:        o.Scheme,
 			Cache:         ctrlcache.Options{DefaultTransform: cache.Slim, ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {}}},
 			Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},

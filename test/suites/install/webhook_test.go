@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -21,6 +22,8 @@ import (
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // envtest loads the CRDs and the webhook configuration as they are. The API server calls the webhook for the changes
@@ -28,7 +31,8 @@ import (
 func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 	g, ctx := NewWithT(t), t.Context()
 	var calls atomic.Int32
-	c := startEnvtest(t, &calls)
+	config := startEnvtest(t, &calls)
+	c, operator := newClient(t, config), newClient(t, controlplane.AsOperator(config))
 
 	run := newRun("a")
 	g.Expect(c.Create(ctx, run)).To(Succeed())
@@ -46,6 +50,16 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 		{"a label of the user's", update(func() { metav1.SetMetaDataLabel(&run.ObjectMeta, "team", "a") }), false},
 		{"an annotation", update(func() { metav1.SetMetaDataAnnotation(&run.ObjectMeta, "note", "b") }), false},
 		{"the status", func() error { run.Status.Phase = v1alpha1.PhasePending; return c.Status().Update(ctx, run) }, false},
+		{"an output", func() error {
+			run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`{"n":1}`)}
+			return c.Status().Update(ctx, run)
+		}, true},
+		{"the status beside an output", func() error { run.Status.Error = "waits"; return c.Status().Update(ctx, run) }, false},
+		{"no output any more", func() error { run.Status.Output = nil; return c.Status().Update(ctx, run) }, true},
+		{"an output by the operator", func() error {
+			run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`2`)}
+			return operator.Status().Update(ctx, run)
+		}, false},
 		{"a stamped label added", update(func() { run.Labels[v1alpha1.LabelJobName] = "x" }), true},
 		{"a stamped label changed", update(func() { run.Labels[v1alpha1.LabelJobName] = "y" }), true},
 		{"a stamped label removed", update(func() { delete(run.Labels, v1alpha1.LabelJobName) }), true},
@@ -90,7 +104,7 @@ func newRun(name string) *v1alpha1.JobRun {
 
 // startEnvtest starts an API server with the CRDs and the webhook configuration of config/, and a webhook that counts
 // its calls.
-func startEnvtest(t *testing.T, calls *atomic.Int32) client.Client {
+func startEnvtest(t *testing.T, calls *atomic.Int32) *rest.Config {
 	t.Helper()
 	environment := &envtest.Environment{
 		Scheme:                scheme,
@@ -112,6 +126,11 @@ func startEnvtest(t *testing.T, calls *atomic.Int32) client.Client {
 		calls.Add(1)
 		return admission.Allowed("")
 	}))
+	return config
+}
+
+func newClient(t *testing.T, config *rest.Config) client.Client {
+	t.Helper()
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +141,9 @@ func startEnvtest(t *testing.T, calls *atomic.Int32) client.Client {
 func serveWebhook(t *testing.T, o envtest.WebhookInstallOptions, handler admission.Handler) {
 	t.Helper()
 	server := webhook.NewServer(webhook.Options{Host: o.LocalServingHost, Port: o.LocalServingPort, CertDir: o.LocalServingCertDir})
-	server.Register("/mutate-batch-jobrun-dev-v1alpha1-jobrun", &admission.Webhook{Handler: handler})
+	for _, path := range []string{webhookv1alpha1.Path, webhookv1alpha1.OutputPath} {
+		server.Register(path, &admission.Webhook{Handler: handler})
+	}
 	ended := make(chan error)
 	go func() { ended <- server.Start(t.Context()) }()
 	t.Cleanup(func() {

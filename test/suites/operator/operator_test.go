@@ -87,7 +87,7 @@ func everyReplicaHas(run *v1alpha1.JobRun) {
 // newManager makes a manager and the keystore over its cache, as cmd does.
 func newManager(webhooks webhook.Server) (manager.Manager, *keystore.Store) {
 	GinkgoHelper()
-	mgr, err := ctrl.NewManager(server.config, ctrl.Options{
+	mgr, err := ctrl.NewManager(controlplane.AsOperator(server.config), ctrl.Options{
 		Scheme:        scheme,
 		Cache:         ctrlcache.Options{ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {Label: jobsOfRuns()}}},
 		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},

@@ -1,0 +1,66 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+const (
+	// maxReviewLevels bounds the levels of a request that the webhook decodes. Go's decoders refuse 10,000 levels, and a
+	// request has two more than the JobRun in it.
+	maxReviewLevels = 9000
+	// maxReviewBytes exceeds what controller-runtime reads, so that controller-runtime refuses a request that is cut.
+	maxReviewBytes = 8 << 20
+)
+
+// shallow returns a handler that passes requests on to next, with null in the place of each array and object below
+// maxReviewLevels. Next can then decode the request, and its answer names the field that has too many levels.
+func shallow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxReviewBytes))
+		if err != nil {
+			http.Error(w, "read the request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		if v1alpha1.Levels(body) > maxReviewLevels {
+			body = cutLevels(body, maxReviewLevels)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// cutLevels returns JSON with null in the place of each array and object below that many levels.
+func cutLevels(text []byte, levels int) []byte {
+	kept := make([]byte, 0, len(text))
+	level, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		c, from := text[i], i
+		switch {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if level++; level == levels+1 {
+				kept = append(kept, "null"...)
+			}
+		case c == ']' || c == '}':
+			level--
+			if level == levels {
+				continue
+			}
+		}
+		if level <= levels {
+			kept = append(kept, text[from:min(i+1, len(text))]...)
+		}
+	}
+	return kept
+}
