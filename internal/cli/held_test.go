@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -148,6 +149,10 @@ func TestHolderHearsFromTheServer(t *testing.T) {
 		"the lease went": {
 			answers: []error{invalid}, change: func(s *v1alpha1.JobRunStatus) { s.Lease.Generation = 3 }, code: 6,
 			stderr: "~generation 2 has lost the lease~(a: Leased by w, generation 3)",
+		},
+		"the output is too large": {
+			answers: []error{&apierrors.StatusError{ErrStatus: metav1.Status{Message: "etcdserver: request is too large", Code: 500}}}, code: 1,
+			stderr: "~Error from server: status.output must have at most 262144 bytes~etcdserver: request is too large",
 		},
 		"the output is none": {answers: []error{invalid}, code: 1, stderr: "~Error from server (Invalid)"},
 		"the answer was lost": {

@@ -6,6 +6,7 @@ package holder
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,7 +80,8 @@ func held(generation int64) Patch {
 	return Patch{{"test", "/status/phase", v1alpha1.PhaseLeased}, {"test", "/status/lease/generation", generation}}
 }
 
-// Send sends the patch and returns the changed run. It never changes another JobRun of that name.
+// Send sends the patch and returns the changed run. It never changes another JobRun of that name. The error names the limit
+// of an output if the patch was refused for its size.
 func (p Patch) Send(ctx context.Context, api client.Client, run *v1alpha1.JobRun) (*v1alpha1.JobRun, error) {
 	body, err := json.Marshal(append(Patch{{"test", "/metadata/uid", run.UID}}, p...))
 	if err != nil {
@@ -87,7 +89,11 @@ func (p Patch) Send(ctx context.Context, api client.Client, run *v1alpha1.JobRun
 	}
 	target := &v1alpha1.JobRun{}
 	target.Namespace, target.Name = run.Namespace, run.Name
-	return target, api.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, body))
+	err = api.Status().Patch(ctx, target, client.RawPatch(types.JSONPatchType, body))
+	if TooLarge(err) {
+		err = fmt.Errorf("status.output must have at most %d bytes of JSON: %w", v1alpha1.MaxWorkerOutputBytes, err)
+	}
+	return target, err
 }
 
 // oneLine makes a text fit the status: one line of valid UTF-8 of at most maxText characters.

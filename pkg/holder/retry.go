@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,9 +30,24 @@ func RefusedForGood(err error) bool {
 	if !errors.As(err, &status) {
 		return false
 	}
+	if TooLarge(err) {
+		return true
+	}
 	code := status.Status().Code
 	return code >= http.StatusBadRequest && code < http.StatusInternalServerError &&
 		code != http.StatusTooManyRequests && code != http.StatusGone && code != http.StatusConflict
+}
+
+// TooLarge reports whether the API server refused a request for its size, or could not store it for its size. etcd refuses
+// 1.5 MiB, and the API server passes that on as a 500 without a reason.
+func TooLarge(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	message := status.Status().Message
+	return apierrors.IsRequestEntityTooLargeError(err) ||
+		strings.Contains(message, "etcdserver: request is too large") || strings.Contains(message, "trying to send message larger than max")
 }
 
 // Pause waits for d by the clock c. It returns false if ctx ends first.

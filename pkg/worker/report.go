@@ -99,7 +99,7 @@ func (w *Worker) write(h *hold, p holder.Patch) error {
 			return nil
 		case apierrors.IsNotFound(err):
 			return fmt.Errorf("%w: %w", ErrLeaseLost, err)
-		case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
+		case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), holder.TooLarge(err):
 			if mine, known := w.stillMine(h); known && mine {
 				return &refusedError{err}
 			} else if known {

@@ -115,19 +115,23 @@ func TestFailures(t *testing.T) {
 		handler Handler
 		want    string
 	}{
-		"error":          {func(context.Context, *Run) (any, error) { return nil, errors.New("two\nlines") }, "two lines"},
-		"no message":     {func(context.Context, *Run) (any, error) { return nil, errors.New("") }, "failed without a message"},
-		"long":           {func(context.Context, *Run) (any, error) { return nil, errors.New(strings.Repeat("ü", 2000)) }, strings.Repeat("ü", 1023) + "…"},
-		"panic":          {func(context.Context, *Run) (any, error) { panic("oh no") }, "panic: oh no"},
-		"panics as JSON": {func(context.Context, *Run) (any, error) { return explosive{}, nil }, "panic: boom"},
-		"not as JSON":    {func(context.Context, *Run) (any, error) { return make(chan int), nil }, "encode the output: json: unsupported type: chan int"},
-		"too large":      {func(context.Context, *Run) (any, error) { return "large", nil }, "the output cannot be stored: Request entity too large: etcdserver: request is too large"},
+		"error":              {func(context.Context, *Run) (any, error) { return nil, errors.New("two\nlines") }, "two lines"},
+		"no message":         {func(context.Context, *Run) (any, error) { return nil, errors.New("") }, "failed without a message"},
+		"long":               {func(context.Context, *Run) (any, error) { return nil, errors.New(strings.Repeat("ü", 2000)) }, strings.Repeat("ü", 1023) + "…"},
+		"panic":              {func(context.Context, *Run) (any, error) { panic("oh no") }, "panic: oh no"},
+		"panics as JSON":     {func(context.Context, *Run) (any, error) { return explosive{}, nil }, "panic: boom"},
+		"not as JSON":        {func(context.Context, *Run) (any, error) { return make(chan int), nil }, "encode the output: json: unsupported type: chan int"},
+		"too large for etcd": {func(context.Context, *Run) (any, error) { return "huge", nil }, "the output cannot be stored: status.output must have at most 262144 bytes of JSON: etcdserver: request is too large"},
+		"too large":          {func(context.Context, *Run) (any, error) { return "large", nil }, "the output cannot be stored: status.output must have at most 262144 bytes of JSON: Request entity too large: etcdserver: request is too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := apiserver.New()
 				s.RefuseStatus = func(run *v1alpha1.JobRun) error {
 					if run.Status.Output != nil && run.Status.Phase == v1alpha1.PhaseCompleted {
+						if string(run.Status.Output.Raw) == `"huge"` {
+							return &apierrors.StatusError{ErrStatus: metav1.Status{Message: "etcdserver: request is too large", Code: 500}}
+						}
 						return apierrors.NewRequestEntityTooLargeError("etcdserver: request is too large")
 					}
 					return nil
