@@ -23,6 +23,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
+	"github.com/jobrun-dev/jobrun/internal/decoding"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -62,14 +63,19 @@ func run(ctx context.Context, o options) error {
 	webhookServer := webhook.NewServer(webhook.Options{
 		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},
 	})
-	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer))
+	find, err := decoding.JobRuns(config)
+	if err != nil {
+		return err
+	}
+	health := decoding.NewHealth(find)
+	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, health))
 	if err != nil {
 		return err
 	}
 	if err := cacheOnEveryReplica(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, webhookServer); err != nil {
+	if err := addChecks(mgr, webhookServer, health); err != nil {
 		return err
 	}
 	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {

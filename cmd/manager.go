@@ -30,6 +30,7 @@ import (
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/decoding"
 )
 
 // syncPatience is the time that one readiness probe waits for the caches.
@@ -42,10 +43,10 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
+func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health) ctrl.Options {
 	return ctrl.Options{
 		Scheme: scheme,
-		Cache:  cacheOptions(),
+		Cache:  cacheOptions(health),
 		// The controller reads Pods live and rarely, so it does not watch all Pods of the cluster.
 		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}}}},
 		WebhookServer: webhookServer,
@@ -64,11 +65,12 @@ func managerOptions(o options, webhookServer webhook.Server) ctrl.Options {
 	}
 }
 
-func cacheOptions() ctrlcache.Options {
+func cacheOptions(health *decoding.Health) ctrlcache.Options {
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
 	return ctrlcache.Options{
-		DefaultTransform: cache.Slim,
+		DefaultTransform:         cache.Slim,
+		DefaultWatchErrorHandler: health.HandleWatchError,
 		ByObject: map[client.Object]ctrlcache.ByObject{
 			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
 			// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
@@ -88,11 +90,13 @@ func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 	return nil
 }
 
-// addChecks makes a replica ready once its caches have synced and its webhook answers over TLS.
-func addChecks(mgr manager.Manager, webhookServer webhook.Server) error {
+// addChecks makes a replica ready once its caches have synced and its webhook answers over TLS. A replica that cannot
+// decode a list is not ready, because its cache does not change.
+func addChecks(mgr manager.Manager, webhookServer webhook.Server, health *decoding.Health) error {
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())),
+		mgr.AddReadyzCheck("decoding", health.Check),
 		mgr.AddReadyzCheck("webhook", webhookServer.StartedChecker()),
 	)
 }

@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package text shortens text to fit fields of bounded length.
+// Package text shortens text to fit fields of bounded length, and JSON to fit decoders.
 package text
 
 import (

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 const (
@@ -29,38 +30,9 @@ func shallow(next http.Handler) http.Handler {
 			return
 		}
 		if v1alpha1.Levels(body) > maxReviewLevels {
-			body = cutLevels(body, maxReviewLevels)
+			body = text.CutLevels(body, maxReviewLevels)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
-}
-
-// cutLevels returns JSON with null in the place of each array and object below that many levels.
-func cutLevels(text []byte, levels int) []byte {
-	kept := make([]byte, 0, len(text))
-	level, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		c, from := text[i], i
-		switch {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			if level++; level == levels+1 {
-				kept = append(kept, "null"...)
-			}
-		case c == ']' || c == '}':
-			level--
-			if level == levels {
-				continue
-			}
-		}
-		if level <= levels {
-			kept = append(kept, text[from:min(i+1, len(text))]...)
-		}
-	}
-	return kept
 }

@@ -11,21 +11,6 @@ import (
 	"testing"
 )
 
-func TestCutLevels(t *testing.T) {
-	for text, want := range map[string]string{
-		``:                             ``,
-		`5`:                            `5`,
-		`[1,{"a":[2]}]`:                `[1,{"a":null}]`,
-		`[[[1],[2,[3]]],{"a":{}},4]`:   `[[null,null],{"a":null},4]`,
-		`{"[[[":["\"[[[","\\",[[1]]]}`: `{"[[[":["\"[[[","\\",null]}`,
-		`["\`:                          `["\`,
-	} {
-		if got := string(cutLevels([]byte(text), 2)); got != want {
-			t.Errorf("cutLevels(%s, 2) = %s, want %s", text, got, want)
-		}
-	}
-}
-
 // A request that the decoders can read is passed on as it is.
 func TestShallow(t *testing.T) {
 	nested := func(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }

@@ -1,0 +1,48 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package decoding
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+// The second page of the list has the object that cannot be decoded.
+func TestFindJobRun(t *testing.T) {
+	const good = `{"metadata":{"namespace":"n","name":"good"},"spec":{"jobName":"j","input":[1]}}`
+	nested := strings.Repeat("[", 9998) + strings.Repeat("]", 9998)
+	for name, tc := range map[string]struct{ item, want string }{
+		"levels": {`{"metadata":{"namespace":"n","name":"deep"},"status":{"output":` + nested + `}}`, "JobRun n/deep: it has 8998 levels of arrays and objects or more"},
+		"a time": {`{"metadata":{"namespace":"n","name":"late"},"status":{"startTime":"now"}}`, "JobRun n/late: parsing time"},
+		"none":   {good, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/apis/batch.jobrun.dev/v1alpha1/jobruns" || r.URL.Query().Get("limit") != "100" {
+					t.Errorf("asked for %s", r.URL)
+				}
+				w.Header().Set("Content-Type", "application/json")
+				if r.URL.Query().Get("continue") == "" {
+					fmt.Fprintf(w, `{"metadata":{"continue":"more"},"items":[%s,%s]}`, good, good)
+					return
+				}
+				fmt.Fprintf(w, `{"metadata":{},"items":[%s,%s]}`, good, tc.item)
+			}))
+			defer server.Close()
+			find, err := JobRuns(&rest.Config{Host: server.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := find(t.Context())
+			if err != nil || found != tc.want && (tc.want == "" || !strings.HasPrefix(found, tc.want)) {
+				t.Errorf("found %q, error %v, want %q", found, err, tc.want)
+			}
+		})
+	}
+}
