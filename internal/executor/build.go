@@ -60,12 +60,21 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 	pod.Annotations = merged(defaultContainer(run), merged(pod.Annotations, annotationsOf(run, generation)))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
-		addEnv(&pod.Spec.InitContainers[i], env)
+		equip(&pod.Spec.InitContainers[i], env)
 	}
 	for i := range pod.Spec.Containers {
-		addEnv(&pod.Spec.Containers[i], env)
+		equip(&pod.Spec.Containers[i], env)
 	}
 	return job
+}
+
+// equip adds the variables of a run to a container. The end of its log becomes its termination message if it fails
+// without one, unless the template chooses another policy.
+func equip(container *corev1.Container, env []corev1.EnvVar) {
+	addEnv(container, env)
+	if container.TerminationMessagePolicy == "" {
+		container.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	}
 }
 
 func labelsOf(run *v1alpha1.JobRun) map[string]string {

@@ -38,7 +38,7 @@ func template() batchv1.JobTemplateSpec {
 				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "sync", v1alpha1.LabelKey: "forged"}},
 				Spec: corev1.PodSpec{
 					InitContainers: []corev1.Container{{Name: "init"}},
-					Containers:     []corev1.Container{{Name: "main", Env: own}, {Name: "side"}},
+					Containers:     []corev1.Container{{Name: "main", Env: own}, {Name: "side", TerminationMessagePolicy: "File"}},
 				},
 			},
 		},
@@ -81,11 +81,11 @@ func TestNewJob(t *testing.T) {
 					Annotations: merged(map[string]string{"kubectl.kubernetes.io/default-container": "main"}, ours),
 				},
 				Spec: corev1.PodSpec{
-					InitContainers: []corev1.Container{{Name: "init", Env: env}},
+					InitContainers: []corev1.Container{{Name: "init", Env: env, TerminationMessagePolicy: "FallbackToLogsOnError"}},
 					Containers: []corev1.Container{
-						{Name: "main", Env: append(append([]corev1.EnvVar{}, env...),
+						{Name: "main", TerminationMessagePolicy: "FallbackToLogsOnError", Env: append(append([]corev1.EnvVar{}, env...),
 							corev1.EnvVar{Name: "GREETING", Value: "hello $(JOBRUN_NAME)"}, corev1.EnvVar{Name: "LAST", Value: "x"})},
-						{Name: "side", Env: env},
+						{Name: "side", Env: env, TerminationMessagePolicy: "File"},
 					},
 				},
 			},
