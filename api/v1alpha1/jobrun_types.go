@@ -457,6 +457,40 @@ type Progress struct {
 	Message string `json:"message,omitempty"`
 }
 
+// RunFailure describes what failed in the Pod of a run.
+//
+// +kubebuilder:validation:MinProperties=1
+type RunFailure struct {
+	// container is the container that failed: the template's first container if it failed, or else the first
+	// one that did, init containers before others. Not set if no container of the Pod failed.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Container string `json:"container,omitempty"`
+
+	// exitCode is the exit code of the container. Not set without a container.
+	//
+	// +optional
+	ExitCode int32 `json:"exitCode,omitempty"`
+
+	// reason is why the Pod failed, e.g. Evicted, or else why its container did, e.g. OOMKilled or Error.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Reason string `json:"reason,omitempty"`
+
+	// message is the message of the Pod, or else the termination message of the container. Of a text of more
+	// than 2 KiB, it is the end. Unless the template chooses another terminationMessagePolicy, a container
+	// that wrote no termination message has the end of its log here.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+}
+
 // JobRunStatus is what is known of a run or a receipt.
 //
 // +kubebuilder:validation:MinProperties=0
@@ -534,6 +568,13 @@ type JobRunStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Error string `json:"error,omitempty"`
+
+	// failure is what failed in the Pods of a failed run. Of several Pods, it is the one that failed last. It
+	// is not set if no Pod of the Job was left to tell. A receipt has the failure of its run if there is room
+	// for it.
+	//
+	// +optional
+	Failure *RunFailure `json:"failure,omitempty"`
 
 	// startTime is when the run was first leased.
 	//

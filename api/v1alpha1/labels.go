@@ -75,6 +75,9 @@ const (
 	MaxWorkerOutputBytes = 256 << 10
 	// MaxErrorBytes bounds status.error.
 	MaxErrorBytes = 1 << 10
+	// MaxFailureReasonBytes bounds status.failure.reason, and MaxFailureMessageBytes status.failure.message.
+	MaxFailureReasonBytes  = 256
+	MaxFailureMessageBytes = 2 << 10
 	// BatchTimeoutSeconds is how long it may take until all members of a batch exist.
 	BatchTimeoutSeconds = 60
 	// DefaultLeaseDurationSeconds is how long an external worker's lease lasts if the spec does not set it.

@@ -231,8 +231,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
 	}
 	err := a.Client.Status().Update(ctx, next)
-	if isTooLarge(err) && next.HasOutcome() && next.Status.Output != nil && next.IsReceipt() {
-		next.Status.Output = nil // The run keeps the output. A receipt without room for it still gets the rest.
+	if isTooLarge(err) && shorten(next) {
 		err = a.Client.Status().Update(ctx, next)
 	}
 	switch {
@@ -247,6 +246,16 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		a.sightings.forget(executionSubjects(run.UID)...)
 	}
 	return nil
+}
+
+// shorten drops what may be long from the status of a receipt with an outcome. Its run keeps that. Without this the
+// receipt would never get its outcome. It reports whether there was anything to drop.
+func shorten(next *v1alpha1.JobRun) bool {
+	if !next.IsReceipt() || !next.HasOutcome() || (next.Status.Output == nil && next.Status.Failure == nil) {
+		return false
+	}
+	next.Status.Output, next.Status.Failure = nil, nil
+	return true
 }
 
 // isTooLarge reports whether the API server, its etcd client or etcd refused an object for its size.

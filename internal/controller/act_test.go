@@ -240,15 +240,24 @@ func TestActDeletesTheOthers(t *testing.T) {
 	}
 }
 
-// If a receipt has a larger input than its run, the output of the run may not fit into the receipt.
-func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
+// If a receipt has a larger input than its run, the output of the run, or why the run failed, may not fit into the receipt.
+func TestReceiptWithoutRoomForTheOutcome(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	receipt := answered("r", "a", "4").BoundTo("a").Obj()
 	settled := answered("r", "a", "4").BoundTo("a").Settled().Obj().Status
-	settled.Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
+	output, failed := settled.DeepCopy(), settled.DeepCopy()
+	output.Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
+	failed.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: 3}
+	testWithoutRoom(t, run, receipt, *output)
+	testWithoutRoom(t, run, receipt, *failed)
+}
+
+func testWithoutRoom(t *testing.T, run, receipt *v1alpha1.JobRun, settled v1alpha1.JobRunStatus) {
+	t.Helper()
+	isLong := func(run *v1alpha1.JobRun) bool { return run.Status.Output != nil || run.Status.Failure != nil }
 	b := newBench(run, receipt)
 	b.store.Before = func(_ string, o client.Object) error {
-		if o.(*v1alpha1.JobRun).Status.Output != nil {
+		if isLong(o.(*v1alpha1.JobRun)) {
 			return apierrors.NewInternalError(errors.New("etcdserver: request is too large"))
 		}
 		return nil
@@ -260,7 +269,7 @@ func TestReceiptWithoutRoomForTheOutput(t *testing.T) {
 	if err := b.store.Get(t.Context(), client.ObjectKeyFromObject(receipt), stored); err != nil {
 		t.Fatal(err)
 	}
-	if !stored.HasOutcome() || stored.Status.Output != nil {
+	if !stored.HasOutcome() || isLong(stored) {
 		t.Errorf("status %+v", stored.Status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/decision"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // newLogger returns the log constructor of the controller. Each log line names the request.
@@ -50,10 +51,14 @@ func (j *journal) log(logger logr.Logger, req Request, plan decision.Plan, subje
 	}
 }
 
-// statusNote returns the text of a status without its output. The output is the user's data and must not be logged.
+// statusNote returns the text of a status without its output and the message of its failure. Both are the user's data
+// and must not be logged.
 func statusNote(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) string {
 	output := status.Output
 	status.Output = nil
+	if failure := status.Failure; failure != nil && failure.Message != "" {
+		status.Error = fmt.Sprintf("%s, message of %d bytes", executor.FailureText(failure), len(failure.Message))
+	}
 	text := decision.StatusText(run, status)
 	if output != nil && run.Status.Output == nil {
 		text += fmt.Sprintf(", output of %d bytes", len(output.Raw))

@@ -114,7 +114,7 @@ func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *deci
 	case e.Job == nil && run.Status.JobRef != nil:
 		return o.observeVanishedJob(ctx, run, e)
 	case e.Job != nil && executor.IsFinished(e.Job):
-		return o.observeOutput(ctx, run, e)
+		return o.observeResult(ctx, run, e)
 	default:
 		return nil
 	}
@@ -136,7 +136,7 @@ func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, e *
 		return nil
 	}
 	e.Job = live
-	return o.observeOutput(ctx, run, e)
+	return o.observeResult(ctx, run, e)
 }
 
 // jobOf returns the Job of a run for a generation; nil if the cache shows none.
@@ -158,7 +158,7 @@ func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun,
 		// The cache lags, or a user removed the labels of the Job.
 		e.Job = job
 		if executor.IsFinished(job) {
-			return o.observeOutput(ctx, run, e)
+			return o.observeResult(ctx, run, e)
 		}
 		o.RecheckIn(orphanPodsPoll)
 		return nil
@@ -190,18 +190,20 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 	return false, nil
 }
 
-// observeOutput reads the termination message of a completed Job.
-func (o *observer) observeOutput(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
-	if executor.ResultOf(e.Job).Type != batchv1.JobComplete {
-		return nil
-	}
+// observeResult reads the termination message of a completed Job, or what failed in the Pods of a failed one.
+func (o *observer) observeResult(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	var pods corev1.PodList
 	err := o.Live.List(ctx, &pods, client.InNamespace(e.Job.Namespace),
 		client.MatchingLabels{batchv1.ControllerUidLabel: string(e.Job.UID)})
 	if err != nil {
 		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
 	}
-	e.Output = executor.OutputOf(pods.Items, executor.ResultContainer(run))
+	own := executor.ResultContainer(run)
+	if executor.ResultOf(e.Job).Type == batchv1.JobComplete {
+		e.Output = executor.OutputOf(pods.Items, own)
+	} else {
+		e.Failure = executor.FailureOf(pods.Items, own)
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -335,6 +336,26 @@ func TestOutputOfAJobThatTheCacheMisses(t *testing.T) {
 	o := observed(t, newBench(and(base, of(job, pod))...).lag(base...))
 	if e := o.Executions[run.UID]; e.Output == nil || string(e.Output.Raw) != "42" {
 		t.Errorf("output %v", e.Output)
+	}
+}
+
+// What failed in the Pods of a failed Job is read, from all of its Pods.
+func TestFailureOfAJob(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	job := makeJob(run, 1).Failed("BackoffLimitExceeded", "too often").Obj()
+	pod := func(name string, job types.UID, code int32, seconds int) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: name,
+				Labels: map[string]string{batchv1.ControllerUidLabel: string(job)}},
+			Status: corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{
+				Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: wrappers.At(seconds)}},
+			}}},
+		}
+	}
+	o := observed(t, newBench(makeKey("k").Leased("a", 1, "5").Obj(), run, job,
+		pod("p", job.UID, 1, 1), pod("q", job.UID, 3, 2), pod("r", "other", 4, 3)))
+	if e := o.Executions[run.UID]; e.Failure == nil || e.Failure.ExitCode != 3 || e.Output != nil {
+		t.Errorf("failure %+v, output %v", e.Failure, e.Output)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // ending is how a run ends.
@@ -24,6 +25,7 @@ type ending struct {
 	reason     string
 	message    string
 	output     *apiextensionsv1.JSON
+	failure    *v1alpha1.RunFailure
 	attempts   int32
 	keyVersion string
 	now        metav1.Time
@@ -63,7 +65,29 @@ func resultOf(e *Execution) ending {
 	if len(reason) > 1024 || !conditionReason.MatchString(reason) {
 		reason = "JobFailed"
 	}
-	return failure(reason, strings.Trim(c.Reason+": "+c.Message, ": "))
+	end := failure(reason, failureMessage(c, e.Failure))
+	end.failure = e.Failure
+	return end
+}
+
+// failureMessage returns why a Job failed: the reason and the message of its condition, then what failed in its Pods.
+// The message about backoffLimit is left out, because it only repeats the reason. Of a long message of the Pods, the
+// end remains, because the end of a log tells most.
+func failureMessage(c *batchv1.JobCondition, failed *v1alpha1.RunFailure) string {
+	ofJob := strings.Trim(c.Reason+": "+c.Message, ": ")
+	if failed == nil {
+		return ofJob
+	}
+	separator := "; "
+	if c.Reason == batchv1.JobReasonBackoffLimitExceeded {
+		ofJob, separator = c.Reason, ": "
+	}
+	head := oneLine(text.OneLine(ofJob, v1alpha1.MaxErrorBytes/2) + separator + executor.FailureText(failed))
+	tail := strings.Join(strings.Fields(failed.Message), " ")
+	if left := v1alpha1.MaxErrorBytes - len(head) - len(": "); tail != "" && left > 0 {
+		head += ": " + text.End(tail, left)
+	}
+	return head
 }
 
 // DecideReport completes the status of a run that a worker ended. A worker need only write the phase, while

@@ -43,6 +43,39 @@ func TestJobFailureMessage(t *testing.T) {
 	}
 }
 
+// What failed in the Pods follows the words of the Job. The text fits status.error.
+func TestFailureMessage(t *testing.T) {
+	log := "log begins\n" + strings.Repeat("x", 2000) + "\nlog ends"
+	for name, tc := range map[string]struct {
+		reason, message string
+		failure         *v1alpha1.RunFailure
+		want            string
+	}{
+		"no Pod tells": {"BackoffLimitExceeded", "Job has reached the specified backoff limit", nil,
+			"BackoffLimitExceeded: Job has reached the specified backoff limit"},
+		"too often": {"BackoffLimitExceeded", "Job has reached the specified backoff limit",
+			&v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "no\n  such org"},
+			"BackoffLimitExceeded: container main exited with code 3 (Error): no such org"},
+		"without a message": {"BackoffLimitExceeded", "x", &v1alpha1.RunFailure{Container: "main", ExitCode: 137, Reason: "OOMKilled"},
+			"BackoffLimitExceeded: container main exited with code 137 (OOMKilled)"},
+		"the Job tells more": {"DeadlineExceeded", "Job was active longer than specified deadline",
+			&v1alpha1.RunFailure{Container: "main", ExitCode: 143, Reason: "Error"},
+			"DeadlineExceeded: Job was active longer than specified deadline; container main exited with code 143 (Error)"},
+		"the end of a long log": {"BackoffLimitExceeded", "x", &v1alpha1.RunFailure{Container: "main", ExitCode: 1, Message: log},
+			"BackoffLimitExceeded: container main exited with code 1: " + strings.Repeat("x", 1024-57-9) + " log ends"},
+		"the Job tells too much": {"Long", strings.Repeat("y", 5000), &v1alpha1.RunFailure{Reason: "Evicted", Message: "no disk"},
+			"Long: " + strings.Repeat("y", 506) + "; the Pod failed (Evicted): no disk"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj(), Failure: tc.failure}
+			end := resultOf(e)
+			if end.message != tc.want || end.failure != tc.failure {
+				t.Errorf("message %q, want %q; failure %v", end.message, tc.want, end.failure)
+			}
+		})
+	}
+}
+
 // DecideReport completes the status of a run that a worker has ended. It changes no other JobRun.
 func TestDecideReport(t *testing.T) {
 	worker := func() *wrappers.JobRunWrapper { return makeRun("a").Key("k").Created().Leased(1, "5").Holder("worker") }

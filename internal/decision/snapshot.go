@@ -115,6 +115,8 @@ type Execution struct {
 	JobGone bool
 	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON
+	// Failure is what failed in the Pods of a failed Job; nil if no Pod shows it.
+	Failure *v1alpha1.RunFailure
 	// Expires is true if the lease has a duration. Left is the time until it expires without a renewal. A lease
 	// without a duration ends with the Job.
 	Expires bool

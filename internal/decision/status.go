@@ -117,6 +117,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	status.StartTime = startOf(run)
 	status.CompletionTime = &end.now
 	status.Output = end.output
+	status.Failure = end.failure.DeepCopy()
 	status.Error = ""
 	if end.phase != v1alpha1.PhaseCompleted {
 		status.Error = oneLine(end.message)
@@ -155,6 +156,7 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.StartTime = run.Status.StartTime
 	status.Output = run.Status.Output
 	status.Error = run.Status.Error
+	status.Failure = run.Status.Failure
 	c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))
 	setOutcome(&status, receipt.Generation, c.Type, c.Reason, c.Message, *status.CompletionTime)
 	return status

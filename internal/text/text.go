@@ -24,3 +24,12 @@ func Cut(text string, limit int) string {
 func OneLine(text string, limit int) string {
 	return Cut(strings.Join(strings.Fields(text), " "), limit)
 }
+
+// End shortens text to its last limit bytes at most without splitting a rune.
+func End(text string, limit int) string {
+	start := max(len(text)-limit, 0)
+	for start < len(text) && !utf8.RuneStart(text[start]) {
+		start++
+	}
+	return text[start:]
+}

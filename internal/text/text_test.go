@@ -34,6 +34,29 @@ func TestCut(t *testing.T) {
 	}
 }
 
+func TestEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text  string
+		limit int
+		want  string
+	}{
+		"shorter":       {"abc", 4, "abc"},
+		"as long":       {"abcd", 4, "abcd"},
+		"longer":        {"abcde", 4, "bcde"},
+		"between runes": {"éa", 1, "a"},
+		"in a rune":     {"éa", 2, "a"},
+		"no rune fits":  {"💥", 3, ""},
+		"to nothing":    {"abc", 0, ""},
+		"no text":       {"", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := End(tc.text, tc.limit); got != tc.want {
+				t.Errorf("End(%q, %d) = %q, want %q", tc.text, tc.limit, got, tc.want)
+			}
+		})
+	}
+}
+
 func FuzzCut(f *testing.F) {
 	f.Add("", uint16(0))
 	f.Add("aé💥", uint16(4))

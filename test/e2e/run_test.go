@@ -9,6 +9,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 var _ = Describe("A run", func() {
@@ -53,7 +55,8 @@ var _ = Describe("A run", func() {
 		apply(run("broken", "echo no such org >&2; exit 3").key("acme"))
 		wait("broken", "Failed")
 		status := get("broken").Status
-		Expect(status.Error).To(HavePrefix("BackoffLimitExceeded: "))
+		Expect(status.Error).To(Equal("BackoffLimitExceeded: container main exited with code 3 (Error): no such org"))
+		Expect(status.Failure).To(HaveValue(Equal(v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "no such org"})))
 		Expect(status.Conditions).To(ConsistOf(And(HaveField("Type", "Failed"), HaveField("Reason", "BackoffLimitExceeded"))))
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
 		Expect(kubectl("logs", "--selector=batch.jobrun.dev/run=broken")).To(Equal("no such org"))
