@@ -472,7 +472,7 @@ type RunFailure struct {
 	// exitCode is the exit code of the container. Not set without a container.
 	//
 	// +optional
-	ExitCode int32 `json:"exitCode,omitempty"`
+	ExitCode *int32 `json:"exitCode,omitempty"`
 
 	// reason is why the Pod failed, e.g. Evicted, or else why its container did, e.g. OOMKilled or Error.
 	//

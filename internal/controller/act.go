@@ -241,20 +241,24 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		return fmt.Errorf("write the status of JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	a.written[run.UID] = next
-	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, next.Status))
+	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
 		a.sightings.forget(executionSubjects(run.UID)...)
 	}
 	return nil
 }
 
-// shorten drops what may be long from the status of a receipt with an outcome. Its run keeps that. Without this the
-// receipt would never get its outcome. It reports whether there was anything to drop.
+// shorten drops the optional texts of a status with an outcome: what failed, and the output of a receipt, which its
+// run keeps. It reports whether there were any.
 func shorten(next *v1alpha1.JobRun) bool {
-	if !next.IsReceipt() || !next.HasOutcome() || (next.Status.Output == nil && next.Status.Failure == nil) {
+	hasOutput := next.IsReceipt() && next.Status.Output != nil
+	if !next.HasOutcome() || !hasOutput && next.Status.Failure == nil {
 		return false
 	}
-	next.Status.Output, next.Status.Failure = nil, nil
+	next.Status.Failure = nil
+	if hasOutput {
+		next.Status.Output = nil
+	}
 	return true
 }
 

@@ -247,7 +247,7 @@ func TestReceiptWithoutRoomForTheOutcome(t *testing.T) {
 	settled := answered("r", "a", "4").BoundTo("a").Settled().Obj().Status
 	output, failed := settled.DeepCopy(), settled.DeepCopy()
 	output.Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
-	failed.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: 3}
+	failed.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))}
 	testWithoutRoom(t, run, receipt, *output)
 	testWithoutRoom(t, run, receipt, *failed)
 }

@@ -98,7 +98,7 @@ func TestConflictIsLoggedForDebuggingOnly(t *testing.T) {
 // What a container wrote is not logged. The size tells that there is more.
 func TestStatusNoteHidesWhatTheContainerWrote(t *testing.T) {
 	status := made("a").Leased(1, "5").Error("BackoffLimitExceeded: container main exited with code 3 (Error): secret").Obj().Status
-	status.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "secret"}
+	status.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "secret"}
 	want := `Leased, "container main exited with code 3 (Error), message of 6 bytes"`
 	if got := statusNote(made("a").Leased(1, "5").Obj(), status); got != want {
 		t.Errorf("note %q, want %q", got, want)

@@ -48,6 +48,18 @@ func TestDeadlineCountsFromTheLease(t *testing.T) {
 	}
 }
 
+// A claim that is not stored yet has a Job that the cache may not show.
+func TestDeadlineReadsTheJobOfAClaimLive(t *testing.T) {
+	run := made("a").Deadline(10).Pending().Obj()
+	base := of(makeKey("k").Leased("a", 1, "5").Obj(), run)
+	b := newBench(and(base, of(makeJob(run, 1).Complete().Obj()))...).lag(base...)
+	observed(t, b)
+	b.clock.Step(10 * time.Second)
+	if job := observed(t, b).Executions[run.UID].Job; job == nil || len(job.Status.Conditions) == 0 {
+		t.Errorf("the finished Job was not read: %v", job)
+	}
+}
+
 func TestDeadlineOf(t *testing.T) {
 	const longest = 9223372036 * time.Second
 	for seconds, want := range map[int64]time.Duration{1: time.Second, 1e10: longest, math.MaxInt64: longest} {

@@ -43,7 +43,9 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 		o.Executions[run.UID] = e
 		if run.Status.Phase != v1alpha1.PhaseLeased {
 			e.Job = o.jobOf(run, o.LeasedGeneration())
-			o.observeClaim(run, e)
+			if err := o.observeClaim(ctx, run, e); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := o.observeExecution(ctx, run, e); err != nil {
@@ -55,25 +57,29 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 
 // observeClaim observes a claim that the key has granted and that the status does not show yet. It computes how long a
 // worker may still store the claim, or how long the lease of a run with a Job may still last.
-func (o *observer) observeClaim(run *v1alpha1.JobRun, e *decision.Execution) {
+func (o *observer) observeClaim(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	if runkey.Leased(o.KeySpec()) != runkey.IdentityOf(run) {
-		return
+		return nil
 	}
 	if run.RunsAsJob() {
-		o.observeDeadline(run, o.LeasedGeneration(), e)
-		return
+		return o.observeDeadline(ctx, run, o.LeasedGeneration(), e)
 	}
 	claim := *o.Key.Spec.Leased // A later claim changes fromVersion, so the grace starts again.
 	e.ClaimLeft = max(o.ReservationGrace-o.sightings.unchangedFor(claimSubject(run.UID), claim), 0)
+	return nil
 }
 
 // observeDeadline computes how long the lease of a run under a generation may still last.
-func (o *observer) observeDeadline(run *v1alpha1.JobRun, generation int64, e *decision.Execution) {
+func (o *observer) observeDeadline(ctx context.Context, run *v1alpha1.JobRun, generation int64, e *decision.Execution) error {
 	if run.Spec.ActiveDeadlineSeconds == 0 {
-		return
+		return nil
 	}
 	left := deadlineOf(run) - o.sightings.unchangedFor(deadlineSubject(run.UID), generation)
 	e.Overdue, e.DeadlineLeft = left <= 0, max(left, 0)
+	if e.Overdue && run.RunsAsJob() {
+		return o.observeLateEnd(ctx, run, generation, e)
+	}
+	return nil
 }
 
 // deadlineOf returns the activeDeadlineSeconds of a run. It returns the longest duration if they are more.
@@ -88,11 +94,8 @@ func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e
 			return err
 		}
 	}
-	o.observeDeadline(run, run.LeaseGeneration(), e)
-	if e.Overdue {
-		if err := o.observeLateEnd(ctx, run, e); err != nil {
-			return err
-		}
+	if err := o.observeDeadline(ctx, run, run.LeaseGeneration(), e); err != nil {
+		return err
 	}
 	duration := leaseDuration(run)
 	if duration == 0 {
@@ -120,19 +123,20 @@ func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *deci
 	}
 }
 
-// observeLateEnd reads the unfinished Job of an overdue run live. If the Job has finished meanwhile, its own result
-// counts.
-func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
-	if e.Job == nil || executor.IsFinished(e.Job) {
+// observeLateEnd reads the Job of an overdue run live, unless the cache shows that it has finished. If it has finished
+// meanwhile, its own result counts.
+func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, generation int64, e *decision.Execution) error {
+	if e.Job != nil && executor.IsFinished(e.Job) {
 		return nil
 	}
+	name := types.NamespacedName{Namespace: run.Namespace, Name: executor.JobName(run, generation)}
 	live := &batchv1.Job{}
-	switch err := o.Live.Get(ctx, client.ObjectKeyFromObject(e.Job), live); {
+	switch err := o.Live.Get(ctx, name, live); {
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
-		return fmt.Errorf("read Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
-	case live.UID != e.Job.UID || !executor.IsFinished(live):
+		return fmt.Errorf("read Job %s: %w", name, err)
+	case !metav1.IsControlledBy(live, run), e.Job != nil && live.UID != e.Job.UID, !executor.IsFinished(live):
 		return nil
 	}
 	e.Job = live

@@ -354,7 +354,7 @@ func TestFailureOfAJob(t *testing.T) {
 	}
 	o := observed(t, newBench(makeKey("k").Leased("a", 1, "5").Obj(), run, job,
 		pod("p", job.UID, 1, 1), pod("q", job.UID, 3, 2), pod("r", "other", 4, 3)))
-	if e := o.Executions[run.UID]; e.Failure == nil || e.Failure.ExitCode != 3 || e.Output != nil {
+	if e := o.Executions[run.UID]; e.Failure == nil || *e.Failure.ExitCode != 3 || e.Output != nil {
 		t.Errorf("failure %+v, output %v", e.Failure, e.Output)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -434,6 +436,19 @@ func TestP10IdempotencyKeysPassOn(t *testing.T) {
 				makeKey("k").Pending("r").Leased("x", 1, "5").Obj(), made("x").Leased(1, "5").Obj(), makeJob(made("x").Obj(), 1).Obj()),
 			want: "bind-idempotent: WriteStatus(s, Idempotent, of r)",
 		},
+		"its run never came, and another run waits: it follows the owner of its key": {
+			given: append(waitsBehind("w"), makeIdempotencyKey("i").Owner("s").Obj(),
+				answered("r", "a", "10").IdempotencyKey("i").Obj(), delivered("s", "a").Key("k").Age(1).Obj()),
+			want: "bind-idempotent: WriteStatus(r, Idempotent, of s)",
+		},
+		"its run never came, and another run waits: that run does not count it before its key has an owner": {
+			given: append(waitsBehind("w"), makeIdempotencyKey("i").Owner("a").Obj(), answered("r", "a", "10").IdempotencyKey("i").Obj()),
+		},
+		"its run never came, and another run waits: without an idempotencyKey that run counts it": {
+			given: append(waitsBehind("w"), answered("r", "a", "10").Obj()),
+			want: "count-receipts: CheckKey; WriteStatus(w, Pending, count 1 [r]); Emit(RunCoalesced w<-r); " +
+				"WriteStatus(r, Coalesced, of w)",
+		},
 		"before the owner of the key is known, no receipt is promoted": {
 			given: of(delivered("r", "a").Key("k").Obj()),
 		},
@@ -517,6 +532,12 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 
 // An idempotency key that a receipt owns passes to the run that stands for the receipt, because a delivery
 // cannot follow a receipt.
+// waitsBehind returns a home in which a run waits while another one executes.
+func waitsBehind(name string) []client.Object {
+	return of(makeKey("k").Pending(name).Leased("x", 1, "5").Obj(), made(name).Pending().Obj(),
+		made("x").Leased(1, "5").Obj(), makeJob(made("x").Obj(), 1).Obj())
+}
+
 func TestP10ReceiptHandsItsKeyOn(t *testing.T) {
 	receipt, run := answered("r", "a", "10").IdempotencyKey("i").BoundTo("q").Obj(), made("q").Pending().Obj()
 	plan := decision.DecideIdempotencyKey(idempotency(t, false, makeIdempotencyKey("i").Owner("r").Obj(), receipt, run))

@@ -192,10 +192,12 @@ func (s *Snapshot) classifyCoalesced(receipt *v1alpha1.JobRun) Role {
 	switch {
 	case s.runOfAbsorbed(receipt) != nil:
 		return RoleAbsorbed
-	case !s.isAbandoned(receipt):
+	case s.isAnswerPending(receipt):
 		return RoleUndecided
 	case s.idempotencyKeyDecides(receipt):
 		return RoleKeptBack
+	case !s.isAbandoned():
+		return RoleUndecided
 	default:
 		return RoleOrphaned
 	}

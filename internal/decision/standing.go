@@ -21,7 +21,7 @@ import (
 // none, or if it is not known yet. It takes the first of these that starts after the trigger:
 //   - the run that has counted the receipt
 //   - the run that the receipt was answered with, or the run that stands for that one
-//   - the run that waits now
+//   - the run that waits now, unless the receipt's idempotency key decides (P10)
 func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run := s.countedBy[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
@@ -34,8 +34,11 @@ func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run != nil && s.startsAfter(run, receipt) {
 		return run
 	}
-	if run == nil && !s.Gone[answered] {
-		return nil // It may still be created.
+	if s.isAnswerPending(receipt) {
+		return nil
+	}
+	if s.idempotencyKeyDecides(receipt) {
+		return nil // Else this run and the owner of the key would both stand for one delivery.
 	}
 	pending := s.Run(s.pending) // It starts after the trigger, because it waits now.
 	if pending != nil && pending.UID != receipt.UID && s.isAccepting(pending) {
@@ -70,12 +73,15 @@ func (s *Snapshot) hasEvidence(run, receipt *v1alpha1.JobRun) bool {
 	return runkey.StartedAfter(version, receipt.Spec.Admission.KeyVersion)
 }
 
-// isAbandoned reports whether no run will stand for a receipt, given that runOfAbsorbed found none.
-func (s *Snapshot) isAbandoned(receipt *v1alpha1.JobRun) bool {
+// isAnswerPending reports whether the JobRun that a receipt was answered with may still be created.
+func (s *Snapshot) isAnswerPending(receipt *v1alpha1.JobRun) bool {
 	answered := runkey.AnsweredWith(receipt)
-	if s.Run(answered) == nil && !s.Gone[answered] {
-		return false
-	}
+	return s.Run(answered) == nil && !s.Gone[answered]
+}
+
+// isAbandoned reports whether no run will stand for a receipt, given that runOfAbsorbed found none and that the answer
+// is not pending.
+func (s *Snapshot) isAbandoned() bool {
 	// The run in the waiting place will stand for the receipt, unless it loses the place. A JobRun that does
 	// not exist yet, or whose batch is undecided, may keep it.
 	run := s.Run(s.pending)

@@ -82,13 +82,13 @@ func TestStatuses(t *testing.T) {
 		"failed": {
 			endedStatus(made("a").Leased(2, "5").Obj(), ending{
 				phase: v1alpha1.PhaseFailed, generation: 2, reason: "BackoffLimitExceeded", message: "x", now: now,
-				failure: &v1alpha1.RunFailure{Container: "main", ExitCode: 3},
+				failure: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))},
 			}),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseFailed, RunRef: self, ObservedGeneration: 1, StartTime: later(0), CompletionTime: &now,
 				Lease: made("a").Leased(2, "5").Obj().Status.Lease, FinishedGeneration: 2,
 				JobRef: &v1alpha1.ObjectReference{Name: "a-2", UID: "uid-a-2"}, Error: "x",
-				Failure:    &v1alpha1.RunFailure{Container: "main", ExitCode: 3},
+				Failure:    &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))},
 				Conditions: []metav1.Condition{condition("Failed", "BackoffLimitExceeded", "x")},
 			},
 		},
@@ -189,7 +189,7 @@ func TestRoomForTheOutcome(t *testing.T) {
 func TestOutcomeStatus(t *testing.T) {
 	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
 	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
-	run.Status.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: 3}
+	run.Status.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))}
 	run.Status.CompletionTime = later(30)
 	setOutcome(&run.Status, 1, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
 

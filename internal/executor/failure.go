@@ -42,13 +42,16 @@ func podFailure(pod *corev1.Pod, own string) *v1alpha1.RunFailure {
 	}
 	failure := &v1alpha1.RunFailure{Container: name}
 	if end != nil {
-		failure.ExitCode = end.ExitCode
+		failure.ExitCode = new(end.ExitCode)
 		if reason == "" {
 			reason, message = end.Reason, end.Message
 		}
 	}
 	failure.Reason = text.OneLine(valid(reason), v1alpha1.MaxFailureReasonBytes)
 	failure.Message = text.End(strings.TrimSpace(valid(message)), v1alpha1.MaxFailureMessageBytes)
+	if *failure == (v1alpha1.RunFailure{}) { // The reason was white space.
+		return nil
+	}
 	return failure
 }
 
@@ -107,8 +110,8 @@ func endOfPod(pod *corev1.Pod) time.Time {
 // FailureText formats a failure without its message: container main exited with code 3 (Error).
 func FailureText(failure *v1alpha1.RunFailure) string {
 	subject := "the Pod failed"
-	if failure.Container != "" {
-		subject = fmt.Sprintf("container %s exited with code %d", failure.Container, failure.ExitCode)
+	if failure.Container != "" && failure.ExitCode != nil {
+		subject = fmt.Sprintf("container %s exited with code %d", failure.Container, *failure.ExitCode)
 	}
 	if failure.Reason == "" {
 		return subject

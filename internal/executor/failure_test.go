@@ -61,23 +61,23 @@ func TestFailureOf(t *testing.T) {
 		"no Pod": {},
 		"a message of its own": {
 			pods: []corev1.Pod{failed(exit("main", 3, 1, "Error", "no such org\n"))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "no such org"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "no such org"},
 		},
 		"out of memory": {
 			pods: []corev1.Pod{failed(exit("main", 137, 1, "OOMKilled", ""))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 137, Reason: "OOMKilled"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(137)), Reason: "OOMKilled"},
 		},
 		"the run's own container, not one before it": {
 			pods: []corev1.Pod{failed(exit("proxy", 1, 1, "Error", "x"), exit("main", 3, 2, "Error", "mine"))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "mine"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "mine"},
 		},
 		"another container, if the run's own did not fail": {
 			pods: []corev1.Pod{failed(exit("main", 0, 1, "Completed", "fine"), exit("side", 2, 2, "Error", "bad"))},
-			want: &v1alpha1.RunFailure{Container: "side", ExitCode: 2, Reason: "Error", Message: "bad"},
+			want: &v1alpha1.RunFailure{Container: "side", ExitCode: new(int32(2)), Reason: "Error", Message: "bad"},
 		},
 		"an init container": {
 			pods: []corev1.Pod{changed(failed(corev1.ContainerStatus{Name: "main"}), initFails)},
-			want: &v1alpha1.RunFailure{Container: "init", ExitCode: 5, Reason: "Error", Message: "no schema"},
+			want: &v1alpha1.RunFailure{Container: "init", ExitCode: new(int32(5)), Reason: "Error", Message: "no schema"},
 		},
 		"evicted before it started": {
 			pods: []corev1.Pod{changed(failed(), evicted)},
@@ -85,38 +85,38 @@ func TestFailureOf(t *testing.T) {
 		},
 		"evicted while it ran": {
 			pods: []corev1.Pod{changed(failed(exit("main", 137, 1, "Error", "log")), evicted)},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 137, Reason: "Evicted", Message: "The node was low on memory."},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(137)), Reason: "Evicted", Message: "The node was low on memory."},
 		},
 		"preempted": {
 			pods: []corev1.Pod{changed(failed(exit("main", 143, 1, "Error", "")), disrupted(corev1.ConditionTrue))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 143, Reason: "PreemptionByScheduler", Message: "made room"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(143)), Reason: "PreemptionByScheduler", Message: "made room"},
 		},
 		"not preempted after all": {
 			pods: []corev1.Pod{changed(failed(exit("main", 3, 1, "Error", "")), disrupted(corev1.ConditionFalse))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error"},
 		},
 		"the Pod that failed last": {
 			pods: []corev1.Pod{failed(exit("main", 1, 1, "Error", "1")), failed(exit("main", 3, 3, "Error", "3")), failed(exit("main", 2, 2, "Error", "2"))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "3"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "3"},
 		},
 		"no Pod that succeeded": {
 			pods: []corev1.Pod{failed(exit("main", 1, 1, "Error", "1")), podOf(corev1.PodSucceeded, restarted(exit("main", 2, 2, "Error", "2")))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 1, Reason: "Error", Message: "1"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(1)), Reason: "Error", Message: "1"},
 		},
 		"a container that was restarted": {
 			pods: []corev1.Pod{podOf(corev1.PodRunning, restarted(exit("main", 3, 1, "Error", "again")))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Reason: "Error", Message: "again"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "again"},
 		},
 		"a Pod that does not tell": {pods: []corev1.Pod{failed(), failed(exit("main", 0, 1, "Completed", ""))}},
 		"the end of a long message": {
 			pods: []corev1.Pod{failed(exit("main", 3, 1, strings.Repeat("R", 300), strings.Repeat("x", 3000)+"\n💥"))},
 			want: &v1alpha1.RunFailure{
-				Container: "main", ExitCode: 3, Reason: strings.Repeat("R", 256), Message: strings.Repeat("x", 2043) + "\n💥",
+				Container: "main", ExitCode: new(int32(3)), Reason: strings.Repeat("R", 256), Message: strings.Repeat("x", 2043) + "\n💥",
 			},
 		},
 		"a message that is no UTF-8": {
 			pods: []corev1.Pod{failed(exit("main", 3, 1, "", "a\xffb"))},
-			want: &v1alpha1.RunFailure{Container: "main", ExitCode: 3, Message: "a\uFFFDb"},
+			want: &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Message: "a\uFFFDb"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestFailureOf(t *testing.T) {
 
 func TestFailureText(t *testing.T) {
 	for want, failure := range map[string]v1alpha1.RunFailure{
-		"container main exited with code 3 (Error)": {Container: "main", ExitCode: 3, Reason: "Error", Message: "x"},
-		"container main exited with code 3":         {Container: "main", ExitCode: 3},
+		"container main exited with code 3 (Error)": {Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "x"},
+		"container main exited with code 3":         {Container: "main", ExitCode: new(int32(3))},
 		"the Pod failed (Evicted)":                  {Reason: "Evicted", Message: "x"},
 	} {
 		if got := FailureText(&failure); got != want {

@@ -53,7 +53,7 @@ var _ = Describe("The Job of a run", func() {
 
 	It("is bounded by activeDeadlineSeconds, even if it never starts or does not stop, and the next run of its key gets its turn", func() {
 		const (
-			deadline = 3
+			deadline = 6
 			grace    = 5
 		)
 		bounded := func(name, script string) manifest {
@@ -65,6 +65,7 @@ var _ = Describe("The Job of a run", func() {
 		apply(stubborn, bounded("suspended", quick).with(func(r *v1alpha1.JobRun) { r.Spec.Template.Spec.Suspend = new(true) }))
 		Eventually(names).WithArguments("jobs").Should(HaveLen(2))
 		kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
+		Eventually(kubectl).WithArguments("get", "quota", "none", "-o", "jsonpath={.status.hard}").Should(ContainSubstring("jobs"))
 		apply(bounded("refused", quick))
 		bound := []string{"stubborn", "suspended", "refused"}
 		for _, name := range bound {
@@ -75,8 +76,8 @@ var _ = Describe("The Job of a run", func() {
 			wait(name, "Failed")
 			status := get(name).Status
 			Expect(status.Conditions).To(ConsistOf(HaveField("Reason", "DeadlineExceeded")))
-			Expect(status.Error).To(HavePrefix("the lease lasted longer than activeDeadlineSeconds, 3 seconds"))
-			Expect(status.CompletionTime.Sub(status.Lease.AcquireTime.Time)).To(BeNumerically("<=", (deadline+2)*time.Second))
+			Expect(status.Error).To(HavePrefix("the lease lasted longer than activeDeadlineSeconds, 6 seconds"))
+			Expect(status.CompletionTime.Sub(status.Lease.AcquireTime.Time)).To(BeNumerically("<=", (deadline+10)*time.Second))
 		}
 		Expect(get("refused").Status.Error).To(ContainSubstring("exceeded quota"))
 		kubectl("delete", "quota", "none")

@@ -107,6 +107,14 @@ var mutants = map[string]mutant{
 `,
 		pkg: rules, run: "^TestP10",
 	},
+	"P10: a later run counts a receipt whose key another delivery may own": {
+		file: "internal/decision/standing.go",
+		from: `	if s.idempotencyKeyDecides(receipt) {
+		return nil //`,
+		to: `	if false {
+		return nil //`,
+		pkg: rules, run: "^TestP10",
+	},
 	"P11: two transitions in one reconcile": {
 		file: "internal/decision/decide.go",
 		from: `func Decide(s *Snapshot) Plan {
