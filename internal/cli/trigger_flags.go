@@ -145,7 +145,7 @@ func parseJSON(flag, value string, from *sources) (*apiextensionsv1.JSON, error)
 		source = " " + value
 	}
 	if !json.Valid(text) {
-		return nil, usagef("--%s%s is no JSON (a string needs its own quotes: --%[1]s '\"text\"')", flag, source)
+		return nil, usagef("--%s%s is not JSON (a string needs its own quotes: --%[1]s '\"text\"')", flag, source)
 	}
 	return &apiextensionsv1.JSON{Raw: []byte(strings.TrimSpace(string(text)))}, nil
 }

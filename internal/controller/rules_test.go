@@ -372,7 +372,7 @@ func TestP8Counting(t *testing.T) {
 			t.Errorf("count %d, want 2", count)
 		}
 	})
-	t.Run("one that is in recent is bound to that run, whoever it was answered with", func(t *testing.T) {
+	t.Run("one that is in recent is bound to that run, even if it was answered with another", func(t *testing.T) {
 		decisions{"": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()), executing(made("a").Counted("r"), 1, "5"),
 				of(answered("r", "b", "4").Obj())),

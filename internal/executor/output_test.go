@@ -120,7 +120,7 @@ func FuzzOutputJSON(f *testing.F) {
 			return
 		}
 		if !json.Valid(output.Raw) {
-			t.Fatalf("%q is no JSON", output.Raw)
+			t.Fatalf("%q is not JSON", output.Raw)
 		}
 		if !json.Valid([]byte(message)) && !utf8.Valid(output.Raw) {
 			t.Fatalf("%q is no UTF-8", output.Raw)

@@ -176,7 +176,7 @@ func TestSeat(t *testing.T) {
 			run:  wrappers.MakeJobRun("a").Key("k").Created().Obj(),
 			want: wrappers.MakeRunKey("k").Pending("a").Row(),
 		},
-		"whoever waits, leaves": {
+		"a run that waits leaves": {
 			key:  wrappers.MakeRunKey("k").Pending("b").LastGeneration(9).IdempotencyKey("theirs").Leased("c", 3, "7").Row(),
 			run:  wrappers.MakeJobRun("a").Key("k").IdempotencyKey("i").Created().Obj(),
 			want: wrappers.MakeRunKey("k").Pending("a").IdempotencyKey("i").Leased("c", 3, "7").Row(),

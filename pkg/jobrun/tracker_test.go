@@ -100,7 +100,7 @@ func TestEvents(t *testing.T) {
 			},
 			"trigger(a) leased(a 1) progress(a) progress(a) complete(a) delete(a)",
 		},
-		"a life that nobody saw": {
+		"a life that was not seen": {
 			[]change{listed(changed(a, held(1), progressed(3), end(v1alpha1.PhaseFailed, "")).run)},
 			"trigger(a) leased(a 1) progress(a) fail(a)",
 		},

@@ -199,16 +199,16 @@ func TestLostAnswer(t *testing.T) {
 			want:    ErrUnanswered,
 			stored:  1,
 		},
-		"it was stored, and somebody else answers then": {
+		"it was stored, and another server answers then": {
 			answers: []func(func() error) error{lost(true), failing(impostor())},
 			want:    ErrUnanswered,
 			stored:  1,
 		},
-		"somebody else answers": {
+		"another server answers": {
 			answers: []func(func() error) error{failing(impostor())},
 			want:    wrongCertificate,
 		},
-		"nobody knows the kind": {
+		"the kind is unknown": {
 			answers: []func(func() error) error{failing(errNoKind)},
 			want:    errNoKind,
 		},

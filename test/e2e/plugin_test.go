@@ -115,7 +115,7 @@ var _ = Describe("kubectl jobrun", func() {
 
 	It("refuses what makes no sense", func() {
 		Expect(plugin("trigger")).To(says(codeUsage, BeEmpty(), ContainSubstring("which job?")))
-		Expect(plugin("trigger", "sync", "--input={")).To(says(codeUsage, BeEmpty(), ContainSubstring("--input is no JSON")))
+		Expect(plugin("trigger", "sync", "--input={")).To(says(codeUsage, BeEmpty(), ContainSubstring("--input is not JSON")))
 		Expect(plugin("wait")).To(says(codeUsage, BeEmpty(), ContainSubstring("See 'kubectl jobrun wait --help' for usage.")))
 		Expect(plugin("wait", "none")).To(says(codeFailed, BeEmpty(), ContainSubstring(`Error from server (NotFound): jobruns.batch.jobrun.dev "none" not found`)))
 		Expect(names("jobruns")).To(BeEmpty())
