@@ -107,10 +107,14 @@ var _ = Describe("A run", func() {
 	})
 
 	It("is explained by kubectl explain", func() {
-		Expect(kubectl("explain", "jobrun.spec")).To(And(
-			ContainSubstring("jobName\t<string> -required-"), ContainSubstring("input is any JSON value for the Job or the worker")))
-		Expect(kubectl("explain", "jobrun.spec.concurrencyKey")).To(ContainSubstring("at most one run executes and at most one waits"))
-		Expect(kubectl("explain", "runkey.spec")).To(ContainSubstring("the run that waits for the key"))
+		explain := func(field string) string { // without kubectl's line breaks
+			GinkgoHelper()
+			return strings.Join(strings.Fields(kubectl("explain", field)), " ")
+		}
+		Expect(explain("jobrun.spec")).To(And(
+			ContainSubstring("jobName <string> -required-"), ContainSubstring("input is any JSON value for the Job or the worker")))
+		Expect(explain("jobrun.spec.concurrencyKey")).To(ContainSubstring("at most one run executes and at most one waits"))
+		Expect(explain("runkey.spec")).To(ContainSubstring("the run that waits for the key"))
 	})
 })
 
