@@ -182,7 +182,10 @@ func TestActInOrder(t *testing.T) {
 	a, r := made("a").Pending().Obj(), answered("r", "a", "10").Obj()
 	count := made("a").Pending().Counted("r").Obj().Status
 	plan := decision.Plan{Step: "count-receipts", Ops: []decision.Op{
-		decision.CheckKey{}, decision.WriteStatus{Run: a, Status: count}, decision.Emit{Event: decision.Event{Run: a, Related: r, Reason: decision.EventCoalesced, Action: decision.ActionCoalesced}}, decision.WriteStatus{Run: r, Status: answered("r", "a", "10").BoundTo("a").Obj().Status},
+		decision.CheckKey{},
+		decision.WriteStatus{Run: a, Status: count},
+		decision.Emit{Event: decision.Event{Run: a, Related: r, Reason: decision.EventCoalesced, Action: decision.ActionCoalesced}},
+		decision.WriteStatus{Run: r, Status: answered("r", "a", "10").BoundTo("a").Obj().Status},
 	}}
 	for name, tc := range map[string]struct {
 		fail   string
@@ -506,7 +509,11 @@ func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
 	run := made("a").Obj()
 	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
 	a := b.decidedOn(nil, run)
-	err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""}, decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1}, decision.WriteStatus{Run: run, Status: run.Status}}})
+	err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{
+		decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""},
+		decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1},
+		decision.WriteStatus{Run: run, Status: run.Status},
+	}})
 	if got := outcome(err); got != "stale" {
 		t.Errorf("%s (%v), want stale", got, err)
 	}

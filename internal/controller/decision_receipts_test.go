@@ -159,12 +159,15 @@ func TestCopyOutcome(t *testing.T) {
 		"not before the run's worker's report is complete": {
 			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "4").BoundTo("a").Cancel().Obj()),
 		},
-		"not while the run goes on":     {given: and(busy, of(answered("r", "a", "4").BoundTo("a").Obj()))},
-		"not while the run waits":       {given: and(busy, of(answered("r", "b", "10").BoundTo("b").Obj()))},
-		"not twice":                     {given: and(busy, of(answered("r", "gone", "10").BoundTo("gone").Settled().Obj()))},
-		"not while nothing is known":    {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(o *decision.Observation) { clear(o.GoneUIDs) } }},
-		"cancelled by itself, alone":    {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
-		"an outcome goes before cancel": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()), want: "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed)"},
+		"not while the run goes on":  {given: and(busy, of(answered("r", "a", "4").BoundTo("a").Obj()))},
+		"not while the run waits":    {given: and(busy, of(answered("r", "b", "10").BoundTo("b").Obj()))},
+		"not twice":                  {given: and(busy, of(answered("r", "gone", "10").BoundTo("gone").Settled().Obj()))},
+		"not while nothing is known": {given: and(busy, of(answered("r", "gone", "4").BoundTo("gone").Obj())), with: func(c *scene) { c.change = func(o *decision.Observation) { clear(o.GoneUIDs) } }},
+		"cancelled by itself, alone": {given: and(busy, of(answered("r", "b", "10").Cancel().BoundTo("b").Obj())), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`},
+		"an outcome goes before cancel": {
+			given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").Cancel().BoundTo("a").Obj()),
+			want:  "copy-outcome: WriteStatus(r, Coalesced, Complete=Completed)",
+		},
 	}.run(t)
 }
 

@@ -76,18 +76,35 @@ func TestP2StartedAfterNeedsEvidence(t *testing.T) {
 	noVersion.want = passedOn.want
 	promoted := "fill-pending: CheckKey; CheckRun(r); SwapKey(pending=r); Count(promotion)"
 	decisions{
-		"claimed from what the trigger saw":                     bound,
-		"claimed before, bound to the run that waits now":       passedOn,
-		"an admission without version proves nothing":           noVersion,
-		"the key proves it before the status does":              {given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"the key proves more than the status of a lease before": {given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), with: skipping("follow-lease"), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"the run ended before":                                  {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: promoted},
-		"the run ended after":                                   {given: of(made("a").Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: "count-receipts: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"the run was cancelled before it started":               {given: of(made("a").Ended(v1alpha1.PhaseCancelled).Obj(), answered("r", "a", "10").Obj()), want: promoted},
-		"the run is cancelled and waits":                        {given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()), want: `release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
-		"the run is gone":                                       {given: of(answered("r", "a", "10").Obj()), want: promoted},
-		"the lease expired and the run waits again":             {given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()), want: "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)"},
-		"a bound receipt shares its run's fate: deletion":       {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
+		"claimed from what the trigger saw":               bound,
+		"claimed before, bound to the run that waits now": passedOn,
+		"an admission without version proves nothing":     noVersion,
+		"the key proves it before the status does": {
+			given: of(makeKey("k").Leased("a", 1, "20").Obj(), made("a").Pending().Obj(), answered("r", "a", "15").Obj()),
+			with:  skipping("follow-lease"),
+			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+		},
+		"the key proves more than the status of a lease before": {
+			given: of(makeKey("k").Leased("a", 3, "20").Obj(), made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()),
+			with:  skipping("follow-lease"),
+			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+		},
+		"the run ended before": {given: of(made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()), want: promoted},
+		"the run ended after": {
+			given: of(made("a").Leased(1, "10").Ended(v1alpha1.PhaseCompleted).Obj(), answered("r", "a", "10").Obj()),
+			want:  "count-receipts: CheckKey; WriteStatus(a, Completed, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+		},
+		"the run was cancelled before it started": {given: of(made("a").Ended(v1alpha1.PhaseCancelled).Obj(), answered("r", "a", "10").Obj()), want: promoted},
+		"the run is cancelled and waits": {
+			given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Cancel().Obj(), answered("r", "a", "10").Obj()),
+			want:  `release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`,
+		},
+		"the run is gone": {given: of(answered("r", "a", "10").Obj()), want: promoted},
+		"the lease expired and the run waits again": {
+			given: of(makeKey("k").Pending("a").LastGeneration(2).Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(), answered("r", "a", "15").Obj()),
+			want:  "count-receipts: CheckKey; WriteStatus(a, Pending, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
+		},
+		"a bound receipt shares its run's fate: deletion": {given: of(answered("r", "a", "10").BoundTo("a").Obj()), want: `copy-outcome: WriteStatus(r, Coalesced, Cancelled=RunDeleted, "run a was deleted")`},
 		"a bound receipt shares its run's fate: cancellation": {
 			given: of(made("a").Ended(v1alpha1.PhaseCancelled).Error("cancelled on request").Reported().Obj(), answered("r", "a", "10").BoundTo("a").Obj()),
 			want:  `copy-outcome: WriteStatus(r, Coalesced, Cancelled=Cancelled, "cancelled on request")`,
