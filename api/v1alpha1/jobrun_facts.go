@@ -4,11 +4,13 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
 // The functions below use the fields of the JobRun alone. They do not know what other objects record about
@@ -135,6 +137,20 @@ func (r *JobRun) InputText() string {
 	}
 	return string(r.Spec.Input.Raw)
 }
+
+// CompareStored orders JobRuns by the version with which they were created, oldest first. A JobRun that the operator has
+// not written yet still has that version, unless another client has changed it. CompareStored compares the age where
+// versions are equal or cannot be compared.
+func CompareStored(a, b *JobRun) int {
+	order, err := resourceversion.CompareResourceVersion(a.storedVersion(), b.storedVersion())
+	if err != nil || order == 0 {
+		return CompareAge(a, b)
+	}
+	return order
+}
+
+// storedVersion returns the version with which a JobRun was created, as far as it is known.
+func (r *JobRun) storedVersion() string { return cmp.Or(r.Status.Stored, r.ResourceVersion) }
 
 // CompareAge orders JobRuns by creationTimestamp, oldest first. It compares names where the timestamps are
 // equal, because they have whole seconds only.

@@ -508,6 +508,15 @@ type JobRunStatus struct {
 	// +optional
 	RunRef *ObjectReference `json:"runRef,omitempty"`
 
+	// stored is the resourceVersion with which the JobRun was created. The operator records it with its first write.
+	// Runs that wait in line for their key get the waiting place in the order of this version, because
+	// creationTimestamp has whole seconds only. Once set, it cannot be changed.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Stored string `json:"stored,omitempty"`
+
 	// lease records which holder executes the run, and until when. It stays after the run has ended.
 	//
 	// +optional

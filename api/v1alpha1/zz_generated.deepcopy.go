@@ -458,6 +458,11 @@ func (in *RunKeySpec) DeepCopyInto(out *RunKeySpec) {
 		*out = new(PendingRun)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Line != nil {
+		in, out := &in.Line, &out.Line
+		*out = new(PendingRun)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.Leased != nil {
 		in, out := &in.Leased, &out.Leased
 		*out = new(LeasedRun)

@@ -187,9 +187,9 @@ func TestCrash(t *testing.T) {
 		},
 		"promote": {
 			given: of(makeKey("k").Pending("gone").Obj(), answered("r1", "gone", "10").Age(1).Obj(), answered("r2", "gone", "10").Age(2).Obj()),
-			want: `key: pending=r2 leased=r1 g1
-				r1: Leased, g1
-				r2: Pending
+			want: `key: leased=r1 g1
+				r1: Leased, g1, count 1 [r2]
+				r2: Coalesced, of r1
 				job r1-1: runs`,
 		},
 		"the key was deleted while a run executes and another waits": {

@@ -65,7 +65,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 			given: and(of(key, held().Counted(full...).Obj(), made("b").Skip().Pending().Obj()), unbound),
 			with:  both(expired, skipping("bind-counted")),
 			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
-				WriteStatus(b, -, "waits for its key: run a is pending"); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
+				WriteStatus(b, -, "waits in line for its key: another run has the waiting place"); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"the last attempt": {
 			given: of(key, held().MaxAttempts(1).Obj(), made("b").Skip().Pending().Obj()),
@@ -108,7 +108,7 @@ func TestFinishDisplacement(t *testing.T) {
 		},
 		"a run that does not give way waits on": {
 			given: of(key, fenced().Obj(), made("b").Pending().Obj()),
-			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits in line for its key: another run has the waiting place")`,
 		},
 	}.run(t)
 }

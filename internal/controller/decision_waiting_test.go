@@ -134,7 +134,7 @@ func TestAnnouncePending(t *testing.T) {
 		"an error that no longer holds goes": {
 			given: []client.Object{
 				key.Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj(),
-				made("b").Pending().Phase("").Error("waits for its key: run a is pending").Obj(),
+				made("b").Pending().Phase("").Error("waits in line for its key: another run has the waiting place").Obj(),
 			},
 			want: `announce-pending: CheckKey; WriteStatus(b, Pending, "")`,
 		},
@@ -203,12 +203,12 @@ func TestClearStalePending(t *testing.T) {
 	decisions{
 		"another run waits": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("c", 1, "5").Obj(), made("a").Pending().Obj(), made("b").Pending().Obj(), made("c").Leased(1, "5").Obj(), makeJob(made("c").Obj(), 1).Obj()},
-			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run a is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits in line for its key: another run has the waiting place")`,
 		},
 		"a run of the same name waits": {
 			given: []client.Object{makeKey("k").PendingAs("b", "later").Obj(), made("b").Pending().Obj()},
 			with:  func(c *scene) { c.coming = true },
-			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits for its key: run b is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(b, -, "waits in line for its key: another run has the waiting place")`,
 		},
 		"the claim of the run is not stored yet": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Pending().Obj(), made("a").Obj()},
@@ -265,7 +265,7 @@ func TestFillPending(t *testing.T) {
 		},
 		"the oldest first": {
 			given: []client.Object{made("b").Age(2).Obj(), made("c").Age(1).Obj()},
-			want:  "fill-pending: CheckKey; CheckRun(c); CheckRun(b); CheckRun(c); SwapKey(pending=c)",
+			want:  "fill-pending: CheckKey; CheckRun(c); CheckRun(b); CheckRun(c); SwapKey(pending=c line=b)",
 		},
 		"a run before a receipt": {
 			given: []client.Object{made("b").Age(2).Obj(), answered("r", "gone", "10").Obj()},

@@ -52,9 +52,12 @@ type Options struct {
 	Keys *keystore.Store
 	// ReceiptHistory is the number of bound receipts that the controller keeps per run.
 	ReceiptHistory int
-	// ReservationGrace is the time that a key stays reserved for a run that does not exist. It must exceed the request
-	// timeout of the API server.
+	// ReservationGrace is the time that a waiting place stays reserved for a run that does not exist. A run that is
+	// created later waits in line.
 	ReservationGrace time.Duration
+	// IdempotencyGrace is the time that an idempotency key stays reserved for a run that does not exist. It must exceed
+	// the request timeout of the API server, because a first delivery that comes later would execute again.
+	IdempotencyGrace time.Duration
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
 	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.

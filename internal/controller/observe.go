@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -98,10 +99,10 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 		return decision.Observation{}, err
 	}
 	if owner := runkey.Owner(o.KeySpec()); owner != (runkey.Identity{}) {
-		if err := o.observeReservation(ctx, owner, false); err != nil {
+		if err := o.observeReservation(ctx, owner, false, o.IdempotencyGrace); err != nil {
 			return decision.Observation{}, err
 		}
-		if run := o.byIdentity[owner]; !o.ReservationLapsed && (run == nil || keepsItsKey(run)) {
+		if run := o.byIdentity[owner]; !o.Gone[owner] && (run == nil || keepsItsKey(run)) {
 			return o.Observation, nil
 		}
 	}
@@ -154,18 +155,24 @@ func (o *observer) observeKeyRuns(ctx context.Context) error {
 			return err
 		}
 	}
+	if line := runkey.Line(o.KeySpec()); line != (runkey.Identity{}) {
+		if err := o.observeRun(ctx, line); err != nil {
+			return err
+		}
+	}
 	pending := runkey.Pending(o.KeySpec())
 	if pending == (runkey.Identity{}) {
 		o.sightings.forget(reservationSubject(o.req.Namespace, o.req.RunKey))
 		return nil
 	}
-	return o.observeReservation(ctx, pending, o.Key.Spec.Pending.Generation > 0)
+	return o.observeReservation(ctx, pending, o.Key.Spec.Pending.Generation > 0, o.ReservationGrace)
 }
 
-// observeReservation finds the run that a key is reserved for. During the grace period, the
-// create of a missing run may be in progress. It is not if the run existed before: if existed is true, or if this process
-// has seen the deletion.
-func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, existed bool) error {
+// observeReservation finds the run that a key is reserved for. During the grace period, the create of a missing run may
+// be in progress. It is not if the run existed before: if existed is true, or if this process has seen the deletion. A
+// live read after the place's grace shows whether the run is gone. The reservation lapses after its own grace, which may
+// be longer.
+func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, existed bool, grace time.Duration) error {
 	subject := reservationSubject(o.req.Namespace, o.req.RunKey)
 	run, err := o.cachedRun(ctx, id)
 	if err != nil || run != nil {
@@ -173,14 +180,18 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 		return err
 	}
 	unseen := o.sightings.unchangedFor(subject, id)
-	if !existed && !o.sightings.wasDeleted(id.Token) && unseen < o.ReservationGrace {
+	existed = existed || o.sightings.wasDeleted(id.Token)
+	if !existed && unseen < o.ReservationGrace {
 		o.RecheckIn(o.ReservationGrace - unseen)
 		return nil
 	}
 	if err := o.observeRun(ctx, id); err != nil {
 		return err
 	}
-	o.ReservationLapsed = o.Gone[id]
+	o.ReservationLapsed = o.Gone[id] && (existed || unseen >= grace)
+	if !o.ReservationLapsed {
+		o.RecheckIn(grace - unseen)
+	}
 	return nil
 }
 
@@ -337,7 +348,7 @@ func (r *Reconciler) list(ctx context.Context, namespace, field, value string) (
 	for i := range found.Items {
 		runs[i] = &found.Items[i]
 	}
-	slices.SortFunc(runs, v1alpha1.CompareAge)
+	slices.SortFunc(runs, v1alpha1.CompareStored)
 	return runs, nil
 }
 

@@ -313,23 +313,88 @@ func TestP6StrayJobs(t *testing.T) {
 // P7: a run that was answered Created waits without a phase until the waiting place is free.
 func TestP7CreatedIsNeverRefused(t *testing.T) {
 	decisions{
-		"its place is another's: it waits": {
+		"its place is another's: it waits, and the key names it": {
 			given: and(waitingBehind(made("b").Pending()), of(made("c").Obj())),
+			want:  "mark-line: SwapKey(pending=b line=c leased=a g1<5)",
 		},
 		"it asked to coalesce: it waits all the same": {
 			given: and(waitingBehind(made("b").Pending()), of(made("c").Skip().Obj())),
+			want:  "mark-line: SwapKey(pending=b line=c leased=a g1<5)",
 		},
 		"it reads Pending: that is taken back": {
 			given: and(waitingBehind(made("b").Pending()), of(made("c").Pending().Obj())),
-			want:  `clear-stale-pending: CheckKey; WriteStatus(c, -, "waits for its key: run b is pending")`,
+			want:  `clear-stale-pending: CheckKey; WriteStatus(c, -, "waits in line for its key: another run has the waiting place")`,
 		},
 		"its place was another's and is free now": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj(), made("c").Obj()), executing(made("a"), 1, "5")),
 			want:  "fill-pending: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
 		},
 		"its create may be under way: its place is kept": {
-			given: of(makeKey("k").Pending("b").Obj(), made("c").Obj()),
+			given: of(makeKey("k").Pending("b").Line("c").Obj(), made("c").Error("waits").Obj()),
 			with:  func(c *scene) { c.coming = true },
+		},
+	}.run(t)
+}
+
+// P7: the runs that wait without the waiting place wait in line. The key names the first one, and the place goes to it
+// before any trigger can reserve the place.
+func TestP7Line(t *testing.T) {
+	executes := executing(made("a"), 1, "5")
+	decisions{
+		"the order is that of the versions with which they were created": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj(),
+				made("c").Stored("9").Age(1).Obj(), made("d").Stored("11").Obj(), made("e").Stored("10").Obj())),
+			want: "mark-line: SwapKey(pending=b line=c leased=a g1<5)",
+		},
+		"a run that the key does not name yet was created before": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("b").Pending().Obj(),
+				made("c").Stored("9").Error("waits").Obj(), made("d").Stored("8").Obj())),
+			want: "mark-line: SwapKey(pending=b line=d leased=a g1<5)",
+		},
+		"it is told that it waits": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("b").Pending().Obj(), made("c").Obj())),
+			want:  `join-line: CheckKey; WriteStatus(c, -, "waits in line for its key: another run has the waiting place")`,
+		},
+		"the claim of the waiting run seats the first in the same swap": {
+			given: of(makeKey("k").Pending("b").Line("c").Obj(), made("b").Obj(), made("c").Stored("9").Obj(), made("d").Stored("11").Obj()),
+			want: `claim: StopStrays; CheckRun(b); CheckRun(c); SwapKey(pending=c line=d leased=b g1<10); CheckRun(b);
+				CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<10);
+				Emit(RunTriggered b); Emit(RunLeased b); Count(leased)`,
+		},
+		"a worker's claim left the place free": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Line("c").Obj(), made("c").Stored("9").Obj(), made("d").Stored("11").Obj())),
+			want:  "fill-pending: CheckRun(c); SwapKey(pending=c line=d leased=a g1<5)",
+		},
+		"before a worker may claim the waiting run, the key names the first": {
+			given: of(makeKey("k").Pending("b").Obj(), makeRun("b").Key("k").Created().Obj(), made("c").Obj()),
+			want:  "mark-line: SwapKey(pending=b line=c)",
+		},
+		"the key outlives its lease while a run waits in line": {
+			given: of(makeKey("k").Leased("a", 1, "5").Line("c").Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), made("c").Obj()),
+			want:  "follow-lease: StopRun(a g1); SwapKey(line=c)",
+		},
+		"the first has been deleted": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("b").Pending().Obj())),
+			want:  "mark-line: SwapKey(pending=b leased=a g1<5)",
+		},
+		"the first has been deleted, and nobody else waits": {
+			given: of(makeKey("k").Line("c").Obj()),
+			want:  "mark-line: SwapKey(free)",
+		},
+		"the first ends cancelled, and the next one is named": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("b").Pending().Obj(),
+				made("c").Stored("9").Cancel().Obj(), made("d").Stored("11").Obj())),
+			want: "mark-line: SwapKey(pending=b line=d leased=a g1<5)",
+		},
+		"the waiting run is gone": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("c").Stored("9").Obj(), made("d").Stored("11").Obj())),
+			want:  "release-pending: CheckRun(c); SwapKey(pending=c line=d leased=a g1<5)",
+		},
+		"a receipt whose run is gone follows the run that started after it, however fast runs follow each other": {
+			given: and(of(makeKey("k").Leased("a", 1, "12").Pending("b").Obj(), answered("r", "gone", "10").Obj()),
+				of(made("a").Leased(1, "12").Obj(), makeJob(made("a").Obj(), 1).Obj())),
+			with: func(c *scene) { c.coming = true },
+			want: "count-receipts: CheckKey; WriteStatus(a, Leased, count 1 [r]); Emit(RunCoalesced a<-r); WriteStatus(r, Coalesced, of a)",
 		},
 	}.run(t)
 }
@@ -456,6 +521,9 @@ func TestP10IdempotencyKeysPassOn(t *testing.T) {
 		"its run never came, and another run waits: it follows the owner of its key": {
 			given: append(waitsBehind("w"), makeIdempotencyKey("i").Owner("s").Obj(),
 				answered("r", "a", "10").IdempotencyKey("i").Obj(), delivered("s", "a").Key("k").Age(1).Obj()),
+			with: func(c *scene) {
+				c.change = func(o *decision.Observation) { o.Blocked["mark-line"], o.Blocked["join-line"] = true, true }
+			},
 			want: "bind-idempotent: WriteStatus(r, Idempotent, of s)",
 		},
 		"its run never came, and another run waits: that run does not count it before its key has an owner": {

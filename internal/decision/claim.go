@@ -33,6 +33,7 @@ func claim(s *Snapshot) []Op {
 
 // claimKey claims a run that has a key. The plan first stops stray Jobs (P6). Then it writes the key, the Job and the
 // status, in this order (P3). It reads the run live before it writes the key, and again before it creates the Job (P4).
+// The write of the key also seats the first run in line, so that no trigger takes the place in between (P7).
 func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
 	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
@@ -40,8 +41,12 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 		return nil
 	}
 	generation := next.Leased.Generation
+	checks := []Op{StopStrays{}, CheckRun{run}}
+	if first := s.firstInLine(nil); first != nil {
+		checks, next = append(checks, CheckRun{first}), s.seated(next, first)
+	}
 	return join(
-		[]Op{StopStrays{}, CheckRun{run}},
+		checks,
 		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
 		s.confirmLease(run, generation),

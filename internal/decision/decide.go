@@ -38,11 +38,14 @@ var steps = []step{
 	{"clear-stale-pending", clearStalePending},
 	// The waiting run starts, or its status says that it waits.
 	{"claim", claim},
+	// A run without a place waits in line. The key names the first one before a worker may claim the waiting run.
+	{"mark-line", markLine},
 	{"announce-pending", announcePending},
 	// A run without a place ends if it is cancelled, is answered if it bypassed the webhook, or is seated.
 	{"cancel-waiting", cancelWaiting},
 	{"answer-bypassed", answerBypassed},
 	{"fill-pending", fillPending},
+	{"join-line", joinLine},
 	// Receipts are counted, bound, and given the outcome of their run.
 	{"count-receipts", countReceipts},
 	{"bind-idempotent", bindIdempotent},

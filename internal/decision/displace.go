@@ -4,8 +4,6 @@
 package decision
 
 import (
-	"fmt"
-
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -34,7 +32,7 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 		pending, absorb = s.absorb(fencedRun, []*v1alpha1.JobRun{waiting})
 		ops = append(ops, absorb...)
 	default:
-		ops = append(ops, WriteStatus{waiting, unseatedStatus(waiting, run.Name)})
+		ops = append(ops, WriteStatus{waiting, inLineStatus(waiting)})
 	}
 	pending.Phase = v1alpha1.PhasePending
 	return append(ops, WriteStatus{run, pending})
@@ -55,12 +53,4 @@ func finishDisplacement(s *Snapshot) []Op {
 		return join(s.checkKey(), []Op{CheckRun{waiting}}, ops)
 	}
 	return nil
-}
-
-// unseatedStatus clears the phase of a run that reads Pending. status.error names the run that has its place.
-func unseatedStatus(run *v1alpha1.JobRun, pending string) v1alpha1.JobRunStatus {
-	status := *run.Status.DeepCopy()
-	status.Phase = ""
-	status.Error = oneLine(fmt.Sprintf("waits for its key: run %s is pending", pending))
-	return status
 }

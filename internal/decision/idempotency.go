@@ -4,6 +4,8 @@
 package decision
 
 import (
+	"slices"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -11,9 +13,7 @@ import (
 // DecideIdempotencyKey decides who owns an idempotency key. The owner keeps the key while it exists and is a
 // run. After that, nextOwner gets it. The Runs of the snapshot are all JobRuns that were triggered with it.
 func DecideIdempotencyKey(s *Snapshot) Plan {
-	owner := s.Run(runkey.Owner(s.KeySpec()))
-	isOwned := (owner == nil && !s.ReservationLapsed) || (owner != nil && !owner.IsReceipt() && !s.isWithdrawn(owner))
-	if s.Key != nil && isOwned {
+	if s.Key != nil && s.isOwned() {
 		return Plan{After: s.LookAgain()}
 	}
 	next := s.nextOwner()
@@ -25,6 +25,26 @@ func DecideIdempotencyKey(s *Snapshot) Plan {
 	}
 	key := runkey.OwnedBy(next.Spec.JobName, s.idempotencyKey(), runkey.IdentityOf(next))
 	return Plan{Step: "own-idempotency", Ops: []Op{CheckRun{next}, SwapKey{Next: key}}, After: s.LookAgain()}
+}
+
+// isOwned reports whether the owner of an idempotency key keeps it. An owner that does not exist may be a first delivery
+// whose create is late, which would execute again. But a receipt that the owner has absorbed may have brought the key. Then
+// the key passes on once the owner is gone, and a late owner is another trigger.
+func (s *Snapshot) isOwned() bool {
+	id := runkey.Owner(s.KeySpec())
+	if owner := s.Run(id); owner != nil {
+		return !owner.IsReceipt() && !s.isWithdrawn(owner)
+	}
+	return !s.ReservationLapsed && !(s.Gone[id] && s.wasBroughtToAnother(id))
+}
+
+// wasBroughtToAnother reports whether a receipt brought an idempotency key to its owner. The webhook answers Coalesced only if
+// the receipt is the first delivery.
+func (s *Snapshot) wasBroughtToAnother(owner runkey.Identity) bool {
+	return slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool {
+		a := run.Spec.Admission
+		return a != nil && a.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner
+	})
 }
 
 // idempotencyKey returns the value of the key, from the row or from a JobRun that has it.

@@ -21,7 +21,7 @@ import (
 // none, or if it is not known yet. It takes the first of these that starts after the trigger:
 //   - the run that has counted the receipt
 //   - the run that the receipt was answered with, or the run that stands for that one
-//   - the run that waits now, unless the receipt's idempotency key decides (P10)
+//   - the run that executes, or the run that waits now, unless the receipt's idempotency key decides (P10)
 func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	if run := s.countedBy[receipt.UID]; run != nil && s.startsAfter(run, receipt) {
 		return run
@@ -39,6 +39,9 @@ func (s *Snapshot) runOfAbsorbed(receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 	}
 	if s.idempotencyKeyDecides(receipt) {
 		return nil // Else this run and the owner of the key would both stand for one delivery.
+	}
+	if leased := s.Run(s.leased); s.isAccepting(leased) && s.startsAfter(leased, receipt) {
+		return leased // Runs may follow each other so fast that the receipt never sees one waiting.
 	}
 	pending := s.Run(s.pending) // It starts after the trigger, because it waits now.
 	if pending != nil && pending.UID != receipt.UID && s.isAccepting(pending) {

@@ -4,6 +4,7 @@
 package decision
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -221,6 +222,7 @@ func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 func statusOf(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := *run.Status.DeepCopy()
 	status.ObservedGeneration = run.Generation
+	status.Stored = cmp.Or(status.Stored, run.ResourceVersion)
 	return status
 }
 

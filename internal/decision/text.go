@@ -71,7 +71,7 @@ func eventText(e Event) string {
 	return text
 }
 
-// KeyText formats a key on one line: the runs that wait, execute and own it.
+// KeyText formats a key on one line: the run that waits, the first in line, the run that executes, the owner.
 func KeyText(key *v1alpha1.RunKeySpec) string {
 	if key == nil {
 		return "free"
@@ -79,6 +79,9 @@ func KeyText(key *v1alpha1.RunKeySpec) string {
 	var parts []string
 	if p := key.Pending; p != nil {
 		parts = append(parts, "pending="+p.RunName+leaseText(p.Generation, ""))
+	}
+	if p := key.Line; p != nil {
+		parts = append(parts, "line="+p.RunName+leaseText(p.Generation, ""))
 	}
 	if l := key.Leased; l != nil {
 		parts = append(parts, "leased="+l.RunName+leaseText(l.Generation, l.FromVersion))

@@ -42,12 +42,12 @@ func (s *Snapshot) passOnPlace() []Op {
 	if run := s.nextToWait(); run != nil {
 		return s.seat(run)
 	}
-	return s.swapKey(next)
+	return s.swapKey(runkey.LineUp(next, s.firstInLine(nil), s.Now))
 }
 
 // seat gives the waiting place to a run. If a receipt gets the place, it is promoted.
 func (s *Snapshot) seat(run *v1alpha1.JobRun) []Op {
-	ops := join([]Op{CheckRun{run}}, s.swapKey(runkey.Seat(s.KeySpec(), run, s.Now)))
+	ops := join([]Op{CheckRun{run}}, s.swapKey(s.seated(s.KeySpec(), run)))
 	if run.WasAbsorbed() && run.Status.Phase == "" {
 		ops = append(ops, Count{Metric{Kind: Promotion}})
 	}
@@ -125,7 +125,7 @@ func clearStalePending(s *Snapshot) []Op {
 	}
 	for _, run := range s.Runs {
 		if s.role(run) == RoleStalePending {
-			return join(s.checkKey(), []Op{WriteStatus{run, unseatedStatus(run, s.pending.RunName)}})
+			return join(s.checkKey(), []Op{WriteStatus{run, inLineStatus(run)}})
 		}
 	}
 	return nil

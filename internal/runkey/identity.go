@@ -44,6 +44,27 @@ func Leased(key *v1alpha1.RunKeySpec) Identity {
 	return key.Leased.RunIdentity
 }
 
+// Line returns the first run in the key's line; the zero Identity if no run waits in line.
+func Line(key *v1alpha1.RunKeySpec) Identity {
+	if key == nil || key.Line == nil {
+		return Identity{}
+	}
+	return key.Line.RunIdentity
+}
+
+// next returns the entry of the run that starts next: the one in the waiting place, or the first in line while the place
+// is free. It returns nil if no run waits.
+func next(key *v1alpha1.RunKeySpec) *v1alpha1.PendingRun {
+	switch {
+	case key == nil:
+		return nil
+	case key.Pending != nil:
+		return key.Pending
+	default:
+		return key.Line
+	}
+}
+
 // Owner returns the run that owns an idempotency key; the zero Identity if none does.
 func Owner(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Owner == nil {

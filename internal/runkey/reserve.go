@@ -51,26 +51,30 @@ func Matches(key *v1alpha1.RunKeySpec, kind v1alpha1.RunKeyKind, jobName, value 
 	return key.Kind == kind && key.JobName == jobName && key.Key == value
 }
 
-// Reserve answers a trigger from its concurrency key. A nil key is free.
+// Reserve answers a trigger from its concurrency key. A nil key is free. While the place is free, the first run in line
+// counts as the waiting run, so that no trigger overtakes the line.
 func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
-	waiting := Pending(key)
+	waiting := next(key)
 	switch {
-	case waiting == Identity{}:
+	case waiting == nil:
 		return Answer{Verdict: Reserved, Run: t.Run, Next: reservedFor(key, t)}
 	case waiting.Token == t.Run.Token:
 		return Answer{Verdict: Reserved, Run: t.Run}
 	case waiting.RunName == t.Run.RunName:
-		return Answer{Verdict: SameName, Run: waiting, Next: reservedFor(key, t)}
-	case t.IdempotencyKey != "" && key.Pending.IdempotencyKey == t.IdempotencyKey:
-		return Answer{Verdict: Delivered, Run: waiting}
+		return Answer{Verdict: SameName, Run: waiting.RunIdentity, Next: reservedFor(key, t)}
+	case t.IdempotencyKey != "" && waiting.IdempotencyKey == t.IdempotencyKey:
+		return Answer{Verdict: Delivered, Run: waiting.RunIdentity}
 	default:
-		return Answer{Verdict: PolicyOf(t.Coalesce).Verdict, Run: waiting}
+		return Answer{Verdict: PolicyOf(t.Coalesce).Verdict, Run: waiting.RunIdentity}
 	}
 }
 
 func reservedFor(key *v1alpha1.RunKeySpec, t Trigger) *v1alpha1.RunKeySpec {
 	next := concurrencyKey(key, t.JobName, t.ConcurrencyKey)
 	next.Pending = &v1alpha1.PendingRun{RunIdentity: t.Run, IdempotencyKey: t.IdempotencyKey, Time: &t.Time}
+	if Line(next).RunName == t.Run.RunName {
+		next.Line = nil // Its JobRun is gone.
+	}
 	return next
 }
 

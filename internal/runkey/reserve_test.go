@@ -71,6 +71,27 @@ func TestReserve(t *testing.T) {
 			trigger: trigger(nil),
 			want:    runkey.Answer{Verdict: runkey.Refused, Run: id("a")},
 		},
+		"the place is free, and a run waits in line": {
+			key:     wrappers.MakeRunKey("k").Leased("c", 1, "7").Line("a").Row(),
+			trigger: trigger(nil),
+			want:    runkey.Answer{Verdict: runkey.Refused, Run: id("a")},
+		},
+		"the place is free, a run waits in line and the trigger coalesces": {
+			key:     wrappers.MakeRunKey("k").Line("a").Row(),
+			trigger: trigger(coalesces),
+			want:    runkey.Answer{Verdict: runkey.Absorbed, Run: id("a")},
+		},
+		"the first in line has the trigger's name": {
+			key:     wrappers.MakeRunKey("k").LineAs("b", "earlier").Row(),
+			trigger: trigger(nil),
+			want: runkey.Answer{Verdict: runkey.SameName, Run: runkey.Identity{RunName: "b", Token: "earlier"},
+				Next: wrappers.MakeRunKey("k").Pending("b").Row()},
+		},
+		"a run waits, and another one waits in line": {
+			key:     wrappers.MakeRunKey("k").Pending("a").Line("c").Row(),
+			trigger: trigger(coalesces),
+			want:    runkey.Answer{Verdict: runkey.Absorbed, Run: id("a")},
+		},
 		"a run waits and the trigger coalesces": {
 			key:     wrappers.MakeRunKey("k").Pending("a").Row(),
 			trigger: trigger(coalesces),

@@ -76,6 +76,20 @@ func Seat(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun, now metav1.Time) *v1al
 	return next
 }
 
+// LineUp notes first as the first run in line. If first is nil, no run waits in line, and LineUp returns nil if that frees
+// the key. A nil key is free.
+func LineUp(key *v1alpha1.RunKeySpec, first *v1alpha1.JobRun, now metav1.Time) *v1alpha1.RunKeySpec {
+	if key == nil {
+		return nil
+	}
+	next := key.DeepCopy()
+	next.Line = nil
+	if first != nil {
+		next.Line = waiting(first, first.LeaseGeneration(), now)
+	}
+	return nilIfFree(next)
+}
+
 // Restore leases the key to a run that reads Leased. It does not apply while the key leases any run.
 func Restore(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	if key != nil && key.Leased != nil {
@@ -104,7 +118,7 @@ func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.
 
 // nilIfFree returns key, or nil if the key names no run.
 func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
-	if key.Pending == nil && key.Leased == nil {
+	if key.Pending == nil && key.Leased == nil && key.Line == nil {
 		return nil
 	}
 	return key

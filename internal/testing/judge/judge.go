@@ -44,6 +44,9 @@ type Options struct {
 	Fail func(format string, args ...any)
 	// ByHand reports whether a person deleted the RunKey. If it is nil, people delete no RunKeys.
 	ByHand func(types.UID) bool
+	// Grace is how long a reservation holds without its run. 0 means that it cannot be judged, because the clocks that
+	// the reservations are made with differ.
+	Grace time.Duration
 	// Clock tells the time of a write. Nil means that deadlines are not judged.
 	Clock clock.PassiveClock
 	// Calm returns since when time passes only while nothing else can happen; zero if it does not do so yet.
@@ -69,7 +72,6 @@ type Judge struct {
 	deleted  map[types.UID]bool               // JobRuns that were deleted
 	created  map[types.UID]uint64             // revisions at which JobRuns were created
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
-	ousted   map[runkey.Identity]bool         // runs that lost the waiting place before their JobRun existed
 	acquired map[lease]time.Time              // when leases were acquired
 }
 
@@ -98,7 +100,6 @@ func New(o Options) *Judge {
 		deleted:  map[types.UID]bool{},
 		created:  map[types.UID]uint64{},
 		bereft:   map[string]bool{},
-		ousted:   map[runkey.Identity]bool{},
 		acquired: map[lease]time.Time{},
 	}
 }
@@ -133,7 +134,6 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	if old == nil {
 		old = &v1alpha1.JobRun{}
 		j.created[run.UID] = e.Revision
-		j.arrived(run)
 	}
 	if old.Status.Phase != run.Status.Phase {
 		j.phaseChanged(run)
@@ -285,11 +285,11 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	if after != nil && after.Leased != nil {
 		j.rises(key.Name, after.Leased)
 	}
-	delete(j.ousted, runkey.Pending(after)) // The run may have lost the place and reserved it again.
+	j.inOrder(before, after)
 	// A change of the token alone is allowed: a trigger may take over a reservation under its own name (P1), even
 	// while the create of the other trigger is in progress.
-	if was, is := runkey.Pending(before), runkey.Pending(after); was.RunName != is.RunName && was != runkey.Leased(after) && !j.tookPlace(before, after) {
-		j.vacated(was)
+	if was, is := runkey.Pending(before), runkey.Pending(after); was.RunName != "" && was.RunName != is.RunName && was != runkey.Leased(after) && !j.tookPlace(before, after) {
+		j.vacated(before.Pending)
 	}
 	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {
 		if was != (runkey.Identity{}) {
@@ -314,46 +314,56 @@ func (j *Judge) tookPlace(before, after *v1alpha1.RunKeySpec) bool {
 
 // holds reports whether the JobRun with that identity exists and meets the condition.
 func (j *Judge) holds(id runkey.Identity, condition func(*v1alpha1.JobRun) bool) bool {
-	for _, run := range j.runs {
-		if runkey.IdentityOf(run) == id {
-			return condition(run)
-		}
-	}
-	return false
+	run := j.find(id)
+	return run != nil && condition(run)
 }
 
 // vacated checks I2 for a run that left the waiting place without being leased: it has ended, was cancelled
-// or deleted, became a receipt, or belongs to a batch that has not started.
-func (j *Judge) vacated(id runkey.Identity) {
-	if !j.ever(id) {
-		j.ousted[id] = true
+// or deleted, became a receipt, belongs to a batch that has not started, or was stored after the grace of its reservation.
+func (j *Judge) vacated(place *v1alpha1.PendingRun) {
+	run := j.find(place.RunIdentity)
+	if run == nil || run.DeletionTimestamp != nil || j.ended(run.UID) || run.HasOutcome() || run.IsReceipt() ||
+		run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted || j.isLate(run, place) {
+		return
 	}
+	j.fail("I2: %s lost its waiting place", describe(run))
+}
+
+// isLate reports whether a run was stored after the grace of its reservation. The controller may have given its place away
+// while it was stored. Both times have whole seconds.
+func (j *Judge) isLate(run *v1alpha1.JobRun, place *v1alpha1.PendingRun) bool {
+	if run.Status.Phase != "" || place.Time == nil {
+		return false
+	}
+	return j.o.Grace == 0 || run.CreationTimestamp.Sub(place.Time.Time) > j.o.Grace-time.Second
+}
+
+// inOrder checks P7 for a run that gets the waiting place while the key names the first run in line: it is that run, or one
+// that was stored before it. A run whose lease expired goes first.
+func (j *Judge) inOrder(before, after *v1alpha1.RunKeySpec) {
+	first, seated := j.find(runkey.Line(before)), runkey.Pending(after)
+	if first == nil || seated == (runkey.Identity{}) || seated == runkey.Pending(before) ||
+		seated == runkey.Leased(before) || seated == runkey.IdentityOf(first) || !waits(first) {
+		return
+	}
+	if run := j.find(seated); run == nil || j.created[run.UID] > j.created[first.UID] {
+		j.fail("P7: %s got the waiting place before %s, the first in line", seated.RunName, describe(first))
+	}
+}
+
+// waits reports whether a run still waits for its turn.
+func waits(run *v1alpha1.JobRun) bool {
+	return !run.HasOutcome() && !run.EndRequested() && !run.IsReceipt() && run.Status.Phase != v1alpha1.PhaseLeased
+}
+
+// find returns the JobRun with an identity; nil if it does not exist.
+func (j *Judge) find(id runkey.Identity) *v1alpha1.JobRun {
 	for _, run := range j.runs {
-		if runkey.IdentityOf(run) != id || run.DeletionTimestamp != nil || j.ended(run.UID) || run.HasOutcome() ||
-			run.Status.Phase == v1alpha1.PhaseCoalesced || run.Status.Phase == v1alpha1.PhaseIdempotent ||
-			run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted {
-			continue
-		}
-		j.fail("I2: %s lost its waiting place", describe(run))
-	}
-}
-
-// ever reports whether a JobRun with that identity ever existed.
-func (j *Judge) ever(id runkey.Identity) bool {
-	for _, run := range j.everRuns {
 		if runkey.IdentityOf(run) == id {
-			return true
+			return run
 		}
 	}
-	return false
-}
-
-// arrived checks I2 for a new JobRun: its reservation lasted until it was stored.
-func (j *Judge) arrived(run *v1alpha1.JobRun) {
-	a := run.Spec.Admission
-	if a != nil && a.Disposition == v1alpha1.DispositionCreated && j.ousted[runkey.IdentityOf(run)] {
-		j.fail("I2: %s was answered Created, but lost its waiting place before it existed", describe(run))
-	}
+	return nil
 }
 
 // leased calls claimed, unless the lease is restored after its RunKey was deleted by hand.

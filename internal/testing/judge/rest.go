@@ -117,10 +117,10 @@ func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
-			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, leased %v",
-				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Leased(&key.Spec))
+			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, line %v, leased %v",
+				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Line(&key.Spec), runkey.Leased(&key.Spec))
 		}
-		if !j.exists(runkey.Owner(&key.Spec)) {
+		if j.find(runkey.Owner(&key.Spec)) == nil {
 			return fmt.Errorf("the RunKey of idempotencyKey %q is left at rest, but its owner %v is gone", key.Spec.Key, runkey.Owner(&key.Spec))
 		}
 	}
@@ -130,15 +130,6 @@ func (j *Judge) nothingLeft() error {
 		}
 	}
 	return nil
-}
-
-func (j *Judge) exists(id runkey.Identity) bool {
-	for _, run := range j.runs {
-		if runkey.IdentityOf(run) == id {
-			return true
-		}
-	}
-	return false
 }
 
 // idempotent checks I6: one run stands for all deliveries of an idempotency key, unless one of them was

@@ -71,6 +71,30 @@ func TestPropertyRequeue(t *testing.T) {
 	})
 }
 
+// TestPropertyLine sends triggers of one key without pause, while the creates of others are delayed for longer than the
+// grace of a reservation. Whoever lost the waiting place by that gets it in the order of the line (P7).
+func TestPropertyLine(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		triggers := []Trigger{{Name: "crowd", Key: "k", More: rapid.IntRange(5, 15).Draw(rt, "more"), Worker: rapid.Bool().Draw(rt, "by workers")}}
+		for _, name := range []string{"a", "b", "c", "d"}[:rapid.IntRange(1, 4).Draw(rt, "others")] {
+			t := drawTrigger(rt)
+			t.Name, t.Key = name, "k"
+			t.Then = rapid.SampledFrom([]Afterthought{Nothing, Nothing, Nothing, Cancel, Delete}).Draw(rt, "seldom then")
+			triggers = append(triggers, t)
+		}
+		return Scenario{
+			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
+			Replicas:    1,
+			Triggers:    triggers,
+			Workers:     []Way{Works},
+			Options: model.Options{
+				Faults:  rapid.IntRange(2, 5).Draw(rt, "faults"),
+				Crashes: rapid.IntRange(0, 1).Draw(rt, "crashes"),
+			},
+		}
+	})
+}
+
 // TestPropertyDeadline gives deadlines to runs whose Jobs end, hang or are refused. Each run gets its outcome at its
 // deadline, and its key is free once nothing of it executes.
 func TestPropertyDeadline(t *testing.T) {

@@ -28,8 +28,10 @@ import (
 
 const (
 	namespace = "ns"
-	// grace exceeds the API server's timeout of a create (P7).
-	grace = 90 * time.Second
+	// grace is shorter than the API server's timeout of a create. So runs arrive after their place was given away (P7).
+	grace = 5 * time.Second
+	// idempotencyGrace exceeds the API server's timeout of a create (P10).
+	idempotencyGrace = 90 * time.Second
 	// history is the number of receipts that a run keeps. It is small, so that the controller deletes receipts in
 	// most simulations.
 	history = 2
@@ -52,6 +54,8 @@ type Trigger struct {
 	Fate Fate
 	// Then is what the user does after the answer.
 	Then Afterthought
+	// More is the number of further triggers of the same kind. The user sends each one after the answer to the last.
+	More int
 }
 
 // Batch is a batch of triggers from one user. Either all of them take effect, or none.
@@ -121,6 +125,7 @@ func Simulate(scenario Scenario) error {
 	s.judge = judge.New(judge.Options{
 		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0,
 		Fail:   sim.Fail,
+		Grace:  grace,
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
 	})
@@ -178,7 +183,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
 	r := controller.NewReconciler(quota{p.Client}, p.Live, silent{}, controller.Options{
-		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
+		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, IdempotencyGrace: idempotencyGrace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep, because every TTL is shorter than SweepPeriod.
 	})
 	c := model.NewController(p, 2, r.Reconcile)
@@ -252,8 +257,14 @@ func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b 
 }
 
 func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
-	if answer := s.gateway.Create(ctx, newRun(t), false); answer.Err == nil {
-		s.regret(ctx, users, t, answer.Run)
+	name := t.Name
+	for n := range t.More + 1 {
+		if n > 0 {
+			t.Name = fmt.Sprintf("%s-%d", name, n)
+		}
+		if answer := s.gateway.Create(ctx, newRun(t), false); answer.Err == nil {
+			s.regret(ctx, users, t, answer.Run)
+		}
 	}
 }
 

@@ -52,6 +52,12 @@ func (w *JobRunWrapper) Age(seconds int) *JobRunWrapper {
 	return w
 }
 
+// Stored sets the version with which the JobRun was created.
+func (w *JobRunWrapper) Stored(version string) *JobRunWrapper {
+	w.Status.Stored = version
+	return w
+}
+
 // Deleting marks the JobRun as being deleted, held back by a foreign finalizer.
 func (w *JobRunWrapper) Deleting() *JobRunWrapper {
 	w.DeletionTimestamp = Epoch.DeepCopy()

@@ -64,6 +64,17 @@ func (w *RunKeyWrapper) IdempotencyKey(key string) *RunKeyWrapper {
 	return w
 }
 
+// Line makes a run the first in line.
+func (w *RunKeyWrapper) Line(run string) *RunKeyWrapper {
+	return w.LineAs(run, TokenOf(run))
+}
+
+// LineAs makes the run with that name and token the first in line.
+func (w *RunKeyWrapper) LineAs(run, token string) *RunKeyWrapper {
+	w.RunKey.Spec.Line = &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: token}, Time: Epoch.DeepCopy()}
+	return w
+}
+
 // Leased gives the lease to a run. Its claim was based on that version of the RunKey.
 func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string) *RunKeyWrapper {
 	w.RunKey.Spec.Leased = &v1alpha1.LeasedRun{
