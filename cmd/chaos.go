@@ -18,7 +18,7 @@ const (
 	// envClockAhead is the duration by which the replica's clock is ahead.
 	envClockAhead = "JOBRUN_CHAOS_CLOCK_AHEAD"
 	// envRequestTimeout is the request timeout of the suite's API server. It is shorter than the default, so the suite
-	// can use a shorter --reservation-grace.
+	// can use a shorter --idempotency-grace.
 	envRequestTimeout = "JOBRUN_CHAOS_REQUEST_TIMEOUT"
 )
 

@@ -102,6 +102,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
 		ReservationGrace: o.reservationGrace,
+		IdempotencyGrace: o.idempotencyGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod:      time.Minute,
 		Clock:            operatorClock,

@@ -16,6 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
+// minReservationGrace is the least --reservation-grace. Creates take longer only while the API server is overloaded.
+const minReservationGrace = 2 * time.Second
+
 // apiServerTimeout is the default --request-timeout of the API server. chaos.go may shorten it.
 var apiServerTimeout = 60 * time.Second
 
@@ -42,6 +45,7 @@ type options struct {
 
 	receiptHistory   int
 	reservationGrace time.Duration
+	idempotencyGrace time.Duration
 	concurrency      int
 
 	log zap.Options
@@ -106,8 +110,11 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The namespace of the leader's Lease. If empty, it is the value of --namespace.")
 
 	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
-	flags.DurationVar(&o.reservationGrace, "reservation-grace", 90*time.Second,
-		"How long a key stays reserved for an admitted run that does not exist. It must exceed 60s and the API server's --request-timeout.")
+	flags.DurationVar(&o.reservationGrace, "reservation-grace", 5*time.Second,
+		"How long the waiting place of a concurrencyKey stays reserved for an admitted run that does not exist, at least 2s. "+
+			"A run that is created later waits in line.")
+	flags.DurationVar(&o.idempotencyGrace, "idempotency-grace", 90*time.Second,
+		"How long an idempotencyKey stays reserved for an admitted run that does not exist. It must exceed 60s and the API server's --request-timeout.")
 	flags.IntVar(&o.concurrency, "concurrent-reconciles", 8, "The number of keys that the controller reconciles at once, at least 1.")
 }
 
@@ -125,9 +132,11 @@ func (o *options) validate() error {
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)
 	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
-	require(o.reservationGrace > apiServerTimeout,
-		"--reservation-grace must exceed %s, not be %s: the API server may store an admitted run that late",
-		apiServerTimeout, o.reservationGrace)
+	require(o.reservationGrace >= minReservationGrace,
+		"--reservation-grace must be at least %s, not %s: creates of admitted runs would lose their place", minReservationGrace, o.reservationGrace)
+	require(o.idempotencyGrace > apiServerTimeout,
+		"--idempotency-grace must exceed %s, not be %s: the API server may store an admitted run that late",
+		apiServerTimeout, o.idempotencyGrace)
 	require(o.concurrency >= 1, "--concurrent-reconciles must be at least 1, not %d", o.concurrency)
 	if o.certRotation {
 		require(o.certSecretName != "", "--cert-rotation needs --cert-secret-name")

@@ -18,7 +18,8 @@ func TestParseOptionsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
-		o.pprofAddress != "" || o.receiptHistory != 100 || o.reservationGrace != 90*time.Second || o.certRotation || o.concurrency != 8 {
+		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 ||
+		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
 	}
 	if o.leaderElectionNamespace != "jobrun-system" {
@@ -33,7 +34,8 @@ func TestParseOptionsRefuses(t *testing.T) {
 	}{
 		"no certificates":             {[]string{}, "--webhook-cert-path is required"},
 		"no history":                  {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
-		"grace as long as a request":  {[]string{"--reservation-grace=60s"}, "--reservation-grace must exceed 1m0s, not be 1m0s"},
+		"grace shorter than a create": {[]string{"--reservation-grace=1s"}, "--reservation-grace must be at least 2s, not 1s"},
+		"grace as long as a request":  {[]string{"--idempotency-grace=60s"}, "--idempotency-grace must exceed 1m0s, not be 1m0s"},
 		"no concurrency":              {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
 		"port too high":               {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
 		"no namespace":                {[]string{"--namespace="}, "--namespace must not be empty"},

@@ -55,7 +55,7 @@ func newBench(stored ...client.Object) bench {
 	recorder := events.NewFakeRecorder(100)
 	return bench{NewReconciler(store, store, recorder, Options{
 		Keys:           keystore.New(keystore.Options{Cached: store, Live: store, Writer: store, Clock: clock}),
-		ReceiptHistory: 100, ReservationGrace: 90 * time.Second, SweepPeriod: time.Minute, Clock: clock, Concurrency: 1,
+		ReceiptHistory: 100, ReservationGrace: 90 * time.Second, IdempotencyGrace: 90 * time.Second, SweepPeriod: time.Minute, Clock: clock, Concurrency: 1,
 	}), store, clock, recorder}
 }
 

@@ -107,10 +107,16 @@ func idempotency(t *testing.T, coming bool, key *v1alpha1.RunKey, runs ...*v1alp
 	if key != nil && !coming {
 		c.sightings.noteDeleted(key.Spec.Owner.Token)
 	}
+	return c.lookAtIdempotencyKey()
+}
+
+// lookAtIdempotencyKey returns the snapshot of the idempotency key i.
+func (c *scene) lookAtIdempotencyKey() *decision.Snapshot {
+	c.t.Helper()
 	name := v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")
-	o, err := c.observeIdempotencyKey(t.Context(), Request{Namespace: wrappers.Namespace, RunKey: name})
+	o, err := c.observeIdempotencyKey(c.t.Context(), Request{Namespace: wrappers.Namespace, RunKey: name})
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return decision.NewSnapshot(o)
 }

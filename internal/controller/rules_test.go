@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -542,6 +543,47 @@ func TestP10IdempotencyKeysPassOn(t *testing.T) {
 	s := idempotency(t, false, owned, delivered("s", "a").Age(1).Obj(), delivered("r", "a").Obj())
 	if got, want := decision.DecideIdempotencyKey(s).String(), "own-idempotency: CheckRun(r); SwapKey(owner=r)"; got != want {
 		t.Errorf("plan %q, want %q", got, want)
+	}
+}
+
+// P10: an idempotency key waits longer for its owner than a waiting place does, because a late first delivery would
+// execute again. A key that an absorbed trigger brought passes on with the place.
+func TestP10KeyPassesOnWithThePlace(t *testing.T) {
+	receipt := func() *wrappers.JobRunWrapper { return answered("r", "a", "10").IdempotencyKey("i") }
+	for name, tc := range map[string]struct {
+		runs []client.Object
+		// early and late are the plans after the two graces.
+		early, late string
+	}{
+		"the owner may have brought it": {
+			runs: of(delivered("s", "a").Key("k").Obj()),
+			late: "own-idempotency: CheckRun(s); SwapKey(owner=s)",
+		},
+		"nobody is there who could take it": {late: "free-idempotency: SwapKey(free)"},
+		"a receipt brought it": {
+			runs:  of(receipt().Stored("3").Obj(), delivered("s", "a").Key("k").Stored("4").Obj()),
+			early: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+			late:  "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+		},
+		"a receipt brought it, and another run counts that receipt": {
+			runs:  of(receipt().BoundTo("b").Obj(), made("b").Pending().Obj()),
+			early: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
+			late:  "own-idempotency: CheckRun(b); SwapKey(owner=b)",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(t, append(tc.runs, makeIdempotencyKey("i").Owner("a").Obj())...)
+			c.ReservationGrace, c.IdempotencyGrace = 5*time.Second, 90*time.Second
+			for _, step := range []struct {
+				after time.Duration
+				want  string
+			}{{0, ""}, {4 * time.Second, ""}, {time.Second, tc.early}, {84 * time.Second, tc.early}, {time.Second, tc.late}} {
+				c.clock.Step(step.after)
+				if got := decision.DecideIdempotencyKey(c.lookAtIdempotencyKey()).String(); got != step.want {
+					t.Errorf("%s later: plan %q, want %q", step.after, got, step.want)
+				}
+			}
+		})
 	}
 }
 

@@ -128,12 +128,14 @@ func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
 //
 // The key may have granted an earlier claim of the run that is not stored on the JobRun. Grant then grants
 // the lease again, under the same generation. The API server stores only one of the two claims, because both
-// name the version of the JobRun that they are based on.
+// name the version of the JobRun that they are based on. If the run was fenced since, because the controller began to
+// take the grant back, the generation is the one after the fence.
 func Grant(key *v1alpha1.RunKeySpec, version string, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	switch {
-	case Leased(key) == IdentityOf(run) && run.LeaseGeneration() < key.Leased.Generation:
+	case key != nil && Leased(key) == IdentityOf(run):
 		next = key.DeepCopy()
 		next.Leased.FromVersion = version
+		next.Leased.Generation = max(key.Leased.Generation, run.LeaseGeneration()+1)
 		return next, true
 	case Pending(key) == IdentityOf(run):
 		return Claim(key, version, run.LeaseGeneration())

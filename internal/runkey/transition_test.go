@@ -253,6 +253,12 @@ func TestGrant(t *testing.T) {
 		},
 		"a claim was granted and is being taken back": {
 			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "5").Pending(),
+			want: transition{wrappers.MakeRunKey("k").Leased("a", 2, "10").Row(), true},
+		},
+		"a claim was granted, was about to be taken back, and another run waits since": {
+			key:  wrappers.MakeRunKey("k").Leased("a", 1, "5").Pending("b").Row(),
+			run:  wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "5").Pending(),
+			want: transition{wrappers.MakeRunKey("k").Leased("a", 2, "10").Pending("b").Row(), true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,10 +33,12 @@ const (
 	pollInterval = 100 * time.Millisecond
 
 	// apiTimeout is the API server's request timeout. Like the one in production, it is longer than the timeout of
-	// the webhook and shorter than grace.
+	// the webhook and shorter than idempotencyGrace.
 	apiTimeout = 12 * time.Second
-	// grace is the managers' --reservation-grace.
-	grace = 15 * time.Second
+	// reservationGrace is the managers' --reservation-grace, the least one. So creates arrive after it.
+	reservationGrace = 2 * time.Second
+	// idempotencyGrace is the managers' --idempotency-grace.
+	idempotencyGrace = 15 * time.Second
 )
 
 var scheme = runtime.NewScheme()
@@ -110,7 +112,7 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 	var err error
 	c.operator, err = operator.Install(ctx, c.plane, operator.Options{
 		Root: config.Root, Binary: config.Manager,
-		Args: []string{"--reservation-grace=" + grace.String()},
+		Args: []string{"--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
 		WebhookVia: func(address string) (string, error) {
 			var err error
 			if c.webhook, err = c.network.to("webhook", address); err != nil {

@@ -75,16 +75,48 @@ var mutants = map[string]mutant{
 	},
 	"P6: stray Jobs stay": {
 		file: "internal/decision/claim.go",
-		from: `[]Op{StopStrays{}, CheckRun{run}},
-		s.swapKey(next),`,
-		to: `[]Op{CheckRun{run}},
-		s.swapKey(next),`,
+		from: `[]Op{StopStrays{}, CheckRun{run}}`,
+		to:   `[]Op{CheckRun{run}}`,
 		pkg: rules, run: "^TestP6",
 	},
 	"P7: a run that was answered Created is refused": {
 		file: "internal/decision/role.go",
 		from: `case run.BypassedWebhook() && !run.WasRun():`,
 		to:   `case run.Status.Phase == "":`,
+		pkg:  rules, run: "^TestP7",
+	},
+	"P7: a trigger takes a free place before the line": {
+		file: "internal/runkey/identity.go",
+		from: `	default:
+		return key.Line
+`,
+		to: `	default:
+		return nil
+`,
+		pkg: "./internal/testing/simulation", run: "^TestPropertyLine$",
+	},
+	"P7: the key does not name the first in line": {
+		file: "internal/decision/line.go",
+		from: `	return s.swapKey(runkey.LineUp(s.KeySpec(), first, s.Now))`,
+		to:   `	return nil`,
+		pkg:  rules, run: "^TestP7",
+	},
+	"P7: the latest run is the first in line": {
+		file: "internal/decision/line.go",
+		from: `v1alpha1.CompareStored(run, first) < 0`,
+		to:   `v1alpha1.CompareStored(run, first) > 0`,
+		pkg:  rules, run: "^TestP7",
+	},
+	"P7: a claim leaves the place free": {
+		file: "internal/decision/claim.go",
+		from: `if first := s.firstInLine(nil); first != nil {`,
+		to:   `if first := s.firstInLine(nil); first != nil && false {`,
+		pkg:  rules, run: "^TestP7",
+	},
+	"P7: a receipt waits for a run that it never sees waiting": {
+		file: "internal/decision/standing.go",
+		from: `s.isAccepting(leased) && s.startsAfter(leased, receipt)`,
+		to:   `false`,
 		pkg:  rules, run: "^TestP7",
 	},
 	"P8: entries go before their receipts are marked": {
@@ -114,6 +146,18 @@ var mutants = map[string]mutant{
 		to: `	if false {
 		return nil //`,
 		pkg: rules, run: "^TestP10",
+	},
+	"P10: an idempotency key passes on with the place of a late first delivery": {
+		file: "internal/decision/idempotency.go",
+		from: `s.Gone[id] && s.wasBroughtToAnother(id)`,
+		to:   `s.Gone[id]`,
+		pkg:  rules, run: "^TestP10",
+	},
+	"P10: an idempotency key outlasts the place of a run that did not bring it": {
+		file: "internal/decision/idempotency.go",
+		from: `s.Gone[id] && s.wasBroughtToAnother(id)`,
+		to:   `false`,
+		pkg:  rules, run: "^TestP10",
 	},
 	"P11: two transitions in one reconcile": {
 		file: "internal/decision/decide.go",
@@ -257,6 +301,12 @@ var mutants = map[string]mutant{
 		file: "internal/runkey/transition.go",
 		from: `if key == nil || key.Pending == nil || key.Leased != nil {`,
 		to:   `if key == nil || key.Pending == nil {`,
+		pkg:  "./internal/runkey", run: "^TestGrant$",
+	},
+	"claim: a grant that is being taken back is never granted again": {
+		file: "internal/runkey/transition.go",
+		from: `case key != nil && Leased(key) == IdentityOf(run):`,
+		to:   `case key != nil && Leased(key) == IdentityOf(run) && run.LeaseGeneration() < key.Leased.Generation:`,
 		pkg:  "./internal/runkey", run: "^TestGrant$",
 	},
 	"claim: granted again under another generation": {

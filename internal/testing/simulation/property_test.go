@@ -75,7 +75,7 @@ func TestPropertyRequeue(t *testing.T) {
 // grace of a reservation. Whoever lost the waiting place by that gets it in the order of the line (P7).
 func TestPropertyLine(t *testing.T) {
 	simulate(t, func(rt *rapid.T) Scenario {
-		triggers := []Trigger{{Name: "crowd", Key: "k", More: rapid.IntRange(5, 15).Draw(rt, "more"), Worker: rapid.Bool().Draw(rt, "by workers")}}
+		triggers := []Trigger{{Name: "crowd", Key: "k", More: rapid.IntRange(20, 40).Draw(rt, "more"), Worker: true}}
 		for _, name := range []string{"a", "b", "c", "d"}[:rapid.IntRange(1, 4).Draw(rt, "others")] {
 			t := drawTrigger(rt)
 			t.Name, t.Key = name, "k"

@@ -51,6 +51,7 @@ type Options struct {
 	Scheme           *runtime.Scheme
 	ReceiptHistory   int
 	ReservationGrace time.Duration
+	IdempotencyGrace time.Duration
 }
 
 // Start installs the operator and runs it until stop is called. stop returns the operator's error.
@@ -129,7 +130,8 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	return mgr, controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   cmp.Or(o.ReceiptHistory, 100),
-		ReservationGrace: cmp.Or(o.ReservationGrace, 90*time.Second),
+		ReservationGrace: cmp.Or(o.ReservationGrace, 5*time.Second),
+		IdempotencyGrace: cmp.Or(o.IdempotencyGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod:      time.Second,
 		Clock:            clock.RealClock{},

@@ -78,7 +78,7 @@ var _ = BeforeSuite(func() {
 	k8s, err = client.New(cp.AdminConfig(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{
-		Root: checkout.Path(), Scheme: scheme, ReceiptHistory: receiptHistory, ReservationGrace: 90 * time.Second,
+		Root: checkout.Path(), Scheme: scheme, ReceiptHistory: receiptHistory,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(stop()).To(Succeed()) })

@@ -153,7 +153,7 @@ var _ = Describe("Chaos", func() {
 
 	// A new controller has not seen the earlier deletions, so it waits for the deleted runs until the grace is over.
 	restarted := production()
-	restarted.ReservationGrace = 20 * time.Second
+	restarted.IdempotencyGrace = 20 * time.Second
 
 	It("loses no trigger when the controller is restarted again and again", func() {
 		chaos(func() {

@@ -137,7 +137,8 @@ var theControllers controllers
 func production() controller.Options {
 	return controller.Options{
 		ReceiptHistory:   100,
-		ReservationGrace: 90 * time.Second,
+		ReservationGrace: 5 * time.Second,
+		IdempotencyGrace: 90 * time.Second,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		Clock:            clock.RealClock{},
 		Concurrency:      8,
@@ -187,6 +188,6 @@ func (activeRuns) Collect(chan<- prometheus.Metric) {}
 // shortGrace returns options for specs with a reservation whose run is never stored.
 func shortGrace() controller.Options {
 	o := production()
-	o.ReservationGrace = 2 * time.Second
+	o.ReservationGrace, o.IdempotencyGrace = 2*time.Second, 2*time.Second
 	return o
 }

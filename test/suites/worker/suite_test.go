@@ -75,7 +75,7 @@ var _ = BeforeSuite(func() {
 	kubeconfig, err = cp.KubeconfigFor(user)
 	Expect(err).NotTo(HaveOccurred())
 	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{
-		Root: checkout.Path(), Scheme: scheme, ReceiptHistory: 10, ReservationGrace: 5 * time.Second,
+		Root: checkout.Path(), Scheme: scheme, ReceiptHistory: 10,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(stop()).To(Succeed()) })
