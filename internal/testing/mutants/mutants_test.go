@@ -77,7 +77,7 @@ var mutants = map[string]mutant{
 		file: "internal/decision/claim.go",
 		from: `[]Op{StopStrays{}, CheckRun{run}}`,
 		to:   `[]Op{CheckRun{run}}`,
-		pkg: rules, run: "^TestP6",
+		pkg:  rules, run: "^TestP6",
 	},
 	"P7: a run that was answered Created is refused": {
 		file: "internal/decision/role.go",
