@@ -77,10 +77,10 @@ var _ = Describe("A RunKey that was deleted by hand", func() {
 		return run
 	}
 
-	It("and whose key is taken by the next trigger makes the waiting run wait for that trigger's run", func() {
+	It("and whose key is taken by the next trigger makes the waiting run wait in line", func() {
 		a := wait(created(makeWorkerRun("a").key("k")), inPhase(v1alpha1.PhasePending))
 		b := wait(taken(makeWorkerRun("b").key("k")), inPhase(v1alpha1.PhasePending))
-		Expect(get("a")()).To(And(inPhase(""), HaveField("Status.Error", ContainSubstring("run b is pending"))))
+		Expect(get("a")()).To(And(inPhase(""), HaveField("Status.Error", ContainSubstring("waits in line"))))
 		Consistently(get("a")).Should(inPhase(""))
 		cancel(b)
 		wait(a, And(inPhase(v1alpha1.PhasePending), HaveField("Status.Error", "")))
