@@ -80,11 +80,9 @@ func (o *claimOptions) Complete(_ *cobra.Command, args []string) (err error) {
 		o.identity = worker.NewIdentity()
 	}
 	if len(args) > 0 {
-		if o.name, err = parseName(args[0]); err != nil {
-			return err
-		}
+		o.name, err = parseName(args[0])
 	}
-	return o.connected()
+	return err
 }
 
 func (o *claimOptions) Validate() error {

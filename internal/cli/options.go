@@ -13,10 +13,13 @@ import (
 
 // options are the flags and the work of a command.
 type options interface {
-	// Complete turns the command line, its files and the kubeconfig into values.
+	// Complete turns the command line and its files into values.
 	Complete(cmd *cobra.Command, args []string) error
-	// Validate checks the values. It sends no request.
+	// Validate checks the values.
 	Validate() error
+	// connected connects to the cluster that the kubeconfig and the flags name. It sends no request. It comes after Validate,
+	// so that a wrong command line is reported even if the kubeconfig is wrong, too.
+	connected() error
 	// Run does the work, with requests to the cluster.
 	Run(ctx context.Context) error
 }
@@ -30,6 +33,9 @@ func runE(o options) func(*cobra.Command, []string) error {
 		if err := o.Validate(); err != nil {
 			return err
 		}
+		if err := o.connected(); err != nil {
+			return err
+		}
 		return o.Run(cmd.Context())
 	}
 }
@@ -40,12 +46,10 @@ type named struct {
 	name string
 }
 
-// Complete parses NAME and connects.
+// Complete parses NAME.
 func (o *named) Complete(_ *cobra.Command, args []string) (err error) {
-	if o.name, err = parseName(args[0]); err != nil {
-		return err
-	}
-	return o.connected()
+	o.name, err = parseName(args[0])
+	return err
 }
 
 // Validate leaves the name to the API server's rules, which the client applies.

@@ -4,11 +4,15 @@
 package cli
 
 import (
+	"bytes"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -25,6 +29,26 @@ func TestCommandLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) { s.want(s.run(tc.args...), tc.code, tc.stdout, tc.stderr) })
+		})
+	}
+}
+
+// A wrong command line is reported as such even if the kubeconfig is wrong, too.
+func TestCommandLineComesBeforeTheKubeconfig(t *testing.T) {
+	worker := []string{"worker", "--job=a", "--concurrency=0", "--", os.Args[0]}
+	for _, wrong := range [][]string{
+		{"trigger"}, {"trigger", "a", "--ttl=1ms"}, {"trigger", "a", "-n", "here", "-f", "-"}, {"retrigger", "a", "--label=x"},
+		{"wait", "a", "--timeout=-1s"}, {"cancel", "a", "-o", "xml"}, {"claim"}, {"keys", "-o", "xml"}, worker, {"fail", "a", "--generation=1"},
+	} {
+		t.Run(strings.Join(wrong, " "), func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			streams := genericiooptions.IOStreams{
+				In: strings.NewReader("metadata: {namespace: there}\nspec: {jobName: a}"), Out: &out, ErrOut: &errOut,
+			}
+			args := slices.Insert(slices.Clone(wrong), 1, "--kubeconfig="+t.TempDir()+"/none")
+			if code := Main(t.Context(), args, Options{Streams: streams}); code != exitUsage {
+				t.Errorf("exit code %d: %s", code, &errOut)
+			}
 		})
 	}
 }

@@ -54,8 +54,7 @@ func (o *triggerOptions) addTo(cmd *cobra.Command) {
 	o.answerOptions.addTo(cmd, o.Streams.Out)
 }
 
-// Complete makes the request, and connects to its namespace: the command line's, else the manifest's, else
-// that of the kubeconfig's context.
+// Complete makes the request.
 func (o *triggerOptions) Complete(cmd *cobra.Command, args []string) (err error) {
 	from := &sources{stdin: o.Streams.In}
 	if o.file != "" {
@@ -74,10 +73,13 @@ func (o *triggerOptions) Complete(cmd *cobra.Command, args []string) (err error)
 	if err := o.override(cmd.Flags().Changed, from); err != nil {
 		return err
 	}
-	if err := o.overrideTemplate(command); err != nil {
-		return err
-	}
-	if err := o.connected(); err != nil {
+	return o.overrideTemplate(command)
+}
+
+// connected connects to the request's namespace: the command line's, else the manifest's, else that of the
+// kubeconfig's context.
+func (o *triggerOptions) connected() error {
+	if err := o.plugin.connected(); err != nil {
 		return err
 	}
 	if o.request.Namespace != "" && !o.insisted {
@@ -91,13 +93,13 @@ func (o *triggerOptions) Validate() error {
 	if err := o.answerOptions.check(); err != nil {
 		return err
 	}
-	switch namespace := o.request.Namespace; {
+	switch namespace, insisted := o.request.Namespace, *o.config.Namespace; {
 	case o.request.Spec.JobName == "":
 		return usagef("which job? Name it (`trigger JOB`), or a file that does (-f)")
 	case o.ttl < 0 || o.ttl%time.Second != 0:
 		return usagef("--ttl %s: not a number of whole seconds", o.ttl)
-	case namespace != "" && namespace != o.namespace:
-		return usagef("the manifest's namespace %q is not %q, which --namespace names", namespace, o.namespace)
+	case namespace != "" && insisted != "" && namespace != insisted:
+		return usagef("the manifest's namespace %q is not %q, which --namespace names", namespace, insisted)
 	}
 	return o.labels.check()
 }

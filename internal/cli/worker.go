@@ -109,12 +109,12 @@ func commandOnly(cmd *cobra.Command, args []string) error {
 	return errors.New("which command? Name it after --")
 }
 
-// Complete finds the command, and connects.
+// Complete finds the command.
 func (o *workerOptions) Complete(_ *cobra.Command, args []string) (err error) {
 	if o.command, err = command.Find(args[0], args[1:]...); err != nil {
 		return usagef("the command cannot be run: %w", err)
 	}
-	return o.connected()
+	return nil
 }
 
 func (o *workerOptions) Validate() error {
