@@ -113,9 +113,10 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 	}
 	return whenCertified(mgr, o, func() error {
 		err := webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-			Keys:   keys,
-			Cached: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
+			Keys:             keys,
+			Cached:           mgr.GetClient(),
+			Live:             mgr.GetAPIReader(),
+			ReservationGrace: o.reservationGrace,
 		})
 		if err != nil {
 			return fmt.Errorf("set up the webhook: %w", err)

@@ -25,6 +25,7 @@ const (
 	exitTimeout     = 4
 	exitNothing     = 5
 	exitLost        = 6
+	exitReserved    = 7
 	exitInterrupted = 130
 )
 
@@ -36,6 +37,8 @@ const exitCodesHelp = `Exit codes:
   4    --timeout ran out, or no answer came in time; the run goes on
   5    claim: there is nothing to claim
   6    renew, progress, complete, fail, release: the lease is lost; stop working on the run
+  7    --timeout ran out while the key was reserved for a run that does not exist;
+       nothing was created
   130  interrupted by Ctrl-C; the run goes on`
 
 // usageError means that the command line is wrong.
@@ -100,6 +103,8 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.As(err, &lost):
 		return exitLost
+	case errors.As(err, &limit) && isReserved(err):
+		return exitReserved
 	case errors.As(err, &limit):
 		return exitTimeout
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):

@@ -33,6 +33,8 @@ func hintFor(command string, err error) string {
 		return fmt.Sprintf("See '%s --help' for usage.", command)
 	case errors.As(err, &unanswered):
 		return fmt.Sprintf("See with `kubectl get jobrun %s` whether it was accepted before you trigger again.", unanswered.Name)
+	case isReserved(err):
+		return "Nothing was created. Trigger again later, or with a longer --timeout."
 	case notInstalled(err):
 		return "Is JobRun installed in this cluster? `kubectl get crd jobruns.batch.jobrun.dev` tells."
 	case isNoJobRun(err):

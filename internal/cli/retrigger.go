@@ -30,7 +30,8 @@ func newRetrigger(p *plugin) *cobra.Command {
 		Short: "Trigger a JobRun's work again",
 		Long: `Trigger the work of a run or a receipt again: a new run with the same job, key, input,
 labels and template, without the idempotencyKey and without coalesce. While a run waits
-for the key, that is a conflict (exit code 3).`,
+for the key, that is a conflict (exit code 3). While the key is reserved for a run that
+does not exist, retrigger tries again, as trigger does.`,
 		Example: `  # Try a failed run again, and wait for it
   kubectl jobrun retrigger sync-users-7xk2p9q4wd --wait`,
 		Args:              arguments(cobra.ExactArgs(1)),
@@ -54,7 +55,9 @@ func (o *retriggerOptions) Run(ctx context.Context) error {
 	}
 	ctx, cancel := within(ctx, o.timeout)
 	defer cancel()
-	result, err := o.runs.Retrigger(ctx, o.name, options...)
+	result, err := o.untilNotReserved(ctx, func() (jobrun.TriggerResult, error) {
+		return o.runs.Retrigger(ctx, o.name, options...)
+	})
 	if err != nil {
 		return conflictHint(unlessStopped(ctx, err), false)
 	}

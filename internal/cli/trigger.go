@@ -46,7 +46,9 @@ coalesced   a run that waits for the same key absorbed it
 idempotent  it was delivered before, and the run of that delivery stands for it
 
 A trigger that finds a run waiting for its key is refused as a conflict (exit code
-3), unless it asks to coalesce.`,
+3), unless it asks to coalesce. While the key is reserved for a run that does not exist,
+because its create is under way or was refused, trigger tries again, at most for
+--timeout (exit code 7).`,
 		Example:               triggerExample,
 		DisableFlagsInUseLine: true,
 		Args:                  arguments(oneJob),
@@ -86,7 +88,9 @@ func (o *triggerOptions) Run(ctx context.Context) error {
 	if r.GenerateName != "" {
 		options = append(options, jobrun.WithGenerateName(r.GenerateName))
 	}
-	result, err := o.runs.Trigger(ctx, r.Spec, options...)
+	result, err := o.untilNotReserved(ctx, func() (jobrun.TriggerResult, error) {
+		return o.runs.Trigger(ctx, r.Spec, options...)
+	})
 	if err != nil {
 		return conflictHint(unlessStopped(ctx, err), r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
 	}

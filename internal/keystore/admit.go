@@ -33,6 +33,10 @@ type ConflictError struct {
 	Pending runkey.Identity
 	JobName string
 	Key     string
+	// Since is when Pending got its place in the key, in whole seconds. It is zero if the key does not record it.
+	Since time.Time
+	// Asked is when the trigger was received.
+	Asked time.Time
 }
 
 func (e *ConflictError) Error() string {
@@ -131,8 +135,11 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	if a.trigger.ConcurrencyKey == "" {
 		return created, nil
 	}
+	var since time.Time
 	answer, version, err := a.take(ctx, a.concurrencyName(), a.liveConcurrencyKey, func(key *v1alpha1.RunKeySpec) runkey.Answer {
-		return runkey.Reserve(key, a.trigger)
+		answer := runkey.Reserve(key, a.trigger)
+		since = waitingSince(key, answer.Run)
+		return answer
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -145,7 +152,9 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	case runkey.Delivered:
 		return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, nil
 	case runkey.Refused:
-		return Outcome{}, &ConflictError{Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey}
+		return Outcome{}, &ConflictError{
+			Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey, Since: since, Asked: a.trigger.Time.Time,
+		}
 	default:
 		return Outcome{}, fmt.Errorf("no answer to verdict %d of RunKey %s", answer.Verdict, a.concurrencyName())
 	}
@@ -267,6 +276,19 @@ func (a admission) liveKey(
 		return nil, fmt.Errorf("RunKey %s belongs to job %q, key %q: delete it if it was made by hand", name, key.Spec.JobName, key.Spec.Key)
 	}
 	return key, err
+}
+
+// waitingSince returns when a run got its place in a key, or the zero time if the key does not record it.
+func waitingSince(key *v1alpha1.RunKeySpec, run runkey.Identity) time.Time {
+	if key == nil {
+		return time.Time{}
+	}
+	for _, entry := range []*v1alpha1.PendingRun{key.Pending, key.Line} {
+		if entry != nil && entry.RunIdentity == run && entry.Time != nil {
+			return entry.Time.Time
+		}
+	}
+	return time.Time{}
 }
 
 func specOf(key *v1alpha1.RunKey) *v1alpha1.RunKeySpec {

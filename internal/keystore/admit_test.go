@@ -46,7 +46,9 @@ var (
 	created    = keystore.Outcome{Disposition: v1alpha1.DispositionCreated, Run: id("b")}
 	coalesced  = keystore.Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: id("a"), KeyVersion: "10"}
 	idempotent = keystore.Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: id("a")}
-	conflict   = &keystore.ConflictError{Pending: id("a"), JobName: wrappers.JobName, Key: "k"}
+	conflict   = &keystore.ConflictError{
+		Pending: id("a"), JobName: wrappers.JobName, Key: "k", Since: wrappers.Epoch.Time, Asked: wrappers.Epoch.Time,
+	}
 )
 
 func waiting(run string) client.Object   { return wrappers.MakeRunKey("k").Pending(run).Obj() }
@@ -262,8 +264,11 @@ func TestAdmitErrors(t *testing.T) {
 	store := wrappers.NewStore(nil, waiting("a"))
 	_, err := newStore(store, store).Admit(context.Background(), wrappers.Namespace, trigger(), false, asItIs)
 	var got *keystore.ConflictError
-	if !errors.As(err, &got) || *got != *conflict {
-		t.Errorf("error %v", err)
+	if !errors.As(err, &got) {
+		t.Fatalf("error %v", err)
+	}
+	if diff := cmp.Diff(conflict, got); diff != "" {
+		t.Errorf("conflict (-want +got):\n%s", diff)
 	}
 	if want := `run a is pending for job "job", concurrencyKey "k"`; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)

@@ -29,7 +29,9 @@ type Store struct {
 	live   client.Reader
 	writer client.Writer
 	clock  clock.PassiveClock
-	shared *sharedReads
+	shared *sharedReads[*v1alpha1.RunKey]
+	// runs are the live reads of Exists. The value is the run of the name, the zero Identity if there is none.
+	runs *sharedReads[runkey.Identity]
 }
 
 // Options of a Store.
@@ -48,7 +50,10 @@ func New(o Options) *Store {
 	s := &Store{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
 	s.shared = newSharedReads(func(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 		return get(ctx, s.live, name)
-	})
+	}, countShared)
+	s.runs = newSharedReads(func(ctx context.Context, name types.NamespacedName) (runkey.Identity, error) {
+		return identityAt(ctx, s.live, name)
+	}, func(bool) {})
 	return s
 }
 

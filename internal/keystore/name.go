@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // NameTakenError means that a JobRun of the trigger's name exists.
@@ -39,4 +40,28 @@ func checkName(ctx context.Context, name types.NamespacedName, readers ...client
 		}
 	}
 	return &NameTakenError{Name: name.Name}
+}
+
+// Exists reports whether the JobRun of a run that a key names exists. If the cache does not show it, a live read decides,
+// which triggers that are refused at the same time share. A JobRun of that name with another token is another run (P1).
+func (s *Store) Exists(ctx context.Context, namespace string, id runkey.Identity) (bool, error) {
+	name := types.NamespacedName{Namespace: namespace, Name: id.RunName}
+	cached, err := identityAt(ctx, s.cached, name)
+	if err != nil || cached == id {
+		return err == nil, err
+	}
+	stored, err := s.runs.get(ctx, name)
+	return stored == id, err
+}
+
+// identityAt returns the identity of the JobRun of a name, the zero Identity if there is none.
+func identityAt(ctx context.Context, reader client.Reader, name types.NamespacedName) (runkey.Identity, error) {
+	run := &v1alpha1.JobRun{}
+	switch err := reader.Get(ctx, name, run); {
+	case apierrors.IsNotFound(err):
+		return runkey.Identity{}, nil
+	case err != nil:
+		return runkey.Identity{}, fmt.Errorf("read JobRun %s: %w", name, err)
+	}
+	return runkey.IdentityOf(run), nil
 }

@@ -36,7 +36,7 @@ type asked struct {
 	took time.Duration
 }
 
-func ask(ctx context.Context, s *sharedReads, name types.NamespacedName) <-chan asked {
+func ask(ctx context.Context, s *sharedReads[*v1alpha1.RunKey], name types.NamespacedName) <-chan asked {
 	answer := make(chan asked, 1)
 	start := time.Now()
 	go func() {
@@ -54,7 +54,7 @@ func ask(ctx context.Context, s *sharedReads, name types.NamespacedName) <-chan 
 func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun))
+		s := newSharedReads(slowly(&begun), countShared)
 		first := ask(t.Context(), s, sharedKey)
 		time.Sleep(500 * time.Millisecond)
 		second := ask(t.Context(), s, sharedKey)
@@ -71,7 +71,7 @@ func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 func TestSharedReadsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun))
+		s := newSharedReads(slowly(&begun), countShared)
 		first := ask(t.Context(), s, sharedKey)
 		synctest.Wait()
 		var others []<-chan asked
@@ -94,7 +94,7 @@ func TestSharedReadsShare(t *testing.T) {
 func TestSharedReadsOfDifferentKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun))
+		s := newSharedReads(slowly(&begun), countShared)
 		first := ask(t.Context(), s, sharedKey)
 		second := ask(t.Context(), s, types.NamespacedName{Namespace: "other", Name: sharedKey.Name})
 		if a, b := <-first, <-second; a.took != time.Second || b.took != time.Second || a.read == b.read {
@@ -107,7 +107,7 @@ func TestSharedReadsOfDifferentKeys(t *testing.T) {
 func TestSharedReadsCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun))
+		s := newSharedReads(slowly(&begun), countShared)
 		impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		owner := ask(impatient, s, sharedKey)
@@ -130,7 +130,7 @@ func TestSharedReadsHaveADeadline(t *testing.T) {
 		s := newSharedReads(func(ctx context.Context, _ types.NamespacedName) (*v1alpha1.RunKey, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		})
+		}, countShared)
 		if got := <-ask(t.Context(), s, sharedKey); !errors.Is(got.err, context.DeadlineExceeded) || got.took != sharedReadTimeout {
 			t.Errorf("the answer is %+v", got)
 		}
@@ -148,7 +148,7 @@ func TestSharedReadsErrors(t *testing.T) {
 				return nil, broken
 			}
 			return &v1alpha1.RunKey{}, nil
-		})
+		}, countShared)
 		if got := <-ask(t.Context(), s, sharedKey); !errors.Is(got.err, broken) {
 			t.Errorf("the answer is %+v", got)
 		}
@@ -163,7 +163,7 @@ func TestSharedReadsErrors(t *testing.T) {
 func TestSharedReadsForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun))
+		s := newSharedReads(slowly(&begun), countShared)
 		for range 3 {
 			<-ask(t.Context(), s, sharedKey)
 			synctest.Wait()

@@ -93,6 +93,25 @@ func TestBatchIsWithdrawnWhenAnItemIsRefused(t *testing.T) {
 	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
 }
 
+func TestBatchIsWithdrawnWhenTheKeyOfAnItemIsReserved(t *testing.T) {
+	s := newServer()
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		if run.Name == "b" {
+			return reservedFor("missing")
+		}
+		return store()
+	}
+	_, err := s.client().BatchTrigger(t.Context(), items("a", "b", "c"))
+	var item *BatchItemError
+	var reserved *ReservedError
+	if !errors.As(err, &item) || !errors.As(err, &reserved) {
+		t.Fatalf("got %v", err)
+	}
+	mustEqual(t, "index", item.Index, 1)
+	mustEqual(t, "run", reserved.Run, "missing")
+	mustEqual(t, "the leader is cancelled", s.cancelled("a"), true)
+}
+
 func TestBatchOfWhichTheFirstItemIsRefusedLeavesNothing(t *testing.T) {
 	s := newServer()
 	s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("waiting") }

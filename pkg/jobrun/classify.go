@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"errors"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,8 +16,6 @@ import (
 )
 
 const (
-	// causePendingRun is the type of the status cause whose message is the name of the waiting run.
-	causePendingRun metav1.CauseType = "PendingRun"
 	// reasonLeaseExpired is the reason of the condition Failed of a run that failed because its lease expired.
 	reasonLeaseExpired = "LeaseExpired"
 	// reasonRunDeleted is the reason of the condition Cancelled of a receipt whose run was deleted before its end.
@@ -28,8 +27,8 @@ var (
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
 )
 
-// Classify turns an API server's answer about a JobRun into a *ConflictError, *ValidationError or *NotFoundError that
-// unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
+// Classify turns an API server's answer about a JobRun into a *ConflictError, *ReservedError, *ValidationError or
+// *NotFoundError that unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
 // the lease was lost, errors.Is matches the result with ErrLeaseLost. Every other error, and nil, is returned unchanged.
 func Classify(err error) error {
 	var status apierrors.APIStatus
@@ -42,8 +41,16 @@ func Classify(err error) error {
 	}
 	switch {
 	case apierrors.IsConflict(err):
-		if pending := pendingRun(details); pending != "" {
+		if pending := messageOf(details, v1alpha1.CausePendingRun); pending != "" {
 			return &ConflictError{PendingRun: pending, answer: answer{err}}
+		}
+		if missing := messageOf(details, v1alpha1.CauseReservedRun); missing != "" {
+			return &ReservedError{
+				Run:        missing,
+				ReservedAt: timeOf(details, v1alpha1.CauseReservedAt),
+				FreeBy:     timeOf(details, v1alpha1.CauseFreeBy),
+				answer:     answer{err},
+			}
 		}
 	case apierrors.IsInvalid(err):
 		return &ValidationError{Fields: fieldErrors(details), answer: answer{err}}
@@ -54,16 +61,27 @@ func Classify(err error) error {
 }
 
 func classified(err error) bool {
-	return errors.As(err, new(*ConflictError)) || errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError))
+	return errors.As(err, new(*ConflictError)) || errors.As(err, new(*ReservedError)) ||
+		errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError))
 }
 
-func pendingRun(details *metav1.StatusDetails) string {
+// messageOf returns the message of the first cause of a type.
+func messageOf(details *metav1.StatusDetails, kind metav1.CauseType) string {
 	for _, cause := range details.Causes {
-		if cause.Type == causePendingRun {
+		if cause.Type == kind {
 			return cause.Message
 		}
 	}
 	return ""
+}
+
+// timeOf returns the time in the message of a cause. It is zero if there is none.
+func timeOf(details *metav1.StatusDetails, kind metav1.CauseType) time.Time {
+	t, err := time.Parse(time.RFC3339, messageOf(details, kind))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 func fieldErrors(details *metav1.StatusDetails) []FieldError {

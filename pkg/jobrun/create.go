@@ -21,6 +21,10 @@ const createPatience = 30 * time.Second
 
 var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8, Cap: 10 * time.Second}
 
+// reservedBackoff has the pauses, of 0.75 seconds in all, between the attempts to create a JobRun whose key is reserved.
+// Most reservations last for some milliseconds, until the JobRun that they are for is stored.
+var reservedBackoff = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 4}
+
 // creation is the creation of one JobRun, in one or more attempts.
 type creation struct {
 	api     client.WithWatch
@@ -31,17 +35,24 @@ type creation struct {
 }
 
 // create creates run and returns the stored JobRun. After a lost answer it tries again under the same name: either that
-// attempt is accepted, or the name is taken, by this trigger or by another one.
+// attempt is accepted, or the name is taken, by this trigger or by another one. It tries again for less than a second, too,
+// while the key is reserved.
 func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) (*v1alpha1.JobRun, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	run.Annotations = merge(run.Annotations, map[string]string{v1alpha1.AnnotationTrigger: string(uuid.NewUUID())})
-	creation := creation{api: c.api, sent: run}
+	var options []client.CreateOption
 	if dryRun {
-		creation.options = []client.CreateOption{client.DryRunAll}
+		options = []client.CreateOption{client.DryRunAll}
 	}
-	return creation.run(ctx)
+	for backoff := reservedBackoff; ; {
+		creation := creation{api: c.api, sent: run, options: options}
+		stored, err := creation.run(ctx)
+		if creation.lost || !errors.Is(err, ErrReserved) || backoff.Steps == 0 || !pause(ctx, backoff.Step()) {
+			return stored, err
+		}
+	}
 }
 
 func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The kinds of errors, for errors.Is. The error types have the details, for errors.As.
 var (
 	// ErrConflict means that a run waits for the trigger's key. See ConflictError.
 	ErrConflict = errors.New("a run is pending for the key")
+	// ErrReserved means that the trigger's key is reserved for a run that does not exist. See ReservedError.
+	ErrReserved = errors.New("the key is reserved")
 	// ErrInvalid means that a field is not valid. See ValidationError.
 	ErrInvalid = errors.New("invalid")
 	// ErrNotFound means that the JobRun does not exist, or no longer exists. See NotFoundError.
@@ -46,6 +49,26 @@ type ConflictError struct {
 
 // Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// ReservedError means that a trigger was refused: its key is reserved for a run that does not exist, and the trigger did
+// not ask to coalesce. The create of that run is under way, or it was refused by a quota, a policy or another webhook, or
+// the run was deleted. Nothing was created, and no run may be waiting. So trigger again, at FreeBy at the latest. Then the
+// trigger is accepted, or refused because of another run. It unwraps to the API server's answer.
+type ReservedError struct {
+	// Run is the name of the run that does not exist.
+	Run string
+	// ReservedAt is the time of the reservation, in whole seconds. It is zero if the time is not known.
+	ReservedAt time.Time
+	// FreeBy is when the reservation has ended at the latest if the run does not come to exist. It may end before, and does
+	// once the operator knows that no create is under way. The bound holds as long as one controller of the operator runs. A
+	// controller that starts later measures the grace period of the reservation anew.
+	FreeBy time.Time
+
+	answer
+}
+
+// Is reports whether target is ErrReserved.
+func (e *ReservedError) Is(target error) bool { return target == ErrReserved }
 
 // FieldError describes a field that is not valid.
 type FieldError struct {

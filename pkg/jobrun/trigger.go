@@ -40,12 +40,15 @@ type RunIdentity struct {
 	Token string
 }
 
-// Trigger creates a JobRun and returns the answer. It ignores spec.admission. It sends one request, and more only if the
-// answer is lost: then it tries to learn the answer for 30 seconds, or until ctx is done.
+// Trigger creates a JobRun and returns the answer. It ignores spec.admission. It sends one request, and more only in two
+// cases. If the answer is lost, it tries to learn the answer for 30 seconds, or until ctx is done. If the key is reserved
+// for a run that does not exist, it tries again for less than a second, because the create of that run may be under way.
 //
 // Errors:
 //   - *ValidationError: a field is not valid. This package or the API server refused the trigger.
 //   - *ConflictError: a run waits for the key, and spec does not ask to coalesce.
+//   - *ReservedError: the key is still reserved for a run that does not exist, and spec does not ask to coalesce. The
+//     trigger can succeed later.
 //   - *UnansweredError: it is not known whether the trigger was accepted. After any other error there is no trigger.
 //   - any other error of the API server. If the name is taken, apierrors.IsAlreadyExists is true for it.
 func (c *Client) Trigger(ctx context.Context, spec v1alpha1.JobRunSpec, opts ...TriggerOption) (TriggerResult, error) {
@@ -67,8 +70,9 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 }
 
 // Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey,
-// cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError. Labels of
-// the options are added. Errors: *NotFoundError, and those of Trigger.
+// cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError, and while the
+// key is reserved for a run that does not exist a *ReservedError. Labels of the options are added. Errors: *NotFoundError,
+// and those of Trigger.
 func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
 	original, err := c.Get(ctx, name)
 	if err != nil {

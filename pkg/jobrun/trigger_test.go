@@ -127,8 +127,104 @@ func TestConflictNamesThePendingRun(t *testing.T) {
 
 func conflict(pending string) error {
 	err := apierrors.NewConflict(resource, "a", errors.New("run "+pending+" is pending"))
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: causePendingRun, Field: "spec.concurrencyKey", Message: pending}}
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: v1alpha1.CausePendingRun, Field: "spec.concurrencyKey", Message: pending}}
 	return err
+}
+
+// reservedFor returns the refusal of a trigger whose key is reserved.
+func reservedFor(run string, causes ...metav1.StatusCause) error {
+	err := apierrors.NewConflict(resource, "a", errors.New("the key is reserved for run "+run))
+	err.ErrStatus.Details.Causes = append([]metav1.StatusCause{{Type: v1alpha1.CauseReservedRun, Message: run}}, causes...)
+	return err
+}
+
+// While a key is reserved for a run that does not exist, Trigger tries again for less than a second.
+func TestReservedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error {
+			return reservedFor("missing", metav1.StatusCause{Type: v1alpha1.CauseReservedAt, Message: "2026-01-02T03:04:05Z"},
+				metav1.StatusCause{Type: v1alpha1.CauseFreeBy, Message: "2026-01-02T03:04:13Z"})
+		}
+		began := time.Now()
+		_, err := s.client().Trigger(t.Context(), spec)
+		var reserved *ReservedError
+		if !errors.As(err, &reserved) || !errors.Is(err, ErrReserved) || errors.Is(err, ErrConflict) || !apierrors.IsConflict(err) {
+			t.Fatalf("got %v", err)
+		}
+		mustEqual(t, "run", reserved.Run, "missing")
+		mustEqual(t, "reserved at", reserved.ReservedAt, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+		mustEqual(t, "free by", reserved.FreeBy, time.Date(2026, 1, 2, 3, 4, 13, 0, time.UTC))
+		mustEqual(t, "creates", s.creates(), 5)
+		if took := time.Since(began); took < 750*time.Millisecond || took >= time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// The times of a reservation may be missing or unreadable.
+func TestReservedKeyWithoutTimes(t *testing.T) {
+	for _, causes := range [][]metav1.StatusCause{nil, {{Type: v1alpha1.CauseReservedAt, Message: "soon"}}} {
+		var reserved *ReservedError
+		if err := Classify(reservedFor("missing", causes...)); !errors.As(err, &reserved) || err != Classify(err) { //nolint:errorlint // identity
+			t.Fatalf("got %v", err)
+		}
+		mustEqual(t, "times", [2]bool{reserved.ReservedAt.IsZero(), reserved.FreeBy.IsZero()}, [2]bool{true, true})
+	}
+}
+
+// A create that is under way ends the reservation: the next attempt meets the run, or takes the key.
+func TestReservationsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, end := range []error{nil, conflict("waiting")} {
+			s := newServer()
+			s.OnCreate = func(_ *v1alpha1.JobRun, store func() error) error {
+				switch {
+				case s.creates() < 3:
+					return reservedFor("waiting")
+				case end != nil:
+					return end
+				}
+				return store()
+			}
+			result, err := s.client().Trigger(t.Context(), spec, WithName("a"))
+			if end != nil {
+				mustEqual(t, "conflict", errors.Is(err, ErrConflict), true)
+			} else if err != nil || result.Disposition != v1alpha1.DispositionCreated || result.JobRun.Name != "a" {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			mustEqual(t, "creates", s.creates(), 3)
+		}
+	})
+}
+
+// If the answer to an attempt was lost, that attempt may be stored later. So the trigger is not known to be refused.
+func TestReservedKeyAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error {
+			if s.creates() == 1 {
+				return &url.Error{Op: "Post", Err: errors.New("EOF")}
+			}
+			return reservedFor("missing")
+		}
+		_, err := s.client().Trigger(t.Context(), spec)
+		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
+		mustEqual(t, "creates", s.creates(), 2)
+	})
+}
+
+// When ctx ends, Trigger does not try again.
+func TestReservedKeyUntilTheContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return reservedFor("missing") }
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := s.client().Trigger(ctx, spec)
+		mustEqual(t, "reserved", errors.Is(err, ErrReserved), true)
+		mustEqual(t, "creates", s.creates(), 2)
+	})
 }
 
 func TestNameOfSomebodyElse(t *testing.T) {

@@ -32,6 +32,7 @@ type outcome string
 
 const (
 	accepted outcome = "accepted"
+	// conflict means that the key names another run as waiting. That run may not exist yet.
 	conflict outcome = "conflict"
 	// refused means that nothing was done for another reason than a conflict.
 	refused outcome = "refused"
@@ -76,6 +77,10 @@ func (r *request) answer(run *v1alpha1.JobRun, err error) {
 	if errors.As(jobrun.Classify(err), &inTheWay) {
 		r.Pending = inTheWay.PendingRun
 	}
+	var missing *jobrun.ReservedError
+	if errors.As(jobrun.Classify(err), &missing) {
+		r.Pending = missing.Run
+	}
 	if r.Outcome == accepted && run != nil {
 		r.UID, r.Admission = run.UID, run.Spec.Admission
 	}
@@ -88,7 +93,7 @@ func outcomeOf(err error) outcome {
 		return accepted
 	case !errors.As(err, &status):
 		return unknown
-	case errors.Is(jobrun.Classify(err), jobrun.ErrConflict):
+	case errors.Is(jobrun.Classify(err), jobrun.ErrConflict), errors.Is(jobrun.Classify(err), jobrun.ErrReserved):
 		return conflict
 	case status.Status().Code >= http.StatusInternalServerError || status.Status().Code == http.StatusTooManyRequests:
 		return unknown

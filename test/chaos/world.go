@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 const (
@@ -92,31 +92,7 @@ func (w *world) persist(ctx context.Context, try func() error) error {
 
 // installPolicy makes the API server refuse JobRuns with refuseLabel, after the webhook has admitted them.
 func (w *world) installPolicy(ctx context.Context) error {
-	const name = "chaos-refuse"
-	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
-			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-					Rule: admissionregistrationv1.Rule{
-						APIGroups: []string{v1alpha1.GroupVersion.Group}, APIVersions: []string{"*"}, Resources: []string{"jobruns"},
-					},
-				},
-			}}},
-			Validations: []admissionregistrationv1.Validation{{
-				Expression: fmt.Sprintf("!('%s' in object.metadata.?labels.orValue({}))", refuseLabel),
-				Message:    "refused for chaos",
-			}},
-		},
-	}
-	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: name, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
-		},
-	}
-	for _, object := range []client.Object{policy, binding} {
+	for _, object := range controlplane.RefusalPolicy("chaos-refuse", refuseLabel, "") {
 		if err := w.persist(ctx, func() error { return w.cluster.api.Create(ctx, object) }); err != nil {
 			return fmt.Errorf("install the policy: %w", err)
 		}

@@ -279,6 +279,18 @@ var mutants = map[string]mutant{
 		to:   `if next == nil {`,
 		pkg:  "./internal/keystore", run: ".",
 	},
+	"refusal: a reservation is called a waiting run": {
+		file: "internal/webhook/v1alpha1/reserved.go",
+		from: `	case exists:`,
+		to:   `	default:`,
+		pkg:  "./internal/webhook/v1alpha1", run: ".",
+	},
+	"refusal: another run of the name is taken for the missing one": {
+		file: "internal/keystore/name.go",
+		from: `return stored == id, err`,
+		to:   `return stored.RunName == id.RunName, err`,
+		pkg:  "./internal/keystore", run: ".",
+	},
 	"batch: a member starts before its batch": {
 		file: "internal/decision/claim.go",
 		from: `!run.RunsAsJob() || !s.isAccepting(run) {`,

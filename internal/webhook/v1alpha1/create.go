@@ -57,6 +57,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return nil
 	}
 	out, err := h.keys.Admit(ctx, run.Namespace, trigger, dryRun, storable)
+	err = h.reservedBy(ctx, run.Namespace, err)
 	logAdmission(ctx, run, dryRun, out, err)
 	if err != nil {
 		return answer(run.Name, err)

@@ -60,9 +60,10 @@ func newReplicaOf(t testing.TB, newToken func() string, stored ...client.Object)
 		Keys: keystore.New(keystore.Options{
 			Cached: store, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
-		Cached:   store,
-		Live:     store,
-		NewToken: newToken,
+		Cached:           store,
+		Live:             store,
+		ReservationGrace: 5 * time.Second,
+		NewToken:         newToken,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -612,7 +613,7 @@ func TestCreateRefusals(t *testing.T) {
 		causes   []metav1.StatusCause
 	}{
 		"a run waits": {
-			stored: []client.Object{wrappers.MakeRunKey("k").Pending("a").Obj()}, manifest: plain,
+			stored: []client.Object{wrappers.MakeRunKey("k").Pending("a").Obj(), wrappers.MakeJobRun("a").Created().Obj()}, manifest: plain,
 			code: http.StatusConflict, reason: metav1.StatusReasonConflict,
 			message: `run a is pending for job "job", concurrencyKey "k"`,
 			causes:  []metav1.StatusCause{{Type: "PendingRun", Field: "spec.concurrencyKey", Message: "a"}},

@@ -31,9 +31,6 @@ const Path = "/mutate-batch-jobrun-dev-v1alpha1-jobrun"
 // admissionTimeout is below the API server's timeout of 10 s, so that the webhook has time to give a reservation back.
 const admissionTimeout = 8 * time.Second
 
-// CausePendingRun is the cause type of a conflict. The message of that cause is the name of the pending run.
-const CausePendingRun metav1.CauseType = "PendingRun"
-
 var (
 	kind     = schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: "JobRun"}
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
@@ -46,6 +43,8 @@ type Options struct {
 	Cached client.Reader
 	// Live reads JobRuns and Jobs from the API server.
 	Live client.Reader
+	// ReservationGrace is the grace period of the controller. The webhook tells it to callers that meet a reservation.
+	ReservationGrace time.Duration
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }
@@ -55,6 +54,7 @@ type Handler struct {
 	keys     *keystore.Store
 	cached   client.Reader
 	live     client.Reader
+	grace    time.Duration
 	newToken func() string
 	schema   *schemaValidator
 }
@@ -68,7 +68,9 @@ func NewHandler(o Options) (*Handler, error) {
 	if o.NewToken == nil {
 		o.NewToken = func() string { return string(uuid.NewUUID()) }
 	}
-	return &Handler{keys: o.Keys, cached: o.Cached, live: o.Live, newToken: o.NewToken, schema: validator}, nil
+	return &Handler{
+		keys: o.Keys, cached: o.Cached, live: o.Live, grace: o.ReservationGrace, newToken: o.NewToken, schema: validator,
+	}, nil
 }
 
 // SetupWithManager registers the handlers with the manager's webhook server.
@@ -131,12 +133,16 @@ func refused(err *apierrors.StatusError) admission.Response {
 func answer(name string, err error) admission.Response {
 	var (
 		conflict *keystore.ConflictError
+		reserved *reservedError
 		taken    *keystore.NameTakenError
 		status   *apierrors.StatusError
 	)
 	switch {
 	case apierrors.IsInvalid(err) && errors.As(err, &status):
 		return refused(status)
+	case errors.As(err, &reserved):
+		reservations.Inc()
+		return refused(reserved.status(name))
 	case errors.As(err, &conflict):
 		conflicts.Inc()
 		return refused(conflictStatus(name, conflict))
@@ -154,7 +160,7 @@ func answer(name string, err error) admission.Response {
 func conflictStatus(name string, conflict *keystore.ConflictError) *apierrors.StatusError {
 	err := apierrors.NewConflict(resource, name, conflict)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
-		Type:    CausePendingRun,
+		Type:    v1alpha1.CausePendingRun,
 		Field:   "spec.concurrencyKey",
 		Message: conflict.Pending.RunName,
 	}}

@@ -23,10 +23,14 @@ var (
 		Name: "jobrun_trigger_conflicts_total",
 		Help: "Triggers refused because a run is pending for their key.",
 	})
+	reservations = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jobrun_trigger_reserved_total",
+		Help: "Triggers refused because their key is reserved for a run that does not exist.",
+	})
 )
 
 func init() {
-	metrics.Registry.MustRegister(triggers, conflicts, claims)
+	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims)
 	// Prometheus sees the first increase only of a series that exists from the start.
 	for _, disposition := range []v1alpha1.Disposition{
 		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,

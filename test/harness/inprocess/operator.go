@@ -123,14 +123,17 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		return nil, err
 	}
 	keys := keystore.New(keystore.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}})
-	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader()})
+	grace := cmp.Or(o.ReservationGrace, 5*time.Second)
+	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
+		Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), ReservationGrace: grace,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return mgr, controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   cmp.Or(o.ReceiptHistory, 100),
-		ReservationGrace: cmp.Or(o.ReservationGrace, 5*time.Second),
+		ReservationGrace: grace,
 		IdempotencyGrace: cmp.Or(o.IdempotencyGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod:      time.Second,

@@ -92,7 +92,7 @@ var _ = Describe("Trigger", func() {
 				}
 				result, err := runs.Trigger(ctx, spec)
 				if err != nil {
-					Expect(err).To(MatchError(jobrun.ErrConflict))
+					Expect(err).To(Or(MatchError(jobrun.ErrConflict), MatchError(jobrun.ErrReserved)))
 				}
 				mu.Lock()
 				defer mu.Unlock()

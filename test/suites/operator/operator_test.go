@@ -67,9 +67,10 @@ func startReplica() *replica {
 	mgr, keys := newManager(webhooks)
 	r.cached = mgr.GetClient()
 	Expect(webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-		Keys:   keys,
-		Cached: mgr.GetClient(),
-		Live:   mgr.GetAPIReader(),
+		Keys:             keys,
+		Cached:           mgr.GetClient(),
+		Live:             mgr.GetAPIReader(),
+		ReservationGrace: production().ReservationGrace,
 	})).To(Succeed())
 	DeferCleanup(run(mgr))
 	Eventually(func() error { return webhooks.StartedChecker()(nil) }).Should(Succeed())

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
-	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
 var _ = Describe("A trigger", func() {
@@ -62,7 +61,7 @@ var _ = Describe("A trigger", func() {
 		Expect(status.Code).To(BeEquivalentTo(http.StatusConflict))
 		Expect(status.Message).To(ContainSubstring("run a is pending"))
 		Expect(status.Details.Causes).To(ContainElement(And(
-			HaveField("Type", webhookv1alpha1.CausePendingRun), HaveField("Field", "spec.concurrencyKey"), HaveField("Message", "a"),
+			HaveField("Type", v1alpha1.CausePendingRun), HaveField("Field", "spec.concurrencyKey"), HaveField("Message", "a"),
 		)))
 		Expect(deliveryOf("d")).To(BeNil())
 		Expect(keyOf("k").Pending.RunName).To(Equal("a"))

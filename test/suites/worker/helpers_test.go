@@ -147,7 +147,7 @@ func trigger(name string, s v1alpha1.JobRunSpec) {
 	GinkgoHelper()
 	Eventually(func() error {
 		_, err := runs.Trigger(ctx, s, jobrun.WithName(name))
-		if err != nil && !errors.Is(err, jobrun.ErrConflict) {
+		if err != nil && !errors.Is(err, jobrun.ErrConflict) && !errors.Is(err, jobrun.ErrReserved) {
 			return StopTrying("cannot trigger").Wrap(err)
 		}
 		return err

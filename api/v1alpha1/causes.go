@@ -1,0 +1,23 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Types of the causes in the details of a 409 that refuses a trigger because its concurrencyKey is taken. The field of
+// each cause is spec.concurrencyKey. An answer has either CausePendingRun, or CauseReservedRun and the causes after it.
+const (
+	// CausePendingRun means that a run waits for the key. The message is the name of the run.
+	CausePendingRun metav1.CauseType = "PendingRun"
+	// CauseReservedRun means that the key is reserved for a run that does not exist: the create of the run is under way or
+	// was refused after the webhook, or the run was deleted. The message is the name of that run.
+	CauseReservedRun metav1.CauseType = "ReservedRun"
+	// CauseReservedAt goes with CauseReservedRun. The message is the time of the reservation, as RFC 3339. There is no such
+	// cause if the time is not known.
+	CauseReservedAt metav1.CauseType = "ReservedAt"
+	// CauseFreeBy goes with CauseReservedRun. The message is the time at which the reservation has ended at the latest if
+	// the run does not come to exist, as RFC 3339. It holds as long as one controller runs. A controller that
+	// starts later measures the grace period of the reservation anew.
+	CauseFreeBy metav1.CauseType = "FreeBy"
+)
