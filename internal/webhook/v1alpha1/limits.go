@@ -80,15 +80,34 @@ var outputPath = field.NewPath("status", "output")
 
 // valueErrors reports a JSON value that is too large or has too many levels.
 func valueErrors(value json.RawMessage, maxSize int, path *field.Path) field.ErrorList {
-	if len(value) > maxSize {
+	if size := sizeOf(value); size > maxSize {
 		err := field.TooLong(path, "", maxSize)
-		err.Detail = fmt.Sprintf("%s: it has %d bytes of JSON", err.Detail, len(value))
+		err.Detail = fmt.Sprintf("%s: it has %d bytes of JSON", err.Detail, size)
 		return field.ErrorList{err}
 	}
 	if v1alpha1.Levels(value) > v1alpha1.MaxLevels {
 		return field.ErrorList{field.Invalid(path, "", fmt.Sprintf("must have at most %d levels of arrays and objects", v1alpha1.MaxLevels))}
 	}
 	return nil
+}
+
+// escapes matches what the API server escapes in a request to a webhook although JSON does not require it. A match may also
+// begin with an escaped backslash.
+var escapes = regexp.MustCompile(`\\\\|\\u(003[cCeE]|0026|202[89])`)
+
+// sizeOf returns the number of bytes of a JSON value in which <, >, & and the line and paragraph separators are not escaped.
+func sizeOf(value json.RawMessage) int {
+	size := len(value)
+	for _, at := range escapes.FindAllIndex(value, -1) {
+		switch escape := value[at[0]:at[1]]; {
+		case len(escape) == 2: // an escaped backslash
+		case escape[2] == '2':
+			size -= len(escape) - len("\u2028")
+		default:
+			size -= len(escape) - len("<")
+		}
+	}
+	return size
 }
 
 // maxNameLength returns the maximum length of the name of a run. It is lower with a template, because the names of Jobs

@@ -45,6 +45,10 @@ func TestOutput(t *testing.T) {
 		"as large as may be":                {v1alpha1.PhaseLeased, "", text(limit), ""},
 		"a byte too large":                  {v1alpha1.PhaseLeased, "", text(limit + 1), "may not be more than 262144 bytes: it has 262145 bytes"},
 		"much too large":                    {v1alpha1.PhaseLeased, "", text(1600 << 10), "may not be more than 262144 bytes: it has 1638400 bytes"},
+		"as large as may be, escaped":       {v1alpha1.PhaseLeased, "", escaped("<>&\u2028\u2029", limit), ""},
+		"a byte too large, escaped":         {v1alpha1.PhaseLeased, "", escaped("<>&\u2028\u2029", limit+1), "it has 262145 bytes"},
+		"backslashes and text after them":   {v1alpha1.PhaseLeased, "", `"` + strings.Repeat(`\\u003c`, limit/7-1) + `"`, ""},
+		"more of these":                     {v1alpha1.PhaseLeased, "", `"` + strings.Repeat(`\\u003c`, limit/7) + `"`, "it has 262145 bytes"},
 		"too large, stored already":         {v1alpha1.PhaseLeased, text(limit + 1), text(limit + 1), ""},
 		"of a run that completed":           {v1alpha1.PhaseCompleted, "1", "2", "is final"},
 		"a first one, of one that failed":   {v1alpha1.PhaseFailed, "", "2", "is final"},
@@ -64,6 +68,16 @@ func TestOutput(t *testing.T) {
 			wantRefusal(t, response, tc.want)
 		})
 	}
+}
+
+// escaped returns a JSON string as the API server sends it to a webhook. It has size bytes where the text is not escaped.
+func escaped(text string, size int) string {
+	n := (size - 2) / len(text)
+	value, err := json.Marshal(strings.Repeat(text, n) + strings.Repeat("x", size-2-n*len(text)))
+	if err != nil {
+		panic(err)
+	}
+	return string(value)
 }
 
 // wantRefusal fails the test unless the response is a 422 that names status.output and has the text. Without a text, the

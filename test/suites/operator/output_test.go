@@ -52,6 +52,14 @@ var _ = Describe("An output of a worker", func() {
 		expectRefusal(patchStatus(a, `{"status":{"output":[`+numbers+`,2]}}`), "final")
 	})
 
+	It("may have 200 KiB of characters that the API server escapes with six bytes", func() {
+		a := claim(pending(created(makeWorkerRun("a").key("k"))), "worker", 30)
+		err := patchStatus(a, completion(a, `"`+strings.Repeat("<", 256<<10-2)+`"`))
+		Expect(err).To(MatchError(ContainSubstring("request is too large")), "etcd takes 1.5 MiB")
+		Expect(patchStatus(a, completion(a, `"`+strings.Repeat("<", 200<<10)+`"`))).To(Succeed())
+		wait(a, haveCondition(v1alpha1.ConditionComplete))
+	})
+
 	It("cannot change once the run has ended, on its receipts neither", func() {
 		a := pending(created(makeWorkerRun("a").key("k")))
 		b := absorbed(makeWorkerRun("b").key("k").skip(), a)
