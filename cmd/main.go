@@ -116,6 +116,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 			Keys:             keys,
 			Cached:           mgr.GetClient(),
 			Live:             mgr.GetAPIReader(),
+			Quotas:           mgr.GetClient(),
 			ReservationGrace: o.reservationGrace,
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -34,8 +35,8 @@ var (
 var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, and the renewTime
-// of a Lease.
+// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, the renewTime of a
+// Lease, and the number of JobRuns that a ResourceQuota allows.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -47,6 +48,8 @@ func Slim(object any) (any, error) {
 		slimJob(object)
 	case *coordinationv1.Lease:
 		slimLease(object)
+	case *corev1.ResourceQuota:
+		slimQuota(object)
 	case metav1.Object:
 		object.SetManagedFields(nil)
 	}

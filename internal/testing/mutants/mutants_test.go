@@ -282,7 +282,7 @@ var mutants = map[string]mutant{
 	"refusal: a reservation is called a waiting run": {
 		file: "internal/webhook/v1alpha1/reserved.go",
 		from: `	case exists:`,
-		to:   `	default:`,
+		to:   `	case exists || true:`,
 		pkg:  "./internal/webhook/v1alpha1", run: ".",
 	},
 	"refusal: another run of the name is taken for the missing one": {
@@ -290,6 +290,12 @@ var mutants = map[string]mutant{
 		from: `return stored == id, err`,
 		to:   `return stored.RunName == id.RunName, err`,
 		pkg:  "./internal/keystore", run: ".",
+	},
+	"refusal: the cache is enough to call a quota full": {
+		file: "internal/webhook/v1alpha1/quota.go",
+		from: `refusal := cache.QuotaRefusal(quota); refusal != "" {`,
+		to:   `refusal := cache.QuotaRefusal(quota); true {`,
+		pkg:  "./internal/webhook/v1alpha1", run: ".",
 	},
 	"batch: a member starts before its batch": {
 		file: "internal/decision/claim.go",

@@ -54,7 +54,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		if errs := h.apiServerErrors(ctx, sent); len(errs) > 0 {
 			return newInvalid(run.Name, errs)
 		}
-		return nil
+		return h.quotaError(ctx, run)
 	}
 	out, err := h.keys.Admit(ctx, run.Namespace, trigger, dryRun, storable)
 	err = h.reservedBy(ctx, run.Namespace, err)

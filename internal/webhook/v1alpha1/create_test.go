@@ -41,7 +41,8 @@ import (
 // replica is one webhook with a model of the API server and an up-to-date cache.
 type replica struct {
 	*webhook.Handler
-	store *wrappers.Store
+	// store is what the cache shows. live is what the API server has. They are the same, but in replicas of newReplicaWith.
+	store, live *wrappers.Store
 }
 
 func newReplica(t testing.TB, stored ...client.Object) replica {
@@ -56,19 +57,31 @@ func newReplicaOf(t testing.TB, newToken func() string, stored ...client.Object)
 		fields = append(fields, wrappers.Index(f))
 	}
 	store := wrappers.NewStore(fields, stored...)
+	return newReplicaOn(t, newToken, store, store)
+}
+
+// newReplicaWith is newReplicaOf with a cache that differs from what is stored.
+func newReplicaWith(t testing.TB, newToken func() string, cached, stored []client.Object) replica {
+	t.Helper()
+	return newReplicaOn(t, newToken, wrappers.NewStore(nil, cached...), wrappers.NewStore(nil, stored...))
+}
+
+func newReplicaOn(t testing.TB, newToken func() string, cached, live *wrappers.Store) replica {
+	t.Helper()
 	handler, err := webhook.NewHandler(webhook.Options{
 		Keys: keystore.New(keystore.Options{
-			Cached: store, Live: store, Writer: store, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
+			Cached: cached, Live: live, Writer: live, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
-		Cached:           store,
-		Live:             store,
+		Cached:           cached,
+		Live:             live,
+		Quotas:           cached,
 		ReservationGrace: 5 * time.Second,
 		NewToken:         newToken,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return replica{handler, store}
+	return replica{handler, cached, live}
 }
 
 // tokens returns a function that returns the given tokens in order, and then repeats the last one.

@@ -41,8 +41,10 @@ type Options struct {
 	Keys *keystore.Store
 	// Cached reads JobRuns from the cache.
 	Cached client.Reader
-	// Live reads JobRuns and Jobs from the API server.
+	// Live reads JobRuns, Jobs and ResourceQuotas from the API server.
 	Live client.Reader
+	// Quotas reads ResourceQuotas from the cache. If it is nil, only the API server checks quotas.
+	Quotas client.Reader
 	// ReservationGrace is the grace period of the controller. The webhook tells it to callers that meet a reservation.
 	ReservationGrace time.Duration
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
@@ -54,6 +56,7 @@ type Handler struct {
 	keys     *keystore.Store
 	cached   client.Reader
 	live     client.Reader
+	quotas   client.Reader
 	grace    time.Duration
 	newToken func() string
 	schema   *schemaValidator
@@ -69,7 +72,7 @@ func NewHandler(o Options) (*Handler, error) {
 		o.NewToken = func() string { return string(uuid.NewUUID()) }
 	}
 	return &Handler{
-		keys: o.Keys, cached: o.Cached, live: o.Live, grace: o.ReservationGrace, newToken: o.NewToken, schema: validator,
+		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, schema: validator,
 	}, nil
 }
 
@@ -135,10 +138,11 @@ func answer(name string, err error) admission.Response {
 		conflict *keystore.ConflictError
 		reserved *reservedError
 		taken    *keystore.NameTakenError
+		invalid  *keystore.InvalidError
 		status   *apierrors.StatusError
 	)
 	switch {
-	case apierrors.IsInvalid(err) && errors.As(err, &status):
+	case (apierrors.IsInvalid(err) || errors.As(err, &invalid)) && errors.As(err, &status):
 		return refused(status)
 	case errors.As(err, &reserved):
 		reservations.Inc()

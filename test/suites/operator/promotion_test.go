@@ -6,10 +6,7 @@ package operator
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -47,20 +44,10 @@ var _ = Describe("A run that was admitted and is never stored", Ordered, func() 
 	})
 
 	It("because a later admission plugin refused it, holds its key for the grace period only", func() {
-		none := corev1.ResourceList{"count/jobruns.batch.jobrun.dev": resource.MustParse("0")}
-		quota := &corev1.ResourceQuota{
-			ObjectMeta: metav1.ObjectMeta{Name: "no-runs", Namespace: ns},
-			Spec:       corev1.ResourceQuotaSpec{Hard: none},
-		}
-		Expect(k8s.Create(ctx, quota)).To(Succeed())
-		quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
-		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
-		Eventually(func() error {
-			_, _, err := trigger(makeRun("a").key("k"))
-			return err
-		}).Should(WithTransform(apierrors.IsForbidden, BeTrue()))
-
-		Expect(k8s.Delete(ctx, quota)).To(Succeed())
+		forbidLabelled()
+		_, _, err := trigger(makeRun("a").key("k").label(forbidden, ""))
+		Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
+		Expect(keyOf("k")).NotTo(BeNil())
 		Eventually(keys).Should(BeEmpty())
 		Eventually(func() error {
 			_, _, err := trigger(makeRun("a").key("k"))
