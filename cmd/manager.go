@@ -45,10 +45,8 @@ func init() {
 
 func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health) ctrl.Options {
 	return ctrl.Options{
-		Scheme: scheme,
-		Cache:  cacheOptions(health),
-		// The controller reads Pods live and rarely, so it does not watch all Pods of the cluster.
-		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}}}},
+		Scheme:        scheme,
+		Cache:         cacheOptions(health),
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
 			BindAddress:    o.metricsAddress,
@@ -73,6 +71,7 @@ func cacheOptions(health *decoding.Health) ctrlcache.Options {
 		DefaultWatchErrorHandler: health.HandleWatchError,
 		ByObject: map[client.Object]ctrlcache.ByObject{
 			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
+			&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
 			// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
 			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
 		},

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -32,6 +33,8 @@ const (
 	FieldOwner = "runkey.owner"
 	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"
+	// FieldPodJob finds the Pods of a Job by the UID of the Job.
+	FieldPodJob = "pod.job"
 )
 
 // Fields lists the index function of each field.
@@ -47,6 +50,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
 	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
+	{&corev1.Pod{}, FieldPodJob, podJob},
 }
 
 // SetupFields registers the field indexes.
@@ -139,6 +143,13 @@ func jobHome(o client.Object) []string {
 	}
 	if run := labels[v1alpha1.LabelRun]; run != "" {
 		return []string{runkey.RunHome(run)}
+	}
+	return nil
+}
+
+func podJob(o client.Object) []string {
+	if uid := o.GetLabels()[batchv1.ControllerUidLabel]; uid != "" {
+		return []string{uid}
 	}
 	return nil
 }

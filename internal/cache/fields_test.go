@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -66,6 +68,10 @@ func TestFields(t *testing.T) {
 			wrappers.MakeJob(wrappers.MakeJobRun("a").Created().Obj(), 1).Obj(), map[string][]string{FieldJobHome: {"run/a"}},
 		},
 		"a Job of another owner": {&batchv1.Job{}, map[string][]string{}},
+		"a Pod of a Job": {
+			&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{batchv1.ControllerUidLabel: "u"}}}, map[string][]string{FieldPodJob: {"u"}},
+		},
+		"a Pod without a Job": {&corev1.Pod{}, map[string][]string{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := map[string][]string{}

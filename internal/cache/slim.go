@@ -14,6 +14,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // slimGeneration marks a slim JobRun, which lacks fields of the stored one. The API server never gives an
@@ -35,8 +36,9 @@ var (
 var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, the renewTime of a
-// Lease, and the number of JobRuns that a ResourceQuota allows.
+// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, whether it is
+// suspended, and how many Pods ended in a finished one. They need the renewTime of a Lease, and the number of JobRuns that
+// a ResourceQuota allows. slim_pod.go says what they need of a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -46,6 +48,8 @@ func Slim(object any) (any, error) {
 		}
 	case *batchv1.Job:
 		slimJob(object)
+	case *corev1.Pod:
+		slimPod(object)
 	case *coordinationv1.Lease:
 		slimLease(object)
 	case *corev1.ResourceQuota:
@@ -121,20 +125,26 @@ func slimStatus(run *v1alpha1.JobRun, condition string) {
 }
 
 func slimJob(job *batchv1.Job) {
-	own := func(all map[string]string, names ...string) map[string]string {
-		kept := make(map[string]string, len(names))
-		for _, name := range names {
-			if value, ok := all[name]; ok {
-				kept[name] = value
-			}
-		}
-		return kept
-	}
 	job.ManagedFields = nil
-	job.Labels = own(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
-	job.Annotations = own(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
-	job.Spec = batchv1.JobSpec{}
-	job.Status = batchv1.JobStatus{Conditions: job.Status.Conditions}
+	job.Labels = only(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
+	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
+	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
+	full := job.Status
+	job.Status = batchv1.JobStatus{Conditions: full.Conditions}
+	if executor.IsFinished(job) { // Before that, the numbers change with each Pod.
+		job.Status.Succeeded, job.Status.Failed = full.Succeeded, full.Failed
+	}
+}
+
+// only returns the entries of a map that have these names.
+func only(all map[string]string, names ...string) map[string]string {
+	kept := make(map[string]string, len(names))
+	for _, name := range names {
+		if value, ok := all[name]; ok {
+			kept[name] = value
+		}
+	}
+	return kept
 }
 
 func slimLease(lease *coordinationv1.Lease) {

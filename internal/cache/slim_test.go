@@ -153,19 +153,28 @@ func TestSlimJob(t *testing.T) {
 		},
 		Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(1)), Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{NodeName: "n"}}},
 		Status: batchv1.JobStatus{
-			Active: 1, Conditions: []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: "R", Message: "m"}},
+			Active: 1, Failed: 2, Succeeded: 3,
+			Conditions: []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: "R", Message: "m"}},
 		},
 	}
+	job.Spec.Suspend = ptr.To(false)
+	unfinished := job.DeepCopy()
+	unfinished.Status.Conditions = nil
 	want := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "a-1", UID: types.UID("u"), OwnerReferences: job.OwnerReferences,
 			Labels:      map[string]string{v1alpha1.LabelRun: "a", v1alpha1.LabelKey: "c-x"},
 			Annotations: map[string]string{v1alpha1.AnnotationToken: "t", v1alpha1.AnnotationGeneration: "1"},
 		},
-		Status: batchv1.JobStatus{Conditions: job.Status.Conditions},
+		Spec:   batchv1.JobSpec{Suspend: ptr.To(false)},
+		Status: batchv1.JobStatus{Failed: 2, Succeeded: 3, Conditions: job.Status.Conditions},
 	}
 	if diff := cmp.Diff(want, slim(t, job)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	want.Status = batchv1.JobStatus{} // The numbers of Pods change all the time.
+	if diff := cmp.Diff(want, slim(t, unfinished)); diff != "" {
+		t.Errorf("unfinished (-want +got)\n%s", diff)
 	}
 }
 

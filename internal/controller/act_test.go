@@ -43,7 +43,10 @@ func newBench(stored ...client.Object) bench {
 	for _, f := range cache.Fields {
 		fields = append(fields, wrappers.Index(f))
 	}
-	// The API server itself supports this field selector.
+	// The API server itself supports these field selectors.
+	fields = append(fields, wrappers.Index{Object: &corev1.Event{}, Field: involvedObjectUID, Extract: func(o client.Object) []string {
+		return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+	}})
 	fields = append(fields, wrappers.Index{Object: &v1alpha1.JobRun{}, Field: "status.phase", Extract: func(o client.Object) []string {
 		return []string{string(o.(*v1alpha1.JobRun).Status.Phase)}
 	}})

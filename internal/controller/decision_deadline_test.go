@@ -43,6 +43,12 @@ func TestDeadline(t *testing.T) {
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; the Job was refused: no quota"); Emit(RunFailed a);
 				StopRun(a g1); SwapKey(free)`,
 		},
+		"its Pod did not start": {
+			given: and(of(leased), executing(bounded().Error("no such image"), 1, "5")), with: overdue,
+			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; it did not get on: no such image"); Emit(RunFailed a);
+				StopRun(a g1); SwapKey(free)`,
+		},
 		"its claim is not stored": {
 			given: of(leased, bounded().Pending().Obj()), with: overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=DeadlineExceeded,

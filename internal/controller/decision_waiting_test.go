@@ -309,7 +309,7 @@ func TestLookAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := made("a").Leased(1, "5").Obj()
-			c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run, makeJob(run, 1).Obj())
+			c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run, makeJob(run, 1).Obj(), podOf(makeJob(run, 1).Obj(), "p", nil))
 			o := c.observe()
 			e := o.Executions[run.UID]
 			e.Expires, e.Left, e.HoldOff = tc.expires, tc.left, tc.holdOff

@@ -7,15 +7,17 @@ import (
 	"reflect"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // changesNoDecision reports whether a change touches only fields that no decision reads. Of a JobRun, this is the
 // progress that workers report. The cache drops such fields of a Job, for example its Pod counts, so two versions of a
-// Job may differ in their resourceVersion only.
+// Job may differ in their resourceVersion only. Of a Pod, decisions read whether it has ended, and why it does not get on.
 func changesNoDecision(before, after client.Object) bool {
 	if before == nil || after == nil || before.GetUID() != after.GetUID() {
 		return false
@@ -24,6 +26,9 @@ func changesNoDecision(before, after client.Object) bool {
 	case *batchv1.Job:
 		old, ok := before.(*batchv1.Job)
 		return ok && sameButVersion(old, after)
+	case *corev1.Pod:
+		old, ok := before.(*corev1.Pod)
+		return ok && executor.IsPodOver(old) == executor.IsPodOver(after) && executor.PodObstacle(old) == executor.PodObstacle(after)
 	case *v1alpha1.JobRun:
 		old, ok := before.(*v1alpha1.JobRun)
 		if !ok || apiequality.Semantic.DeepEqual(old.Status.Progress, after.Status.Progress) {

@@ -28,6 +28,10 @@ func TestChangesNoDecision(t *testing.T) {
 		change(run)
 		return run
 	}
+	ofRun := makeJob(made("a").Obj(), 1).Obj()
+	pod := func(change func(*corev1.PodStatus)) client.Object { return podOf(ofRun, "p", change) }
+	deletedPod := podOf(ofRun, "p", waits("ErrImagePull", "no such image"))
+	deletedPod.DeletionTimestamp = &metav1.Time{}
 	oldJob, oldRun := job(func(job *batchv1.Job) { job.ResourceVersion = "1" }), run(func(run *v1alpha1.JobRun) { run.ResourceVersion = "1" })
 	progress := &v1alpha1.Progress{Generation: 1, Current: ptr.To(int64(3))}
 	tests := map[string]struct {
@@ -44,6 +48,13 @@ func TestChangesNoDecision(t *testing.T) {
 		"another Job of the same name":          {oldJob, job(func(job *batchv1.Job) { job.UID = "other" }), false},
 		"a new Job":                             {nil, job(func(*batchv1.Job) {}), false},
 		"a Job that is gone":                    {oldJob, nil, false},
+		"a new Pod":                             {nil, pod(nil), false},
+		"a Pod that is gone":                    {pod(nil), nil, false},
+		"a Pod that starts":                     {pod(waits("ContainerCreating", "")), pod(nil), true},
+		"a Pod that has ended":                  {pod(nil), pod(ended(corev1.PodSucceeded, "", 1)), false},
+		"a Pod that does not get on":            {pod(waits("ContainerCreating", "")), pod(waits("ErrImagePull", "x")), false},
+		"a Pod that does not get on any better": {pod(waits("ErrImagePull", "x")), pod(waits("ImagePullBackOff", "x")), true},
+		"a stuck Pod that is being deleted":     {pod(waits("ErrImagePull", "no such image")), deletedPod, false},
 		"a run whose worker reports progress":   {oldRun, run(func(run *v1alpha1.JobRun) { run.Status.Progress = progress }), true},
 		"a run with a new resourceVersion only": {oldRun, run(func(*v1alpha1.JobRun) {}), false},
 		"a run whose worker reports progress and renews": {oldRun, run(func(run *v1alpha1.JobRun) {

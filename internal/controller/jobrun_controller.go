@@ -77,6 +77,7 @@ type Reconciler struct {
 	Events Recorder
 
 	sightings *sightings
+	ended     *endedPods
 }
 
 // Recorder records the events of a plan.
@@ -92,7 +93,9 @@ func (r Recorder) emit(e decision.Event) {
 
 // NewReconciler makes a Reconciler.
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
-	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock)}
+	return &Reconciler{
+		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock), ended: newEndedPods(),
+	}
 }
 
 // SetupWithManager registers the controller. The caller must have set up the field indexes.
@@ -101,11 +104,15 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
 		return err
 	}
+	if err := r.watchEnds(context.Background(), mgr.GetCache()); err != nil {
+		return err
+	}
 	return builder.TypedControllerManagedBy[Request](mgr).
 		Named(controllerName).
 		Watches(&v1alpha1.JobRun{}, r.handler()).
 		Watches(&v1alpha1.RunKey{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
+		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WithOptions(controller.TypedOptions[Request]{
@@ -117,7 +124,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 // queue is the work queue of the controller.
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
-// handler returns the event handler of JobRuns, RunKeys and Jobs. It enqueues the requests that an event may affect.
+// handler returns the event handler of JobRuns, RunKeys, Jobs and Pods. It enqueues the requests that an event may affect.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
 	enqueue := func(q queue, requests []Request) {
 		for _, request := range requests {
@@ -189,6 +196,8 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 		if executor.ResultOf(object) != nil {
 			return nil // If the run has not recorded this end, the list of JobRuns enqueues the run.
 		}
+	case *corev1.Pod:
+		return nil // The list of JobRuns enqueues the runs that have no outcome.
 	}
 	return r.RequestsForChange(ctx, nil, object)
 }
@@ -197,6 +206,7 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 // one. The UIDs differ if the cache missed the deletion of an object and the creation of another one of the same name.
 func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client.Object) []Request {
 	var requests []Request
+	r.noteChange(ctx, before, after)
 	if changesNoDecision(before, after) {
 		return nil
 	}

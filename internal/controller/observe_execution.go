@@ -23,8 +23,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// orphanPodsPoll is the interval between looks for Pods that outlive their Job. The controller polls them because it
-// does not watch Pods.
+// orphanPodsPoll is the interval between looks for Pods that outlive their Job. The watch reports the end of a Pod earlier,
+// unless a user changed the labels of the Pod.
 const orphanPodsPoll = 5 * time.Second
 
 // observeExecutions observes the execution of each run that holds a lease or may get one.
@@ -44,6 +44,9 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 		if run.Status.Phase != v1alpha1.PhaseLeased {
 			e.Job = o.jobOf(run, o.LeasedGeneration())
 			if err := o.observeClaim(ctx, run, e); err != nil {
+				return err
+			}
+			if err := o.observeUnclaimed(ctx, run, e); err != nil {
 				return err
 			}
 			continue
@@ -91,6 +94,9 @@ func deadlineOf(run *v1alpha1.JobRun) time.Duration {
 func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	if run.RunsAsJob() {
 		if err := o.observeJob(ctx, run, e); err != nil {
+			return err
+		}
+		if err := o.observeObstacle(ctx, run, e); err != nil {
 			return err
 		}
 	}
@@ -196,17 +202,15 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 
 // observeResult reads the termination message of a completed Job, or what failed in the Pods of a failed one.
 func (o *observer) observeResult(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
-	var pods corev1.PodList
-	err := o.Live.List(ctx, &pods, client.InNamespace(e.Job.Namespace),
-		client.MatchingLabels{batchv1.ControllerUidLabel: string(e.Job.UID)})
+	pods, err := o.endedPods(ctx, run, e.Job)
 	if err != nil {
-		return fmt.Errorf("list the Pods of Job %s/%s: %w", e.Job.Namespace, e.Job.Name, err)
+		return err
 	}
 	own := executor.ResultContainer(run)
 	if executor.ResultOf(e.Job).Type == batchv1.JobComplete {
-		e.Output = executor.OutputOf(pods.Items, own)
+		e.Output = executor.OutputOf(pods, own)
 	} else {
-		e.Failure = executor.FailureOf(pods.Items, own)
+		e.Failure = executor.FailureOf(pods, own)
 	}
 	return nil
 }

@@ -345,7 +345,7 @@ func TestFailureOfAJob(t *testing.T) {
 	job := makeJob(run, 1).Failed("BackoffLimitExceeded", "too often").Obj()
 	pod := func(name string, job types.UID, code int32, seconds int) *corev1.Pod {
 		return &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: name,
+			ObjectMeta: metav1.ObjectMeta{Namespace: wrappers.Namespace, Name: name, UID: wrappers.UIDOf(name),
 				Labels: map[string]string{batchv1.ControllerUidLabel: string(job)}},
 			Status: corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{
 				Name: "main", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: wrappers.At(seconds)}},
@@ -374,17 +374,19 @@ func TestJobGone(t *testing.T) {
 			Status: corev1.PodStatus{Phase: phase},
 		}
 	}
+	working := func(job *batchv1.Job) client.Object { return podOf(job, "w", nil) }
 	for name, tc := range map[string]struct {
 		stored, cached []client.Object
 		gone, known    bool
 		after          time.Duration
 	}{
-		"it is there":                      {stored: of(job), known: true},
-		"it is there and not in the cache": {stored: of(job), cached: []client.Object{}, known: true, after: 5 * time.Second},
-		"it is there and not labelled":     {stored: of(unlabelled), known: true, after: 5 * time.Second},
+		"it is there":                      {stored: of(job, working(job)), known: true},
+		"it is there and not in the cache": {stored: of(job, working(job)), cached: of(working(job)), known: true, after: 5 * time.Second},
+		"it is there and not labelled":     {stored: of(unlabelled, working(job)), known: true, after: 5 * time.Second},
 		"it is gone":                       {gone: true},
-		"another of its name is there":     {stored: of(anotherJob), known: true},
+		"another of its name is there":     {stored: of(anotherJob, working(anotherJob)), known: true},
 		"it is gone and a Pod runs":        {stored: of(pod(corev1.PodRunning)), after: 5 * time.Second},
+		"it is gone and the cache lags":    {stored: of(pod(corev1.PodRunning)), cached: []client.Object{}, after: 5 * time.Second},
 		"it is gone and its Pods ended":    {stored: of(pod(corev1.PodFailed)), gone: true},
 	} {
 		t.Run(name, func(t *testing.T) {

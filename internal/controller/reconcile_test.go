@@ -74,7 +74,7 @@ func TestReconcile(t *testing.T) {
 		a: Leased, g1<10
 		r: -
 		job a-1: runs`)
-	expectState(t, b.reconcile(t, home, 0), `key: leased=a g1<10
+	expectState(t, b.reconcile(t, home, obstacleDelay), `key: leased=a g1<10
 		a: Leased, g1<10, count 1 [r]
 		r: Coalesced, of a
 		job a-1: runs`)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -62,6 +63,8 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 		return requests
 	case *batchv1.Job:
 		return requestsForJob(object)
+	case *corev1.Pod:
+		return requestsForPod(object)
 	default:
 		return nil
 	}
@@ -183,4 +186,17 @@ func requestsForJob(job *batchv1.Job) []Request {
 		requests = append(requests, runRequest(job.Namespace, owner.Name))
 	}
 	return requests
+}
+
+// requestsForPod returns the request for the home of the run that the labels of a Pod name.
+func requestsForPod(pod *corev1.Pod) []Request {
+	key, run := pod.Labels[v1alpha1.LabelKey], pod.Labels[v1alpha1.LabelRun]
+	switch {
+	case v1alpha1.RunKeyKindOf(key) == v1alpha1.RunKeyConcurrency:
+		return []Request{{Namespace: pod.Namespace, RunKey: key}}
+	case run != "":
+		return []Request{runRequest(pod.Namespace, run)}
+	default:
+		return nil
+	}
 }

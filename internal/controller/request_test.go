@@ -74,7 +74,9 @@ func TestRequests(t *testing.T) {
 		"a Job of a run without a key":  {nil, makeJob(keyless("a").Obj(), 1).Obj(), []Request{run("a")}},
 		"a foreign Job":                 {nil, &batchv1.Job{}, nil},
 		"a foreign Job with our labels": {nil, foreign, []Request{home}},
-		"a Pod":                         {nil, &corev1.Pod{}, nil},
+		"a Pod of a key":                {nil, podOf(makeJob(made("a").Obj(), 1).Obj(), "p", nil), []Request{home}},
+		"a Pod of a run without a key":  {nil, podOf(makeJob(keyless("a").Obj(), 1).Obj(), "p", nil), []Request{run("a")}},
+		"a foreign Pod":                 {nil, &corev1.Pod{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, newBench(tc.stored...).requests(context.Background(), tc.object)); diff != "" {
@@ -110,6 +112,7 @@ func TestRequestsForExisting(t *testing.T) {
 		"a run":                                   {made("a").Obj(), []Request{home}},
 		"a concurrency key":                       {makeKey("k").Leased("a", 1, "9").Obj(), []Request{home}},
 		"a Job":                                   {makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
+		"a Pod":                                   {podOf(makeJob(made("a").Obj(), 1).Obj(), "p", nil), nil},
 		"a Job that has ended":                    {makeJob(made("a").Obj(), 1).Complete().Obj(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

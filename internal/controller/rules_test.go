@@ -246,7 +246,7 @@ func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 			})
 		})
 	}
-	for _, step := range []string{"claim", "follow-lease", "release-pending", "announce-pending", "clear-stale-pending", "drop-superseded-lease", "count-receipts", "bind-counted", "cancel-waiting", "answer-bypassed"} {
+	for _, step := range []string{"claim", "follow-lease", "release-pending", "announce-pending", "clear-stale-pending", "drop-superseded-lease", "count-receipts", "bind-counted", "cancel-waiting", "answer-bypassed", "tell-obstacle"} {
 		if !steps[step] {
 			t.Errorf("no situation calls for %s", step)
 		}
@@ -277,7 +277,9 @@ func everySituation(t *testing.T) map[string]*scene {
 	blocked.refuse = &decision.Refusal{Message: "no quota"}
 	invalid := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj())
 	invalid.refuse = &decision.Refusal{Final: true, Message: "no such field"}
-	situations["blocked"], situations["invalid"] = blocked, invalid
+	stuck := newScene(t, and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a"), 1, "5"))...)
+	stuck.change = func(o *decision.Observation) { o.Executions["uid-a"].Obstacle = new("no such image") }
+	situations["blocked"], situations["invalid"], situations["stuck"] = blocked, invalid, stuck
 	return situations
 }
 

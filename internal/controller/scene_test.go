@@ -163,6 +163,9 @@ func (c *scene) observe() decision.Observation {
 	if c.expired {
 		c.clock.Step(time.Hour)
 		o = c.look()
+		for _, e := range o.Executions {
+			e.UnclaimedFor = 0 // The hour is one of leases, not one without workers.
+		}
 	}
 	if c.change != nil {
 		c.change(&o)

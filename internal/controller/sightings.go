@@ -22,6 +22,10 @@ const (
 	deletedTokensKept = 8192
 	// renewalsKept bounds the number of Lease objects in sightings.renewals.
 	renewalsKept = 1 << 14
+	// eventsKept bounds the number of Jobs in sightings.events.
+	eventsKept = 4096
+	// eventsBackoffMax bounds the interval between two reads of the Events about one Job.
+	eventsBackoffMax = 5 * time.Minute
 )
 
 // sightings holds what only this process has seen, and since when. After a loss of sightings the controller waits longer,
@@ -33,6 +37,8 @@ type sightings struct {
 	deletedTokens *lru.Cache
 	// renewals holds the latest renewal of each worker's Lease object, and when this process first saw it.
 	renewals *lru.Cache
+	// events holds the latest eventsRead of each Job without Pods.
+	events *lru.Cache
 	// refusals computes the backoff after a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
@@ -55,6 +61,7 @@ func newSightings(c clock.Clock) *sightings {
 		clock:         c,
 		deletedTokens: lru.New(deletedTokensKept),
 		renewals:      lru.New(renewalsKept),
+		events:        lru.New(eventsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:       map[types.UID]time.Time{},
 		unchanged:     map[string]sighting{},
@@ -165,14 +172,58 @@ func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
 
+func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }
+func podlessSubject(run types.UID) string   { return "podless/" + string(run) }
+func toldSubject(run types.UID) string      { return "told/" + string(run) }
+func unclaimedSubject(run types.UID) string { return "unclaimed/" + string(run) }
+
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }
 
 // executionSubjects returns the subjects of a run that are needed only until the run ends.
 func executionSubjects(run types.UID) []string {
-	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
+	return []string{
+		leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run),
+		obstacleSubject(run), podlessSubject(run), toldSubject(run), unclaimedSubject(run),
+	}
 }
 
 // subjects returns all subjects of a run.
 func subjects(run types.UID) []string {
 	return append(executionSubjects(run), batchSubject(run), endSubject(run))
+}
+
+// eventsRead is what the Events about a Job without Pods said.
+type eventsRead struct {
+	// obstacle says why the Job has no Pods; empty if no Event tells.
+	obstacle string
+	// failed is true if the Events could not be read.
+	failed bool
+
+	at   time.Time
+	wait time.Duration // until the next read
+}
+
+// lastEvents returns what the Events about a Job said when they were read last, and the time until the next read.
+func (o *sightings) lastEvents(job types.UID) (last eventsRead, left time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	found, ok := o.events.Get(job)
+	if !ok {
+		return eventsRead{}, 0
+	}
+	last = found.(eventsRead)
+	return last, max(last.wait-o.clock.Since(last.at), 0)
+}
+
+// noteEvents records what the Events about a Job said, and returns the time until the next read. It doubles with each
+// read.
+func (o *sightings) noteEvents(job types.UID, read eventsRead) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	read.at, read.wait = o.clock.Now(), obstacleDelay
+	if before, ok := o.events.Get(job); ok {
+		read.wait = min(2*before.(eventsRead).wait, eventsBackoffMax)
+	}
+	o.events.Add(job, read)
+	return read.wait
 }

@@ -50,6 +50,8 @@ var steps = []step{
 	{"count-receipts", countReceipts},
 	{"bind-idempotent", bindIdempotent},
 	{"copy-outcome", copyOutcome},
+	// Nothing waits for the text that says why a run does not get on.
+	{"tell-obstacle", tellObstacle},
 }
 
 // Decide returns the plan of the first step that has something to do.

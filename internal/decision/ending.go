@@ -41,6 +41,7 @@ func overdue(run *v1alpha1.JobRun) ending {
 	if refusal := refusalOf(run); refusal != "" {
 		message += "; the Job was refused: " + refusal
 	}
+	message += obstacleNote(run)
 	return failure(ReasonDeadlineExceeded, message)
 }
 
@@ -52,11 +53,19 @@ func refusalOf(run *v1alpha1.JobRun) string {
 	return ""
 }
 
+// obstacleNote returns what to add to the message of a run that failed while it did not get on; empty if nothing is known.
+func obstacleNote(run *v1alpha1.JobRun) string {
+	if run.RunsAsJob() && run.Status.Phase == v1alpha1.PhaseLeased && run.Status.JobRef != nil && run.Status.Error != "" {
+		return "; it did not get on: " + run.Status.Error
+	}
+	return ""
+}
+
 // conditionReason is the pattern that the API server requires of a condition's reason, but not of a Job's.
 var conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
 
 // resultOf returns how a finished Job ends its run.
-func resultOf(e *Execution) ending {
+func resultOf(run *v1alpha1.JobRun, e *Execution) ending {
 	c := executor.ResultOf(e.Job)
 	if c.Type == batchv1.JobComplete {
 		return ending{phase: v1alpha1.PhaseCompleted, reason: ReasonCompleted, message: "the Job completed", output: e.Output}
@@ -65,7 +74,11 @@ func resultOf(e *Execution) ending {
 	if len(reason) > 1024 || !conditionReason.MatchString(reason) {
 		reason = "JobFailed"
 	}
-	end := failure(reason, failureMessage(c, e.Failure))
+	message := failureMessage(c, e.Failure)
+	if e.Failure == nil {
+		message += obstacleNote(run)
+	}
+	end := failure(reason, message)
 	end.failure = e.Failure
 	return end
 }
@@ -100,6 +113,9 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	status.RunRef = selfRef(run)
 	status.StartTime = startOf(run)
 	status.CompletionTime = &now // The worker's own clock may be wrong.
+	if isUnclaimed(run) {
+		status.Error = "" // The worker did not write it.
+	}
 	message := status.Error
 	if message == "" {
 		message = "reported by its worker"

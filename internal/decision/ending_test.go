@@ -19,7 +19,7 @@ func TestResultOf(t *testing.T) {
 	for reason, want := range map[string]string{
 		"BackoffLimitExceeded": "BackoffLimitExceeded", "": "JobFailed", "pod-evicted": "JobFailed", strings.Repeat("a", 1025): "JobFailed",
 	} {
-		end := resultOf(&Execution{Job: makeJob(made("a").Obj(), 1).Failed(reason, "why").Obj()})
+		end := resultOf(made("a").Obj(), &Execution{Job: makeJob(made("a").Obj(), 1).Failed(reason, "why").Obj()})
 		if end.phase != v1alpha1.PhaseFailed || end.reason != want {
 			t.Errorf("%.30s: %s, %s", reason, end.phase, end.reason)
 		}
@@ -36,10 +36,28 @@ func TestJobFailureMessage(t *testing.T) {
 		"no message": {"DeadlineExceeded", "", "DeadlineExceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := resultOf(&Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
+			if got := resultOf(made("a").Obj(), &Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
 				t.Errorf("message %q, want %q", got.message, tc.want)
 			}
 		})
+	}
+}
+
+// A run that failed before any of its Pods did says what stood in its way.
+func TestResultOfARunThatDidNotGetOn(t *testing.T) {
+	stuck := made("a").Leased(1, "5").Error("no such image").Obj()
+	refused := made("a").Leased(1, "5").Error("no quota").Obj()
+	refused.Status.JobRef = nil
+	e := &Execution{Job: makeJob(stuck, 1).Failed("DeadlineExceeded", "too long").Obj()}
+	if got := resultOf(stuck, e).message; got != "DeadlineExceeded: too long; it did not get on: no such image" {
+		t.Errorf("message %q", got)
+	}
+	if got := resultOf(refused, e).message; got != "DeadlineExceeded: too long" {
+		t.Errorf("refused before: message %q", got)
+	}
+	e.Failure = &v1alpha1.RunFailure{Reason: "Evicted"}
+	if got := resultOf(stuck, e).message; got != "DeadlineExceeded: too long; the Pod failed (Evicted)" {
+		t.Errorf("with a failure: message %q", got)
 	}
 }
 
@@ -68,7 +86,7 @@ func TestFailureMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj(), Failure: tc.failure}
-			end := resultOf(e)
+			end := resultOf(made("a").Obj(), e)
 			if end.message != tc.want || end.failure != tc.failure {
 				t.Errorf("message %q, want %q; failure %v", end.message, tc.want, end.failure)
 			}
@@ -89,6 +107,10 @@ func TestDecideReport(t *testing.T) {
 		"completed, with the condition but without completionTime": {
 			&wrappers.JobRunWrapper{JobRun: *bare(worker().Ended(v1alpha1.PhaseCompleted).Reported())},
 			`report: WriteStatus(a, Completed); Emit(RunCompleted a)`,
+		},
+		"completed before the operator withdrew its own text": {
+			worker().Ended(v1alpha1.PhaseCompleted).Error(unclaimed + " for 30s"),
+			`report: WriteStatus(a, Completed, Complete=Reported, ""); Emit(RunCompleted a)`,
 		},
 		"completed, with a complete status": {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
 		"a receipt with its outcome":        {answered("r", "a", "4").BoundTo("a").Settled(), ""},

@@ -38,6 +38,7 @@ const (
 	EventFailed       = "RunFailed"
 	EventCancelled    = "RunCancelled"
 	EventBlocked      = "RunBlocked"
+	EventUnclaimed    = "RunUnclaimed"
 
 	ActionTrigger   = "run:trigger"
 	ActionCoalesced = "run:coalesced"
@@ -47,6 +48,7 @@ const (
 	ActionFail      = "run:fail"
 	ActionCancel    = "run:cancel"
 	ActionBlocked   = "run:blocked"
+	ActionUnclaimed = "run:unclaimed"
 )
 
 // Type returns the type of the Kubernetes Event, Warning or Normal.
@@ -58,7 +60,11 @@ func (e Event) Type() string {
 }
 
 func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
-	isWarning := reason == EventLeaseExpired || reason == EventBlocked || reason == EventFailed
+	isWarning := false
+	switch reason {
+	case EventLeaseExpired, EventBlocked, EventUnclaimed, EventFailed:
+		isWarning = true
+	}
 	return Event{Run: run, Warning: isWarning, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 

@@ -45,7 +45,7 @@ func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	case e.Refused != nil:
 		return s.refused(run, *e.Refused)
 	case isStored && hasFinished:
-		return s.finish(run, resultOf(e))
+		return s.finish(run, resultOf(run, e))
 	case run.RunsAsJob() && e.Overdue && !hasFinished: // Before a cancel, which may wait for Pods.
 		return s.finish(run, overdue(run))
 	case s.mustEnd(run):

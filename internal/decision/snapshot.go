@@ -128,6 +128,12 @@ type Execution struct {
 	// 0 without a deadline, or after it.
 	Overdue      bool
 	DeadlineLeft time.Duration
+	// Obstacle is one line that says why the Job does not get on, and is empty if it does. It is nil while that is not
+	// known, or may pass by itself.
+	Obstacle *string
+	// UnclaimedFor is the time that a run has waited for a worker at least, while no worker of its jobName holds another
+	// run; 0 if it has not waited for long.
+	UnclaimedFor time.Duration
 	// Refused is the API server's refusal of the Job in this reconcile; nil without one.
 	Refused *Refusal
 	// HoldOff is the time until the next try after a refusal.

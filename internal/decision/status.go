@@ -86,6 +86,9 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.Lease = &v1alpha1.RunLease{Generation: run.LeaseGeneration() + 1, KeyVersion: status.Lease.KeyVersion}
 	status.JobRef = nil
 	status.Progress = nil
+	if run.RunsAsJob() {
+		status.Error = "" // It is about the Job of this lease.
+	}
 	return status
 }
 

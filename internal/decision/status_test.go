@@ -61,7 +61,7 @@ func TestStatuses(t *testing.T) {
 			}(),
 		},
 		"expired": {
-			expiredStatus(reported(made("a").Leased(2, "5"))),
+			expiredStatus(reported(made("a").Leased(2, "5").Error("its Pod did not start"))),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseLeased, RunRef: self, ObservedGeneration: 1, Attempts: 1, StartTime: later(0),
 				Lease: &v1alpha1.RunLease{Generation: 3, KeyVersion: "5"},

@@ -23,7 +23,7 @@ func FailureOf(pods []corev1.Pod, own string) *v1alpha1.RunFailure {
 	var ended time.Time
 	for i := range pods {
 		failure := podFailure(&pods[i], own)
-		if at := endOfPod(&pods[i]); failure != nil && (last == nil || at.After(ended)) {
+		if at := EndOfPod(&pods[i]); failure != nil && (last == nil || at.After(ended)) {
 			last, ended = failure, at
 		}
 	}
@@ -94,8 +94,8 @@ func podReason(pod *corev1.Pod) (reason, message string) {
 	return "", ""
 }
 
-// endOfPod returns when the last container of a Pod ended, or when the Pod was created if none has ended.
-func endOfPod(pod *corev1.Pod) time.Time {
+// EndOfPod returns when the last container of a Pod ended, or when the Pod was created if none has ended.
+func EndOfPod(pod *corev1.Pod) time.Time {
 	last := pod.CreationTimestamp.Time
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		for _, end := range []*corev1.ContainerStateTerminated{status.State.Terminated, status.LastTerminationState.Terminated} {

@@ -39,7 +39,7 @@ func OutputOf(pods []corev1.Pod, container string) *apiextensionsv1.JSON {
 		if pods[i].Status.Phase != corev1.PodSucceeded || state == nil {
 			continue
 		}
-		own := completionIndex(&pods[i])
+		own := CompletionIndex(&pods[i])
 		if ended.IsZero() || own < index || own == index && ended.Before(&state.FinishedAt) {
 			message, index, ended = state.Message, own, state.FinishedAt
 		}
@@ -47,8 +47,24 @@ func OutputOf(pods []corev1.Pod, container string) *apiextensionsv1.JSON {
 	return outputJSON(message)
 }
 
-// completionIndex returns the index of a Pod of an Indexed Job, and 0 for other Pods.
-func completionIndex(pod *corev1.Pod) int {
+// ShowEnd reports whether these Pods show how a finished Job ended: as many of them ended in the same way as the Job
+// counted, and at least one.
+func ShowEnd(job *batchv1.Job, pods []corev1.Pod) bool {
+	phase, counted := corev1.PodSucceeded, job.Status.Succeeded
+	if ResultOf(job).Type == batchv1.JobFailed {
+		phase, counted = corev1.PodFailed, job.Status.Failed
+	}
+	var shown int32
+	for i := range pods {
+		if pods[i].Status.Phase == phase {
+			shown++
+		}
+	}
+	return shown >= max(counted, 1)
+}
+
+// CompletionIndex returns the index of a Pod of an Indexed Job, and 0 for other Pods.
+func CompletionIndex(pod *corev1.Pod) int {
 	index, err := strconv.Atoi(pod.Annotations[batchv1.JobCompletionIndexAnnotation])
 	if err != nil {
 		return 0

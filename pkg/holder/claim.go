@@ -48,6 +48,7 @@ func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now 
 	claim := run.DeepCopy()
 	stamp := metav1.NewMicroTime(now.Truncate(time.Microsecond))
 	claim.Status.Phase = v1alpha1.PhaseLeased
+	claim.Status.Error = "" // The operator may have written that no worker claims the run.
 	claim.Status.Lease = &v1alpha1.RunLease{
 		HolderIdentity:  identity,
 		Generation:      run.LeaseGeneration() + 1,

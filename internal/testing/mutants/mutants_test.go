@@ -352,6 +352,54 @@ var mutants = map[string]mutant{
 		to:   `e.ClaimLeft`,
 		pkg:  simulation, run: "^TestPropertyDeadline$",
 	},
+	"P5: an obstacle without a look at the key": {
+		file: "internal/decision/obstacle.go",
+		from: `ops := join(s.checkKey(), []Op{WriteStatus{run, status}})`,
+		to:   `ops := []Op{WriteStatus{run, status}}`,
+		pkg:  rules, run: "^TestP5",
+	},
+	"obstacle: every number is worth a write": {
+		file: "internal/decision/obstacle.go",
+		from: `return a == b || number.ReplaceAllString(a, "0") == number.ReplaceAllString(b, "0")`,
+		to:   `return a == b`,
+		pkg:  rules, run: "^TestObstacle",
+	},
+	"obstacle: a text that changes all the time is always written": {
+		file: "internal/controller/observe_obstacle.go",
+		from: `seen < retellDelay {`,
+		to:   `seen < 0 {`,
+		pkg:  rules, run: "^TestObstacle",
+	},
+	"obstacle: one that passes by itself is told": {
+		file: "internal/controller/observe_obstacle.go",
+		from: `o.sightings.unchangedFor(obstacleSubject(run.UID), true); seen < obstacleDelay {`,
+		to:   `o.sightings.unchangedFor(obstacleSubject(run.UID), true); seen < 0 {`,
+		pkg:  rules, run: "^TestObstacle",
+	},
+	"obstacle: a granted claim is written over": {
+		file: "internal/decision/obstacle.go",
+		from: `s.leased == (runkey.Identity{}) && s.isAccepting(run)`,
+		to:   `(s.leased == (runkey.Identity{}) || s.isAccepting(run))`,
+		pkg:  "./internal/decision", run: "^TestTellObstacle$",
+	},
+	"output: some of the Pods tell for all": {
+		file: "internal/executor/output.go",
+		from: `return shown >= max(counted, 1)`,
+		to:   `return shown >= min(counted, 1)`,
+		pkg:  "./internal/executor", run: "^TestShowEnd$",
+	},
+	"output: deleted Pods are forgotten": {
+		file: "internal/controller/observe_pods.go",
+		from: `	known.add(o.ended.of(runkey.IdentityOf(run).Token, job.UID)...)`,
+		to:   `	known.add(o.ended.of(runkey.IdentityOf(run).Token, run.UID)...)`,
+		pkg:  rules, run: "^TestEndOfDeletedPods$",
+	},
+	"I8: the cache proves that no Pod runs": {
+		file: "internal/controller/observe_execution.go",
+		from: `r.Live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.RunName})`,
+		to:   `r.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRun: id.RunName})`,
+		pkg:  rules, run: "^TestJobGone$",
+	},
 	"I8: a Job that is gone proves that its Pods are": {
 		file: "internal/controller/act_jobs.go",
 		from: `	return a.checkPods(ctx, op.Run)

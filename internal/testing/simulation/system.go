@@ -200,7 +200,7 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 			}
 		})
 	}
-	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
+	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{}, &corev1.Pod{})
 }
 
 // quota is a client whose API server refuses some Jobs.

@@ -17,7 +17,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
@@ -110,7 +109,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		mgr, err = ctrl.NewManager(controlplane.AsOperator(cp.AdminConfig()), ctrl.Options{
 			Scheme:        o.Scheme,
 			Cache:         ctrlcache.Options{DefaultTransform: cache.Slim, ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {}}},
-			Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
+			Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&coordinationv1.Lease{}}}},
 			WebhookServer: server,
 			Metrics:       metricsserver.Options{BindAddress: "0"},
 		})

@@ -90,9 +90,11 @@ func everyReplicaHas(run *v1alpha1.JobRun) {
 func newManager(webhooks webhook.Server) (manager.Manager, *keystore.Store) {
 	GinkgoHelper()
 	mgr, err := ctrl.NewManager(controlplane.AsOperator(server.config), ctrl.Options{
-		Scheme:        scheme,
-		Cache:         ctrlcache.Options{ByObject: map[client.Object]ctrlcache.ByObject{&batchv1.Job{}: {Label: jobsOfRuns()}}},
-		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Pod{}, &coordinationv1.Lease{}}}},
+		Scheme: scheme,
+		Cache: ctrlcache.Options{ByObject: map[client.Object]ctrlcache.ByObject{
+			&batchv1.Job{}: {Label: ofRuns()}, &corev1.Pod{}: {Label: ofRuns()},
+		}},
+		Client:        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&coordinationv1.Lease{}}}},
 		WebhookServer: webhooks,
 		Metrics:       metricsserver.Options{BindAddress: "0"},
 		Controller:    ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
@@ -107,7 +109,7 @@ func newManager(webhooks webhook.Server) (manager.Manager, *keystore.Store) {
 	})
 }
 
-func jobsOfRuns() labels.Selector {
+func ofRuns() labels.Selector {
 	GinkgoHelper()
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	Expect(err).NotTo(HaveOccurred())
