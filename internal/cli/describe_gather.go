@@ -132,18 +132,24 @@ func (d *description) readEvents(ctx context.Context, c *cluster) error {
 		about = append(about, d.pods[i].UID)
 	}
 	for _, uid := range about {
-		list := &corev1.EventList{}
-		err := c.api.List(ctx, list, client.InNamespace(d.run.Namespace),
-			client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("involvedObject.uid", string(uid))})
+		events, err := c.eventsAbout(ctx, d.run.Namespace, uid)
 		if err != nil {
 			return err
 		}
-		d.events = append(d.events, list.Items...)
+		d.events = append(d.events, events...)
 	}
 	slices.SortStableFunc(d.events, func(a, b corev1.Event) int {
 		return cmp.Or(happened(&a).Compare(happened(&b)), older(a.ResourceVersion, b.ResourceVersion))
 	})
 	return nil
+}
+
+// eventsAbout returns the events about an object.
+func (c *cluster) eventsAbout(ctx context.Context, namespace string, uid types.UID) ([]corev1.Event, error) {
+	list := &corev1.EventList{}
+	err := c.api.List(ctx, list, client.InNamespace(namespace),
+		client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("involvedObject.uid", string(uid))})
+	return list.Items, err
 }
 
 // happened returns when an event happened first, to the microsecond or the second.

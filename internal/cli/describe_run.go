@@ -6,6 +6,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // receipt describes a receipt. If the page will not describe the run that stands for it, problem says why.
@@ -57,13 +59,18 @@ func (p *page) description(d *description) {
 	p.trigger(r)
 	p.field("Input", jsonText(r.Spec.Input))
 	p.field("Output", jsonText(r.Status.Output))
-	p.field("Error", r.Status.Error)
+	if obstacle := obstacleOf(r); obstacle != "" {
+		p.field("Does not get on", obstacle)
+	} else {
+		p.field("Error", r.Status.Error)
+	}
 	p.field("Progress", progressText(r.Status.Progress))
 	p.field("Created", p.ago(&r.CreationTimestamp))
 	p.field("Started", p.ago(r.Status.StartTime))
 	p.field("Finished", p.ago(r.Status.CompletionTime))
 	p.key(d)
 	p.lease(r)
+	p.attempts(d)
 	p.receipts(d)
 	p.job(d)
 	p.pods(d)
@@ -81,12 +88,23 @@ func (p *page) key(d *description) {
 	}
 	var users []string
 	if l := d.key.Spec.Leased; l != nil {
-		users = append(users, l.RunName+" executes")
+		users = append(users, l.RunName+" "+d.leasedVerb())
 	}
 	if w := d.key.Spec.Pending; w != nil {
 		users = append(users, w.RunName+" waits")
 	}
 	p.field("Key used by", strings.Join(users, ", "))
+}
+
+// leasedVerb says what the run does that the key leases. Of another run than the described one, it is not known whether a
+// container has started.
+func (d *description) leasedVerb() string {
+	isIt := runkey.Leased(&d.key.Spec) == runkey.IdentityOf(d.run)
+	works := func(pod corev1.Pod) bool { return leaseOf(&pod) == leaseIn(d.key) && hasStarted(&pod) }
+	if isIt && d.run.RunsAsJob() && !d.hidden["pods"] && !slices.ContainsFunc(d.pods, works) {
+		return "starts"
+	}
+	return "executes"
 }
 
 func (p *page) lease(r *v1alpha1.JobRun) {

@@ -80,6 +80,9 @@ Lease:
   Acquired:    1999-12-31T23:59:30Z (30s ago)
   Lasts:       as long as the Job
   Expired:     1 of 3 attempts
+Expired attempts:
+  GENERATION  HOLDER  EXPIRED                             PODS
+  -           -       1 of which no Event tells any more  -
 Receipts (2 absorbed):
   NAME   DISPOSITION  AGE  LABELS  SKIPPED INPUT
   gone   Coalesced    5m   -       "cut
@@ -101,6 +104,47 @@ func TestDescribeARun(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("describe", "next"), 0, busyRunText, "")
 	}, aBusyRun()...)
+}
+
+// expiry returns the Event of an attempt that expired.
+func expiry(of string, generation string, ago time.Duration) *corev1.Event {
+	e := anEvent("expiry-"+generation, "JobRun", of, synctestBegins.Add(-ago),
+		"lease of job/"+of+"-"+generation+", generation "+generation+", expired (1 of 3 attempts used)")
+	e.Reason = "RunLeaseExpired"
+	return e
+}
+
+// aStuckRun returns a run whose second attempt has not started. Pods of its first are gone.
+func aStuckRun() []client.Object {
+	run := aRun("a", withTemplate, leased, func(r *v1alpha1.JobRun) {
+		r.Status.Attempts, r.Status.Error = 2, "container main of Pod a-5-x waits (ImagePullBackOff): no such image"
+		r.Status.Lease.Generation, r.Status.Lease.HolderIdentity = 5, "job/a-5"
+	})
+	left := aPod("a-3-x", "a", time.Minute, hasDone)
+	left.Annotations[v1alpha1.AnnotationGeneration] = "3"
+	left.Annotations[v1alpha1.AnnotationToken] = "t-a"
+	key := &v1alpha1.RunKey{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: v1alpha1.ConcurrencyKeyName("sync", "acme")},
+		Spec: v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "acme",
+			Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "a", Token: "t-a"}, Generation: 5},
+		},
+	}
+	stuck := aPod("a-5-x", "a", time.Second, waits)
+	stuck.Annotations[v1alpha1.AnnotationGeneration] = "5"
+	return []client.Object{run, key, left, stuck, expiry("a", "3", time.Minute), expiry("a", "1", 5*time.Minute)}
+}
+
+func TestDescribeAttemptsThatAreGone(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("describe", "a"), 0, "~Does not get on:  container main of Pod a-5-x waits (ImagePullBackOff): no such image\n~"+
+			"Key used by:      a starts\n~"+
+			"Expired attempts:\n  GENERATION  HOLDER   EXPIRED                         PODS\n"+
+			"  1           job/a-1  1999-12-31T23:55:00Z (5m ago)   gone\n"+
+			"  3           job/a-3  1999-12-31T23:59:00Z (60s ago)  1\n", "")
+		s.setContainer("a-5-x", runs)
+		s.want(s.run("describe", "a"), 0, "~Key used by:      a executes\n", "")
+	}, aStuckRun()...)
 }
 
 func TestDescribeAReceipt(t *testing.T) {

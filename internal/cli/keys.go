@@ -37,8 +37,10 @@ func newKeys(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys [JOB]",
 		Short: "Show who executes and who waits for each busy key",
-		Long: `Show the run that executes and the run that waits for each busy key, from its RunKey.
-A key that no run uses has no RunKey, and is not listed.`,
+		Long: `Show the run that holds each busy key and the run that waits for it, from its RunKey. The
+run that holds the key executes, or is starting while no container of it has started. If
+it does not get on, the last column says why. A key that no run uses has no RunKey, and
+is not listed.`,
 		Example: `  # Which keys are busy?
   kubectl jobrun keys
 
@@ -94,7 +96,7 @@ func (o *keysOptions) Run(ctx context.Context) error {
 		fmt.Fprintln(o.Streams.ErrOut, o.nothing())
 		return nil
 	default:
-		return o.show(o.Streams.Out, list)
+		return o.show(ctx, o.Streams.Out, list)
 	}
 }
 
@@ -119,9 +121,16 @@ func (o *keysOptions) list(ctx context.Context) (*v1alpha1.RunKeyList, error) {
 	return list, err
 }
 
-func (o *keysOptions) show(to io.Writer, list *v1alpha1.RunKeyList) error {
+func (o *keysOptions) show(ctx context.Context, to io.Writer, list *v1alpha1.RunKeyList) error {
 	options := printers.PrintOptions{WithNamespace: o.everywhere, Wide: o.output.isWide()}
-	return table(to, o.table(list.Items, time.Now()), options)
+	if o.idempotency {
+		return table(to, idempotencyTable(list.Items, time.Now()), options)
+	}
+	holders, err := o.holdersOf(ctx, list.Items)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	return table(to, concurrencyTable(list.Items, holders, time.Now()), options)
 }
 
 // nothing returns the line for an empty list.
@@ -139,23 +148,49 @@ func (o *keysOptions) nothing() string {
 	return fmt.Sprintf("No key%s is busy%s.", of, in)
 }
 
-func (o *keysOptions) table(list []v1alpha1.RunKey, now time.Time) *metav1.Table {
-	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Executes", "Generation", "Waits", "For", "+RunKey")}
-	cells := concurrencyCells
-	if o.idempotency {
-		table.ColumnDefinitions = columns("Job", "Key", "Owner", "Age", "+RunKey")
-		cells = idempotencyCells
-	}
+func idempotencyTable(list []v1alpha1.RunKey, now time.Time) *metav1.Table {
+	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Owner", "Age", "+RunKey")}
 	for i := range list {
-		table.Rows = append(table.Rows, metav1.TableRow{Cells: cells(&list[i], now), Object: rowObject(list[i].Namespace, list[i].Name)})
+		key, owner := &list[i], none
+		if key.Spec.Owner != nil {
+			owner = key.Spec.Owner.RunName
+		}
+		table.Rows = append(table.Rows, keyRow(key, key.Spec.JobName, key.Spec.Key, owner, age(&key.CreationTimestamp, now), key.Name))
 	}
 	return table
 }
 
-func concurrencyCells(key *v1alpha1.RunKey, now time.Time) []any {
-	executes, generation, waits, since := none, none, none, none
+// concurrencyTable has a column with what keeps runs from getting on, if it keeps any.
+func concurrencyTable(list []v1alpha1.RunKey, h *holders, now time.Time) *metav1.Table {
+	names := []string{"Job", "Key", "Run", "Generation", "State", "Waits", "For"}
+	obstacles := make([]string, len(list))
+	isObstructed := false
+	for i := range list {
+		_, obstacles[i] = h.state(&list[i])
+		isObstructed = isObstructed || obstacles[i] != ""
+	}
+	if isObstructed {
+		names = append(names, "Obstacle")
+	}
+	table := &metav1.Table{ColumnDefinitions: columns(append(names, "+RunKey")...)}
+	for i := range list {
+		cells := concurrencyCells(&list[i], h, now)
+		if isObstructed {
+			cells = append(cells, cmp.Or(oneLine(obstacles[i]), none))
+		}
+		table.Rows = append(table.Rows, keyRow(&list[i], append(cells, list[i].Name)...))
+	}
+	return table
+}
+
+func keyRow(key *v1alpha1.RunKey, cells ...any) metav1.TableRow {
+	return metav1.TableRow{Cells: cells, Object: rowObject(key.Namespace, key.Name)}
+}
+
+func concurrencyCells(key *v1alpha1.RunKey, h *holders, now time.Time) []any {
+	run, generation, waits, since := none, none, none, none
 	if l := key.Spec.Leased; l != nil {
-		executes, generation = l.RunName, strconv.FormatInt(l.Generation, 10)
+		run, generation = l.RunName, strconv.FormatInt(l.Generation, 10)
 	}
 	if p := key.Spec.Pending; p != nil {
 		waits = p.RunName
@@ -163,13 +198,6 @@ func concurrencyCells(key *v1alpha1.RunKey, now time.Time) []any {
 			since = age(p.Time, now)
 		}
 	}
-	return []any{key.Spec.JobName, key.Spec.Key, executes, generation, waits, since, key.Name}
-}
-
-func idempotencyCells(key *v1alpha1.RunKey, now time.Time) []any {
-	owner := none
-	if key.Spec.Owner != nil {
-		owner = key.Spec.Owner.RunName
-	}
-	return []any{key.Spec.JobName, key.Spec.Key, owner, age(&key.CreationTimestamp, now), key.Name}
+	state, _ := h.state(key)
+	return []any{key.Spec.JobName, key.Spec.Key, run, generation, state, waits, since}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,14 +45,14 @@ func TestKeys(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		"of the namespace": {stdout: `JOB    KEY   EXECUTES   GENERATION   WAITS    FOR
-sync   a     worker     3            next     -
-sync   b     -          -            waiter   60s
+		"of the namespace": {stdout: `JOB    KEY   RUN      GENERATION   STATE    WAITS    FOR
+sync   a     worker   3            ending   next     -
+sync   b     -        -            -        waiter   60s
 `},
-		"everywhere, wide": {args: []string{"-A", "-o", "wide"}, stdout: `NAMESPACE   JOB     KEY   EXECUTES   GENERATION   WAITS    FOR   RUNKEY
-default     sync    a     worker     3            next     -     c-1
-default     sync    b     -          -            waiter   60s   c-2
-there       other   x     far        1            -        -     c-3
+		"everywhere, wide": {args: []string{"-A", "-o", "wide"}, stdout: `NAMESPACE   JOB     KEY   RUN      GENERATION   STATE    WAITS    FOR   RUNKEY
+default     sync    a     worker   3            ending   next     -     c-1
+default     sync    b     -        -            -        waiter   60s   c-2
+there       other   x     far      1            ending   -        -     c-3
 `},
 		"of a job":    {args: []string{"other", "-A"}, stdout: "~there       other   x     far"},
 		"idempotency": {args: []string{"--idempotency"}, stdout: "JOB    KEY    OWNER    AGE\nsync   hook   worker   60m\n"},
@@ -88,8 +89,8 @@ func TestWatchKeys(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		s.interrupt()
-		s.want(<-code, 0, "~\x1b[H\x1b[2J\x1b[H2000-01-01T00:00:00Z\x1b[K\n\x1b[K\nJOB    KEY   EXECUTES   GENERATION   WA\x1b[K\n~"+
-			"\x1b[H2000-01-01T00:00:02Z~\nsync   b     -          -            wa\x1b[K\n\x1b[J~"+
+		s.want(<-code, 0, "~\x1b[H\x1b[2J\x1b[H2000-01-01T00:00:00Z\x1b[K\n\x1b[K\nJOB    KEY   RUN      GENERATION   STAT\x1b[K\n~"+
+			"\x1b[H2000-01-01T00:00:02Z~\nsync   b     -        -            -   \x1b[K\n\x1b[J~"+
 			"\x1b[H2000-01-01T00:00:04Z\x1b[K\n\x1b[K\nNo key is busy in namespace default.\x1b[K\n\x1b[J", "")
 	}, someKeys()...)
 }
@@ -104,4 +105,47 @@ func TestWatchKeysWhileTheServerIsAway(t *testing.T) {
 		s.forbidden["runkeys"] = true
 		s.want(<-code, 1, "~The API server does not answer: try again~\nsync   a     worker", "~Error from server (Forbidden)")
 	}, someKeys()...)
+}
+
+// A run whose Pods have not started does not execute.
+func TestKeysOfRunsThatStart(t *testing.T) {
+	key := func(run, token string) *v1alpha1.RunKey {
+		return &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "c-" + run}, Spec: v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: run,
+			Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: run, Token: token}, Generation: 1},
+		}}
+	}
+	crashing := waits
+	crashing.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+	crashed := aPod("crashes-1-x", "crashes", time.Minute, crashing)
+	crashed.Status.ContainerStatuses[0].LastTerminationState = hasDone
+	inits := aPod("inits-1-x", "inits", time.Minute, waits)
+	inits.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "init", State: runs}}
+	says := func(text string) func(*v1alpha1.JobRun) {
+		return func(r *v1alpha1.JobRun) { r.Status.Error = text }
+	}
+	objects := []client.Object{
+		aRun("again", withTemplate, leased), key("again", "another token"),
+		aRun("claimed", phase(v1alpha1.PhasePending)), key("claimed", "t-claimed"),
+		aRun("crashes", withTemplate, leased, says("it exited")), key("crashes", "t-crashes"), crashed,
+		aRun("ended", withTemplate, ending(failed)), key("ended", "t-ended"),
+		aRun("inits", withTemplate, leased), key("inits", "t-inits"), inits,
+		aRun("pulls", withTemplate, leased, says("no such\nimage")), key("pulls", "t-pulls"), aPod("pulls-1-x", "pulls", time.Minute, waits),
+		aRun("runs", withTemplate, leased), key("runs", "t-runs"), aPod("runs-1-x", "runs", time.Minute, runs),
+		aRun("works", leased, says("of the worker")), key("works", "t-works"),
+	}
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("keys"), 0, `JOB    KEY       RUN       GENERATION   STATE      WAITS   FOR   OBSTACLE
+sync   again     again     1            ending     -       -     -
+sync   claimed   claimed   1            starting   -       -     -
+sync   crashes   crashes   1            executes   -       -     it exited
+sync   ended     ended     1            ending     -       -     -
+sync   inits     inits     1            executes   -       -     -
+sync   pulls     pulls     1            starting   -       -     no such image
+sync   runs      runs      1            executes   -       -     -
+sync   works     works     1            executes   -       -     -
+`, "")
+		s.forbidden["pods"] = true
+		s.want(s.run("keys"), 0, "~sync   pulls     pulls     1            -       -       -\n", "")
+	}, objects...)
 }

@@ -58,7 +58,7 @@ func (o *keysOptions) view(ctx context.Context, to io.Writer) error {
 		fmt.Fprintln(to, o.nothing())
 		return nil
 	}
-	return o.show(to, list)
+	return o.show(ctx, to, list)
 }
 
 // screen returns the text that draws a view over the one before it.

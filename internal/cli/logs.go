@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,8 @@ type logsOptions struct {
 	told    *plainLines
 	// followed is the run whose logs are printed. Until that run is known, it is the JobRun that the user named.
 	followed string
+	// toldGone is true once the attempts were told whose logs are gone.
+	toldGone bool
 	// read holds a reading for each start of a container.
 	read map[string]*reading
 }
@@ -49,7 +52,7 @@ func newLogs(p *plugin) *cobra.Command {
 		Long: `Print the logs of a run, or of the run that stands for a receipt: those of all its
 Pods, the oldest first. With -f, wait for the run to start, continue with the Pod of the
 next attempt, and stop when the run has ended. The exit code tells whether the logs could
-be read, not how the run ended.
+be read, not how the run ended. Attempts whose Pods are gone are named on stderr.
 
 Logs go to stdout. The names of the run and of its Pods go to stderr. For another
 container, --since or --tail: kubectl logs --selector batch.jobrun.dev/run=NAME.`,
@@ -107,6 +110,9 @@ func (o *logsOptions) turn(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := o.tellGone(ctx, run, pods); err != nil {
+		return false, err
+	}
 	done = run.Outcome() != ""
 	for i := range pods {
 		complete, err := o.print(ctx, &pods[i])
@@ -122,6 +128,22 @@ func (o *logsOptions) turn(ctx context.Context) (done bool, err error) {
 		return false, noLogs(run)
 	}
 	return done, nil
+}
+
+// tellGone tells once of the attempts whose logs are gone. Without the right to read Events, it knows only their number.
+func (o *logsOptions) tellGone(ctx context.Context, run *v1alpha1.JobRun, pods []corev1.Pod) error {
+	if o.toldGone || run.Status.Attempts == 0 || !run.RunsAsJob() {
+		return nil
+	}
+	events, err := o.eventsAbout(ctx, run.Namespace, run.UID)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return err
+	}
+	o.toldGone = true
+	for _, line := range goneText(run, pods, events, time.Now()) {
+		fmt.Fprintln(o.Streams.ErrOut, line)
+	}
+	return nil
 }
 
 // find returns the run that stands for the JobRun. While that run is not known, it returns nil with --follow, and an

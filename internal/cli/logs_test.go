@@ -197,3 +197,22 @@ func TestFollowLogsOfARestart(t *testing.T) {
 		s.want(<-code, 0, "one\ntwo\n", "~==> pod/a-1-x, generation 1\n~a: Completed\n")
 	}, aRun("a", withTemplate, leased), aPod("a-1-x", "a", time.Minute, hasDone))
 }
+
+// Attempts whose Pods are gone are named, as far as Events tell of them.
+func TestLogsOfAttemptsThatAreGone(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.logs["a-3-x"] = []io.ReadCloser{lines("third\n"), lines("third\n")}
+		s.want(s.run("logs", "a"), 0, "third\n", "generation 1 of job/a-1 expired 5m ago: its Pods are gone, and their logs with them\n"+
+			"==> pod/a-3-x, generation 3\n")
+		s.forbidden["events"] = true
+		s.want(s.run("logs", "a"), 0, "third\n", "attempts that expired, and of which no Event tells any more: 2\n==> pod/a-3-x, generation 3\n")
+	}, aStuckRun()...)
+}
+
+// A run whose Pods have not started says why.
+func TestNoLogsOfARunThatDoesNotGetOn(t *testing.T) {
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("logs", "a"), 1, "", "error: run a has no logs: none of its Pods has started; -f waits for one\n"+
+			"Now: a: Leased by job/a-1, generation 1: no such image\n")
+	}, aRun("a", withTemplate, leased, func(r *v1alpha1.JobRun) { r.Status.Error = "no such image" }), aPod("a-1-x", "a", time.Second, waits))
+}

@@ -67,7 +67,7 @@ var _ = Describe("kubectl jobrun", func() {
 
 		By("showing who executes and who waits")
 		Eventually(plugin).WithArguments("keys").Should(says(codeOK,
-			MatchRegexp(`(?m)^sync +acme +first +1 +next +\d+s$`), BeEmpty()))
+			MatchRegexp(`(?m)^sync +acme +first +1 +executes +next +\d+s$`), BeEmpty()))
 		Expect(plugin("wait", "third", "--timeout=1s")).To(says(codeTimeout, BeEmpty(),
 			ContainSubstring("error: timed out after 1s; run next, which stands for third, goes on. To wait again: `kubectl jobrun wait third`")))
 

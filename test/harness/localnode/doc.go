@@ -10,7 +10,8 @@
 // localnode ignores the image of a container. The container's command runs on this machine, as the user that runs
 // localnode, with the files, the network and the rights of that user. Nothing is isolated. Run only Pods that you would
 // run in your own shell, and never use localnode in production. A container without a command cannot start, because the
-// image's entrypoint is not known: it terminates with StartError.
+// image's entrypoint is not known: it terminates with StartError. A container whose image has a registry under .invalid
+// waits with ImagePullBackOff.
 //
 // # What a container gets
 //

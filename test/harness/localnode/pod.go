@@ -226,6 +226,10 @@ func statuses(containers []*container) []corev1.ContainerStatus {
 
 // runContainer runs one container, and restarts it as its restart policy says. It reports whether the last run succeeded.
 func (r *podRun) runContainer(c *container) bool {
+	if !canPull(c.spec.Image) {
+		r.failToPull(c)
+		return false
+	}
 	for restart := int32(0); ; restart++ {
 		if !r.awaitBackOff(c, restart) {
 			return false
