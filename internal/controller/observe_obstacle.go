@@ -110,11 +110,12 @@ func (r *Reconciler) readEvents(ctx context.Context, job *batchv1.Job) (string, 
 // observeUnclaimed finds out whether a run without a template has waited for a worker for long. It has not if a worker
 // holds another run of its jobName, because that worker may take it next.
 func (o *observer) observeUnclaimed(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
-	subject := unclaimedSubject(run.UID)
-	mayBeClaimed := run.Status.Phase == v1alpha1.PhasePending && runkey.Leased(o.KeySpec()) == runkey.Identity{} &&
-		(!o.Keyed || runkey.Pending(o.KeySpec()) == runkey.IdentityOf(run))
-	if run.RunsAsJob() || !mayBeClaimed {
-		o.sightings.forget(subject)
+	if run.RunsAsJob() || run.Status.Phase != v1alpha1.PhasePending {
+		return nil
+	}
+	subject, key := unclaimedSubject(run.UID), o.KeySpec()
+	if o.Keyed && (runkey.Leased(key) != (runkey.Identity{}) || runkey.Pending(key) != runkey.IdentityOf(run)) {
+		o.sightings.forget(subject) // It cannot be claimed now.
 		return nil
 	}
 	waited := o.sightings.unchangedFor(subject, run.LeaseGeneration())

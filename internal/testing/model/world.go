@@ -30,6 +30,8 @@ type World struct {
 	KeepKeys bool
 	// Hangs reports whether a Pod runs until it is deleted. Nil means that none does.
 	Hangs func(*corev1.Pod) bool
+	// Sticks reports whether the image of a Pod cannot be pulled; nil if all images can.
+	Sticks func(*corev1.Pod) bool
 
 	sim     *Sim
 	client  client.Client

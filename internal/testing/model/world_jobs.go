@@ -172,6 +172,8 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 		return nil
 	case deleting:
 		return []action{w.endPod(pod, corev1.PodFailed, 137, "")}
+	case pod.Status.Phase == corev1.PodPending && w.Sticks != nil && w.Sticks(pod):
+		return w.failToPull(pod)
 	case pod.Status.Phase == corev1.PodPending:
 		return []action{updateStatus(w, kubelet, "starts Pod", pod, func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodRunning })}
 	case w.Hangs != nil && w.Hangs(pod):
@@ -182,6 +184,21 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 			w.endPod(pod, corev1.PodFailed, 1, "no luck").asMishap(),
 		}
 	}
+}
+
+// failToPull returns the write of the kubelet for a Pod whose image cannot be pulled, unless the Pod says so already.
+func (w *World) failToPull(pod *corev1.Pod) []action {
+	if len(pod.Status.ContainerStatuses) > 0 {
+		return nil
+	}
+	waiting := &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}
+	return []action{updateStatus(w, kubelet, "cannot start Pod", pod, func(pod *corev1.Pod) {
+		for _, container := range pod.Spec.Containers {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+				Name: container.Name, Image: container.Image, State: corev1.ContainerState{Waiting: waiting},
+			})
+		}
+	})}
 }
 
 func (w *World) endPod(pod *corev1.Pod, phase corev1.PodPhase, code int32, message string) action {

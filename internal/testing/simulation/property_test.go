@@ -95,7 +95,7 @@ func TestPropertyLine(t *testing.T) {
 	})
 }
 
-// TestPropertyDeadline gives deadlines to runs whose Jobs end, hang or are refused. Each run gets its outcome at its
+// TestPropertyDeadline gives deadlines to runs whose Jobs end, hang, stick or are refused. Each run gets its outcome at its
 // deadline, and its key is free once nothing of it executes.
 func TestPropertyDeadline(t *testing.T) {
 	simulate(t, func(rt *rapid.T) Scenario {
@@ -122,7 +122,7 @@ func TestPropertyDeadline(t *testing.T) {
 func drawBounded(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)
 	t.Worker = false
-	t.Fate = rapid.SampledFrom([]Fate{Ends, Hangs, Refused}).Draw(rt, "fate")
+	t.Fate = rapid.SampledFrom([]Fate{Ends, Hangs, Refused, Sticks}).Draw(rt, "fate")
 	t.Deadline = rapid.SampledFrom([]int64{1, 10, 100}).Draw(rt, "deadline")
 	if t.Fate == Ends && rapid.Bool().Draw(rt, "unbounded") {
 		t.Deadline = 0

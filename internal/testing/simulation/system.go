@@ -77,7 +77,7 @@ const (
 )
 
 // Fate is what becomes of the Jobs of a run. The API server refuses a Job that is Refused, for ever. The Pod of a Job
-// that Hangs never ends by itself.
+// that Hangs never ends by itself. The Pod of a Job that Sticks never starts, because its image cannot be pulled.
 type Fate string
 
 // The fates.
@@ -85,6 +85,7 @@ const (
 	Ends    Fate = ""
 	Hangs   Fate = "hangs"
 	Refused Fate = "refused"
+	Sticks  Fate = "sticks"
 )
 
 // fateAnnotation is the annotation of a Job and of its Pods that holds the Fate.
@@ -144,6 +145,7 @@ func Simulate(scenario Scenario) error {
 	world := sim.AddWorld(scenario.Mishaps)
 	world.KeepKeys = true
 	world.Hangs = func(pod *corev1.Pod) bool { return pod.Annotations[fateAnnotation] == string(Hangs) }
+	world.Sticks = func(pod *corev1.Pod) bool { return pod.Annotations[fateAnnotation] == string(Sticks) }
 	if err := s.startUsers(); err != nil {
 		return err
 	}
