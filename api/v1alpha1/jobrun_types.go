@@ -570,8 +570,9 @@ type JobRunStatus struct {
 	// +optional
 	Progress *Progress `json:"progress,omitempty"`
 
-	// error is one line of text for people: why the run failed or was cancelled, or what it waits for while
-	// it cannot go on.
+	// error is one line of text for people: why the run failed or was cancelled, or why it does not get on
+	// while it has no outcome. The operator clears it when the run gets on. While a worker holds the run, the
+	// text is the worker's.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
