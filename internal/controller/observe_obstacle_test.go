@@ -216,17 +216,17 @@ func TestObstacleOfAJobWithoutPods(t *testing.T) {
 	if n := b.store.Reads() - reads; n > 8 {
 		t.Errorf("%d reads of an obstacle that is known", n)
 	}
-	failing := errors.New("events is forbidden")
+	b.after(2*time.Second, text, 6*time.Second)
+	b.after(6*time.Second, text, 2*time.Second)
 	b.store.ReadList = func(list client.ObjectList, _ *client.ListOptions) error {
 		if _, ok := list.(*corev1.EventList); ok {
-			return failing
+			return errors.New("events is forbidden")
 		}
 		return nil
 	}
-	b.after(2*time.Second, text, 6*time.Second) // What cannot be read changes nothing.
+	b.after(12*time.Second, text, 24*time.Second) // What cannot be read changes nothing.
+	b.after(time.Second, text, 23*time.Second)
 	b.store.ReadList = nil
-	b.after(6*time.Second, text, 2*time.Second)
-	b.after(2*time.Second, text, 10*time.Second)
 	b.put(podOf(b.job, "p", nil))
 	b.after(0, "", 0)
 	b.expectEvents()
@@ -302,5 +302,29 @@ func TestUnclaimed(t *testing.T) {
 				t.Errorf("plan\n got %s\nwant %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// A worker may claim and end a run before the operator has removed its own text. The API server lets the operator remove
+// it as long as the end is not complete.
+func TestUnclaimedTextOfAnEndedRun(t *testing.T) {
+	const text = "no worker has claimed this run for 30s; is a worker for jobName job running?"
+	run := makeRun("a").Key("k").Created().Leased(1, "5").Holder("w").Ended(v1alpha1.PhaseCompleted).Error(text).Obj()
+	run.Status.CompletionTime, run.Status.Conditions = nil, nil
+	c := newScene(t, run)
+	if err := c.carryOut(t.Context(), c.req, decision.DecideReport(c.run("a"), now)); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.run("a").Status; s.Error != "" || s.CompletionTime == nil {
+		t.Errorf("status %+v", s)
+	}
+	// A worker that wrote the time itself has completed the end.
+	run.Status.CompletionTime = &now
+	c = newScene(t, run)
+	if err := c.carryOut(t.Context(), c.req, decision.DecideReport(c.run("a"), now)); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.run("a").Status; s.Error != text || !v1alpha1.IsOutcomeCondition(s.Conditions[0].Type) {
+		t.Errorf("status %+v", s)
 	}
 }

@@ -109,7 +109,7 @@ func TestDecideReport(t *testing.T) {
 			`report: WriteStatus(a, Completed); Emit(RunCompleted a)`,
 		},
 		"completed before the operator withdrew its own text": {
-			worker().Ended(v1alpha1.PhaseCompleted).Error(unclaimed + " for 30s"),
+			&wrappers.JobRunWrapper{JobRun: *bare(worker().Ended(v1alpha1.PhaseCompleted).Error(unclaimed + " for 30s"))},
 			`report: WriteStatus(a, Completed, Complete=Reported, ""); Emit(RunCompleted a)`,
 		},
 		"completed, with a complete status": {worker().Ended(v1alpha1.PhaseCompleted).Reported(), ""},
