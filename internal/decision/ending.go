@@ -112,7 +112,7 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	status := statusOf(run)
 	status.RunRef = selfRef(run)
 	status.StartTime = startOf(run)
-	status.CompletionTime = &now // The worker's own clock may be wrong.
+	status.CompletionTime = &now                              // The worker's own clock may be wrong.
 	if isUnclaimed(run) && run.Status.CompletionTime == nil { // Later, the API server lets nobody remove it.
 		status.Error = "" // The worker did not write it.
 	}
