@@ -77,6 +77,7 @@ type Reconciler struct {
 	Events Recorder
 
 	sightings *sightings
+	jobs      *seenJobs
 }
 
 // Recorder records the events of a plan.
@@ -92,13 +93,18 @@ func (r Recorder) emit(e decision.Event) {
 
 // NewReconciler makes a Reconciler.
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
-	return &Reconciler{Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock)}
+	return &Reconciler{
+		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock), jobs: newSeenJobs(o.Clock),
+	}
 }
 
 // SetupWithManager registers the controller. The caller must have set up the field indexes.
 func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(controllerName), o)
 	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
+		return err
+	}
+	if err := mgr.Add(jobWatch{r, mgr.GetCache()}); err != nil {
 		return err
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).
@@ -217,6 +223,7 @@ func (r *Reconciler) deleted(object client.Object) {
 		r.sightings.noteDeleted(runkey.IdentityOf(run).Token)
 		r.sightings.forget(subjects(run.UID)...)
 		r.sightings.accepted(run.UID)
+		r.jobs.forget(run.UID)
 	}
 }
 

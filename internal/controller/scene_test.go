@@ -164,6 +164,10 @@ func (c *scene) observe() decision.Observation {
 		c.clock.Step(time.Hour)
 		o = c.look()
 	}
+	if o.Recheck == lossPatience {
+		c.clock.Step(lossPatience)
+		o = c.look()
+	}
 	if c.change != nil {
 		c.change(&o)
 	}

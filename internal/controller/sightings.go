@@ -22,6 +22,8 @@ const (
 	deletedTokensKept = 8192
 	// renewalsKept bounds the number of Lease objects in sightings.renewals.
 	renewalsKept = 1 << 14
+	// stoppedJobsKept bounds the number of UIDs in sightings.stoppedJobs.
+	stoppedJobsKept = 8192
 )
 
 // sightings holds what only this process has seen, and since when. After a loss of sightings the controller waits longer,
@@ -33,6 +35,8 @@ type sightings struct {
 	deletedTokens *lru.Cache
 	// renewals holds the latest renewal of each worker's Lease object, and when this process first saw it.
 	renewals *lru.Cache
+	// stoppedJobs holds the UIDs of the Jobs that this process deleted. The controller knows why these are gone.
+	stoppedJobs *lru.Cache
 	// refusals computes the backoff after a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
@@ -55,6 +59,7 @@ func newSightings(c clock.Clock) *sightings {
 		clock:         c,
 		deletedTokens: lru.New(deletedTokensKept),
 		renewals:      lru.New(renewalsKept),
+		stoppedJobs:   lru.New(stoppedJobsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:       map[types.UID]time.Time{},
 		unchanged:     map[string]sighting{},
@@ -158,18 +163,28 @@ func (o *sightings) wasDeleted(token string) bool {
 	return ok
 }
 
+// noteStopped records that this process deleted a Job.
+func (o *sightings) noteStopped(job types.UID) { o.stoppedJobs.Add(job, nil) }
+
+// wasStopped reports whether this process deleted a Job.
+func (o *sightings) wasStopped(job types.UID) bool {
+	_, ok := o.stoppedJobs.Get(job)
+	return ok
+}
+
 func leaseSubject(run types.UID) string    { return "lease/" + string(run) }
 func holderSubject(run types.UID) string   { return "holder/" + string(run) }
 func claimSubject(run types.UID) string    { return "claim/" + string(run) }
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
+func lossSubject(run types.UID) string     { return "loss/" + string(run) }
 
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }
 
 // executionSubjects returns the subjects of a run that are needed only until the run ends.
 func executionSubjects(run types.UID) []string {
-	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run)}
+	return []string{leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run), lossSubject(run)}
 }
 
 // subjects returns all subjects of a run.
