@@ -28,6 +28,8 @@ type World struct {
 	Mishaps int
 	// KeepKeys keeps people from deleting RunKeys.
 	KeepKeys bool
+	// Cleans lets a cleaner delete each Job that has finished, at once or later.
+	Cleans bool
 	// Hangs reports whether a Pod runs until it is deleted. Nil means that none does.
 	Hangs func(*corev1.Pod) bool
 
