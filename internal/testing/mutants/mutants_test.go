@@ -47,12 +47,14 @@ var mutants = map[string]mutant{
 		from: `	return join(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
+		tellOutputLost(run, end),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)`,
 		to: `	return join(
 		s.checkKey(),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
+		tellOutputLost(run, end),
 	)`,
 		pkg: rules, run: "^TestP3",
 	},
