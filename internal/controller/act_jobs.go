@@ -27,12 +27,15 @@ const predecessorPoll = time.Second
 // createJob creates the Job of a run for a generation. The name of the Job is a lock: an existing Job of that name is
 // the same one if the run owns it.
 //
-// createJob creates no second Job for a generation whose Job is gone. The status then names the Job that is gone, and the
-// next decision is about its end.
+// createJob creates no second Job for a generation whose Job this process knows, even if that Job is gone or goes before
+// the create arrives. The status then names that Job, and the next decision is about its end.
 func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
-	if seen, known := a.jobs.ofGeneration(op.Run.UID, op.Generation); known {
+	switch known, err := a.knownJob(ctx, op); {
+	case err != nil:
+		return err
+	case known != nil:
 		a.sightings.accepted(op.Run.UID)
-		a.job = seen.job
+		a.job = known
 		return nil
 	}
 	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
@@ -50,6 +53,22 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	a.job = job
 	a.journal.note("Job %s: created", job.Name)
 	return nil
+}
+
+// knownJob returns the Job of a generation that the cache shows, or that this process remembers; nil if there is none. It
+// looks at the cache first, because this process remembers a Job when it leaves the cache. The informer reports a deletion
+// right after the cache shows it, so a gap of milliseconds is left.
+func (a *action) knownJob(ctx context.Context, op decision.CreateJob) (*batchv1.Job, error) {
+	cached := &batchv1.Job{}
+	name := client.ObjectKey{Namespace: op.Run.Namespace, Name: executor.JobName(op.Run, op.Generation)}
+	switch err := a.Client.Get(ctx, name, cached); {
+	case err == nil && metav1.IsControlledBy(cached, op.Run):
+		return cached, nil
+	case client.IgnoreNotFound(err) != nil:
+		return nil, err
+	}
+	seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation)
+	return seen.job, nil
 }
 
 // namesField reports whether the API server refused an object for one of its fields. Policies and other webhooks

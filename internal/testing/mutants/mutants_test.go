@@ -241,8 +241,8 @@ var mutants = map[string]mutant{
 	},
 	"P13: a generation gets a second Job": {
 		file: "internal/controller/act_jobs.go",
-		from: `a.jobs.ofGeneration(op.Run.UID, op.Generation); known {`,
-		to:   `a.jobs.ofGeneration(op.Run.UID, op.Generation+1); known {`,
+		from: `seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation)`,
+		to:   `seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation+1)`,
 		pkg:  rules, run: "^TestP13",
 	},
 	"P13: a run executes again in spite of onJobLost": {
