@@ -270,9 +270,9 @@ var mutants = map[string]mutant{
 	},
 	"I1: the status before the key": {
 		file: "internal/decision/claim.go",
-		from: `		[]Op{StopStrays{}, CheckRun{run}},
+		from: `		checks,
 		s.swapKey(next),`,
-		to: `		[]Op{StopStrays{}, CheckRun{run}},
+		to: `		checks,
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
