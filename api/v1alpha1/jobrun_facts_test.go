@@ -69,3 +69,21 @@ func TestHasOutcome(t *testing.T) {
 		})
 	}
 }
+
+func TestCompareStored(t *testing.T) {
+	run := func(name, stored, version string, age int) *v1alpha1.JobRun {
+		return wrappers.MakeJobRun(name).Stored(stored).ResourceVersion(version).Age(age).Obj()
+	}
+	for name, tc := range map[string]struct{ first, second *v1alpha1.JobRun }{
+		"by the recorded version, not by age or name": {run("b", "9", "30", 2), run("a", "10", "20", 1)},
+		"one is not recorded yet":                     {run("b", "9", "30", 2), run("a", "", "10", 1)},
+		"the other is not recorded yet":               {run("b", "", "9", 2), run("a", "10", "20", 1)},
+		"by age where a version cannot be compared":   {run("b", "x", "30", 1), run("a", "10", "20", 2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if v1alpha1.CompareStored(tc.first, tc.second) >= 0 || v1alpha1.CompareStored(tc.second, tc.first) <= 0 {
+				t.Error("not in this order")
+			}
+		})
+	}
+}

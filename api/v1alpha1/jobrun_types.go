@@ -65,6 +65,18 @@ const (
 	OnLeaseExpiredRequeue LeaseExpiredPolicy = "Requeue"
 )
 
+// JobLostPolicy decides what becomes of a run whose Job is gone before the operator knew how it ended.
+//
+// +kubebuilder:validation:Enum=Requeue;Fail
+type JobLostPolicy string
+
+const (
+	// OnJobLostRequeue treats the loss as an expired lease. The work may be done twice.
+	OnJobLostRequeue JobLostPolicy = "Requeue"
+	// OnJobLostFail fails the run. The work may not be done.
+	OnJobLostFail JobLostPolicy = "Fail"
+)
+
 // Phase is where a JobRun is in its life. An empty phase means that nothing is known yet, or that the run
 // waits until another run leaves the waiting place of its key.
 //
@@ -193,6 +205,16 @@ type JobRunSpec struct {
 	// +optional
 	// +default="Fail"
 	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
+
+	// onJobLost decides what becomes of the run when its Job is gone before the operator knew how it ended,
+	// for example because a user or a cleaner deleted the Job. Requeue, the default: the lease expires, which
+	// counts an attempt, and the run waits again, unless maxAttempts or onLeaseExpired makes it fail. Its work
+	// may be done twice. Fail: the run fails with the reason JobLost. Its work may not be done, or not to its
+	// end. onJobLost has no effect on a run without a template. Immutable.
+	//
+	// +optional
+	// +default="Requeue"
+	OnJobLost JobLostPolicy `json:"onJobLost,omitempty"`
 
 	// ttlSecondsAfterFinished is how many seconds the JobRun is kept after it has an outcome. 0 deletes it at
 	// once. If it is not set, the operator keeps the JobRun. It keeps a run while one of its receipts has no
@@ -570,9 +592,10 @@ type JobRunStatus struct {
 	// +optional
 	Progress *Progress `json:"progress,omitempty"`
 
-	// error is one line of text for people: why the run failed or was cancelled, or why it does not get on
-	// while it has no outcome. The operator clears it when the run gets on. While a worker holds the run, the
-	// text is the worker's.
+	// error is one line of text for people: why the run failed or was cancelled, why it does not get on while
+	// it has no outcome, why it waits again after its Job was lost, or why the output of a completed run is
+	// unknown. The operator clears it when the run gets on. While a worker holds the run, the text is the
+	// worker's.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

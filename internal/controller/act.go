@@ -142,6 +142,8 @@ func (a *action) do(ctx context.Context, op decision.Op) error {
 		return a.createJob(ctx, op)
 	case decision.ConfirmLease:
 		return a.confirmLease(ctx, op)
+	case decision.ConfirmLoss:
+		return a.confirmLoss(op.Run)
 	case decision.WriteStatus:
 		return a.writeStatus(ctx, op.Run, op.Status)
 	case decision.DeleteJob:
@@ -244,6 +246,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
 		a.sightings.forget(executionSubjects(run.UID)...)
+		a.jobs.forget(run.UID)
 	}
 	return nil
 }

@@ -26,7 +26,18 @@ const predecessorPoll = time.Second
 
 // createJob creates the Job of a run for a generation. The name of the Job is a lock: an existing Job of that name is
 // the same one if the run owns it.
+//
+// createJob creates no second Job for a generation whose Job this process knows, even if that Job is gone or goes before
+// the create arrives. The status then names that Job, and the next decision is about its end.
 func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
+	switch known, err := a.knownJob(ctx, op); {
+	case err != nil:
+		return err
+	case known != nil:
+		a.sightings.accepted(op.Run.UID)
+		a.job = known
+		return nil
+	}
 	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
 	err := a.Client.Create(ctx, job)
 	switch {
@@ -38,9 +49,26 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: a.sightings.refused(run.UID)}
 	}
 	a.sightings.accepted(run.UID)
+	a.jobs.created(job)
 	a.job = job
 	a.journal.note("Job %s: created", job.Name)
 	return nil
+}
+
+// knownJob returns the Job of a generation that the cache shows, or that this process remembers; nil if there is none. It
+// looks at the cache first, because this process remembers a Job when it leaves the cache. The informer reports a deletion
+// right after the cache shows it, so a gap of milliseconds is left.
+func (a *action) knownJob(ctx context.Context, op decision.CreateJob) (*batchv1.Job, error) {
+	cached := &batchv1.Job{}
+	name := client.ObjectKey{Namespace: op.Run.Namespace, Name: executor.JobName(op.Run, op.Generation)}
+	switch err := a.Client.Get(ctx, name, cached); {
+	case err == nil && metav1.IsControlledBy(cached, op.Run):
+		return cached, nil
+	case client.IgnoreNotFound(err) != nil:
+		return nil, err
+	}
+	seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation)
+	return seen.job, nil
 }
 
 // namesField reports whether the API server refused an object for one of its fields. Policies and other webhooks
@@ -53,7 +81,9 @@ func namesField(err error) bool {
 	return slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool { return cause.Field != "" })
 }
 
-// adoptJob takes over the existing Job of that name if the run owns it.
+// adoptJob takes over the existing Job of that name if the run owns it. It deletes the Job of an earlier run of the same
+// name, but only while a live read shows that the run of that name is this one. Otherwise this run is gone, and the Job
+// may belong to a later run of the same name.
 func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string) error {
 	job := &batchv1.Job{}
 	if err := a.Live.Get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: name}, job); err != nil {
@@ -65,8 +95,10 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		a.sightings.accepted(run.UID)
 		a.job = job
 		return nil
-	case executor.IsJobRun(owner) && owner.Name == run.Name:
-		// The Job belongs to an earlier run of the same name, which is gone.
+	case executor.IsJobRun(owner) && owner.Name == run.Name && executor.IdentityOf(job) != runkey.IdentityOf(run):
+		if err := a.checkExists(ctx, run); err != nil {
+			return err
+		}
 		if err := a.deleteJob(ctx, job); err != nil {
 			return err
 		}
@@ -75,6 +107,32 @@ func (a *action) adoptJob(ctx context.Context, run *v1alpha1.JobRun, name string
 		message := fmt.Sprintf("Job %s exists and does not belong to this run", name)
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: message}}
 	}
+}
+
+// checkExists requires that a live read shows the run, in any version.
+func (a *action) checkExists(ctx context.Context, run *v1alpha1.JobRun) error {
+	live := &v1alpha1.JobRun{}
+	err := a.Live.Get(ctx, client.ObjectKeyFromObject(run), live)
+	switch {
+	case apierrors.IsNotFound(err) || (err == nil && (live.UID != run.UID || runkey.IdentityOf(live) != runkey.IdentityOf(run))):
+		return fmt.Errorf("%w: JobRun %s/%s is gone", errStale, run.Namespace, run.Name)
+	case err != nil:
+		return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
+	default:
+		return nil
+	}
+}
+
+// confirmLoss requires that this process still does not know that the Job of a run ended by itself. It asks nobody, so
+// it is as late as a check before a write can be.
+func (a *action) confirmLoss(run *v1alpha1.JobRun) error {
+	if run.Status.JobRef == nil {
+		return nil
+	}
+	if seen, _ := a.jobs.get(run.UID, run.Status.JobRef.UID); seen.fate == fateEnded {
+		return fmt.Errorf("%w: Job %s/%s has ended", errStale, run.Namespace, run.Status.JobRef.Name)
+	}
+	return nil
 }
 
 // stopStrays requires that no Job of the home executes before a run is claimed.
@@ -190,6 +248,7 @@ func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
 	err := a.Client.Delete(ctx, job.DeepCopy(),
 		client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if err == nil {
+		a.sightings.noteStopped(job.UID)
 		a.journal.note("Job %s: deleted", job.Name)
 	}
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {

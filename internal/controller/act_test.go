@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
@@ -53,13 +55,31 @@ func newBench(stored ...client.Object) bench {
 	for i, o := range stored {
 		stored[i] = o.DeepCopyObject().(client.Object)
 	}
-	store := wrappers.NewStore(fields, stored...)
+	store := wrappers.NewStore(fields, withPods(stored)...)
 	clock := clocktesting.NewFakeClock(now.Time)
 	recorder := events.NewFakeRecorder(100)
 	return bench{NewReconciler(store, store, recorder, Options{
 		Keys:           keystore.New(keystore.Options{Cached: store, Live: store, Writer: store, Clock: clock}),
 		ReceiptHistory: 100, ReservationGrace: 90 * time.Second, IdempotencyGrace: 90 * time.Second, SweepPeriod: time.Minute, Clock: clock, Concurrency: 1,
 	}), store, clock, recorder}
+}
+
+// withPods adds a Pod that succeeded without a message for each Job that completed, unless there are Pods.
+func withPods(stored []client.Object) []client.Object {
+	if len(all[*corev1.Pod](stored)) > 0 {
+		return stored
+	}
+	for _, job := range all[*batchv1.Job](stored) {
+		if end := executor.ResultOf(job); end != nil && end.Type == batchv1.JobComplete {
+			stored = append(stored, &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: job.Namespace, Name: job.Name + "-x", Labels: map[string]string{batchv1.ControllerUidLabel: string(job.UID)},
+				},
+				Status: corev1.PodStatus{Phase: corev1.PodSucceeded},
+			})
+		}
+	}
+	return stored
 }
 
 // decidedOn returns an action that is based on this key and these runs. Both may be outdated.
@@ -358,7 +378,9 @@ func TestActCreateJob(t *testing.T) {
 	}{
 		"created":                        {want: "done", job: "uid-1", writes: "create Job a-1"},
 		"created before":                 {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
-		"a Job of an earlier run":        {stored: of(earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
+		"a Job of an earlier run":        {stored: of(run, earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
+		"a Job of a run of that name":    {stored: of(made("a").UID("earlier").Token("earlier").Obj(), earlier), want: "stale"},
+		"a Job of a run that is gone":    {stored: of(earlier), want: "stale"},
 		"a Job of another owner":         {stored: of(foreign), want: "refused for good"},
 		"a Job of another run":           {stored: of(ofAnother), want: "refused for good"},
 		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},

@@ -33,7 +33,7 @@ func TestDeadline(t *testing.T) {
 			given: of(leased, bounded().Leased(1, "5").Obj()),
 			with: func(c *scene) {
 				c.expired = true
-				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].JobGone = false }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].JobLost = false }
 			},
 			want: ended,
 		},

@@ -185,12 +185,34 @@ func TestFollowLease(t *testing.T) {
 	}.run(t)
 }
 
+// lost is the error of run "a" whose Job is gone.
+const lost = `"Job a-1 is gone, and it is not known how it ended; if the run executes again, its work may be done twice"`
+
 func TestExpire(t *testing.T) {
 	expired := func(c *scene) { c.expired = true }
 	heartbeat := made("a").LeaseSeconds(5)
 	decisions{
 		"the Job vanished": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
+			want: `follow-lease: StopRun(a g1); CheckKey; ConfirmLoss(a); WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job, ` + lost + `);
+				Emit(JobLost a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+				WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job, ` + lost + `)`,
+		},
+		"the Job vanished, and the run must not execute again": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").FailOnJobLost().Leased(1, "5").Obj()),
+			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=JobLost,
+				"Job a-1 is gone, and it is not known how it ended; the run does not execute again, because onJobLost is Fail");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
+		},
+		"the Job vanished, and the run without a key must not execute again": {
+			given: of(keyless("a").FailOnJobLost().Leased(1, "").Obj()),
+			want: `follow-lease: ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=JobLost,
+				"Job a-1 is gone, and it is not known how it ended; the run does not execute again, because onJobLost is Fail");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1)`,
+		},
+		"the Job gave no sign of life, and a lost Job must not execute again": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").LeaseSeconds(5).FailOnJobLost(), 1, "5")),
+			with:  expired,
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
 				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
@@ -206,7 +228,7 @@ func TestExpire(t *testing.T) {
 		"the Job's Pods have not ended": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
 			with: func(c *scene) {
-				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].JobGone = false }
+				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].JobLost = false }
 			},
 		},
 		"a worker's lease": {
@@ -217,8 +239,8 @@ func TestExpire(t *testing.T) {
 		},
 		"another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b)`,
 		},
 		"the key is reserved for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
@@ -235,23 +257,23 @@ func TestExpire(t *testing.T) {
 		},
 		"the last attempt": {
 			given: of(makeKey("k").Leased("a", 5, "5").Obj(), made("a").Leased(5, "5").Attempts(2).Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(free)`,
+			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(free)`,
 		},
 		"the only attempt": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").MaxAttempts(1).Leased(1, "5").Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
+			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
 		},
 		"the last attempt counts before the waiting run": {
 			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b)`,
+			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b)`,
 		},
 		"a run without a key": {
 			given: of(keyless("a").Leased(1, "").Obj()),
-			want: `follow-lease: StopRun(a g1); WriteStatus(a, Pending, g2, no holder, attempts 1, no job);
-				Emit(RunLeaseExpired a); Count(requeued)`,
+			want: `follow-lease: StopRun(a g1); ConfirmLoss(a); WriteStatus(a, Pending, g2, no holder, attempts 1, no job, ` + lost + `);
+				Emit(JobLost a); Emit(RunLeaseExpired a); Count(requeued)`,
 		},
 		"a worker's run without a key": {
 			given: of(makeRun("a").Created().Leased(1, "").Holder("worker").Obj()),
@@ -260,8 +282,8 @@ func TestExpire(t *testing.T) {
 		},
 		"the last attempt of a run without a key": {
 			given: of(keyless("a").Leased(5, "").Attempts(2).Obj()),
-			want: `follow-lease: WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5)`,
+			want: `follow-lease: ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5)`,
 		},
 	}.run(t)
 }

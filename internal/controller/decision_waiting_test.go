@@ -107,7 +107,7 @@ func TestAnnouncePending(t *testing.T) {
 			with: func(c *scene) {
 				c.change = func(o *decision.Observation) {
 					o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second
-					o.Executions[wrappers.UIDOf("a")].Job = nil
+					o.Executions[wrappers.UIDOf("a")].Result = nil
 				}
 			},
 		},

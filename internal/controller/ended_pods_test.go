@@ -49,6 +49,9 @@ func newFinished(fails bool, pods ...func(*batchv1.Job) *corev1.Pod) *finished {
 	for _, pod := range pods {
 		stored = append(stored, pod(job))
 	}
+	if len(pods) == 0 { // Then withPods must not add one.
+		stored = append(stored, podOf(makeJob(made("b").Obj(), 1).Obj(), "other", nil))
+	}
 	f := &finished{newBench(stored...), run, job, 0}
 	f.store.ReadList = func(list client.ObjectList, o *client.ListOptions) error {
 		if _, ok := list.(*corev1.PodList); ok && o.LabelSelector != nil {

@@ -78,6 +78,7 @@ type Reconciler struct {
 
 	sightings *sightings
 	ended     *endedPods
+	jobs      *seenJobs
 }
 
 // Recorder records the events of a plan.
@@ -94,7 +95,8 @@ func (r Recorder) emit(e decision.Event) {
 // NewReconciler makes a Reconciler.
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
 	return &Reconciler{
-		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock), ended: newEndedPods(),
+		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock),
+		ended: newEndedPods(), jobs: newSeenJobs(o.Clock),
 	}
 }
 
@@ -105,6 +107,9 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	if err := r.watchEnds(context.Background(), mgr.GetCache()); err != nil {
+		return err
+	}
+	if err := mgr.Add(jobWatch{r, mgr.GetCache()}); err != nil {
 		return err
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).
@@ -227,6 +232,7 @@ func (r *Reconciler) deleted(object client.Object) {
 		r.sightings.noteDeleted(runkey.IdentityOf(run).Token)
 		r.sightings.forget(subjects(run.UID)...)
 		r.sightings.accepted(run.UID)
+		r.jobs.forget(run.UID)
 	}
 }
 

@@ -27,6 +27,10 @@ import (
 // unless a user changed the labels of the Pod.
 const orphanPodsPoll = 5 * time.Second
 
+// lossPatience is how long this process must have seen that a Job is gone before it takes the Job's end for lost. The
+// last events of the Job may still be on their way to this process.
+const lossPatience = 5 * time.Second
+
 // observeExecutions observes the execution of each run that holds a lease or may get one.
 func (o *observer) observeExecutions(ctx context.Context) error {
 	var jobs batchv1.JobList
@@ -42,7 +46,7 @@ func (o *observer) observeExecutions(ctx context.Context) error {
 		e := &decision.Execution{HoldOff: o.sightings.holdOff(run.UID)}
 		o.Executions[run.UID] = e
 		if run.Status.Phase != v1alpha1.PhaseLeased {
-			e.Job = o.jobOf(run, o.LeasedGeneration())
+			o.observeUnstoredJob(run, e)
 			if err := o.observeClaim(ctx, run, e); err != nil {
 				return err
 			}
@@ -115,24 +119,85 @@ func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e
 	return nil
 }
 
+// observeUnstoredJob finds the Job of a claim that the status does not show yet. The Job may be gone already.
+func (o *observer) observeUnstoredJob(run *v1alpha1.JobRun, e *decision.Execution) {
+	e.Job = o.jobOf(run, o.LeasedGeneration())
+	if seen, _ := o.jobs.ofGeneration(run.UID, o.LeasedGeneration()); e.Job == nil && seen.fate == fateEnded {
+		e.Job = seen.job
+	}
+	if e.Job != nil {
+		e.Result = o.endOf(run, e.Job)
+	}
+}
+
 // observeJob finds the Job of a lease. A Job that the cache does not show counts as gone only if live reads show neither
 // the Job nor a running Pod of it.
 func (o *observer) observeJob(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
 	e.Job = o.jobOf(run, run.LeaseGeneration())
 	switch {
-	case e.Job == nil && run.Status.JobRef != nil:
+	case e.Job != nil:
+		return o.observeEnd(ctx, run, e)
+	case run.Status.JobRef != nil:
 		return o.observeVanishedJob(ctx, run, e)
-	case e.Job != nil && executor.IsFinished(e.Job):
-		return o.observeResult(ctx, run, e)
 	default:
 		return nil
 	}
 }
 
+// observeEnd finds out whether a Job that exists has ended, and whether it did so by itself.
+func (o *observer) observeEnd(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+	if !executor.IsFinished(e.Job) {
+		return nil
+	}
+	if end := o.endOf(run, e.Job); end != nil {
+		return o.observeResult(ctx, run, e, end)
+	}
+	return o.observeLoss(ctx, run, e, e.Job.UID)
+}
+
+// endOf returns the condition with which a Job ended by itself; nil if it has not, or if that is not known. What this
+// process saw decides before the times in the Job do.
+func (o *observer) endOf(run *v1alpha1.JobRun, job *batchv1.Job) *batchv1.JobCondition {
+	switch seen, _ := o.jobs.get(run.UID, job.UID); seen.fate {
+	case fateEnded:
+		return executor.ResultOf(seen.job)
+	case fateLost:
+		return nil
+	default:
+		return executor.OwnEnd(job)
+	}
+}
+
+// observeLoss observes a lease whose Job is gone, or did not end by itself. The lease lasts while a Pod of the run runs. If
+// this process deleted the Job, its end is not lost.
+func (o *observer) observeLoss(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution, job types.UID) error {
+	running, err := o.runningPods(ctx, run.Namespace, runkey.IdentityOf(run))
+	if err != nil {
+		return err
+	}
+	if running {
+		o.RecheckIn(orphanPodsPoll)
+		return nil
+	}
+	if o.sightings.wasStopped(job) {
+		e.JobGone = true
+		return nil
+	}
+	if seen, _ := o.jobs.get(run.UID, job); seen.fate == fateLost {
+		e.JobLost, e.JobDeleted = true, true
+		return nil
+	}
+	left := lossPatience - o.sightings.unchangedFor(lossSubject(run.UID), job)
+	if e.JobLost = left <= 0; !e.JobLost {
+		o.RecheckIn(left)
+	}
+	return nil
+}
+
 // observeLateEnd reads the Job of an overdue run live, unless the cache shows that it has finished. If it has finished
 // meanwhile, its own result counts.
 func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, generation int64, e *decision.Execution) error {
-	if e.Job != nil && executor.IsFinished(e.Job) {
+	if e.Result != nil {
 		return nil
 	}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: executor.JobName(run, generation)}
@@ -142,11 +207,15 @@ func (o *observer) observeLateEnd(ctx context.Context, run *v1alpha1.JobRun, gen
 		return nil
 	case err != nil:
 		return fmt.Errorf("read Job %s: %w", name, err)
-	case !metav1.IsControlledBy(live, run), e.Job != nil && live.UID != e.Job.UID, !executor.IsFinished(live):
+	case !metav1.IsControlledBy(live, run), e.Job != nil && live.UID != e.Job.UID:
 		return nil
 	}
-	e.Job = live
-	return o.observeResult(ctx, run, e)
+	o.noteLive(live)
+	if end := o.endOf(run, live); end != nil {
+		e.Job = live
+		return o.observeResult(ctx, run, e, end)
+	}
+	return nil
 }
 
 // jobOf returns the Job of a run for a generation; nil if the cache shows none.
@@ -160,30 +229,34 @@ func (o *observer) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	return nil
 }
 
+// noteLive records that a live read shows the end of a Job that is not being deleted. The cache may never show this.
+func (o *observer) noteLive(job *batchv1.Job) {
+	if job.DeletionTimestamp == nil && executor.IsFinished(job) {
+		o.jobs.ended(job)
+	}
+}
+
+// observeVanishedJob observes the Job of a lease that the cache does not show.
 func (o *observer) observeVanishedJob(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+	if seen, _ := o.jobs.get(run.UID, run.Status.JobRef.UID); seen.fate == fateEnded {
+		e.Job = seen.job
+		return o.observeEnd(ctx, run, e)
+	}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Status.JobRef.Name}
 	job := &batchv1.Job{}
 	switch err := o.Live.Get(ctx, name, job); {
 	case err == nil && job.UID == run.Status.JobRef.UID:
 		// The cache lags, or a user removed the labels of the Job.
 		e.Job = job
-		if executor.IsFinished(job) {
-			return o.observeResult(ctx, run, e)
+		o.noteLive(job)
+		if !executor.IsFinished(job) {
+			o.RecheckIn(orphanPodsPoll)
 		}
-		o.RecheckIn(orphanPodsPoll)
-		return nil
+		return o.observeEnd(ctx, run, e)
 	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("read Job %s: %w", name, err)
 	}
-	running, err := o.runningPods(ctx, run.Namespace, runkey.IdentityOf(run))
-	if err != nil {
-		return err
-	}
-	e.JobGone = !running
-	if running {
-		o.RecheckIn(orphanPodsPoll)
-	}
-	return nil
+	return o.observeLoss(ctx, run, e, run.Status.JobRef.UID)
 }
 
 // runningPods reports whether a live read shows a non-terminal Pod of a run.
@@ -200,15 +273,16 @@ func (r *Reconciler) runningPods(ctx context.Context, namespace string, id runke
 	return false, nil
 }
 
-// observeResult reads the termination message of a completed Job, or what failed in the Pods of a failed one.
-func (o *observer) observeResult(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution) error {
+// observeResult reads the termination message of a Job that ended by itself, or what failed in the Pods of a failed one.
+func (o *observer) observeResult(ctx context.Context, run *v1alpha1.JobRun, e *decision.Execution, end *batchv1.JobCondition) error {
+	e.Result = end
 	pods, err := o.endedPods(ctx, run, e.Job)
 	if err != nil {
 		return err
 	}
 	own := executor.ResultContainer(run)
-	if executor.ResultOf(e.Job).Type == batchv1.JobComplete {
-		e.Output = executor.OutputOf(pods, own)
+	if end.Type == batchv1.JobComplete {
+		e.Output, e.OutputLost = executor.OutputOf(pods, own), !executor.HasOutput(run, pods)
 	} else {
 		e.Failure = executor.FailureOf(pods, own)
 	}

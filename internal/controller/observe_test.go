@@ -377,17 +377,18 @@ func TestJobGone(t *testing.T) {
 	working := func(job *batchv1.Job) client.Object { return podOf(job, "w", nil) }
 	for name, tc := range map[string]struct {
 		stored, cached []client.Object
-		gone, known    bool
+		known          bool
 		after          time.Duration
+		lost           bool
 	}{
 		"it is there":                      {stored: of(job, working(job)), known: true},
 		"it is there and not in the cache": {stored: of(job, working(job)), cached: of(working(job)), known: true, after: 5 * time.Second},
 		"it is there and not labelled":     {stored: of(unlabelled, working(job)), known: true, after: 5 * time.Second},
-		"it is gone":                       {gone: true},
+		"it is gone":                       {after: 5 * time.Second, lost: true},
 		"another of its name is there":     {stored: of(anotherJob, working(anotherJob)), known: true},
 		"it is gone and a Pod runs":        {stored: of(pod(corev1.PodRunning)), after: 5 * time.Second},
 		"it is gone and the cache lags":    {stored: of(pod(corev1.PodRunning)), cached: []client.Object{}, after: 5 * time.Second},
-		"it is gone and its Pods ended":    {stored: of(pod(corev1.PodFailed)), gone: true},
+		"it is gone and its Pods ended":    {stored: of(pod(corev1.PodFailed)), after: 5 * time.Second, lost: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			base := of(makeKey("k").Leased("a", 1, "5").Obj(), run)
@@ -396,8 +397,12 @@ func TestJobGone(t *testing.T) {
 				b = b.lag(and(base, tc.cached)...)
 			}
 			o := observed(t, b)
-			if e := o.Executions[run.UID]; e.JobGone != tc.gone || (e.Job != nil) != tc.known || o.Recheck != tc.after {
-				t.Errorf("gone %t, Job %v, look again after %s", e.JobGone, e.Job != nil, o.Recheck)
+			if e := o.Executions[run.UID]; e.JobLost || e.JobGone || (e.Job != nil) != tc.known || o.Recheck != tc.after {
+				t.Errorf("lost %t, gone %t, Job %v, look again after %s", e.JobLost, e.JobGone, e.Job != nil, o.Recheck)
+			}
+			b.clock.Step(lossPatience)
+			if e := observed(t, b).Executions[run.UID]; e.JobLost != tc.lost {
+				t.Errorf("later: lost %t", e.JobLost)
 			}
 		})
 	}

@@ -167,6 +167,10 @@ func (c *scene) observe() decision.Observation {
 			e.UnclaimedFor = 0 // The hour is one of leases, not one without workers.
 		}
 	}
+	if o.Recheck == lossPatience {
+		c.clock.Step(lossPatience)
+		o = c.look()
+	}
 	if c.change != nil {
 		c.change(&o)
 	}

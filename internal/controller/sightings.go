@@ -26,6 +26,8 @@ const (
 	eventsKept = 4096
 	// eventsBackoffMax bounds the interval between two reads of the Events about one Job.
 	eventsBackoffMax = 5 * time.Minute
+	// stoppedJobsKept bounds the number of UIDs in sightings.stoppedJobs.
+	stoppedJobsKept = 8192
 )
 
 // sightings holds what only this process has seen, and since when. After a loss of sightings the controller waits longer,
@@ -39,6 +41,8 @@ type sightings struct {
 	renewals *lru.Cache
 	// events holds the latest eventsRead of each Job without Pods.
 	events *lru.Cache
+	// stoppedJobs holds the UIDs of the Jobs that this process deleted. The controller knows why these are gone.
+	stoppedJobs *lru.Cache
 	// refusals computes the backoff after a refused Job.
 	refusals workqueue.TypedRateLimiter[types.UID]
 
@@ -62,6 +66,7 @@ func newSightings(c clock.Clock) *sightings {
 		deletedTokens: lru.New(deletedTokensKept),
 		renewals:      lru.New(renewalsKept),
 		events:        lru.New(eventsKept),
+		stoppedJobs:   lru.New(stoppedJobsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:       map[types.UID]time.Time{},
 		unchanged:     map[string]sighting{},
@@ -165,12 +170,22 @@ func (o *sightings) wasDeleted(token string) bool {
 	return ok
 }
 
+// noteStopped records that this process deleted a Job.
+func (o *sightings) noteStopped(job types.UID) { o.stoppedJobs.Add(job, nil) }
+
+// wasStopped reports whether this process deleted a Job.
+func (o *sightings) wasStopped(job types.UID) bool {
+	_, ok := o.stoppedJobs.Get(job)
+	return ok
+}
+
 func leaseSubject(run types.UID) string    { return "lease/" + string(run) }
 func holderSubject(run types.UID) string   { return "holder/" + string(run) }
 func claimSubject(run types.UID) string    { return "claim/" + string(run) }
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
+func lossSubject(run types.UID) string     { return "loss/" + string(run) }
 
 func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }
 func podlessSubject(run types.UID) string   { return "podless/" + string(run) }
@@ -182,7 +197,7 @@ func reservationSubject(namespace, key string) string { return "reservation/" + 
 // executionSubjects returns the subjects of a run that are needed only until the run ends.
 func executionSubjects(run types.UID) []string {
 	return []string{
-		leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run),
+		leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run), lossSubject(run),
 		obstacleSubject(run), podlessSubject(run), toldSubject(run), unclaimedSubject(run),
 	}
 }

@@ -25,6 +25,8 @@ type ending struct {
 	reason     string
 	message    string
 	output     *apiextensionsv1.JSON
+	// warning is what is missing on a run that completed; empty if nothing is.
+	warning    string
 	failure    *v1alpha1.RunFailure
 	attempts   int32
 	keyVersion string
@@ -66,9 +68,13 @@ var conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])
 
 // resultOf returns how a finished Job ends its run.
 func resultOf(run *v1alpha1.JobRun, e *Execution) ending {
-	c := executor.ResultOf(e.Job)
+	c := e.Result
 	if c.Type == batchv1.JobComplete {
-		return ending{phase: v1alpha1.PhaseCompleted, reason: ReasonCompleted, message: "the Job completed", output: e.Output}
+		end := ending{phase: v1alpha1.PhaseCompleted, reason: ReasonCompleted, message: "the Job completed", output: e.Output}
+		if e.OutputLost {
+			end.warning = "the output is unknown: Job " + e.Job.Name + " completed, but its Pods are gone"
+		}
+		return end
 	}
 	reason := c.Reason
 	if len(reason) > 1024 || !conditionReason.MatchString(reason) {

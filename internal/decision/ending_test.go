@@ -14,12 +14,18 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
+// failedExecution returns the execution of a run whose Job failed by itself.
+func failedExecution(reason, message string) *Execution {
+	job := makeJob(made("a").Obj(), 1).Failed(reason, message).Obj()
+	return &Execution{Job: job, Result: &job.Status.Conditions[0]}
+}
+
 // The reason of a Job's condition comes from the Job controller. The reason of a run's condition has stricter rules.
 func TestResultOf(t *testing.T) {
 	for reason, want := range map[string]string{
 		"BackoffLimitExceeded": "BackoffLimitExceeded", "": "JobFailed", "pod-evicted": "JobFailed", strings.Repeat("a", 1025): "JobFailed",
 	} {
-		end := resultOf(made("a").Obj(), &Execution{Job: makeJob(made("a").Obj(), 1).Failed(reason, "why").Obj()})
+		end := resultOf(made("a").Obj(), failedExecution(reason, "why"))
 		if end.phase != v1alpha1.PhaseFailed || end.reason != want {
 			t.Errorf("%.30s: %s, %s", reason, end.phase, end.reason)
 		}
@@ -36,7 +42,7 @@ func TestJobFailureMessage(t *testing.T) {
 		"no message": {"DeadlineExceeded", "", "DeadlineExceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := resultOf(made("a").Obj(), &Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj()}); got.message != tc.want {
+			if got := resultOf(made("a").Obj(), failedExecution(tc.reason, tc.message)); got.message != tc.want {
 				t.Errorf("message %q, want %q", got.message, tc.want)
 			}
 		})
@@ -48,7 +54,7 @@ func TestResultOfARunThatDidNotGetOn(t *testing.T) {
 	stuck := made("a").Leased(1, "5").Error("no such image").Obj()
 	refused := made("a").Leased(1, "5").Error("no quota").Obj()
 	refused.Status.JobRef = nil
-	e := &Execution{Job: makeJob(stuck, 1).Failed("DeadlineExceeded", "too long").Obj()}
+	e := failedExecution("DeadlineExceeded", "too long")
 	if got := resultOf(stuck, e).message; got != "DeadlineExceeded: too long; it did not get on: no such image" {
 		t.Errorf("message %q", got)
 	}
@@ -85,7 +91,8 @@ func TestFailureMessage(t *testing.T) {
 			"Long: " + strings.Repeat("y", 506) + "; the Pod failed (Evicted): no disk"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &Execution{Job: makeJob(made("a").Obj(), 1).Failed(tc.reason, tc.message).Obj(), Failure: tc.failure}
+			e := failedExecution(tc.reason, tc.message)
+			e.Failure = tc.failure
 			end := resultOf(made("a").Obj(), e)
 			if end.message != tc.want || end.failure != tc.failure {
 				t.Errorf("message %q, want %q; failure %v", end.message, tc.want, end.failure)

@@ -39,6 +39,8 @@ const (
 	EventCancelled    = "RunCancelled"
 	EventBlocked      = "RunBlocked"
 	EventUnclaimed    = "RunUnclaimed"
+	EventJobLost      = "JobLost"
+	EventOutputLost   = "RunOutputLost"
 
 	ActionTrigger   = "run:trigger"
 	ActionCoalesced = "run:coalesced"
@@ -60,12 +62,17 @@ func (e Event) Type() string {
 }
 
 func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
-	isWarning := false
+	return Event{Run: run, Warning: isWarning(reason), Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
+}
+
+// isWarning reports whether events with a reason are warnings.
+func isWarning(reason string) bool {
 	switch reason {
-	case EventLeaseExpired, EventBlocked, EventUnclaimed, EventFailed:
-		isWarning = true
+	case EventLeaseExpired, EventBlocked, EventUnclaimed, EventFailed, EventJobLost, EventOutputLost:
+		return true
+	default:
+		return false
 	}
-	return Event{Run: run, Warning: isWarning, Reason: reason, Action: action, Note: text.Cut(note, maxNoteBytes)}
 }
 
 // tellTriggered emits RunTriggered for a run that is written for the first time.
@@ -121,6 +128,19 @@ func leaseExpiredEvent(run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) Event
 	note := fmt.Sprintf("lease of %s, generation %d, expired (%d of %d attempts used)",
 		holder, run.LeaseGeneration(), status.Attempts, maxAttempts(run))
 	return newEvent(run, EventLeaseExpired, ActionExpired, note)
+}
+
+// jobLostEvent tells that the Job of a run is lost, and what becomes of the run.
+func jobLostEvent(run *v1alpha1.JobRun, message string) Event {
+	return newEvent(run, EventJobLost, ActionExpired, message)
+}
+
+// tellOutputLost tells that a run completed and that its output is unknown.
+func tellOutputLost(run *v1alpha1.JobRun, end ending) []Op {
+	if end.warning == "" {
+		return nil
+	}
+	return []Op{Emit{newEvent(run, EventOutputLost, ActionComplete, end.warning)}}
 }
 
 func blockedEvent(run *v1alpha1.JobRun, message string) Event {

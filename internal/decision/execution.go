@@ -5,7 +5,6 @@ package decision
 
 import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -40,7 +39,7 @@ func followLease(s *Snapshot) []Op {
 func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 	e := s.execution(run)
 	isStored := run.Status.Phase == v1alpha1.PhaseLeased
-	hasFinished := e.Job != nil && executor.IsFinished(e.Job)
+	hasFinished := e.Result != nil
 	switch {
 	case e.Refused != nil:
 		return s.refused(run, *e.Refused)
@@ -56,6 +55,8 @@ func (s *Snapshot) followExecution(run *v1alpha1.JobRun) []Op {
 		return nil
 	case !isStored || run.Status.JobRef == nil:
 		return s.storeClaim(run)
+	case e.JobLost:
+		return s.loseJob(run)
 	case e.Expires && e.Left <= 0, e.JobGone:
 		return s.expire(run)
 	default:
@@ -121,6 +122,7 @@ func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	return join(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
+		tellOutputLost(run, end),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)
 }

@@ -7,10 +7,60 @@ import (
 	"fmt"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// expire ends a lease that was not renewed, that was given back, or whose Job vanished.
+// loseJob ends a lease whose Job is lost: it is gone, and the controller cannot know how it would have ended. The run
+// fails if its onJobLost is Fail. Otherwise the lease expires.
+func (s *Snapshot) loseJob(run *v1alpha1.JobRun) []Op {
+	if run.Spec.OnJobLost == v1alpha1.OnJobLostFail {
+		return s.failRun(run, attemptsAfter(run), ReasonJobLost, s.lossOf(run))
+	}
+	return s.expire(run)
+}
+
+// lossOf says what happened to the Job of a run that was lost, and what follows. It is empty if no Job was lost.
+func (s *Snapshot) lossOf(run *v1alpha1.JobRun) string {
+	e := s.execution(run)
+	if !e.JobLost {
+		return ""
+	}
+	what := fmt.Sprintf("Job %s is gone, and it is not known how it ended", jobOf(run))
+	if e.JobDeleted {
+		what = fmt.Sprintf("Job %s was deleted before it ended", jobOf(run))
+	}
+	if run.Spec.OnJobLost == v1alpha1.OnJobLostFail {
+		return what + "; the run does not execute again, because onJobLost is Fail"
+	}
+	return what + "; if the run executes again, its work may be done twice"
+}
+
+// jobOf returns the name of the Job that the status of a run names.
+func jobOf(run *v1alpha1.JobRun) string {
+	if run.Status.JobRef == nil {
+		return executor.JobName(run, run.LeaseGeneration())
+	}
+	return run.Status.JobRef.Name
+}
+
+// confirmLoss checks again that the Job of a run is lost, right before the plan acts on that.
+func (s *Snapshot) confirmLoss(run *v1alpha1.JobRun) []Op {
+	if !s.execution(run).JobLost {
+		return nil
+	}
+	return []Op{ConfirmLoss{run}}
+}
+
+// tellLoss tells that the Job of a run is lost.
+func (s *Snapshot) tellLoss(run *v1alpha1.JobRun) []Op {
+	if !s.execution(run).JobLost {
+		return nil
+	}
+	return []Op{Emit{jobLostEvent(run, s.lossOf(run))}}
+}
+
+// expire ends a lease that was not renewed, that was given back, or whose Job is gone.
 // controller/observe_lease.go measures the time since the last renewal. The run waits again if no other run
 // waits, or if it may take the place of the waiting run. Otherwise it fails (I5).
 func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
@@ -22,10 +72,11 @@ func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 		return ops
 	}
 	fenced := expiredStatus(run)
+	fenced.Error = oneLine(s.lossOf(run))
 	if !s.Keyed {
-		return join(stopRun(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, tellExpired(run, fenced))
+		return join(stopRun(run), s.confirmLoss(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, s.tellLoss(run), tellExpired(run, fenced))
 	}
-	return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, fenced}}, s.requeue(run, fenced))
+	return join(stopRun(run), s.checkKey(), s.confirmLoss(run), []Op{WriteStatus{run, fenced}}, s.tellLoss(run), s.requeue(run, fenced))
 }
 
 // finishExpiry finishes an expiry that stopped after the fence was written.
@@ -67,14 +118,22 @@ func (s *Snapshot) requeue(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) [
 
 // failExpired fails a run whose lease expired.
 func (s *Snapshot) failExpired(run *v1alpha1.JobRun, attempts int32, message string) []Op {
+	return s.failRun(run, attempts, ReasonLeaseExpired, message)
+}
+
+// failRun fails a run whose lease expired, or whose Job was lost.
+func (s *Snapshot) failRun(run *v1alpha1.JobRun, attempts int32, reason, message string) []Op {
 	end := ending{
-		phase: v1alpha1.PhaseFailed, reason: ReasonLeaseExpired, message: message,
+		phase: v1alpha1.PhaseFailed, reason: reason, message: message,
 		attempts: attempts, generation: run.LeaseGeneration(), now: s.Now,
 	}
 	status := endedStatus(run, end)
 	return join(
 		s.checkKey(),
-		[]Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}, Emit{endedEvent(run, status)}},
+		s.confirmLoss(run),
+		[]Op{WriteStatus{run, status}},
+		s.tellLoss(run),
+		[]Op{Emit{leaseExpiredEvent(run, status)}, Emit{endedEvent(run, status)}},
 		[]Op{Count{Metric{Kind: ExpiredFailed}}},
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)

@@ -71,6 +71,9 @@ type (
 		Generation int64
 	}
 
+	// ConfirmLoss requires that this process still does not know how the Job of a run ended.
+	ConfirmLoss struct{ Run *v1alpha1.JobRun }
+
 	// WriteStatus writes a status, by compare-and-swap on the version that the plan is based on or has
 	// written. A Leased status gets the Job that the plan created as its jobRef.
 	WriteStatus struct {
@@ -99,6 +102,7 @@ func (CheckPods) op()    {}
 func (SwapKey) op()      {}
 func (CreateJob) op()    {}
 func (ConfirmLease) op() {}
+func (ConfirmLoss) op()  {}
 func (WriteStatus) op()  {}
 func (DeleteJob) op()    {}
 func (DeleteRun) op()    {}

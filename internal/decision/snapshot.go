@@ -111,8 +111,16 @@ func (o *Observation) LeasedGeneration() int64 {
 type Execution struct {
 	// Job is the Job of the current lease; nil if there is none.
 	Job *batchv1.Job
-	// JobGone is true if live reads showed no Job and no running Pod of the run.
+	// Result is the condition with which the Job ended by itself, before its deletion began; nil if it has not, or if that
+	// is not known.
+	Result *batchv1.JobCondition
+	// JobGone is true if this process deleted the Job, and live reads showed no Job and no running Pod of the run.
 	JobGone bool
+	// JobLost is true if the Job is gone or being deleted, no Pod of the run runs, and the controller cannot know how the
+	// Job would have ended. JobDeleted is true if this process saw that the Job was deleted before it ended.
+	JobLost, JobDeleted bool
+	// OutputLost is true if the Job completed, but no Pod is left that could show the output.
+	OutputLost bool
 	// Output is the termination message of a completed Job.
 	Output *apiextensionsv1.JSON
 	// Failure is what failed in the Pods of a failed Job; nil if no Pod shows it.

@@ -23,6 +23,9 @@ const (
 	ReasonCompleted = "Completed"
 	// ReasonLeaseExpired means that the lease expired, and that the run failed because it cannot wait again.
 	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonJobLost means that the Job is gone, that it is not known how it ended, and that the run must not
+	// execute again.
+	ReasonJobLost = "JobLost"
 	// ReasonDeadlineExceeded means that a lease of the run lasted longer than activeDeadlineSeconds. A Job that
 	// misses a deadline of its own gives the same reason.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
@@ -125,6 +128,8 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 	status.Error = ""
 	if end.phase != v1alpha1.PhaseCompleted {
 		status.Error = oneLine(end.message)
+	} else if end.warning != "" {
+		status.Error = oneLine(end.warning)
 	}
 	if end.attempts > 0 {
 		status.Attempts = end.attempts

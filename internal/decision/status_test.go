@@ -115,6 +115,7 @@ func TestStatuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			tc.want.Stored = made("a").Obj().ResourceVersion // Every write records it.
 			if diff := cmp.Diff(tc.want, tc.got); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}
@@ -186,6 +187,17 @@ func TestRoomForTheOutcome(t *testing.T) {
 }
 
 // A receipt gets the whole outcome of its run.
+// The version with which a JobRun was created is recorded once.
+func TestStored(t *testing.T) {
+	first := pendingStatus(made("a").ResourceVersion("7").Obj())
+	if first.Stored != "7" {
+		t.Errorf("the first write records %q, not 7", first.Stored)
+	}
+	if later := pendingStatus(made("a").Stored("7").ResourceVersion("9").Obj()); later.Stored != "7" {
+		t.Errorf("a later write records %q, not 7", later.Stored)
+	}
+}
+
 func TestOutcomeStatus(t *testing.T) {
 	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Error("exit code 3").Obj()
 	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
@@ -198,6 +210,7 @@ func TestOutcomeStatus(t *testing.T) {
 	want.Failure = run.Status.Failure
 	want.Output, want.StartTime, want.CompletionTime = run.Status.Output, run.Status.StartTime, later(30)
 	want.Conditions = run.Status.Conditions
+	want.Stored = "1"
 	if diff := cmp.Diff(want, outcomeStatus(answered("r", "a", "4").BoundTo("a").Obj(), run)); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}

@@ -48,6 +48,8 @@ func opText(op Op) string {
 		return fmt.Sprintf("CreateJob(%s)", executor.JobName(op.Run, op.Generation))
 	case ConfirmLease:
 		return fmt.Sprintf("ConfirmLease(%s g%d)", op.Run.RunName, op.Generation)
+	case ConfirmLoss:
+		return fmt.Sprintf("ConfirmLoss(%s)", op.Run.Name)
 	case WriteStatus:
 		return fmt.Sprintf("WriteStatus(%s, %s)", op.Run.Name, StatusText(op.Run, op.Status))
 	case DeleteJob:

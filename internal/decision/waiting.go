@@ -138,12 +138,14 @@ func announcePending(s *Snapshot) []Op {
 	if run == nil || !s.isAccepting(run) || !s.isPredecessorStored() {
 		return nil
 	}
+	status := pendingStatus(run)
 	switch role := s.role(run); {
-	case role == RoleRequeued, role == RoleWaiting && run.Status.Phase == "":
-		return join(s.checkKey(), []Op{WriteStatus{run, pendingStatus(run)}}, tellTriggered(run))
-	default:
+	case role == RoleRequeued:
+		status = requeuedStatus(run.Status) // status.error may say why the run waits again.
+	case role != RoleWaiting || run.Status.Phase != "":
 		return nil
 	}
+	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run))
 }
 
 // isPredecessorStored reports whether the status of the leased run has caught up with the key. Before that, the leased

@@ -58,6 +58,21 @@ func ResultOf(job *batchv1.Job) *batchv1.JobCondition {
 // IsFinished reports whether a Job has completed or failed.
 func IsFinished(job *batchv1.Job) bool { return ResultOf(job) != nil }
 
+// OwnEnd returns the condition that ended a Job, if this object shows that the Job ended before its deletion began;
+// otherwise nil. The Pods of a Job that is being deleted are told to stop. A Pod that then exits 0 completes the Job,
+// although it may have done half of its work. Both times have seconds only, so a Job that ended and was deleted in the
+// same second proves nothing.
+func OwnEnd(job *batchv1.Job) *batchv1.JobCondition {
+	end := ResultOf(job)
+	if end == nil || job.DeletionTimestamp == nil {
+		return end
+	}
+	if end.LastTransitionTime.IsZero() || end.LastTransitionTime.Unix() >= job.DeletionTimestamp.Unix() {
+		return nil
+	}
+	return end
+}
+
 // IsPodOver reports whether all containers of a Pod have ended for good.
 func IsPodOver(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed

@@ -5,6 +5,7 @@ package executor
 
 import (
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -66,6 +67,35 @@ func TestResultOf(t *testing.T) {
 				t.Errorf("result %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// A Job that completes while it is being deleted was told to stop. Its times have seconds only.
+func TestOwnEnd(t *testing.T) {
+	job := func() *wrappers.JobWrapper { return wrappers.MakeJob(made("a").Obj(), 1) }
+	for name, tc := range map[string]struct {
+		job  *wrappers.JobWrapper
+		want bool
+	}{
+		"it executes":                     {job(), false},
+		"it completed":                    {job().Complete().Since(5), true},
+		"it failed":                       {job().Failed("x", "").Since(5), true},
+		"it is being deleted":             {job().DeletingAt(5), false},
+		"it completed, then was deleted":  {job().Complete().Since(5).DeletingAt(6), true},
+		"it was deleted, then completed":  {job().DeletingAt(5).Complete().Since(6), false},
+		"both in the same second":         {job().DeletingAt(5).Complete().Since(5), false},
+		"it completed at an unknown time": {job().DeletingAt(5).Complete(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := OwnEnd(tc.job.Obj()) != nil; got != tc.want {
+				t.Errorf("ended by itself: %t, want %t", got, tc.want)
+			}
+		})
+	}
+	withinASecond := job().Complete().Since(5).DeletingAt(5).Obj()
+	withinASecond.DeletionTimestamp.Time = withinASecond.DeletionTimestamp.Add(900 * time.Millisecond)
+	if OwnEnd(withinASecond) != nil {
+		t.Error("fractions of a second count")
 	}
 }
 

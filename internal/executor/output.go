@@ -5,6 +5,7 @@ package executor
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,6 +62,15 @@ func ShowEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 		}
 	}
 	return shown >= max(counted, 1)
+}
+
+// HasOutput reports whether the output of a completed Job of a run can be known: a Pod that succeeded is left, or the
+// Job needs no Pod. A Pod that is left and wrote no message counts.
+func HasOutput(run *v1alpha1.JobRun, pods []corev1.Pod) bool {
+	if t := run.Spec.Template; t != nil && t.Spec.Completions != nil && *t.Spec.Completions == 0 {
+		return true
+	}
+	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded })
 }
 
 // CompletionIndex returns the index of a Pod of an Indexed Job, and 0 for other Pods.

@@ -74,6 +74,30 @@ func raw(output *apiextensionsv1.JSON) string {
 	return string(output.Raw)
 }
 
+// The output is unknown only if no Pod that succeeded is left, and the Job needed one.
+func TestHasOutput(t *testing.T) {
+	failed, succeeded := corev1.Pod{}, corev1.Pod{}
+	failed.Status.Phase, succeeded.Status.Phase = corev1.PodFailed, corev1.PodSucceeded
+	none := made("a").Obj()
+	none.Spec.Template.Spec.Completions = new(int32(0))
+	for name, tc := range map[string]struct {
+		run  *v1alpha1.JobRun
+		pods []corev1.Pod
+		want bool
+	}{
+		"no Pod is left":          {made("a").Obj(), nil, false},
+		"a Pod that failed":       {made("a").Obj(), []corev1.Pod{failed}, false},
+		"a Pod without a message": {made("a").Obj(), []corev1.Pod{failed, succeeded}, true},
+		"a Job without Pods":      {none, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := HasOutput(tc.run, tc.pods); got != tc.want {
+				t.Errorf("has output: %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestOutputJSON(t *testing.T) {
 	for name, tc := range map[string]struct{ message, want string }{
 		"empty":                        {"", ""},

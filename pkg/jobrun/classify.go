@@ -18,9 +18,14 @@ import (
 const (
 	// reasonLeaseExpired is the reason of the condition Failed of a run that failed because its lease expired.
 	reasonLeaseExpired = "LeaseExpired"
+	// reasonJobLost is the reason of the condition Failed of a run whose Job is gone without a known end.
+	reasonJobLost = "JobLost"
 	// reasonRunDeleted is the reason of the condition Cancelled of a receipt whose run was deleted before its end.
 	reasonRunDeleted = "RunDeleted"
 )
+
+// isLeaseLost reports whether a run with this reason of the condition Failed failed because it lost its lease.
+func isLeaseLost(reason string) bool { return reason == reasonLeaseExpired || reason == reasonJobLost }
 
 var (
 	kind     = schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: "JobRun"}

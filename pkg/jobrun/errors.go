@@ -24,8 +24,8 @@ var (
 	ErrFailed = errors.New("run failed")
 	// ErrCancelled means that a run was cancelled, or deleted before it ended. See CancelledError.
 	ErrCancelled = errors.New("run cancelled")
-	// ErrLeaseLost means that a run failed because its lease expired, or that the API server refused a holder's report
-	// because the holder had lost its lease.
+	// ErrLeaseLost means that a run failed because its lease expired or because its Job was lost, or that the API server
+	// refused a holder's report because the holder had lost its lease.
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrUnanswered means that it is not known whether a trigger was accepted. See UnansweredError.
 	ErrUnanswered = errors.New("unanswered")
@@ -131,9 +131,10 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("run %s failed: %s", e.RunName, e.Message)
 }
 
-// Is reports whether target is ErrFailed, or ErrLeaseLost if the run failed because its lease expired.
+// Is reports whether target is ErrFailed, or ErrLeaseLost if the run failed because its lease expired or because its Job
+// was lost.
 func (e *FailedError) Is(target error) bool {
-	return target == ErrFailed || target == ErrLeaseLost && e.Reason == reasonLeaseExpired
+	return target == ErrFailed || target == ErrLeaseLost && isLeaseLost(e.Reason)
 }
 
 // CancelledError means that a run was cancelled, or deleted before it ended.

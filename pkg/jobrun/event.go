@@ -90,7 +90,7 @@ func heldGeneration(run *v1alpha1.JobRun) int64 {
 	if lease == nil || lease.HolderIdentity == "" {
 		return 0
 	}
-	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed); c != nil && c.Reason == reasonLeaseExpired {
+	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed); c != nil && isLeaseLost(c.Reason) {
 		return 0 // status.attempts counts this lease.
 	}
 	return lease.Generation

@@ -106,6 +106,10 @@ func TestOutcomesAreTyped(t *testing.T) {
 			settle(v1alpha1.ConditionFailed, reasonLeaseExpired, "Lease expired; pending run b already exists")(run)
 			run.Status.Phase = v1alpha1.PhaseFailed
 		}, []error{ErrFailed, ErrLeaseLost}, "run a failed: Lease expired; pending run b already exists"},
+		"its Job was lost": {func(run *v1alpha1.JobRun) {
+			settle(v1alpha1.ConditionFailed, reasonJobLost, "Job a-1 was deleted before it ended")(run)
+			run.Status.Phase = v1alpha1.PhaseFailed
+		}, []error{ErrFailed, ErrLeaseLost}, "run a failed: Job a-1 was deleted before it ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer()

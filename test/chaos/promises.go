@@ -43,7 +43,7 @@ func newPromises() []*promise {
 		{Name: answered, About: "an accepted trigger is stored, a refused one is not"},
 		{Name: oneOutcome, About: "every accepted trigger has exactly one outcome"},
 		{Name: leases, About: "no lease expires that is renewed in time"},
-		{Name: otherwise, About: "the rules P1 to P12"},
+		{Name: otherwise, About: "the rules P1 to P13"},
 		{Name: sound, About: "no manager panics or has a data race"},
 		{Name: nothingLeft, About: "no RunKey, Job, Pod or receipt is left over"},
 		{Name: becomesQuiet, About: "everything comes to rest"},

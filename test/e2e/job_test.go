@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -37,7 +38,44 @@ var _ = Describe("The Job of a run", func() {
 		Expect(get("followed").Status.Error).To(Equal("Lease expired; pending run follower already exists"))
 		wait("follower", "Complete")
 		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
-		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(ContainSubstring("RunLeaseExpired"))
+		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(And(ContainSubstring("RunLeaseExpired"), ContainSubstring("JobLost")))
+	})
+
+	It("may be deleted while it executes: a Pod that then exits 0 completes nothing, and onJobLost may forbid another try", func() {
+		const obedient = `trap 'echo half > /dev/termination-log; exit 0' TERM; sleep 600 & wait`
+		apply(run("a", obedient).key("acme").with(func(r *v1alpha1.JobRun) { r.Spec.OnJobLost = v1alpha1.OnJobLostFail }))
+		wait("a", "Leased")
+		Eventually(kubectl).WithArguments("get", "pods", "-o", "jsonpath={.items[*].status.phase}").Should(Equal("Running"))
+		kubectl("delete", "job", "a-1", "--cascade=foreground")
+		wait("a", "Failed")
+		status := get("a").Status
+		Expect(status.Conditions).To(ConsistOf(HaveField("Reason", "JobLost")))
+		Expect(status.Error).To(Equal("Job a-1 was deleted before it ended; the run does not execute again, because onJobLost is Fail"))
+		Expect(status.Output).To(BeNil())
+		Eventually(kubectl).WithArguments("events", "--for=jobrun/a").Should(ContainSubstring("JobLost"))
+		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+	})
+
+	It("may be deleted as soon as it has completed: its run executes once", func() {
+		const runs = 4
+		for n := range runs {
+			name := fmt.Sprintf("r%d", n)
+			apply(run(name, "sleep 4; echo 1 > /dev/termination-log").key(name))
+			Eventually(names).WithArguments("jobs").Should(ContainElement(name + "-1"))
+			kubectl("patch", "job", name+"-1", "--type=merge", "--patch", `{"spec":{"ttlSecondsAfterFinished":0}}`)
+		}
+		for n := range runs {
+			name := fmt.Sprintf("r%d", n)
+			wait(name, "Complete")
+			status := get(name).Status
+			Expect(status.Attempts).To(BeZero())
+			Expect(status.Lease.Generation).To(BeEquivalentTo(1))
+			if status.Output == nil {
+				Expect(status.Error).To(HavePrefix("the output is unknown"))
+				Eventually(kubectl).WithArguments("events", "--for=jobrun/"+name).Should(ContainSubstring("RunOutputLost"))
+			}
+		}
+		Eventually(names).WithArguments("jobs").Should(BeEmpty())
 	})
 
 	It("may be refused for now: status.error has the refusal, and the run executes once there is room", func() {

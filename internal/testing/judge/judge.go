@@ -73,6 +73,12 @@ type Judge struct {
 	created  map[types.UID]uint64             // revisions at which JobRuns were created
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
 	acquired map[lease]time.Time              // when leases were acquired
+
+	jobNamed     map[string]bool // tokens of the runs whose status ever named a Job
+	jobsOf       map[string]int  // number of Jobs that were created, by token
+	jobCompleted map[lease]bool  // leases whose Job completed before its deletion began
+	hasPod       map[string]bool // tokens of the runs that had a Pod
+	hasSilentPod map[string]bool // tokens of the runs of which a Pod succeeded without output
 }
 
 // lease is a lease that a RunKey recorded.
@@ -101,6 +107,12 @@ func New(o Options) *Judge {
 		created:  map[types.UID]uint64{},
 		bereft:   map[string]bool{},
 		acquired: map[lease]time.Time{},
+
+		jobNamed:     map[string]bool{},
+		jobsOf:       map[string]int{},
+		jobCompleted: map[lease]bool{},
+		hasPod:       map[string]bool{},
+		hasSilentPod: map[string]bool{},
 	}
 }
 
@@ -118,6 +130,7 @@ func (j *Judge) Observe(e *Event) {
 			delete(j.pods, object.UID)
 		} else {
 			j.pods[object.UID] = object
+			j.silent(object)
 		}
 	}
 }
@@ -143,6 +156,8 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	}
 	j.held(old, run)
 	j.bounded(old, run)
+	j.named(run)
+	j.completed(old, run)
 	j.counts(old, run)
 }
 
@@ -414,12 +429,14 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 		return
 	}
 	j.jobs[job.UID] = job
+	token, generation := job.Annotations[v1alpha1.AnnotationToken], job.Annotations[v1alpha1.AnnotationGeneration]
+	j.jobEnded(job, token, generation)
 	if e.Old != nil {
 		return
 	}
-	token, generation := job.Annotations[v1alpha1.AnnotationToken], job.Annotations[v1alpha1.AnnotationGeneration]
 	j.onlyLeased(job, token, generation)
 	j.beforeTheEnd(job, token)
+	j.onlyOnce(job, token)
 	j.executes(token)
 	j.oneJobPerKey(job)
 }

@@ -28,6 +28,8 @@ type World struct {
 	Mishaps int
 	// KeepKeys keeps people from deleting RunKeys.
 	KeepKeys bool
+	// Cleans lets a cleaner delete each Job that has finished, at once or later.
+	Cleans bool
 	// Hangs reports whether a Pod runs until it is deleted. Nil means that none does.
 	Hangs func(*corev1.Pod) bool
 	// Sticks reports whether the image of a Pod cannot be pulled; nil if all images can.

@@ -22,6 +22,7 @@ const (
 	jobController    = "job-controller"
 	kubelet          = "kubelet"
 	garbageCollector = "garbage-collector"
+	cleaner          = "cleaner"
 )
 
 // nodeName is the node of all Pods. There is no kube-scheduler to choose one.
@@ -32,7 +33,7 @@ const Output = `{"done":true}`
 
 // runJob returns the next writes of the Job controller for a Job with one Pod at a time. The Job starts,
 // its Pods are created and counted, its criteria for success or failure are met, and it ends once no Pod
-// is left running.
+// is left running. A Job that is being deleted gets no new Pods, but it ends like any other.
 func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 	pods := c.podsOf(job)
 	for _, pod := range pods {
@@ -40,12 +41,15 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 			return []action{w.untrack("counts Pod", pod)}
 		}
 	}
-	if executor.IsFinished(job) || job.DeletionTimestamp != nil {
-		return nil
+	if executor.IsFinished(job) {
+		return w.clean(job)
 	}
+	deleting := job.DeletionTimestamp != nil
 	active, succeeded, failed := census(pods)
 	suspended := ptr.Deref(job.Spec.Suspend, false)
 	switch {
+	case deleting && job.Status.StartTime == nil:
+		return nil
 	case suspended && len(active) > 0:
 		return w.stop(jobController, active)
 	case suspended:
@@ -62,10 +66,23 @@ func (w *World) runJob(job *batchv1.Job, c *cluster) []action {
 		return []action{w.condition(job, batchv1.JobSuccessCriteriaMet, "CompletionsReached")}
 	case failed > int(ptr.Deref(job.Spec.BackoffLimit, 6)):
 		return []action{w.condition(job, batchv1.JobFailureTarget, "BackoffLimitExceeded")}
+	case deleting:
+		return nil // The garbage collector deletes the Pods.
 	case len(active) == 0:
 		return []action{w.createPod(job, c.podName(job)), w.suspend(job, true)}
 	default:
 		return []action{w.condition(job, batchv1.JobFailureTarget, "DeadlineExceeded").asMishap(), w.suspend(job, true)}
+	}
+}
+
+// clean returns the write of a cleaner of finished Jobs, such as the controller of ttlSecondsAfterFinished.
+func (w *World) clean(job *batchv1.Job) []action {
+	if !w.Cleans || job.DeletionTimestamp != nil {
+		return nil
+	}
+	return []action{
+		w.delete(cleaner, "deletes Job in the foreground", job, client.PropagationPolicy(metav1.DeletePropagationForeground)),
+		w.delete(cleaner, "deletes Job in the background", job, client.PropagationPolicy(metav1.DeletePropagationBackground)),
 	}
 }
 
@@ -171,7 +188,10 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 	case ended(pod):
 		return nil
 	case deleting:
-		return []action{w.endPod(pod, corev1.PodFailed, 137, "")}
+		return []action{
+			w.endPod(pod, corev1.PodFailed, 137, ""),
+			w.endPod(pod, corev1.PodSucceeded, 0, ""), // It handles TERM, after half of its work.
+		}
 	case pod.Status.Phase == corev1.PodPending && w.Sticks != nil && w.Sticks(pod):
 		return w.failToPull(pod)
 	case pod.Status.Phase == corev1.PodPending:

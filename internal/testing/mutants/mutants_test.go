@@ -47,12 +47,14 @@ var mutants = map[string]mutant{
 		from: `	return join(
 		s.checkKey(),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
+		tellOutputLost(run, end),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)`,
 		to: `	return join(
 		s.checkKey(),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
+		tellOutputLost(run, end),
 	)`,
 		pkg: rules, run: "^TestP3",
 	},
@@ -191,11 +193,86 @@ var mutants = map[string]mutant{
 	case run.Status.Phase == v1alpha1.PhasePending:`,
 		pkg: rules, run: "^TestP12",
 	},
+	"P13: nothing is remembered of a Job that goes": {
+		file: "internal/controller/seen_jobs.go",
+		from: `	if !executor.ExecutesRun(job) {
+		return
+	}
+	s.mu.Lock()`,
+		to: `	if job != nil {
+		return
+	}
+	s.mu.Lock()`,
+		pkg: simulation, run: "^TestPropertyJobs$",
+	},
+	"P13: the end of a Job that is being deleted counts": {
+		file: "internal/executor/facts.go",
+		from: `if end == nil || job.DeletionTimestamp == nil {`,
+		to:   `if end == nil || job.UID != "" {`,
+		pkg:  rules, run: "^TestP13",
+	},
+	"P13: a Job that a list found missing is believed to have ended": {
+		file: "internal/controller/seen_jobs.go",
+		from: `		s.depart(before, executor.OwnEnd(before) != nil)
+		if after`,
+		to: `		s.depart(before, executor.OwnEnd(before) != nil || before.DeletionTimestamp == nil)
+		if after`,
+		pkg: rules, run: "^TestJobWatch$",
+	},
+	"P13: the order of the events does not count": {
+		file: "internal/controller/seen_jobs.go",
+		from: `		s.depart(before, true)
+	default:`,
+		to: `		s.depart(after, executor.OwnEnd(after) != nil)
+	default:`,
+		pkg: rules, run: "^TestP13",
+	},
+	"P13: a Job is lost at once": {
+		file: "internal/controller/observe_execution.go",
+		from: `const lossPatience = 5 * time.Second`,
+		to:   `const lossPatience = 0 * time.Second`,
+		pkg:  rules, run: "^TestJobGone$",
+	},
+	"P13: a loss is not checked before the write": {
+		file: "internal/controller/act.go",
+		from: `		return a.confirmLoss(op.Run)`,
+		to:   `		return nil`,
+		pkg:  rules, run: "^TestP13",
+	},
+	"P13: a generation gets a second Job": {
+		file: "internal/controller/act_jobs.go",
+		from: `seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation)`,
+		to:   `seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation+1)`,
+		pkg:  rules, run: "^TestP13",
+	},
+	"P13: a run executes again in spite of onJobLost": {
+		file: "internal/decision/expiry.go",
+		from: `	if run.Spec.OnJobLost == v1alpha1.OnJobLostFail {
+		return s.failRun(`,
+		to: `	if run.Spec.OnJobLost == "" {
+		return s.failRun(`,
+		pkg: simulation, run: "^TestPropertyJobs$",
+	},
+	"P13: an output is lost without a word": {
+		file: "internal/decision/ending.go",
+		from: `if e.OutputLost {`,
+		to:   `if e.OutputLost && e.Output != nil {`,
+		pkg:  rules, run: "^TestP13",
+	},
+	"P13: a Job of that name is judged by the name of its run": {
+		file: "internal/controller/act_jobs.go",
+		from: `		if err := a.checkExists(ctx, run); err != nil {
+			return err
+		}
+`,
+		to:  ``,
+		pkg: rules, run: "^TestP13",
+	},
 	"I1: the status before the key": {
 		file: "internal/decision/claim.go",
-		from: `		[]Op{StopStrays{}, CheckRun{run}},
+		from: `		checks,
 		s.swapKey(next),`,
-		to: `		[]Op{StopStrays{}, CheckRun{run}},
+		to: `		checks,
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",

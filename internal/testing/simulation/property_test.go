@@ -118,6 +118,38 @@ func TestPropertyDeadline(t *testing.T) {
 	})
 }
 
+// TestPropertyJobs lets a cleaner and people delete Jobs, before and after they have ended. A Job that a process saw
+// complete is never executed again by that process, and a run with onJobLost: Fail executes once.
+func TestPropertyJobs(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		scenario := Scenario{
+			Controllers: 1,
+			Replicas:    1,
+			Mishaps:     rapid.IntRange(0, 2).Draw(rt, "mishaps"),
+			Cleans:      rapid.Bool().Draw(rt, "cleans"),
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawCleaned), 1, 3).Draw(rt, "triggers"),
+		}
+		if rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Controllers = rapid.IntRange(1, 2).Draw(rt, "controllers")
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 2).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
+// drawCleaned draws a trigger whose run has a Job.
+func drawCleaned(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Worker, t.Idempotency = false, ""
+	t.Once = rapid.Bool().Draw(rt, "once")
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Nothing, Nothing, Cancel, DeleteAndTriggerAgain}).Draw(rt, "seldom then")
+	return t
+}
+
 // drawBounded draws a trigger whose run has a deadline, or ends by itself.
 func drawBounded(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)

@@ -48,6 +48,8 @@ type Trigger struct {
 	Brief bool
 	// Worker omits the template, so that a worker executes the run instead of a Job.
 	Worker bool
+	// Once sets onJobLost to Fail.
+	Once bool
 	// Deadline is activeDeadlineSeconds.
 	Deadline int64
 	// Fate is what becomes of the Job.
@@ -102,6 +104,8 @@ type Scenario struct {
 	Replicas int
 	// Mishaps bounds the mishaps: see model.World.
 	Mishaps int
+	// Cleans lets a cleaner delete finished Jobs: see model.World.
+	Cleans  bool
 	Options model.Options
 }
 
@@ -143,7 +147,7 @@ func Simulate(scenario Scenario) error {
 		})
 	}
 	world := sim.AddWorld(scenario.Mishaps)
-	world.KeepKeys = true
+	world.KeepKeys, world.Cleans = true, scenario.Cleans
 	world.Hangs = func(pod *corev1.Pod) bool { return pod.Annotations[fateAnnotation] == string(Hangs) }
 	world.Sticks = func(pod *corev1.Pod) bool { return pod.Annotations[fateAnnotation] == string(Sticks) }
 	if err := s.startUsers(); err != nil {
@@ -184,12 +188,21 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 }
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
-	r := controller.NewReconciler(quota{p.Client}, p.Live, silent{}, controller.Options{
+	w := s.newWitness(quota{p.Client})
+	r := controller.NewReconciler(w, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, IdempotencyGrace: idempotencyGrace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep, because every TTL is shorter than SweepPeriod.
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {
+		before, wasJob := old.(*batchv1.Job)
+		after, isJob := current.(*batchv1.Job)
+		if wasJob || isJob {
+			r.SeeJob(before, after)
+		}
+		if isJob {
+			w.see(after)
+		}
 		p.Go("handle event", func(ctx context.Context) {
 			var requests []controller.Request
 			if initial {
@@ -319,6 +332,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	}
 	if t.Requeue {
 		run.Spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
+	}
+	if t.Once {
+		run.Spec.OnJobLost = v1alpha1.OnJobLostFail
 	}
 	if t.Skip {
 		run.Spec.Coalesce = v1alpha1.CoalesceSkip

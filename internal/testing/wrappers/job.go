@@ -66,6 +66,19 @@ func (w *JobWrapper) Deleting() *JobWrapper {
 	return w
 }
 
+// DeletingAt marks the Job as being deleted in the foreground since some seconds after Epoch.
+func (w *JobWrapper) DeletingAt(seconds int) *JobWrapper {
+	w.Deleting()
+	*w.DeletionTimestamp = At(seconds)
+	return w
+}
+
+// Since sets the time of the last condition to some seconds after Epoch.
+func (w *JobWrapper) Since(seconds int) *JobWrapper {
+	w.Status.Conditions[len(w.Status.Conditions)-1].LastTransitionTime = At(seconds)
+	return w
+}
+
 func (w *JobWrapper) condition(kind batchv1.JobConditionType, reason, message string) *JobWrapper {
 	w.Status.Conditions = append(w.Status.Conditions, batchv1.JobCondition{
 		Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: message,

@@ -142,6 +142,12 @@ func (w *JobRunWrapper) Requeue() *JobRunWrapper {
 	return w
 }
 
+// FailOnJobLost sets spec.onJobLost to Fail.
+func (w *JobRunWrapper) FailOnJobLost() *JobRunWrapper {
+	w.Spec.OnJobLost = v1alpha1.OnJobLostFail
+	return w
+}
+
 // TTL sets spec.ttlSecondsAfterFinished.
 func (w *JobRunWrapper) TTL(seconds int32) *JobRunWrapper {
 	w.Spec.TTLSecondsAfterFinished = &seconds

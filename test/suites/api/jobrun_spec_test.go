@@ -139,6 +139,10 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 	want = refusal{"spec.onLeaseExpired", "onLeaseExpired is immutable"}
 	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
 	testUpdate(t, "onLeaseExpired removed", "spec: {jobName: a, onLeaseExpired: Requeue}", "spec: {onLeaseExpired: null}", want)
+
+	want = refusal{"spec.onJobLost", "onJobLost is immutable"}
+	testUpdate(t, "onJobLost changed", "spec: {jobName: a}", "spec: {onJobLost: Fail}", want)
+	testUpdate(t, "onJobLost removed", "spec: {jobName: a, onJobLost: Fail}", "spec: {onJobLost: null}", want)
 }
 
 func TestJobRunCancel(t *testing.T) {
@@ -163,7 +167,7 @@ func TestJobRunDefaults(t *testing.T) {
 	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k}")
 	want := map[string]any{
 		"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts),
-		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail),
+		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail), "onJobLost": string(v1alpha1.OnJobLostRequeue),
 	}
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
