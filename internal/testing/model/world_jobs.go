@@ -192,6 +192,8 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 			w.endPod(pod, corev1.PodFailed, 137, ""),
 			w.endPod(pod, corev1.PodSucceeded, 0, ""), // It handles TERM, after half of its work.
 		}
+	case len(pod.OwnerReferences) == 0 && w.neverEnds(pod):
+		return []action{w.delete("people", "deletes orphaned Pod", pod)} // Nothing else ever ends it.
 	case pod.Status.Phase == corev1.PodPending && w.Sticks != nil && w.Sticks(pod):
 		return w.failToPull(pod)
 	case pod.Status.Phase == corev1.PodPending:
@@ -204,6 +206,11 @@ func (w *World) runPod(pod *corev1.Pod) []action {
 			w.endPod(pod, corev1.PodFailed, 1, "no luck").asMishap(),
 		}
 	}
+}
+
+// neverEnds reports whether a Pod never ends by itself.
+func (w *World) neverEnds(pod *corev1.Pod) bool {
+	return (w.Hangs != nil && w.Hangs(pod)) || (w.Sticks != nil && w.Sticks(pod))
 }
 
 // failToPull returns the write of the kubelet for a Pod whose image cannot be pulled, unless the Pod says so already.
