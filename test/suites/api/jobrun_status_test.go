@@ -33,6 +33,7 @@ func TestJobRunStatus(t *testing.T) {
 		version  = refusal{"status.lease.keyVersion", "changes only with a higher generation"}
 		progress = refusal{"status.progress.generation", "a changed status.progress needs its generation equal to lease.generation"}
 		removed  = refusal{"status", "status cannot be removed"}
+		stored   = refusal{"status.stored", "status.stored is immutable"}
 	)
 	for name, tc := range map[string]struct {
 		before []string
@@ -45,6 +46,10 @@ func TestJobRunStatus(t *testing.T) {
 		"the end is set to null":    {[]string{leased2, ended}, "null", removed},
 		"an empty phase is refused": {[]string{pending}, `{phase: ""}`, refusal{"status.phase", "supported values"}},
 		"an unknown phase":          {[]string{pending}, `{phase: Running}`, refusal{"status.phase", "supported values"}},
+
+		"the version is recorded":        {[]string{pending}, "{stored: '7'}", refusal{}},
+		"the recorded version changes":   {[]string{pending, "{stored: '7'}"}, "{stored: '8'}", stored},
+		"a client drops what it ignores": {[]string{pending, "{stored: '7'}"}, "{stored: null}", refusal{}},
 
 		"Leased without a lease":        {[]string{pending}, "{phase: Leased}", refusal{"status.lease", "phase Leased needs a lease"}},
 		"the first lease":               {[]string{pending}, leased2, refusal{}},

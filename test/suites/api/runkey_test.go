@@ -12,8 +12,9 @@ func TestRunKeySpec(t *testing.T) {
 	const (
 		pendingRun = "pending: {runName: r, token: t}"
 		leasedRun  = "leased: {runName: r, token: t, generation: 1}"
+		inLine     = "line: {runName: r, token: t}"
 		owner      = "owner: {runName: r, token: t}"
-		free       = "a Concurrency key has pending or leased, an Idempotency key has an owner"
+		free       = "a Concurrency key has pending, leased or line, an Idempotency key has an owner"
 	)
 	required := func(field string) refusal { return refusal{"spec." + field, "Required value"} }
 	for name, tc := range map[string]struct {
@@ -23,7 +24,9 @@ func TestRunKeySpec(t *testing.T) {
 		"Concurrency, pending":            {spec: "kind: Concurrency, jobName: a, key: k, " + pendingRun},
 		"Concurrency, leased":             {spec: "kind: Concurrency, jobName: a, key: k, " + leasedRun},
 		"Concurrency, both":               {spec: "kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + leasedRun},
-		"Concurrency, neither":            {"kind: Concurrency, jobName: a, key: k", refusal{"spec", free}},
+		"Concurrency, line":               {spec: "kind: Concurrency, jobName: a, key: k, " + inLine},
+		"Idempotency, line":               {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + inLine, refusal{"spec", free}},
+		"Concurrency, none":               {"kind: Concurrency, jobName: a, key: k", refusal{"spec", free}},
 		"Concurrency with an owner":       {"kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + owner, refusal{"spec", free}},
 		"Concurrency with an owner alone": {"kind: Concurrency, jobName: a, key: k, " + owner, refusal{"spec", free}},
 		"Idempotency":                     {spec: "kind: Idempotency, jobName: a, key: k, " + owner},
@@ -56,7 +59,7 @@ func TestRunKeyUpdate(t *testing.T) {
 		idempotency = "spec: {kind: Idempotency, jobName: a, key: k, owner: {runName: r, token: t}}"
 	)
 	immutable := refusal{"spec", "kind, jobName and key are immutable"}
-	freed := refusal{"spec", "a Concurrency key has pending or leased, an Idempotency key has an owner"}
+	freed := refusal{"spec", "a Concurrency key has pending, leased or line, an Idempotency key has an owner"}
 	for name, tc := range map[string]struct {
 		before, patch string
 		want          refusal
