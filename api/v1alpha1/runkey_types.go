@@ -136,6 +136,7 @@ type LeasedRun struct {
 // +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
 // +kubebuilder:printcolumn:name="Pending",type=string,JSONPath=`.spec.pending.runName`
 // +kubebuilder:printcolumn:name="Leased",type=string,JSONPath=`.spec.leased.runName`
+// +kubebuilder:printcolumn:name="Line",type=string,JSONPath=`.spec.line.runName`,priority=1
 // +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner.runName`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type RunKey struct {
