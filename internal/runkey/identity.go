@@ -52,9 +52,9 @@ func Line(key *v1alpha1.RunKeySpec) Identity {
 	return key.Line.RunIdentity
 }
 
-// nextToStart returns the entry of the run that starts next: the one in the waiting place, or the first in line while the place
+// NextToStart returns the entry of the run that starts next: the one in the waiting place, or the first in line while the place
 // is free. It returns nil if no run waits.
-func nextToStart(key *v1alpha1.RunKeySpec) *v1alpha1.PendingRun {
+func NextToStart(key *v1alpha1.RunKeySpec) *v1alpha1.PendingRun {
 	switch {
 	case key == nil:
 		return nil

@@ -54,7 +54,7 @@ func Matches(key *v1alpha1.RunKeySpec, kind v1alpha1.RunKeyKind, jobName, value 
 // Reserve answers a trigger from its concurrency key. A nil key is free. While the place is free, the first run in line
 // counts as the waiting run, so that no trigger overtakes the line.
 func Reserve(key *v1alpha1.RunKeySpec, t Trigger) Answer {
-	waiting := nextToStart(key)
+	waiting := NextToStart(key)
 	switch {
 	case waiting == nil:
 		return Answer{Verdict: Reserved, Run: t.Run, Next: reservedFor(key, t)}

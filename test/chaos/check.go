@@ -119,7 +119,7 @@ func namesInKeys(writes []write) map[string]bool {
 	named := map[string]bool{}
 	for _, w := range writes {
 		if key, ok := w.Object().(*v1alpha1.RunKey); ok {
-			for _, id := range []runkey.Identity{runkey.Pending(&key.Spec), runkey.Leased(&key.Spec), runkey.Owner(&key.Spec)} {
+			for _, id := range []runkey.Identity{runkey.Pending(&key.Spec), runkey.Line(&key.Spec), runkey.Leased(&key.Spec), runkey.Owner(&key.Spec)} {
 				named[id.RunName] = true
 			}
 		}

@@ -82,11 +82,12 @@ func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []hi
 		r.put("I1", 1)
 		o, err := history.Transition(before, after)
 		if after == nil && h.vandalised[key.UID] {
-			o.Kind, o.Run, o.Holder, err = history.Vanish, "", "", nil
+			o.Kind, o.Run, o.Holder, o.Line, err = history.Vanish, "", "", "", nil
 		}
 		if err != nil {
-			r.violate("I1", "RunKey %s of %q at %d: %v: from pending %v, leased %v, to pending %v, leased %v", key.Name, key.Spec.Key,
-				w.Revision, err, runkey.Pending(before), runkey.Leased(before), runkey.Pending(after), runkey.Leased(after))
+			r.violate("I1", "RunKey %s of %q at %d: %v: from pending %v, line %v, leased %v, to pending %v, line %v, leased %v",
+				key.Name, key.Spec.Key, w.Revision, err, runkey.Pending(before), runkey.Line(before), runkey.Leased(before),
+				runkey.Pending(after), runkey.Line(after), runkey.Leased(after))
 		}
 		if o.Kind != "" {
 			o.Key, o.Call, o.Return = key.Name, at(w.Revision), at(w.Revision)
@@ -126,6 +127,14 @@ func withoutReserved(operations []history.Operation) []history.Operation {
 	})
 }
 
+// waiting returns the run that triggers of a key see waiting: the first in line while the place is free.
+func waiting(s *v1alpha1.RunKeySpec) runkey.Identity {
+	if next := runkey.NextToStart(s); next != nil {
+		return next.RunIdentity
+	}
+	return runkey.Identity{}
+}
+
 // keyCheck checks one answer about a key: it must have been true at some instant between the request and the answer.
 type keyCheck struct {
 	*Report
@@ -147,7 +156,7 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	case k.asked.Outcome == conflict:
 		o.Kind, o.Holder = history.Refuse, k.asked.Pending
 		k.require(linearizable, "was refused for pending run "+k.asked.Pending, func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s).RunName == k.asked.Pending
+			return waiting(s).RunName == k.asked.Pending
 		})
 		return o, true
 	case k.asked.Outcome != accepted || a == nil:
@@ -160,12 +169,12 @@ func (k *keyCheck) check() (history.Operation, bool) {
 	case a.Disposition == v1alpha1.DispositionCoalesced:
 		o.Kind, o.Holder = history.Absorb, a.RunName+"/"+a.RunToken
 		k.require(k.subject(), "was absorbed by waiting run "+a.RunName, func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s) == runkey.Identity{RunName: a.RunName, Token: a.RunToken}
+			return waiting(s) == runkey.Identity{RunName: a.RunName, Token: a.RunToken}
 		})
 	case k.asked.Verb == dryRun:
 		o.Kind = history.Foresee
 		k.require("I7", "was predicted to become a run", func(s *v1alpha1.RunKeySpec) bool {
-			return runkey.Pending(s) == runkey.Identity{} || runkey.Pending(s).RunName == k.asked.Name
+			return waiting(s) == runkey.Identity{} || waiting(s).RunName == k.asked.Name
 		})
 	default:
 		o.Kind, o.Run = history.Reserve, k.asked.Name+"/"+a.Token
@@ -202,7 +211,7 @@ func (k *keyCheck) checkIdempotent(a *v1alpha1.Admission) {
 		return runkey.Owner(s) == run
 	})
 	waits := k.rows[k.name()].ever(k.from, k.to, func(s *v1alpha1.RunKeySpec) bool {
-		return runkey.Pending(s) == run && s.Pending.IdempotencyKey == k.asked.IdempotencyKey
+		return waiting(s) == run && runkey.NextToStart(s).IdempotencyKey == k.asked.IdempotencyKey
 	})
 	if !owned && !waits {
 		k.violate("I6", "trigger %s (%s) was answered Idempotent with run %s, but that run stood for idempotencyKey %q at no instant between revisions %d and %d",

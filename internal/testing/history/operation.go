@@ -69,6 +69,8 @@ type Operation struct {
 	Run        string `json:"run,omitempty"`
 	Generation int64  `json:"generation,omitempty"`
 	Holder     string `json:"holder,omitempty"`
+	// Line is the first run in line after a change of a key. Answers do not tell it.
+	Line string `json:"line,omitempty"`
 
 	// Call and Return are nanoseconds of the clock that Now reads.
 	Call   int64 `json:"-"`

@@ -14,8 +14,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
-// keyScript parses a history of one key. Each line is one operation with five fields: the time of its call, the time
-// of its return, its kind, its run and its holder. A run is a name and a token, as in a/1. "-" means none.
+// keyScript parses a history of one key. Each line is one operation with these fields: the time of its call, the time
+// of its return, its kind, its run and its holder. A change may have a sixth field: the first run in line after it. A run is a
+// name and a token, as in a/1. "-" means none.
 func keyScript(t *testing.T, text string) []Operation {
 	t.Helper()
 	var operations []Operation
@@ -24,7 +25,7 @@ func keyScript(t *testing.T, text string) []Operation {
 			continue
 		}
 		o := Operation{Key: "k", Outcome: OK}
-		if _, err := fmt.Sscan(l, &o.Call, &o.Return, &o.Kind, &o.Run, &o.Holder); err != nil {
+		if n, err := fmt.Sscan(l, &o.Call, &o.Return, &o.Kind, &o.Run, &o.Holder, &o.Line); n < 5 {
 			t.Fatalf("%q: %v", l, err)
 		}
 		o.Run, o.Holder = strings.Trim(o.Run, "-"), strings.Trim(o.Holder, "-")
@@ -75,6 +76,27 @@ func TestRegisterAccepts(t *testing.T) {
 			4 4 Vanish - -
 			5 6 Reserve b/2 -
 			7 7 Restore a/1 -`,
+		"triggers see the first in line while the place is free": `
+			1 2 Reserve a/1 -
+			3 3 Mark - - b/2
+			4 5 Absorb - a/1
+			6 6 Start a/1 - b/2
+			7 8 Absorb - b/2
+			9 10 Refuse - b
+			11 11 Seat b/2 - -`,
+		"a claim seats the first in line": `
+			1 2 Reserve a/1 -
+			3 3 Mark - - b/2
+			4 4 Start a/1 b/2 c/3
+			5 6 Absorb - b/2
+			7 7 Finish a/1 - c/3
+			8 8 Start b/2 c/3 -
+			9 10 Absorb - c/3`,
+		"a trigger takes over the place in line under its own name": `
+			1 1 Mark - - a/1
+			2 3 Reserve a/2 -
+			4 4 Start a/2 -
+			5 6 Foresee - -`,
 		"a receipt gets the place of a run that is gone": `
 			1 2 Reserve a/1 -
 			3 3 Replace r/3 a/1
@@ -112,6 +134,16 @@ func TestRegisterRefuses(t *testing.T) {
 			3 4 Absorb - a/2`,
 		"a trigger is refused, but no run waits": `
 			1 2 Refuse - a`,
+		"a trigger overtakes the line": `
+			1 1 Mark - - a/1
+			2 3 Reserve b/2 -`,
+		"a dry run foresees a free place, but a run waits in line": `
+			1 1 Mark - - a/1
+			2 3 Foresee - -`,
+		"a trigger is absorbed by the first in line, but another run waits": `
+			1 2 Reserve a/1 -
+			3 3 Mark - - b/2
+			4 5 Absorb - b/2`,
 		"a dry run foresees a free place, but a run waits": `
 			1 2 Reserve a/1 -
 			3 4 Foresee - -`,
@@ -159,6 +191,10 @@ func TestTransition(t *testing.T) {
 		"leave":                           {key().Pending("a").Row(), nil, Operation{Kind: Leave, Run: named("a")}},
 		"replace":                         {key().Pending("a").Row(), key().Pending("b").Row(), Operation{Kind: Replace, Run: named("b"), Holder: named("a")}},
 		"start":                           {key().Pending("a").Row(), key().Leased("a", 1, "1").Row(), Operation{Kind: Start, Run: named("a")}},
+		"start and seat":                  {key().Pending("a").Line("b").Row(), key().Pending("b").Leased("a", 1, "1").Row(), Operation{Kind: Start, Run: named("a"), Holder: named("b")}},
+		"start, and another is in line":   {key().Pending("a").Line("b").Row(), key().Leased("a", 1, "1").Line("b").Row(), Operation{Kind: Start, Run: named("a"), Line: named("b")}},
+		"mark":                            {key().Pending("a").Row(), key().Pending("a").Line("b").Row(), Operation{Kind: Mark, Line: named("b")}},
+		"the mark goes":                   {key().Pending("a").Line("b").Row(), key().Pending("a").Row(), Operation{Kind: Mark}},
 		"finish":                          {key().Leased("a", 1, "1").Row(), nil, Operation{Kind: Finish, Run: named("a")}},
 		"finish while another run waits":  {key().Pending("b").Leased("a", 1, "1").Row(), key().Pending("b").Row(), Operation{Kind: Finish, Run: named("a")}},
 		"requeue":                         {key().Leased("a", 1, "1").Row(), key().Pending("a").Row(), Operation{Kind: Requeue, Run: named("a")}},
@@ -168,17 +204,16 @@ func TestTransition(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Transition(tc.before, tc.after)
-			if err != nil || got.Kind != tc.want.Kind || got.Run != tc.want.Run || got.Holder != tc.want.Holder {
+			if err != nil || got.Kind != tc.want.Kind || got.Run != tc.want.Run || got.Holder != tc.want.Holder || got.Line != tc.want.Line {
 				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
 			}
 		})
 	}
 	for name, tc := range map[string]struct{ before, after *v1alpha1.RunKeySpec }{
-		"the lease passes to another run":        {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run starts and another one is seated": {key().Pending("a").Row(), key().Pending("b").Leased("a", 1, "1").Row()},
-		"a run starts, but it does not wait":     {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the waiting one starts":  {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
-		"a run ends and the waiting one leaves":  {key().Pending("b").Leased("a", 1, "1").Row(), nil},
+		"the lease passes to another run":       {key().Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run starts, but it does not wait":    {key().Pending("a").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one starts": {key().Pending("b").Leased("a", 1, "1").Row(), key().Leased("b", 1, "1").Row()},
+		"a run ends and the waiting one leaves": {key().Pending("b").Leased("a", 1, "1").Row(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := Transition(tc.before, tc.after); err == nil {
