@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The control plane that the demo and the tests run against (see hack/k8s).
+# The control plane that the demo and the tests run against (see hack/k8s and hack/kine).
 # K8S_ASSETS is the directory of its binaries: bin/k8s, unless KUBEBUILDER_ASSETS names another.
 K8S_BUILT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../bin/k8s)
 # This path does not lead through bin/k8s, which a fresh clone does not have.
@@ -20,3 +20,8 @@ k8s:
 			echo "no $$binary there: add it, or unset KUBEBUILDER_ASSETS to have all of them built" >&2; exit 1; }; \
 	done
 endif
+
+# kine's SQLite is C, compiled by gcc. Without cgo, kine would use another SQLite than k3s does.
+.PHONY: kine
+kine: ## Build kine, the store of k3s, for test-conformance: bin/kine (some 3 minutes when nothing is cached).
+	@CGO_ENABLED=1 go -C hack/kine build -trimpath -ldflags "-s -w" -o $(ROOT)/bin/kine tool

@@ -62,11 +62,13 @@ var _ = BeforeSuite(func() {
 	var cancel context.CancelFunc
 	ctx, cancel = context.WithCancel(context.Background())
 	DeferCleanup(func() { cancel() })
+	store, err := controlplane.StoreFromEnv()
+	Expect(err).NotTo(HaveOccurred())
 	root := checkout.Path()
 	for _, name := range []string{"manager", "localnode"} {
 		Expect(filepath.Join(root, "bin", name)).To(BeARegularFile(), "run `make test-conformance`, which builds it")
 	}
-	plane, err := controlplane.Start(ctx, controlplane.Options{Log: GinkgoWriter})
+	plane, err := controlplane.Start(ctx, controlplane.Options{Store: store, Log: GinkgoWriter})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(plane.Stop()).To(Succeed()) })
 	start(plane, root)

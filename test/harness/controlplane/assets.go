@@ -29,7 +29,10 @@ func findAssets(options Options) (string, error) {
 }
 
 func checkAssets(dir string, options Options) error {
-	needed := []string{"etcd", "kube-apiserver", "kubectl"}
+	needed := []string{"kube-apiserver", "kubectl"}
+	if options.Store != StoreKine {
+		needed = append(needed, "etcd")
+	}
 	if !options.NoControllerManager {
 		needed = append(needed, "kube-controller-manager")
 	}

@@ -1,15 +1,16 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests: etcd,
-// kube-apiserver, kube-controller-manager and kube-scheduler, with their own ports and state. etcd and the API server can
-// be killed and started again. The package also starts nodes and other processes, balances connections to several webhook
-// servers, cuts a network, and counts writes to etcd.
+// Package controlplane runs a Kubernetes control plane on this machine's loopback, for the demo and the tests: etcd or
+// kine, kube-apiserver, kube-controller-manager and kube-scheduler, with their own ports and state. The store and the API
+// server can be killed and started again. The package also starts nodes and other processes, balances connections to
+// several webhook servers, cuts a network, and counts writes to etcd.
 //
-// It is not secured against other users of this machine: etcd serves loopback without authentication.
+// It is not secured against other users of this machine: the store serves loopback without authentication.
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -40,6 +41,8 @@ type Options struct {
 	// Assets is the directory of the binaries. The default is KUBEBUILDER_ASSETS or, if that is not set, bin/k8s of the
 	// checkout that contains the working directory.
 	Assets string
+	// Store is what the API server keeps its objects in. The default is etcd.
+	Store Store
 	// Dir is the directory of all state. It must be empty or missing. The default is a temporary directory that Stop
 	// removes.
 	Dir string
@@ -61,19 +64,20 @@ type Options struct {
 type ControlPlane struct {
 	options   Options
 	assets    string
+	kine      string // the path of kine's binary, if kine is the store
 	dir       string
 	removeDir bool
 
 	ca               *authority
 	httpClient       *http.Client
-	etcdAddress      string
+	storeAddress     string
 	apiServerAddress string
 	adminKubeconfig  string
 	adminConfig      *rest.Config
 	client           kubernetes.Interface
 
-	etcd, apiServer *component
-	components      []*component // in the order of their start
+	store, apiServer *component
+	components       []*component // in the order of their start
 
 	mu        sync.Mutex // It guards processes and writes to options.Log.
 	processes []*Process // started by Run
@@ -82,6 +86,8 @@ type ControlPlane struct {
 // component is one of the control plane's own processes. Each start uses the same arguments.
 type component struct {
 	name    string
+	path    string // of the binary. The default is the binary of that name in the assets
+	dir     string // the working directory. The default is that of this process
 	args    []string
 	probe   func(context.Context) error
 	process *Process
@@ -94,10 +100,14 @@ func Start(ctx context.Context, options Options) (*ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
+	kine, err := findKine(options.Store)
+	if err != nil {
+		return nil, err
+	}
 	if options.Log == nil {
 		options.Log = io.Discard
 	}
-	cp := &ControlPlane{options: options, assets: assets}
+	cp := &ControlPlane{options: options, assets: assets, kine: kine}
 	if err := cp.prepare(); err != nil {
 		return nil, fmt.Errorf("prepare the control plane: %w", err)
 	}
@@ -149,7 +159,7 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(errs...)
 }
 
-// killAll kills the components. They need no graceful stop, because their state is in etcd, which survives a kill.
+// killAll kills the components. They need no graceful stop, because their state is in the store, which survives a kill.
 func (cp *ControlPlane) killAll() error {
 	var errs []error
 	for _, c := range slices.Backward(cp.components) {
@@ -171,7 +181,7 @@ func (cp *ControlPlane) prepare() error {
 			return err
 		}
 	}
-	cp.etcdAddress, cp.apiServerAddress = addresses[0], addresses[2]
+	cp.storeAddress, cp.apiServerAddress = addresses[0], addresses[2]
 	if err := cp.preparePKI(); err != nil {
 		return err
 	}
@@ -238,10 +248,15 @@ func (cp *ControlPlane) prepareAdmin() (err error) {
 	return err
 }
 
-func (cp *ControlPlane) prepareComponents(etcdPeerAddress, schedulerAddress string) error {
-	cp.etcd = cp.newEtcd(cp.etcdAddress, etcdPeerAddress)
+// prepareComponents gets two more addresses: etcd's for its peers, which is kine's for its metrics, and the scheduler's.
+func (cp *ControlPlane) prepareComponents(secondStoreAddress, schedulerAddress string) error {
+	if cp.kine != "" {
+		cp.store = cp.newKine(cp.storeAddress, secondStoreAddress)
+	} else {
+		cp.store = cp.newEtcd(cp.storeAddress, secondStoreAddress)
+	}
 	cp.apiServer = cp.newAPIServer()
-	cp.components = []*component{cp.etcd, cp.apiServer}
+	cp.components = []*component{cp.store, cp.apiServer}
 	if !cp.options.NoControllerManager {
 		kubeconfig, err := cp.KubeconfigFor("system:kube-controller-manager")
 		if err != nil {
@@ -259,9 +274,9 @@ func (cp *ControlPlane) prepareComponents(etcdPeerAddress, schedulerAddress stri
 	return nil
 }
 
-// startAll starts etcd, then the API server, then the components that need both.
+// startAll starts the store, then the API server, then the components that need both.
 func (cp *ControlPlane) startAll(ctx context.Context) error {
-	if err := cp.start(ctx, cp.etcd); err != nil {
+	if err := cp.start(ctx, cp.store); err != nil {
 		return err
 	}
 	if err := cp.start(ctx, cp.apiServer); err != nil {
@@ -283,7 +298,8 @@ func (cp *ControlPlane) start(ctx context.Context, c *component) error {
 	begin := time.Now()
 	process, err := StartProcess(ProcessSpec{
 		Name:    c.name,
-		Path:    filepath.Join(cp.assets, c.name),
+		Path:    cmp.Or(c.path, filepath.Join(cp.assets, c.name)),
+		Dir:     c.dir,
 		Args:    slices.Concat(c.args, cp.options.ExtraArgs[c.name]),
 		LogFile: cp.LogFile(c.name),
 	})

@@ -31,16 +31,16 @@ func (cp *ControlPlane) newEtcd(address, peerAddress string) *component {
 	}
 }
 
-// EtcdEndpoint returns the URL at which etcd serves clients and metrics.
-func (cp *ControlPlane) EtcdEndpoint() string { return "http://" + cp.etcdAddress }
+// EtcdEndpoint returns the URL at which the store serves etcd's API. etcd serves its metrics there, too.
+func (cp *ControlPlane) EtcdEndpoint() string { return "http://" + cp.storeAddress }
 
 // EtcdClient returns a new client. The caller must close it.
 func (cp *ControlPlane) EtcdClient() (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{Endpoints: []string{cp.etcdAddress}})
+	return clientv3.New(clientv3.Config{Endpoints: []string{cp.storeAddress}})
 }
 
-// KillEtcd ends etcd as kill -9 does. The API server then cannot serve until StartEtcd.
-func (cp *ControlPlane) KillEtcd() error { return cp.etcd.process.Kill9() }
+// KillEtcd ends the store as kill -9 does. The API server then cannot serve until StartEtcd.
+func (cp *ControlPlane) KillEtcd() error { return cp.store.process.Kill9() }
 
-// StartEtcd starts etcd again, with the same data and address, and waits until it serves.
-func (cp *ControlPlane) StartEtcd(ctx context.Context) error { return cp.start(ctx, cp.etcd) }
+// StartEtcd starts the store again, with the same data and address, and waits until it serves.
+func (cp *ControlPlane) StartEtcd(ctx context.Context) error { return cp.start(ctx, cp.store) }

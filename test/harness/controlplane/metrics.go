@@ -14,8 +14,11 @@ import (
 )
 
 // EtcdMetric returns the sum of all series of one of etcd's own counters or gauges, e.g. etcd_mvcc_put_total,
-// etcd_mvcc_delete_total or etcd_mvcc_txn_total.
+// etcd_mvcc_delete_total or etcd_mvcc_txn_total. kine has none of them.
 func (cp *ControlPlane) EtcdMetric(ctx context.Context, name string) (float64, error) {
+	if cp.kine != "" {
+		return 0, fmt.Errorf("no metric %s: the store is kine", name)
+	}
 	return metric(ctx, http.DefaultClient, cp.EtcdEndpoint(), name)
 }
 

@@ -29,6 +29,8 @@ type ProcessSpec struct {
 	Name string
 	Path string
 	Args []string
+	// Dir is the working directory, which is made if it is missing. The default is that of this process.
+	Dir string
 	// Env is added to this process's own environment.
 	Env []string
 	// LogFile is the file to which the output of the process is appended.
@@ -54,12 +56,18 @@ func StartProcess(spec ProcessSpec) (*Process, error) {
 	if err := os.MkdirAll(filepath.Dir(spec.LogFile), 0o755); err != nil {
 		return nil, err
 	}
+	if spec.Dir != "" {
+		if err := os.MkdirAll(spec.Dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
 	log, err := os.OpenFile(spec.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // The child has its own copy.
 	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd.Dir = spec.Dir
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = processAttributes()
