@@ -13,7 +13,7 @@ MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-conformance-kine test-e2e test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-e2e test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -32,16 +32,16 @@ test-mutants: ## Break each rule of the protocol in turn, and check that a test 
 test-suites: k8s ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
-# The store of the conformance tests: etcd or kine. All other tests run on etcd, because they read etcd's own history or
-# metrics, or need none of kine's.
+# The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark
+# read etcd's history and metrics.
 STORE ?= etcd
 
 .PHONY: test-conformance
 test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance table through the API and the Go client. STORE=kine runs it on kine.
 	STORE=$(STORE) go test -count=1 -timeout=15m $(TEST_FLAGS) -v ./test/conformance
 
-.PHONY: test-conformance-kine
-test-conformance-kine: ## Run the conformance table on kine with SQLite, the store of k3s.
+.PHONY: test-kine
+test-kine: ## Run the conformance table on kine with SQLite, the store of k3s.
 	@$(MAKE) --no-print-directory test-conformance STORE=kine
 
 .PHONY: test-e2e

@@ -98,3 +98,16 @@ func TestStartProcessWithoutBinary(t *testing.T) {
 		t.Error("started what is not there")
 	}
 }
+
+func TestProcessHasItsDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	process, err := StartProcess(ProcessSpec{
+		Path: "/bin/sh", Args: []string{"-c", "pwd"}, Dir: dir, LogFile: filepath.Join(t.TempDir(), "sh.log"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Wait(t.Context()); err != nil || !strings.Contains(process.LogTail(), dir) {
+		t.Errorf("got %q and error %v, want %s", process.LogTail(), err, dir)
+	}
+}
