@@ -532,7 +532,8 @@ type JobRunStatus struct {
 
 	// stored is the resourceVersion with which the JobRun was created. The operator records it with its first write.
 	// Runs that wait in line for their key get the waiting place in the order of this version, because
-	// creationTimestamp has whole seconds only. Once set, it cannot be changed.
+	// creationTimestamp has whole seconds only. Once set, it cannot be changed. A client that does not know the
+	// field may drop it when it replaces the status. The operator then records the version that it finds.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

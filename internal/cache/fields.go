@@ -33,6 +33,8 @@ const (
 	FieldOwner = "runkey.owner"
 	// FieldJobHome finds Jobs by the runkey.Home of their run.
 	FieldJobHome = "job.home"
+	// FieldHeldByWorker finds the runs that external workers hold, by their jobName.
+	FieldHeldByWorker = "jobrun.heldByWorker"
 	// FieldPodJob finds the Pods of a Job by the UID of the Job.
 	FieldPodJob = "pod.job"
 )
@@ -48,6 +50,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldAbsorber, onRun(absorbers)},
 	{&v1alpha1.JobRun{}, FieldBatch, onRun(batchOf)},
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
+	{&v1alpha1.JobRun{}, FieldHeldByWorker, onRun(heldByWorker)},
 	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
 	{&corev1.Pod{}, FieldPodJob, podJob},
@@ -126,6 +129,13 @@ func activePhase(run *v1alpha1.JobRun) []string {
 	default:
 		return nil
 	}
+}
+
+func heldByWorker(run *v1alpha1.JobRun) []string {
+	if run.Status.Phase != v1alpha1.PhaseLeased || run.RunsAsJob() || !run.IsHeld() {
+		return nil
+	}
+	return []string{run.Spec.JobName}
 }
 
 func ownerToken(o client.Object) []string {

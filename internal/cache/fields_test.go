@@ -31,7 +31,14 @@ func TestFields(t *testing.T) {
 		"a run that waits": {made().Pending().Obj(), map[string][]string{
 			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Pending"},
 		}},
-		"a run that executes": {made().Leased(1, "5").Obj(), map[string][]string{
+		"a run that a worker executes": {made().Leased(1, "5").Obj(), map[string][]string{
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
+			FieldHeldByWorker: {wrappers.JobName},
+		}},
+		"a run that nobody holds": {made().Leased(1, "5").Fenced().Obj(), map[string][]string{
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
+		}},
+		"a run that a Job executes": {made().Template().Leased(1, "5").Obj(), map[string][]string{
 			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
 		}},
 		"a run that ended": {made().Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), map[string][]string{

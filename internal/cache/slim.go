@@ -102,13 +102,14 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 	slimStatus(run, condition)
 }
 
-// slimStatus keeps the fields that show whether a JobRun executed, whether it stood for other triggers, and
-// when it started (P2).
+// slimStatus keeps the fields that show whether a JobRun executed, whether it stood for other triggers, when it was
+// created (P7), and when it started (P2).
 func slimStatus(run *v1alpha1.JobRun, condition string) {
 	full := run.Status
 	run.Status = v1alpha1.JobRunStatus{
 		Phase:          canonical(full.Phase),
 		RunRef:         full.RunRef,
+		Stored:         full.Stored,
 		Batch:          full.Batch,
 		CompletionTime: full.CompletionTime,
 		Conditions:     slimConditions[condition],

@@ -65,6 +65,7 @@ func slim(t *testing.T, object any) any {
 
 func TestSlimKeepsWhatIsReadOfARunAtItsEnd(t *testing.T) {
 	whole := settledRun("a")
+	whole.Status.Stored = "6"
 	got := slim(t, whole.DeepCopy()).(*v1alpha1.JobRun)
 	want := &v1alpha1.JobRun{
 		ObjectMeta: metav1.ObjectMeta{
@@ -75,6 +76,7 @@ func TestSlimKeepsWhatIsReadOfARunAtItsEnd(t *testing.T) {
 		Status: v1alpha1.JobRunStatus{
 			Phase:          whole.Status.Phase,
 			RunRef:         whole.Status.RunRef,
+			Stored:         "6",
 			Lease:          &v1alpha1.RunLease{Generation: 3, KeyVersion: "7"},
 			Coalesced:      &v1alpha1.CoalescedTriggers{Count: 9},
 			CompletionTime: whole.Status.CompletionTime,

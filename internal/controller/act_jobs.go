@@ -245,10 +245,10 @@ func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
 	if job.DeletionTimestamp != nil {
 		return nil
 	}
+	a.sightings.noteStopped(job.UID) // The answer may get lost.
 	err := a.Client.Delete(ctx, job.DeepCopy(),
 		client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if err == nil {
-		a.sightings.noteStopped(job.UID)
 		a.journal.note("Job %s: deleted", job.Name)
 	}
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {

@@ -50,7 +50,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 		"the waiting run was not announced: it waits on": {
 			given: of(key, held().Obj(), made("b").Skip().Obj()),
 			with:  both(expired, skipping("announce-pending")),
-			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2 line=b); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"the waiting run does not exist yet: its policy is not known": {
@@ -64,7 +64,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 		"the record has no room: it waits on": {
 			given: and(of(key, held().Counted(full...).Obj(), made("b").Skip().Pending().Obj()), unbound),
 			with:  both(expired, skipping("bind-counted")),
-			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			want: `follow-lease: CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1); CheckRun(b); SwapKey(pending=a g2 line=b); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(b, -, "waits in line for its key: another run has the waiting place"); WriteStatus(a, Pending, g2<5, no holder, attempts 1)`,
 		},
 		"the last attempt": {

@@ -116,6 +116,9 @@ func (o *observer) observeExecution(ctx context.Context, run *v1alpha1.JobRun, e
 		return err
 	}
 	e.Expires, e.Left = true, duration-idle
+	if e.Left <= 0 && e.JobLost { // The lease has ended before the end of its Job matters.
+		e.JobGone, e.JobLost, e.JobDeleted = true, false, false
+	}
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (o *observer) observeObstacle(ctx context.Context, run *v1alpha1.JobRun, e 
 		o.observePodless(ctx, run, e)
 		return nil
 	}
-	o.sightings.forget(podlessSubject(run.UID))
+	o.sightings.forget(podlessSubject(run.UID), eventsSubject(run.UID))
 	if obstacle == "" {
 		o.sightings.forget(obstacleSubject(run.UID))
 		e.Obstacle = &obstacle
@@ -65,10 +65,11 @@ func (o *observer) observeObstacle(ctx context.Context, run *v1alpha1.JobRun, e 
 	return nil
 }
 
-// tell sets the obstacle of a run, unless the status got another text a moment ago.
+// tell sets the obstacle of a run, unless the status got or lost another text a moment ago.
 func (o *observer) tell(run *v1alpha1.JobRun, e *decision.Execution, obstacle string) {
-	if told := run.Status.Error; told != "" {
-		if seen := o.sightings.unchangedFor(toldSubject(run.UID), told); seen < retellDelay {
+	subject := toldSubject(run.UID)
+	if told := run.Status.Error; told != "" || o.sightings.knows(subject) {
+		if seen := o.sightings.unchangedFor(subject, told); seen < retellDelay {
 			o.RecheckIn(retellDelay - seen)
 			return
 		}
@@ -84,14 +85,14 @@ func (o *observer) observePodless(ctx context.Context, run *v1alpha1.JobRun, e *
 		o.RecheckIn(obstacleDelay - seen)
 		return
 	}
-	known, left := o.sightings.lastEvents(e.Job.UID)
+	known, left := o.sightings.lastEvents(run.UID, e.Job.UID)
 	if left == 0 {
 		obstacle, err := o.readEvents(ctx, e.Job)
 		if err != nil { // A user may have taken this right away. The run goes on without the text.
 			log.FromContext(ctx).Info("Could not read why a Job has no Pods", "job", e.Job.Name, "error", err.Error())
 		}
-		known = eventsRead{obstacle: obstacle, failed: err != nil}
-		left = o.sightings.noteEvents(e.Job.UID, known)
+		known = eventsRead{job: e.Job.UID, obstacle: obstacle, failed: err != nil}
+		left = o.sightings.noteEvents(run.UID, known)
 	}
 	o.RecheckIn(left)
 	if !known.failed {
@@ -137,11 +138,6 @@ func (o *observer) observeUnclaimed(ctx context.Context, run *v1alpha1.JobRun, e
 
 // hasWorker reports whether a worker holds a run of a jobName.
 func (o *observer) hasWorker(ctx context.Context, jobName string) (bool, error) {
-	leased, err := o.list(ctx, o.req.Namespace, cache.FieldPhase, string(v1alpha1.PhaseLeased))
-	for _, run := range leased {
-		if run.Spec.JobName == jobName && !run.RunsAsJob() && run.IsHeld() {
-			return true, nil
-		}
-	}
-	return false, err
+	held, err := o.list(ctx, o.req.Namespace, cache.FieldHeldByWorker, jobName)
+	return len(held) > 0, err
 }

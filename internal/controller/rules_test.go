@@ -333,7 +333,7 @@ func TestP7CreatedIsNeverRefused(t *testing.T) {
 			want:  "fill-pending: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
 		},
 		"its create may be under way: its place is kept": {
-			given: of(makeKey("k").Pending("b").Line("c").Obj(), made("c").Error("waits").Obj()),
+			given: of(makeKey("k").Pending("b").Line("c").Obj(), made("c").Error("waits in line for its key: another run has the waiting place").Obj()),
 			with:  func(c *scene) { c.coming = true },
 		},
 	}.run(t)
@@ -371,6 +371,15 @@ func TestP7Line(t *testing.T) {
 		"before a worker may claim the waiting run, the key names the first": {
 			given: of(makeKey("k").Pending("b").Obj(), makeRun("b").Key("k").Created().Obj(), made("c").Obj()),
 			want:  "mark-line: SwapKey(pending=b line=c)",
+		},
+		"a run whose lease ends does not overtake the line: the first is seated, and then the two contend": {
+			given: and(of(makeKey("k").Leased("a", 1, "5").Line("c").Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Holder("").Obj(), made("c").Obj())),
+			want:  "follow-lease: CheckRun(c); SwapKey(pending=c leased=a g1<5)",
+		},
+		"a batch keeps a run that left the line waiting: it is not told any more that it waits in line": {
+			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(),
+				made("b").Batch("b").Error("waits in line for its key: another run has the waiting place").Obj())),
+			want: `join-line: CheckKey; WriteStatus(b, -, "")`,
 		},
 		"the key outlives its lease while a run waits in line": {
 			given: of(makeKey("k").Leased("a", 1, "5").Line("c").Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), made("c").Obj()),

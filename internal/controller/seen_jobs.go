@@ -62,22 +62,31 @@ func newSeenJobs(c clock.PassiveClock) *seenJobs {
 }
 
 // changed records one event of the watch. before is nil for a new Job, and after is nil for a deleted one. For a deleted
-// Job, before is the last state that the watch shows. If a list found the Job missing, it is the last state that this
-// process saw, and what came after it is lost. The order of the events decides whether the end or the deletion came
+// Job, before is the last state that the watch shows. The order of the events decides whether the end or the deletion came
 // first. The times in a Job decide only if one event shows both.
 func (s *seenJobs) changed(before, after *batchv1.Job) {
 	switch {
-	case before != nil && (after == nil || after.UID != before.UID):
+	case before != nil && after == nil:
 		s.depart(before, executor.OwnEnd(before) != nil)
-		if after != nil {
-			s.changed(nil, after)
-		}
+	case before != nil && after.UID != before.UID:
+		s.missed(before)
+		s.changed(nil, after)
 	case after == nil || after.DeletionTimestamp == nil:
 	case before != nil && before.DeletionTimestamp == nil && executor.IsFinished(before):
 		s.depart(before, true)
 	default:
 		s.depart(after, executor.OwnEnd(after) != nil)
 	}
+}
+
+// missed records that a list did not show a Job any more. job is the last state that this process saw. What came after it is
+// lost, also whether the Job ended before its deletion.
+func (s *seenJobs) missed(job *batchv1.Job) {
+	if job.DeletionTimestamp == nil && !executor.IsFinished(job) {
+		s.remember(job, fateOpen)
+		return
+	}
+	s.depart(job, executor.OwnEnd(job) != nil)
 }
 
 // depart records that a Job goes or is gone. The first record of that decides.
@@ -122,7 +131,7 @@ func brief(job *batchv1.Job) *batchv1.Job {
 			Labels:      map[string]string{v1alpha1.LabelRun: job.Labels[v1alpha1.LabelRun]},
 			Annotations: map[string]string{v1alpha1.AnnotationToken: job.Annotations[v1alpha1.AnnotationToken]},
 		},
-		Status: batchv1.JobStatus{Conditions: job.Status.Conditions},
+		Status: batchv1.JobStatus{Conditions: job.Status.Conditions, Succeeded: job.Status.Succeeded, Failed: job.Status.Failed},
 	}
 }
 
@@ -203,15 +212,19 @@ func (w jobWatch) handler() toolscache.ResourceEventHandler {
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { w.SeeJob(nil, jobIn(object)) },
 		UpdateFunc: func(before, after any) { w.SeeJob(jobIn(before), jobIn(after)) },
-		DeleteFunc: func(object any) { w.SeeJob(jobIn(object), nil) },
+		DeleteFunc: func(object any) {
+			missing, ok := object.(toolscache.DeletedFinalStateUnknown)
+			if !ok {
+				w.SeeJob(jobIn(object), nil)
+			} else if job := jobIn(missing.Obj); job != nil {
+				w.jobs.missed(job)
+			}
+		},
 	}
 }
 
-// jobIn returns the Job of an event. If a list found the Job missing, it is the last state that the cache had.
+// jobIn returns the Job of an event.
 func jobIn(object any) *batchv1.Job {
-	if missing, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = missing.Obj
-	}
 	job, _ := object.(*batchv1.Job)
 	return job
 }

@@ -4,13 +4,18 @@
 package controller
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -20,6 +25,8 @@ func TestJobWatch(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()
 	executes, completed := makeJob(run, 1).Obj(), makeJob(run, 1).Complete().Since(5).Obj()
 	deleted := makeJob(run, 1).Complete().Since(5).DeletingAt(5).Obj()
+	replaced := makeJob(run, 1).Obj()
+	replaced.UID = "later"
 	missing := func(job *batchv1.Job) any { return toolscache.DeletedFinalStateUnknown{Key: "default/a-1", Obj: job} }
 	for name, tc := range map[string]struct {
 		feed  func(toolscache.ResourceEventHandler)
@@ -34,9 +41,10 @@ func TestJobWatch(t *testing.T) {
 		"gone after its end":           {func(h toolscache.ResourceEventHandler) { h.OnDelete(completed) }, fateEnded, true},
 		"gone while it executed":       {func(h toolscache.ResourceEventHandler) { h.OnDelete(executes) }, fateLost, true},
 		"missing, seen at its end":     {func(h toolscache.ResourceEventHandler) { h.OnDelete(missing(completed)) }, fateEnded, true},
-		"missing, seen executing":      {func(h toolscache.ResourceEventHandler) { h.OnDelete(missing(executes)) }, fateLost, true},
+		"missing, seen executing":      {func(h toolscache.ResourceEventHandler) { h.OnDelete(missing(executes)) }, fateOpen, true},
 		"missing, seen with both":      {func(h toolscache.ResourceEventHandler) { h.OnDelete(missing(deleted)) }, fateLost, true},
 		"missing without a last state": {func(h toolscache.ResourceEventHandler) { h.OnDelete(missing(nil)) }, fateOpen, false},
+		"replaced, seen executing":     {func(h toolscache.ResourceEventHandler) { h.OnUpdate(executes, replaced) }, fateOpen, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench()
@@ -121,5 +129,50 @@ func TestForgetJobsOfAnEndedRun(t *testing.T) {
 	c.rest(nil)
 	if len(c.Reconciler.jobs.remembered()) > 0 || c.run("a").Status.Phase != v1alpha1.PhaseCompleted {
 		t.Errorf("remembered %v\n%s", c.Reconciler.jobs.remembered(), c.formatState())
+	}
+}
+
+// The numbers of Pods show whether the output of the Job is known.
+func TestSeenJobsKeepsTheNumbersOfPods(t *testing.T) {
+	run, b := made("a").Leased(1, "5").Obj(), newBench()
+	job := makeJob(run, 1).Complete().Obj()
+	job.Status.Succeeded, job.Status.Failed = 2, 1
+	b.SeeJob(job, nil)
+	if seen, _ := b.jobs.get(run.UID, job.UID); seen.job.Status.Succeeded != 2 || seen.job.Status.Failed != 1 {
+		t.Errorf("status %+v", seen.job.Status)
+	}
+}
+
+// A Job that the controller deleted is not lost, even if the answer to the deletion was.
+func TestStoppedJobIsNotLost(t *testing.T) {
+	run := made("a").LeaseSeconds(30).FailOnJobLost().Leased(1, "5").Obj()
+	job := makeJob(run, 1).Obj()
+	c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run, job)
+	c.store.After = func(verb string, _ client.Object) error {
+		if strings.HasPrefix(verb, "delete") {
+			return errors.New("connection reset")
+		}
+		return nil
+	}
+	if err := c.newAction(home, decision.NewSnapshot(decision.Observation{})).deleteJob(t.Context(), job); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	c.SeeJob(job, nil)
+	if e := c.observe().Executions[run.UID]; e.JobLost || !e.JobGone {
+		t.Errorf("lost %t, gone %t", e.JobLost, e.JobGone)
+	}
+}
+
+// If the lease has expired, it does not matter how its Job ended.
+func TestExpiredLeaseIsNoLostJob(t *testing.T) {
+	run := made("a").LeaseSeconds(30).FailOnJobLost().Leased(1, "5").Obj()
+	c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run)
+	c.SeeJob(makeJob(run, 1).Obj(), nil)
+	if e := c.observe().Executions[run.UID]; !e.JobLost || e.JobGone {
+		t.Errorf("before: lost %t, gone %t", e.JobLost, e.JobGone)
+	}
+	c.clock.Step(time.Minute)
+	if e := c.observe().Executions[run.UID]; e.JobLost || !e.JobGone {
+		t.Errorf("after: lost %t, gone %t", e.JobLost, e.JobGone)
 	}
 }

@@ -22,8 +22,6 @@ const (
 	deletedTokensKept = 8192
 	// renewalsKept bounds the number of Lease objects in sightings.renewals.
 	renewalsKept = 1 << 14
-	// eventsKept bounds the number of Jobs in sightings.events.
-	eventsKept = 4096
 	// eventsBackoffMax bounds the interval between two reads of the Events about one Job.
 	eventsBackoffMax = 5 * time.Minute
 	// stoppedJobsKept bounds the number of UIDs in sightings.stoppedJobs.
@@ -39,8 +37,6 @@ type sightings struct {
 	deletedTokens *lru.Cache
 	// renewals holds the latest renewal of each worker's Lease object, and when this process first saw it.
 	renewals *lru.Cache
-	// events holds the latest eventsRead of each Job without Pods.
-	events *lru.Cache
 	// stoppedJobs holds the UIDs of the Jobs that this process deleted. The controller knows why these are gone.
 	stoppedJobs *lru.Cache
 	// refusals computes the backoff after a refused Job.
@@ -65,7 +61,6 @@ func newSightings(c clock.Clock) *sightings {
 		clock:         c,
 		deletedTokens: lru.New(deletedTokensKept),
 		renewals:      lru.New(renewalsKept),
-		events:        lru.New(eventsKept),
 		stoppedJobs:   lru.New(stoppedJobsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:       map[types.UID]time.Time{},
@@ -95,6 +90,14 @@ func (o *sightings) seenFor(subject string) time.Duration {
 		return o.clock.Since(seen.since)
 	}
 	return 0
+}
+
+// knows reports whether a subject has a value.
+func (o *sightings) knows(subject string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.unchanged[subject]
+	return ok
 }
 
 // forget drops the sightings of subjects.
@@ -189,6 +192,7 @@ func lossSubject(run types.UID) string     { return "loss/" + string(run) }
 
 func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }
 func podlessSubject(run types.UID) string   { return "podless/" + string(run) }
+func eventsSubject(run types.UID) string    { return "events/" + string(run) }
 func toldSubject(run types.UID) string      { return "told/" + string(run) }
 func unclaimedSubject(run types.UID) string { return "unclaimed/" + string(run) }
 
@@ -198,7 +202,7 @@ func reservationSubject(namespace, key string) string { return "reservation/" + 
 func executionSubjects(run types.UID) []string {
 	return []string{
 		leaseSubject(run), holderSubject(run), claimSubject(run), deadlineSubject(run), lossSubject(run),
-		obstacleSubject(run), podlessSubject(run), toldSubject(run), unclaimedSubject(run),
+		obstacleSubject(run), podlessSubject(run), eventsSubject(run), toldSubject(run), unclaimedSubject(run),
 	}
 }
 
@@ -209,6 +213,7 @@ func subjects(run types.UID) []string {
 
 // eventsRead is what the Events about a Job without Pods said.
 type eventsRead struct {
+	job types.UID
 	// obstacle says why the Job has no Pods; empty if no Event tells.
 	obstacle string
 	// failed is true if the Events could not be read.
@@ -218,27 +223,27 @@ type eventsRead struct {
 	wait time.Duration // until the next read
 }
 
-// lastEvents returns what the Events about a Job said when they were read last, and the time until the next read.
-func (o *sightings) lastEvents(job types.UID) (last eventsRead, left time.Duration) {
+// lastEvents returns what the Events about the Job of a run said when they were read last, and the time until the next
+// read.
+func (o *sightings) lastEvents(run, job types.UID) (last eventsRead, left time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	found, ok := o.events.Get(job)
-	if !ok {
+	last, _ = o.unchanged[eventsSubject(run)].value.(eventsRead)
+	if last.job != job {
 		return eventsRead{}, 0
 	}
-	last = found.(eventsRead)
 	return last, max(last.wait-o.clock.Since(last.at), 0)
 }
 
-// noteEvents records what the Events about a Job said, and returns the time until the next read. It doubles with each
-// read.
-func (o *sightings) noteEvents(job types.UID, read eventsRead) time.Duration {
+// noteEvents records what the Events about the Job of a run said, and returns the time until the next read. It doubles
+// with each read.
+func (o *sightings) noteEvents(run types.UID, read eventsRead) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	read.at, read.wait = o.clock.Now(), obstacleDelay
-	if before, ok := o.events.Get(job); ok {
-		read.wait = min(2*before.(eventsRead).wait, eventsBackoffMax)
+	if before, ok := o.unchanged[eventsSubject(run)].value.(eventsRead); ok && before.job == read.job {
+		read.wait = min(2*before.wait, eventsBackoffMax)
 	}
-	o.events.Add(job, read)
+	o.unchanged[eventsSubject(run)] = sighting{value: read, since: read.at}
 	return read.wait
 }

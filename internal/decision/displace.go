@@ -20,22 +20,35 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 	if !ok {
 		return nil
 	}
+	next = runkey.LineUp(next, s.firstBehind(run, waiting), s.Now)
 	pending := *fenced.DeepCopy()
 	ops := join([]Op{CheckRun{waiting}}, s.swapKey(next), tellExpired(run, fenced))
 	switch {
-	case waiting.Status.Phase != v1alpha1.PhasePending:
-		// It was never written Pending. It waits on, without a place.
-	case s.room(run) > 0:
+	case s.becomesReceipt(run, waiting):
 		fencedRun := run.DeepCopy()
 		fencedRun.Status = fenced
 		var absorb []Op
 		pending, absorb = s.absorb(fencedRun, []*v1alpha1.JobRun{waiting})
 		ops = append(ops, absorb...)
-	default:
+	case waiting.Status.Phase == v1alpha1.PhasePending:
 		ops = append(ops, WriteStatus{waiting, inLineStatus(waiting)})
 	}
 	pending.Phase = v1alpha1.PhasePending
 	return append(ops, WriteStatus{run, pending})
+}
+
+// becomesReceipt reports whether the waiting run becomes a receipt of the run that takes its place. Otherwise it waits in line.
+func (s *Snapshot) becomesReceipt(run, waiting *v1alpha1.JobRun) bool {
+	return waiting.Status.Phase == v1alpha1.PhasePending && s.room(run) > 0
+}
+
+// firstBehind returns the first run in line once run has taken the place of the waiting run.
+func (s *Snapshot) firstBehind(run, waiting *v1alpha1.JobRun) *v1alpha1.JobRun {
+	first := s.firstInLine(run)
+	if s.becomesReceipt(run, waiting) || (first != nil && v1alpha1.CompareStored(first, waiting) < 0) {
+		return first
+	}
+	return waiting
 }
 
 // finishDisplacement finishes a displacement that stopped after the key was written: it counts the displaced

@@ -91,8 +91,10 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 // true while the waiting JobRun does not exist yet, or its batch is undecided. The expiry then waits, because
 // it is not known yet which of the two runs gives way.
 func (s *Snapshot) failForWaiting(run *v1alpha1.JobRun, attempts int32) (ops []Op, decided bool) {
-	id := s.waitingBehind(run)
+	id, first := s.waitingBehind(run), s.firstInLine(run)
 	switch waiting := s.Run(id); {
+	case id == runkey.Identity{} && first != nil:
+		return s.seat(first), true // It waits, too. The next decision is about the two of them.
 	case id == runkey.Identity{}:
 		return nil, false
 	case waiting == nil || !s.hasStarted(waiting):

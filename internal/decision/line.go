@@ -45,12 +45,23 @@ func markLine(s *Snapshot) []Op {
 	return s.swapKey(runkey.LineUp(s.KeySpec(), first, s.Now))
 }
 
-// joinLine tells each run in line that it waits, and records the version with which it was created.
+// inLine is status.error of a run that waits in line.
+const inLine = "waits in line for its key: another run has the waiting place"
+
+// joinLine tells each run in line that it waits, and records the version with which it was created. A run that has left the
+// line loses the text. Its next status says more, but the run may wait for its batch.
 func joinLine(s *Snapshot) []Op {
 	for _, run := range s.Runs {
-		if s.isInLine(run) && run.Status.Error == "" {
-			return join(s.checkKey(), []Op{WriteStatus{run, inLineStatus(run)}})
+		status := inLineStatus(run)
+		switch told := run.Status.Error == inLine; {
+		case s.isInLine(run) == told:
+			continue
+		case told && (s.role(run) != RoleWaiting || run.Status.Phase != ""):
+			continue
+		case told:
+			status.Error = ""
 		}
+		return join(s.checkKey(), []Op{WriteStatus{run, status}})
 	}
 	return nil
 }
@@ -59,6 +70,6 @@ func joinLine(s *Snapshot) []Op {
 func inLineStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = ""
-	status.Error = "waits in line for its key: another run has the waiting place"
+	status.Error = inLine
 	return status
 }

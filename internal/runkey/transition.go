@@ -132,7 +132,7 @@ func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
 // take the grant back, the generation is the one after the fence.
 func Grant(key *v1alpha1.RunKeySpec, version string, run *v1alpha1.JobRun) (next *v1alpha1.RunKeySpec, ok bool) {
 	switch {
-	case key != nil && Leased(key) == IdentityOf(run):
+	case Leased(key) == IdentityOf(run) && run.LeaseGeneration() <= key.Leased.Generation:
 		next = key.DeepCopy()
 		next.Leased.FromVersion = version
 		next.Leased.Generation = max(key.Leased.Generation, run.LeaseGeneration()+1)

@@ -255,6 +255,9 @@ func TestGrant(t *testing.T) {
 			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Row(), run: wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "5").Pending(),
 			want: transition{wrappers.MakeRunKey("k").Leased("a", 2, "10").Row(), true},
 		},
+		"it was given back, and another run waits": {
+			key: wrappers.MakeRunKey("k").Leased("a", 1, "5").Pending("b").Row(), run: wrappers.MakeJobRun("a").Key("k").Created().Leased(2, "5").Pending(),
+		},
 		"a claim was granted, was about to be taken back, and another run waits since": {
 			key:  wrappers.MakeRunKey("k").Leased("a", 1, "5").Pending("b").Row(),
 			run:  wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "5").Pending(),

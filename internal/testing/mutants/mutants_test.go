@@ -214,9 +214,9 @@ var mutants = map[string]mutant{
 	"P13: a Job that a list found missing is believed to have ended": {
 		file: "internal/controller/seen_jobs.go",
 		from: `		s.depart(before, executor.OwnEnd(before) != nil)
-		if after`,
+`,
 		to: `		s.depart(before, executor.OwnEnd(before) != nil || before.DeletionTimestamp == nil)
-		if after`,
+`,
 		pkg: rules, run: "^TestJobWatch$",
 	},
 	"P13: the order of the events does not count": {
@@ -400,8 +400,8 @@ var mutants = map[string]mutant{
 	},
 	"claim: a grant that is being taken back is never granted again": {
 		file: "internal/runkey/transition.go",
-		from: `case key != nil && Leased(key) == IdentityOf(run):`,
-		to:   `case key != nil && Leased(key) == IdentityOf(run) && run.LeaseGeneration() < key.Leased.Generation:`,
+		from: `run.LeaseGeneration() <= key.Leased.Generation`,
+		to:   `run.LeaseGeneration() < key.Leased.Generation`,
 		pkg:  "./internal/runkey", run: "^TestGrant$",
 	},
 	"claim: granted again under another generation": {
