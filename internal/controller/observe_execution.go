@@ -232,9 +232,13 @@ func (o *observer) jobOf(run *v1alpha1.JobRun, generation int64) *batchv1.Job {
 	return nil
 }
 
-// noteLive records that a live read shows the end of a Job that is not being deleted. The cache may never show this.
+// noteLive records what a live read shows of a Job that is not being deleted. The cache may never show this.
 func (o *observer) noteLive(job *batchv1.Job) {
-	if job.DeletionTimestamp == nil && executor.IsFinished(job) {
+	if job.DeletionTimestamp != nil {
+		return
+	}
+	o.jobs.exists(job)
+	if executor.IsFinished(job) {
 		o.jobs.ended(job)
 	}
 }

@@ -104,6 +104,21 @@ func (s *seenJobs) created(job *batchv1.Job) { s.remember(job, fateOpen) }
 // ended records that a live read showed the end of a Job that is not being deleted.
 func (s *seenJobs) ended(job *batchv1.Job) { s.remember(job, fateEnded) }
 
+// exists records that a live read showed a Job that is not being deleted. If the watch told of its deletion, a user removed its
+// labels: for a watch of labelled Jobs, that is the same.
+func (s *seenJobs) exists(job *batchv1.Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owner := metav1.GetControllerOf(job)
+	if owner == nil {
+		return
+	}
+	if seen, known := s.ofRun[owner.UID][job.UID]; known && seen.fate == fateLost {
+		seen.fate = fateOpen
+		s.ofRun[owner.UID][job.UID] = seen
+	}
+}
+
 // remember records a Job, unless its fate is known already.
 func (s *seenJobs) remember(job *batchv1.Job, known fate) {
 	owner := metav1.GetControllerOf(job)

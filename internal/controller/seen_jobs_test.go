@@ -176,3 +176,22 @@ func TestExpiredLeaseIsNoLostJob(t *testing.T) {
 		t.Errorf("after: lost %t, gone %t", e.JobLost, e.JobGone)
 	}
 }
+
+// The watch shows labelled Jobs only, so it tells of the deletion of a Job that lost its labels.
+func TestJobWithoutLabelsIsNotLost(t *testing.T) {
+	run := made("a").FailOnJobLost().Leased(1, "5").Obj()
+	unlabelled := makeJob(run, 1).Obj()
+	unlabelled.Labels = nil
+	c := newScene(t, makeKey("k").Leased("a", 1, "5").Obj(), run, unlabelled)
+	c.SeeJob(makeJob(run, 1).Obj(), nil)
+	if e := c.observe().Executions[run.UID]; e.JobLost || e.Job == nil {
+		t.Errorf("lost %t, Job %v", e.JobLost, e.Job)
+	}
+	unlabelled.Status = makeJob(run, 1).Complete().Obj().Status
+	if err := c.store.Status().Update(t.Context(), unlabelled); err != nil {
+		t.Fatal(err)
+	}
+	if e := c.observe().Executions[run.UID]; e.Result == nil {
+		t.Error("its end is not known")
+	}
+}
