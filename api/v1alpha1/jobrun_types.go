@@ -73,7 +73,7 @@ type JobLostPolicy string
 const (
 	// OnJobLostRequeue treats the loss as an expired lease. The work may be done twice.
 	OnJobLostRequeue JobLostPolicy = "Requeue"
-	// OnJobLostFail fails the run. The work may not be done.
+	// OnJobLostFail fails the run. Perhaps its work was not done, or only in part.
 	OnJobLostFail JobLostPolicy = "Fail"
 )
 
@@ -206,11 +206,11 @@ type JobRunSpec struct {
 	// +default="Fail"
 	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
 
-	// onJobLost decides what becomes of the run when its Job is gone before the operator knew how it ended,
-	// for example because a user or a cleaner deleted the Job. Requeue, the default: the lease expires, which
+	// onJobLost decides what becomes of the run when its Job is gone before the operator knew how it ended, for
+	// example because a user or a cleaner deleted the Job. Requeue, the default: the lease expires, which
 	// counts an attempt, and the run waits again, unless maxAttempts or onLeaseExpired makes it fail. Its work
-	// may be done twice. Fail: the run fails with the reason JobLost. Its work may not be done, or not to its
-	// end. onJobLost has no effect on a run without a template. Immutable.
+	// may be done twice. Fail: the run fails with the reason JobLost. Perhaps its work was not done, or only in
+	// part. onJobLost has no effect on a run without a template. Immutable.
 	//
 	// +optional
 	// +default="Requeue"
@@ -530,10 +530,11 @@ type JobRunStatus struct {
 	// +optional
 	RunRef *ObjectReference `json:"runRef,omitempty"`
 
-	// stored is the resourceVersion with which the JobRun was created. The operator records it with its first write.
-	// Runs that wait in line for their key get the waiting place in the order of this version, because
-	// creationTimestamp has whole seconds only. Once set, it cannot be changed. A client that does not know the
-	// field may drop it when it replaces the status. The operator then records the version that it finds.
+	// stored is the resourceVersion with which the JobRun was created. The operator records it with its first
+	// write. Runs that wait in line for their key get the waiting place in the order of this version, because
+	// creationTimestamp has whole seconds only. Another value is refused once it is set. But a client that does
+	// not know the field may remove it when it replaces the status. The operator then records the version that
+	// it finds.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

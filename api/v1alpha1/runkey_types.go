@@ -46,9 +46,9 @@ type RunKeySpec struct {
 	// +optional
 	Pending *PendingRun `json:"pending,omitempty"`
 
-	// line is the first of the runs that wait without the waiting place, because another run got it while they
-	// were being created, or took it. Triggers treat this run as the waiting run while pending is not set. Not set
-	// if no such run waits.
+	// line is the first of the runs that wait without the waiting place. Such a run was stored after another
+	// run got the place, or another run took its place. Triggers treat this run as the waiting run while
+	// pending is not set. Not set if no such run waits.
 	//
 	// +optional
 	Line *PendingRun `json:"line,omitempty"`

@@ -50,10 +50,11 @@ type ConflictError struct {
 // Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// ReservedError means that a trigger was refused: its key is reserved for a run that does not exist, and the trigger did
-// not ask to coalesce. The create of that run is under way, or it was refused by a quota, a policy or another webhook, or
-// the run was deleted. Nothing was created, and no run may be waiting. So trigger again, at FreeBy at the latest. Then the
-// trigger is accepted, or refused because of another run. It unwraps to the API server's answer.
+// ReservedError means that a trigger was refused: its key is reserved for a run that does not exist, and the
+// trigger did not ask to coalesce. The create of that run is under way, or it was refused by a quota, a policy or
+// another webhook, or the run was deleted. Nothing was created, and perhaps no run waits. So trigger again, at
+// FreeBy at the latest. Then the trigger is accepted, or refused because of another run. It unwraps to the API
+// server's answer.
 type ReservedError struct {
 	// Run is the name of the run that does not exist.
 	Run string
