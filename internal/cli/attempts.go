@@ -70,7 +70,7 @@ func (p *page) attempts(d *description) {
 		rows = append(rows, []string{strconv.FormatInt(a.generation, 10), a.holder, p.ago(&metav1.Time{Time: a.expired}), pods})
 	}
 	if n := int(d.run.Status.Attempts) - len(known); n > 0 {
-		rows = append([][]string{{"", "", fmt.Sprintf("%d of which no Event tells any more", n), ""}}, rows...)
+		rows = append([][]string{{"", "", fmt.Sprintf("%d earlier, whose Events are gone", n), ""}}, rows...)
 	}
 	p.section("Expired attempts", false, []string{"GENERATION", "HOLDER", "EXPIRED", "PODS"}, rows)
 }
@@ -86,7 +86,7 @@ func goneText(run *v1alpha1.JobRun, pods []corev1.Pod, events []corev1.Event, no
 		}
 	}
 	if n := int(run.Status.Attempts) - len(known); n > 0 {
-		lines = append(lines, fmt.Sprintf("attempts that expired, and of which no Event tells any more: %d", n))
+		lines = append(lines, fmt.Sprintf("attempts that expired, and whose Events are gone: %d", n))
 	}
 	return lines
 }

@@ -81,8 +81,8 @@ Lease:
   Lasts:       as long as the Job
   Expired:     1 of 3 attempts
 Expired attempts:
-  GENERATION  HOLDER  EXPIRED                             PODS
-  -           -       1 of which no Event tells any more  -
+  GENERATION  HOLDER  EXPIRED                           PODS
+  -           -       1 earlier, whose Events are gone  -
 Receipts (2 absorbed):
   NAME   DISPOSITION  AGE  LABELS  SKIPPED INPUT
   gone   Coalesced    5m   -       "cut

@@ -19,7 +19,7 @@ func TestExitCodeWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// A trigger of which an earlier attempt may have been accepted was not refused.
+// The API server may have accepted an earlier attempt of a trigger. Then the plugin does not call the trigger refused.
 func TestExitCodeOfAReservedKeyWithoutAnAnswer(t *testing.T) {
 	open := errors.Join(&jobrun.ReservedError{Run: "missing"}, &jobrun.UnansweredError{Name: "a"})
 	if isReserved(open) {

@@ -205,7 +205,7 @@ func TestLogsOfAttemptsThatAreGone(t *testing.T) {
 		s.want(s.run("logs", "a"), 0, "third\n", "generation 1 of job/a-1 expired 5m ago: its Pods are gone, and their logs with them\n"+
 			"==> pod/a-3-x, generation 3\n")
 		s.forbidden["events"] = true
-		s.want(s.run("logs", "a"), 0, "third\n", "attempts that expired, and of which no Event tells any more: 2\n==> pod/a-3-x, generation 3\n")
+		s.want(s.run("logs", "a"), 0, "third\n", "attempts that expired, and whose Events are gone: 2\n==> pod/a-3-x, generation 3\n")
 	}, aStuckRun()...)
 }
 
