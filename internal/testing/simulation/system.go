@@ -128,7 +128,7 @@ func Simulate(scenario Scenario) error {
 		return err
 	}
 	s.judge = judge.New(judge.Options{
-		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0,
+		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0 && scenario.Options.Pauses == 0,
 		Fail:   sim.Fail,
 		Grace:  grace,
 		Clock:  sim.Clock,
@@ -184,6 +184,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 	}
 	s.gateway.Serve(p, handler)
 	s.gateway.ServeClaims(p, webhookv1alpha1.NewClaimHandler(options))
+	s.gateway.ServeFence(p, webhookv1alpha1.NewFenceHandler(options))
 	return nil, watch(p, nil, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
 }
 
