@@ -582,17 +582,23 @@ func TestActNotes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		stored []client.Object
 		want   string
+		// gone is true if only the cache shows what is stored.
+		gone bool
 	}{
-		"the Job has finished":                {of(makeJob(run, 1).Complete().Obj()), "free"},
-		"the Job is gone":                     {nil, "unconfirmed=a-1"},
-		"a finished Job is being deleted":     {of(makeJob(run, 1).Complete().Deleting().Obj()), "unconfirmed=a-1"},
-		"an earlier Job has finished":         {of(makeJob(run, 3).Complete().Obj()), "unconfirmed=a-1"},
-		"a finished Job of an earlier token":  {of(makeJob(made("a").UID("x").Token("x").Obj(), 1).Complete().Obj()), "unconfirmed=a-1"},
-		"a finished Job that belongs to none": {of(orphaned(makeJob(run, 1).Complete().Obj())), "unconfirmed=a-1"},
+		"only the cache shows the Job":        {of(makeJob(run, 1).Complete().Obj()), "unconfirmed=a-1", true},
+		"the Job has finished":                {of(makeJob(run, 1).Complete().Obj()), "free", false},
+		"the Job is gone":                     {nil, "unconfirmed=a-1", false},
+		"a finished Job is being deleted":     {of(makeJob(run, 1).Complete().Deleting().Obj()), "unconfirmed=a-1", false},
+		"an earlier Job has finished":         {of(makeJob(run, 3).Complete().Obj()), "unconfirmed=a-1", false},
+		"a finished Job of an earlier token":  {of(makeJob(made("a").UID("x").Token("x").Obj(), 1).Complete().Obj()), "unconfirmed=a-1", false},
+		"a finished Job that belongs to none": {of(orphaned(makeJob(run, 1).Complete().Obj())), "unconfirmed=a-1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := makeKey("k").Leased("a", 1, "5").Obj()
 			b := newBench(and(of(key, run), tc.stored)...)
+			if tc.gone {
+				b.Live = newBench(key.DeepCopy(), run).store
+			}
 			a := b.decidedOn(makeKey("k").Leased("a", 1, "5").Obj(), run)
 			err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{
 				decision.StopRun{Run: runkey.IdentityOf(run), Generation: 1},

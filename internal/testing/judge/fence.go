@@ -5,7 +5,6 @@ package judge
 
 import (
 	"strconv"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 
@@ -13,21 +12,10 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
-// fenceBound is the longest time in which a Job that has passed the fence is stored: the webhook's timeout of 10 s, and the
-// API server's bound of 34 s on a create.
-const fenceBound = 44 * time.Second
-
 // leaseOf returns the lease of a Job.
 func leaseOf(job *batchv1.Job) lease {
 	generation, _ := strconv.ParseInt(job.Annotations[v1alpha1.AnnotationGeneration], 10, 64)
 	return lease{job.Annotations[v1alpha1.AnnotationToken], generation}
-}
-
-// giveUp records when a RunKey gave a lease up.
-func (j *Judge) giveUp(l lease) {
-	if j.o.Clock != nil {
-		j.givenUp[l] = j.o.Clock.Now()
-	}
 }
 
 func (j *Judge) jobFinished(job *batchv1.Job) {
@@ -36,13 +24,11 @@ func (j *Judge) jobFinished(job *batchv1.Job) {
 	}
 }
 
-// passedTheFence checks P6 for a Job that is stored after its lease was given up: its create was under way by then.
-func (j *Judge) passedTheFence(job *batchv1.Job) {
-	if j.o.Clock == nil || j.bereft[job.Labels[v1alpha1.LabelKey]] {
-		return
-	}
-	if late := j.o.Clock.Now().Sub(j.givenUp[leaseOf(job)]); late > fenceBound {
-		j.fail("P6: Job %s was created %s after its lease was given up", job.Name, late)
+// PassedFence checks P6 for a Job that the fence let pass: its lease was not over when the create arrived at the API server,
+// at the revision arrival.
+func (j *Judge) PassedFence(job *batchv1.Job, arrival uint64) {
+	if end, over := j.givenUp[leaseOf(job)]; over && end <= arrival && !j.bereft[job.Labels[v1alpha1.LabelKey]] {
+		j.fail("P6: Job %s passed the fence, but its lease was given up before", job.Name)
 	}
 }
 

@@ -73,7 +73,7 @@ type Judge struct {
 	created  map[types.UID]uint64             // revisions at which JobRuns were created
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
 	acquired map[lease]time.Time              // when leases were acquired
-	givenUp  map[lease]time.Time              // when RunKeys gave leases up
+	givenUp  map[lease]uint64                 // revisions at which RunKeys gave leases up
 
 	made     map[types.UID]uint64 // revisions at which Jobs were created
 	finished map[lease]bool       // leases of which a Job finished
@@ -111,7 +111,7 @@ func New(o Options) *Judge {
 		created:  map[types.UID]uint64{},
 		bereft:   map[string]bool{},
 		acquired: map[lease]time.Time{},
-		givenUp:  map[lease]time.Time{},
+		givenUp:  map[lease]uint64{},
 		made:     map[types.UID]uint64{},
 		finished: map[lease]bool{},
 
@@ -316,7 +316,7 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	if was, is := runkey.Leased(before), runkey.Leased(after); was != is {
 		if was != (runkey.Identity{}) {
 			j.released(was)
-			j.giveUp(lease{was.Token, before.Leased.Generation})
+			j.givenUp[lease{was.Token, before.Leased.Generation}] = e.Revision
 		}
 		if is != (runkey.Identity{}) {
 			j.leases[lease{is.Token, after.Leased.Generation}] = true
@@ -453,7 +453,7 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 }
 
 // onlyLeased checks that a Job is created for a lease that its RunKey recorded. A strict judge requires that
-// the lease still lasts. Without Strict the lease may be over for a while: see passedTheFence.
+// the lease still lasts. Without Strict the lease may be over for a while: see PassedFence.
 func (j *Judge) onlyLeased(job *batchv1.Job, token, generation string) {
 	name := job.Labels[v1alpha1.LabelKey]
 	if name == "" {
@@ -469,7 +469,6 @@ func (j *Judge) onlyLeased(job *batchv1.Job, token, generation string) {
 	if j.o.Strict {
 		j.fail("I4: Job %s was created without a lease", job.Name)
 	}
-	j.passedTheFence(job)
 }
 
 func (j *Judge) oneJobPerKey(created *batchv1.Job) {

@@ -40,8 +40,9 @@ func (p *Process) createJob(ctx context.Context, r *Request) (*Response, error) 
 	answers := make(chan answerToCreate, 1)
 	arrived := &call{process: p, what: r.String(), writes: true, choices: []choice{arrives, requestLost, callerGivesUp}}
 	arrived.serve = func() (*Response, error) {
+		arrival := p.sim.Server.Revision()
 		p.sim.fence.server.Go("create("+r.Name+" of "+actorOf(ctx)+")", func(ctx context.Context) {
-			response, err := p.sim.fence.createJob(ctx, r)
+			response, err := p.sim.fence.createJob(ctx, r, arrival)
 			answers <- answerToCreate{response, err}
 		})
 		return nil, nil
@@ -71,7 +72,7 @@ var arrives = choice{weight: weightExecute, do: func(s *Sim, c *call) {
 }}
 
 // createJob handles the create of a Job in the API server.
-func (g *Gateway) createJob(ctx context.Context, r *Request) (*Response, error) {
+func (g *Gateway) createJob(ctx context.Context, r *Request, arrival uint64) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	if _, _, err := g.admit(ctx, fenceRequest(r), r.Body); err != nil {
@@ -80,7 +81,13 @@ func (g *Gateway) createJob(ctx context.Context, r *Request) (*Response, error) 
 	return g.server.sim.do(ctx, &call{
 		process: g.server, what: "stores: " + r.String(), writes: true, patience: createTimeout,
 		choices: []choice{executed, answeredSlowly, responseLost, callerGivesUp},
-		serve:   func() (*Response, error) { return g.server.sim.Server.Serve(r) },
+		serve: func() (*Response, error) {
+			response, err := g.server.sim.Server.Serve(r)
+			if err == nil && g.Passed != nil {
+				g.Passed(response.row.typed.(*batchv1.Job), arrival)
+			}
+			return response, err
+		},
 	})
 }
 

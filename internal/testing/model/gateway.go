@@ -15,6 +15,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -41,6 +42,9 @@ type Gateway struct {
 	server   *Process // makes the calls of both steps
 	replicas []*replica
 	kind     *kind
+	// Passed is called when a Job is stored that has passed the fence, with the server's revision at which its create
+	// arrived. It may be nil.
+	Passed func(job *batchv1.Job, arrival uint64)
 }
 
 // replica is one replica of the webhook.

@@ -52,6 +52,8 @@ type Trigger struct {
 	Once bool
 	// Deadline is activeDeadlineSeconds.
 	Deadline int64
+	// After is when the user sends the trigger.
+	After time.Duration
 	// Fate is what becomes of the Job.
 	Fate Fate
 	// Then is what the user does after the answer.
@@ -135,6 +137,7 @@ func Simulate(scenario Scenario) error {
 		Calm:   sim.Calm,
 	})
 	sim.Server.Observe(s.judge.Observe)
+	s.gateway.Passed = s.judge.PassedFence
 	for n := range scenario.Replicas {
 		sim.AddMachine(fmt.Sprintf("webhook-%d", n+1), s.startWebhook)
 	}
@@ -273,6 +276,9 @@ func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b 
 }
 
 func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
+	if t.After > 0 {
+		<-s.Clock.After(t.After)
+	}
 	name := t.Name
 	for n := range t.More + 1 {
 		if n > 0 {
