@@ -381,6 +381,7 @@ func TestActCreateJob(t *testing.T) {
 		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
 		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
 		"a webhook refuses it":           {err: denied, want: "refused", after: time.Second},
+		"the fence refuses it":           {err: apierrors.NewConflict(jobs, "a-1", errors.New("RunKey k leases no run")), want: "stale"},
 		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
 		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
 		"the request times out":          {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},
@@ -523,22 +524,6 @@ func TestActCheckPods(t *testing.T) {
 		if got := outcome(a.do(t.Context(), decision.CheckPods{Run: runkey.Identity{RunName: "a", Token: name}})); got != want {
 			t.Errorf("a Pod of token-a and the run %s: %s, want %s", name, got, want)
 		}
-	}
-}
-
-// P6: if the fence refuses a Job, its lease is over. The controller observes again, and records no refusal.
-func TestActCreateJobIsFenced(t *testing.T) {
-	run := made("a").Obj()
-	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
-	b.store.Before = func(verb string, o client.Object) error {
-		return apierrors.NewConflict(batchv1.Resource("jobs"), o.GetName(), errors.New("run b executes"))
-	}
-	err := b.decidedOn(nil, run).do(t.Context(), decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""})
-	if got := outcome(err); got != "stale" {
-		t.Errorf("%s (%v), want stale", got, err)
-	}
-	if wait := b.sightings.holdOff(run.UID); wait != 0 {
-		t.Errorf("hold off %s", wait)
 	}
 }
 
