@@ -37,7 +37,7 @@ var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
 // an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, whether it is
-// suspended, and how many Pods ended in a finished one. They need the renewTime of a Lease, and the number of JobRuns that
+// suspended, and how many Pods ended in a finished one. They need who holds a Lease, and its renewTime, and the number of JobRuns that
 // a ResourceQuota allows. slim_pod.go says what they need of a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
@@ -149,10 +149,17 @@ func only(all map[string]string, names ...string) map[string]string {
 }
 
 func slimLease(lease *coordinationv1.Lease) {
+	full, labels, annotations := lease.Spec, lease.Labels, lease.Annotations
+	_, member := labels[v1alpha1.LabelMember]
 	lease.ObjectMeta = metav1.ObjectMeta{
 		Namespace: lease.Namespace, Name: lease.Name, UID: lease.UID, ResourceVersion: lease.ResourceVersion,
 	}
-	lease.Spec = coordinationv1.LeaseSpec{RenewTime: lease.Spec.RenewTime}
+	if member {
+		lease.Labels, lease.Annotations = only(labels, v1alpha1.LabelMember), only(annotations, v1alpha1.AnnotationProtocolLevel)
+	}
+	lease.Spec = coordinationv1.LeaseSpec{
+		RenewTime: full.RenewTime, HolderIdentity: full.HolderIdentity, LeaseDurationSeconds: full.LeaseDurationSeconds,
+	}
 }
 
 // canonical makes equal texts share their memory.
