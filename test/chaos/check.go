@@ -29,13 +29,13 @@ func check(h *records, namespace string, strict, rested bool) *Report {
 	writes := h.in(namespace)
 	all := lives(writes)
 	r.count(h, writes, all)
-	if strict { // Otherwise a Job may be created late.
-		r.put("I8", r.Numbers["leased to Jobs"])
-	}
 	r.checkInvariants(h, writes, strict, rested)
 	r.checkAnswers(h, namespace, writes, all)
 	r.checkOutcomes(h, namespace, all, rested)
-	r.checkKeys(h, namespace, writes)
+	rows, operations := r.readKeys(h, writes)
+	r.checkKeys(h, namespace, rows, operations)
+	r.checkJobs(h, writes, rows)
+	r.checkExpiries(writes)
 	r.checkLeases(h, writes)
 	return r
 }
@@ -49,6 +49,7 @@ func (r *Report) checkInvariants(h *records, writes []write, strict, rested bool
 	for i := range writes {
 		j.Observe(&writes[i].Event)
 	}
+	r.put(otherwise, len(writes))
 	if !rested {
 		return
 	}

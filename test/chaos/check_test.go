@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,14 +53,24 @@ func (s *script) next() time.Duration {
 
 func nameOf(object client.Object) string { return fmt.Sprintf("%T/%s", object, object.GetName()) }
 
-// store stores the next versions of objects.
+// store stores the next versions of objects. A manager asks for each Job right before.
 func (s *script) store(objects ...client.Object) {
 	for _, object := range objects {
+		if job, ok := object.(*batchv1.Job); ok && s.stored[nameOf(object)] == nil {
+			s.send(job)
+		}
 		seen := s.next()
 		old := s.stored[nameOf(object)]
 		s.stored[nameOf(object)] = object
 		s.writes = append(s.writes, write{Event: judge.Event{Revision: s.revision, Old: old, New: object}, Seen: seen})
 	}
+}
+
+// send records that a manager asks for a Job, and gets no answer.
+func (s *script) send(job *batchv1.Job) {
+	s.creates = append(s.creates, create{
+		Job: job.Name, Token: tokenOf(job), Generation: generationOf(job), Sent: time.Duration(s.revision) * time.Second,
+	})
 }
 
 // remove deletes objects.
@@ -200,6 +211,14 @@ func TestGoodHistories(t *testing.T) {
 			s.store(restored)
 			s.store(s.held().Ended(v1alpha1.PhaseCompleted).Reported().Obj())
 			s.remove(restored)
+		},
+		"a Job that was under way when its lease ended": func(s *script) {
+			s.begin()
+			s.store(key().Leased("a", 1, "1").Obj())
+			s.send(job())
+			s.remove(key().Obj())
+			s.storeOnly(job())
+			s.store(run("a").Template().Created().Leased(1, "1").Ended(v1alpha1.PhaseCancelled).Reported().Obj(), finished())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,6 +59,7 @@ type cluster struct {
 	// webhook is the link from the API server to the managers.
 	webhook  *link
 	replicas []*replica
+	traffic  *traffic
 	etcd     *clientv3.Client
 	// api is an administrator's client.
 	api client.Client
@@ -76,7 +77,7 @@ func startCluster(ctx context.Context, c Config, say func(string, ...any)) (*clu
 	if err != nil {
 		return nil, err
 	}
-	cl := &cluster{plane: plane, network: newNetwork(), say: say}
+	cl := &cluster{plane: plane, network: newNetwork(), traffic: newTraffic(), say: say}
 	if err := cl.populate(ctx, c); err != nil {
 		return nil, errors.Join(err, cl.close())
 	}
@@ -157,6 +158,9 @@ func (c *cluster) close() error {
 	var errs []error
 	if c.operator != nil {
 		errs = append(errs, c.operator.Stop())
+	}
+	for _, r := range c.replicas {
+		errs = append(errs, r.gate.close())
 	}
 	if c.etcd != nil {
 		errs = append(errs, c.etcd.Close())

@@ -23,6 +23,8 @@ type fault struct {
 	inject func(context.Context, *world, Injection) error
 	// begin changes the scenario from its start.
 	begin func(*world)
+	// replaces means that another manager goes on with the work of one.
+	replaces bool
 	// punctual means that there is one leader whose writes are never late, so that statuses and Jobs may not lag.
 	punctual bool
 }
@@ -30,18 +32,18 @@ type fault struct {
 // twoLeaders is longer than the leader's Lease of 15 seconds, so that another manager leads meanwhile.
 const twoLeaders = 18 * time.Second
 
-// longest bounds how long a fault waits for something to break, even beyond the end of the faults.
-const longest = time.Minute
+// longest bounds how long after the end of the faults a fault still waits for something to break.
+const longest = 2 * time.Minute
 
 var faults = []fault{
-	{name: "kill-leader", about: "kill -9 of the leader", every: 5 * time.Second, inject: killLeader},
+	{name: "kill-leader", about: "kill -9 of the leader", replaces: true, every: 5 * time.Second, inject: killLeader},
 	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
 	{
-		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT",
+		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT", replaces: true,
 		least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader,
 	},
 	{
-		name: "fast-clock", about: "a leader whose clock is an hour ahead",
+		name: "fast-clock", about: "a leader whose clock is an hour ahead", replaces: true,
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
 	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
@@ -109,11 +111,22 @@ var faults = []fault{
 		name: "kill-worker", about: "an external worker cut off for good",
 		punctual: true, every: 4 * time.Second, inject: killWorker,
 	},
+	{
+		name: "late-jobs", about: "creates of Jobs that are sent after their runs have lost the lease",
+		every: 10 * time.Second, inject: lateJobs,
+	},
+}
+
+// stories are a part of every scenario, whatever its faults. Without them, chance would decide whether a lease expires.
+var stories = []fault{
+	{name: "expire-alone", about: "a lease expires while no run waits", punctual: true, every: 5 * time.Second, inject: expireAlone},
+	{name: "expire-behind", about: "a lease expires while a run waits", punctual: true, every: 5 * time.Second, inject: expireBehind},
+	{name: "expire-into", about: "a lease expires while a run waits that gives way", punctual: true, every: 5 * time.Second, inject: expireInto},
 }
 
 var faultsByName = func() map[string]fault {
 	byName := map[string]fault{}
-	for _, f := range faults {
+	for _, f := range slices.Concat(faults, stories) {
 		byName[f.name] = f
 	}
 	return byName
@@ -129,7 +142,11 @@ var errNoEffect = errors.New("the fault had no effect")
 
 // patience returns a context for a fault that may have to wait beyond the end of the faults to have an effect.
 func patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), longest)
+	end, bounded := ctx.Deadline()
+	if !bounded {
+		end = time.Now()
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end.Add(longest))
 }
 
 // pause waits, but not longer than the context.
@@ -267,5 +284,5 @@ func killEtcd(ctx context.Context, w *world, i Injection) error {
 }
 
 func killWorker(_ context.Context, w *world, i Injection) error {
-	return w.crew.bury(w.working, int(i.Draw%workers))
+	return w.crew.bury(w.working, w.crew.drawn(i))
 }

@@ -83,8 +83,9 @@ func ParseFaults(text string) ([]string, error) {
 		return strings.Fields(FaultNames()), nil
 	}
 	var names []string
+	all := strings.Fields(FaultNames())
 	for name := range strings.SplitSeq(text, ",") {
-		if _, known := faultsByName[name]; !known {
+		if !slices.Contains(all, name) {
 			return nil, fmt.Errorf("there is no fault %q: there are %s, or all, none, each", name, FaultNames())
 		}
 		names = append(names, name)

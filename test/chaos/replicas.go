@@ -24,11 +24,12 @@ const (
 )
 
 // replica is one replica of the manager. Its process is started again whenever it ends, as by a Deployment. It reaches
-// the API server through a link of its own.
+// the API server through a link and a gate of its own.
 type replica struct {
 	cluster    *cluster
 	number     int
 	link       *link
+	gate       *gate
 	kubeconfig string
 	keeping    sync.WaitGroup
 
@@ -50,14 +51,17 @@ func (c *cluster) newReplica(n int) (*replica, error) {
 		kubeconfig: filepath.Join(c.plane.Dir(), "kubeconfig", fmt.Sprintf("replica-%d", n)),
 	}
 	for _, server := range config.Clusters {
-		address, err := url.Parse(server.Server)
+		target, err := url.Parse(server.Server)
 		if err != nil {
 			return nil, err
 		}
-		if r.link, err = c.network.to(fmt.Sprintf("api-%d", n), address.Host); err != nil {
+		if r.gate, err = newGate(r, filepath.Join(c.plane.Dir(), fmt.Sprintf("gate-%d", n)), target, server.CertificateAuthorityData); err != nil {
+			return nil, fmt.Errorf("start the gate of replica %d: %w", n, err)
+		}
+		if r.link, err = c.network.to(fmt.Sprintf("api-%d", n), r.gate.listen); err != nil {
 			return nil, err
 		}
-		server.Server = "https://" + r.link.Listen
+		server.Server, server.CertificateAuthorityData = "https://"+r.link.Listen, r.gate.bundle
 	}
 	return r, clientcmd.WriteToFile(*config, r.kubeconfig)
 }
@@ -131,6 +135,14 @@ func (r *replica) process() *operator.Manager {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.manager
+}
+
+// processName returns the name of the latest process.
+func (r *replica) processName() string {
+	if m := r.process(); m != nil {
+		return m.Name
+	}
+	return ""
 }
 
 func (r *replica) isReady() bool {

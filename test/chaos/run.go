@@ -98,13 +98,16 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
 }
 
-// planned returns the faults that a plan injects. The others change the scenario from its start.
+// planned returns what a plan injects: the stories, and the faults that do not change the scenario from its start.
 func planned(names []string) []string {
 	var found []string
 	for _, name := range names {
 		if faultsByName[name].inject != nil {
 			found = append(found, name)
 		}
+	}
+	for _, story := range stories {
+		found = append(found, story.name)
 	}
 	return found
 }
@@ -122,7 +125,7 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 		api: users, log: &requestLog{}, namespace: w.namespace, seed: s.config.Seed, callers: callers,
 		hotKeys: 3 + int(s.config.Seed%6),
 	}
-	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say}
+	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say, victims: map[string]chan *hand{}}
 	for _, name := range names {
 		if begin := faultsByName[name].begin; begin != nil {
 			begin(w)

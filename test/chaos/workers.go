@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +39,8 @@ type crew struct {
 	mu      sync.Mutex
 	workers []*hand
 	started int
+	// victims has the runs whose first worker is to be cut off. That worker is sent to the channel.
+	victims map[string]chan *hand
 	working sync.WaitGroup
 }
 
@@ -62,7 +65,7 @@ func (c *crew) hire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Handle(jobByWorker, work)
+	w.Handle(jobByWorker, func(ctx context.Context, run *worker.Run) (any, error) { return c.work(ctx, h, run.JobRun().Name) })
 	working, quit := context.WithCancel(ctx)
 	h.quit = quit
 	c.workers = append(c.workers, h)
@@ -78,22 +81,61 @@ func (c *crew) hire(ctx context.Context) error {
 	return nil
 }
 
-// bury cuts a worker off for good, and starts another one.
-func (c *crew) bury(ctx context.Context, n int) error {
+// drawn returns the worker that an injection has drawn.
+func (c *crew) drawn(i Injection) *hand {
 	c.mu.Lock()
-	h := c.workers[n%len(c.workers)]
-	c.workers = append(c.workers[:n%len(c.workers)], c.workers[n%len(c.workers)+1:]...)
+	defer c.mu.Unlock()
+	return c.workers[i.Draw%uint64(len(c.workers))]
+}
+
+// bury cuts a worker off for good, and starts another one.
+func (c *crew) bury(ctx context.Context, h *hand) error {
+	c.mu.Lock()
+	c.workers = slices.DeleteFunc(c.workers, func(other *hand) bool { return other == h })
 	c.mu.Unlock()
 	h.wire.cut()
 	h.quit()
 	return c.hire(ctx)
 }
 
-// work handles a run: it waits for a random time.
-func work(ctx context.Context, _ *worker.Run) (any, error) {
+// await returns a function that waits for the first worker of a run, which does not end the run. The function returns nil if
+// no worker claims the run in time. After forget, workers execute the run as any other.
+func (c *crew) await(run string) (victim func(context.Context) *hand, forget func()) {
+	claimed := make(chan *hand, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.victims[run] = claimed
+	victim = func(ctx context.Context) *hand {
+		ctx, cancel := context.WithTimeout(ctx, storyPatience)
+		defer cancel()
+		select {
+		case h := <-claimed:
+			return h
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return victim, func() { c.awaited(run) }
+}
+
+// awaited returns the channel that waits for the worker of a run, once; nil if there is none.
+func (c *crew) awaited(run string) chan *hand {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	claimed := c.victims[run]
+	delete(c.victims, run)
+	return claimed
+}
+
+// work handles a run: it waits for a random time, or until the worker is cut off.
+func (c *crew) work(ctx context.Context, h *hand, run string) (any, error) {
 	takes := workLeast + rand.N(workMost-workLeast)
 	if rand.N(longShare) == 0 {
 		takes = longWork
+	}
+	if claimed := c.awaited(run); claimed != nil {
+		claimed <- h
+		takes = storyPatience
 	}
 	select {
 	case <-ctx.Done():

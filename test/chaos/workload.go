@@ -137,7 +137,7 @@ func (c *caller) delete(name string) {
 	})
 }
 
-func (c *caller) trigger(run *v1alpha1.JobRun, v verb) {
+func (c *caller) trigger(run *v1alpha1.JobRun, v verb) request {
 	var options []client.CreateOption
 	if v == dryRun {
 		options = append(options, client.DryRunAll)
@@ -147,15 +147,16 @@ func (c *caller) trigger(run *v1alpha1.JobRun, v verb) {
 		ConcurrencyKey: run.Spec.ConcurrencyKey, IdempotencyKey: run.Spec.IdempotencyKey, Skip: run.Spec.Coalesce == v1alpha1.CoalesceSkip,
 	}
 	run.Annotations = map[string]string{v1alpha1.AnnotationTrigger: asked.ID}
-	c.ask(asked, func(ctx context.Context) (*v1alpha1.JobRun, error) { return run, c.api.Create(ctx, run, options...) })
+	return c.ask(asked, func(ctx context.Context) (*v1alpha1.JobRun, error) { return run, c.api.Create(ctx, run, options...) })
 }
 
-// ask sends a request and logs it with its answer.
-func (c *caller) ask(asked request, send func(context.Context) (*v1alpha1.JobRun, error)) {
+// ask sends a request, and returns and logs it with its answer.
+func (c *caller) ask(asked request, send func(context.Context) (*v1alpha1.JobRun, error)) request {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	asked.Namespace, asked.Sent = c.namespace, c.clock.now()
 	asked.answer(send(ctx))
 	asked.Answered = c.clock.now()
 	c.log.add(asked)
+	return asked
 }
