@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	callers  = 32
+	callers  = 96
 	coldKeys = 200
 	// deliveries is how many idempotency keys are in use at a time.
 	deliveries = 12
 	// twins is how many names several callers use at a time.
 	twins = 4
 
-	pauseLeast     = 150 * time.Millisecond
-	pauseMost      = 900 * time.Millisecond
+	pauseLeast     = 100 * time.Millisecond
+	pauseMost      = 600 * time.Millisecond
 	requestTimeout = 20 * time.Second
 )
 
