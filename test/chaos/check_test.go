@@ -459,34 +459,6 @@ func TestReservationWithoutAnswer(t *testing.T) {
 	}
 }
 
-func TestPlanIsThatOfItsSeed(t *testing.T) {
-	all := strings.Fields(FaultNames())
-	one := Plan(7, 5*time.Minute, all)
-	if !slices.Equal(one, Plan(7, 5*time.Minute, all)) {
-		t.Error("one seed gives two plans")
-	}
-	if slices.Equal(one, Plan(8, 5*time.Minute, all)) {
-		t.Error("two seeds give the same plan")
-	}
-	short := Plan(7, 20*time.Second, planned(all))
-	for _, name := range planned(all) {
-		if !slices.ContainsFunc(short, func(i Injection) bool { return i.Fault == name }) {
-			t.Errorf("a plan of 20 seconds does not inject %s", name)
-		}
-	}
-}
-
-func TestParseFaults(t *testing.T) {
-	for text, want := range map[string]int{"none": 0, "all": len(faults), "kill-etcd,slow-api": 2} {
-		if got, err := ParseFaults(text); err != nil || len(got) != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	if _, err := ParseFaults("kill-everything"); err == nil {
-		t.Error("an unknown fault is accepted")
-	}
-}
-
 func TestCrashesAreFound(t *testing.T) {
 	for log, want := range map[string]bool{
 		"all is well\n":                                                                   false,

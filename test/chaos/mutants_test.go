@@ -121,9 +121,8 @@ var brokenBuilds = map[string]broken{
 func TestMutants(t *testing.T) {
 	for name, b := range brokenBuilds {
 		t.Run(name, func(t *testing.T) {
-			report := playOnce(t, Config{
-				Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience,
-			}, b.faults)
+			suite := start(t, Config{Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience})
+			report := play(t, suite, b.faults)
 			if !slices.Contains(report.Broken(), b.promise) {
 				t.Errorf("the report says that %s holds; broken: %s", b.promise, strings.Join(report.Broken(), ", "))
 			}
