@@ -47,14 +47,10 @@ func expireInto(ctx context.Context, w *world, i Injection) error {
 // whether the expiry ends as planned.
 func (a *author) expire(ctx context.Context, run, waits *v1alpha1.JobRun, end func(context.Context) bool) bool {
 	run.Spec.LeaseDurationSeconds = workerLease
-	victim, forget := a.world.crew.await(run.Name)
-	defer forget()
-	if !a.begin(run) {
+	v, spare := a.world.crew.condemn(run.Name)
+	defer spare()
+	if !a.begin(run) || !a.await(ctx, run, v.isFound) || waits != nil && !a.begin(waits) {
 		return false
 	}
-	h := victim(ctx)
-	if h == nil || waits != nil && !a.begin(waits) {
-		return false
-	}
-	return a.world.crew.bury(a.world.working, h) == nil && a.await(ctx, end)
+	return a.world.crew.bury(a.world.working, v.worker) == nil && a.await(ctx, run, end)
 }

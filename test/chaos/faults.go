@@ -36,7 +36,7 @@ const twoLeaders = 18 * time.Second
 const longest = 2 * time.Minute
 
 var faults = []fault{
-	{name: "kill-leader", about: "kill -9 of the leader", replaces: true, every: 5 * time.Second, inject: killLeader},
+	{name: "kill-leader", about: "kill -9 of the leader", replaces: true, every: 10 * time.Second, inject: killLeader},
 	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
 	{
 		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT", replaces: true,
@@ -46,12 +46,12 @@ var faults = []fault{
 		name: "fast-clock", about: "a leader whose clock is an hour ahead", replaces: true,
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
-	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
+	{name: "restart-apiserver", about: "restart of the API server", every: 25 * time.Second, inject: restartAPIServer},
 	{
 		name: "kill-apiserver", about: "kill -9 of the API server",
-		most: 2 * time.Second, every: 10 * time.Second, inject: killAPIServer,
+		most: 2 * time.Second, every: 25 * time.Second, inject: killAPIServer,
 	},
-	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 8 * time.Second, inject: killEtcd},
+	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 20 * time.Second, inject: killEtcd},
 	{
 		name: "slow-api", about: "latency between a manager and the API server",
 		least: 2 * time.Second, most: 6 * time.Second, inject: slowAPI,

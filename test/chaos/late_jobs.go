@@ -5,14 +5,11 @@ package chaos
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 const (
@@ -49,53 +46,54 @@ func (a *author) lateJob(ctx context.Context, stall time.Duration) bool {
 	first.Spec.Template, next.Spec.Template = jobTemplate(jobSeconds), jobTemplate(longJobSeconds)
 	held, release := a.world.cluster.traffic.hold(first.Name, stall)
 	defer release()
-	if !a.begin(first) || !a.isTaken(ctx, held) || !a.begin(next) {
+	if !a.begin(first) || !a.await(ctx, first, held.isTaken) || !a.begin(next) {
 		return false
 	}
 	a.delete(first.Name)
-	executes := func(ctx context.Context) bool { return a.hasJob(ctx, next) && a.isFree(ctx, held) }
-	return a.await(ctx, executes) && a.isLate(ctx, held)
+	executes := func(ctx context.Context) bool {
+		ref := a.status(ctx, next).JobRef
+		return ref != nil && !a.isGone(ctx, ref.Name, &batchv1.Job{}) && a.isGone(ctx, held.create.Job, &batchv1.Job{})
+	}
+	return a.await(ctx, next, executes) && held.isDecided(ctx)
 }
 
-// lateJobOfRunAlone holds back the create of the Job of a run without a key, until the run is deleted.
+// lateJobOfRunAlone holds back the create of the Job of a run without a key, until the run and its other Job are gone.
 func (a *author) lateJobOfRunAlone(ctx context.Context, stall time.Duration) bool {
 	a.title += "-alone"
 	run := a.run("late", jobByJob)
 	run.Spec.ConcurrencyKey, run.Spec.Template = "", jobTemplate(jobSeconds)
 	held, release := a.world.cluster.traffic.hold(run.Name, stall)
 	defer release()
-	if !a.begin(run) || !a.isTaken(ctx, held) {
+	if !a.begin(run) || !a.await(ctx, run, held.isTaken) {
 		return false
 	}
 	a.delete(run.Name)
-	return a.await(ctx, func(ctx context.Context) bool { return a.isGone(ctx, run.Name) && a.isFree(ctx, held) }) && a.isLate(ctx, held)
+	for !a.isGone(ctx, run.Name, run) || !a.isGone(ctx, held.create.Job, &batchv1.Job{}) {
+		if ctx.Err() != nil {
+			return false
+		}
+		pause(ctx, pollInterval)
+	}
+	return held.isDecided(ctx)
 }
 
-func (a *author) isGone(ctx context.Context, run string) bool {
-	return apierrors.IsNotFound(a.world.cluster.api.Get(ctx, types.NamespacedName{Namespace: a.namespace, Name: run}, &v1alpha1.JobRun{}))
-}
-
-// isTaken waits until a gate has the create.
-func (a *author) isTaken(ctx context.Context, h *held) bool {
-	ctx, cancel := context.WithTimeout(ctx, storyPatience)
-	defer cancel()
+// isTaken reports whether a gate has the create.
+func (h *held) isTaken(context.Context) bool {
 	select {
 	case <-h.taken:
 		return true
-	case <-ctx.Done():
+	default:
 		return false
 	}
 }
 
-// isFree reports whether no Job has the name of the one whose create is held back.
-func (a *author) isFree(ctx context.Context, h *held) bool {
-	name := types.NamespacedName{Namespace: a.namespace, Name: h.create.Job}
-	return apierrors.IsNotFound(a.world.cluster.api.Get(ctx, name, &batchv1.Job{}))
-}
-
-// isLate sends the create. It reports whether the API server decided about it: it stored the Job, or refused it because of a
-// conflict.
-func (a *author) isLate(ctx context.Context, h *held) bool {
-	code, err := h.send(ctx)
-	return err == nil && (code == 201 || code == 409)
+// isDecided sends the create. It reports whether the API server decided about it: it stored the Job, or refused it because
+// of a conflict.
+func (h *held) isDecided(ctx context.Context) bool {
+	answer, err := h.gate.send(ctx, h.create)
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode == http.StatusCreated || answer.StatusCode == http.StatusConflict
 }

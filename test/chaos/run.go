@@ -125,7 +125,7 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 		api: users, log: &requestLog{}, namespace: w.namespace, seed: s.config.Seed, callers: callers,
 		hotKeys: 3 + int(s.config.Seed%6),
 	}
-	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say, victims: map[string]chan *hand{}}
+	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say, victims: map[string]*victim{}}
 	for _, name := range names {
 		if begin := faultsByName[name].begin; begin != nil {
 			begin(w)

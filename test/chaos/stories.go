@@ -8,15 +8,15 @@ import (
 	"fmt"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// storyPatience bounds each wait of a story.
-const storyPatience = 30 * time.Second
+// storyPause is the time from the end of a story that went wrong to its next beginning.
+const storyPause = 500 * time.Millisecond
 
 // author is the caller of a story: a few triggers with a key of their own, which lead to what the callers' own triggers
 // lead to by chance only.
@@ -35,7 +35,7 @@ func (w *world) tell(ctx context.Context, i Injection, story func(context.Contex
 		if story(ctx, a) {
 			return nil
 		}
-		pause(ctx, pollInterval)
+		pause(ctx, storyPause)
 	}
 	return errNoEffect
 }
@@ -55,33 +55,43 @@ func (a *author) run(role, jobName string) *v1alpha1.JobRun {
 	return run
 }
 
-// await waits until look reports true. It reports whether that happened in time.
-func (a *author) await(ctx context.Context, look func(context.Context) bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, storyPatience)
-	defer cancel()
+// await waits until look reports true. It reports false if that cannot happen any more because the run has ended.
+func (a *author) await(ctx context.Context, run *v1alpha1.JobRun, look func(context.Context) bool) bool {
 	for ctx.Err() == nil {
+		ended := a.hasEnded(ctx, run)
 		if look(ctx) {
 			return true
+		}
+		if ended {
+			return false
 		}
 		pause(ctx, pollInterval)
 	}
 	return false
 }
 
-// read reads an object of the story by its name. It returns false if that failed.
-func (a *author) read(ctx context.Context, name string, object client.Object) bool {
-	return a.world.cluster.api.Get(ctx, types.NamespacedName{Namespace: a.namespace, Name: name}, object) == nil
+// hasEnded reports whether a run has an outcome or is gone.
+func (a *author) hasEnded(ctx context.Context, run *v1alpha1.JobRun) bool {
+	read := &v1alpha1.JobRun{}
+	err := a.get(ctx, run.Name, read)
+	return err == nil && read.HasOutcome() || apierrors.IsNotFound(err)
+}
+
+// get reads an object of the story by its name.
+func (a *author) get(ctx context.Context, name string, object client.Object) error {
+	return a.world.cluster.api.Get(ctx, types.NamespacedName{Namespace: a.namespace, Name: name}, object)
+}
+
+// isGone reports whether no object of the kind has that name.
+func (a *author) isGone(ctx context.Context, name string, kind client.Object) bool {
+	return apierrors.IsNotFound(a.get(ctx, name, kind))
 }
 
 // status returns the status of a run; an empty one if it cannot be read.
 func (a *author) status(ctx context.Context, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	read := &v1alpha1.JobRun{}
-	a.read(ctx, run.Name, read)
+	if a.get(ctx, run.Name, read) != nil {
+		return v1alpha1.JobRunStatus{}
+	}
 	return read.Status
-}
-
-// isLeased reports whether a run reads Leased, and whether its Job exists.
-func (a *author) hasJob(ctx context.Context, run *v1alpha1.JobRun) bool {
-	status := a.status(ctx, run)
-	return status.Phase == v1alpha1.PhaseLeased && status.JobRef != nil && a.read(ctx, status.JobRef.Name, &batchv1.Job{})
 }

@@ -4,7 +4,6 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -168,13 +167,4 @@ func (h *held) take(g *gate, c *jobCreate) {
 	c.Held = true
 	h.gate, h.create = g, c
 	close(h.taken)
-}
-
-// send sends the create, and returns the code of the answer.
-func (h *held) send(ctx context.Context) (int, error) {
-	answer, err := h.gate.send(ctx, h.create)
-	if err != nil {
-		return 0, err
-	}
-	return answer.StatusCode, answer.Body.Close()
 }

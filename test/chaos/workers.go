@@ -28,6 +28,8 @@ const (
 	// longWork is the time of one in longShare runs. It makes it likely that a worker has work when it is cut off.
 	longWork  = 2 * time.Second
 	longShare = 5
+	// victimWork is longer than a victim lives.
+	victimWork = time.Minute
 )
 
 // crew has the workers of a namespace.
@@ -39,8 +41,8 @@ type crew struct {
 	mu      sync.Mutex
 	workers []*hand
 	started int
-	// victims has the runs whose first worker is to be cut off. That worker is sent to the channel.
-	victims map[string]chan *hand
+	// victims has the workers to cut off, by the run that they will claim.
+	victims map[string]*victim
 	working sync.WaitGroup
 }
 
@@ -88,43 +90,53 @@ func (c *crew) drawn(i Injection) *hand {
 	return c.workers[i.Draw%uint64(len(c.workers))]
 }
 
-// bury cuts a worker off for good, and starts another one.
+// bury cuts a worker off for good, and starts another one, unless that was done before.
 func (c *crew) bury(ctx context.Context, h *hand) error {
 	c.mu.Lock()
-	c.workers = slices.DeleteFunc(c.workers, func(other *hand) bool { return other == h })
+	n := slices.Index(c.workers, h)
+	if n >= 0 {
+		c.workers = slices.Delete(c.workers, n, n+1)
+	}
 	c.mu.Unlock()
+	if n < 0 {
+		return nil
+	}
 	h.wire.cut()
 	h.quit()
 	return c.hire(ctx)
 }
 
-// await returns a function that waits for the first worker of a run, which does not end the run. The function returns nil if
-// no worker claims the run in time. After forget, workers execute the run as any other.
-func (c *crew) await(run string) (victim func(context.Context) *hand, forget func()) {
-	claimed := make(chan *hand, 1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.victims[run] = claimed
-	victim = func(ctx context.Context) *hand {
-		ctx, cancel := context.WithTimeout(ctx, storyPatience)
-		defer cancel()
-		select {
-		case h := <-claimed:
-			return h
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	return victim, func() { c.awaited(run) }
+// victim is the first worker that claims a certain run. It does not end that run.
+type victim struct {
+	found  chan struct{} // closed when there is a worker
+	worker *hand
 }
 
-// awaited returns the channel that waits for the worker of a run, once; nil if there is none.
-func (c *crew) awaited(run string) chan *hand {
+func (v *victim) isFound(context.Context) bool {
+	select {
+	case <-v.found:
+		return true
+	default:
+		return false
+	}
+}
+
+// condemn makes the first worker that claims a run a victim. After spare, workers execute the run as any other.
+func (c *crew) condemn(run string) (v *victim, spare func()) {
+	v = &victim{found: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	claimed := c.victims[run]
+	c.victims[run] = v
+	return v, func() { c.spare(run) }
+}
+
+// spare returns the victim of a run, once; nil if there is none.
+func (c *crew) spare(run string) *victim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.victims[run]
 	delete(c.victims, run)
-	return claimed
+	return v
 }
 
 // work handles a run: it waits for a random time, or until the worker is cut off.
@@ -133,9 +145,9 @@ func (c *crew) work(ctx context.Context, h *hand, run string) (any, error) {
 	if rand.N(longShare) == 0 {
 		takes = longWork
 	}
-	if claimed := c.awaited(run); claimed != nil {
-		claimed <- h
-		takes = storyPatience
+	if v := c.spare(run); v != nil {
+		v.worker, takes = h, victimWork
+		close(v.found)
 	}
 	select {
 	case <-ctx.Done():
