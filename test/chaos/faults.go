@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -192,26 +191,18 @@ func unlessOver(ctx context.Context, err error) error {
 func pauseLeader(ctx context.Context, w *world, i Injection) error {
 	w.leadership.Lock()
 	defer w.leadership.Unlock()
-	leader, err := w.cluster.leader(ctx)
-	if err != nil {
-		return unlessOver(ctx, err)
+	patient, cancel := patience(ctx)
+	defer cancel()
+	for {
+		leader, err := w.cluster.leader(patient)
+		if err != nil {
+			return unlessOver(patient, err)
+		}
+		err = leader.pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would lead
+		if !errors.Is(err, errNoEffect) {
+			return err
+		}
 	}
-	leader.stop(true)
-	defer leader.stop(false)
-	m := leader.process()
-	if err := m.Signal(syscall.SIGSTOP); err != nil {
-		return unlessExited(m, err)
-	}
-	pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would lead
-	return unlessExited(m, m.Signal(syscall.SIGCONT))
-}
-
-// unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
-func unlessExited(m interface{ Exited() bool }, err error) error {
-	if m.Exited() {
-		return errNoEffect
-	}
-	return err
 }
 
 // fastClock makes a replica lead whose clock is ahead. Later it kills that one, so that a replica with the right clock

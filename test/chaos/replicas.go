@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -156,6 +157,26 @@ func (r *replica) hold(held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = held
+}
+
+// pause stops the process for a while. It returns errNoEffect if the process exits before the end of the pause.
+func (r *replica) pause(ctx context.Context, d time.Duration) error {
+	r.stop(true)
+	defer r.stop(false)
+	m := r.process()
+	if err := m.Signal(syscall.SIGSTOP); err != nil {
+		return unlessExited(m, err)
+	}
+	pause(ctx, d)
+	return unlessExited(m, m.Signal(syscall.SIGCONT))
+}
+
+// unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
+func unlessExited(m *operator.Manager, err error) error {
+	if m.Exited() {
+		return errNoEffect
+	}
+	return err
 }
 
 // stop records whether the process is stopped by SIGSTOP.
