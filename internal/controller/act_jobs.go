@@ -27,6 +27,9 @@ const predecessorPoll = time.Second
 // createJob creates the Job of a run for a generation. The name of the Job is a lock: an existing Job of that name is
 // the same one if the run owns it.
 //
+// The fence, a webhook, refuses the Job with a 409 if its run is no longer leased under the generation. That is no refusal
+// of the Job: the controller observes again.
+//
 // createJob creates no second Job for a generation whose Job this process knows, even if that Job is gone or goes before
 // the create arrives. The status then names that Job, and the next decision is about its end.
 func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
@@ -43,6 +46,8 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
+	case apierrors.IsConflict(err): // The fence: the run is not leased under this generation any more.
+		return fmt.Errorf("%w: Job %s/%s: %w", errStale, job.Namespace, job.Name, err)
 	case namesField(err), isTooLarge(err):
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
 	case err != nil:

@@ -386,6 +386,7 @@ func TestActCreateJob(t *testing.T) {
 		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
 		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
 		"a webhook refuses it":           {err: denied, want: "refused", after: time.Second},
+		"the fence refuses it":           {err: apierrors.NewConflict(jobs, "a-1", errors.New("RunKey k leases no run")), want: "stale"},
 		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
 		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
 		"the request times out":          {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},

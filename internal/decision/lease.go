@@ -75,13 +75,8 @@ func (s *Snapshot) IsStray(job *batchv1.Job) bool {
 		return s.leased != id || s.leasedGeneration() != generation
 	}
 	run := s.Run(id)
-	switch {
-	case run == nil:
+	if run == nil {
 		return s.Gone[id]
-	case run.Status.Phase == v1alpha1.PhaseLeased:
-		return run.LeaseGeneration() != generation
-	default:
-		// The claim of the next generation creates its Job before it writes the status.
-		return run.HasEnded() || generation != run.LeaseGeneration()+1
 	}
+	return !runkey.LeasesItself(run, generation)
 }

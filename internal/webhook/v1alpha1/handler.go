@@ -85,6 +85,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	server := mgr.GetWebhookServer()
 	server.Register(Path, NewHTTPHandler(handler))
 	server.Register(ClaimPath, NewHTTPHandler(NewClaimHandler(o)))
+	server.Register(FencePath, NewHTTPHandler(NewFenceHandler(o)))
 	server.Register(OutputPath, NewHTTPHandler(admission.HandlerFunc(HandleOutput)))
 	return nil
 }

@@ -101,7 +101,11 @@ func TestRolesAreBoundToTheOperator(t *testing.T) {
 }
 
 func TestResourceNamesExist(t *testing.T) {
-	kinds := map[string]string{"secrets": "Secret", "mutatingwebhookconfigurations": "MutatingWebhookConfiguration"}
+	kinds := map[string]string{
+		"secrets":                         "Secret",
+		"mutatingwebhookconfigurations":   "MutatingWebhookConfiguration",
+		"validatingwebhookconfigurations": "ValidatingWebhookConfiguration",
+	}
 	eachInstallation(t, func(t *testing.T, m manifests) {
 		check := func(role string, rules []rbacv1.PolicyRule) {
 			for _, rule := range rules {
@@ -123,11 +127,16 @@ func TestResourceNamesExist(t *testing.T) {
 
 func TestWebhookIsServedByTheManager(t *testing.T) {
 	eachInstallation(t, func(t *testing.T, m manifests) {
-		config := the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration")
-		for _, webhook := range config.Webhooks {
-			service := webhook.ClientConfig.Service
+		services := map[string]*admissionregistrationv1.ServiceReference{}
+		for _, webhook := range the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration").Webhooks {
+			services[webhook.Name] = webhook.ClientConfig.Service
+		}
+		for _, webhook := range the[admissionregistrationv1.ValidatingWebhookConfiguration](t, m, "ValidatingWebhookConfiguration").Webhooks {
+			services[webhook.Name] = webhook.ClientConfig.Service
+		}
+		for webhook, service := range services {
 			if service.Namespace != namespace || !m.has("Service", service.Name) {
-				t.Errorf("webhook %s is at Service %s/%s, which is not installed", webhook.Name, service.Namespace, service.Name)
+				t.Errorf("webhook %s is at Service %s/%s, which is not installed", webhook, service.Namespace, service.Name)
 			}
 		}
 	})
@@ -175,7 +184,7 @@ func TestSelectorsAndPortsMatchTheManager(t *testing.T) {
 func TestEverythingIsNamedAndLabelled(t *testing.T) {
 	clusterWide := []string{
 		"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration",
-		"FlowSchema", "PriorityLevelConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+		"ValidatingWebhookConfiguration", "FlowSchema", "PriorityLevelConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
 	}
 	eachInstallation(t, func(t *testing.T, m manifests) {
 		for _, object := range m {
