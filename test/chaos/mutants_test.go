@@ -28,6 +28,13 @@ const (
 	mutantPatience = 2 * time.Minute
 )
 
+// withoutFence lets every Job pass.
+var withoutFence = mutants.Edit{
+	File: "internal/webhook/v1alpha1/fence.go",
+	From: `switch err := h.checkLease(ctx, job); {`,
+	To:   `switch err := error(nil); {`,
+}
+
 var brokenBuilds = map[string]broken{
 	"coalesce from the cache": {
 		edits: []mutants.Edit{{
@@ -105,8 +112,13 @@ var brokenBuilds = map[string]broken{
 		faults:  []string{"kill-leader", "slow-api", "cut-api", "lag-watches"},
 		promise: "I3",
 	},
+	"the fence left out": {
+		edits:   []mutants.Edit{withoutFence},
+		faults:  []string{"late-jobs"},
+		promise: "I4",
+	},
 	"the Job before the RunKey": {
-		edits: []mutants.Edit{{
+		edits: []mutants.Edit{withoutFence, {
 			File: "internal/decision/claim.go",
 			From: `		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
