@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The manager runs the webhook on every replica and the controller on the leader.
+// The manager runs the webhook and the controller. Its replicas share the keys out.
 package main
 
 import (
@@ -25,13 +25,14 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/decoding"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
+	"github.com/jobrun-dev/jobrun/internal/membership"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
 var version = "dev" // set by the linker
 
-// operatorClock is the clock of the controller and of the RunKey store.
-var operatorClock clock.Clock = clock.RealClock{}
+// operatorClock is the clock of the controller, of the RunKey store and of the membership.
+var operatorClock clock.WithTicker = clock.RealClock{}
 
 func main() {
 	o, err := parseOptions(os.Args[1:], os.Stdout)
@@ -45,7 +46,7 @@ func main() {
 	logger := zap.New(zap.UseFlagOptions(&o.log))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	// The process must end after run, because run gives the leader's Lease back.
+	// The process must end after run, because run gives the Leases back.
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		logger.Error(err, "The manager failed")
 		os.Exit(1)
@@ -68,7 +69,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	health := decoding.NewHealth(find)
-	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, health))
+	identity := membership.NewIdentity()
+	lock, err := leaderLock(config, o, identity)
+	if err != nil {
+		return fmt.Errorf("set up the leader election: %w", err)
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, health, lock))
 	if err != nil {
 		return err
 	}
@@ -81,7 +87,11 @@ func run(ctx context.Context, o options) error {
 	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("set up the field indexes: %w", err)
 	}
-	if err := addControllerAndWebhook(mgr, o); err != nil {
+	members, err := addMembership(ctx, mgr, o, identity, health)
+	if err != nil {
+		return fmt.Errorf("set up the membership: %w", err)
+	}
+	if err := addControllerAndWebhook(mgr, o, members); err != nil {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version)
@@ -91,7 +101,7 @@ func run(ctx context.Context, o options) error {
 // http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
 func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
 
-func addControllerAndWebhook(mgr manager.Manager, o options) error {
+func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership) error {
 	keys := keystore.New(keystore.Options{
 		Cached: mgr.GetClient(),
 		Live:   mgr.GetAPIReader(),
@@ -107,6 +117,9 @@ func addControllerAndWebhook(mgr manager.Manager, o options) error {
 		SweepPeriod:      time.Minute,
 		Clock:            operatorClock,
 		Concurrency:      o.concurrency,
+		Shares:           members,
+		LeaderElection:   o.leaderElect,
+		Notes:            func() bool { return members.Level() >= membership.NotesLevel },
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

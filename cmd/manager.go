@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,7 +44,7 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health) ctrl.Options {
+func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health, lock resourcelock.Interface) ctrl.Options {
 	return ctrl.Options{
 		Scheme:        scheme,
 		Cache:         cacheOptions(health),
@@ -54,12 +55,12 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 			SecureServing:  true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		HealthProbeBindAddress:        o.probeAddress,
-		PprofBindAddress:              o.pprofAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "jobrun-controller-manager",
-		LeaderElectionNamespace:       o.leaderElectionNamespace,
-		LeaderElectionReleaseOnCancel: true,
+		HealthProbeBindAddress:              o.probeAddress,
+		PprofBindAddress:                    o.pprofAddress,
+		LeaderElection:                      o.leaderElect,
+		LeaderElectionID:                    leaderLease, // its name in the metrics
+		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionReleaseOnCancel:       true,
 	}
 }
 
@@ -78,8 +79,8 @@ func cacheOptions(health *decoding.Health) ctrlcache.Options {
 	}
 }
 
-// cacheOnEveryReplica caches on every replica what the webhook reads. The watches of the controller start only on the
-// leader.
+// cacheOnEveryReplica caches on every replica what the webhook reads. With --leader-elect, the watches of the controller start
+// only on the leader.
 func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &corev1.ResourceQuota{}} {
 		if _, err := c.GetInformer(ctx, object); err != nil {

@@ -108,9 +108,10 @@ func (o *options) bind(flags *flag.FlagSet) {
 			"If empty, there are no profiles.")
 
 	flags.BoolVar(&o.leaderElect, "leader-elect", false,
-		"Run the controller on one replica at a time. The webhook always runs on every replica.")
+		"Run the controller on one replica at a time, the leader. If false, all replicas run it and share the keys out. "+
+			"The webhook always runs on every replica.")
 	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
-		"The namespace of the leader's Lease. If empty, it is the value of --namespace.")
+		"The namespace of the Leases of the replicas and of the leader. If empty, it is the value of --namespace.")
 
 	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
 	flags.DurationVar(&o.reservationGrace, "reservation-grace", 5*time.Second,

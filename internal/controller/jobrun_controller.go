@@ -65,6 +65,12 @@ type Options struct {
 	Clock       clock.Clock
 	// Concurrency is the number of requests that the controller reconciles at once.
 	Concurrency int
+	// Shares says which homes this process owns. Without it, this process owns all.
+	Shares Shares
+	// LeaderElection makes the controller wait until its replica is the leader.
+	LeaderElection bool
+	// Notes reports whether all replicas know notes of Jobs that may still execute. Without it, they do.
+	Notes func() bool
 }
 
 // Reconciler reconciles keys and runs.
@@ -103,8 +109,12 @@ func NewReconciler(c client.Client, live client.Reader, recorder events.EventRec
 // SetupWithManager registers the controller. The caller must have set up the field indexes.
 func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	r := NewReconciler(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(controllerName), o)
-	if err := metrics.Registry.Register(activeCollector{mgr.GetClient()}); err != nil {
+	if err := metrics.Registry.Register(activeCollector{r}); err != nil {
 		return err
+	}
+	gained := newGains()
+	if o.Shares != nil {
+		o.Shares.OnGain(gained.add)
 	}
 	if err := r.watchEnds(context.Background(), mgr.GetCache()); err != nil {
 		return err
@@ -120,8 +130,9 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
+		WatchesRawSource(r.takeovers(mgr.GetCache(), gained)).
 		WithOptions(controller.TypedOptions[Request]{
-			MaxConcurrentReconciles: o.Concurrency, LogConstructor: newLogger(mgr.GetLogger()),
+			MaxConcurrentReconciles: o.Concurrency, NeedLeaderElection: &o.LeaderElection, LogConstructor: newLogger(mgr.GetLogger()),
 		}).
 		Complete(r)
 }
@@ -129,31 +140,27 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 // queue is the work queue of the controller.
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
-// handler returns the event handler of JobRuns, RunKeys, Jobs and Pods. It enqueues the requests that an event may affect.
+// handler returns the event handler of JobRuns, RunKeys, Jobs and Pods. It enqueues the requests that an event may affect,
+// if this process owns them.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
-	enqueue := func(q queue, requests []Request) {
-		for _, request := range requests {
-			q.Add(request)
-		}
-	}
 	return handler.TypedFuncs[client.Object, Request]{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
 			if e.IsInInitialList {
-				enqueue(q, r.RequestsForExisting(ctx, e.Object))
+				r.enqueue(ctx, q, r.RequestsForExisting(ctx, e.Object))
 				return
 			}
-			enqueue(q, r.RequestsForChange(ctx, nil, e.Object))
+			r.enqueue(ctx, q, r.RequestsForChange(ctx, nil, e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
 			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() { // a periodic resync of the cache
-				enqueue(q, r.RequestsForExisting(ctx, e.ObjectNew))
+				r.enqueue(ctx, q, r.RequestsForExisting(ctx, e.ObjectNew))
 				return
 			}
 			r.reportClaim(ctx, e.ObjectOld, e.ObjectNew)
-			enqueue(q, r.RequestsForChange(ctx, e.ObjectOld, e.ObjectNew))
+			r.enqueue(ctx, q, r.RequestsForChange(ctx, e.ObjectOld, e.ObjectNew))
 		},
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
-			enqueue(q, r.RequestsForChange(ctx, e.Object, nil))
+			r.enqueue(ctx, q, r.RequestsForChange(ctx, e.Object, nil))
 		},
 	}
 }
@@ -173,12 +180,12 @@ func (r *Reconciler) renewals() handler.TypedEventHandler[client.Object, Request
 }
 
 // reportClaim emits the event and the metric of a claim by a worker. A worker writes its claim itself, so no plan
-// reports it.
+// reports it. All replicas see the claim, and the owner of the run's home reports it.
 func (r *Reconciler) reportClaim(ctx context.Context, before, after client.Object) {
 	old, wasRun := before.(*v1alpha1.JobRun)
 	run, isRun := after.(*v1alpha1.JobRun)
 	if !wasRun || !isRun || run.RunsAsJob() || run.Status.Phase != v1alpha1.PhaseLeased ||
-		!run.IsHeld() || old.LeaseGeneration() == run.LeaseGeneration() {
+		!run.IsHeld() || old.LeaseGeneration() == run.LeaseGeneration() || !r.ownsRun(run) {
 		return
 	}
 	r.Events.emit(decision.ClaimedEvent(run))
@@ -236,8 +243,15 @@ func (r *Reconciler) deleted(object client.Object) {
 	}
 }
 
-// Reconcile makes at most one transition of a home, an idempotency key or a run.
+// Reconcile makes at most one transition of a home, an idempotency key or a run. It drops a request whose home another
+// process owns by now.
 func (r *Reconciler) Reconcile(ctx context.Context, req Request) (reconcile.Result, error) {
+	if r.Shares != nil {
+		defer r.Shares.Enter()()
+	}
+	if !r.owns(ctx, req) {
+		return reconcile.Result{}, nil
+	}
 	after, err := r.reconcile(ctx, req)
 	switch {
 	case errors.Is(err, errStale):

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 var (
@@ -31,7 +33,9 @@ var (
 		Help: "Receipts that became runs because no run stood for them.",
 	})
 	activeRuns = prometheus.NewDesc("jobrun_active_runs",
-		"JobRuns without an outcome, by phase: Pending, Leased, or None for an empty phase.", []string{"phase"}, nil)
+		"JobRuns of this replica without an outcome, by phase: Pending, Leased, or None for an empty phase.", []string{"phase"}, nil)
+	activeHomes = prometheus.NewDesc("jobrun_active_homes",
+		"Keys, and runs without a key, of this replica with JobRuns without an outcome.", nil, nil)
 )
 
 func init() {
@@ -59,21 +63,46 @@ func record(m decision.Metric) {
 // collectTimeout bounds the time that a scrape waits for the cache to sync.
 const collectTimeout = time.Second
 
-// activeCollector counts the JobRuns without an outcome in the cache at each scrape. Before the cache has synced, a
-// scrape returns the other metrics only.
-type activeCollector struct{ cached client.Reader }
+// activeCollector counts the JobRuns without an outcome in the cache at each scrape, and their homes. It counts what this
+// process owns, so the sum over all replicas is the number of all. Before the cache has synced, a scrape returns the other
+// metrics only.
+type activeCollector struct{ *Reconciler }
 
-func (c activeCollector) Describe(ch chan<- *prometheus.Desc) { ch <- activeRuns }
+func (c activeCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- activeRuns
+	ch <- activeHomes
+}
 
 func (c activeCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
+	homes := map[types.NamespacedName]bool{}
 	for _, phase := range []string{cache.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
 		var runs v1alpha1.JobRunList
-		err := c.cached.List(ctx, &runs, client.MatchingFields{cache.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
+		err := c.Client.List(ctx, &runs, client.MatchingFields{cache.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return
 		}
-		ch <- prometheus.MustNewConstMetric(activeRuns, prometheus.GaugeValue, float64(len(runs.Items)), phase)
+		ch <- gauge(activeRuns, c.countOwned(runs.Items, homes), phase)
 	}
+	ch <- gauge(activeHomes, len(homes))
+}
+
+// countOwned returns the number of runs whose homes this process owns, and adds these homes.
+func (c activeCollector) countOwned(runs []v1alpha1.JobRun, homes map[types.NamespacedName]bool) int {
+	if c.Shares != nil && !c.Shares.Active() {
+		return 0
+	}
+	owned := 0
+	for i := range runs {
+		if run := &runs[i]; c.ownsRun(run) {
+			owned++
+			homes[types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}] = true
+		}
+	}
+	return owned
+}
+
+func gauge(what *prometheus.Desc, value int, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(what, prometheus.GaugeValue, float64(value), labels...)
 }

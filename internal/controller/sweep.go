@@ -23,21 +23,16 @@ import (
 // no memory in the queue.
 func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
-		informer, err := runs.GetInformer(ctx, &v1alpha1.JobRun{}, cache.BlockUntilSynced(false))
+		store, err := storeOf(ctx, runs, &v1alpha1.JobRun{})
 		if err != nil {
 			return fmt.Errorf("sweep JobRuns whose TTL is over: %w", err)
 		}
-		cached, ok := informer.(toolscache.SharedInformer)
-		if !ok {
-			return fmt.Errorf("sweep JobRuns whose TTL is over: %T has no store", informer)
-		}
-		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(cached.GetStore(), queue) }, r.SweepPeriod)
+		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(store, queue) }, r.SweepPeriod)
 		return nil
 	})
 }
 
-// sweep enqueues each run whose TTL ends before the next sweep, for the time when the TTL ends. It reads the informer's
-// store, because a list through the client copies every JobRun.
+// sweep enqueues each run of an owned home whose TTL ends before the next sweep, for the time when the TTL ends.
 func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
 	now := metav1.NewTime(r.Clock.Now())
 	for _, object := range runs.List() {
@@ -45,7 +40,7 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 		if !ok {
 			continue
 		}
-		if after, soon := r.expires(run, now); soon {
+		if after, soon := r.expires(run, now); soon && r.ownsRun(run) {
 			queue.AddAfter(runRequest(run.Namespace, run.Name), after)
 		}
 	}

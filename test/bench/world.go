@@ -74,7 +74,7 @@ func (w *world) populate(ctx context.Context, o Options) (err error) {
 		return err
 	})
 	group.Go(func() (err error) {
-		w.op, err = operator.Install(ctx, w.cp, operator.Options{Root: o.Root, Managers: 1})
+		w.op, err = operator.Install(ctx, w.cp, operator.Options{Root: o.Root, Managers: 1, Args: []string{"--leader-elect"}})
 		return err
 	})
 	if err := group.Wait(); err != nil {

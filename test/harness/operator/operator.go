@@ -202,7 +202,6 @@ func (o *Operator) managerArgs(m *Manager) []string {
 		"--webhook-cert-path=" + o.certs,
 		"--metrics-bind-address=" + m.Metrics,
 		"--health-probe-bind-address=" + m.Probes,
-		"--leader-elect",
 	}
 }
 
