@@ -113,7 +113,7 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 	var err error
 	c.operator, err = operator.Install(ctx, c.plane, operator.Options{
 		Root: config.Root, Binary: config.Manager,
-		Args: []string{"--leader-elect", "--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
+		Args: []string{"--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
 		WebhookVia: func(address string) (string, error) {
 			var err error
 			if c.webhook, err = c.network.to("webhook", address); err != nil {
@@ -138,10 +138,10 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 	return c.awaitManagers(ctx)
 }
 
-// awaitManagers waits until all managers are ready.
+// awaitManagers waits until all managers work.
 func (c *cluster) awaitManagers(ctx context.Context) error {
 	for _, r := range c.replicas {
-		if err := r.awaitReady(ctx); err != nil {
+		if err := r.awaitMember(ctx); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/membership"
 )
 
 // fault is one way in which something fails. It has either inject or begin.
@@ -24,25 +26,25 @@ type fault struct {
 	begin func(*world)
 	// replaces means that another manager goes on with the work of one.
 	replaces bool
-	// punctual means that there is one leader whose writes are never late, so that statuses and Jobs may not lag.
+	// punctual means that each home keeps its owner, whose writes are never late, so that statuses and Jobs may not lag.
 	punctual bool
 }
 
-// twoLeaders is longer than the leader's Lease of 15 seconds, so that another manager leads meanwhile.
-const twoLeaders = 18 * time.Second
+// longerThanLease is longer than the Lease of a member, so that other managers take over its homes meanwhile.
+const longerThanLease = membership.Duration + 3*time.Second
 
 // longest bounds how long after the end of the faults a fault still waits for something to break.
 const longest = 2 * time.Minute
 
 var faults = []fault{
-	{name: "kill-leader", about: "kill -9 of the leader", replaces: true, every: 10 * time.Second, inject: killLeader},
-	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
+	{name: "kill-manager", about: "kill -9 of a manager", replaces: true, every: 3 * time.Second, inject: killManager},
+	{name: "kill-managers", about: "kill -9 of all managers at once", replaces: true, every: 30 * time.Second, inject: killManagers},
 	{
-		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT", replaces: true,
-		least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader,
+		name: "pause-manager", about: "SIGSTOP of a manager for longer than its Lease, then SIGCONT", replaces: true,
+		least: longerThanLease, most: longerThanLease + 3*time.Second, every: 15 * time.Second, inject: pauseManager,
 	},
 	{
-		name: "fast-clock", about: "a leader whose clock is an hour ahead", replaces: true,
+		name: "fast-clock", about: "a manager whose clock is an hour ahead",
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
 	{name: "restart-apiserver", about: "restart of the API server", every: 25 * time.Second, inject: restartAPIServer},
@@ -159,25 +161,42 @@ func pause(ctx context.Context, d time.Duration) {
 // drawn returns the replica that an injection has drawn.
 func (w *world) drawn(i Injection) *replica { return w.cluster.replicas[i.Draw%managers] }
 
-func killLeader(ctx context.Context, w *world, _ Injection) error {
-	patient, cancel := patience(ctx) // There may be no leader because of another fault.
+// killManager kills a manager that works, because killing another would have no effect.
+func killManager(ctx context.Context, w *world, i Injection) error {
+	ctx, cancel := patience(ctx)
 	defer cancel()
-	leader, err := w.cluster.leader(patient)
+	r, err := w.awaitWorking(ctx, i)
 	if err != nil {
-		return unlessOver(patient, err)
+		return err
 	}
-	return leader.kill()
+	return r.kill()
 }
 
-// killManager kills a manager that is neither stopped nor dead, because killing others would have no effect.
-func killManager(_ context.Context, w *world, i Injection) error {
-	for n := range w.cluster.replicas {
-		r := w.cluster.replicas[(i.Draw+uint64(n))%managers]
-		if m := r.process(); m != nil && !m.Exited() && !r.isStopped() {
-			return r.kill()
-		}
+// killManagers kills all managers, so nobody remembers what they have seen.
+func killManagers(ctx context.Context, w *world, i Injection) error {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	if _, err := w.awaitWorking(ctx, i); err != nil {
+		return err
 	}
-	return errNoEffect
+	var errs []error
+	for _, r := range w.cluster.replicas {
+		errs = append(errs, r.kill())
+	}
+	return errors.Join(errs...)
+}
+
+// awaitWorking returns a manager that works, preferably the one that the injection has drawn.
+func (w *world) awaitWorking(ctx context.Context, i Injection) (*replica, error) {
+	for ctx.Err() == nil {
+		for n := range w.cluster.replicas {
+			if r := w.cluster.replicas[(i.Draw+uint64(n))%managers]; !r.isStopped() && r.members(ctx) > 0 {
+				return r, nil
+			}
+		}
+		pause(ctx, pollInterval)
+	}
+	return nil, errNoEffect
 }
 
 // unlessOver returns errNoEffect instead of err if the context is over, which explains the error.
@@ -188,64 +207,43 @@ func unlessOver(ctx context.Context, err error) error {
 	return errNoEffect
 }
 
-func pauseLeader(ctx context.Context, w *world, i Injection) error {
-	w.leadership.Lock()
-	defer w.leadership.Unlock()
+func pauseManager(ctx context.Context, w *world, i Injection) error {
 	patient, cancel := patience(ctx)
 	defer cancel()
 	for {
-		leader, err := w.cluster.leader(patient)
+		r, err := w.awaitWorking(patient, i)
 		if err != nil {
-			return unlessOver(patient, err)
+			return err
 		}
-		err = leader.pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would lead
+		err = r.pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would take over
 		if !errors.Is(err, errNoEffect) {
 			return err
 		}
 	}
 }
 
-// fastClock makes a replica lead whose clock is ahead. Later it kills that one, so that a replica with the right clock
-// leads.
+// fastClock lets a replica work for a while with its clock ahead.
 func fastClock(ctx context.Context, w *world, i Injection) error {
-	fast := w.drawn(i)
-	if err := w.leadAhead(ctx, fast); err != nil {
-		return err
-	}
-	pause(ctx, i.For)
-	fast.setAhead(0)
-	return fast.kill()
-}
-
-// leadAhead restarts a replica with its clock ahead, and keeps the other replicas down until it leads.
-func (w *world) leadAhead(ctx context.Context, fast *replica) error {
-	w.leadership.Lock()
-	defer w.leadership.Unlock()
-	for _, r := range w.cluster.replicas {
-		r.setAhead(0)
-	}
-	fast.setAhead(time.Hour)
-	if err := fast.kill(); err != nil {
-		return err
-	}
-	for _, r := range w.cluster.replicas {
-		if r != fast {
-			r.hold(true)
-			defer r.hold(false)
-			if err := r.kill(); err != nil {
-				return err
-			}
-		}
-	}
 	patient, cancel := patience(ctx)
 	defer cancel()
-	for patient.Err() == nil {
-		if fast.leads(patient) {
-			return nil
+	r, err := w.awaitWorking(patient, i)
+	if err != nil {
+		return err
+	}
+	r.setAhead(time.Hour)
+	defer r.setAhead(0)
+	if err := r.kill(); err != nil {
+		return err
+	}
+	for r.members(patient) == 0 {
+		if patient.Err() != nil {
+			return errNoEffect
 		}
 		pause(patient, pollInterval)
 	}
-	return errNoEffect
+	pause(ctx, i.For)
+	r.setAhead(0)
+	return r.kill()
 }
 
 func restartAPIServer(_ context.Context, w *world, _ Injection) error {

@@ -109,7 +109,7 @@ var brokenBuilds = map[string]broken{
 `,
 			},
 		},
-		faults:  []string{"kill-leader", "slow-api", "cut-api", "lag-watches"},
+		faults:  []string{"kill-manager", "slow-api", "cut-api", "lag-watches"},
 		promise: "I3",
 	},
 	"the fence left out": {

@@ -50,7 +50,7 @@ func TestPlanHasEverything(t *testing.T) {
 // TestUntested shows that a report names what the scenario did not test.
 func TestUntested(t *testing.T) {
 	tested := func() *Report {
-		r := &Report{Promises: newPromises(), Numbers: map[string]int{"handed over": 1}, Faults: []string{"kill-leader"}, Effects: map[string]int{}}
+		r := &Report{Promises: newPromises(), Numbers: map[string]int{"handed over": 1}, Faults: []string{"kill-manager"}, Effects: map[string]int{}}
 		for _, p := range r.Promises {
 			p.Checked = 1
 		}
@@ -62,7 +62,7 @@ func TestUntested(t *testing.T) {
 	for want, forget := range map[string]func(*Report){
 		"":             func(*Report) {},
 		"I5":           func(r *Report) { r.promise("I5").Checked = 0 },
-		"kill-leader":  func(r *Report) { r.Effects["kill-leader"] = 0 },
+		"kill-manager": func(r *Report) { r.Effects["kill-manager"] = 0 },
 		"expire-into":  func(r *Report) { delete(r.Effects, "expire-into") },
 		"handed over":  func(r *Report) { r.Numbers["handed over"] = 0 },
 		"linearizable": func(r *Report) { r.promise(linearizable).Checked = 0 },

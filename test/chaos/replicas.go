@@ -5,7 +5,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -37,7 +36,6 @@ type replica struct {
 	mu      sync.Mutex
 	manager *operator.Manager // the latest process
 	ready   bool
-	held    bool          // must not be started again for now
 	stopped bool          // by SIGSTOP
 	ahead   time.Duration // how much the clock of the next process is ahead
 }
@@ -81,13 +79,10 @@ func (r *replica) keep(ctx context.Context) {
 	}
 }
 
-// start starts a process. It returns nil if the replica is held, or if the start fails.
+// start starts a process. It returns nil if the start fails.
 func (r *replica) start() *operator.Manager {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held {
-		return nil
-	}
 	m, err := r.cluster.operator.StartReplica(operator.Replica{Kubeconfig: r.kubeconfig, Env: []string{
 		// Watches get connections of their own, so that they can lag behind other answers.
 		"DISABLE_HTTP2=true",
@@ -152,13 +147,6 @@ func (r *replica) isReady() bool {
 	return r.ready
 }
 
-// hold sets whether the replica must not be started.
-func (r *replica) hold(held bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held = held
-}
-
 // pause stops the process for a while. It returns errNoEffect if the process exits before the end of the pause.
 func (r *replica) pause(ctx context.Context, d time.Duration) error {
 	r.stop(true)
@@ -199,8 +187,9 @@ func (r *replica) setAhead(ahead time.Duration) {
 	r.ahead = ahead
 }
 
-func (r *replica) awaitReady(ctx context.Context) error {
-	for !r.isReady() {
+// awaitMember waits until the replica shares the homes out with all others.
+func (r *replica) awaitMember(ctx context.Context) error {
+	for !r.isReady() || r.members(ctx) != managers {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("replica %d of the manager is not ready: %w", r.number, ctx.Err())
@@ -210,30 +199,18 @@ func (r *replica) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// leads reports whether the replica leads by its own metrics. It returns false if the replica does not answer.
-func (r *replica) leads(ctx context.Context) bool {
+// members returns how many members share the homes out, as the replica sees it. It returns 0 while the replica owns no
+// home, and if it does not answer.
+func (r *replica) members(ctx context.Context) int {
 	m := r.process()
 	if m == nil || m.Exited() {
-		return false
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
 	metrics, err := r.cluster.operator.Metrics(ctx, m)
-	return err == nil && metrics.Sum("leader_election_master_status") == 1
-}
-
-// leader waits until a replica leads, and returns it.
-func (c *cluster) leader(ctx context.Context) (*replica, error) {
-	for {
-		for _, r := range c.replicas {
-			if r.leads(ctx) {
-				return r, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(errors.New("no replica leads"), ctx.Err())
-		case <-time.After(pollInterval):
-		}
+	if err != nil {
+		return 0
 	}
+	return int(metrics.Sum("jobrun_members"))
 }
