@@ -15,6 +15,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/membership"
 )
 
 // slimGeneration marks a slim JobRun, which lacks fields of the stored one. The API server never gives an
@@ -149,11 +150,18 @@ func only(all map[string]string, names ...string) map[string]string {
 }
 
 func slimLease(lease *coordinationv1.Lease) {
+	if _, member := lease.Labels[membership.LabelMember]; member || lease.Name == formerLeaderLease {
+		lease.ManagedFields = nil
+		return
+	}
 	lease.ObjectMeta = metav1.ObjectMeta{
 		Namespace: lease.Namespace, Name: lease.Name, UID: lease.UID, ResourceVersion: lease.ResourceVersion,
 	}
 	lease.Spec = coordinationv1.LeaseSpec{RenewTime: lease.Spec.RenewTime}
 }
+
+// formerLeaderLease is the Lease for which replicas of former versions, and those with --leader-elect, elect a leader.
+const formerLeaderLease = "jobrun-controller-manager"
 
 // canonical makes equal texts share their memory.
 func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }

@@ -47,12 +47,12 @@ var faults = []fault{
 		name: "fast-clock", about: "a manager whose clock is an hour ahead",
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
-	{name: "restart-apiserver", about: "restart of the API server", every: 25 * time.Second, inject: restartAPIServer},
+	{name: "restart-apiserver", about: "restart of the API server", every: 50 * time.Second, inject: restartAPIServer},
 	{
 		name: "kill-apiserver", about: "kill -9 of the API server",
-		most: 2 * time.Second, every: 25 * time.Second, inject: killAPIServer,
+		most: 2 * time.Second, every: 50 * time.Second, inject: killAPIServer,
 	},
-	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 20 * time.Second, inject: killEtcd},
+	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 40 * time.Second, inject: killEtcd},
 	{
 		name: "slow-api", about: "latency between a manager and the API server",
 		least: 2 * time.Second, most: 6 * time.Second, inject: slowAPI,
