@@ -49,6 +49,9 @@ func (s *Suite) say(format string, args ...any) {
 // Play plays a scenario with the given faults and reports which promises held. It returns an error if the scenario
 // could not be played.
 func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
+	if err := s.cluster.awaitManagers(ctx); err != nil {
+		return nil, err
+	}
 	s.played++
 	w, err := s.newWorld(faults)
 	if err != nil {
