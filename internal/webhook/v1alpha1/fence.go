@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -57,6 +58,7 @@ func (h *FenceHandler) Handle(ctx context.Context, req admission.Request) admiss
 	switch err := h.checkLease(ctx, job); {
 	case errors.As(err, &notLeased):
 		fencedJobs.Inc()
+		log.FromContext(ctx).Info("Refused a Job", "job", job.Name, "reason", notLeased.why)
 		return refused(apierrors.NewConflict(jobResource, job.Name, err))
 	case err != nil:
 		return admission.Errored(http.StatusInternalServerError, err)
