@@ -28,6 +28,8 @@ func TestFirstLeaseOfAWorker(t *testing.T) {
 	b.reportClaim(t.Context(), run().Pending().Obj(), held(1))
 	b.reportClaim(t.Context(), held(1), run().Leased(2, "5").Holder("").Obj())
 	b.reportClaim(t.Context(), run().Leased(2, "5").Holder("").Pending().Obj(), held(3))
+	b.Shares = partOf() // Another replica owns the home.
+	b.reportClaim(t.Context(), run().Pending().Obj(), held(1))
 	if got := observed() - before; got != 1 {
 		t.Errorf("%d first leases", got)
 	}

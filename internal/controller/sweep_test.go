@@ -52,4 +52,9 @@ func TestSweep(t *testing.T) {
 		}
 		b.clock.Step(time.Minute)
 	}
+	b.Shares = partOf() // Another replica owns the key.
+	queue := &delays{after: map[string]time.Duration{}}
+	if b.sweep(runs, queue); len(queue.after) > 0 {
+		t.Errorf("enqueued without owning the key: %v", queue.after)
+	}
 }

@@ -29,7 +29,7 @@ func (s share) in() bool {
 }
 
 // owns reports whether this process owns a home.
-func (s share) owns(home Home) bool { return s.in() && owner(s.members, home) == s.self }
+func (s share) owns(home Home) bool { return s.in() && Owner(s.members, home) == s.self }
 
 // gainsFrom reports whether this process owns homes now that it may not have owned before: it became a member, or another
 // member left.
@@ -43,9 +43,9 @@ func (s share) gainsFrom(before share) bool {
 	})
 }
 
-// owner returns the member that owns a home, by rendezvous hashing; empty without members. All replicas of all versions must
-// compute the same owner.
-func owner(members []string, home Home) string {
+// Owner returns which of the members owns a home, by rendezvous hashing; empty without members. Members are named by their
+// Leases, in order. All replicas of all versions must compute the same owner.
+func Owner(members []string, home Home) string {
 	best, highest := "", uint64(0)
 	hashed := hash(home.Namespace, home.Name)
 	for _, member := range members {

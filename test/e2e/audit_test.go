@@ -29,8 +29,7 @@ const decision = "authorization.k8s.io/decision"
 
 // unusedFor has the rights that the operator needs but does not use in this suite, and the reasons.
 var unusedFor = map[string]string{
-	"list leases.coordination.k8s.io": "only the leader fills this cache, and it lists only if the API server cannot send initial events in a watch",
-	"patch events.events.k8s.io":      "the recorder patches only an Event that is repeated word for word, and each Event of ours names another version of its run",
+	"patch events.events.k8s.io": "the recorder patches only an Event that is repeated word for word, and each Event of ours names another version of its run",
 }
 
 // These are the last specs of the suite. They check the operator's requests during all other specs. If only a part of
@@ -127,8 +126,8 @@ func requestsOf(user string) []auditv1.Event {
 	return requests
 }
 
-// rotateCertificates starts a manager that creates the webhook's certificate itself, as config/default configures it. It
-// fills its caches by lists, as with older API servers. The other managers do not use the new CA, so triggers fail from
+// rotateCertificates starts a manager that creates the webhook's certificate itself, as config/default configures it, and elects
+// a leader. It fills its caches by lists, as with older API servers. The other managers do not use the new CA, so triggers fail from
 // now on.
 func rotateCertificates() {
 	GinkgoHelper()

@@ -5,38 +5,53 @@ package e2e
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/internal/membership"
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
-// leader waits for the manager that leads by its own metrics. A stopped manager does not answer.
-func leader() *operator.Manager {
+// awaitMembers waits until these managers see that many members, by their own metrics.
+func awaitMembers(n int, seenBy ...*operator.Manager) {
 	GinkgoHelper()
-	var found *operator.Manager
-	Eventually(func() error {
-		found = nil
-		for _, m := range liveManagers() {
+	for _, m := range seenBy {
+		Eventually(func() (float64, error) {
 			families, err := scrape(m)
-			if err != nil {
-				GinkgoWriter.Println(m.Name, err)
-				continue
-			}
-			if families.Sum("leader_election_master_status") == 1 {
-				found = m
-			}
-		}
-		if found == nil {
-			return errors.New("no manager leads")
-		}
-		return nil
-	}).Should(Succeed())
-	return found
+			return families.Sum("jobrun_members"), err
+		}).Should(BeEquivalentTo(n), m.Name)
+	}
+}
+
+// withhold gives a home to a member that does nothing, until giveBack is called.
+func withhold(home membership.Home) (giveBack func()) {
+	GinkgoHelper()
+	awaitMembers(managers, liveManagers()...)
+	var leases coordinationv1.LeaseList
+	Expect(k8s.List(ctx, &leases, client.InNamespace(operator.Namespace), client.HasLabels{membership.LabelMember})).To(Succeed())
+	lease := leases.Items[0].DeepCopy()
+	members := make([]string, 0, len(leases.Items)+1)
+	for _, l := range leases.Items {
+		members = append(members, l.Name)
+	}
+	for n := 0; lease.Name == leases.Items[0].Name || membership.Owner(append(members, lease.Name), home) != lease.Name; n++ {
+		lease.Name = fmt.Sprint("jobrun-member-idle-", n)
+	}
+	lease.ResourceVersion, lease.UID = "", ""
+	lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = ptr.To("idle"), ptr.To(int32(time.Hour.Seconds()))
+	Expect(k8s.Create(ctx, lease)).To(Succeed())
+	giveBack = func() { Expect(client.IgnoreNotFound(k8s.Delete(ctx, lease))).To(Succeed()) }
+	DeferCleanup(giveBack)
+	awaitMembers(managers+1, liveManagers()...)
+	return giveBack
 }
 
 func liveManagers() []*operator.Manager {

@@ -92,9 +92,9 @@ func TestMonitorFindsTheMetrics(t *testing.T) {
 	}
 }
 
-// testAlerts looks for the metrics of the alerts: a leader serves them, or they are registered and have no value yet.
-func testAlerts(t *testing.T, c *cluster, leader *replica) {
-	served := string(c.scrape(t, leader))
+// testAlerts looks for the metrics of the alerts: a replica serves them, or they are registered and have no value yet.
+func testAlerts(t *testing.T, c *cluster, r *replica) {
+	served := string(c.scrape(t, r))
 	metricName := regexp.MustCompile(`([a-z_]+)[{[]`)
 	for _, alert := range alerts(t) {
 		names := metricName.FindAllStringSubmatch(alert.Expr, -1)

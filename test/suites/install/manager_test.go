@@ -31,13 +31,11 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/jobrun-dev/jobrun/internal/membership"
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 const webhookDNSName = "jobrun-webhook-service." + namespace + ".svc"
-
-// releaseTime is less than 15 seconds, after which the Lease of a leader expires if the leader does not release it.
-const releaseTime = 10 * time.Second
 
 // replica is a manager process with the arguments, the rights and the files that the Deployment defines.
 type replica struct {
@@ -46,7 +44,7 @@ type replica struct {
 	webhook, probe, metrics string // addresses
 }
 
-// The replicas make the webhook's certificate themselves, serve it, and elect a leader.
+// The replicas make the webhook's certificate themselves, serve it, and share the keys out.
 func TestReplicas(t *testing.T) {
 	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
 	binary := filepath.Join(t.TempDir(), "manager")
@@ -54,11 +52,9 @@ func TestReplicas(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 
 	c.createScraper(t)
-	leader := c.startReplica(t, binary, "manager-1")
-	g.Eventually(c.leader(t)).WithTimeout(patience).ShouldNot(BeEmpty())
-	first := c.leader(t)()
-	standby := c.startReplica(t, binary, "manager-2")
-	replicas := []*replica{leader, standby}
+	replicas := []*replica{c.startReplica(t, binary, "manager-1"), c.startReplica(t, binary, "manager-2")}
+	first, second := replicas[0], replicas[1]
+	g.Eventually(c.members(t)).WithTimeout(patience).Should(HaveLen(2))
 
 	// No replica is ready before its certificate is mounted.
 	g.Eventually(c.certificate(t)).WithTimeout(patience).ShouldNot(BeEmpty())
@@ -72,17 +68,16 @@ func TestReplicas(t *testing.T) {
 		g.Eventually(c.servedBy(t, r)).WithTimeout(patience).Should(Equal(c.certificate(t)()))
 	}
 
-	t.Run("metrics are for those who may read them", func(t *testing.T) { testMetrics(t, c, standby) })
-	t.Run("the metrics of the alerts exist", func(t *testing.T) { testAlerts(t, c, leader) })
+	t.Run("metrics are for those who may read them", func(t *testing.T) { testMetrics(t, c, second) })
+	t.Run("the metrics of the alerts exist", func(t *testing.T) { testAlerts(t, c, first) })
 	t.Run("a certificate that is lost is made again", func(t *testing.T) { testRenewal(t, c, replicas) })
 	t.Run("applying again leaves what the manager wrote", func(t *testing.T) { testApplyOver(t, c, replicas) })
 
-	g.Expect(c.leader(t)()).To(Equal(first))
-	g.Expect(leader.Stop(patience)).To(Succeed())
-	g.Expect(leader.Wait(ctx)).To(Succeed(), "exit code")
-	g.Eventually(c.leader(t)).WithTimeout(releaseTime).ShouldNot(Or(BeEmpty(), Equal(first)))
-	g.Expect(get("https://"+standby.webhook+"/", "")()).To(Equal(http.StatusNotFound), "the webhook is served")
-	g.Expect(standby.Stop(patience)).To(Succeed())
+	g.Expect(first.Stop(patience)).To(Succeed())
+	g.Expect(first.Wait(ctx)).To(Succeed(), "exit code")
+	g.Expect(c.members(t)()).To(HaveLen(1), "the other one takes over at once")
+	g.Expect(get("https://"+second.webhook+"/", "")()).To(Equal(http.StatusNotFound), "the webhook is served")
+	g.Expect(second.Stop(patience)).To(Succeed())
 
 	g.Expect(c.refusedToOperator(t)).To(BeEmpty())
 }
@@ -110,15 +105,12 @@ func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
 	return r
 }
 
-// leader returns the holder of the leader's Lease.
-func (c *cluster) leader(t *testing.T) func() string {
-	return func() string {
-		var lease coordinationv1.Lease
-		err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "jobrun-controller-manager"}, &lease)
-		if err != nil || lease.Spec.HolderIdentity == nil {
-			return ""
-		}
-		return *lease.Spec.HolderIdentity
+// members returns the Leases of the replicas.
+func (c *cluster) members(t *testing.T) func() ([]coordinationv1.Lease, error) {
+	return func() ([]coordinationv1.Lease, error) {
+		var leases coordinationv1.LeaseList
+		err := c.admin.List(t.Context(), &leases, client.InNamespace(namespace), client.HasLabels{membership.LabelMember})
+		return leases.Items, err
 	}
 }
 

@@ -183,8 +183,8 @@ func useControllers(each ...controller.Options) {
 type activeRuns struct{}
 
 func (activeRuns) Describe(ch chan<- *prometheus.Desc) {
-	ch <- prometheus.NewDesc("jobrun_active_runs",
-		"JobRuns without outcome, by phase: Pending, Leased, or None while the phase is empty.", []string{"phase"}, nil)
+	ch <- prometheus.NewDesc("jobrun_active_runs", "", []string{"phase"}, nil)
+	ch <- prometheus.NewDesc("jobrun_active_homes", "", nil, nil)
 }
 
 func (activeRuns) Collect(chan<- prometheus.Metric) {}
