@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/membership"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -247,4 +248,21 @@ func heap() int64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
+}
+
+// TestSlimLeaseOfReplica shows that the cache keeps what replicas read of each other's Leases, and of the leader's.
+func TestSlimLeaseOfReplica(t *testing.T) {
+	seconds := int32(5)
+	spec := coordinationv1.LeaseSpec{HolderIdentity: ptr.To("replica"), LeaseDurationSeconds: &seconds}
+	for _, meta := range []metav1.ObjectMeta{
+		{Name: "m", Labels: map[string]string{membership.LabelMember: "sharing"}, Annotations: map[string]string{membership.AnnotationLevel: "2"}},
+		{Name: formerLeaderLease},
+	} {
+		want := &coordinationv1.Lease{ObjectMeta: meta, Spec: spec}
+		lease := want.DeepCopy()
+		lease.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+		if diff := cmp.Diff(want, slim(t, lease)); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
 }
