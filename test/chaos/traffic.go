@@ -106,10 +106,20 @@ func (t *traffic) sent(c create) (answered func(code int)) {
 func (t *traffic) wroteStatus(manager, path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.writers[path] == nil {
+	switch {
+	case t.writers == nil:
+		return
+	case t.writers[path] == nil:
 		t.writers[path] = map[string]bool{}
 	}
 	t.writers[path][manager] = true
+}
+
+// forgetWriters ends the log of who writes statuses, which would fill the memory of a long soak.
+func (t *traffic) forgetWriters() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writers = nil
 }
 
 // in returns the creates in a namespace by the clock of a history, and the number of JobRuns that were handed over: several
