@@ -46,10 +46,9 @@ func (a *author) lateJob(ctx context.Context, stall time.Duration) bool {
 	first.Spec.Template, next.Spec.Template = jobTemplate(jobSeconds), jobTemplate(longJobSeconds)
 	held, release := a.world.cluster.traffic.hold(first.Name, stall)
 	defer release()
-	if !a.begin(first) || !a.await(ctx, first, held.isTaken) || !a.begin(next) {
+	if !a.begin(first) || !a.await(ctx, first, held.isTaken) || !a.begin(next) || !a.end(first) {
 		return false
 	}
-	a.delete(first.Name)
 	executes := func(ctx context.Context) bool {
 		ref := a.status(ctx, next).JobRef
 		return ref != nil && !a.isGone(ctx, ref.Name, &batchv1.Job{}) && a.isGone(ctx, held.create.Job, &batchv1.Job{})
@@ -64,10 +63,9 @@ func (a *author) lateJobOfRunAlone(ctx context.Context, stall time.Duration) boo
 	run.Spec.ConcurrencyKey, run.Spec.Template = "", jobTemplate(jobSeconds)
 	held, release := a.world.cluster.traffic.hold(run.Name, stall)
 	defer release()
-	if !a.begin(run) || !a.await(ctx, run, held.isTaken) {
+	if !a.begin(run) || !a.await(ctx, run, held.isTaken) || !a.end(run) {
 		return false
 	}
-	a.delete(run.Name)
 	for !a.isGone(ctx, run.Name, run) || !a.isGone(ctx, held.create.Job, &batchv1.Job{}) {
 		if ctx.Err() != nil {
 			return false

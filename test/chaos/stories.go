@@ -47,6 +47,9 @@ func (a *author) begin(run *v1alpha1.JobRun) bool {
 	return asked.Outcome == accepted && asked.Admission.Disposition == v1alpha1.DispositionCreated
 }
 
+// end deletes a run of the story. It reports whether the answer says so.
+func (a *author) end(run *v1alpha1.JobRun) bool { return a.delete(run.Name).Outcome == accepted }
+
 // run returns a run of the story.
 func (a *author) run(role, jobName string) *v1alpha1.JobRun {
 	run := &v1alpha1.JobRun{}

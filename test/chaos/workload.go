@@ -130,9 +130,9 @@ func (c *caller) cancel(name string) {
 	})
 }
 
-func (c *caller) delete(name string) {
+func (c *caller) delete(name string) request {
 	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name}}
-	c.ask(request{Verb: deleteRun, Name: name}, func(ctx context.Context) (*v1alpha1.JobRun, error) {
+	return c.ask(request{Verb: deleteRun, Name: name}, func(ctx context.Context) (*v1alpha1.JobRun, error) {
 		return run, c.api.Delete(ctx, run, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	})
 }
