@@ -16,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -134,10 +133,11 @@ func (h *FenceHandler) checkLease(ctx context.Context, job *batchv1.Job) error {
 	}
 	run := &v1alpha1.JobRun{}
 	name := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[v1alpha1.LabelRun]}
-	if err := h.Live.Get(ctx, name, run); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("read JobRun %s: %w", name.Name, err)
-	} else if err != nil {
+	switch err := h.Live.Get(ctx, name, run); {
+	case apierrors.IsNotFound(err):
 		return &notLeasedError{fmt.Sprintf("JobRun %s does not exist", name.Name)}
+	case err != nil:
+		return fmt.Errorf("read JobRun %s: %w", name.Name, err)
 	}
 	if why := whyNotLeased(run, job); why != "" {
 		return &notLeasedError{fmt.Sprintf("JobRun %s %s", name.Name, why)}
@@ -146,20 +146,22 @@ func (h *FenceHandler) checkLease(ctx context.Context, job *batchv1.Job) error {
 }
 
 func (h *FenceHandler) checkKey(ctx context.Context, job *batchv1.Job) error {
-	name := job.Labels[v1alpha1.LabelKey]
+	id, name := executor.IdentityOf(job), job.Labels[v1alpha1.LabelKey]
 	key, err := h.Keys.Live(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name})
 	switch {
 	case err != nil:
 		return err
 	case key == nil || key.Spec.Leased == nil:
 		return &notLeasedError{fmt.Sprintf("RunKey %s leases no run", name)}
-	case !runkey.Leases(&key.Spec, executor.IdentityOf(job), executor.GenerationOf(job)):
-		leased := key.Spec.Leased
-		why := fmt.Sprintf("RunKey %s leases generation %d of run %s with token %s", name, leased.Generation, leased.RunName, leased.Token)
-		return &notLeasedError{why}
-	default:
+	case runkey.Leases(&key.Spec, id, executor.GenerationOf(job)):
 		return nil
 	}
+	leased := key.Spec.Leased
+	why := fmt.Sprintf("RunKey %s leases generation %d of run %s", name, leased.Generation, leased.RunName)
+	if leased.RunName == id.RunName && leased.Token != id.Token {
+		why += " with another token"
+	}
+	return &notLeasedError{why}
 }
 
 // whyNotLeased says why a run without a key is not leased for a Job. It is empty if the run is leased.

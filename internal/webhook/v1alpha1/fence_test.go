@@ -32,10 +32,10 @@ func TestFenceOfKey(t *testing.T) {
 		want string
 	}{
 		"leased":             {wrappers.MakeRunKey("k").Leased("a", 2, "5").Pending("b"), ""},
-		"an earlier lease":   {wrappers.MakeRunKey("k").Leased("a", 1, "5"), "leases generation 1 of run a with token token-a"},
-		"a later lease":      {wrappers.MakeRunKey("k").Leased("a", 3, "5"), "leases generation 3 of run a with token token-a"},
-		"another run":        {wrappers.MakeRunKey("k").Leased("b", 2, "5"), "leases generation 2 of run b with token token-b"},
-		"a run of that name": {leasedAs("a", "token-later"), "leases generation 2 of run a with token token-later"},
+		"an earlier lease":   {wrappers.MakeRunKey("k").Leased("a", 1, "5"), "leases generation 1 of run a: only the operator creates"},
+		"a later lease":      {wrappers.MakeRunKey("k").Leased("a", 3, "5"), "leases generation 3 of run a: only the operator creates"},
+		"another run":        {wrappers.MakeRunKey("k").Leased("b", 2, "5"), "leases generation 2 of run b: only the operator creates"},
+		"a run of that name": {leasedAs("a", "token-later"), "leases generation 2 of run a with another token"},
 		"waiting":            {wrappers.MakeRunKey("k").Pending("a"), "leases no run"},
 		"no key":             {nil, "leases no run"},
 		"another key":        {wrappers.MakeRunKey("l").Leased("a", 2, "5"), "leases no run"},

@@ -61,18 +61,21 @@ func TestPolicyNamesTheOperator(t *testing.T) {
 	})
 }
 
-func TestFlowSchemaNamesTheOperator(t *testing.T) {
+func TestFlowSchemasNameTheOperator(t *testing.T) {
 	eachInstallation(t, func(t *testing.T, m manifests) {
-		schema := the[flowcontrolv1.FlowSchema](t, m, "FlowSchema")
-		level := the[flowcontrolv1.PriorityLevelConfiguration](t, m, "PriorityLevelConfiguration")
-		if schema.Spec.PriorityLevelConfiguration.Name != level.Name {
-			t.Errorf("the FlowSchema leads to level %q, installed is %q", schema.Spec.PriorityLevelConfiguration.Name, level.Name)
-		}
-		for _, rule := range schema.Spec.Rules {
-			for _, subject := range rule.Subjects {
-				account := subject.ServiceAccount
-				if got := "system:serviceaccount:" + account.Namespace + ":" + account.Name; got != operator(t, m) {
-					t.Errorf("the FlowSchema is for %q, the operator is %q", got, operator(t, m))
+		levels := map[string]bool{}
+		for _, schema := range all[flowcontrolv1.FlowSchema](t, m, "FlowSchema") {
+			level := schema.Spec.PriorityLevelConfiguration.Name
+			if levels[level] || !m.has("PriorityLevelConfiguration", level) {
+				t.Errorf("FlowSchema %s has no level of its own: %q", schema.Name, level)
+			}
+			levels[level] = true
+			for _, rule := range schema.Spec.Rules {
+				for _, subject := range rule.Subjects {
+					account := subject.ServiceAccount
+					if got := "system:serviceaccount:" + account.Namespace + ":" + account.Name; got != operator(t, m) {
+						t.Errorf("FlowSchema %s is for %q, the operator is %q", schema.Name, got, operator(t, m))
+					}
 				}
 			}
 		}
