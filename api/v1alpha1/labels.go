@@ -26,6 +26,14 @@ const (
 	AnnotationGeneration = "batch.jobrun.dev/generation"
 )
 
+// The Lease of each replica of the operator has these.
+const (
+	// LabelMember says how the replica gets keys to reconcile: sharing or electing.
+	LabelMember = "batch.jobrun.dev/member"
+	// AnnotationProtocolLevel is a number. It says what the replica can read and write in RunKeys and statuses.
+	AnnotationProtocolLevel = "batch.jobrun.dev/protocol-level"
+)
+
 // AnnotationTrigger is set on JobRuns by the Go client. Its value identifies one attempt of a trigger,
 // however often the create is sent. The client uses it to recognise a create whose answer was lost.
 const AnnotationTrigger = "batch.jobrun.dev/trigger"

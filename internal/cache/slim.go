@@ -15,7 +15,6 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
-	"github.com/jobrun-dev/jobrun/internal/membership"
 )
 
 // slimGeneration marks a slim JobRun, which lacks fields of the stored one. The API server never gives an
@@ -38,7 +37,7 @@ var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
 // an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, whether it is
-// suspended, and how many Pods ended in a finished one. They need the renewTime of a Lease, and the number of JobRuns that
+// suspended, and how many Pods ended in a finished one. They need who holds a Lease, and its renewTime, and the number of JobRuns that
 // a ResourceQuota allows. slim_pod.go says what they need of a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
@@ -150,18 +149,18 @@ func only(all map[string]string, names ...string) map[string]string {
 }
 
 func slimLease(lease *coordinationv1.Lease) {
-	if _, member := lease.Labels[membership.LabelMember]; member || lease.Name == formerLeaderLease {
-		lease.ManagedFields = nil
-		return
-	}
+	full, labels, annotations := lease.Spec, lease.Labels, lease.Annotations
+	_, member := labels[v1alpha1.LabelMember]
 	lease.ObjectMeta = metav1.ObjectMeta{
 		Namespace: lease.Namespace, Name: lease.Name, UID: lease.UID, ResourceVersion: lease.ResourceVersion,
 	}
-	lease.Spec = coordinationv1.LeaseSpec{RenewTime: lease.Spec.RenewTime}
+	if member {
+		lease.Labels, lease.Annotations = only(labels, v1alpha1.LabelMember), only(annotations, v1alpha1.AnnotationProtocolLevel)
+	}
+	lease.Spec = coordinationv1.LeaseSpec{
+		RenewTime: full.RenewTime, HolderIdentity: full.HolderIdentity, LeaseDurationSeconds: full.LeaseDurationSeconds,
+	}
 }
-
-// formerLeaderLease is the Lease for which replicas of former versions, and those with --leader-elect, elect a leader.
-const formerLeaderLease = "jobrun-controller-manager"
 
 // canonical makes equal texts share their memory.
 func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }

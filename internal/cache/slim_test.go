@@ -21,7 +21,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/membership"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -188,14 +187,25 @@ func TestSlimLease(t *testing.T) {
 			Namespace: "n", Name: "w", UID: "u", ResourceVersion: "7", Labels: map[string]string{"theirs": "y"},
 			Annotations: map[string]string{"theirs": "y"}, ManagedFields: []metav1.ManagedFieldsEntry{{}},
 		},
-		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("w_1"), RenewTime: &renewed, LeaseDurationSeconds: &seconds},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: ptr.To("w_1"), RenewTime: &renewed, LeaseDurationSeconds: &seconds, AcquireTime: &renewed, LeaseTransitions: &seconds,
+		},
 	}
 	want := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "w", UID: "u", ResourceVersion: "7"},
-		Spec:       coordinationv1.LeaseSpec{RenewTime: &renewed},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("w_1"), RenewTime: &renewed, LeaseDurationSeconds: &seconds},
 	}
+	member := lease.DeepCopy()
 	if diff := cmp.Diff(want, slim(t, lease)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for _, m := range []*coordinationv1.Lease{member, want} {
+		m.Labels = map[string]string{v1alpha1.LabelMember: "sharing"}
+		m.Annotations = map[string]string{v1alpha1.AnnotationProtocolLevel: "2"}
+	}
+	member.Labels["theirs"], member.Annotations["theirs"] = "y", "y"
+	if diff := cmp.Diff(want, slim(t, member)); diff != "" {
+		t.Errorf("a replica's (-want +got)\n%s", diff)
 	}
 }
 
@@ -248,21 +258,4 @@ func heap() int64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
-}
-
-// TestSlimLeaseOfReplica shows that the cache keeps what replicas read of each other's Leases, and of the leader's.
-func TestSlimLeaseOfReplica(t *testing.T) {
-	seconds := int32(5)
-	spec := coordinationv1.LeaseSpec{HolderIdentity: ptr.To("replica"), LeaseDurationSeconds: &seconds}
-	for _, meta := range []metav1.ObjectMeta{
-		{Name: "m", Labels: map[string]string{membership.LabelMember: "sharing"}, Annotations: map[string]string{membership.AnnotationLevel: "2"}},
-		{Name: formerLeaderLease},
-	} {
-		want := &coordinationv1.Lease{ObjectMeta: meta, Spec: spec}
-		lease := want.DeepCopy()
-		lease.ManagedFields = []metav1.ManagedFieldsEntry{{}}
-		if diff := cmp.Diff(want, slim(t, lease)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
-	}
 }

@@ -9,7 +9,8 @@
 // reconcile makes at most one transition of a key. After a crash between any two writes, the next decision completes the
 // transition. Sightings (sightings.go) hold what only this process has seen, and since when.
 //
-// Correctness does not depend on leader election or on the cache. Every write is a compare-and-swap on the version that
+// All replicas reconcile, each the homes that it owns (shares.go). Correctness depends neither on that nor on the cache: the
+// simulation lets several controllers act on all homes. Every write is a compare-and-swap on the version that
 // the decision read. Before a write deletes something or gives a key away, live reads confirm the decision.
 //
 // The package has these limits:

@@ -31,7 +31,7 @@ const (
 )
 
 // endedPods remembers how the Pods of runs ended, until the outcome of the run is stored. So the output of a run survives
-// the deletion of its Pods, if the watch has shown their end. Every replica remembers, because each may become the leader.
+// the deletion of its Pods, if the watch has shown their end. Every replica remembers, because each may gain any home.
 type endedPods struct {
 	mu sync.Mutex
 	// byToken holds the Pods of each run by the token of the run.
@@ -105,8 +105,8 @@ func (r *Reconciler) awaitsOutcome(ctx context.Context, pod *corev1.Pod) bool {
 	return r.Client.Get(ctx, name, run) == nil && !run.HasOutcome()
 }
 
-// watchEnds lets this process remember how Pods ended. Unlike the watches of the controller, which start on the leader, it
-// works on every replica.
+// watchEnds lets this process remember how Pods ended. With leader election, the watches of the controller start on the leader.
+// This one works on every replica.
 func (r *Reconciler) watchEnds(ctx context.Context, informers ctrlcache.Informers) error {
 	for _, object := range []client.Object{&corev1.Pod{}, &v1alpha1.JobRun{}} {
 		informer, err := informers.GetInformer(ctx, object, ctrlcache.BlockUntilSynced(false))

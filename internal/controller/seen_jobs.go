@@ -45,7 +45,7 @@ type seenJob struct {
 }
 
 // seenJobs remembers the Jobs that this process created, and those whose deletion it saw, until the outcome of their run
-// is stored. Every replica has it, because the next leader may be the only process that saw how a Job ended. A Job that
+// is stored. Every replica has it, because the next owner of a home may be the only process that saw how a Job ended. A Job that
 // exists and is not being deleted needs no memory: the cache has it.
 //
 // A run is known by its UID, which is the UID of the Job's owner, and a Job by its own UID.

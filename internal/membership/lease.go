@@ -10,6 +10,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 const (
@@ -33,14 +35,10 @@ const (
 	// of that Lease by the time that the next leader needs to take it.
 	formerPatience = 30 * time.Second
 
-	// LabelMember is on the Lease of each member. Its value says how the member gets homes.
-	LabelMember = "batch.jobrun.dev/member"
 	// sharing members share the homes out.
 	sharing = "sharing"
 	// electing members elect a leader, which owns all homes (--leader-elect).
 	electing = "electing"
-	// AnnotationLevel is the protocol level of a member.
-	AnnotationLevel = "batch.jobrun.dev/protocol-level"
 )
 
 // newLease returns the Lease with which a member begins or renews its membership.
@@ -49,8 +47,8 @@ func newLease(namespace, name, identity, kind string, now time.Time) *coordinati
 		TypeMeta: metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: name,
-			Labels:      map[string]string{LabelMember: kind},
-			Annotations: map[string]string{AnnotationLevel: strconv.Itoa(ProtocolLevel)},
+			Labels:      map[string]string{v1alpha1.LabelMember: kind},
+			Annotations: map[string]string{v1alpha1.AnnotationProtocolLevel: strconv.Itoa(ProtocolLevel)},
 		},
 		Spec: coordinationv1.LeaseSpec{
 			HolderIdentity:       &identity,
@@ -62,7 +60,7 @@ func newLease(namespace, name, identity, kind string, now time.Time) *coordinati
 
 // levelOf returns the protocol level that a member's Lease states. Without a level it is the lowest.
 func levelOf(lease *coordinationv1.Lease) int {
-	level, err := strconv.Atoi(lease.Annotations[AnnotationLevel])
+	level, err := strconv.Atoi(lease.Annotations[v1alpha1.AnnotationProtocolLevel])
 	if err != nil {
 		return formerLevel
 	}

@@ -23,6 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 const (
@@ -30,6 +32,8 @@ const (
 	leaveTimeout = Duration
 	// lookAgain is the time after which a process that is not able to do its part looks again whether it is.
 	lookAgain = 100 * time.Millisecond
+	// startTime is the time that the caches may need at the start. Before it is over, the log does not say that they are late.
+	startTime = 10 * time.Second
 	// retryAfter is the time after which a process tries again to write its Lease.
 	retryAfter = 500 * time.Millisecond
 )
@@ -205,7 +209,7 @@ func (m *Membership) see(object any, gone bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.Clock.Now()
-	switch _, member := lease.Labels[LabelMember]; {
+	switch _, member := lease.Labels[v1alpha1.LabelMember]; {
 	case lease.Name == m.LeaderLease && !gone:
 		m.roster.noteFormer(lease, now)
 	case !member:
@@ -283,18 +287,17 @@ func (m *Membership) tellGain(before, after share) {
 
 // renewUntil renews the Lease until the context is done.
 func (m *Membership) renewUntil(ctx context.Context) {
-	reported := ""
+	var reported error
+	started := m.Clock.Now()
 	for ctx.Err() == nil {
-		begun, wait, problem := m.Clock.Now(), RenewEvery, ""
-		if err := m.able(); err != nil {
-			wait, problem = lookAgain, err.Error()
-		} else if err := m.renew(ctx); err != nil && ctx.Err() == nil {
-			wait, problem = retryAfter, err.Error()
+		begun := m.Clock.Now()
+		wait, err := m.attempt(ctx)
+		if err == nil || ctx.Err() != nil {
+			reported = nil
+		} else if begun.Sub(started) >= startTime && (reported == nil || reported.Error() != err.Error()) {
+			reported = err
+			log.FromContext(ctx).Info("Cannot renew the membership, so other replicas may take over", "reason", err.Error())
 		}
-		if problem != "" && problem != reported {
-			log.FromContext(ctx).Info("Cannot renew the membership, so other replicas may take over", "reason", problem)
-		}
-		reported = problem
 		timer := m.Clock.NewTimer(wait - m.Clock.Since(begun))
 		select {
 		case <-ctx.Done():
@@ -302,6 +305,17 @@ func (m *Membership) renewUntil(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// attempt renews the Lease if this process is able to do its part. It returns the time until the next attempt.
+func (m *Membership) attempt(ctx context.Context) (next time.Duration, err error) {
+	if err := m.able(); err != nil {
+		return lookAgain, err
+	}
+	if err := m.renew(ctx); err != nil {
+		return retryAfter, err
+	}
+	return RenewEvery, nil
 }
 
 // renew renews the Lease, and deletes what is left of dead members.

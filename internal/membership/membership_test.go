@@ -17,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -63,19 +65,27 @@ func newProcess(t *testing.T) *process {
 // step renews if it is able to, as renewUntil does, and updates the share, as judge does. The watch shows the renewal.
 func (p *process) step() error {
 	p.t.Helper()
-	err := p.able()
-	if err == nil {
-		err = p.renew(p.t.Context())
-	}
+	_, err := p.attempt(p.t.Context())
 	p.echo()
 	p.update(p.t.Context())
 	return err
 }
 
+// show tells the process of an event of the watch, as its cache shows the object.
+func (p *process) show(object any, gone bool) {
+	p.t.Helper()
+	if l, ok := object.(*coordinationv1.Lease); ok {
+		object = l.DeepCopy()
+	}
+	slim, err := cache.Slim(object)
+	must(p.t, err)
+	p.see(slim, gone)
+}
+
 // echo shows the process its own Lease.
 func (p *process) echo() {
 	if l := p.own(); l != nil {
-		p.see(l, false)
+		p.show(l, false)
 	}
 }
 
@@ -129,10 +139,10 @@ func TestAMemberJoinsAndOthersLeave(t *testing.T) {
 	p := newProcess(t)
 	a := lease("jobrun-member-a", at(-1))
 	must(t, p.store.Create(t.Context(), a))
-	p.see(a, false)
+	p.show(a, false)
 	p.ownsNothing()
 	must(t, p.step())
-	if l := p.own(); l == nil || l.Labels[LabelMember] != sharing || l.Annotations[AnnotationLevel] != "2" || holderOf(l) != "host_b" {
+	if l := p.own(); l == nil || l.Labels[v1alpha1.LabelMember] != sharing || l.Annotations[v1alpha1.AnnotationProtocolLevel] != "2" || holderOf(l) != "host_b" {
 		t.Fatalf("its Lease: %v", l)
 	}
 	if p.Members() != 2 || len(p.gained) > 70 {
@@ -142,7 +152,7 @@ func TestAMemberJoinsAndOthersLeave(t *testing.T) {
 
 	p.clock.SetTime(at(1.5))
 	must(t, p.step())
-	p.see(lease("jobrun-member-c", at(0)), false)
+	p.show(lease("jobrun-member-c", at(0)), false)
 	p.update(t.Context())
 	if p.Members() != 3 || len(p.gained) > 0 {
 		t.Errorf("%d members, %d homes gained by another one's arrival", p.Members(), len(p.gained))
@@ -152,7 +162,7 @@ func TestAMemberJoinsAndOthersLeave(t *testing.T) {
 	must(t, p.step())
 	p.clock.SetTime(at(5))
 	p.update(t.Context()) // a has expired.
-	p.see(lease("jobrun-member-c", at(0)), true)
+	p.show(lease("jobrun-member-c", at(0)), true)
 	p.update(t.Context()) // c gave its Lease up.
 	if p.Members() != 1 || len(p.gained) < 50 {
 		t.Errorf("%d members, %d homes gained when the others left", p.Members(), len(p.gained))
@@ -237,7 +247,7 @@ func TestAMemberThatStops(t *testing.T) {
 	p := newProcess(t)
 	must(t, p.step())
 	end := p.Enter()
-	left := make(chan error)
+	left := make(chan error, 1)
 	go func() { left <- p.leave(t.Context()) }()
 	for p.Active() {
 		time.Sleep(time.Millisecond)
@@ -245,7 +255,7 @@ func TestAMemberThatStops(t *testing.T) {
 	p.ownsNothing()
 	select {
 	case <-left:
-		t.Error("it left during a reconcile")
+		t.Fatal("it left during a reconcile")
 	case <-time.After(50 * time.Millisecond):
 	}
 	if p.own() == nil {
@@ -260,11 +270,11 @@ func TestAMemberThatStops(t *testing.T) {
 
 func TestTheLeaderOwnsAll(t *testing.T) {
 	p := newProcess(t)
-	p.see(lease("jobrun-member-a", at(0)), false)
+	p.show(lease("jobrun-member-a", at(0)), false)
 	elected := make(chan struct{})
 	p.Elected = elected
 	must(t, p.step())
-	if p.own().Labels[LabelMember] != electing {
+	if p.own().Labels[v1alpha1.LabelMember] != electing {
 		t.Error("its Lease says that it shares the homes out")
 	}
 	if p.Active() {
@@ -286,9 +296,9 @@ func TestOtherLeases(t *testing.T) {
 	p := newProcess(t)
 	elsewhere, worker := lease("jobrun-member-a", at(0)), lease("worker", at(0))
 	elsewhere.Namespace, worker.Labels = "team", nil
-	p.see(elsewhere, false)
-	p.see(worker, false)
-	p.see(toolscache.DeletedFinalStateUnknown{}, true)
+	p.show(elsewhere, false)
+	p.show(worker, false)
+	p.show(toolscache.DeletedFinalStateUnknown{}, true)
 	must(t, p.step())
 	if p.Members() != 1 || p.Level() != ProtocolLevel {
 		t.Errorf("%d members of level %d", p.Members(), p.Level())

@@ -10,6 +10,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/utils/ptr"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // roster is what this process has seen of the other replicas' Leases, by its own clock. It never compares a time in a Lease
@@ -77,7 +79,7 @@ func (r *roster) live(now time.Time) []*coordinationv1.Lease {
 func (r *roster) sharers(now time.Time) []string {
 	var names []string
 	for _, lease := range r.live(now) {
-		if lease.Labels[LabelMember] == sharing {
+		if lease.Labels[v1alpha1.LabelMember] == sharing {
 			names = append(names, lease.Name)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 var start = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -86,7 +88,7 @@ func TestMembersThatElectOwnNoHomes(t *testing.T) {
 	r.note(lease("b", at(0)), at(0))
 	r.note(lease("a", at(0)), at(0))
 	elects := lease("c", at(0))
-	elects.Labels[LabelMember] = electing
+	elects.Labels[v1alpha1.LabelMember] = electing
 	r.note(elects, at(0))
 	if got := r.sharers(at(1)); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("members: %v", got)
@@ -101,7 +103,7 @@ func TestLevel(t *testing.T) {
 	}
 	old := func(kind, level string) *coordinationv1.Lease {
 		l := lease("a", at(0))
-		l.Labels[LabelMember], l.Annotations[AnnotationLevel] = kind, level
+		l.Labels[v1alpha1.LabelMember], l.Annotations[v1alpha1.AnnotationProtocolLevel] = kind, level
 		return l
 	}
 	for name, tc := range map[string]struct {

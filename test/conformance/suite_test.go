@@ -90,7 +90,7 @@ func start(plane *controlplane.ControlPlane, root string) {
 	})
 	var jobrun *operator.Operator
 	group.Go(func() (err error) {
-		jobrun, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: 2, Args: []string{"--leader-elect=false"}})
+		jobrun, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: 2})
 		return err
 	})
 	Expect(group.Wait()).To(Succeed())

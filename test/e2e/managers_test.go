@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/membership"
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
@@ -36,7 +37,7 @@ func withhold(home membership.Home) (giveBack func()) {
 	GinkgoHelper()
 	awaitMembers(managers, liveManagers()...)
 	var leases coordinationv1.LeaseList
-	Expect(k8s.List(ctx, &leases, client.InNamespace(operator.Namespace), client.HasLabels{membership.LabelMember})).To(Succeed())
+	Expect(k8s.List(ctx, &leases, client.InNamespace(operator.Namespace), client.HasLabels{v1alpha1.LabelMember})).To(Succeed())
 	lease := leases.Items[0].DeepCopy()
 	members := make([]string, 0, len(leases.Items)+1)
 	for _, l := range leases.Items {

@@ -31,7 +31,7 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/jobrun-dev/jobrun/internal/membership"
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
@@ -109,7 +109,7 @@ func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
 func (c *cluster) members(t *testing.T) func() ([]coordinationv1.Lease, error) {
 	return func() ([]coordinationv1.Lease, error) {
 		var leases coordinationv1.LeaseList
-		err := c.admin.List(t.Context(), &leases, client.InNamespace(namespace), client.HasLabels{membership.LabelMember})
+		err := c.admin.List(t.Context(), &leases, client.InNamespace(namespace), client.HasLabels{v1alpha1.LabelMember})
 		return leases.Items, err
 	}
 }
