@@ -32,6 +32,8 @@ type Report struct {
 	Plan     []Injection   `json:"plan"`
 	// Effects counts how often each fault of the plan found something to break.
 	Effects map[string]int `json:"effects"`
+	// Strict means that statuses were not allowed to lag.
+	Strict bool `json:"strict"`
 	// UntilQuiet is the time from the end of the faults until nothing was under way any more.
 	UntilQuiet time.Duration  `json:"untilQuiet"`
 	Numbers    map[string]int `json:"numbers"`
@@ -77,7 +79,7 @@ func (r *Report) Violations(name string) []string { return r.promise(name).Viola
 // Print prints the report for people.
 func (r *Report) Print(out io.Writer) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "\nSEED=%d, faults: %s\n", r.Seed, orNone(r.Faults))
+	fmt.Fprintf(out, "\nSEED=%d, faults: %s, strict: %t\n", r.Seed, orNone(r.Faults), r.Strict)
 	fmt.Fprintln(table, "promise\tchecked\t\tabout")
 	for _, p := range r.Promises {
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", p.Name, p.Checked, p.verdict(), p.About)

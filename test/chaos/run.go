@@ -80,13 +80,13 @@ func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
 }
 
 // judge checks the promises at rest, deletes all JobRuns, and checks that nothing is left.
-func (s *Suite) judge(ctx context.Context, w *world, recording *recording, strict bool, restless error) (*Report, error) {
+func (s *Suite) judge(ctx context.Context, w *world, recording *recording, punctual bool, restless error) (*Report, error) {
 	h, err := recording.history(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	recording.pulse.close()
-	report := check(h, w.namespace, strict, restless == nil)
+	report := check(h, w.namespace, punctual, restless == nil)
 	report.put(becomesQuiet, 1)
 	if restless != nil {
 		report.violate(becomesQuiet, "%v", restless)
