@@ -118,8 +118,9 @@ var faults = []fault{
 	},
 }
 
-// stories are a part of every scenario, whatever its faults. Without them, chance would decide whether a lease expires.
+// stories are a part of every scenario, whatever its faults. Without them, chance would decide what a scenario tests.
 var stories = []fault{
+	{name: "meet", about: "a delivery twice, an absorbed trigger and a dry run", punctual: true, every: 5 * time.Second, inject: meet},
 	{name: "expire-alone", about: "a lease expires while no run waits", punctual: true, every: 5 * time.Second, inject: expireAlone},
 	{name: "expire-behind", about: "a lease expires while a run waits", punctual: true, every: 5 * time.Second, inject: expireBehind},
 	{name: "expire-into", about: "a lease expires while a run waits that gives way", punctual: true, every: 5 * time.Second, inject: expireInto},

@@ -40,11 +40,19 @@ func (w *world) tell(ctx context.Context, i Injection, story func(context.Contex
 	return errNoEffect
 }
 
-// begin triggers a run of the story's key. It reports whether the answer is Created.
+// begin triggers a run of the story. It reports whether the answer is Created.
 func (a *author) begin(run *v1alpha1.JobRun) bool {
+	return a.answer(run, trigger) == v1alpha1.DispositionCreated
+}
+
+// answer triggers a run of the story, and returns the answer; "" if the trigger was not accepted.
+func (a *author) answer(run *v1alpha1.JobRun, v verb) v1alpha1.Disposition {
 	a.count++
-	asked := a.trigger(run, trigger)
-	return asked.Outcome == accepted && asked.Admission.Disposition == v1alpha1.DispositionCreated
+	asked := a.trigger(run, v)
+	if asked.Outcome != accepted || asked.Admission == nil {
+		return ""
+	}
+	return asked.Admission.Disposition
 }
 
 // end deletes a run of the story. It reports whether the answer says so.
