@@ -39,9 +39,12 @@ func certRotator(o options, certified chan struct{}) *rotator.CertRotator {
 		CAName:         "jobrun-ca",
 		CAOrganization: "jobrun",
 		DNSName:        fmt.Sprintf("%s.%s.svc", o.certServiceName, o.namespace),
-		Webhooks:       []rotator.WebhookInfo{{Type: rotator.Mutating, Name: o.certWebhookName}},
-		FieldOwner:     "jobrun-cert-rotation",
-		IsReady:        certified,
+		Webhooks: []rotator.WebhookInfo{
+			{Type: rotator.Mutating, Name: o.certWebhookName},
+			{Type: rotator.Validating, Name: o.certValidatingWebhookName},
+		},
+		FieldOwner: "jobrun-cert-rotation",
+		IsReady:    certified,
 		// Each replica runs the rotator, because each must learn when the certificate is ready. Replicas that renew it at
 		// once conflict on the resourceVersion of the Secret, and the losers use what the winner wrote.
 		RequireLeaderElection: false,

@@ -30,10 +30,11 @@ type options struct {
 	webhookPort     int
 	webhookCertPath string
 
-	certRotation    bool
-	certSecretName  string
-	certServiceName string
-	certWebhookName string
+	certRotation              bool
+	certSecretName            string
+	certServiceName           string
+	certWebhookName           string
+	certValidatingWebhookName string
 
 	metricsAddress  string
 	metricsCertPath string
@@ -86,7 +87,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The directory with the webhook's tls.crt and tls.key. Required. The manager reads the files again when they change.")
 
 	flags.BoolVar(&o.certRotation, "cert-rotation", false,
-		"Make and renew the webhook's certificate, store it in a Secret, and write its CA into the webhook configuration. "+
+		"Make and renew the webhook's certificate, store it in a Secret, and write its CA into the webhook configurations. "+
 			"Mount the Secret at --webhook-cert-path. If false, provide the certificate there yourself, for example with cert-manager.")
 	flags.StringVar(&o.certSecretName, "cert-secret-name", "jobrun-webhook-server-cert",
 		"With --cert-rotation, the Secret that stores the certificate.")
@@ -94,6 +95,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"With --cert-rotation, the Service that the certificate names.")
 	flags.StringVar(&o.certWebhookName, "cert-webhook-name", "jobrun-mutating-webhook-configuration",
 		"With --cert-rotation, the MutatingWebhookConfiguration that gets the CA.")
+	flags.StringVar(&o.certValidatingWebhookName, "cert-validating-webhook-name", "jobrun-validating-webhook-configuration",
+		"With --cert-rotation, the ValidatingWebhookConfiguration that gets the CA.")
 
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443",
 		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. Set 0 to turn metrics off.")
@@ -143,6 +146,7 @@ func (o *options) validate() error {
 		require(o.certSecretName != "", "--cert-rotation needs --cert-secret-name")
 		require(o.certServiceName != "", "--cert-rotation needs --cert-service-name")
 		require(o.certWebhookName != "", "--cert-rotation needs --cert-webhook-name")
+		require(o.certValidatingWebhookName != "", "--cert-rotation needs --cert-validating-webhook-name")
 	}
 	return errors.Join(errs...)
 }

@@ -42,6 +42,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"rotation without a Secret":   {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
 		"rotation without a Service":  {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
 		"rotation without a webhook":  {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
+		"rotation without the fence":  {[]string{"--cert-rotation", "--cert-validating-webhook-name="}, "--cert-rotation needs --cert-validating-webhook-name"},
 		"profiles on all addresses":   {[]string{"--pprof-bind-address=:6060"}, "--pprof-bind-address must be a loopback address"},
 		"profiles on a network":       {[]string{"--pprof-bind-address=192.0.2.1:6060"}, `not "192.0.2.1:6060"`},
 		"unknown flag":                {[]string{"--frobnicate"}, "flag provided but not defined: -frobnicate"},

@@ -15,7 +15,7 @@ mv $(GENERATE_DIR)/merged/$(1) $(2)
 endef
 
 .PHONY: generate
-generate: ## Generate deep copies, CRDs, the webhook configuration and docs/api.md.
+generate: ## Generate deep copies, CRDs, the webhook configurations and docs/api.md.
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	rm -rf $(GENERATE_DIR)
 	mkdir -p $(GENERATE_DIR)/merged docs
@@ -25,7 +25,9 @@ generate: ## Generate deep copies, CRDs, the webhook configuration and docs/api.
 	$(TOOL) kustomize build --load-restrictor=LoadRestrictionsNone --output=$(GENERATE_DIR)/merged hack/tools/merge
 	$(call install-merged,*_jobruns.batch.jobrun.dev.yaml,config/crd/bases/batch.jobrun.dev_jobruns.yaml)
 	$(call install-merged,*_runkeys.batch.jobrun.dev.yaml,config/crd/bases/batch.jobrun.dev_runkeys.yaml)
-	$(call install-merged,*_mutating-webhook-configuration.yaml,config/webhook/manifests.yaml)
+	(cd $(GENERATE_DIR)/merged && cat *_mutating-webhook-configuration.yaml && echo --- && \
+		cat *_validating-webhook-configuration.yaml) > $(GENERATE_DIR)/merged/webhooks.yaml
+	$(call install-merged,webhooks.yaml,config/webhook/manifests.yaml)
 	$(TOOL) crd-ref-docs --log-level=ERROR --config=hack/tools/crd-ref-docs.yaml --source-path=api \
 		--renderer=markdown --output-path=docs/api.md
 

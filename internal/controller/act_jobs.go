@@ -27,6 +27,9 @@ const predecessorPoll = time.Second
 // createJob creates the Job of a run for a generation. The name of the Job is a lock: an existing Job of that name is
 // the same one if the run owns it.
 //
+// The fence, a webhook, refuses the Job with a 409 if its run is no longer leased under the generation. That is no refusal
+// of the Job: the controller observes again.
+//
 // createJob creates no second Job for a generation whose Job this process knows, even if that Job is gone or goes before
 // the create arrives. The status then names that Job, and the next decision is about its end.
 func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
@@ -43,6 +46,8 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
+	case apierrors.IsConflict(err): // The fence: the run is not leased under this generation any more.
+		return fmt.Errorf("%w: Job %s/%s: %w", errStale, job.Namespace, job.Name, err)
 	case namesField(err), isTooLarge(err):
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
@@ -185,29 +190,72 @@ func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStr
 
 // stopRun requires that no Job and no Pod of a run executes.
 func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
-	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.RunName})
-	if err != nil {
-		return err
-	}
-	finished := false
+	last := executor.NameOfJob(op.Run.RunName, op.Generation)
+	hasFinished := false
 	var unfinished []*batchv1.Job
-	for _, job := range jobs {
-		if a.s.JobIdentity(job).Token != op.Run.Token {
-			continue
+	for _, name := range a.jobNames(op.Run, last) {
+		job, err := a.liveJob(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case job == nil, a.s.JobIdentity(job).Token != op.Run.Token:
+		case !executor.IsFinished(job):
+			unfinished = append(unfinished, job)
+		case name == last:
+			hasFinished = true
+			a.finished = job.DeletionTimestamp == nil
 		}
-		if executor.IsFinished(job) {
-			finished = finished || executor.GenerationOf(job) == op.Generation
-			continue
-		}
-		unfinished = append(unfinished, job)
 	}
 	if err := a.stopJobs(ctx, unfinished, func() error { return a.checkUnchanged(ctx, op.Run) }); err != nil {
 		return err
 	}
-	if finished {
+	if hasFinished {
 		return nil // The Job controller finishes a Job only after its Pods have ended.
 	}
 	return a.checkPods(ctx, op.Run)
+}
+
+// jobNames returns the names of the Jobs of a run that may execute: the last one, those that the key notes, and those that
+// the cache shows unfinished.
+func (a *action) jobNames(run runkey.Identity, last string) []string {
+	names := []string{last}
+	if a.key != nil {
+		for _, noted := range a.key.Spec.Unconfirmed {
+			if noted.Token == run.Token {
+				names = append(names, noted.Job)
+			}
+		}
+	}
+	for _, job := range a.s.Jobs {
+		if a.s.JobIdentity(job).Token == run.Token && !executor.IsFinished(job) {
+			names = append(names, job.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// liveJob returns the Job of that name that executes a run; nil if a live read does not show one.
+func (a *action) liveJob(ctx context.Context, name string) (*batchv1.Job, error) {
+	job := &batchv1.Job{}
+	err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.req.Namespace, Name: name}, job)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !executor.ExecutesRun(job):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read Job %s/%s: %w", a.req.Namespace, name, err)
+	default:
+		return job, nil
+	}
+}
+
+// checkUnconfirmed requires that live reads show none of these Jobs unfinished.
+func (a *action) checkUnconfirmed(ctx context.Context, noted []v1alpha1.UnconfirmedJob) error {
+	unfinished, err := a.Keys.Unfinished(ctx, a.req.Namespace, noted)
+	if err != nil {
+		return err
+	}
+	return a.stopJobs(ctx, unfinished, func() error { return a.checkKey(ctx) })
 }
 
 // checkUnchanged requires that neither the key nor the run has changed since the decision.

@@ -44,9 +44,18 @@ func dropSupersededLease(s *Snapshot) []Op {
 				message: attemptsMessage(int(status.Attempts)), attempts: status.Attempts, now: s.Now,
 			})
 		}
-		return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}})
+		return join(stopRun(run, heldGeneration(run)), s.checkKey(), []Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}})
 	}
 	return nil
+}
+
+// heldGeneration returns the generation under which the Job of a run that reads Leased executes. A run without a holder has
+// the generation of the fence that followed.
+func heldGeneration(run *v1alpha1.JobRun) int64 {
+	if run.IsHeld() {
+		return run.LeaseGeneration()
+	}
+	return run.LeaseGeneration() - 1
 }
 
 // deleteStrayJob deletes a Job that executes without the key's lease (P6).
@@ -75,13 +84,8 @@ func (s *Snapshot) IsStray(job *batchv1.Job) bool {
 		return s.leased != id || s.leasedGeneration() != generation
 	}
 	run := s.Run(id)
-	switch {
-	case run == nil:
+	if run == nil {
 		return s.Gone[id]
-	case run.Status.Phase == v1alpha1.PhaseLeased:
-		return run.LeaseGeneration() != generation
-	default:
-		// The claim of the next generation creates its Job before it writes the status.
-		return run.HasEnded() || generation != run.LeaseGeneration()+1
 	}
+	return !runkey.LeasesItself(run, generation)
 }

@@ -23,9 +23,10 @@ const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 
 // JobName returns the name of the Job of a generation. The name is deterministic, so it works as a lock: the
 // API server stores only one Job of that name.
-func JobName(run *v1alpha1.JobRun, generation int64) string {
-	return fmt.Sprintf("%s-%d", run.Name, generation)
-}
+func JobName(run *v1alpha1.JobRun, generation int64) string { return NameOfJob(run.Name, generation) }
+
+// NameOfJob returns the name of the Job of a generation of the run of that name.
+func NameOfJob(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
 // NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
 // that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a
@@ -36,7 +37,7 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        JobName(run, generation),
 			Namespace:   run.Namespace,
-			Labels:      merged(template.Labels, labelsOf(run)),
+			Labels:      labelled(template.Labels, run),
 			Annotations: merged(template.Annotations, annotationsOf(run, generation)),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(),
@@ -56,7 +57,7 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 		job.Spec.ActiveDeadlineSeconds = &d
 	}
 	pod := &job.Spec.Template
-	pod.Labels = merged(pod.Labels, labelsOf(run))
+	pod.Labels = labelled(pod.Labels, run)
 	pod.Annotations = merged(defaultContainer(run), merged(pod.Annotations, annotationsOf(run, generation)))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
@@ -77,12 +78,14 @@ func equip(container *corev1.Container, env []corev1.EnvVar) {
 	}
 }
 
-func labelsOf(run *v1alpha1.JobRun) map[string]string {
-	labels := map[string]string{v1alpha1.LabelRun: run.Name, v1alpha1.LabelJobName: run.Spec.JobName}
+// labelled adds the labels of a run to those of its template. A template cannot give a run without a key the label of one.
+func labelled(theirs map[string]string, run *v1alpha1.JobRun) map[string]string {
+	all := merged(theirs, map[string]string{v1alpha1.LabelRun: run.Name, v1alpha1.LabelJobName: run.Spec.JobName})
+	delete(all, v1alpha1.LabelKey)
 	if run.Spec.ConcurrencyKey != "" {
-		labels[v1alpha1.LabelKey] = runkey.Home(run)
+		all[v1alpha1.LabelKey] = runkey.Home(run)
 	}
-	return labels
+	return all
 }
 
 func annotationsOf(run *v1alpha1.JobRun, generation int64) map[string]string {

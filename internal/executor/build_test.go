@@ -100,9 +100,14 @@ func TestNewJob(t *testing.T) {
 }
 
 func TestNewJobOfARunWithoutKeyAndInput(t *testing.T) {
-	job := NewJob(wrappers.MakeJobRun("a").Template().Created().Obj(), 1, "")
-	if _, ok := job.Labels[v1alpha1.LabelKey]; ok {
-		t.Errorf("labels = %v", job.Labels)
+	run := wrappers.MakeJobRun("a").Template().Created().Obj()
+	forged := map[string]string{v1alpha1.LabelKey: "forged"}
+	run.Spec.Template.Labels, run.Spec.Template.Spec.Template.Labels = forged, forged
+	job := NewJob(run, 1, "")
+	for _, labels := range []map[string]string{job.Labels, job.Spec.Template.Labels} {
+		if _, ok := labels[v1alpha1.LabelKey]; ok {
+			t.Errorf("labels = %v", labels)
+		}
 	}
 	for _, v := range job.Spec.Template.Spec.Containers[0].Env {
 		if want, ok := map[string]string{"JOBRUN_INPUT": "null", "JOBRUN_CONCURRENCY_KEY": ""}[v.Name]; ok && v.Value != want {

@@ -44,6 +44,24 @@ func Leased(key *v1alpha1.RunKeySpec) Identity {
 	return key.Leased.RunIdentity
 }
 
+// Leases reports whether the key leases a run under a generation.
+func Leases(key *v1alpha1.RunKeySpec, run Identity, generation int64) bool {
+	return Leased(key) == run && run != Identity{} && key.Leased.Generation == generation
+}
+
+// LeasesItself reports whether a run without a key may have a Job of a generation. The claim of the next generation
+// creates its Job before it writes the status.
+func LeasesItself(run *v1alpha1.JobRun, generation int64) bool {
+	switch {
+	case run.Status.Phase == v1alpha1.PhaseLeased:
+		return generation == run.LeaseGeneration()
+	case run.HasEnded() || run.IsReceipt():
+		return false
+	default:
+		return generation == run.LeaseGeneration()+1
+	}
+}
+
 // Line returns the first run in the key's line; the zero Identity if no run waits in line.
 func Line(key *v1alpha1.RunKeySpec) Identity {
 	if key == nil || key.Line == nil {

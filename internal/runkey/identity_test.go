@@ -125,3 +125,28 @@ func TestHome(t *testing.T) {
 		})
 	}
 }
+
+func TestLeases(t *testing.T) {
+	key := wrappers.MakeRunKey("k").Pending("b").Leased("a", 2, "5").Row()
+	for name, tc := range map[string]struct {
+		key        *v1alpha1.RunKeySpec
+		run        runkey.Identity
+		generation int64
+		want       bool
+	}{
+		"the leased run":          {key, id("a"), 2, true},
+		"an earlier generation":   {key, id("a"), 1, false},
+		"a later generation":      {key, id("a"), 3, false},
+		"another token":           {key, runkey.Identity{RunName: "a", Token: "later"}, 2, false},
+		"the waiting run":         {key, id("b"), 2, false},
+		"a key without a lease":   {wrappers.MakeRunKey("k").Pending("a").Row(), id("a"), 1, false},
+		"no run, without a lease": {wrappers.MakeRunKey("k").Row(), runkey.Identity{}, 0, false},
+		"no key":                  {nil, id("a"), 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := runkey.Leases(tc.key, tc.run, tc.generation); got != tc.want {
+				t.Errorf("Leases(%v, %d) = %t, want %t", tc.run, tc.generation, got, tc.want)
+			}
+		})
+	}
+}

@@ -133,7 +133,7 @@ func rotateCertificates() {
 	GinkgoHelper()
 	kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, operator.Namespace, operator.ServiceAccount)
 	Expect(err).NotTo(HaveOccurred())
-	before := caBundle()
+	mutating, validating := caBundles()
 	_, err = plane.Run(controlplane.ProcessSpec{
 		Name: "manager-with-rotation",
 		Path: checkout.Path("bin", "manager"),
@@ -149,13 +149,18 @@ func rotateCertificates() {
 		name := types.NamespacedName{Namespace: operator.Namespace, Name: "jobrun-webhook-server-cert"}
 		g.Expect(k8s.Get(ctx, name, &secret)).To(Succeed())
 		g.Expect(secret.Data).To(HaveKey(corev1.TLSCertKey))
-		g.Expect(caBundle()).NotTo(Equal(before))
+		newMutating, newValidating := caBundles()
+		g.Expect(newMutating).NotTo(Equal(mutating))
+		g.Expect(newValidating).NotTo(Equal(validating))
 	}).Should(Succeed())
 }
 
-func caBundle() []byte {
+// caBundles returns the CAs in the two webhook configurations.
+func caBundles() (mutating, validating []byte) {
 	GinkgoHelper()
-	var config admissionregistrationv1.MutatingWebhookConfiguration
-	Expect(k8s.Get(ctx, types.NamespacedName{Name: "jobrun-mutating-webhook-configuration"}, &config)).To(Succeed())
-	return config.Webhooks[0].ClientConfig.CABundle
+	var webhooks admissionregistrationv1.MutatingWebhookConfiguration
+	Expect(k8s.Get(ctx, types.NamespacedName{Name: "jobrun-mutating-webhook-configuration"}, &webhooks)).To(Succeed())
+	var fence admissionregistrationv1.ValidatingWebhookConfiguration
+	Expect(k8s.Get(ctx, types.NamespacedName{Name: "jobrun-validating-webhook-configuration"}, &fence)).To(Succeed())
+	return webhooks.Webhooks[0].ClientConfig.CABundle, fence.Webhooks[0].ClientConfig.CABundle
 }

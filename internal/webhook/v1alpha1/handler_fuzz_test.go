@@ -28,14 +28,15 @@ import (
 // The handlers answer any bytes that arrive as an AdmissionReview. A refused request and a dry run change no key.
 func FuzzAdmissionReview(f *testing.F) {
 	for _, seed := range reviews(f) {
-		f.Add(seed, false)
-		f.Add(seed, true)
+		for handler := range handlers {
+			f.Add(seed, byte(handler))
+		}
 	}
-	f.Fuzz(func(t *testing.T, body []byte, claim bool) {
+	f.Fuzz(func(t *testing.T, body []byte, handler byte) {
 		waits := wrappers.MakeJobRun("a").Key("k").Created().Pending().Obj()
 		r := newReplica(t, waits, wrappers.MakeRunKey("k").Pending("a").Obj())
 		before := r.keys(t)
-		response := r.post(t, body, claim)
+		response := r.post(t, body, int(handler)%handlers)
 		var review admissionv1.AdmissionReview
 		if json.Unmarshal(response, &review) != nil || review.Response == nil {
 			t.Fatalf("the answer is not an AdmissionReview: %s", response)
@@ -49,15 +50,17 @@ func FuzzAdmissionReview(f *testing.F) {
 	})
 }
 
+// handlers is the number of handlers that post knows.
+const handlers = 3
+
 // post sends a review to a handler in the way of the API server. It does not recover from a panic.
-func (r replica) post(t *testing.T, body []byte, claim bool) []byte {
+func (r replica) post(t *testing.T, body []byte, handler int) []byte {
 	t.Helper()
+	keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
+	options := webhook.Options{Keys: keys, Cached: r.store, Live: r.store}
+	all := [handlers]admission.Handler{r.Handler, webhook.NewClaimHandler(options), webhook.NewFenceHandler(options)}
 	recovers := false
-	hook := &admission.Webhook{Handler: r.Handler, RecoverPanic: &recovers}
-	if claim {
-		keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
-		hook.Handler = webhook.NewClaimHandler(webhook.Options{Keys: keys, Cached: r.store, Live: r.store})
-	}
+	hook := &admission.Webhook{Handler: all[handler], RecoverPanic: &recovers}
 	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
@@ -114,7 +117,15 @@ func reviews(f *testing.F) [][]byte {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return append(seeds, reviewOf(f, admissionv1.Update, string(object), false))
+	seeds = append(seeds, reviewOf(f, admissionv1.Update, string(object), false))
+	for _, run := range []*wrappers.JobRunWrapper{wrappers.MakeJobRun("a").Key("k").Created(), wrappers.MakeJobRun("a").Created()} {
+		job, err := json.Marshal(wrappers.MakeJob(run.Obj(), 1).Obj())
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, reviewOf(f, admissionv1.Create, string(job), false))
+	}
+	return seeds
 }
 
 func reviewOf(f *testing.F, operation admissionv1.Operation, object string, dry bool) []byte {

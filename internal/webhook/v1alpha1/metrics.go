@@ -19,6 +19,10 @@ var (
 		Name: "jobrun_claims_total",
 		Help: "Claims of keyed runs by external workers, by result: granted, or refused because the run or its key was no longer free.",
 	}, []string{"result"})
+	fencedJobs = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jobrun_jobs_fenced_total",
+		Help: "Jobs refused because their run was not leased under their token and generation.",
+	})
 	conflicts = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_trigger_conflicts_total",
 		Help: "Triggers refused because a run is pending for their key.",
@@ -30,7 +34,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims)
+	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims, fencedJobs)
 	// Prometheus sees the first increase only of a series that exists from the start.
 	for _, disposition := range []v1alpha1.Disposition{
 		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,

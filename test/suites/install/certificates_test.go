@@ -42,6 +42,20 @@ func TestRotationFillsTheMountedSecret(t *testing.T) {
 	}
 }
 
+// The manager writes its CA into each webhook configuration that is installed.
+func TestRotationNamesTheWebhooks(t *testing.T) {
+	m := installed(t)
+	args := the[appsv1.Deployment](t, m, "Deployment").Spec.Template.Spec.Containers[0].Args
+	for _, argument := range []string{
+		"--cert-webhook-name=" + the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration").Name,
+		"--cert-validating-webhook-name=" + the[admissionregistrationv1.ValidatingWebhookConfiguration](t, m, "ValidatingWebhookConfiguration").Name,
+	} {
+		if !slices.Contains(args, argument) {
+			t.Errorf("the manager's arguments %q lack %q", args, argument)
+		}
+	}
+}
+
 func TestCertManagerCertifiesTheServices(t *testing.T) {
 	m := parse(t, kustomized(t, "config/overlays/cert-manager"))
 	issuer := the[unstructured.Unstructured](t, m, "Issuer")
@@ -61,9 +75,12 @@ func TestCertManagerCertifiesTheServices(t *testing.T) {
 		}
 		certificates[volume] = certificate.GetName()
 	}
-	config := the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration")
-	if got := config.Annotations["cert-manager.io/inject-ca-from"]; got != namespace+"/"+certificates["webhook-certs"] {
-		t.Errorf("the webhook's CA is that of %q, its certificate is %q", got, certificates["webhook-certs"])
+	mutating := the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration")
+	validating := the[admissionregistrationv1.ValidatingWebhookConfiguration](t, m, "ValidatingWebhookConfiguration")
+	for _, annotations := range []map[string]string{mutating.Annotations, validating.Annotations} {
+		if got := annotations["cert-manager.io/inject-ca-from"]; got != namespace+"/"+certificates["webhook-certs"] {
+			t.Errorf("the webhook's CA is that of %q, its certificate is %q", got, certificates["webhook-certs"])
+		}
 	}
 }
 
@@ -84,7 +101,7 @@ func TestCertManagerLeavesNoRightsOfTheRotation(t *testing.T) {
 	if slices.Contains(args, "--cert-rotation") {
 		t.Error("the manager rotates certificates of cert-manager's")
 	}
-	forbidden := []string{"secrets", "mutatingwebhookconfigurations"}
+	forbidden := []string{"secrets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
 	check := func(role string, rules []rbacv1.PolicyRule) {
 		for _, rule := range rules {
 			for _, resource := range rule.Resources {

@@ -4,6 +4,7 @@
 package install
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -145,12 +146,19 @@ func (c *cluster) mountCertificate(t *testing.T, r *replica) {
 // servedBy returns the certificate that the replica's webhook serves. It fails if the API server would not trust it.
 func (c *cluster) servedBy(t *testing.T, r *replica) func() (string, error) {
 	return func() (string, error) {
-		var config admissionregistrationv1.MutatingWebhookConfiguration
-		if err := c.admin.Get(t.Context(), client.ObjectKey{Name: "jobrun-mutating-webhook-configuration"}, &config); err != nil {
+		var webhooks admissionregistrationv1.MutatingWebhookConfiguration
+		if err := c.admin.Get(t.Context(), client.ObjectKey{Name: "jobrun-mutating-webhook-configuration"}, &webhooks); err != nil {
 			return "", err
 		}
+		var fence admissionregistrationv1.ValidatingWebhookConfiguration
+		if err := c.admin.Get(t.Context(), client.ObjectKey{Name: "jobrun-validating-webhook-configuration"}, &fence); err != nil {
+			return "", err
+		}
+		if !bytes.Equal(webhooks.Webhooks[0].ClientConfig.CABundle, fence.Webhooks[0].ClientConfig.CABundle) {
+			return "", errors.New("the webhook configurations have different CAs")
+		}
 		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
+		roots.AppendCertsFromPEM(fence.Webhooks[0].ClientConfig.CABundle)
 		connection, err := tls.Dial("tcp", r.webhook, &tls.Config{RootCAs: roots, ServerName: webhookDNSName})
 		if err != nil {
 			return "", err

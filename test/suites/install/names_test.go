@@ -61,18 +61,21 @@ func TestPolicyNamesTheOperator(t *testing.T) {
 	})
 }
 
-func TestFlowSchemaNamesTheOperator(t *testing.T) {
+func TestFlowSchemasNameTheOperator(t *testing.T) {
 	eachInstallation(t, func(t *testing.T, m manifests) {
-		schema := the[flowcontrolv1.FlowSchema](t, m, "FlowSchema")
-		level := the[flowcontrolv1.PriorityLevelConfiguration](t, m, "PriorityLevelConfiguration")
-		if schema.Spec.PriorityLevelConfiguration.Name != level.Name {
-			t.Errorf("the FlowSchema leads to level %q, installed is %q", schema.Spec.PriorityLevelConfiguration.Name, level.Name)
-		}
-		for _, rule := range schema.Spec.Rules {
-			for _, subject := range rule.Subjects {
-				account := subject.ServiceAccount
-				if got := "system:serviceaccount:" + account.Namespace + ":" + account.Name; got != operator(t, m) {
-					t.Errorf("the FlowSchema is for %q, the operator is %q", got, operator(t, m))
+		levels := map[string]bool{}
+		for _, schema := range all[flowcontrolv1.FlowSchema](t, m, "FlowSchema") {
+			level := schema.Spec.PriorityLevelConfiguration.Name
+			if levels[level] || !m.has("PriorityLevelConfiguration", level) {
+				t.Errorf("FlowSchema %s has no level of its own: %q", schema.Name, level)
+			}
+			levels[level] = true
+			for _, rule := range schema.Spec.Rules {
+				for _, subject := range rule.Subjects {
+					account := subject.ServiceAccount
+					if got := "system:serviceaccount:" + account.Namespace + ":" + account.Name; got != operator(t, m) {
+						t.Errorf("FlowSchema %s is for %q, the operator is %q", schema.Name, got, operator(t, m))
+					}
 				}
 			}
 		}
@@ -101,7 +104,11 @@ func TestRolesAreBoundToTheOperator(t *testing.T) {
 }
 
 func TestResourceNamesExist(t *testing.T) {
-	kinds := map[string]string{"secrets": "Secret", "mutatingwebhookconfigurations": "MutatingWebhookConfiguration"}
+	kinds := map[string]string{
+		"secrets":                         "Secret",
+		"mutatingwebhookconfigurations":   "MutatingWebhookConfiguration",
+		"validatingwebhookconfigurations": "ValidatingWebhookConfiguration",
+	}
 	eachInstallation(t, func(t *testing.T, m manifests) {
 		check := func(role string, rules []rbacv1.PolicyRule) {
 			for _, rule := range rules {
@@ -123,11 +130,16 @@ func TestResourceNamesExist(t *testing.T) {
 
 func TestWebhookIsServedByTheManager(t *testing.T) {
 	eachInstallation(t, func(t *testing.T, m manifests) {
-		config := the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration")
-		for _, webhook := range config.Webhooks {
-			service := webhook.ClientConfig.Service
+		services := map[string]*admissionregistrationv1.ServiceReference{}
+		for _, webhook := range the[admissionregistrationv1.MutatingWebhookConfiguration](t, m, "MutatingWebhookConfiguration").Webhooks {
+			services[webhook.Name] = webhook.ClientConfig.Service
+		}
+		for _, webhook := range the[admissionregistrationv1.ValidatingWebhookConfiguration](t, m, "ValidatingWebhookConfiguration").Webhooks {
+			services[webhook.Name] = webhook.ClientConfig.Service
+		}
+		for webhook, service := range services {
 			if service.Namespace != namespace || !m.has("Service", service.Name) {
-				t.Errorf("webhook %s is at Service %s/%s, which is not installed", webhook.Name, service.Namespace, service.Name)
+				t.Errorf("webhook %s is at Service %s/%s, which is not installed", webhook, service.Namespace, service.Name)
 			}
 		}
 	})
@@ -175,7 +187,7 @@ func TestSelectorsAndPortsMatchTheManager(t *testing.T) {
 func TestEverythingIsNamedAndLabelled(t *testing.T) {
 	clusterWide := []string{
 		"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration",
-		"FlowSchema", "PriorityLevelConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+		"ValidatingWebhookConfiguration", "FlowSchema", "PriorityLevelConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
 	}
 	eachInstallation(t, func(t *testing.T, m manifests) {
 		for _, object := range m {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -76,7 +78,57 @@ func TestWebhookIsCalledForWhatItGuards(t *testing.T) {
 		g.Expect(asked).To(Equal(test.want), test.name)
 	}
 	testLargeRun(t, c)
-	g.Expect(calls.Load()).To(BeNumerically(">=", 2), "create and cancel of a large run")
+	g.Expect(calls.Swap(0)).To(BeNumerically(">=", 2), "create and cancel of a large run")
+	testFence(t, c, &calls)
+}
+
+// testFence shows that the API server calls the fence for each create of a Job of a run, and for no other request.
+func testFence(t *testing.T, c client.Client, calls *atomic.Int32) {
+	g, ctx := NewWithT(t), t.Context()
+	foreign, ofRun, cronJob := newJob("foreign"), newJob("a-1"), newCronJob("nightly")
+	ofRun.Labels = map[string]string{v1alpha1.LabelRun: ""} // The label counts, whatever its value.
+	cronJob.Labels, cronJob.Spec.JobTemplate.Labels = map[string]string{v1alpha1.LabelRun: "a"}, map[string]string{v1alpha1.LabelRun: "a"}
+	tests := []struct {
+		name string
+		do   func() error
+		want int32
+	}{
+		{"a foreign Job", func() error { return c.Create(ctx, foreign) }, 0},
+		{"a foreign Job gets the label", func() error { foreign.Labels = ofRun.Labels; return c.Update(ctx, foreign) }, 0},
+		{"a Job of a run", func() error { return c.Create(ctx, ofRun) }, 1},
+		{"its update", func() error { ofRun.Annotations = map[string]string{"note": "b"}; return c.Update(ctx, ofRun) }, 0},
+		{"its status", func() error { ofRun.Status.Active = 1; return c.Status().Update(ctx, ofRun) }, 0},
+		{"its deletion", func() error { return c.Delete(ctx, ofRun) }, 0},
+		{"a dry run", func() error { return c.Create(ctx, copyOf(ofRun), client.DryRunAll) }, 1},
+		{"a CronJob", func() error { return c.Create(ctx, cronJob) }, 0},
+	}
+	for _, test := range tests {
+		g.Expect(test.do()).To(Succeed(), test.name)
+		g.Expect(calls.Swap(0)).To(Equal(test.want), test.name)
+	}
+}
+
+func newJob(name string) *batchv1.Job {
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name},
+		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "main", Image: "image"}},
+		}}},
+	}
+}
+
+// copyOf returns a Job with the labels of another one.
+func copyOf(job *batchv1.Job) *batchv1.Job {
+	another := newJob("copy")
+	another.Labels = job.Labels
+	return another
+}
+
+func newCronJob(name string) *batchv1.CronJob {
+	return &batchv1.CronJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name},
+		Spec:       batchv1.CronJobSpec{Schedule: "0 0 * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: newJob("").Spec}},
+	}
 }
 
 // waitForWatchCache returns when the API server's watch cache holds run as it is. An update takes its old object from
@@ -151,7 +203,7 @@ func newClient(t *testing.T, config *rest.Config) client.Client {
 func serveWebhook(t *testing.T, o envtest.WebhookInstallOptions, handler admission.Handler) {
 	t.Helper()
 	server := webhook.NewServer(webhook.Options{Host: o.LocalServingHost, Port: o.LocalServingPort, CertDir: o.LocalServingCertDir})
-	for _, path := range []string{webhookv1alpha1.Path, webhookv1alpha1.OutputPath} {
+	for _, path := range []string{webhookv1alpha1.Path, webhookv1alpha1.OutputPath, webhookv1alpha1.FencePath} {
 		server.Register(path, &admission.Webhook{Handler: handler})
 	}
 	ended := make(chan error)
