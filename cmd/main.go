@@ -108,6 +108,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Writer: mgr.GetClient(),
 		Clock:  operatorClock,
 	})
+	notes := func() bool { return members.Level() >= membership.NotesLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
@@ -119,7 +120,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Concurrency:      o.concurrency,
 		Shares:           members,
 		LeaderElection:   o.leaderElect,
-		Notes:            func() bool { return members.Level() >= membership.NotesLevel },
+		Notes:            notes,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
@@ -131,6 +132,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 			Live:             mgr.GetAPIReader(),
 			Quotas:           mgr.GetClient(),
 			ReservationGrace: o.reservationGrace,
+			Notes:            notes,
 		})
 		if err != nil {
 			return fmt.Errorf("set up the webhook: %w", err)

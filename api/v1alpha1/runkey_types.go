@@ -58,6 +58,18 @@ type RunKeySpec struct {
 	// +optional
 	Leased *LeasedRun `json:"leased,omitempty"`
 
+	// unconfirmed are Jobs that may still appear, because a create of them may be under way. Each one had the lease of an
+	// earlier run or generation, and was not seen to finish. The next run of the key starts only once live reads show
+	// that none of them executes. The operator removes an entry when it has seen nothing of the Job for 60 seconds.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=job
+	// +listMapKey=token
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Unconfirmed []UnconfirmedJob `json:"unconfirmed,omitempty"`
+
 	// owner is the run that owns an idempotency key. It owns the key while it exists.
 	//
 	// +optional
@@ -126,8 +138,28 @@ type LeasedRun struct {
 	FromVersion string `json:"fromVersion,omitempty"`
 }
 
-// RunKey is a row of the unique index over keys. Only the operator writes RunKeys. A RunKey exists exactly
-// while its key is busy.
+// MaxUnconfirmed is the largest number of Jobs in spec.unconfirmed of a RunKey.
+const MaxUnconfirmed = 64
+
+// UnconfirmedJob is a Job that may still appear.
+type UnconfirmedJob struct {
+	// job is the name of the Job.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Job string `json:"job,omitempty"`
+
+	// token is the token of the run that the Job executes. A Job of that name with another token is another Job.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Token string `json:"token,omitempty"`
+}
+
+// RunKey is a row of the unique index over keys. Only the operator writes RunKeys. A RunKey exists while its key is
+// busy, and while spec.unconfirmed names Jobs that may still appear. A key whose row has only these is free.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=rk

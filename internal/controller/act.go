@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,8 @@ type action struct {
 	unwritable map[types.UID]bool
 	// job is the Job that this action created or found.
 	job *batchv1.Job
+	// finished is true if a live read showed that the Job of the lease has finished, and is not being deleted.
+	finished bool
 	// journal lists the writes of this action for the log.
 	journal journal
 }
@@ -132,16 +135,16 @@ func (a *action) do(ctx context.Context, op decision.Op) error {
 		return a.checkRun(ctx, op.Run)
 	case decision.StopStrays:
 		return a.stopStrays(ctx)
+	case decision.CheckUnconfirmed:
+		return a.checkUnconfirmed(ctx, op.Jobs)
 	case decision.StopRun:
 		return a.stopRun(ctx, op)
 	case decision.CheckPods:
 		return a.checkPods(ctx, op.Run)
 	case decision.SwapKey:
-		return a.swapKey(ctx, op.Next)
+		return a.swapKey(ctx, op)
 	case decision.CreateJob:
 		return a.createJob(ctx, op)
-	case decision.ConfirmLease:
-		return a.confirmLease(ctx, op)
 	case decision.ConfirmLoss:
 		return a.confirmLoss(op.Run)
 	case decision.WriteStatus:
@@ -187,8 +190,13 @@ func versionOf(key *v1alpha1.RunKey) string {
 	return string(key.UID) + "/" + key.ResourceVersion
 }
 
-func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
-	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), a.key, next)
+func (a *action) swapKey(ctx context.Context, op decision.SwapKey) error {
+	next := op.Next
+	if op.Noted != nil && !a.finished {
+		next = op.Noted
+	}
+	before := a.key
+	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), before, next)
 	if errors.Is(err, keystore.ErrChanged) {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
@@ -199,6 +207,13 @@ func (a *action) swapKey(ctx context.Context, next *v1alpha1.RunKeySpec) error {
 	a.journal.note("RunKey %s: %s", a.req.RunKey, decision.KeyText(next))
 	if stored == nil {
 		a.sightings.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
+	}
+	if before != nil {
+		for _, note := range before.Spec.Unconfirmed {
+			if !slices.Contains(runkey.Unconfirmed(next), note) {
+				a.sightings.forget(noteSubject(a.req.Namespace, note))
+			}
+		}
 	}
 	return nil
 }
@@ -285,18 +300,4 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 		return fmt.Errorf("delete JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	return nil
-}
-
-func (a *action) confirmLease(ctx context.Context, op decision.ConfirmLease) error {
-	key, err := a.Keys.Live(ctx, a.keyName())
-	if err != nil {
-		return err
-	}
-	if key != nil && runkey.Leased(&key.Spec) == op.Run && key.Spec.Leased.Generation == op.Generation {
-		return nil
-	}
-	if err := a.deleteJob(ctx, a.job); err != nil {
-		return err
-	}
-	return fmt.Errorf("%w: RunKey %s no longer leases generation %d of run %s", errStale, a.keyName(), op.Generation, op.Run.RunName)
 }

@@ -190,29 +190,72 @@ func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStr
 
 // stopRun requires that no Job and no Pod of a run executes.
 func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
-	jobs, err := a.liveJobs(ctx, client.MatchingLabels{v1alpha1.LabelRun: op.Run.RunName})
-	if err != nil {
-		return err
-	}
-	finished := false
+	last := executor.NameOfJob(op.Run.RunName, op.Generation)
+	hasFinished := false
 	var unfinished []*batchv1.Job
-	for _, job := range jobs {
-		if a.s.JobIdentity(job).Token != op.Run.Token {
-			continue
+	for _, name := range a.jobNames(op.Run, last) {
+		job, err := a.liveJob(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case job == nil, a.s.JobIdentity(job).Token != op.Run.Token:
+		case !executor.IsFinished(job):
+			unfinished = append(unfinished, job)
+		case name == last:
+			hasFinished = true
+			a.finished = job.DeletionTimestamp == nil
 		}
-		if executor.IsFinished(job) {
-			finished = finished || executor.GenerationOf(job) == op.Generation
-			continue
-		}
-		unfinished = append(unfinished, job)
 	}
 	if err := a.stopJobs(ctx, unfinished, func() error { return a.checkUnchanged(ctx, op.Run) }); err != nil {
 		return err
 	}
-	if finished {
+	if hasFinished {
 		return nil // The Job controller finishes a Job only after its Pods have ended.
 	}
 	return a.checkPods(ctx, op.Run)
+}
+
+// jobNames returns the names of the Jobs of a run that may execute: the last one, those that the key notes, and those that
+// the cache shows unfinished.
+func (a *action) jobNames(run runkey.Identity, last string) []string {
+	names := []string{last}
+	if a.key != nil {
+		for _, noted := range a.key.Spec.Unconfirmed {
+			if noted.Token == run.Token {
+				names = append(names, noted.Job)
+			}
+		}
+	}
+	for _, job := range a.s.Jobs {
+		if a.s.JobIdentity(job).Token == run.Token && !executor.IsFinished(job) {
+			names = append(names, job.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// liveJob returns the Job of that name that executes a run; nil if a live read does not show one.
+func (a *action) liveJob(ctx context.Context, name string) (*batchv1.Job, error) {
+	job := &batchv1.Job{}
+	err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.req.Namespace, Name: name}, job)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !executor.ExecutesRun(job):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read Job %s/%s: %w", a.req.Namespace, name, err)
+	default:
+		return job, nil
+	}
+}
+
+// checkUnconfirmed requires that live reads show none of these Jobs unfinished.
+func (a *action) checkUnconfirmed(ctx context.Context, noted []v1alpha1.UnconfirmedJob) error {
+	unfinished, err := a.Keys.Unfinished(ctx, a.req.Namespace, noted)
+	if err != nil {
+		return err
+	}
+	return a.stopJobs(ctx, unfinished, func() error { return a.checkKey(ctx) })
 }
 
 // checkUnchanged requires that neither the key nor the run has changed since the decision.

@@ -146,10 +146,6 @@ func TestActChecks(t *testing.T) {
 		"the run changed":                  {of(run.Obj()), nil, decision.CheckRun{Run: made("a").ResourceVersion("9").Obj()}, "stale"},
 		"another run has the name":         {of(run.Obj()), nil, decision.CheckRun{Run: made("a").UID("earlier").Obj()}, "stale"},
 		"the run is gone":                  {nil, nil, decision.CheckRun{Run: made("a").Obj()}, "stale"},
-		"the key leases the run":           {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "done"},
-		"the key leases another claim":     {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 2}, "stale"},
-		"the key leases another run":       {of(key.Obj()), nil, decision.ConfirmLease{Run: runkey.IdentityOf(made("b").Obj()), Generation: 1}, "stale"},
-		"the lease is gone with the key":   {nil, nil, decision.ConfirmLease{Run: runkey.IdentityOf(run.Obj()), Generation: 1}, "stale"},
 		"the key changed before the swap":  {of(key.Obj()), makeKey("k").ResourceVersion("9").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
 		"the key exists before the swap":   {of(key.Obj()), nil, decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "stale"},
 		"the key is swapped":               {of(key.Obj()), makeKey("k").Obj(), decision.SwapKey{Next: makeKey("k").Pending("a").Row()}, "done"},
@@ -182,7 +178,6 @@ func TestActErrors(t *testing.T) {
 	for name, op := range map[string]decision.Op{
 		"check the key":  decision.CheckKey{},
 		"check a run":    decision.CheckRun{Run: run},
-		"confirm":        decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1},
 		"swap the key":   decision.SwapKey{Next: makeKey("k").Pending("a").Row()},
 		"write a status": decision.WriteStatus{Run: run, Status: run.Status},
 		"delete a Job":   decision.DeleteJob{Job: makeJob(run, 1).Obj()},
@@ -473,6 +468,7 @@ func TestActStopRun(t *testing.T) {
 		"nothing is there":                     {nil, "done", "", 0},
 		"its Job runs":                         {of(makeJob(run, 2).Obj()), "waiting", "delete(Foreground) Job a-2", 0},
 		"its Job is being deleted":             {of(makeJob(run, 2).Deleting().Obj()), "waiting", "", 0},
+		"a noted Job of it runs":               {of(makeJob(run, 2).Complete().Obj(), makeJob(run, 3).Obj()), "waiting", "delete(Foreground) Job a-3", 0},
 		"an earlier Job of it runs":            {of(makeJob(run, 1).Obj(), makeJob(run, 2).Complete().Obj()), "waiting", "delete(Foreground) Job a-1", 0},
 		"its Job has ended, a Pod runs":        {of(makeJob(run, 2).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "done", "", 0},
 		"an earlier Job has ended, a Pod runs": {of(makeJob(run, 1).Failed("x", "").Obj(), pod("p", "token-a", corev1.PodRunning)), "waiting", "", 5 * time.Second},
@@ -485,7 +481,8 @@ func TestActStopRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(and(of(run, makeKey("k").Leased("a", 2, "5").Obj()), tc.stored)...)
-			a := b.decidedOn(makeKey("k").Obj(), run)
+			a := b.decidedOn(makeKey("k").Unconfirmed("a-3", "token-a").Obj(), run)
+			a.s.Jobs = all[*batchv1.Job](tc.stored)
 			err := a.do(t.Context(), decision.StopRun{Run: runkey.IdentityOf(run), Generation: 2})
 			if got := outcome(err); got != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
@@ -530,22 +527,85 @@ func TestActCheckPods(t *testing.T) {
 	}
 }
 
-// If the lease ended before the Job was created, the action deletes the Job.
-func TestActConfirmLeaseDeletesTheJob(t *testing.T) {
-	run := made("a").Obj()
-	b := newBench(makeKey("k").Leased("b", 1, "5").Obj())
-	a := b.decidedOn(nil, run)
-	err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{
-		decision.CreateJob{Run: run, Generation: 1, KeyVersion: ""},
-		decision.ConfirmLease{Run: runkey.IdentityOf(run), Generation: 1},
-		decision.WriteStatus{Run: run, Status: run.Status},
-	}})
-	if got := outcome(err); got != "stale" {
-		t.Errorf("%s (%v), want stale", got, err)
+// P6: before a claim, the controller stops the noted Jobs that execute. A Job of that name with another token is left alone.
+func TestActCheckUnconfirmed(t *testing.T) {
+	a := made("a").Obj()
+	namesake := makeJob(made("a").UID("later").Token("later").Obj(), 1).Obj()
+	noted := []v1alpha1.UnconfirmedJob{{Job: "a-1", Token: "token-a"}, {Job: "gone-1", Token: "token-gone"}}
+	for name, tc := range map[string]struct {
+		stored  []client.Object
+		version string
+		want    string
+		writes  string
+	}{
+		"no Job":                      {nil, "10", "done", ""},
+		"an unfinished Job":           {of(makeJob(a, 1).Obj()), "10", "waiting", "delete(Foreground) Job a-1"},
+		"a Job that is being deleted": {of(makeJob(a, 1).Deleting().Obj()), "10", "waiting", ""},
+		"a Job that has ended":        {of(makeJob(a, 1).Complete().Obj()), "10", "done", ""},
+		"a Job that is not noted":     {of(makeJob(a, 3).Obj()), "10", "done", ""},
+		"a namesake":                  {of(namesake), "10", "done", ""},
+		"leased since the decision":   {of(makeJob(a, 1).Obj()), "9", "stale", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bench := newBench(and(of(makeKey("k").Pending("a").Obj()), tc.stored)...)
+			decided := makeKey("k").Pending("a").ResourceVersion(tc.version).Obj()
+			got := outcome(bench.decidedOn(decided, a).do(t.Context(), decision.CheckUnconfirmed{Jobs: noted}))
+			if got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+			if got := writesOf(bench); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+		})
 	}
-	if got, want := writesOf(b), "create Job a-1; delete(Foreground) Job a-1"; got != want {
-		t.Errorf("writes %q, want %q", got, want)
+}
+
+// P6: the swap that gives a lease up notes its Job, unless a live read shows that the Job has finished.
+func TestActNotes(t *testing.T) {
+	run := made("a").Leased(1, "5").Obj()
+	noted := makeKey("k").Unconfirmed("a-1", "token-a").Row()
+	for name, tc := range map[string]struct {
+		stored []client.Object
+		want   string
+		// gone is true if only the cache shows what is stored.
+		gone bool
+	}{
+		"only the cache shows the Job":        {of(makeJob(run, 1).Complete().Obj()), "unconfirmed=a-1", true},
+		"the Job has finished":                {of(makeJob(run, 1).Complete().Obj()), "free", false},
+		"the Job is gone":                     {nil, "unconfirmed=a-1", false},
+		"a finished Job is being deleted":     {of(makeJob(run, 1).Complete().Deleting().Obj()), "unconfirmed=a-1", false},
+		"an earlier Job has finished":         {of(makeJob(run, 3).Complete().Obj()), "unconfirmed=a-1", false},
+		"a finished Job of an earlier token":  {of(makeJob(made("a").UID("x").Token("x").Obj(), 1).Complete().Obj()), "unconfirmed=a-1", false},
+		"a finished Job that belongs to none": {of(orphaned(makeJob(run, 1).Complete().Obj())), "unconfirmed=a-1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := makeKey("k").Leased("a", 1, "5").Obj()
+			b := newBench(and(of(key, run), tc.stored)...)
+			if tc.gone {
+				b.Live = newBench(key.DeepCopy(), run).store
+			}
+			a := b.decidedOn(makeKey("k").Leased("a", 1, "5").Obj(), run)
+			err := a.act(t.Context(), decision.Plan{Ops: []decision.Op{
+				decision.StopRun{Run: runkey.IdentityOf(run), Generation: 1},
+				decision.SwapKey{Noted: noted},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var spec *v1alpha1.RunKeySpec
+			if a.key != nil {
+				spec = &a.key.Spec
+			}
+			if got := decision.KeyText(spec); got != tc.want {
+				t.Errorf("key %q, want %q", got, tc.want)
+			}
+		})
 	}
+}
+
+func orphaned(job *batchv1.Job) *batchv1.Job {
+	job.OwnerReferences = nil
+	return job
 }
 
 func TestActEmits(t *testing.T) {

@@ -89,12 +89,12 @@ func TestCrash(t *testing.T) {
 		},
 		"cancel a run that executes": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").Cancel(), 1, "5")),
-			want: `key: free
+			want: `key: unconfirmed=a-1
 				a: Cancelled, g1, finished g1, Cancelled=Cancelled, "cancelled on request"`,
 		},
 		"cancel a run whose claim is not stored": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Cancel().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `key: free
+			want: `key: unconfirmed=a-1
 				a: Cancelled, g1, no holder, finished g1, Cancelled=Cancelled, "cancelled on request"`,
 		},
 		"cancel a run that waits and promote its receipts": {
@@ -121,7 +121,7 @@ func TestCrash(t *testing.T) {
 		},
 		"expire and start again": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
-			want: `key: leased=a g3
+			want: `key: leased=a g3 unconfirmed=a-1
 				a: Leased, g3, attempts 1
 				job a-3: runs`,
 		},
@@ -133,14 +133,14 @@ func TestCrash(t *testing.T) {
 		},
 		"expire while another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
-			want: `key: leased=b g1
+			want: `key: leased=b g1 unconfirmed=a-1
 				a: Failed, g1, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists"
 				b: Leased, g1
 				job b-1: runs`,
 		},
 		"expire for the last time": {
 			given: of(makeKey("k").Leased("a", 5, "5").Obj(), made("a").Leased(5, "5").Attempts(2).Obj()),
-			want: `key: free
+			want: `key: unconfirmed=a-5
 				a: Failed, g5, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used"`,
 		},
 		"expire without a key": {
@@ -152,7 +152,7 @@ func TestCrash(t *testing.T) {
 		"expire in the place of another": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Requeue().Leased(1, "5").Obj(),
 				made("b").Skip().Pending().Counted("r1").Obj(), answered("r1", "b", "10").BoundTo("b").Obj(), answered("r2", "b", "10").Age(1).Obj()),
-			want: `key: leased=a g3
+			want: `key: leased=a g3 unconfirmed=a-1
 				a: Leased, g3, attempts 1, count 3 [b r1 r2]
 				b: Coalesced, of a, count 1 [r1]
 				r1: Coalesced, of a

@@ -33,7 +33,7 @@ func TestMembersOfABatch(t *testing.T) {
 		"it waits, and a receipt of its batch with it": {leader().Obj(), of(waiting, member().Obj(), receipt("a").Obj()), ""},
 		"a receipt waits though its run executes":      {leader().Obj(), and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")), ""},
 		"it starts": {started, of(waiting, member().Obj()),
-			"claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
+			"claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
 		"it is told to wait": {started, and(of(makeKey("k").Leased("b", 1, "5").Pending("a").Obj(), member().Obj()), executing(made("b"), 1, "5")),
 			"announce-pending: CheckKey; WriteStatus(a, Pending, batch Started); Emit(RunTriggered a)"},
 		"its receipt is bound": {started, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
@@ -43,7 +43,7 @@ func TestMembersOfABatch(t *testing.T) {
 		"it is withdrawn, and an outsider promoted": {withdrawn, of(waiting, member().Obj(), answered("r", "a", "10").Obj()),
 			"release-pending: CheckRun(r); SwapKey(pending=r); Count(promotion); WriteStatus(a, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled a)"},
 		"a receipt is withdrawn though its run executes": {withdrawn, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),
-			"cancel-waiting: StopRun(r g0); CheckKey; WriteStatus(r, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled r)"},
+			"cancel-waiting: StopRun(r g1); CheckKey; WriteStatus(r, Cancelled, batch Withdrawn, " + gone + "); Emit(RunCancelled r)"},
 		"the leader is cancelled": {nil, of(waiting, made("a").Batch("a").Cancel().Obj()),
 			`release-pending: SwapKey(free); WriteStatus(a, Cancelled, batch Withdrawn, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
 		"the leader is gone": {nil, of(waiting, member().Obj()),
@@ -117,7 +117,7 @@ func TestLeaseDoesNotEndForAMemberThatIsUndecided(t *testing.T) {
 		"started": {
 			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchStarted),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run m already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=m)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=m, or note a-1)`,
 		},
 		"withdrawn": {
 			given: and(of(key, member().Obj()), executes), with: expired(v1alpha1.BatchWithdrawn),

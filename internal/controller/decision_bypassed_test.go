@@ -64,7 +64,7 @@ func TestAnswerBypassed(t *testing.T) {
 		},
 		"cancelled": {
 			given: and(waitingBehind(made("b").Pending()), of(stored("x").Cancel().Obj())),
-			want: `cancel-waiting: StopRun(x g0); CheckKey; WriteStatus(x, Cancelled, Cancelled=Cancelled, "cancelled on request");
+			want: `cancel-waiting: StopRun(x g1); CheckKey; WriteStatus(x, Cancelled, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled x)`,
 		},
 		"delivered before": {

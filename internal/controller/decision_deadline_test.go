@@ -20,7 +20,7 @@ func TestDeadline(t *testing.T) {
 	blocked := func() *wrappers.JobRunWrapper { return unnamed(bounded().Leased(1, "5").Error("no quota")) }
 	leased := makeKey("k").Leased("a", 1, "5").Obj()
 	const ended = `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
-		"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(free)`
+		"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`
 	decisions{
 		"in time":           {given: and(of(leased), executing(bounded(), 1, "5"))},
 		"its Job executes":  {given: and(of(leased), executing(bounded(), 1, "5")), with: overdue, want: ended},
@@ -41,29 +41,29 @@ func TestDeadline(t *testing.T) {
 			given: of(leased, blocked().Obj()), with: overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; the Job was refused: no quota"); Emit(RunFailed a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Pod did not start": {
 			given: and(of(leased), executing(bounded().Error("no such image"), 1, "5")), with: overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; it did not get on: no such image"); Emit(RunFailed a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its claim is not stored": {
 			given: of(leased, bounded().Pending().Obj()), with: overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=DeadlineExceeded,
-				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its claim is not stored, and its Job completed": {
 			given: of(leased, bounded().Pending().Obj(), makeJob(bounded().Obj(), 1).Complete().Obj()), with: overdue,
-			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5); Emit(RunLeased a);
+			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5); Emit(RunLeased a);
 				Count(leased)`,
 		},
 		"another run waits": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()), executing(bounded(), 1, "5")),
 			with:  overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
-				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(pending=b)`,
+				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
 		},
 		"it was cancelled, and its Pods go on": {
 			given: and(of(leased), executing(bounded().Cancel(), 1, "5")), with: overdue, want: ended,
@@ -71,24 +71,24 @@ func TestDeadline(t *testing.T) {
 		"it is cancelled in time": {
 			given: and(of(leased), executing(bounded().Cancel(), 1, "5")),
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job completed": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Complete().Obj()), with: overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job failed": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
 			with:  overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
-				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job missed its own deadline, which gives the same reason": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Failed("DeadlineExceeded", "too long").Obj()),
 			with:  overdue,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded, "DeadlineExceeded: too long");
-				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it has no key": {
 			given: executing(keyless("a").Deadline(60), 2, ""), with: overdue,
@@ -102,7 +102,7 @@ func TestDeadline(t *testing.T) {
 		},
 		"it has ended, and its Pods go on": {
 			given: of(leased, bounded().Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj()), with: overdue,
-			want: "follow-lease: StopRun(a g1); SwapKey(free)",
+			want: "follow-lease: StopRun(a g1); SwapKey(free, or note a-1)",
 		},
 	}.run(t)
 }

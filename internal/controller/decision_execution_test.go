@@ -50,24 +50,24 @@ func TestFollowLease(t *testing.T) {
 		"it ends, although its Job lost annotations": {
 			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Complete().Obj())),
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it goes on, whatever becomes of others": {
 			given: and(of(leased.Obj(), makeJob(run.Obj(), 0).Failed("x", "y").Obj()), executing(made("a"), 1, "5")),
 		},
 		"the lease is not stored yet": {
 			given: of(leased.Obj(), made("a").Pending().Obj()),
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and the run was never heard of": {
 			given: of(leased.Obj(), made("a").Obj()),
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and its Job is there": {
 			given: of(leased.Obj(), made("a").Pending().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"a worker's claim that is not stored yet is the worker's": {
@@ -115,19 +115,19 @@ func TestFollowLease(t *testing.T) {
 		},
 		"the run is gone": {
 			given: of(leased.Obj()),
-			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(unconfirmed=a-1)",
 		},
 		"the run is gone and another waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()),
-			want:  "follow-lease: StopRun(a g1); SwapKey(pending=b)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(pending=b unconfirmed=a-1)",
 		},
 		"another run has its name": {
 			given: of(leased.Obj(), made("a").UID("other").Token("other").Obj()),
-			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(unconfirmed=a-1)",
 		},
 		"the run ended": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj()),
-			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(free, or note a-1)",
 		},
 		"a worker's run ended": {
 			given: of(leased.Obj(), makeRun("a").Key("k").Created().Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Obj()),
@@ -136,7 +136,7 @@ func TestFollowLease(t *testing.T) {
 		"the Job completed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed with output": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
@@ -146,32 +146,32 @@ func TestFollowLease(t *testing.T) {
 				}
 			},
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job failed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
-				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed while it was cancelled": {
 			given: of(leased.Obj(), made("a").Cancel().Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(free)`,
+				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed and another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(pending=b)`,
+				StopRun(a g1); SwapKey(pending=b, or note a-1)`,
 		},
 		"it is cancelled": {
 			given: and(of(leased.Obj()), executing(made("a").Cancel(), 1, "5")),
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it is being deleted": {
 			given: and(of(leased.Obj()), executing(made("a").Deleting(), 1, "5")),
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(unconfirmed=a-1)`,
 		},
 		"a run without a key completed": {
 			given: of(keyless("a").Leased(2, "").Obj(), makeJob(keyless("a").Obj(), 2).Complete().Obj()),
@@ -195,14 +195,14 @@ func TestExpire(t *testing.T) {
 		"the Job vanished": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj()),
 			want: `follow-lease: StopRun(a g1); CheckKey; ConfirmLoss(a); WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job, ` + lost + `);
-				Emit(JobLost a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+				Emit(JobLost a); SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued);
 				WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job, ` + lost + `)`,
 		},
 		"the Job vanished, and the run must not execute again": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").FailOnJobLost().Leased(1, "5").Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=JobLost,
 				"Job a-1 is gone, and it is not known how it ended; the run does not execute again, because onJobLost is Fail");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job vanished, and the run without a key must not execute again": {
 			given: of(keyless("a").FailOnJobLost().Leased(1, "").Obj()),
@@ -214,13 +214,13 @@ func TestExpire(t *testing.T) {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(made("a").LeaseSeconds(5).FailOnJobLost(), 1, "5")),
 			with:  expired,
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
-				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
+				SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gave no sign of life": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
 			with:  expired,
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job);
-				SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
+				SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job)`,
 		},
 		"the Job gives signs of life": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Obj()), executing(heartbeat, 1, "5")),
@@ -240,7 +240,7 @@ func TestExpire(t *testing.T) {
 		"another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
 		},
 		"the key is reserved for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
@@ -258,17 +258,17 @@ func TestExpire(t *testing.T) {
 		"the last attempt": {
 			given: of(makeKey("k").Leased("a", 5, "5").Obj(), made("a").Leased(5, "5").Attempts(2).Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(free)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(free, or note a-5)`,
 		},
 		"the only attempt": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").MaxAttempts(1).Leased(1, "5").Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the last attempt counts before the waiting run": {
 			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b, or note a-5)`,
 		},
 		"a run without a key": {
 			given: of(keyless("a").Leased(1, "").Obj()),
@@ -293,12 +293,12 @@ func TestFinishExpiry(t *testing.T) {
 	decisions{
 		"the fence is written": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj()),
-			want:  `follow-lease: StopRun(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `follow-lease: StopRun(a g1); CheckRun(a); SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g2); SwapKey(pending=b)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g2); SwapKey(pending=b, or note a-2)`,
 		},
 		"the key is reserved by now for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj()),
@@ -306,7 +306,7 @@ func TestFinishExpiry(t *testing.T) {
 		},
 		"a Job that comes late is deleted first": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), fenced().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want:  `follow-lease: StopRun(a g2); CheckRun(a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
+			want:  `follow-lease: StopRun(a g1); CheckRun(a); SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued); WriteStatus(a, Pending)`,
 		},
 	}.run(t)
 }
@@ -336,7 +336,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 		},
 		"tried again": {
 			given: blocked,
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1); WriteStatus(a, Leased, "");
+			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, "");
 				Emit(RunLeased a)`,
 		},
 		"not before its time": {
@@ -351,7 +351,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 			},
 			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"a run without a key, tried again": {
 			given: of(unnamed(keyless("a").Leased(1, "").Error("no quota")).Obj()),
@@ -361,7 +361,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 			given: blocked,
 			with:  with(decision.Refusal{Final: true, Message: "no such field"}),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
-				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 	}.run(t)
 }

@@ -26,12 +26,12 @@ func TestClaim(t *testing.T) {
 	decisions{
 		"the waiting run starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Obj()},
-			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
+			want: `claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); 
 				WriteStatus(a, Leased, g1<10); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run that was told to wait starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Obj()},
-			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); ConfirmLease(a g1);
+			want: `claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); 
 				WriteStatus(a, Leased, g1<10); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run whose lease expired starts again": {
@@ -39,7 +39,7 @@ func TestClaim(t *testing.T) {
 				makeKey("k").Pending("a").LastGeneration(2).Obj(),
 				made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: StopStrays; CheckRun(a); SwapKey(leased=a g3<10); CheckRun(a); CreateJob(a-3); ConfirmLease(a g3);
+			want: `claim: CheckRun(a); SwapKey(leased=a g3<10); CheckRun(a); CreateJob(a-3); 
 				WriteStatus(a, Leased, g3<10); Emit(RunLeased a)`,
 		},
 		"a run without a key starts": {
@@ -212,14 +212,14 @@ func TestClearStalePending(t *testing.T) {
 		},
 		"the claim of the run is not stored yet": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Pending().Obj(), made("a").Obj()},
-			want: `follow-lease: CheckKey; CheckPods(b); CheckRun(b); CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(b); CheckRun(b); CreateJob(b-1); WriteStatus(b, Leased, g1<5);
 				Emit(RunLeased b); Count(leased)`,
 		},
 	}.run(t)
 }
 
 func TestCancelWaiting(t *testing.T) {
-	cancelled := `cancel-waiting: StopRun(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`
+	cancelled := `cancel-waiting: StopRun(b g1); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`
 	busy := []client.Object{makeKey("k").Leased("a", 1, "5").Pending("c").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Obj(), made("c").Pending().Obj()}
 	decisions{
 		"a run that waits for its key": {
@@ -228,7 +228,7 @@ func TestCancelWaiting(t *testing.T) {
 		},
 		"a run without a key": {
 			given: []client.Object{makeRun("b").Template().Created().Pending().Cancel().Obj()},
-			want:  `cancel-waiting: StopRun(b g0); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
+			want:  `cancel-waiting: StopRun(b g1); WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
 		"a run without key and template": {
 			given: []client.Object{makeRun("b").Created().Pending().Cancel().Obj()},
@@ -285,7 +285,7 @@ func TestFillPending(t *testing.T) {
 		},
 		"a cancelled run does not get the place, and ends first": {
 			given: []client.Object{made("b").Cancel().Obj(), made("c").Age(1).Obj()},
-			want:  `cancel-waiting: StopRun(b g0); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
+			want:  `cancel-waiting: StopRun(b g1); CheckKey; WriteStatus(b, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled b)`,
 		},
 		"a bound receipt is no candidate": {
 			given: []client.Object{made("a").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), answered("r", "a", "4").BoundTo("a").Obj()},

@@ -58,6 +58,8 @@ type Options struct {
 	// IdempotencyGrace is the time that an idempotency key stays reserved for a run that does not exist. It must exceed
 	// the request timeout of the API server, because a first delivery that comes later would execute again.
 	IdempotencyGrace time.Duration
+	// Notes reports whether all replicas know spec.unconfirmed of a RunKey: see decision.Observation. Nil means that they do.
+	Notes func() bool
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
 	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.
@@ -69,8 +71,6 @@ type Options struct {
 	Shares Shares
 	// LeaderElection makes the controller wait until its replica is the leader.
 	LeaderElection bool
-	// Notes reports whether all replicas know notes of Jobs that may still execute. Without it, they do.
-	Notes func() bool
 }
 
 // Reconciler reconciles keys and runs.

@@ -118,7 +118,7 @@ func TestDeadlineHoldsTheKey(t *testing.T) {
 	if err := b.store.Update(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	expectState(t, b.reconcile(t, home, 0), `key: pending=b
+	expectState(t, b.reconcile(t, home, 0), `key: pending=b unconfirmed=a-1
 		a: Failed, g1<5, finished g1, Failed=DeadlineExceeded, "the lease lasted longer than activeDeadlineSeconds, 10 seconds"
 		b: Pending`)
 }

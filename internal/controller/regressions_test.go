@@ -120,12 +120,12 @@ func TestEvidenceOfAClaimThatWasNotStored(t *testing.T) {
 				}
 			},
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, g1<5, no holder, finished g1, Failed=InvalidJob, "no such field");
-				Emit(RunFailed a); StopRun(a g1); SwapKey(free)`,
+				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it is cancelled": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Pending().Cancel().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `follow-lease: StopRun(a g0); CheckKey; WriteStatus(a, Cancelled, g1<5, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
-				Emit(RunCancelled a); StopRun(a g1); SwapKey(free)`,
+			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, g1<5, no holder, finished g1, Cancelled=Cancelled, "cancelled on request");
+				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 	}.run(t)
 	c := newScene(t, makeKey("k").Pending("a").Obj(), made("a").Obj(), answered("r", "a", "10").Obj())

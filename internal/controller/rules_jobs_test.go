@@ -41,11 +41,11 @@ func TestP13OwnEndOfAJob(t *testing.T) {
 	job := func() *wrappers.JobWrapper { return makeJob(made("a").Obj(), 1) }
 	const (
 		completed = `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed,
-			"the output is unknown: Job a-1 completed, but its Pods are gone"); Emit(RunCompleted a); Emit(RunOutputLost a); StopRun(a g1); SwapKey(free)`
+			"the output is unknown: Job a-1 completed, but its Pods are gone"); Emit(RunCompleted a); Emit(RunOutputLost a); StopRun(a g1); SwapKey(free, or note a-1)`
 		failed = `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=Evicted, "Evicted: no disk"); Emit(RunFailed a);
-			StopRun(a g1); SwapKey(free)`
+			StopRun(a g1); SwapKey(free, or note a-1)`
 		requeue = `follow-lease: StopRun(a g1); CheckKey; ConfirmLoss(a); WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job, "%[1]s");
-			Emit(JobLost a); SwapKey(pending=a g2); Emit(RunLeaseExpired a); Count(requeued);
+			Emit(JobLost a); SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued);
 			WriteStatus(a, Pending, g2<5, no holder, attempts 1, no job, "%[1]s")`
 	)
 	unknown := fmt.Sprintf(requeue, "Job a-1 is gone, and it is not known how it ended; if the run executes again, its work may be done twice")

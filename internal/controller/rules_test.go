@@ -36,7 +36,7 @@ func TestP1IdentityIsTheToken(t *testing.T) {
 		},
 		"an earlier run of that name has the lease": {
 			given: of(makeKey("k").Leased("a", 3, "5").Pending("b").Obj(), made("a").UID("again").Token("again").Obj(), made("b").Pending().Obj()),
-			want:  "follow-lease: StopRun(a g3); SwapKey(pending=b)",
+			want:  "follow-lease: StopRun(a g3); SwapKey(pending=b unconfirmed=a-3)",
 		},
 		"an earlier run of that name has the waiting place": {
 			given: of(makeKey("k").Pending("a").Obj(), made("a").UID("again").Token("again").Pending().Obj()),
@@ -130,7 +130,7 @@ func TestP3OrderOfWrites(t *testing.T) {
 		},
 		"ending: the status, a look at the Job, the key": {
 			tableCase{given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "5").Obj(), makeJob(made("a").Obj(), 1).Complete().Obj())},
-			"WriteStatus(a, Completed, finished g1, Complete=Completed) StopRun(a g1) SwapKey(free)",
+			"WriteStatus(a, Completed, finished g1, Complete=Completed) StopRun(a g1) SwapKey(free, or note a-1)",
 		},
 		"cancelling a waiting run: the key, which the claim races, then the status": {
 			tableCase{given: of(makeKey("k").Pending("a").Obj(), made("a").Cancel().Obj())},
@@ -235,7 +235,7 @@ func TestP5StatusWritesLookAtTheKey(t *testing.T) {
 				guarded := false
 				for _, op := range plan.Ops {
 					switch op := op.(type) {
-					case decision.CheckKey, decision.SwapKey, decision.ConfirmLease:
+					case decision.CheckKey, decision.SwapKey:
 						guarded = true
 					case decision.WriteStatus:
 						if idempotent := op.Status.Phase == v1alpha1.PhaseIdempotent; c.isKeyed() && !guarded && !idempotent {
@@ -283,14 +283,21 @@ func everySituation(t *testing.T) map[string]*scene {
 	return situations
 }
 
-// P6: an unfinished Job that the key does not lease is deleted before any claim and any other step.
+// P6: an unfinished Job that the key does not lease is deleted before any claim and any other step. A claim first looks for
+// the Jobs that the key notes, and whoever gives a lease up without having seen its Job finish notes it.
 func TestP6StrayJobs(t *testing.T) {
 	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {
-			c.rest(func(_ *scene, plan decision.Plan) {
-				if plan.Step == "claim" {
-					if _, ok := plan.Ops[0].(decision.StopStrays); !ok {
-						t.Errorf("a claim without a look for stray Jobs: %s", plan)
+			c.rest(func(c *scene, plan decision.Plan) {
+				noted := runkey.Unconfirmed(c.keySpec())
+				if plan.Step == "claim" && len(noted) > 0 {
+					if op, ok := plan.Ops[0].(decision.CheckUnconfirmed); !ok || !slices.Equal(op.Jobs, noted) {
+						t.Errorf("a claim without a look for the noted Jobs: %s", plan)
+					}
+				}
+				for _, op := range plan.Ops {
+					if swap, ok := op.(decision.SwapKey); ok && givesUp(c.keySpec(), swap.Next) && swap.Noted == nil && !notesMore(noted, swap.Next) {
+						t.Errorf("a lease is given up without a note: %s", plan)
 					}
 				}
 			})
@@ -310,7 +317,66 @@ func TestP6StrayJobs(t *testing.T) {
 			given: of(makeKey("k").Leased("b", 1, "5").Obj(), made("b").Obj(), made("a").Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj(), makeJob(a, 1).Obj()),
 			want:  "delete-stray-job: CheckKey; DeleteJob(a-1)",
 		},
+		"that ends: the claim waits": {
+			given: of(makeKey("k").Pending("a").Obj(), made("a").Pending().Obj(), makeJob(a, 1).Deleting().Obj()),
+		},
+		"noted: the claim looks for them": {
+			given: of(makeKey("k").Pending("b").Unconfirmed("a-1", "token-a").Unconfirmed("c-3", "token-c").Obj(), made("b").Pending().Obj()),
+			want: `claim: CheckUnconfirmed(a-1 c-3); CheckRun(b); SwapKey(leased=b g1<10 unconfirmed=a-1,c-3); CheckRun(b);
+				CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
+		},
+		"noted for long: the claim forgets them": {
+			given: of(makeKey("k").Pending("b").Unconfirmed("a-1", "token-a").Obj(), made("b").Pending().Obj()),
+			with:  confirmed,
+			want: `claim: CheckUnconfirmed(a-1); CheckRun(b); SwapKey(leased=b g1<10); CheckRun(b);
+				CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
+		},
+		"noted for long, and nothing waits": {
+			given: of(makeKey("k").Unconfirmed("a-1", "token-a").Obj(), made("x").Key("other").Obj()),
+			with:  confirmed,
+			want:  "confirm-jobs: CheckUnconfirmed(a-1); SwapKey(free)",
+		},
+		"noted a moment ago, and nothing waits": {
+			given: of(makeKey("k").Unconfirmed("a-1", "token-a").Obj(), made("x").Key("other").Obj()),
+		},
+		"not known to all replicas: the claim lists the Jobs": {
+			given: of(makeKey("k").Pending("b").Obj(), made("b").Pending().Obj()),
+			with:  withoutNotes,
+			want: `claim: StopStrays; CheckRun(b); SwapKey(leased=b g1<10); CheckRun(b);
+				CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
+		},
+		"not known to all replicas: none is noted": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
+			with:  withoutNotes,
+			want:  "follow-lease: StopRun(a g1); SwapKey(free)",
+		},
+		"of a run that is deleted with its Job": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").TTL(59).Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
+			want:  "follow-lease: StopRun(a g1); SwapKey(unconfirmed=a-1)",
+		},
+		"of a run that stays for long enough": {
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").TTL(60).Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
+			want:  "follow-lease: StopRun(a g1); SwapKey(free, or note a-1)",
+		},
 	}.run(t)
+}
+
+// confirmed lets a minute pass in which nothing of the noted Jobs was seen.
+func confirmed(c *scene) {
+	c.change = func(o *decision.Observation) { o.Confirmed = runkey.Unconfirmed(o.KeySpec()) }
+}
+
+// withoutNotes makes a replica work that does not know spec.unconfirmed.
+func withoutNotes(c *scene) { c.change = func(o *decision.Observation) { o.Notes = false } }
+
+// givesUp reports whether a swap ends a lease.
+func givesUp(key, next *v1alpha1.RunKeySpec) bool {
+	return runkey.Leased(key) != (runkey.Identity{}) && runkey.Leased(next) != runkey.Leased(key)
+}
+
+// notesMore reports whether a key has a note that was not there before.
+func notesMore(before []v1alpha1.UnconfirmedJob, next *v1alpha1.RunKeySpec) bool {
+	return slices.ContainsFunc(runkey.Unconfirmed(next), func(note v1alpha1.UnconfirmedJob) bool { return !slices.Contains(before, note) })
 }
 
 // P7: a run that was answered Created waits without a phase until the waiting place is free.
@@ -360,8 +426,8 @@ func TestP7Line(t *testing.T) {
 		},
 		"the claim of the waiting run seats the first in the same swap": {
 			given: of(makeKey("k").Pending("b").Line("c").Obj(), made("b").Obj(), made("c").Stored("9").Obj(), made("d").Stored("11").Obj()),
-			want: `claim: StopStrays; CheckRun(b); CheckRun(c); SwapKey(pending=c line=d leased=b g1<10); CheckRun(b);
-				CreateJob(b-1); ConfirmLease(b g1); WriteStatus(b, Leased, g1<10);
+			want: `claim: CheckRun(b); CheckRun(c); SwapKey(pending=c line=d leased=b g1<10); CheckRun(b);
+				CreateJob(b-1); WriteStatus(b, Leased, g1<10);
 				Emit(RunTriggered b); Emit(RunLeased b); Count(leased)`,
 		},
 		"a worker's claim left the place free": {
@@ -383,7 +449,7 @@ func TestP7Line(t *testing.T) {
 		},
 		"the key outlives its lease while a run waits in line": {
 			given: of(makeKey("k").Leased("a", 1, "5").Line("c").Obj(), made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), made("c").Obj()),
-			want:  "follow-lease: StopRun(a g1); SwapKey(line=c)",
+			want:  "follow-lease: StopRun(a g1); SwapKey(line=c, or note a-1)",
 		},
 		"the first has been deleted": {
 			given: and(executes, of(makeKey("k").Leased("a", 1, "5").Pending("b").Line("c").Obj(), made("b").Pending().Obj())),
@@ -636,12 +702,12 @@ func TestP12PromotedReceiptsAreRuns(t *testing.T) {
 		},
 		"it is claimed": {
 			given: of(makeKey("k").Pending("r").Obj(), promoted().Pending().Obj()),
-			want: `claim: StopStrays; CheckRun(r); SwapKey(leased=r g1<10); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1);
+			want: `claim: CheckRun(r); SwapKey(leased=r g1<10); CheckRun(r); CreateJob(r-1); 
 				WriteStatus(r, Leased, g1<10); Emit(RunLeased r); Count(leased)`,
 		},
 		"it is leased": {
 			given: of(makeKey("k").Leased("r", 1, "10").Obj(), promoted().Obj()),
-			want: `follow-lease: CheckKey; CheckPods(r); CheckRun(r); CreateJob(r-1); ConfirmLease(r g1); WriteStatus(r, Leased, g1<10);
+			want: `follow-lease: CheckKey; CheckPods(r); CheckRun(r); CreateJob(r-1); WriteStatus(r, Leased, g1<10);
 				Emit(RunTriggered r); Emit(RunLeased r); Count(leased)`,
 		},
 		"it is leased, its lease is not stored yet, and another waits": {

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 const (
@@ -197,6 +199,10 @@ func toldSubject(run types.UID) string      { return "told/" + string(run) }
 func unclaimedSubject(run types.UID) string { return "unclaimed/" + string(run) }
 
 func reservationSubject(namespace, key string) string { return "reservation/" + namespace + "/" + key }
+
+func noteSubject(namespace string, note v1alpha1.UnconfirmedJob) string {
+	return "note/" + namespace + "/" + note.Job + "/" + note.Token
+}
 
 // executionSubjects returns the subjects of a run that are needed only until the run ends.
 func executionSubjects(run types.UID) []string {

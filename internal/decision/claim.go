@@ -24,6 +24,8 @@ func claim(s *Snapshot) []Op {
 		return s.refused(run, *e.Refused)
 	case e.HoldOff > 0:
 		return nil
+	case s.Keyed && s.hasUnfinishedJob():
+		return nil // It is a stray one that ends. Its end is an event.
 	case s.Keyed:
 		return s.claimKey(run)
 	default:
@@ -31,8 +33,9 @@ func claim(s *Snapshot) []Op {
 	}
 }
 
-// claimKey claims a run that has a key. The plan first stops stray Jobs (P6). Then it writes the key, the Job and the
-// status, in this order (P3). It reads the run live before it writes the key, and again before it creates the Job (P4).
+// claimKey claims a run that has a key. The plan first stops the Jobs that may still appear (P6). Then it writes the key,
+// the Job and the status, in this order (P3). It reads the run live before it writes the key, and again before it creates
+// the Job (P4). Until the Job exists, the fence on Jobs refuses it if another controller ends the lease.
 // The write of the key also seats the first run in line, so that no trigger takes the place in between (P7).
 func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
@@ -41,7 +44,8 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 		return nil
 	}
 	generation := next.Leased.Generation
-	checks := []Op{StopStrays{}, CheckRun{run}}
+	next = runkey.Confirm(next, s.Confirmed)
+	checks := join(s.checkUnconfirmed(), []Op{CheckRun{run}})
 	if first := s.firstInLine(nil); first != nil {
 		checks, next = append(checks, CheckRun{first}), s.seated(next, first)
 	}
@@ -49,7 +53,6 @@ func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
 		checks,
 		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
-		s.confirmLease(run, generation),
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		tellLeased(run, s.Now),
 	)
@@ -81,18 +84,9 @@ func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
 		s.checkKey(),
 		checkPods,
 		[]Op{CheckRun{run}, CreateJob{run, generation, s.claimedVersion()}},
-		s.confirmLease(run, generation),
 		[]Op{WriteStatus{run, leasedStatus(run, generation, s.claimedVersion(), s.Now)}},
 		tellLeased(run, s.Now),
 	)
-}
-
-// confirmLease reads the key again after the Job was created (P5).
-func (s *Snapshot) confirmLease(run *v1alpha1.JobRun, generation int64) []Op {
-	if !s.Keyed {
-		return nil
-	}
-	return []Op{ConfirmLease{Run: runkey.IdentityOf(run), Generation: generation}}
 }
 
 // refused fails a run whose Job is refused for good. After any other refusal it writes Leased without a jobRef, and

@@ -50,6 +50,8 @@ var steps = []step{
 	{"count-receipts", countReceipts},
 	{"bind-idempotent", bindIdempotent},
 	{"copy-outcome", copyOutcome},
+	// A note about a Job that may still appear goes when its time is over.
+	{"confirm-jobs", confirmJobs},
 	// Nothing waits for the text that says why a run does not get on.
 	{"tell-obstacle", tellObstacle},
 }

@@ -22,7 +22,7 @@ func (s *Snapshot) displace(run, waiting *v1alpha1.JobRun, fenced v1alpha1.JobRu
 	}
 	next = runkey.LineUp(next, s.firstBehind(run, waiting), s.Now)
 	pending := *fenced.DeepCopy()
-	ops := join([]Op{CheckRun{waiting}}, s.swapKey(next), tellExpired(run, fenced))
+	ops := join([]Op{CheckRun{waiting}, s.giveUpLease(next, run)}, tellExpired(run, fenced))
 	switch {
 	case s.becomesReceipt(run, waiting):
 		fencedRun := run.DeepCopy()

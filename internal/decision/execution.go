@@ -11,7 +11,7 @@ import (
 // followLease follows the leased run. It creates the Job, stores the claim in the status, ends the run, expires the lease
 // and releases the key.
 func followLease(s *Snapshot) []Op {
-	if s.leased == (runkey.Identity{}) {
+	if s.leased == (runkey.Identity{}) || !s.hasRoomForNote() {
 		return nil
 	}
 	run := s.Run(s.leased)
@@ -129,7 +129,7 @@ func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 
 // cancelLeased ends a cancelled run after its Job and Pods have stopped.
 func (s *Snapshot) cancelLeased(run *v1alpha1.JobRun) []Op {
-	return join(stopRun(run), s.finish(run, ending{
+	return join(stopRun(run, s.claimedGeneration(run)), s.finish(run, ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
 	}))
 }
@@ -141,15 +141,15 @@ func (s *Snapshot) release(run runkey.Identity, generation int64, runsAsJob bool
 		ops = append(ops, StopRun{Run: run, Generation: generation})
 	}
 	if next, ok := runkey.Release(s.KeySpec(), run); s.Keyed && ok {
-		ops = append(ops, SwapKey{Next: next})
+		ops = append(ops, s.giveUp(next, run, generation, runsAsJob))
 	}
 	return ops
 }
 
-// stopRun requires that no Job and no Pod of a run executes.
-func stopRun(run *v1alpha1.JobRun) []Op {
+// stopRun requires that no Job and no Pod of a run executes. generation is the one of its last lease.
+func stopRun(run *v1alpha1.JobRun, generation int64) []Op {
 	if !run.RunsAsJob() {
 		return nil
 	}
-	return []Op{StopRun{Run: runkey.IdentityOf(run), Generation: run.LeaseGeneration()}}
+	return []Op{StopRun{Run: runkey.IdentityOf(run), Generation: generation}}
 }

@@ -74,9 +74,9 @@ func (s *Snapshot) expire(run *v1alpha1.JobRun) []Op {
 	fenced := expiredStatus(run)
 	fenced.Error = oneLine(s.lossOf(run))
 	if !s.Keyed {
-		return join(stopRun(run), s.confirmLoss(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, s.tellLoss(run), tellExpired(run, fenced))
+		return join(stopRun(run, run.LeaseGeneration()), s.confirmLoss(run), []Op{WriteStatus{run, requeuedStatus(fenced)}}, s.tellLoss(run), tellExpired(run, fenced))
 	}
-	return join(stopRun(run), s.checkKey(), s.confirmLoss(run), []Op{WriteStatus{run, fenced}}, s.tellLoss(run), s.requeue(run, fenced))
+	return join(stopRun(run, s.leasedGeneration()), s.checkKey(), s.confirmLoss(run), []Op{WriteStatus{run, fenced}}, s.tellLoss(run), s.requeue(run, fenced))
 }
 
 // finishExpiry finishes an expiry that stopped after the fence was written.
@@ -84,7 +84,7 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 	if ops, decided := s.failForWaiting(run, run.Status.Attempts); decided {
 		return ops
 	}
-	return join(stopRun(run), []Op{CheckRun{run}}, s.requeue(run, run.Status))
+	return join(stopRun(run, s.leasedGeneration()), []Op{CheckRun{run}}, s.requeue(run, run.Status))
 }
 
 // failForWaiting fails a run whose lease expired if another run waits and does not give way. decided is also
@@ -115,7 +115,7 @@ func (s *Snapshot) requeue(run *v1alpha1.JobRun, fenced v1alpha1.JobRunStatus) [
 	if !ok {
 		return nil
 	}
-	return join(s.swapKey(next), tellExpired(run, fenced), []Op{WriteStatus{run, requeuedStatus(fenced)}})
+	return join([]Op{s.giveUpLease(next, run)}, tellExpired(run, fenced), []Op{WriteStatus{run, requeuedStatus(fenced)}})
 }
 
 // failExpired fails a run whose lease expired.

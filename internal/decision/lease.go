@@ -44,9 +44,18 @@ func dropSupersededLease(s *Snapshot) []Op {
 				message: attemptsMessage(int(status.Attempts)), attempts: status.Attempts, now: s.Now,
 			})
 		}
-		return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}})
+		return join(stopRun(run, heldGeneration(run)), s.checkKey(), []Op{WriteStatus{run, status}, Emit{leaseExpiredEvent(run, status)}})
 	}
 	return nil
+}
+
+// heldGeneration returns the generation under which the Job of a run that reads Leased executes. A run without a holder has
+// the generation of the fence that followed.
+func heldGeneration(run *v1alpha1.JobRun) int64 {
+	if run.IsHeld() {
+		return run.LeaseGeneration()
+	}
+	return run.LeaseGeneration() - 1
 }
 
 // deleteStrayJob deletes a Job that executes without the key's lease (P6).

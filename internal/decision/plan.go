@@ -39,8 +39,12 @@ type (
 	// have not.
 	StopStrays struct{}
 
-	// StopRun lists the Jobs of a run live and requires that all have finished and that no Pod of the run
-	// runs. It deletes unfinished Jobs.
+	// CheckUnconfirmed reads Jobs that may still appear live, and requires that none of them executes. It deletes those
+	// that do.
+	CheckUnconfirmed struct{ Jobs []v1alpha1.UnconfirmedJob }
+
+	// StopRun requires that no Job and no Pod of a run executes. It reads live the Job of the last lease and those that the
+	// key notes, and takes the others from the cache. It deletes unfinished Jobs.
 	StopRun struct {
 		Run runkey.Identity
 		// Generation is the generation of the last lease. If the Job of that generation has finished, its
@@ -54,7 +58,12 @@ type (
 
 	// SwapKey replaces the RunKey with Next, by compare-and-swap on the version that the plan is based on or
 	// has written. A nil Next deletes it.
-	SwapKey struct{ Next *v1alpha1.RunKeySpec }
+	SwapKey struct {
+		Next *v1alpha1.RunKeySpec
+		// Noted, if set, takes the place of Next, unless the StopRun of this plan saw that the Job of the lease has
+		// finished.
+		Noted *v1alpha1.RunKeySpec
+	}
 
 	// CreateJob creates the Job of a run for a generation, or finds the Job that was created before.
 	CreateJob struct {
@@ -62,13 +71,6 @@ type (
 		Generation int64
 		// KeyVersion is the version of the key that the claim was based on; empty without a key.
 		KeyVersion string
-	}
-
-	// ConfirmLease reads the RunKey live after the Job was created. If the key no longer leases the
-	// generation, it deletes the Job and ends the plan.
-	ConfirmLease struct {
-		Run        runkey.Identity
-		Generation int64
 	}
 
 	// ConfirmLoss requires that this process still does not know how the Job of a run ended.
@@ -94,17 +96,17 @@ type (
 	Count struct{ Metric Metric }
 )
 
-func (CheckKey) op()     {}
-func (CheckRun) op()     {}
-func (StopStrays) op()   {}
-func (StopRun) op()      {}
-func (CheckPods) op()    {}
-func (SwapKey) op()      {}
-func (CreateJob) op()    {}
-func (ConfirmLease) op() {}
-func (ConfirmLoss) op()  {}
-func (WriteStatus) op()  {}
-func (DeleteJob) op()    {}
-func (DeleteRun) op()    {}
-func (Emit) op()         {}
-func (Count) op()        {}
+func (CheckKey) op()         {}
+func (CheckRun) op()         {}
+func (StopStrays) op()       {}
+func (CheckUnconfirmed) op() {}
+func (StopRun) op()          {}
+func (CheckPods) op()        {}
+func (SwapKey) op()          {}
+func (CreateJob) op()        {}
+func (ConfirmLoss) op()      {}
+func (WriteStatus) op()      {}
+func (DeleteJob) op()        {}
+func (DeleteRun) op()        {}
+func (Emit) op()             {}
+func (Count) op()            {}

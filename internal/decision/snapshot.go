@@ -41,8 +41,13 @@ type Observation struct {
 	ReservationLapsed bool
 	// Owners are the runs that own the idempotency keys of JobRuns without phase, by the UID of the JobRun.
 	Owners map[types.UID]runkey.Identity
-	// Jobs are the Jobs of the home.
+	// Jobs are the Jobs of the home that the cache shows.
 	Jobs []*batchv1.Job
+	// Notes is true if all replicas know spec.unconfirmed of a RunKey. Otherwise no Job is noted there, and a claim lists
+	// the Jobs of the key live.
+	Notes bool
+	// Confirmed are the noted Jobs of Key that cannot appear any more.
+	Confirmed []v1alpha1.UnconfirmedJob
 	// Executions are the states of execution of the runs in Runs, by UID.
 	Executions map[types.UID]*Execution
 	// BatchDecisions are the decisions that the leaders of batches record, by the UID of a member. A batch

@@ -20,7 +20,7 @@ const maxOutputText = 256
 
 // String formats a plan on one line: the step, then the operations in order.
 //
-//	claim: StopStrays; CheckRun(a); SwapKey(leased=a g1<10); ...
+//	claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); ...
 //
 // g1<10 is generation 1, whose claim was based on version 10 of the key.
 func (p Plan) String() string {
@@ -42,12 +42,12 @@ func opText(op Op) string {
 		return fmt.Sprintf("StopRun(%s g%d)", op.Run.RunName, op.Generation)
 	case CheckPods:
 		return fmt.Sprintf("CheckPods(%s)", op.Run.RunName)
+	case CheckUnconfirmed:
+		return fmt.Sprintf("CheckUnconfirmed(%s)", jobsText(op.Jobs))
 	case SwapKey:
-		return fmt.Sprintf("SwapKey(%s)", KeyText(op.Next))
+		return swapText(op)
 	case CreateJob:
 		return fmt.Sprintf("CreateJob(%s)", executor.JobName(op.Run, op.Generation))
-	case ConfirmLease:
-		return fmt.Sprintf("ConfirmLease(%s g%d)", op.Run.RunName, op.Generation)
 	case ConfirmLoss:
 		return fmt.Sprintf("ConfirmLoss(%s)", op.Run.Name)
 	case WriteStatus:
@@ -73,7 +73,25 @@ func eventText(e Event) string {
 	return text
 }
 
-// KeyText formats a key on one line: the run that waits, the first in line, the run that executes, the owner.
+// swapText formats a swap. "or note a-1" means that it notes Job a-1 unless that Job was seen to have finished.
+func swapText(op SwapKey) string {
+	if op.Noted == nil {
+		return fmt.Sprintf("SwapKey(%s)", KeyText(op.Next))
+	}
+	noted := op.Noted.Unconfirmed
+	return fmt.Sprintf("SwapKey(%s, or note %s)", KeyText(op.Next), noted[len(noted)-1].Job)
+}
+
+func jobsText(jobs []v1alpha1.UnconfirmedJob) string {
+	names := make([]string, len(jobs))
+	for i, job := range jobs {
+		names[i] = job.Job
+	}
+	return strings.Join(names, " ")
+}
+
+// KeyText formats a key on one line: the run that waits, the first in line, the run that executes, the Jobs that may still
+// appear, the owner.
 func KeyText(key *v1alpha1.RunKeySpec) string {
 	if key == nil {
 		return "free"
@@ -87,6 +105,9 @@ func KeyText(key *v1alpha1.RunKeySpec) string {
 	}
 	if l := key.Leased; l != nil {
 		parts = append(parts, "leased="+l.RunName+leaseText(l.Generation, l.FromVersion))
+	}
+	if len(key.Unconfirmed) > 0 {
+		parts = append(parts, "unconfirmed="+strings.ReplaceAll(jobsText(key.Unconfirmed), " ", ","))
 	}
 	if o := key.Owner; o != nil {
 		parts = append(parts, "owner="+o.RunName)

@@ -168,7 +168,7 @@ func cancelWaiting(s *Snapshot) []Op {
 			continue
 		}
 		status := endedStatus(run, s.cancellation(run))
-		return join(stopRun(run), s.checkKey(), []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})
+		return join(stopRun(run, s.claimedGeneration(run)), s.checkKey(), []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})
 	}
 	return nil
 }

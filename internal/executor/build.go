@@ -23,9 +23,10 @@ const annotationDefaultContainer = "kubectl.kubernetes.io/default-container"
 
 // JobName returns the name of the Job of a generation. The name is deterministic, so it works as a lock: the
 // API server stores only one Job of that name.
-func JobName(run *v1alpha1.JobRun, generation int64) string {
-	return fmt.Sprintf("%s-%d", run.Name, generation)
-}
+func JobName(run *v1alpha1.JobRun, generation int64) string { return NameOfJob(run.Name, generation) }
+
+// NameOfJob returns the name of the Job of a generation of the run of that name.
+func NameOfJob(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
 // NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
 // that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a

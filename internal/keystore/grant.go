@@ -20,10 +20,14 @@ type NotGrantedError struct {
 	Leased runkey.Identity
 	// Want is the generation that the claim must have; 0 if no generation can lease the run now.
 	Want int64
+	// Job is a Job of an earlier lease that still executes; empty if there is none.
+	Job string
 }
 
 func (e *NotGrantedError) Error() string {
 	switch {
+	case e.Job != "":
+		return fmt.Sprintf("Job %s still executes for the key: try again", e.Job)
 	case e.Want > 0:
 		return fmt.Sprintf("the lease of run %s has generation %d: read the run again", e.Run.RunName, e.Want)
 	case e.Leased != runkey.Identity{}:
@@ -34,7 +38,8 @@ func (e *NotGrantedError) Error() string {
 }
 
 // Grant leases the waiting run of a key to an external worker. It returns the version of the key that the
-// lease is based on. The caller has read run live. A dry run changes nothing.
+// lease is based on. The caller has read run live. A dry run changes nothing. Grant reads the Jobs live that may still
+// appear according to the version of the key that it replaces (P6).
 //
 // Grant returns a *NotGrantedError, or an error of reading or writing the key. After a failed write the key
 // may still lease the run. The next claim then takes that grant over.
@@ -55,6 +60,13 @@ func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int6
 			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Leased: runkey.Leased(specOf(key))}
 		case next.Leased.Generation != generation:
 			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Want: next.Leased.Generation}
+		}
+		unfinished, err := s.Unfinished(ctx, run.Namespace, runkey.Unconfirmed(next))
+		switch {
+		case err != nil:
+			return "", err
+		case len(unfinished) > 0:
+			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Job: unfinished[0].Name}
 		case dryRun:
 			return version, nil
 		}

@@ -116,12 +116,17 @@ func waiting(run *v1alpha1.JobRun, generation int64, now metav1.Time) *v1alpha1.
 	}
 }
 
-// nilIfFree returns key, or nil if the key names no run.
+// nilIfFree returns key, or nil if the key names no run and no Job.
 func nilIfFree(key *v1alpha1.RunKeySpec) *v1alpha1.RunKeySpec {
-	if key.Pending == nil && key.Leased == nil && key.Line == nil {
+	if IsFree(key) && len(key.Unconfirmed) == 0 {
 		return nil
 	}
 	return key
+}
+
+// IsFree reports whether a concurrency key names no run. A nil key is free.
+func IsFree(key *v1alpha1.RunKeySpec) bool {
+	return key == nil || key.Pending == nil && key.Leased == nil && key.Line == nil
 }
 
 // Grant leases the waiting run to an external worker if no run executes. version is key's resourceVersion.

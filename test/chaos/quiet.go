@@ -93,7 +93,7 @@ func (w *world) restless(ctx context.Context) ([]string, error) {
 		}
 	}
 	for i := range all.keys {
-		if key := &all.keys[i]; key.Spec.Kind == v1alpha1.RunKeyConcurrency || !w.owned(key, all.runs) {
+		if key := &all.keys[i]; !isNote(key) && (key.Spec.Kind == v1alpha1.RunKeyConcurrency || !w.owned(key, all.runs)) {
 			found = append(found, fmt.Sprintf("RunKey %s of %q: pending %v, leased %v, owner %v",
 				key.Name, key.Spec.Key, runkey.Pending(&key.Spec), runkey.Leased(&key.Spec), runkey.Owner(&key.Spec)))
 		}
@@ -105,6 +105,11 @@ func (w *world) restless(ctx context.Context) ([]string, error) {
 	}
 	doomed, err := w.doomedNamespaces(ctx)
 	return append(found, doomed...), err
+}
+
+// isNote reports whether a RunKey is left only for its notes about Jobs that may still appear. They go after a minute.
+func isNote(key *v1alpha1.RunKey) bool {
+	return key.Spec.Kind == v1alpha1.RunKeyConcurrency && runkey.IsFree(&key.Spec)
 }
 
 func (w *world) owned(key *v1alpha1.RunKey, runs []v1alpha1.JobRun) bool {
@@ -179,7 +184,9 @@ func (e everything) names() []string {
 		names = append(names, "JobRun "+e.runs[i].Name)
 	}
 	for i := range e.keys {
-		names = append(names, "RunKey "+e.keys[i].Name)
+		if !isNote(&e.keys[i]) {
+			names = append(names, "RunKey "+e.keys[i].Name)
+		}
 	}
 	for i := range e.jobs {
 		names = append(names, "Job "+e.jobs[i].Name)

@@ -22,7 +22,7 @@ var _ = Describe("The end of a run", func() {
 		wait("a", "Cancelled")
 		Expect(names("jobs")).To(BeEmpty())
 		Expect(names("pods")).To(BeEmpty())
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 
 	It("comes when it is cancelled while it waits, and the run that executes goes on", func() {
@@ -49,7 +49,7 @@ var _ = Describe("The end of a run", func() {
 		wait("cancelled", "Cancelled")
 		Expect(members(groups[0])).To(BeEmpty())
 		Eventually(members).WithArguments(groups[1]).Should(BeEmpty())
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 
 	It("may be its deletion, after which its name can be used again at once", func() {
@@ -67,6 +67,6 @@ var _ = Describe("The end of a run", func() {
 			wait(name, "Complete")
 			Expect(get(name).Status.Output.Raw).To(MatchJSON(`"second"`))
 		}
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 })

@@ -37,7 +37,7 @@ var _ = Describe("The Job of a run", func() {
 		wait("followed", "Failed")
 		Expect(get("followed").Status.Error).To(Equal("Lease expired; pending run follower already exists"))
 		wait("follower", "Complete")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 		Eventually(kubectl).WithArguments("events", "--for=jobrun/alone").Should(And(ContainSubstring("RunLeaseExpired"), ContainSubstring("JobLost")))
 	})
 
@@ -53,7 +53,7 @@ var _ = Describe("The Job of a run", func() {
 		Expect(status.Error).To(Equal("Job a-1 was deleted before it ended; the run does not execute again, because onJobLost is Fail"))
 		Expect(status.Output).To(BeNil())
 		Eventually(kubectl).WithArguments("events", "--for=jobrun/a").Should(ContainSubstring("JobLost"))
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 
 	It("may be deleted as soon as it has completed: its run executes once", func() {
@@ -124,7 +124,7 @@ var _ = Describe("The Job of a run", func() {
 		}
 		stopped := get("after-stubborn").Status.StartTime.Sub(get("stubborn").Status.CompletionTime.Time)
 		Expect(stopped).To(BeNumerically(">=", (grace-1)*time.Second), "the key was free before the Pod had ended")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 })
 

@@ -92,7 +92,7 @@ var _ = Describe("While one run executes and one waits for its key,", Ordered, f
 		Expect(get("third").Status.Output.Raw).To(MatchJSON(`"done"`))
 		Expect(get("next").Status.Coalesced.Recent).To(ConsistOf(HaveField("Name", "third")))
 		wait("first", "Cancelled")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 
 		before := versions()
 		again := tryApply(third().skip())
@@ -116,7 +116,7 @@ var _ = Describe("A trigger", func() {
 		Expect(names("jobs")).To(ConsistOf("delivery-1-1"))
 
 		kubectl("delete", "jobrun", "delivery-1")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 		apply(run("delivery-3", quick).delivery("webhook-456"))
 	})
 
@@ -129,7 +129,7 @@ var _ = Describe("A trigger", func() {
 		wait("third", "Coalesced")
 		kubectl("delete", "jobrun", "third")
 		kubectl("delete", "jobrun", "next", "first")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 
 	It("in a namespace that is being deleted is refused, and busy keys do not block the deletion", func() {

@@ -55,7 +55,7 @@ var _ = Describe("A run that does not get on", func() {
 		kubectl("patch", "jobrun", "a", "--type=merge", "--patch", cancel)
 		wait("a", "Cancelled")
 		Expect(get("a").Status.Error).To(Equal("cancelled on request"))
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 
 	It("says that no node fits its Pod", func() {

@@ -58,14 +58,14 @@ var _ = Describe("A run", func() {
 		Expect(status.Error).To(Equal("BackoffLimitExceeded: container main exited with code 3 (Error): no such org"))
 		Expect(status.Failure).To(HaveValue(Equal(v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3)), Reason: "Error", Message: "no such org"})))
 		Expect(status.Conditions).To(ConsistOf(And(HaveField("Type", "Failed"), HaveField("Reason", "BackoffLimitExceeded"))))
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 		Expect(kubectl("logs", "--selector=batch.jobrun.dev/run=broken")).To(Equal("no such org"))
 	})
 
 	DescribeTable("is not changed by applying the same manifest again", func(command ...string) {
 		succeeded(tryWith(handWritten, command...))
 		wait("twice", "Complete")
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 		before := versions()
 		again := tryWith(handWritten, command...)
 		Expect(again.Code).To(BeZero(), again.String)

@@ -123,7 +123,7 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 			Expect(job.Status.Conditions).To(ContainElement(HaveField("Type", BeElementOf(batchv1.JobComplete, batchv1.JobFailed))))
 		}
 		Expect(k8s.DeleteAllOf(ctx, &v1alpha1.JobRun{}, client.InNamespace(ns))).To(Succeed())
-		Eventually(names).WithArguments("runkeys").Should(BeEmpty())
+		Eventually(takenKeys).Should(BeEmpty())
 	})
 })
 

@@ -25,7 +25,9 @@ type call struct {
 	choices []choice
 	dynamic func() []choice // replaces choices where they change while the call waits
 	writes  bool
-	serve   func() (*Response, error) // executes the request
+	// patience replaces Options.Patience, if it is not 0.
+	patience time.Duration
+	serve    func() (*Response, error) // executes the request
 
 	made     time.Time
 	done     chan struct{} // closed once the caller may go on
@@ -192,7 +194,7 @@ func (s *Sim) executions(steps []Step, c *call) []Step {
 
 // lateExecution adds the execution of a lingering write, until Options.Patience is over.
 func (s *Sim) lateExecution(steps []Step, c *call) []Step {
-	if s.Clock.Now().Sub(c.made) > s.options.Patience {
+	if s.Clock.Now().Sub(c.made) > cmp.Or(c.patience, s.options.Patience) {
 		return steps
 	}
 	return append(steps, Step{Who: c.who, What: "late: ", Detail: c.String, Hostile: true, Do: func() {

@@ -15,6 +15,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -41,6 +42,9 @@ type Gateway struct {
 	server   *Process // makes the calls of both steps
 	replicas []*replica
 	kind     *kind
+	// Passed is called when a Job is stored that has passed the fence, with the server's revision at which its create
+	// arrived. It may be nil.
+	Passed func(job *batchv1.Job, arrival uint64)
 }
 
 // replica is one replica of the webhook.
@@ -48,6 +52,7 @@ type replica struct {
 	process *Process
 	handler admission.Handler
 	claims  admission.Handler // for jobruns/status
+	fence   admission.Handler // for jobs
 }
 
 // Answer is the API server's answer to a user.
@@ -200,7 +205,7 @@ func (g *Gateway) review(operation admissionv1.Operation, run, old *v1alpha1.Job
 func (g *Gateway) admit(ctx context.Context, request admission.Request, body []byte) ([]byte, []string, error) {
 	var response admission.Response
 	for again := true; again; {
-		picked, resend, err := g.pickReplica(ctx, request.Name)
+		picked, resend, err := g.pickReplica(ctx, request)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -227,8 +232,8 @@ func (g *Gateway) admit(ctx context.Context, request admission.Request, body []b
 
 // pickReplica waits until the scheduler picks a replica. The scheduler may also decide that the replica's
 // answer is lost. Then resend is true, and the same request must be sent again.
-func (g *Gateway) pickReplica(ctx context.Context, name string) (picked *replica, resend bool, err error) {
-	c := &call{process: g.server, what: "admission of JobRun " + name}
+func (g *Gateway) pickReplica(ctx context.Context, request admission.Request) (picked *replica, resend bool, err error) {
+	c := &call{process: g.server, what: "admission of " + request.Kind.Kind + " " + request.Name}
 	c.dynamic = func() []choice {
 		g.replicas = slices.DeleteFunc(g.replicas, func(r *replica) bool { return r.process.Crashed() })
 		if len(g.replicas) == 0 {
@@ -269,8 +274,11 @@ func (r *replica) call(ctx context.Context, request admission.Request) (admissio
 		defer stop()
 		defer context.AfterFunc(ctx, stop)()
 		handler := r.handler
-		if request.SubResource == "status" {
+		switch {
+		case request.SubResource == "status":
 			handler = r.claims
+		case request.Kind.Kind == "Job":
+			handler = r.fence
 		}
 		response := handler.Handle(replicaCtx, request)
 		if err := response.Complete(request); err != nil {

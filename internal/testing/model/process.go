@@ -30,6 +30,7 @@ type Process struct {
 	cancel  context.CancelFunc
 	dead    chan struct{}
 	crashed bool
+	paused  bool // no call and no event of the process is served
 }
 
 // cachedClient is a client whose reads come from a cache.
@@ -69,6 +70,9 @@ func (s *Sim) NewProcess(name string) (*Process, error) {
 
 // send implements transport for the clients of the process.
 func (p *Process) send(ctx context.Context, r *Request) (*Response, error) {
+	if p.sim.fences(r) {
+		return p.createJob(ctx, r)
+	}
 	c := &call{process: p, what: r.String(), choices: readChoices, serve: func() (*Response, error) { return p.sim.Server.Serve(r) }}
 	if r.Verb.Writes() {
 		c.choices, c.writes = writeChoices, true
@@ -168,9 +172,15 @@ func (m *Machine) Steps() []Step {
 			{Who: m.name, What: "starts with stale caches", Hostile: true, Do: func() { m.boot(staleBoot) }},
 		}
 	}
+	if m.process.paused {
+		return []Step{{Who: m.process.Name, What: "goes on", Weight: weightLeap, Do: m.goOn}}
+	}
 	var steps []Step
 	if m.source != nil {
 		steps = m.source.Steps()
+	}
+	if m.sim.pauses < m.sim.options.Pauses {
+		steps = append(steps, Step{Who: m.process.Name, What: "pauses", Hostile: true, Do: m.pause})
 	}
 	if m.sim.crashes < m.sim.options.Crashes {
 		steps = append(steps, Step{Who: m.process.Name, What: "crashes", Hostile: true, Do: m.crash})
@@ -183,6 +193,14 @@ func (m *Machine) crash() {
 	m.process.Crash()
 	m.process, m.source = nil, nil
 }
+
+// pause stops the process where it is. Its timers go on.
+func (m *Machine) pause() {
+	m.sim.pauses++
+	m.process.paused = true
+}
+
+func (m *Machine) goOn() { m.process.paused = false }
 
 // Wake implements Source.
 func (m *Machine) Wake() (at time.Time) {

@@ -27,6 +27,8 @@ type Options struct {
 	Faults int
 	// Crashes bounds how many processes die.
 	Crashes int
+	// Pauses bounds how often a process stops for a while, and then goes on where it was.
+	Pauses int
 	// Patience is how long after a call its write may still be applied, if the caller gave up. The
 	// default is a minute, which is the API server's own bound.
 	Patience time.Duration
@@ -91,10 +93,12 @@ type Sim struct {
 	started   time.Time
 	faults    int
 	crashes   int
+	pauses    int
 	calm      time.Time
 	trace     []traceEntry
 	violation error
 
+	fence     *Gateway // asked about the creates of Jobs; may be nil
 	sources   []Source
 	processes int
 	caches    []*Process
@@ -258,11 +262,16 @@ func (s Step) weight() int { return cmp.Or(s.Weight, weightDefault) }
 func (s *Sim) steps() []Step {
 	var steps []Step
 	for _, c := range s.held {
+		if c.process.paused {
+			continue
+		}
 		steps = append(steps, Step{Who: c.who, What: "hears of: ", Detail: c.String, Weight: weightAnswer, Do: func() { s.answer(c) }})
 	}
 	steps = s.deliveries(steps)
 	for _, c := range s.pending {
-		steps = s.executions(steps, c)
+		if !c.process.paused {
+			steps = s.executions(steps, c)
+		}
 	}
 	for _, source := range s.sources {
 		steps = append(steps, source.Steps()...)
@@ -276,6 +285,9 @@ func (s *Sim) steps() []Step {
 // deliveries adds the events that caches have not seen yet.
 func (s *Sim) deliveries(steps []Step) []Step {
 	for _, p := range s.caches {
+		if p.paused {
+			continue
+		}
 		for _, i := range p.Cache.order {
 			lag := i.lag()
 			if lag == 0 {

@@ -60,11 +60,9 @@ var mutants = map[string]mutant{
 	},
 	"P4: no live read before the Job": {
 		file: "internal/decision/claim.go",
-		from: `[]Op{CheckRun{run}, CreateJob{run, generation, version}},
-		s.confirm`,
-		to: `[]Op{CreateJob{run, generation, version}},
-		s.confirm`,
-		pkg: rules, run: "^TestP4",
+		from: `[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
+		to:   `[]Op{CreateJob{run, generation, version}},`,
+		pkg:  rules, run: "^TestP4",
 	},
 	"P5: statuses without a look at the key": {
 		file: "internal/decision/decide.go",
@@ -75,10 +73,58 @@ var mutants = map[string]mutant{
 		to:  `	return nil`,
 		pkg: rules, run: "^TestP5",
 	},
-	"P6: stray Jobs stay": {
+	"P6: the fence lets every Job pass": {
+		file: "internal/webhook/v1alpha1/fence.go",
+		from: `switch err := h.checkLease(ctx, job); {`,
+		to:   `switch err := error(nil); {`,
+		pkg:  simulation, run: "^TestScheduleCreateArrivesLate$",
+	},
+	"P6: no note is left": {
+		file: "internal/decision/unconfirmed.go",
+		from: `	if !runsAsJob || !s.Notes {`,
+		to:   `	if true {`,
+		pkg:  simulation, run: "^TestScheduleJobIsStoredLate$",
+	},
+	"P6: a note is taken back too early": {
+		file: "internal/controller/observe_unconfirmed.go",
+		from: `confirmPatience = time.Minute`,
+		to:   `confirmPatience = time.Second`,
+		pkg:  simulation, run: "^TestScheduleJobIsStoredMuchLater$",
+	},
+	"P6: a claim does not look for noted Jobs": {
+		file: "internal/decision/unconfirmed.go",
+		from: `len(noted) > 0 {`,
+		to:   `len(noted) > v1alpha1.MaxUnconfirmed {`,
+		pkg:  simulation, run: "^TestScheduleJobIsStoredLate$",
+	},
+	"P6: a worker's claim does not look for noted Jobs": {
+		file: "internal/keystore/grant.go",
+		from: `case len(unfinished) > 0:`,
+		to:   `case len(unfinished) > v1alpha1.MaxUnconfirmed:`,
+		pkg:  simulation, run: "^TestScheduleWorkerClaimsLate$",
+	},
+	"P6: a noted Job is known by its name": {
+		file: "internal/keystore/unconfirmed.go",
+		from: `executor.IdentityOf(job).Token == note.Token && `,
+		to:   ``,
+		pkg:  rules, run: "^TestActCheckUnconfirmed$",
+	},
+	"P6: a finished Job of that name is enough": {
+		file: "internal/controller/act_jobs.go",
+		from: `case job == nil, a.s.JobIdentity(job).Token != op.Run.Token:`,
+		to:   `case job == nil:`,
+		pkg:  rules, run: "^TestActNotes$",
+	},
+	"P6: the cache shows that a Job has finished": {
+		file: "internal/controller/act_jobs.go",
+		from: `	err := a.Live.Get(ctx, client.ObjectKey{Namespace: a.req.Namespace, Name: name}, job)`,
+		to:   `	err := a.Client.Get(ctx, client.ObjectKey{Namespace: a.req.Namespace, Name: name}, job)`,
+		pkg:  rules, run: "^TestActNotes$",
+	},
+	"P6: a claim does not wait for a Job that ends": {
 		file: "internal/decision/claim.go",
-		from: `[]Op{StopStrays{}, CheckRun{run}}`,
-		to:   `[]Op{CheckRun{run}}`,
+		from: `case s.Keyed && s.hasUnfinishedJob():`,
+		to:   `case false:`,
 		pkg:  rules, run: "^TestP6",
 	},
 	"P7: a run that was answered Created is refused": {

@@ -95,6 +95,36 @@ func TestPropertyLine(t *testing.T) {
 	})
 }
 
+// TestPropertyFence lets controllers stop for a while, wherever they are, and creates of Jobs arrive late. Meanwhile others
+// end, delete, expire and start the runs of the same key. No Job starts long after its lease, and no run is claimed while
+// a Job of its key executes (P6).
+func TestPropertyFence(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		return Scenario{
+			Controllers: rapid.IntRange(2, 3).Draw(rt, "controllers"),
+			Replicas:    2,
+			Mishaps:     rapid.IntRange(0, 2).Draw(rt, "mishaps"),
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawFenced), 2, 5).Draw(rt, "triggers"),
+			Workers:     []Way{Works},
+			Options: model.Options{
+				Faults:  rapid.IntRange(1, 4).Draw(rt, "faults"),
+				Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+				Pauses:  rapid.IntRange(1, 4).Draw(rt, "pauses"),
+			},
+		}
+	})
+}
+
+// drawFenced draws a trigger of one key. Its run mostly has a Job, and is often deleted and triggered again.
+func drawFenced(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Name, t.Key, t.Idempotency = rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "name of two"), "k", ""
+	t.Worker = rapid.SampledFrom([]bool{false, false, false, true}).Draw(rt, "seldom worker")
+	t.Deadline = rapid.SampledFrom([]int64{0, 0, 10}).Draw(rt, "deadline")
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Cancel, Delete, DeleteAndTriggerAgain}).Draw(rt, "then")
+	return t
+}
+
 // TestPropertyDeadline gives deadlines to runs whose Jobs end, hang, stick or are refused. Each run gets its outcome at its
 // deadline, and its key is free once nothing of it executes.
 func TestPropertyDeadline(t *testing.T) {

@@ -52,6 +52,8 @@ type Trigger struct {
 	Once bool
 	// Deadline is activeDeadlineSeconds.
 	Deadline int64
+	// After is when the user sends the trigger.
+	After time.Duration
 	// Fate is what becomes of the Job.
 	Fate Fate
 	// Then is what the user does after the answer.
@@ -128,13 +130,14 @@ func Simulate(scenario Scenario) error {
 		return err
 	}
 	s.judge = judge.New(judge.Options{
-		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0,
+		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0 && scenario.Options.Pauses == 0,
 		Fail:   sim.Fail,
 		Grace:  grace,
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
 	})
 	sim.Server.Observe(s.judge.Observe)
+	s.gateway.Passed = s.judge.PassedFence
 	for n := range scenario.Replicas {
 		sim.AddMachine(fmt.Sprintf("webhook-%d", n+1), s.startWebhook)
 	}
@@ -184,6 +187,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 	}
 	s.gateway.Serve(p, handler)
 	s.gateway.ServeClaims(p, webhookv1alpha1.NewClaimHandler(options))
+	s.gateway.ServeFence(p, webhookv1alpha1.NewFenceHandler(options))
 	return nil, watch(p, nil, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
 }
 
@@ -272,6 +276,9 @@ func (s *system) triggerAll(ctx context.Context, users *model.Process, n int, b 
 }
 
 func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
+	if t.After > 0 {
+		<-s.Clock.After(t.After)
+	}
 	name := t.Name
 	for n := range t.More + 1 {
 		if n > 0 {

@@ -83,6 +83,12 @@ func (w *RunKeyWrapper) Leased(run string, generation int64, fromVersion string)
 	return w
 }
 
+// Unconfirmed notes that a Job may still appear.
+func (w *RunKeyWrapper) Unconfirmed(job, token string) *RunKeyWrapper {
+	w.RunKey.Spec.Unconfirmed = append(w.RunKey.Spec.Unconfirmed, v1alpha1.UnconfirmedJob{Job: job, Token: token})
+	return w
+}
+
 // Owner gives the idempotency key to a run.
 func (w *RunKeyWrapper) Owner(run string) *RunKeyWrapper {
 	return w.OwnerAs(run, TokenOf(run))

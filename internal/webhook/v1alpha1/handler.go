@@ -39,7 +39,7 @@ var (
 // Options holds the dependencies of the webhook.
 type Options struct {
 	Keys *keystore.Store
-	// Cached reads JobRuns from the cache.
+	// Cached reads JobRuns and Jobs from the cache.
 	Cached client.Reader
 	// Live reads JobRuns, Jobs and ResourceQuotas from the API server.
 	Live client.Reader
@@ -47,6 +47,8 @@ type Options struct {
 	Quotas client.Reader
 	// ReservationGrace is the grace period of the controller. The webhook tells it to callers that meet a reservation.
 	ReservationGrace time.Duration
+	// Notes reports whether all replicas know spec.unconfirmed of a RunKey. Nil means that they do.
+	Notes func() bool
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }

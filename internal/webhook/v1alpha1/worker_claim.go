@@ -19,8 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // ClaimPath is the URL path of the claims by external workers. config/webhook names it too.
@@ -118,8 +120,8 @@ func (e *notClaimableError) Error() string { return e.why }
 
 var errChanged = &notClaimableError{"the run has changed: read it again"}
 
-// claimable returns an error if a worker cannot claim the run. It reads the run and the Jobs of its key live, because the
-// cache and the caller may be out of date.
+// claimable returns an error if a worker cannot claim the run. It reads the run live, because the cache and the caller may
+// be out of date.
 func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) error {
 	live := &v1alpha1.JobRun{}
 	err := h.Live.Get(ctx, types.NamespacedName{Namespace: old.Namespace, Name: old.Name}, live)
@@ -137,11 +139,16 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 	return h.nothingExecutes(ctx, live)
 }
 
-// nothingExecutes returns an error if a Job still executes for the key.
+// nothingExecutes returns an error if the cache shows a Job that still executes for the key. Grant reads those live that
+// the key notes. If not all replicas know these notes, nothingExecutes lists the Jobs live.
 func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun) error {
-	key := v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
+	var reader client.Reader = h.Cached
+	var ofKey client.ListOption = client.MatchingFields{cache.FieldJobHome: runkey.Home(run)}
+	if h.Notes != nil && !h.Notes() {
+		reader, ofKey = h.Live, client.MatchingLabels{v1alpha1.LabelKey: runkey.Home(run)}
+	}
 	var jobs batchv1.JobList
-	if err := h.Live.List(ctx, &jobs, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelKey: key}); err != nil {
+	if err := reader.List(ctx, &jobs, client.InNamespace(run.Namespace), ofKey); err != nil {
 		return fmt.Errorf("list the Jobs of the key: %w", err)
 	}
 	for i := range jobs.Items {

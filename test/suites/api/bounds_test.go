@@ -59,6 +59,8 @@ func TestLengths(t *testing.T) {
 		{"spec.leased.runName", concurrency + "leased: {runName: %s, token: t, generation: 1}}", 1, 253},
 		{"spec.leased.token", concurrency + "leased: {runName: r, token: %s, generation: 1}}", 1, 64},
 		{"spec.leased.fromVersion", concurrency + "leased: {runName: r, token: t, generation: 1, fromVersion: %s}}", 1, 64},
+		{"spec.unconfirmed[0].job", concurrency + "unconfirmed: [{job: %s, token: t}]}", 1, 253},
+		{"spec.unconfirmed[0].token", concurrency + "unconfirmed: [{job: j, token: %s}]}", 1, 64},
 	})
 }
 
@@ -86,6 +88,9 @@ func TestAmounts(t *testing.T) {
 func TestSizes(t *testing.T) {
 	testBounds(t, "JobRun", items("{name: r, uid: u%d}", "[%s]"), []bounds{
 		{"status.coalesced.recent", "status: {coalesced: {count: 1, recent: %s}}", 1, v1alpha1.MaxRecent},
+	})
+	testBounds(t, "RunKey", items("{job: j, token: t%d}", "[%s]"), []bounds{
+		{"spec.unconfirmed", concurrency + "unconfirmed: %s}", 1, v1alpha1.MaxUnconfirmed},
 	})
 	testBounds(t, "JobRun", items("l%d: v", "{%s}"), []bounds{
 		{"status.coalesced.recent[0].labels", trigger + "name: r, uid: u, labels: %s}]}}", 1, v1alpha1.MaxRecentLabels},

@@ -14,7 +14,8 @@ func TestRunKeySpec(t *testing.T) {
 		leasedRun  = "leased: {runName: r, token: t, generation: 1}"
 		inLine     = "line: {runName: r, token: t}"
 		owner      = "owner: {runName: r, token: t}"
-		free       = "a Concurrency key has pending, leased or line, an Idempotency key has an owner"
+		note       = "unconfirmed: [{job: j, token: t}]"
+		free       = "a Concurrency key has pending, leased, line or unconfirmed, an Idempotency key has an owner"
 	)
 	required := func(field string) refusal { return refusal{"spec." + field, "Required value"} }
 	for name, tc := range map[string]struct {
@@ -25,6 +26,8 @@ func TestRunKeySpec(t *testing.T) {
 		"Concurrency, leased":             {spec: "kind: Concurrency, jobName: a, key: k, " + leasedRun},
 		"Concurrency, both":               {spec: "kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + leasedRun},
 		"Concurrency, line":               {spec: "kind: Concurrency, jobName: a, key: k, " + inLine},
+		"Concurrency, unconfirmed":        {spec: "kind: Concurrency, jobName: a, key: k, " + note},
+		"Idempotency, unconfirmed":        {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + note, refusal{"spec", free}},
 		"Idempotency, line":               {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + inLine, refusal{"spec", free}},
 		"Concurrency, none":               {"kind: Concurrency, jobName: a, key: k", refusal{"spec", free}},
 		"Concurrency with an owner":       {"kind: Concurrency, jobName: a, key: k, " + pendingRun + ", " + owner, refusal{"spec", free}},
@@ -42,6 +45,10 @@ func TestRunKeySpec(t *testing.T) {
 		"owner, no token":       {"kind: Idempotency, jobName: a, key: k, owner: {runName: r}", required("owner.token")},
 		"pending, no runName":   {"kind: Concurrency, jobName: a, key: k, pending: {token: t}", required("pending.runName")},
 		"pending, no token":     {"kind: Concurrency, jobName: a, key: k, pending: {runName: r}", required("pending.token")},
+		"unconfirmed, no job":   {"kind: Concurrency, jobName: a, key: k, unconfirmed: [{token: t}]", required("unconfirmed[0].job")},
+		"unconfirmed, no token": {"kind: Concurrency, jobName: a, key: k, unconfirmed: [{job: j}]", required("unconfirmed[0].token")},
+		"unconfirmed twice": {"kind: Concurrency, jobName: a, key: k, unconfirmed: [{job: j, token: t}, {job: j, token: t}]",
+			refusal{"spec.unconfirmed[1]", "Duplicate value"}},
 		"leased, no runName":    {"kind: Concurrency, jobName: a, key: k, leased: {token: t, generation: 1}", required("leased.runName")},
 		"leased, no token":      {"kind: Concurrency, jobName: a, key: k, leased: {runName: r, generation: 1}", required("leased.token")},
 		"leased, no generation": {"kind: Concurrency, jobName: a, key: k, leased: {runName: r, token: t}", required("leased.generation")},
@@ -59,7 +66,7 @@ func TestRunKeyUpdate(t *testing.T) {
 		idempotency = "spec: {kind: Idempotency, jobName: a, key: k, owner: {runName: r, token: t}}"
 	)
 	immutable := refusal{"spec", "kind, jobName and key are immutable"}
-	freed := refusal{"spec", "a Concurrency key has pending, leased or line, an Idempotency key has an owner"}
+	freed := refusal{"spec", "a Concurrency key has pending, leased, line or unconfirmed, an Idempotency key has an owner"}
 	for name, tc := range map[string]struct {
 		before, patch string
 		want          refusal

@@ -6,6 +6,7 @@ package operator
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // job is the jobName of all runs.
@@ -154,15 +156,18 @@ func fields(status metav1.Status) []string {
 	return found
 }
 
-// keys returns the RunKeys of the namespace.
+// keys returns the RunKeys of the namespace whose keys are not free.
 func keys() []v1alpha1.RunKey {
 	GinkgoHelper()
 	var found v1alpha1.RunKeyList
 	Expect(k8s.List(ctx, &found, client.InNamespace(ns))).To(Succeed())
-	return found.Items
+	return slices.DeleteFunc(found.Items, func(key v1alpha1.RunKey) bool { return isFree(&key.Spec) })
 }
 
-// keyOf returns the row of a concurrencyKey, or nil.
+// isFree reports whether a row is left for its notes alone: Jobs that may still appear.
+func isFree(row *v1alpha1.RunKeySpec) bool { return runkey.IsFree(row) && row.Owner == nil }
+
+// keyOf returns the row of a concurrencyKey, or nil while the key is free.
 func keyOf(key string) *v1alpha1.RunKeySpec {
 	GinkgoHelper()
 	return rowOf(v1alpha1.ConcurrencyKeyName(job, key))
@@ -182,5 +187,8 @@ func rowOf(name string) *v1alpha1.RunKeySpec {
 		return nil
 	}
 	Expect(err).NotTo(HaveOccurred())
+	if isFree(&row.Spec) {
+		return nil
+	}
 	return &row.Spec
 }

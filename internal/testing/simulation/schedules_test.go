@@ -1,0 +1,102 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/model"
+)
+
+// scene is one part of a script. It lasts until a step is possible whose text matches until. That step is taken.
+type scene struct {
+	until string
+	// not matches the steps that are not taken meanwhile, unless no other step is possible. Empty means none.
+	not string
+}
+
+// play plays a scenario by a script. It fails if the script does not come to its end.
+func play(t *testing.T, scenario Scenario, script ...scene) {
+	t.Helper()
+	scenario.Options.Direct = func(steps []model.Step) (model.Step, bool) {
+		if len(script) == 0 {
+			return model.Step{}, false
+		}
+		for _, step := range steps {
+			if matches(script[0].until, step) {
+				script = script[1:]
+				return step, true
+			}
+		}
+		for _, step := range steps {
+			if !step.Hostile && (script[0].not == "" || !matches(script[0].not, step)) {
+				return step, true
+			}
+		}
+		return model.Step{}, false
+	}
+	if err := model.Run(t, func() error { return Simulate(scenario) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(script) > 0 {
+		t.Fatalf("no step matched %q", script[0].until)
+	}
+}
+
+func matches(pattern string, step model.Step) bool {
+	return regexp.MustCompile(pattern).MatchString(step.String())
+}
+
+// secondOfKey are triggers of two runs of one key. The user deletes the first one.
+var secondOfKey = []Trigger{{Name: "a", Key: "k", Then: Delete}, {Name: "b", Key: "k"}}
+
+// P6, the fence: the create of a Job arrives when its run is gone, and the next run of the key executes.
+func TestScheduleCreateArrivesLate(t *testing.T) {
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: secondOfKey},
+		scene{until: "controller.* create Job a-1: the caller gives up", not: "^users|user 2"},
+		scene{until: "stores: create Job b-1$"},
+		scene{until: "late: create Job a-1"},
+	)
+}
+
+// P6, the note: a Job has passed the fence when its run is deleted. It is stored before the next run of the key waits. The
+// caches do not show it yet when that run is claimed.
+func TestScheduleJobIsStoredLate(t *testing.T) {
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: secondOfKey},
+		scene{until: "controller.* update RunKey", not: "^users|user 2"},
+		scene{until: "stores: create Job a-1: the caller gives up", not: "^users|user 2"},
+		scene{until: "(update|delete) RunKey c-", not: "user 2"},
+		scene{until: "late: stores: create Job a-1", not: "user 2"},
+		scene{until: "controller.* update RunKey", not: "sees Job |^(job-controller|garbage-collector)"},
+	)
+}
+
+// P6, the time of a note: as above, but the next run of the key is triggered 20 s later, and the Job is stored then.
+func TestScheduleJobIsStoredMuchLater(t *testing.T) {
+	later := []Trigger{secondOfKey[0], secondOfKey[1]}
+	later[1].After = 20 * time.Second
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: later},
+		scene{until: "controller.* update RunKey", not: "^users"},
+		scene{until: "stores: create Job a-1: the caller gives up", not: "^users"},
+		scene{until: "(update|delete) RunKey c-"},
+		scene{until: "admission of JobRun b: at"},
+		scene{until: "late: stores: create Job a-1"},
+		scene{until: "controller.* update RunKey", not: "sees Job |^(job-controller|garbage-collector)"},
+	)
+}
+
+// P6, the note: as in TestScheduleJobIsStoredLate, but a worker claims the next run.
+func TestScheduleWorkerClaimsLate(t *testing.T) {
+	triggers := []Trigger{secondOfKey[0], secondOfKey[1]}
+	triggers[1].Worker = true
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "controller.* update RunKey", not: "^users|user 2"},
+		scene{until: "stores: create Job a-1: the caller gives up", not: "^users|user 2"},
+		scene{until: "(update|delete) RunKey c-", not: "user 2"},
+		scene{until: "late: stores: create Job a-1", not: "user 2"},
+		scene{until: "webhook.*of reconcile.* update RunKey", not: "sees Job |^(job-controller|garbage-collector)"},
+	)
+}
