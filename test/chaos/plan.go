@@ -22,7 +22,7 @@ const (
 	gapMost  = 2500 * time.Millisecond
 )
 
-// Injection is one fault of a plan.
+// Injection is one fault or story of a plan.
 type Injection struct {
 	At    time.Duration `json:"at"`
 	Fault string        `json:"fault"`
@@ -35,7 +35,7 @@ func (i Injection) String() string {
 	return fmt.Sprintf("%6.1fs %s for %.1fs", i.At.Seconds(), i.Fault, i.For.Seconds())
 }
 
-// Plan draws a plan of faults. It injects each fault once, in random order, then each a second time in another order,
+// Plan draws a plan of faults and stories, by their names. It injects each once, in random order, then each a second time in another order,
 // and so on. It leaves out a fault that was injected less than fault.every before.
 func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	random := rand.New(rand.NewPCG(seed, planSeed))
