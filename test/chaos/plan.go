@@ -35,8 +35,8 @@ func (i Injection) String() string {
 	return fmt.Sprintf("%6.1fs %s for %.1fs", i.At.Seconds(), i.Fault, i.For.Seconds())
 }
 
-// Plan draws a plan of faults and stories, by their names. It injects each once, in random order, then each a second time in another order,
-// and so on. It leaves out a fault that was injected less than fault.every before.
+// Plan draws a plan of faults and stories, by their names. It injects each once, in random order, then each a second time
+// in another order, and so on. It leaves out what was injected less than fault.every before.
 func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	random := rand.New(rand.NewPCG(seed, planSeed))
 	var plan []Injection
