@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command chaos checks the promises of JobRun while everything around it fails (see docs/chaos.md). It exits with 1 if a
-// promise is broken, and with 2 after any other error.
+// promise is broken or was not tested, and with 2 after any other error.
 package main
 
 import (
@@ -75,7 +75,7 @@ func run(ctx context.Context) (broken int, err error) {
 		}
 		report.Print(os.Stdout)
 		reports = append(reports, report)
-		broken += len(report.Broken())
+		broken += len(report.Broken()) + len(report.Untested())
 		if err := chaos.WriteJSON(*output, reports); err != nil {
 			return broken, err
 		}

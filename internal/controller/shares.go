@@ -177,6 +177,9 @@ func (r *Reconciler) forgetGained(object any, gained func(namespace, home string
 	case *v1alpha1.RunKey:
 		if gained(object.Namespace, object.Name) {
 			r.sightings.forget(reservationSubject(object.Namespace, object.Name))
+			for _, note := range object.Spec.Unconfirmed {
+				r.sightings.forget(noteSubject(object.Namespace, note))
+			}
 		}
 	}
 }

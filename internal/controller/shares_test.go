@@ -118,6 +118,7 @@ func TestAHomeThatIsLostIsNotReconciled(t *testing.T) {
 func TestAHomeThatIsGainedIsLookedAt(t *testing.T) {
 	waits, other, free := made("a").Key("k").Pending().Obj(), made("b").Key("other").Pending().Obj(), makeRun("free").Obj()
 	key := makeKey("k").Pending("a").Obj()
+	key.Spec.Unconfirmed = []v1alpha1.UnconfirmedJob{{Job: "b-1", Token: "t"}}
 	b := newBench(waits, other, free, key)
 	b.Shares = partOf(keyHome, otherKey)
 	stores := []toolscache.Store{toolscache.NewStore(toolscache.MetaNamespaceKeyFunc), toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)}
@@ -129,7 +130,7 @@ func TestAHomeThatIsGainedIsLookedAt(t *testing.T) {
 	if err := stores[1].Add(key); err != nil {
 		t.Fatal(err)
 	}
-	seen := []string{deadlineSubject(waits.UID), deadlineSubject(other.UID), reservationSubject(key.Namespace, key.Name)}
+	seen := []string{deadlineSubject(waits.UID), deadlineSubject(other.UID), reservationSubject(key.Namespace, key.Name), noteSubject(key.Namespace, key.Spec.Unconfirmed[0])}
 	for _, subject := range seen {
 		b.sightings.unchangedFor(subject, 1)
 	}
@@ -142,7 +143,7 @@ func TestAHomeThatIsGainedIsLookedAt(t *testing.T) {
 	if got, want := enqueued(q), []Request{home}; !slices.Equal(got, want) {
 		t.Errorf("enqueued %v", got)
 	}
-	for i, want := range []bool{false, true, false} {
+	for i, want := range []bool{false, true, false, false} {
 		if b.sightings.knows(seen[i]) != want {
 			t.Errorf("%s is known: %v", seen[i], !want)
 		}

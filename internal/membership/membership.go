@@ -30,6 +30,8 @@ import (
 const (
 	// leaveTimeout bounds the wait for reconciles when the process stops. After it the Lease has expired anyway.
 	leaveTimeout = Duration
+	// idleCheck is the time between two looks at the reconciles that are under way when the process stops.
+	idleCheck = 10 * time.Millisecond
 	// lookAgain is the time after which a process that is not able to do its part looks again whether it is.
 	lookAgain = 100 * time.Millisecond
 	// startTime is the time that the caches may need at the start. Before it is over, the log does not say that they are late.
@@ -405,10 +407,12 @@ func (m *Membership) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	for !m.pulse.idle() && ctx.Err() == nil {
+		timer := m.Clock.NewTimer(idleCheck)
 		select {
 		case <-ctx.Done():
-		case <-time.After(10 * time.Millisecond):
+		case <-timer.C():
 		}
+		timer.Stop()
 	}
 	err := m.Client.Delete(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: m.name}})
 	if client.IgnoreNotFound(err) != nil {

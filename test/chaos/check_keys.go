@@ -16,32 +16,31 @@ import (
 // porcupineTimeout bounds the check of one key.
 const porcupineTimeout = time.Minute
 
-// row is the content of one RunKey from a revision on. The spec is nil if the RunKey does not exist.
-type row struct {
+// state is what an object was from a revision on. The value is the zero value if the object does not exist.
+type state[T any] struct {
 	revision uint64
-	spec     *v1alpha1.RunKeySpec
+	value    T
 }
 
-// timeline has all rows of a RunKey, in order.
-type timeline []row
+// timeline has all states of an object, in order.
+type timeline[T any] []state[T]
 
-// ever reports whether a RunKey met a condition at some instant between two revisions.
-func (t timeline) ever(from, to uint64, so func(*v1alpha1.RunKeySpec) bool) bool {
-	var spec *v1alpha1.RunKeySpec
+// ever reports whether an object met a condition at some instant between two revisions.
+func (t timeline[T]) ever(from, to uint64, so func(T) bool) bool {
+	var value T
 	i := 0
 	for ; i < len(t) && t[i].revision <= from; i++ {
-		spec = t[i].spec
+		value = t[i].value
 	}
-	if so(spec) {
+	if so(value) {
 		return true
 	}
-	return slices.ContainsFunc(t[i:], func(r row) bool { return r.revision <= to && so(r.spec) })
+	return slices.ContainsFunc(t[i:], func(s state[T]) bool { return s.revision <= to && so(s.value) })
 }
 
 // checkKeys checks the answers to triggers against the RunKeys: each answer by itself, then all answers and all
 // writes of a key together. Keys with a wrong answer are left out of the second check.
-func (r *Report) checkKeys(h *records, namespace string, writes []write) {
-	rows, operations := r.readKeys(h, writes)
+func (r *Report) checkKeys(h *records, namespace string, rows map[string]timeline[*v1alpha1.RunKeySpec], operations []history.Operation) {
 	broken := map[string]bool{}
 	for i := range h.requests {
 		asked := &h.requests[i]
@@ -60,8 +59,8 @@ func (r *Report) checkKeys(h *records, namespace string, writes []write) {
 }
 
 // readKeys returns the rows of all RunKeys, and the writes of the concurrency RunKeys as operations.
-func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []history.Operation) {
-	rows := map[string]timeline{}
+func (r *Report) readKeys(h *records, writes []write) (map[string]timeline[*v1alpha1.RunKeySpec], []history.Operation) {
+	rows := map[string]timeline[*v1alpha1.RunKeySpec]{}
 	var operations []history.Operation
 	for _, w := range writes {
 		key, ok := w.Object().(*v1alpha1.RunKey)
@@ -75,7 +74,7 @@ func (r *Report) readKeys(h *records, writes []write) (map[string]timeline, []hi
 		if w.New != nil {
 			after = &key.Spec
 		}
-		rows[key.Name] = append(rows[key.Name], row{w.Revision, after})
+		rows[key.Name] = append(rows[key.Name], state[*v1alpha1.RunKeySpec]{w.Revision, after})
 		if key.Spec.Kind != v1alpha1.RunKeyConcurrency {
 			continue
 		}
@@ -139,7 +138,7 @@ func waiting(s *v1alpha1.RunKeySpec) runkey.Identity {
 type keyCheck struct {
 	*Report
 	asked    *request
-	rows     map[string]timeline
+	rows     map[string]timeline[*v1alpha1.RunKeySpec]
 	from, to uint64
 	broken   bool
 }

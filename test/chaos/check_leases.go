@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // checkLeases checks that no lease expires that its worker renews in time: with less than the lease's duration between
@@ -32,6 +33,41 @@ func (r *Report) checkLeases(h *records, writes []write) {
 				r.checkExpiry(h, old, w, slices.Concat(renewals[workerOf(old)], own[old.UID]))
 			case workerOf(object) != "" && (old == nil || !sameLease(old, object)):
 				own[object.UID] = append(own[object.UID], w)
+			}
+		}
+	}
+}
+
+// checkExpiries counts what followed the leases that expired, for I5. The judge checks it.
+func (r *Report) checkExpiries(writes []write) {
+	expired := map[runkey.Identity]bool{}
+	followed := func(run runkey.Identity, what string) {
+		if expired[run] {
+			delete(expired, run)
+			r.put("I5", 1)
+			r.Numbers["expired, "+what]++
+		}
+	}
+	for _, w := range writes {
+		switch object := w.New.(type) {
+		case *v1alpha1.JobRun:
+			old, _ := w.Old.(*v1alpha1.JobRun)
+			if old != nil && object.Status.Attempts > old.Status.Attempts {
+				r.Numbers["expired leases"]++
+				expired[runkey.IdentityOf(object)] = true
+			}
+			if object.Status.Phase == v1alpha1.PhaseFailed {
+				followed(runkey.IdentityOf(object), "failed")
+			}
+		case *v1alpha1.RunKey:
+			old, _ := w.Old.(*v1alpha1.RunKey)
+			if old == nil || runkey.Leased(&old.Spec) != runkey.Pending(&object.Spec) {
+				continue
+			}
+			if runkey.Pending(&old.Spec) == (runkey.Identity{}) {
+				followed(runkey.Pending(&object.Spec), "waits again")
+			} else {
+				followed(runkey.Pending(&object.Spec), "displaced another")
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,14 +53,29 @@ func (s *script) next() time.Duration {
 
 func nameOf(object client.Object) string { return fmt.Sprintf("%T/%s", object, object.GetName()) }
 
-// store stores the next versions of objects.
+// store stores the next versions of objects. A manager asks for each Job right before.
 func (s *script) store(objects ...client.Object) {
 	for _, object := range objects {
-		seen := s.next()
-		old := s.stored[nameOf(object)]
-		s.stored[nameOf(object)] = object
-		s.writes = append(s.writes, write{Event: judge.Event{Revision: s.revision, Old: old, New: object}, Seen: seen})
+		if job, ok := object.(*batchv1.Job); ok && s.stored[nameOf(object)] == nil {
+			s.send(job)
+		}
+		s.put(object)
 	}
+}
+
+// put stores the next version of an object.
+func (s *script) put(object client.Object) {
+	seen := s.next()
+	old := s.stored[nameOf(object)]
+	s.stored[nameOf(object)] = object
+	s.writes = append(s.writes, write{Event: judge.Event{Revision: s.revision, Old: old, New: object}, Seen: seen})
+}
+
+// send records that a manager asks for a Job, and gets no answer.
+func (s *script) send(job *batchv1.Job) {
+	s.creates = append(s.creates, create{
+		Job: job.Name, Token: tokenOf(job), Generation: generationOf(job), Sent: time.Duration(s.revision) * time.Second,
+	})
 }
 
 // remove deletes objects.
@@ -440,34 +456,6 @@ func TestReservationWithoutAnswer(t *testing.T) {
 	s.remove(key().Obj())
 	if broken := s.check(false).Broken(); len(broken) > 0 {
 		t.Error(broken)
-	}
-}
-
-func TestPlanIsThatOfItsSeed(t *testing.T) {
-	all := strings.Fields(FaultNames())
-	one := Plan(7, 5*time.Minute, all)
-	if !slices.Equal(one, Plan(7, 5*time.Minute, all)) {
-		t.Error("one seed gives two plans")
-	}
-	if slices.Equal(one, Plan(8, 5*time.Minute, all)) {
-		t.Error("two seeds give the same plan")
-	}
-	short := Plan(7, 20*time.Second, planned(all))
-	for _, name := range planned(all) {
-		if !slices.ContainsFunc(short, func(i Injection) bool { return i.Fault == name }) {
-			t.Errorf("a plan of 20 seconds does not inject %s", name)
-		}
-	}
-}
-
-func TestParseFaults(t *testing.T) {
-	for text, want := range map[string]int{"none": 0, "all": len(faults), "kill-etcd,slow-api": 2} {
-		if got, err := ParseFaults(text); err != nil || len(got) != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	if _, err := ParseFaults("kill-everything"); err == nil {
-		t.Error("an unknown fault is accepted")
 	}
 }
 

@@ -59,6 +59,7 @@ type cluster struct {
 	// webhook is the link from the API server to the managers.
 	webhook  *link
 	replicas []*replica
+	traffic  *traffic
 	etcd     *clientv3.Client
 	// api is an administrator's client.
 	api client.Client
@@ -76,7 +77,7 @@ func startCluster(ctx context.Context, c Config, say func(string, ...any)) (*clu
 	if err != nil {
 		return nil, err
 	}
-	cl := &cluster{plane: plane, network: newNetwork(), say: say}
+	cl := &cluster{plane: plane, network: newNetwork(), traffic: newTraffic(), say: say}
 	if err := cl.populate(ctx, c); err != nil {
 		return nil, errors.Join(err, cl.close())
 	}
@@ -112,7 +113,7 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 	var err error
 	c.operator, err = operator.Install(ctx, c.plane, operator.Options{
 		Root: config.Root, Binary: config.Manager,
-		Args: []string{"--leader-elect", "--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
+		Args: []string{"--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
 		WebhookVia: func(address string) (string, error) {
 			var err error
 			if c.webhook, err = c.network.to("webhook", address); err != nil {
@@ -137,10 +138,10 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 	return c.awaitManagers(ctx)
 }
 
-// awaitManagers waits until all managers are ready.
+// awaitManagers waits until all managers work.
 func (c *cluster) awaitManagers(ctx context.Context) error {
 	for _, r := range c.replicas {
-		if err := r.awaitReady(ctx); err != nil {
+		if err := r.awaitMember(ctx); err != nil {
 			return err
 		}
 	}
@@ -157,6 +158,9 @@ func (c *cluster) close() error {
 	var errs []error
 	if c.operator != nil {
 		errs = append(errs, c.operator.Stop())
+	}
+	for _, r := range c.replicas {
+		errs = append(errs, r.gate.close())
 	}
 	if c.etcd != nil {
 		errs = append(errs, c.etcd.Close())

@@ -7,8 +7,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"syscall"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/internal/membership"
 )
 
 // fault is one way in which something fails. It has either inject or begin.
@@ -23,33 +24,35 @@ type fault struct {
 	inject func(context.Context, *world, Injection) error
 	// begin changes the scenario from its start.
 	begin func(*world)
-	// punctual means that there is one leader whose writes are never late, so that statuses and Jobs may not lag.
+	// replaces means that another manager goes on with the work of one.
+	replaces bool
+	// punctual means that each home keeps its owner, whose writes are never late, so that statuses and Jobs may not lag.
 	punctual bool
 }
 
-// twoLeaders is longer than the leader's Lease of 15 seconds, so that another manager leads meanwhile.
-const twoLeaders = 18 * time.Second
+// longerThanLease is longer than the Lease of a member, so that other managers take over its homes meanwhile.
+const longerThanLease = membership.Duration + 3*time.Second
 
-// longest bounds how long a fault waits for something to break, even beyond the end of the faults.
-const longest = time.Minute
+// longest bounds how long after the end of the faults a fault still waits for something to break.
+const longest = 2 * time.Minute
 
 var faults = []fault{
-	{name: "kill-leader", about: "kill -9 of the leader", every: 5 * time.Second, inject: killLeader},
-	{name: "kill-manager", about: "kill -9 of any manager", inject: killManager},
+	{name: "kill-manager", about: "kill -9 of a manager", replaces: true, every: 3 * time.Second, inject: killManager},
+	{name: "kill-managers", about: "kill -9 of all managers at once", replaces: true, every: 30 * time.Second, inject: killManagers},
 	{
-		name: "pause-leader", about: "SIGSTOP of the leader for longer than its Lease, then SIGCONT",
-		least: twoLeaders, most: twoLeaders + 2*time.Second, every: 30 * time.Second, inject: pauseLeader,
+		name: "pause-manager", about: "SIGSTOP of a manager for longer than its Lease, then SIGCONT", replaces: true,
+		least: longerThanLease, most: longerThanLease + 3*time.Second, every: 15 * time.Second, inject: pauseManager,
 	},
 	{
-		name: "fast-clock", about: "a leader whose clock is an hour ahead",
+		name: "fast-clock", about: "a manager whose clock is an hour ahead",
 		least: 10 * time.Second, most: 20 * time.Second, every: 45 * time.Second, inject: fastClock,
 	},
-	{name: "restart-apiserver", about: "restart of the API server", every: 10 * time.Second, inject: restartAPIServer},
+	{name: "restart-apiserver", about: "restart of the API server", every: 50 * time.Second, inject: restartAPIServer},
 	{
 		name: "kill-apiserver", about: "kill -9 of the API server",
-		most: 2 * time.Second, every: 10 * time.Second, inject: killAPIServer,
+		most: 2 * time.Second, every: 50 * time.Second, inject: killAPIServer,
 	},
-	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 8 * time.Second, inject: killEtcd},
+	{name: "kill-etcd", about: "kill -9 of etcd", most: 2 * time.Second, every: 40 * time.Second, inject: killEtcd},
 	{
 		name: "slow-api", about: "latency between a manager and the API server",
 		least: 2 * time.Second, most: 6 * time.Second, inject: slowAPI,
@@ -109,11 +112,23 @@ var faults = []fault{
 		name: "kill-worker", about: "an external worker cut off for good",
 		punctual: true, every: 4 * time.Second, inject: killWorker,
 	},
+	{
+		name: "late-jobs", about: "creates of Jobs that are sent after their runs have lost the lease",
+		every: 10 * time.Second, inject: lateJobs,
+	},
+}
+
+// stories are a part of every scenario, whatever its faults. Without them, chance would decide what a scenario tests.
+var stories = []fault{
+	{name: "meet", about: "a delivery twice, an absorbed trigger and a dry run", punctual: true, every: 5 * time.Second, inject: meet},
+	{name: "expire-alone", about: "a lease expires while no run waits", punctual: true, every: 5 * time.Second, inject: expireAlone},
+	{name: "expire-behind", about: "a lease expires while a run waits", punctual: true, every: 5 * time.Second, inject: expireBehind},
+	{name: "expire-into", about: "a lease expires while a run waits that gives way", punctual: true, every: 5 * time.Second, inject: expireInto},
 }
 
 var faultsByName = func() map[string]fault {
 	byName := map[string]fault{}
-	for _, f := range faults {
+	for _, f := range slices.Concat(faults, stories) {
 		byName[f.name] = f
 	}
 	return byName
@@ -129,7 +144,11 @@ var errNoEffect = errors.New("the fault had no effect")
 
 // patience returns a context for a fault that may have to wait beyond the end of the faults to have an effect.
 func patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), longest)
+	end, bounded := ctx.Deadline()
+	if !bounded {
+		end = time.Now()
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end.Add(longest))
 }
 
 // pause waits, but not longer than the context.
@@ -143,25 +162,42 @@ func pause(ctx context.Context, d time.Duration) {
 // drawn returns the replica that an injection has drawn.
 func (w *world) drawn(i Injection) *replica { return w.cluster.replicas[i.Draw%managers] }
 
-func killLeader(ctx context.Context, w *world, _ Injection) error {
-	patient, cancel := patience(ctx) // There may be no leader because of another fault.
+// killManager kills a manager that works, because killing another would have no effect.
+func killManager(ctx context.Context, w *world, i Injection) error {
+	ctx, cancel := patience(ctx)
 	defer cancel()
-	leader, err := w.cluster.leader(patient)
+	r, err := w.awaitWorking(ctx, i)
 	if err != nil {
-		return unlessOver(patient, err)
+		return err
 	}
-	return leader.kill()
+	return r.kill()
 }
 
-// killManager kills a manager that is neither stopped nor dead, because killing others would have no effect.
-func killManager(_ context.Context, w *world, i Injection) error {
-	for n := range w.cluster.replicas {
-		r := w.cluster.replicas[(i.Draw+uint64(n))%managers]
-		if m := r.process(); m != nil && !m.Exited() && !r.isStopped() {
-			return r.kill()
-		}
+// killManagers kills all managers, so nobody remembers what they have seen.
+func killManagers(ctx context.Context, w *world, i Injection) error {
+	ctx, cancel := patience(ctx)
+	defer cancel()
+	if _, err := w.awaitWorking(ctx, i); err != nil {
+		return err
 	}
-	return errNoEffect
+	var errs []error
+	for _, r := range w.cluster.replicas {
+		errs = append(errs, r.kill())
+	}
+	return errors.Join(errs...)
+}
+
+// awaitWorking returns a manager that works, preferably the one that the injection has drawn.
+func (w *world) awaitWorking(ctx context.Context, i Injection) (*replica, error) {
+	for ctx.Err() == nil {
+		for n := range w.cluster.replicas {
+			if r := w.cluster.replicas[(i.Draw+uint64(n))%managers]; !r.isStopped() && r.members(ctx) > 0 {
+				return r, nil
+			}
+		}
+		pause(ctx, pollInterval)
+	}
+	return nil, errNoEffect
 }
 
 // unlessOver returns errNoEffect instead of err if the context is over, which explains the error.
@@ -172,72 +208,43 @@ func unlessOver(ctx context.Context, err error) error {
 	return errNoEffect
 }
 
-func pauseLeader(ctx context.Context, w *world, i Injection) error {
-	w.leadership.Lock()
-	defer w.leadership.Unlock()
-	leader, err := w.cluster.leader(ctx)
-	if err != nil {
-		return unlessOver(ctx, err)
-	}
-	leader.stop(true)
-	defer leader.stop(false)
-	m := leader.process()
-	if err := m.Signal(syscall.SIGSTOP); err != nil {
-		return unlessExited(m, err)
-	}
-	pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would lead
-	return unlessExited(m, m.Signal(syscall.SIGCONT))
-}
-
-// unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
-func unlessExited(m interface{ Exited() bool }, err error) error {
-	if m.Exited() {
-		return errNoEffect
-	}
-	return err
-}
-
-// fastClock makes a replica lead whose clock is ahead. Later it kills that one, so that a replica with the right clock
-// leads.
-func fastClock(ctx context.Context, w *world, i Injection) error {
-	fast := w.drawn(i)
-	if err := w.leadAhead(ctx, fast); err != nil {
-		return err
-	}
-	pause(ctx, i.For)
-	fast.setAhead(0)
-	return fast.kill()
-}
-
-// leadAhead restarts a replica with its clock ahead, and keeps the other replicas down until it leads.
-func (w *world) leadAhead(ctx context.Context, fast *replica) error {
-	w.leadership.Lock()
-	defer w.leadership.Unlock()
-	for _, r := range w.cluster.replicas {
-		r.setAhead(0)
-	}
-	fast.setAhead(time.Hour)
-	if err := fast.kill(); err != nil {
-		return err
-	}
-	for _, r := range w.cluster.replicas {
-		if r != fast {
-			r.hold(true)
-			defer r.hold(false)
-			if err := r.kill(); err != nil {
-				return err
-			}
-		}
-	}
+func pauseManager(ctx context.Context, w *world, i Injection) error {
 	patient, cancel := patience(ctx)
 	defer cancel()
-	for patient.Err() == nil {
-		if fast.leads(patient) {
-			return nil
+	for {
+		r, err := w.awaitWorking(patient, i)
+		if err != nil {
+			return err
+		}
+		err = r.pause(context.WithoutCancel(ctx), i.For) // with a shorter pause, no other manager would take over
+		if !errors.Is(err, errNoEffect) {
+			return err
+		}
+	}
+}
+
+// fastClock lets a replica work for a while with its clock ahead.
+func fastClock(ctx context.Context, w *world, i Injection) error {
+	patient, cancel := patience(ctx)
+	defer cancel()
+	r, err := w.awaitWorking(patient, i)
+	if err != nil {
+		return err
+	}
+	r.setAhead(time.Hour)
+	defer r.setAhead(0)
+	if err := r.kill(); err != nil {
+		return err
+	}
+	for r.members(patient) == 0 {
+		if patient.Err() != nil {
+			return errNoEffect
 		}
 		pause(patient, pollInterval)
 	}
-	return errNoEffect
+	pause(ctx, i.For)
+	r.setAhead(0)
+	return r.kill()
 }
 
 func restartAPIServer(_ context.Context, w *world, _ Injection) error {
@@ -267,5 +274,5 @@ func killEtcd(ctx context.Context, w *world, i Injection) error {
 }
 
 func killWorker(_ context.Context, w *world, i Injection) error {
-	return w.crew.bury(w.working, int(i.Draw%workers))
+	return w.crew.bury(w.working, w.crew.drawn(i))
 }

@@ -28,6 +28,13 @@ const (
 	mutantPatience = 2 * time.Minute
 )
 
+// withoutFence lets every Job pass.
+var withoutFence = mutants.Edit{
+	File: "internal/webhook/v1alpha1/fence.go",
+	From: `switch err := h.checkLease(ctx, job); {`,
+	To:   `switch err := error(nil); {`,
+}
+
 var brokenBuilds = map[string]broken{
 	"coalesce from the cache": {
 		edits: []mutants.Edit{{
@@ -102,11 +109,16 @@ var brokenBuilds = map[string]broken{
 `,
 			},
 		},
-		faults:  []string{"kill-leader", "slow-api", "cut-api", "lag-watches"},
+		faults:  []string{"kill-manager", "slow-api", "cut-api", "lag-watches"},
 		promise: "I3",
 	},
+	"the fence left out": {
+		edits:   []mutants.Edit{withoutFence},
+		faults:  []string{"late-jobs"},
+		promise: "I4",
+	},
 	"the Job before the RunKey": {
-		edits: []mutants.Edit{{
+		edits: []mutants.Edit{withoutFence, {
 			File: "internal/decision/claim.go",
 			From: `		s.swapKey(next),
 		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
@@ -121,9 +133,8 @@ var brokenBuilds = map[string]broken{
 func TestMutants(t *testing.T) {
 	for name, b := range brokenBuilds {
 		t.Run(name, func(t *testing.T) {
-			report := playOnce(t, Config{
-				Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience,
-			}, b.faults)
+			suite := start(t, Config{Manager: b.build(t), Seed: shortSeed, Duration: mutantDuration, Patience: mutantPatience})
+			report := play(t, suite, b.faults)
 			if !slices.Contains(report.Broken(), b.promise) {
 				t.Errorf("the report says that %s holds; broken: %s", b.promise, strings.Join(report.Broken(), ", "))
 			}

@@ -22,7 +22,7 @@ const (
 	gapMost  = 2500 * time.Millisecond
 )
 
-// Injection is one fault of a plan.
+// Injection is one fault or story of a plan.
 type Injection struct {
 	At    time.Duration `json:"at"`
 	Fault string        `json:"fault"`
@@ -35,8 +35,8 @@ func (i Injection) String() string {
 	return fmt.Sprintf("%6.1fs %s for %.1fs", i.At.Seconds(), i.Fault, i.For.Seconds())
 }
 
-// Plan draws a plan of faults. It injects each fault once, in random order, then each a second time in another order,
-// and so on. It leaves out a fault that was injected less than fault.every before.
+// Plan draws a plan of faults and stories, by their names. It injects each once, in random order, then each a second time
+// in another order, and so on. It leaves out what was injected less than fault.every before.
 func Plan(seed uint64, duration time.Duration, faults []string) []Injection {
 	random := rand.New(rand.NewPCG(seed, planSeed))
 	var plan []Injection
@@ -83,8 +83,9 @@ func ParseFaults(text string) ([]string, error) {
 		return strings.Fields(FaultNames()), nil
 	}
 	var names []string
+	all := strings.Fields(FaultNames())
 	for name := range strings.SplitSeq(text, ",") {
-		if _, known := faultsByName[name]; !known {
+		if !slices.Contains(all, name) {
 			return nil, fmt.Errorf("there is no fault %q: there are %s, or all, none, each", name, FaultNames())
 		}
 		names = append(names, name)

@@ -25,6 +25,8 @@ import (
 const (
 	// mostNamed bounds the objects that a message names.
 	mostNamed = 10
+	// quietInterval is the time between two looks at the objects.
+	quietInterval = 500 * time.Millisecond
 	// requestPatience bounds the requests of one look at the objects.
 	requestPatience = 30 * time.Second
 )
@@ -53,7 +55,7 @@ func (w *world) await(ctx context.Context, look func(context.Context) ([]string,
 		select {
 		case <-ctx.Done():
 			return some(found) + errorText(err), ctx.Err()
-		case <-time.After(pollInterval):
+		case <-time.After(quietInterval):
 		}
 	}
 }

@@ -24,6 +24,10 @@ type records struct {
 	writes     []write
 	pulse      interval
 	vandalised map[types.UID]bool
+	// creates has the requests with which managers created Jobs.
+	creates []create
+	// handedOver is the number of JobRuns whose status several managers wrote.
+	handedOver int
 }
 
 // interval relates times to the revisions of etcd: see pulse.
@@ -69,7 +73,14 @@ func (r *recording) history(ctx context.Context, w *world) (*records, error) {
 	if len(requests) == 0 {
 		return nil, errors.New("no caller has called")
 	}
-	return &records{requests: requests, writes: r.etcd.until(), pulse: r.pulse, vandalised: w.vandalised}, nil
+	creates, handedOver, err := w.cluster.traffic.in(w.namespace, r.clock)
+	if err != nil {
+		return nil, err
+	}
+	return &records{
+		requests: requests, writes: r.etcd.until(), pulse: r.pulse, vandalised: w.vandalised,
+		creates: creates, handedOver: handedOver,
+	}, nil
 }
 
 // in returns the writes in a namespace.

@@ -5,11 +5,11 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,18 +24,18 @@ const (
 )
 
 // replica is one replica of the manager. Its process is started again whenever it ends, as by a Deployment. It reaches
-// the API server through a link of its own.
+// the API server through a link and a gate of its own.
 type replica struct {
 	cluster    *cluster
 	number     int
 	link       *link
+	gate       *gate
 	kubeconfig string
 	keeping    sync.WaitGroup
 
 	mu      sync.Mutex
 	manager *operator.Manager // the latest process
 	ready   bool
-	held    bool          // must not be started again for now
 	stopped bool          // by SIGSTOP
 	ahead   time.Duration // how much the clock of the next process is ahead
 }
@@ -50,14 +50,17 @@ func (c *cluster) newReplica(n int) (*replica, error) {
 		kubeconfig: filepath.Join(c.plane.Dir(), "kubeconfig", fmt.Sprintf("replica-%d", n)),
 	}
 	for _, server := range config.Clusters {
-		address, err := url.Parse(server.Server)
+		target, err := url.Parse(server.Server)
 		if err != nil {
 			return nil, err
 		}
-		if r.link, err = c.network.to(fmt.Sprintf("api-%d", n), address.Host); err != nil {
+		if r.gate, err = newGate(r, filepath.Join(c.plane.Dir(), fmt.Sprintf("gate-%d", n)), target, server.CertificateAuthorityData); err != nil {
+			return nil, fmt.Errorf("start the gate of replica %d: %w", n, err)
+		}
+		if r.link, err = c.network.to(fmt.Sprintf("api-%d", n), r.gate.listen); err != nil {
 			return nil, err
 		}
-		server.Server = "https://" + r.link.Listen
+		server.Server, server.CertificateAuthorityData = "https://"+r.link.Listen, r.gate.bundle
 	}
 	return r, clientcmd.WriteToFile(*config, r.kubeconfig)
 }
@@ -76,13 +79,10 @@ func (r *replica) keep(ctx context.Context) {
 	}
 }
 
-// start starts a process. It returns nil if the replica is held, or if the start fails.
+// start starts a process. It returns nil if the start fails.
 func (r *replica) start() *operator.Manager {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.held {
-		return nil
-	}
 	m, err := r.cluster.operator.StartReplica(operator.Replica{Kubeconfig: r.kubeconfig, Env: []string{
 		// Watches get connections of their own, so that they can lag behind other answers.
 		"DISABLE_HTTP2=true",
@@ -133,17 +133,38 @@ func (r *replica) process() *operator.Manager {
 	return r.manager
 }
 
+// processName returns the name of the latest process.
+func (r *replica) processName() string {
+	if m := r.process(); m != nil {
+		return m.Name
+	}
+	return ""
+}
+
 func (r *replica) isReady() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.ready
 }
 
-// hold sets whether the replica must not be started.
-func (r *replica) hold(held bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held = held
+// pause stops the process for a while. It returns errNoEffect if the process exits before the end of the pause.
+func (r *replica) pause(ctx context.Context, d time.Duration) error {
+	r.stop(true)
+	defer r.stop(false)
+	m := r.process()
+	if err := m.Signal(syscall.SIGSTOP); err != nil {
+		return unlessExited(m, err)
+	}
+	pause(ctx, d)
+	return unlessExited(m, m.Signal(syscall.SIGCONT))
+}
+
+// unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
+func unlessExited(m *operator.Manager, err error) error {
+	if m.Exited() {
+		return errNoEffect
+	}
+	return err
 }
 
 // stop records whether the process is stopped by SIGSTOP.
@@ -166,8 +187,9 @@ func (r *replica) setAhead(ahead time.Duration) {
 	r.ahead = ahead
 }
 
-func (r *replica) awaitReady(ctx context.Context) error {
-	for !r.isReady() {
+// awaitMember waits until the replica shares the homes out with all others.
+func (r *replica) awaitMember(ctx context.Context) error {
+	for !r.isReady() || r.members(ctx) != managers {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("replica %d of the manager is not ready: %w", r.number, ctx.Err())
@@ -177,30 +199,18 @@ func (r *replica) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// leads reports whether the replica leads by its own metrics. It returns false if the replica does not answer.
-func (r *replica) leads(ctx context.Context) bool {
+// members returns how many members share the homes out, as the replica sees it. It returns 0 while the replica owns no
+// home, and if it does not answer.
+func (r *replica) members(ctx context.Context) int {
 	m := r.process()
 	if m == nil || m.Exited() {
-		return false
+		return 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
 	metrics, err := r.cluster.operator.Metrics(ctx, m)
-	return err == nil && metrics.Sum("leader_election_master_status") == 1
-}
-
-// leader waits until a replica leads, and returns it.
-func (c *cluster) leader(ctx context.Context) (*replica, error) {
-	for {
-		for _, r := range c.replicas {
-			if r.leads(ctx) {
-				return r, nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(errors.New("no replica leads"), ctx.Err())
-		case <-time.After(pollInterval):
-		}
+	if err != nil {
+		return 0
 	}
+	return int(metrics.Sum("jobrun_members"))
 }

@@ -32,6 +32,8 @@ type Report struct {
 	Plan     []Injection   `json:"plan"`
 	// Effects counts how often each fault of the plan found something to break.
 	Effects map[string]int `json:"effects"`
+	// Strict means that statuses were not allowed to lag.
+	Strict bool `json:"strict"`
 	// UntilQuiet is the time from the end of the faults until nothing was under way any more.
 	UntilQuiet time.Duration  `json:"untilQuiet"`
 	Numbers    map[string]int `json:"numbers"`
@@ -49,13 +51,35 @@ func (r *Report) Broken() []string {
 	return names
 }
 
+// Untested returns what the scenario did not test, although it was to: promises that were never checked, faults and
+// stories that had no effect, and changes of the manager that works.
+func (r *Report) Untested() []string {
+	var names []string
+	for _, p := range r.Promises {
+		if p.Checked == 0 {
+			names = append(names, p.Name)
+		}
+	}
+	replaced := false
+	for _, name := range planned(r.Faults) {
+		if r.Effects[name] == 0 {
+			names = append(names, name)
+		}
+		replaced = replaced || faultsByName[name].replaces
+	}
+	if replaced && r.Numbers["handed over"] == 0 {
+		names = append(names, "handed over")
+	}
+	return names
+}
+
 // Violations returns the violations of a promise.
 func (r *Report) Violations(name string) []string { return r.promise(name).Violations }
 
 // Print prints the report for people.
 func (r *Report) Print(out io.Writer) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "\nSEED=%d, faults: %s\n", r.Seed, orNone(r.Faults))
+	fmt.Fprintf(out, "\nSEED=%d, faults: %s, strict: %t\n", r.Seed, orNone(r.Faults), r.Strict)
 	fmt.Fprintln(table, "promise\tchecked\t\tabout")
 	for _, p := range r.Promises {
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", p.Name, p.Checked, p.verdict(), p.About)
@@ -73,6 +97,9 @@ func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "%s\nquiet %.1fs after the faults\n", strings.Join(numbers, ", "), r.UntilQuiet.Seconds())
 	for _, p := range r.Promises {
 		p.print(out)
+	}
+	if untested := r.Untested(); len(untested) > 0 {
+		fmt.Fprintf(out, "NOT TESTED: %s\n", strings.Join(untested, ", "))
 	}
 }
 
@@ -109,11 +136,15 @@ func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
 	for i := range h.requests {
 		r.Numbers["requests "+string(h.requests[i].Outcome)]++
 	}
-	r.Numbers["writes"] = len(writes)
+	r.Numbers["writes"], r.Numbers["handed over"] = len(writes), h.handedOver
+	for i := range h.creates {
+		if h.creates[i].Held {
+			r.Numbers[fmt.Sprintf("late creates answered %d", h.creates[i].Code)]++
+		}
+	}
 	for _, w := range writes {
 		if _, ok := w.New.(*batchv1.Job); ok && w.Old == nil {
 			r.Numbers["Jobs"]++
-			r.put("I4", 1)
 		}
 		if displaced(w) {
 			r.Numbers["displaced"]++
@@ -146,10 +177,6 @@ func (r *Report) countLife(l *life) {
 		status.Phase != v1alpha1.PhaseCoalesced && status.Phase != v1alpha1.PhaseCancelled && status.Phase != "" {
 		r.Numbers["promoted"]++
 	}
-	if status.Attempts > 0 {
-		r.Numbers["expired leases"] += int(status.Attempts)
-		r.put("I5", 1)
-	}
 	if status.Coalesced != nil {
 		r.put("I3", int(status.Coalesced.Count))
 	}
@@ -167,7 +194,7 @@ func WriteJSON(path string, reports []*Report) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// save writes the records to a file, as JSON lines: first the requests, then the writes.
+// save writes the records to a file, as JSON lines: the requests of the callers, the creates of Jobs, then the writes.
 func (h *records) save(path string) (err error) {
 	if path == "" {
 		return nil
@@ -185,6 +212,11 @@ func (h *records) save(path string) (err error) {
 	out := json.NewEncoder(buffered)
 	for i := range h.requests {
 		if err := out.Encode(h.requests[i]); err != nil {
+			return err
+		}
+	}
+	for i := range h.creates {
+		if err := out.Encode(h.creates[i]); err != nil {
 			return err
 		}
 	}

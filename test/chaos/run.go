@@ -49,6 +49,9 @@ func (s *Suite) say(format string, args ...any) {
 // Play plays a scenario with the given faults and reports which promises held. It returns an error if the scenario
 // could not be played.
 func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
+	if err := s.cluster.awaitManagers(ctx); err != nil {
+		return nil, err
+	}
 	s.played++
 	w, err := s.newWorld(faults)
 	if err != nil {
@@ -77,13 +80,13 @@ func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
 }
 
 // judge checks the promises at rest, deletes all JobRuns, and checks that nothing is left.
-func (s *Suite) judge(ctx context.Context, w *world, recording *recording, strict bool, restless error) (*Report, error) {
+func (s *Suite) judge(ctx context.Context, w *world, recording *recording, punctual bool, restless error) (*Report, error) {
 	h, err := recording.history(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	recording.pulse.close()
-	report := check(h, w.namespace, strict, restless == nil)
+	report := check(h, w.namespace, punctual, restless == nil)
 	report.put(becomesQuiet, 1)
 	if restless != nil {
 		report.violate(becomesQuiet, "%v", restless)
@@ -98,13 +101,16 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, stric
 	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
 }
 
-// planned returns the faults that a plan injects. The others change the scenario from its start.
+// planned returns what a plan injects: the stories, and the faults that do not change the scenario from its start.
 func planned(names []string) []string {
 	var found []string
 	for _, name := range names {
 		if faultsByName[name].inject != nil {
 			found = append(found, name)
 		}
+	}
+	for _, story := range stories {
+		found = append(found, story.name)
 	}
 	return found
 }
@@ -122,7 +128,7 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 		api: users, log: &requestLog{}, namespace: w.namespace, seed: s.config.Seed, callers: callers,
 		hotKeys: 3 + int(s.config.Seed%6),
 	}
-	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say}
+	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say, victims: map[string]*victim{}}
 	for _, name := range names {
 		if begin := faultsByName[name].begin; begin != nil {
 			begin(w)

@@ -47,7 +47,7 @@ func (c *caller) newRun(name string) *v1alpha1.JobRun {
 			spec.OnLeaseExpired = v1alpha1.OnLeaseExpiredRequeue
 		}
 	} else {
-		spec.JobName, spec.Template = jobByJob, jobTemplate()
+		spec.JobName, spec.Template = jobByJob, jobTemplate(jobSeconds)
 	}
 	return run
 }
@@ -69,14 +69,14 @@ func (c *caller) drawKey(spec *v1alpha1.JobRunSpec) (worker bool) {
 	}
 }
 
-func jobTemplate() *batchv1.JobTemplateSpec {
+func jobTemplate(seconds string) *batchv1.JobTemplateSpec {
 	return &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
 		BackoffLimit: new(int32(0)),
 		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
 			TerminationGracePeriodSeconds: new(int64(1)),
 			Containers: []corev1.Container{{
-				Name: "main", Image: "busybox:1.37", Command: []string{"sleep", jobSeconds},
+				Name: "main", Image: "busybox:1.37", Command: []string{"sleep", seconds},
 			}},
 		}},
 	}}

@@ -15,6 +15,8 @@ import (
 
 const (
 	sampleInterval = 2 * time.Second
+	// soakCallers call without a pause in the faults, so they are fewer than callers.
+	soakCallers = 24
 	// growth is the factor by which the last third of a soak may exceed the middle one, plus the measure's slack.
 	growth = 1.2
 	// leastSamples is how many samples each third needs.
@@ -52,7 +54,8 @@ func (s *Suite) Soak(ctx context.Context) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.crowd.brief = true
+	w.crowd.brief, w.crowd.callers = true, soakCallers
+	s.cluster.traffic.forgetWriters()
 	clock := &stopwatch{began: time.Now()}
 	w.crowd.clock = clock
 	var samples []Sample

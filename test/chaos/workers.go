@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ const (
 	// longWork is the time of one in longShare runs. It makes it likely that a worker has work when it is cut off.
 	longWork  = 2 * time.Second
 	longShare = 5
+	// victimWork is longer than a victim lives.
+	victimWork = time.Minute
 )
 
 // crew has the workers of a namespace.
@@ -38,6 +41,8 @@ type crew struct {
 	mu      sync.Mutex
 	workers []*hand
 	started int
+	// victims has the workers to cut off, by the run that they will claim.
+	victims map[string]*victim
 	working sync.WaitGroup
 }
 
@@ -62,7 +67,7 @@ func (c *crew) hire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Handle(jobByWorker, work)
+	w.Handle(jobByWorker, func(ctx context.Context, run *worker.Run) (any, error) { return c.work(ctx, h, run.JobRun().Name) })
 	working, quit := context.WithCancel(ctx)
 	h.quit = quit
 	c.workers = append(c.workers, h)
@@ -78,22 +83,71 @@ func (c *crew) hire(ctx context.Context) error {
 	return nil
 }
 
-// bury cuts a worker off for good, and starts another one.
-func (c *crew) bury(ctx context.Context, n int) error {
+// drawn returns the worker that an injection has drawn.
+func (c *crew) drawn(i Injection) *hand {
 	c.mu.Lock()
-	h := c.workers[n%len(c.workers)]
-	c.workers = append(c.workers[:n%len(c.workers)], c.workers[n%len(c.workers)+1:]...)
+	defer c.mu.Unlock()
+	return c.workers[i.Draw%uint64(len(c.workers))]
+}
+
+// bury cuts a worker off for good, and starts another one, unless that was done before.
+func (c *crew) bury(ctx context.Context, h *hand) error {
+	c.mu.Lock()
+	n := slices.Index(c.workers, h)
+	if n >= 0 {
+		c.workers = slices.Delete(c.workers, n, n+1)
+	}
 	c.mu.Unlock()
+	if n < 0 {
+		return nil
+	}
 	h.wire.cut()
 	h.quit()
 	return c.hire(ctx)
 }
 
-// work handles a run: it waits for a random time.
-func work(ctx context.Context, _ *worker.Run) (any, error) {
+// victim is the first worker that claims a certain run. It does not end that run.
+type victim struct {
+	found  chan struct{} // closed when there is a worker
+	worker *hand
+}
+
+func (v *victim) isFound(context.Context) bool {
+	select {
+	case <-v.found:
+		return true
+	default:
+		return false
+	}
+}
+
+// condemn makes the first worker that claims a run a victim. After spare, workers execute the run as any other.
+func (c *crew) condemn(run string) (v *victim, spare func()) {
+	v = &victim{found: make(chan struct{})}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.victims[run] = v
+	return v, func() { c.spare(run) }
+}
+
+// spare returns the victim of a run, once; nil if there is none.
+func (c *crew) spare(run string) *victim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.victims[run]
+	delete(c.victims, run)
+	return v
+}
+
+// work handles a run: it waits for a random time, or until the worker is cut off.
+func (c *crew) work(ctx context.Context, h *hand, run string) (any, error) {
 	takes := workLeast + rand.N(workMost-workLeast)
 	if rand.N(longShare) == 0 {
 		takes = longWork
+	}
+	if v := c.spare(run); v != nil {
+		v.worker, takes = h, victimWork
+		close(v.found)
 	}
 	select {
 	case <-ctx.Done():

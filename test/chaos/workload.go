@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	callers  = 32
+	callers  = 96
 	coldKeys = 200
 	// deliveries is how many idempotency keys are in use at a time.
 	deliveries = 12
 	// twins is how many names several callers use at a time.
 	twins = 4
 
-	pauseLeast     = 150 * time.Millisecond
-	pauseMost      = 900 * time.Millisecond
+	pauseLeast     = 100 * time.Millisecond
+	pauseMost      = 600 * time.Millisecond
 	requestTimeout = 20 * time.Second
 )
 
@@ -130,14 +130,14 @@ func (c *caller) cancel(name string) {
 	})
 }
 
-func (c *caller) delete(name string) {
+func (c *caller) delete(name string) request {
 	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name}}
-	c.ask(request{Verb: deleteRun, Name: name}, func(ctx context.Context) (*v1alpha1.JobRun, error) {
+	return c.ask(request{Verb: deleteRun, Name: name}, func(ctx context.Context) (*v1alpha1.JobRun, error) {
 		return run, c.api.Delete(ctx, run, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	})
 }
 
-func (c *caller) trigger(run *v1alpha1.JobRun, v verb) {
+func (c *caller) trigger(run *v1alpha1.JobRun, v verb) request {
 	var options []client.CreateOption
 	if v == dryRun {
 		options = append(options, client.DryRunAll)
@@ -147,15 +147,16 @@ func (c *caller) trigger(run *v1alpha1.JobRun, v verb) {
 		ConcurrencyKey: run.Spec.ConcurrencyKey, IdempotencyKey: run.Spec.IdempotencyKey, Skip: run.Spec.Coalesce == v1alpha1.CoalesceSkip,
 	}
 	run.Annotations = map[string]string{v1alpha1.AnnotationTrigger: asked.ID}
-	c.ask(asked, func(ctx context.Context) (*v1alpha1.JobRun, error) { return run, c.api.Create(ctx, run, options...) })
+	return c.ask(asked, func(ctx context.Context) (*v1alpha1.JobRun, error) { return run, c.api.Create(ctx, run, options...) })
 }
 
-// ask sends a request and logs it with its answer.
-func (c *caller) ask(asked request, send func(context.Context) (*v1alpha1.JobRun, error)) {
+// ask sends a request, and returns and logs it with its answer.
+func (c *caller) ask(asked request, send func(context.Context) (*v1alpha1.JobRun, error)) request {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	asked.Namespace, asked.Sent = c.namespace, c.clock.now()
 	asked.answer(send(ctx))
 	asked.Answered = c.clock.now()
 	c.log.add(asked)
+	return asked
 }

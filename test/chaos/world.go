@@ -40,8 +40,8 @@ type world struct {
 	dismiss func()
 
 	// These locks keep faults from breaking the same thing at the same time.
-	leadership, apiServer, etcd, dooming sync.Mutex
-	doomed                               int // number of doomed namespaces, guarded by dooming
+	apiServer, etcd, dooming sync.Mutex
+	doomed                   int // number of doomed namespaces, guarded by dooming
 
 	mu sync.Mutex
 	// effects counts how often each fault found something to break.

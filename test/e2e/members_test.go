@@ -50,6 +50,16 @@ var _ = Describe("Three replicas", Ordered, Label(local), func() {
 		Expect(of).To(HaveLen(keys))
 	})
 
+	It("take over the keys of one that stops, which deletes its Lease", func() {
+		stopped, others := liveManagers()[0], liveManagers()[1:]
+		DeferCleanup(startManagers)
+		Expect(stopped.Stop(patience)).To(Succeed())
+		jobrun.Rebalance()
+		awaitMembers(len(others), others...)
+		startManagers()
+		awaitMembers(managers, liveManagers()...)
+	})
+
 	It("take over the keys of one that is killed", func() {
 		survivors := liveManagers()[1:]
 		Expect(jobrun.Kill(liveManagers()[0])).To(Succeed())
