@@ -52,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 	json := flags.String("json", "", "file for the report as JSON")
 	flags.IntVar(&o.Rounds, "rounds", bench.DefaultRounds, "how often each row is measured")
 	flags.Float64Var(&o.Scale, "scale", 1, "factor for the size of the workloads; the goals hold for 1")
+	flags.StringVar(&o.Before, "before", "", "another manager's binary, which the rows of admission compare to bin/manager")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	Rounds int
 	// Scale is a factor for the size of the workloads. The full size is 1.
 	Scale float64
+	// Before is the path of another manager's binary. If it is set, the rows of admission compare both binaries, too.
+	Before string
 	// Log receives the progress.
 	Log io.Writer
 }

@@ -24,7 +24,7 @@ func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) 
 		if load.name == keyedRuns.name {
 			row.Row, row.What = row.Row+"-keyed", row.What+", with a key"
 		}
-		results = append(results, compared(row, of(done[load.name], toBegin), of(done[plain.name], toBegin), ratios))
+		results = append(results, compared(row, each(done[load.name], toBegin), each(done[plain.name], toBegin), ratios))
 	}
 	return results, nil
 }
@@ -50,15 +50,15 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 			compared(Result{
 				Row: "throughput" + load.suffix, What: "runs completed, 20 in flight" + load.with, Against: "batch/v1 Jobs",
 				Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 0.7},
-			}, of(runs, perSecond), of(jobs, perSecond), ratios),
+			}, each(runs, perSecond), each(jobs, perSecond), ratios),
 			compared(Result{
 				Row: "writes" + load.suffix, What: "etcd writes per run, Events aside, 20 in flight" + load.with, Against: "batch/v1 Job",
 				Unit: "writes", Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
-			}, of(runs, writes), of(jobs, writes), differences),
+			}, each(runs, writes), each(jobs, writes), differences),
 			alone(Result{
 				Row: "own-writes" + load.suffix, What: "... those of JobRuns and RunKeys", Unit: "writes",
 				Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
-			}, of(runs, func(e execution) float64 { return e.own })),
+			}, each(runs, func(e execution) float64 { return e.own })),
 		)
 		results = append(results, effortRows(load.suffix, load.with, runs)...)
 	}
@@ -69,7 +69,7 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 func effortRows(suffix, with string, runs []execution) []Result {
 	stated := func(row, what, unit string, figure func(effort) float64) Result {
 		return alone(Result{Row: row + suffix, What: what + with, Unit: unit, Goal: Goal{Kind: Stated}},
-			of(runs, func(e execution) float64 { return figure(e.manager) }))
+			each(runs, func(e execution) float64 { return figure(e.manager) }))
 	}
 	return []Result{
 		stated("reconciles", "reconciles per run", "", func(e effort) float64 { return e.reconciles }),

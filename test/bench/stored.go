@@ -116,7 +116,7 @@ func (w *world) p99Side(
 
 // memory measures a manager that has started and settled.
 func (w *world) memory(ctx context.Context, figures *storedFigures) error {
-	if err := w.restartManager(ctx, nothing); err != nil {
+	if err := w.restartManager(ctx, nothing, ""); err != nil {
 		return err
 	}
 	if err := w.settled(ctx); err != nil {
@@ -152,7 +152,7 @@ func storedResults(figures map[int]*storedFigures) []Result {
 		return compared(Result{
 			Row: row, What: fmt.Sprintf("%s, %d runs stored", what, many), Against: fmt.Sprintf("%d stored", few),
 			Goal: Goal{Kind: Ratio, AtMost: 1.1, Promised: true},
-		}, of(figures[many].executions, figure), of(figures[few].executions, figure), ratios)
+		}, each(figures[many].executions, figure), each(figures[few].executions, figure), ratios)
 	}
 	return []Result{
 		p99("10k", some),

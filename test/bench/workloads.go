@@ -147,11 +147,11 @@ func (w *world) executions(ctx context.Context, rounds, places, total int, loads
 	return all, nil
 }
 
-// of returns one figure of each execution.
-func of(executions []execution, figure func(execution) float64) []float64 {
-	values := make([]float64, len(executions))
-	for i, e := range executions {
-		values[i] = figure(e)
+// each returns one figure of each round.
+func each[T any](rounds []T, figure func(T) float64) []float64 {
+	values := make([]float64, len(rounds))
+	for i, round := range rounds {
+		values[i] = figure(round)
 	}
 	return values
 }
