@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // DefaultRounds is the default of Options.Rounds in hack/bench.
@@ -63,9 +65,12 @@ type measure struct {
 func measures() []measure {
 	return slices.Concat(admissionMeasures(idle), admissionMeasures(working), []measure{
 		{"latency", working, measureLatency},
+		{"succession", working, measureSuccession},
+		{"claims", working, measureClaims},
 		{"throughput", working, measureThroughput},
 		{"storm", working, measureStorm},
 		{"workers", working, measureWorkers},
+		{"kine", working, measureKine},
 		{"stored", idle, measureStored},
 	})
 }
@@ -85,7 +90,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	report = newReport(o)
-	w, err := newWorld(ctx, o)
+	w, err := newWorld(ctx, o, controlplane.StoreEtcd)
 	if err != nil {
 		return nil, err
 	}

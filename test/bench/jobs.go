@@ -31,19 +31,23 @@ func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) 
 
 // measureThroughput measures throughput, writes and effort with many runs in flight.
 func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, error) {
-	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns)
+	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns, workedRuns)
 	if err != nil {
 		return nil, err
 	}
 	jobs := done[plain.name]
-	var results []Result
+	results := []Result{compared(Result{
+		Row: "throughput-workers", What: "runs completed by 2 external workers, 20 in flight, without keys", Against: "batch/v1 Jobs",
+		Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 5},
+	}, each(done[workedRuns.name], perSecond), each(jobs, perSecond), ratios)}
 	for _, load := range []struct {
 		workload
 		suffix, with string
 		writes       float64
+		calls, busy  Goal
 	}{
-		{unkeyedRuns, "", ", without keys", 3},
-		{keyedRuns, "-keyed", ", with a concurrencyKey", 6},
+		{unkeyedRuns, "", ", without keys", 3, Goal{Kind: Stated}, Goal{Kind: Stated}},
+		{keyedRuns, "-keyed", ", with a concurrencyKey", 6, Goal{Kind: Count, AtMost: 14}, Goal{Kind: Ratio, AtMost: 60}},
 	} {
 		runs := done[load.name]
 		results = append(results,
@@ -55,27 +59,24 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 				Row: "writes" + load.suffix, What: "etcd writes per run, Events aside, 20 in flight" + load.with, Against: "batch/v1 Job",
 				Unit: "writes", Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
 			}, each(runs, writes), each(jobs, writes), differences),
-			alone(Result{
-				Row: "own-writes" + load.suffix, What: "... those of JobRuns and RunKeys", Unit: "writes",
-				Goal: Goal{Kind: Count, AtMost: load.writes, Promised: true},
-			}, each(runs, func(e execution) float64 { return e.own })),
 		)
-		results = append(results, effortRows(load.suffix, load.with, runs)...)
+		results = append(results, effortRows(load.suffix, load.with, load.calls, load.busy, runs)...)
 	}
 	return results, nil
 }
 
 // effortRows returns the rows for the manager's work per run.
-func effortRows(suffix, with string, runs []execution) []Result {
-	stated := func(row, what, unit string, figure func(effort) float64) Result {
-		return alone(Result{Row: row + suffix, What: what + with, Unit: unit, Goal: Goal{Kind: Stated}},
+func effortRows(suffix, with string, calls, busy Goal, runs []execution) []Result {
+	row := func(row, what, unit string, goal Goal, figure func(effort) float64) Result {
+		return alone(Result{Row: row + suffix, What: what + with, Unit: unit, Goal: goal},
 			each(runs, func(e execution) float64 { return figure(e.manager) }))
 	}
+	stated := Goal{Kind: Stated}
 	return []Result{
-		stated("reconciles", "reconciles per run", "", func(e effort) float64 { return e.reconciles }),
-		stated("calls", "API calls per run, Events included", "", func(e effort) float64 { return e.calls }),
-		stated("busy", "time of a reconciler per run", "ms", func(e effort) float64 { return milliseconds(e.busy) }),
-		stated("cpu", "CPU time of the manager per run", "ms", func(e effort) float64 { return milliseconds(e.cpu) }),
+		row("reconciles", "reconciles per run", "", stated, func(e effort) float64 { return e.reconciles }),
+		row("calls", "API calls per run, Events included", "", calls, func(e effort) float64 { return e.calls }),
+		row("busy", "time of a reconciler per run", "ms", busy, func(e effort) float64 { return milliseconds(e.busy) }),
+		row("cpu", "CPU time of the manager per run", "ms", stated, func(e effort) float64 { return milliseconds(e.cpu) }),
 	}
 }
 
