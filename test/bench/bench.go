@@ -71,6 +71,7 @@ func measures() []measure {
 		{"storm", working, measureStorm},
 		{"workers", working, measureWorkers},
 		{"kine", working, measureKine},
+		{"peers", working, measurePeers},
 		{"stored", idle, measureStored},
 	})
 }

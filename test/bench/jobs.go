@@ -31,15 +31,21 @@ func measureLatency(ctx context.Context, w *world, o Options) ([]Result, error) 
 
 // measureThroughput measures throughput, writes and effort with many runs in flight.
 func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, error) {
-	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns, workedRuns)
+	done, err := w.executions(ctx, o.Rounds, throughputPlaces, o.size(throughputTotal), plain, unkeyedRuns, keyedRuns, runsOfOne, runsOfTwo)
 	if err != nil {
 		return nil, err
 	}
 	jobs := done[plain.name]
-	results := []Result{compared(Result{
-		Row: "throughput-workers", What: "runs completed by 2 external workers, 20 in flight, without keys", Against: "batch/v1 Jobs",
-		Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 5},
-	}, each(done[workedRuns.name], perSecond), each(jobs, perSecond), ratios)}
+	var results []Result
+	for _, load := range []struct {
+		workload
+		row, by string
+	}{{runsOfOne, "throughput-worker", "an external worker"}, {runsOfTwo, "throughput-workers", "two external workers"}} {
+		results = append(results, compared(Result{
+			Row: load.row, What: "runs completed by " + load.by + ", 20 in flight, without keys", Against: "batch/v1 Jobs",
+			Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 5},
+		}, each(done[load.name], perSecond), each(jobs, perSecond), ratios))
+	}
 	for _, load := range []struct {
 		workload
 		suffix, with string

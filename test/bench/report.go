@@ -100,14 +100,32 @@ func (r Result) cells() []string {
 	return []string{r.Row, r.What, short(r.Ours.Median) + " " + r.Unit, against, r.Value.String(), goal}
 }
 
+// WriteMarkdown writes the table of docs/performance.md to a file.
+func (r *Report) WriteMarkdown(file string) error {
+	lines := []string{"| row | measured | ours | against | value (least to most) | goal |", "|---|---|---|---|---|---|"}
+	for _, result := range r.Results {
+		cells := result.cells()
+		cells[0] = "`" + cells[0] + "`"
+		if result.Verdict == Missed || result.Verdict == Broken {
+			cells[5] = result.Goal.String() + ": **" + string(result.Verdict) + "**"
+		}
+		lines = append(lines, "| "+strings.Join(cells, " | ")+" |")
+	}
+	return write(file, []byte(strings.Join(lines, "\n")+"\n"))
+}
+
 // WriteJSON writes the report to a file, as JSON.
 func (r *Report) WriteJSON(file string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
+	return write(file, append(text, '\n'))
+}
+
+func write(file string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
+	return os.WriteFile(file, text, 0o644)
 }

@@ -74,18 +74,21 @@ func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) 
 	}, nil
 }
 
-// workedRuns are JobRuns that two workers of pkg/worker execute. Their execution begins when their claim is stored.
-var workedRuns = func() workload {
-	load := claimed("worked", func(ns, name string) *v1alpha1.JobRun { return keyed(workerRun(ns, name), "") })
+// runsOfOne and runsOfTwo are JobRuns that one worker of pkg/worker executes, and two. Two workers may claim the same run.
+var runsOfOne, runsOfTwo = worked(1), worked(2)
+
+func worked(workers int) workload {
+	load := claimed(fmt.Sprintf("worked-%d", workers), func(ns, name string) *v1alpha1.JobRun { return keyed(workerRun(ns, name), "") })
+	load.times = 4 // They are much faster than Jobs.
 	load.beside = func(ctx context.Context, w *world, ns string) (stop func() error, err error) {
-		f, err := w.startFleet(ctx, ns, 2, throughputPlaces/2, (*fleet).complete)
+		f, err := w.startFleet(ctx, ns, workers, throughputPlaces/workers, (*fleet).complete)
 		if err != nil {
 			return nil, err
 		}
 		return func() error { return f.stop(nil) }, nil
 	}
 	return load
-}()
+}
 
 // callsOfALease counts the calls of the workers and of the manager during one lease duration.
 func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager float64, err error) {

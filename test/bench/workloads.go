@@ -135,7 +135,7 @@ func (w *world) executions(ctx context.Context, rounds, places, total int, loads
 		var sides []func() error
 		for _, load := range loads {
 			sides = append(sides, func() error {
-				e, err := w.execute(ctx, load, places, total)
+				e, err := w.execute(ctx, load, places, total*max(load.times, 1))
 				all[load.name] = append(all[load.name], e)
 				return err
 			})
