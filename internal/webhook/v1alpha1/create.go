@@ -35,7 +35,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	run := sent.run
 	run.Namespace = req.Namespace
-	if run.Name == "" && run.GenerateName != "" {
+	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
 	if errs := h.validate(sent); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.

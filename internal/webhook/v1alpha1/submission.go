@@ -22,6 +22,8 @@ type submission struct {
 	// run is the decoded object without its status. On UPDATE its metadata has only the labels. handleCreate adds the
 	// generated name later. If the template is known, run only shows that there is one.
 	run *v1alpha1.JobRun
+	// unnamed means that the caller sent no name.
+	unnamed bool
 	// template is the text of the template, if there is one.
 	template json.RawMessage
 	// templateElements is the approximate number of fields and items in the template, unless it is known.
