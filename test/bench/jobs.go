@@ -46,6 +46,9 @@ func measureThroughput(ctx context.Context, w *world, o Options) ([]Result, erro
 			Unit: "/s", Goal: Goal{Kind: Ratio, AtLeast: 5},
 		}, each(done[load.name], perSecond), each(jobs, perSecond), ratios))
 	}
+	results = append(results, alone(Result{
+		Row: "writes-worker", What: "etcd writes per run of a worker, Events aside, 20 in flight, without keys", Unit: "writes", Goal: Goal{Kind: Stated},
+	}, each(done[runsOfOne.name], writes)))
 	for _, load := range []struct {
 		workload
 		suffix, with string

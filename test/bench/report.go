@@ -100,18 +100,30 @@ func (r Result) cells() []string {
 	return []string{r.Row, r.What, short(r.Ours.Median) + " " + r.Unit, against, r.Value.String(), goal}
 }
 
-// WriteMarkdown writes the table of docs/performance.md to a file.
+// WriteMarkdown writes the two tables of docs/performance.md to a file: the results, and the arithmetic with them.
 func (r *Report) WriteMarkdown(file string) error {
-	lines := []string{"| row | measured | ours | against | value (least to most) | goal |", "|---|---|---|---|---|---|"}
+	rows := [][]string{{"row", "measured", "ours", "against", "value (least to most)", "goal"}}
 	for _, result := range r.Results {
 		cells := result.cells()
 		cells[0] = "`" + cells[0] + "`"
 		if result.Verdict == Missed || result.Verdict == Broken {
 			cells[5] = result.Goal.String() + ": **" + string(result.Verdict) + "**"
 		}
-		lines = append(lines, "| "+strings.Join(cells, " | ")+" |")
+		rows = append(rows, cells)
 	}
-	return write(file, []byte(strings.Join(lines, "\n")+"\n"))
+	return write(file, []byte(markdown(rows)+"\n"+markdown(scaleRows(r.Results))))
+}
+
+// markdown returns a table. The first row is its head.
+func markdown(rows [][]string) string {
+	var text strings.Builder
+	for i, row := range rows {
+		fmt.Fprintln(&text, "| "+strings.Join(row, " | ")+" |")
+		if i == 0 {
+			fmt.Fprintln(&text, strings.Repeat("|---", len(row))+"|")
+		}
+	}
+	return text.String()
 }
 
 // WriteJSON writes the report to a file, as JSON.
