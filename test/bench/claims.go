@@ -5,6 +5,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -135,13 +136,17 @@ func startClaimer(ctx context.Context, w *world, ns string) (stop func() error, 
 
 func (w *world) executeAsWorker(ctx context.Context, run *v1alpha1.JobRun) error {
 	claimed, err := w.claim(ctx, run)
-	if apierrors.IsConflict(err) || ctx.Err() != nil {
-		return nil // The run has changed, and the watch shows how.
+	if err == nil {
+		_, err = holder.Complete(claimed.LeaseGeneration(), nil).Send(ctx, w.jobruns, claimed)
 	}
-	if err != nil {
-		return err
+	return ignoreChanged(err)
+}
+
+// ignoreChanged returns nil if the run has changed, because the watch shows how, and if the measurement is over.
+func ignoreChanged(err error) error {
+	if apierrors.IsConflict(err) || errors.Is(err, context.Canceled) {
+		return nil
 	}
-	_, err = holder.Complete(claimed.LeaseGeneration(), nil).Send(ctx, w.jobruns, claimed)
 	return err
 }
 

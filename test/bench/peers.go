@@ -36,7 +36,7 @@ type peerRates struct{ Throughput, Absorb float64 }
 // measurePeers measures the peers that hack/bench/peers has installed.
 func measurePeers(ctx context.Context, w *world, o Options) ([]Result, error) {
 	programs := filepath.Join(o.Root, "bin", "peers")
-	if _, err := os.Stat(filepath.Join(programs, "node_modules")); err != nil {
+	if !exists(filepath.Join(programs, "node_modules")) {
 		fmt.Fprintln(w.log, "the rows of the peers are left out: `make peers` has not installed them")
 		return nil, nil
 	}
@@ -55,6 +55,11 @@ func measurePeers(ctx context.Context, w *world, o Options) ([]Result, error) {
 		)
 	}
 	return results, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (p peer) measure(ctx context.Context, w *world, program string, o Options) ([]peerRates, error) {
