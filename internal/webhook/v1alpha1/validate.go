@@ -22,7 +22,7 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 	if sent.templateElements > maxSchemaElements {
 		return errs
 	}
-	if errs = append(errs, h.schema.validate(ctx, sent)...); len(errs) == 0 {
+	if errs = append(errs, h.schema.validate(ctx, sent)...); len(errs) == 0 && !sent.passed.has(validated) {
 		h.templates.add(sent.template, validated)
 	}
 	return errs
