@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // DefaultRounds is the default of Options.Rounds in hack/bench.
@@ -26,6 +28,8 @@ type Options struct {
 	Rounds int
 	// Scale is a factor for the size of the workloads. The full size is 1.
 	Scale float64
+	// Before is the path of another manager's binary. If it is set, the rows of admission compare both binaries, too.
+	Before string
 	// Log receives the progress.
 	Log io.Writer
 }
@@ -61,9 +65,13 @@ type measure struct {
 func measures() []measure {
 	return slices.Concat(admissionMeasures(idle), admissionMeasures(working), []measure{
 		{"latency", working, measureLatency},
+		{"succession", working, measureSuccession},
+		{"claims", working, measureClaims},
 		{"throughput", working, measureThroughput},
 		{"storm", working, measureStorm},
 		{"workers", working, measureWorkers},
+		{"kine", working, measureKine},
+		{"peers", working, measurePeers},
 		{"stored", idle, measureStored},
 	})
 }
@@ -83,7 +91,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	report = newReport(o)
-	w, err := newWorld(ctx, o)
+	w, err := newWorld(ctx, o, controlplane.StoreEtcd)
 	if err != nil {
 		return nil, err
 	}

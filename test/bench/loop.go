@@ -24,6 +24,10 @@ type workload struct {
 	create func(ns, name string) client.Object
 	// begun and done find the objects that show that the execution has begun or is done.
 	begun, done sign
+	// times is how often the usual number of objects is executed. 0 means once.
+	times int
+	// beside starts what executes the objects of a namespace, unless the operator does.
+	beside func(ctx context.Context, w *world, ns string) (stop func() error, err error)
 }
 
 // sign is an object that shows progress: an object of list for which name returns the name of the workload's object.

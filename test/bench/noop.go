@@ -9,9 +9,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -36,12 +40,15 @@ const (
 	refuseLabel = "bench.jobrun.dev/refuse"
 
 	allowPath, refusePath = "/allow", "/refuse"
+	cpuPath               = "/cpu"
 )
 
 // noopWebhook is a process that serves a webhook like the manager's, and decides nothing.
 type noopWebhook struct {
 	process  *controlplane.Process
 	balancer *controlplane.Balancer
+	client   *http.Client
+	url      string
 }
 
 // ServeNoop serves the no-op webhook until ctx is done.
@@ -58,7 +65,36 @@ func ServeNoop(ctx context.Context, args []string) error {
 	})
 	server.Register(allowPath, &admission.Webhook{Handler: admission.HandlerFunc(allow)})
 	server.Register(refusePath, &admission.Webhook{Handler: admission.HandlerFunc(refuse)})
+	server.Register(cpuPath, http.HandlerFunc(serveCPU))
 	return server.Start(ctx)
+}
+
+// serveCPU answers with the CPU time of this process, in nanoseconds.
+func serveCPU(w http.ResponseWriter, _ *http.Request) {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprint(w, used.Utime.Nano()+used.Stime.Nano())
+}
+
+// cpu returns the CPU time of the process, in seconds.
+func (n *noopWebhook) cpu(ctx context.Context) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+cpuPath, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := n.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	var used int64
+	if _, err := fmt.Fscan(response.Body, &used); err != nil {
+		return 0, fmt.Errorf("CPU time of the no-op webhook: %w", err)
+	}
+	return time.Duration(used).Seconds(), nil
 }
 
 func allow(context.Context, admission.Request) admission.Response { return admission.Allowed("") }
@@ -84,16 +120,19 @@ func startNoop(ctx context.Context, cp *controlplane.ControlPlane) (*noopWebhook
 	if err != nil {
 		return nil, err
 	}
-	n := &noopWebhook{}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	n := &noopWebhook{
+		url:    "https://" + address,
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+	}
 	n.process, err = cp.Run(controlplane.ProcessSpec{
 		Name: NoopCommand, Path: program, Args: []string{NoopCommand, "-port=" + port, "-cert-path=" + certs},
 	})
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	if err := n.process.WaitReady(ctx, answers(address, roots)); err != nil {
+	if err := n.process.WaitReady(ctx, controlplane.HTTPReady(n.client, n.url+cpuPath)); err != nil {
 		return nil, err
 	}
 	// The manager's webhook is behind a balancer, too.
@@ -101,18 +140,6 @@ func startNoop(ctx context.Context, cp *controlplane.ControlPlane) (*noopWebhook
 		return nil, err
 	}
 	return n, n.install(ctx, cp, ca)
-}
-
-// answers returns a probe for TLS at an address.
-func answers(address string, roots *x509.CertPool) func(context.Context) error {
-	return func(ctx context.Context) error {
-		dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots}}
-		connection, err := dialer.DialContext(ctx, "tcp", address)
-		if err != nil {
-			return err
-		}
-		return connection.Close()
-	}
 }
 
 // install adds a copy of the CustomResourceDefinition in its own group, and the webhook for it.

@@ -100,14 +100,44 @@ func (r Result) cells() []string {
 	return []string{r.Row, r.What, short(r.Ours.Median) + " " + r.Unit, against, r.Value.String(), goal}
 }
 
+// WriteMarkdown writes the two tables of docs/performance.md to a file: the results, and the arithmetic with them.
+func (r *Report) WriteMarkdown(file string) error {
+	rows := [][]string{{"row", "measured", "ours", "against", "value (least to most)", "goal"}}
+	for _, result := range r.Results {
+		cells := result.cells()
+		cells[0] = "`" + cells[0] + "`"
+		if result.Verdict == Missed || result.Verdict == Broken {
+			cells[5] = result.Goal.String() + ": **" + string(result.Verdict) + "**"
+		}
+		rows = append(rows, cells)
+	}
+	return write(file, []byte(markdown(rows)+"\n"+markdown(scaleRows(r.Results))))
+}
+
+// markdown returns a table. The first row is its head.
+func markdown(rows [][]string) string {
+	var text strings.Builder
+	for i, row := range rows {
+		fmt.Fprintln(&text, "| "+strings.Join(row, " | ")+" |")
+		if i == 0 {
+			fmt.Fprintln(&text, strings.Repeat("|---", len(row))+"|")
+		}
+	}
+	return text.String()
+}
+
 // WriteJSON writes the report to a file, as JSON.
 func (r *Report) WriteJSON(file string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
+	return write(file, append(text, '\n'))
+}
+
+func write(file string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
+	return os.WriteFile(file, text, 0o644)
 }

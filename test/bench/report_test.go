@@ -62,3 +62,17 @@ func TestOptionsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestReportMarkdown(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.md")
+	report := newReport(Options{Rounds: 1})
+	report.Results = []Result{alone(Result{Row: "writes", What: "writes of a run", Unit: "writes", Goal: Goal{Kind: Count, AtMost: 3}}, []float64{4})}
+	if err := report.WriteMarkdown(file); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	const want = "| `writes` | writes of a run | 4.00 writes |  | 4.00 | at most 3.00: **missed** |\n"
+	if err != nil || !strings.Contains(string(text), "|---|\n"+want) {
+		t.Errorf("got %v\n%s\nwant the row\n%s", err, text, want)
+	}
+}

@@ -38,7 +38,7 @@ func (w *world) enter(ctx context.Context, s state) error {
 	}
 	var err error
 	if s == idle {
-		err = w.restartManager(ctx, w.usurp)
+		err = w.restartManager(ctx, w.usurp, "")
 	} else {
 		err = w.release(ctx)
 	}
@@ -55,16 +55,19 @@ func (w *world) manager() *operator.Manager {
 	return managers[len(managers)-1]
 }
 
-// restartManager stops the manager and starts another one.
-func (w *world) restartManager(ctx context.Context, between func(context.Context) error) error {
+// restartManager stops the manager and starts another one. An empty binary means that of the world.
+func (w *world) restartManager(ctx context.Context, between func(context.Context) error, binary string) error {
 	if err := w.manager().Stop(stopGrace); err != nil {
 		return err
 	}
 	if err := between(ctx); err != nil {
 		return err
 	}
-	_, err := w.op.StartManager(ctx)
-	return err
+	m, err := w.op.StartReplica(operator.Replica{Binary: binary})
+	if err != nil {
+		return err
+	}
+	return w.op.AwaitReady(ctx, m)
 }
 
 // usurp takes the leader's Lease, for a long time.

@@ -76,3 +76,16 @@ func (w *world) revision(ctx context.Context) (int64, error) {
 	}
 	return response.Header.Revision, nil
 }
+
+// versionsUnder returns how often the keys below a prefix were written since they were created.
+func (w *world) versionsUnder(ctx context.Context, prefix string) (float64, error) {
+	found, err := w.etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, err
+	}
+	versions := 0.0
+	for _, kv := range found.Kvs {
+		versions += float64(kv.Version)
+	}
+	return versions, nil
+}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	few, some, many = 1000, 10_000, 100_000
+	few, many = 1000, 100_000
 
 	p99Callers, p99Creates, p99WarmUp = 4, 2000, 100
 	storedPlaces, storedTotal         = 20, 100
@@ -33,7 +33,7 @@ func measureStored(ctx context.Context, w *world, o Options) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	figures := map[int]*storedFigures{0: {}, few: {}, some: {}, many: {}}
+	figures := map[int]*storedFigures{0: {}, few: {}, many: {}}
 	for round := range o.Rounds {
 		begin := time.Now()
 		if err := w.storedRound(ctx, a, o, figures); err != nil {
@@ -48,7 +48,7 @@ func (w *world) storedRound(ctx context.Context, a *archive, o Options, figures 
 	if err := w.enter(ctx, idle); err != nil {
 		return err
 	}
-	for _, stored := range []int{few, some, many} {
+	for _, stored := range []int{few, many} {
 		if err := w.p99(ctx, a, o, stored, figures[stored]); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (w *world) p99Side(
 
 // memory measures a manager that has started and settled.
 func (w *world) memory(ctx context.Context, figures *storedFigures) error {
-	if err := w.restartManager(ctx, nothing); err != nil {
+	if err := w.restartManager(ctx, nothing, ""); err != nil {
 		return err
 	}
 	if err := w.settled(ctx); err != nil {
@@ -152,18 +152,15 @@ func storedResults(figures map[int]*storedFigures) []Result {
 		return compared(Result{
 			Row: row, What: fmt.Sprintf("%s, %d runs stored", what, many), Against: fmt.Sprintf("%d stored", few),
 			Goal: Goal{Kind: Ratio, AtMost: 1.1, Promised: true},
-		}, of(figures[many].executions, figure), of(figures[few].executions, figure), ratios)
+		}, each(figures[many].executions, figure), each(figures[few].executions, figure), ratios)
 	}
 	return []Result{
-		p99("10k", some),
-		noop("10k", some),
 		p99("100k", many),
 		noop("100k", many),
 		compared(Result{
 			Row: "memory", What: fmt.Sprintf("manager RSS, %d terminal runs stored", many), Against: "none stored",
 			Unit: "MiB", Goal: Goal{Kind: Count, AtMost: 250},
 		}, figures[many].memory, figures[0].memory, differences),
-		flat("flat-reconciles", "reconciles per run", func(e execution) float64 { return e.manager.reconciles }),
 		flat("flat-calls", "API calls per run", func(e execution) float64 { return e.manager.calls }),
 	}
 }

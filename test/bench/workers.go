@@ -41,7 +41,7 @@ func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) 
 		return nil, err
 	}
 	runs := o.size(workerRuns)
-	f, err := w.startFleet(ctx, ns, runs)
+	f, err := w.startFleet(ctx, ns, workerCount, (runs+workerCount-1)/workerCount, (*fleet).hold)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +74,22 @@ func measureWorkers(ctx context.Context, w *world, o Options) ([]Result, error) 
 	}, nil
 }
 
+// runsOfOne and runsOfTwo are JobRuns that one worker of pkg/worker executes, and two. Two workers may claim the same run.
+var runsOfOne, runsOfTwo = worked(1), worked(2)
+
+func worked(workers int) workload {
+	load := claimed(fmt.Sprintf("worked-%d", workers), func(ns, name string) *v1alpha1.JobRun { return keyed(workerRun(ns, name), "") })
+	load.times = 4 // They are much faster than Jobs.
+	load.beside = func(ctx context.Context, w *world, ns string) (stop func() error, err error) {
+		f, err := w.startFleet(ctx, ns, workers, throughputPlaces/workers, (*fleet).complete)
+		if err != nil {
+			return nil, err
+		}
+		return func() error { return f.stop(nil) }, nil
+	}
+	return load
+}
+
 // callsOfALease counts the calls of the workers and of the manager during one lease duration.
 func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager float64, err error) {
 	before, err := w.effort(ctx)
@@ -88,38 +104,45 @@ func (w *world) callsOfALease(ctx context.Context, f *fleet) (workers, manager f
 	return float64(f.calls.Load() - calls), after.calls - before.calls, err
 }
 
-// fleet is a number of workers. Their handlers return only when the workers end.
+// fleet is a number of workers.
 type fleet struct {
 	calls, held atomic.Int64
 	quit        context.CancelFunc
 	group       *errgroup.Group
 }
 
-func (w *world) startFleet(ctx context.Context, ns string, runs int) (*fleet, error) {
+// startFleet starts workers that execute so many runs each at once.
+func (w *world) startFleet(
+	ctx context.Context, ns string, workers, runs int, handle func(*fleet, context.Context, *worker.Run) (any, error),
+) (*fleet, error) {
 	f := &fleet{}
 	ctx, f.quit = context.WithCancel(ctx)
 	f.group, ctx = errgroup.WithContext(ctx)
-	for range workerCount {
+	for range workers {
 		config := rest.CopyConfig(w.callers)
 		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &counted{next, &f.calls} })
 		one, err := worker.NewForConfig(config, worker.Options{
-			Namespace: ns, Concurrency: (runs + workerCount - 1) / workerCount, ShutdownGrace: -1, Logger: slog.New(slog.DiscardHandler),
+			Namespace: ns, Concurrency: runs, ShutdownGrace: -1, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			return nil, f.stop(err)
 		}
-		one.Handle(workerJob, f.hold)
+		one.Handle(workerJob, func(ctx context.Context, run *worker.Run) (any, error) { return handle(f, ctx, run) })
 		f.group.Go(func() error { return one.Run(ctx) })
 	}
 	return f, nil
 }
 
+// hold is a handler that returns only when the worker ends.
 func (f *fleet) hold(ctx context.Context, _ *worker.Run) (any, error) {
 	f.held.Add(1)
 	defer f.held.Add(-1)
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
 }
+
+// complete is a handler that does nothing.
+func (f *fleet) complete(context.Context, *worker.Run) (any, error) { return nil, nil }
 
 // stop ends the workers. It returns err or, if that is nil, the error of a worker.
 func (f *fleet) stop(err error) error {

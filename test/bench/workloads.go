@@ -5,6 +5,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -65,17 +66,24 @@ type execution struct {
 	perSecond float64
 	// toBegin is the median time from a create to the first sign of execution, in milliseconds.
 	toBegin float64
-	// writes is the number of writes to etcd per run, without Events. own is the number of those to JobRuns and RunKeys.
-	writes, own float64
+	// writes is the number of writes to etcd per run, without Events.
+	writes float64
 	// manager is the manager's effort per run.
 	manager effort
 }
 
 // execute runs a closed loop in a new namespace, and empties the namespace.
-func (w *world) execute(ctx context.Context, load workload, places, total int) (execution, error) {
+func (w *world) execute(ctx context.Context, load workload, places, total int) (e execution, err error) {
 	ns, err := w.namespace(ctx)
 	if err != nil {
 		return execution{}, err
+	}
+	if load.beside != nil {
+		stop, startErr := load.beside(ctx, w, ns)
+		if startErr != nil {
+			return execution{}, startErr
+		}
+		defer func() { err = errors.Join(err, stop()) }()
 	}
 	if err := w.quiet(ctx); err != nil {
 		return execution{}, err
@@ -104,7 +112,7 @@ func (w *world) execute(ctx context.Context, load workload, places, total int) (
 	if err != nil {
 		return execution{}, err
 	}
-	e := newExecution(result, writes, total)
+	e = newExecution(result, writes, total)
 	e.manager = perRun(before, after, total)
 	return e, w.wipe(ctx, ns)
 }
@@ -113,14 +121,9 @@ func newExecution(result loopResult, writes map[string]controlplane.Writes, tota
 	e := execution{perSecond: float64(total) / result.took.Seconds()}
 	e.toBegin = milliseconds(quantile(seconds(result.starts), 0.5))
 	for resource, written := range writes {
-		perRun := float64(written.Total()) / float64(total)
-		switch resource {
-		case "events":
-			continue
-		case "batch.jobrun.dev/jobruns", "batch.jobrun.dev/runkeys":
-			e.own += perRun
+		if resource != "events" {
+			e.writes += float64(written.Total()) / float64(total)
 		}
-		e.writes += perRun
 	}
 	return e
 }
@@ -132,7 +135,7 @@ func (w *world) executions(ctx context.Context, rounds, places, total int, loads
 		var sides []func() error
 		for _, load := range loads {
 			sides = append(sides, func() error {
-				e, err := w.execute(ctx, load, places, total)
+				e, err := w.execute(ctx, load, places, total*max(load.times, 1))
 				all[load.name] = append(all[load.name], e)
 				return err
 			})
@@ -147,11 +150,11 @@ func (w *world) executions(ctx context.Context, rounds, places, total int, loads
 	return all, nil
 }
 
-// of returns one figure of each execution.
-func of(executions []execution, figure func(execution) float64) []float64 {
-	values := make([]float64, len(executions))
-	for i, e := range executions {
-		values[i] = figure(e)
+// each returns one figure of each round.
+func each[T any](rounds []T, figure func(T) float64) []float64 {
+	values := make([]float64, len(rounds))
+	for i, round := range rounds {
+		values[i] = figure(round)
 	}
 	return values
 }

@@ -49,9 +49,9 @@ type world struct {
 	namespaces int
 }
 
-func newWorld(ctx context.Context, o Options) (_ *world, err error) {
+func newWorld(ctx context.Context, o Options, store controlplane.Store) (_ *world, err error) {
 	w := &world{log: o.Log}
-	if w.cp, err = controlplane.Start(ctx, controlplane.Options{Log: o.Log}); err != nil {
+	if w.cp, err = controlplane.Start(ctx, controlplane.Options{Store: store, Log: o.Log}); err != nil {
 		return nil, err
 	}
 	if err := w.populate(ctx, o); err != nil {

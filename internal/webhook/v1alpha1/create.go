@@ -29,16 +29,16 @@ import (
 const nameSuffixLength = 10
 
 func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admission.Response {
-	sent, errs := newSubmission(req.Object.Raw)
+	sent, errs := newSubmission(req.Object.Raw, h.templates)
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
 	run := sent.run
 	run.Namespace = req.Namespace
-	if run.Name == "" && run.GenerateName != "" {
+	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
-	if errs := validate(run); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
+	if errs := h.validate(sent); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}

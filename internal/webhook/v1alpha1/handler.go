@@ -55,18 +55,19 @@ type Options struct {
 
 // Handler answers admission requests for JobRuns.
 type Handler struct {
-	keys     *keystore.Store
-	cached   client.Reader
-	live     client.Reader
-	quotas   client.Reader
-	grace    time.Duration
-	newToken func() string
-	schema   *schemaValidator
+	keys      *keystore.Store
+	cached    client.Reader
+	live      client.Reader
+	quotas    client.Reader
+	grace     time.Duration
+	newToken  func() string
+	schema    schemaValidators
+	templates *knownTemplates
 }
 
 // NewHandler makes a Handler.
 func NewHandler(o Options) (*Handler, error) {
-	validator, err := loadSchemaValidator()
+	validator, err := loadSchemaValidators()
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,8 @@ func NewHandler(o Options) (*Handler, error) {
 		o.NewToken = func() string { return string(uuid.NewUUID()) }
 	}
 	return &Handler{
-		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, schema: validator,
+		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken,
+		schema: validator, templates: newKnownTemplates(),
 	}, nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"sigs.k8s.io/yaml"
@@ -30,14 +29,27 @@ type schemaValidator struct {
 	rules      *cel.Validator
 }
 
-// loadSchemaValidator makes the validator once, because the CEL rules take long to compile.
-var loadSchemaValidator = sync.OnceValues(newSchemaValidator)
+// schemaValidators are the validators of a whole JobRun, and of one whose template is known to be valid. No rule of the
+// CRD outside of the template looks into it.
+type schemaValidators struct{ whole, withoutTemplate *schemaValidator }
 
-func newSchemaValidator() (*schemaValidator, error) {
+// loadSchemaValidators makes the validators once, because the CEL rules take long to compile.
+var loadSchemaValidators = sync.OnceValues(newSchemaValidators)
+
+func newSchemaValidators() (v schemaValidators, err error) {
 	props, err := jobRunSchema()
 	if err != nil {
-		return nil, fmt.Errorf("load the schema of JobRun: %w", err)
+		return v, fmt.Errorf("load the schema of JobRun: %w", err)
 	}
+	if v.whole, err = newSchemaValidator(props); err != nil {
+		return v, err
+	}
+	props.Properties["spec"].Properties["template"] = apiextensions.JSONSchemaProps{Type: "object"}
+	v.withoutTemplate, err = newSchemaValidator(props)
+	return v, err
+}
+
+func newSchemaValidator(props *apiextensions.JSONSchemaProps) (*schemaValidator, error) {
 	structural, err := structuralschema.NewStructural(props)
 	if err != nil {
 		return nil, fmt.Errorf("build the structural schema of JobRun: %w", err)
@@ -75,9 +87,13 @@ func jobRunSchema() (*apiextensions.JSONSchemaProps, error) {
 // validate decodes the text a second time. The code of the API server needs the untyped object with the fields that the
 // Go types do not know, and validate changes that object. A request is decoded again at most once, and only if its run
 // is about to take a key or is invalid.
-func (v *schemaValidator) validate(ctx context.Context, raw []byte, name string) field.ErrorList {
-	object := map[string]any{}
-	if err := utiljson.Unmarshal(raw, &object); err != nil {
+func (all schemaValidators) validate(ctx context.Context, sent *submission) field.ErrorList {
+	v := all.whole
+	if sent.passed.has(validated) {
+		v = all.withoutTemplate
+	}
+	object, err := sent.untyped()
+	if err != nil {
 		return field.ErrorList{field.Invalid(field.NewPath(""), "", err.Error())}
 	}
 	delete(object, "status")
@@ -85,7 +101,7 @@ func (v *schemaValidator) validate(ctx context.Context, raw []byte, name string)
 		delete(spec, "admission")
 	}
 	if metadata, ok := object["metadata"].(map[string]any); ok {
-		metadata["name"] = name
+		metadata["name"] = sent.run.Name
 	}
 	errs := validation.ValidateCustomResource(nil, object, v.schema)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, object)...)

@@ -22,10 +22,11 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	if run.Spec.ConcurrencyKey != "" {
 		labels[v1alpha1.LabelKey] = v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 	}
-	return append(s.stampLabels(labels),
-		jsonpatch.NewOperation("add", "/metadata/name", run.Name),
-		jsonpatch.NewOperation("add", "/spec/admission", admission),
-	)
+	ops := append(s.stampLabels(labels), jsonpatch.NewOperation("add", "/spec/admission", admission))
+	if s.unnamed {
+		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/name", run.Name))
+	}
+	return ops
 }
 
 // stampLabels returns the patch that sets the labels of want, and removes the stamped labels that are not in want.

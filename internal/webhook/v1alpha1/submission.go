@@ -6,7 +6,9 @@ package v1alpha1
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -18,29 +20,35 @@ type submission struct {
 	// raw is the text of the whole object.
 	raw []byte
 	// run is the decoded object without its status. On UPDATE its metadata has only the labels. handleCreate adds the
-	// generated name later.
+	// generated name later. If the template is known, run only shows that there is one.
 	run *v1alpha1.JobRun
-	// templateElements is the approximate number of fields and items in the template.
+	// unnamed means that the caller sent no name.
+	unnamed bool
+	// template is the text of the template, if there is one.
+	template json.RawMessage
+	// templateElements is the approximate number of fields and items in the template, unless it is known.
 	templateElements int
+	// passed are the checks that the template has passed before.
+	passed checks
 }
 
 // newSubmission reads the object of a CREATE.
-func newSubmission(raw []byte) (*submission, field.ErrorList) {
+func newSubmission(raw []byte, known *knownTemplates) (*submission, field.ErrorList) {
 	if errs := objectSizeErrors(raw); len(errs) > 0 {
 		return nil, errs
 	}
-	return readSubmission(raw, readMetadata)
+	return readSubmission(raw, readMetadata, known.get)
 }
 
 // newChange reads the object of an UPDATE. It skips managedFields and status, because they may be large and the webhook
-// does not need them.
+// does not need them. It decodes every template, to compare it with the stored one.
 func newChange(raw []byte) (*submission, field.ErrorList) {
-	return readSubmission(raw, readLabels)
+	return readSubmission(raw, readLabels, func([]byte) checks { return 0 })
 }
 
 // readSubmission splits the object into its parts, checks the limits on their text, and then decodes each part once.
 func readSubmission(
-	raw []byte, readMetadata func(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList,
+	raw []byte, readMetadata func(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList, known func(template []byte) checks,
 ) (*submission, field.ErrorList) {
 	var sent struct {
 		Metadata json.RawMessage `json:"metadata"`
@@ -52,37 +60,47 @@ func readSubmission(
 	if len(sent.Spec) > maxBytes {
 		return nil, field.ErrorList{field.TooLong(field.NewPath("spec"), "", maxBytes)}
 	}
-	template := templateOf(sent.Spec)
-	s := &submission{raw: raw, run: &v1alpha1.JobRun{}, templateElements: countElements(template)}
-	if s.templateElements > maxElements {
-		return nil, field.ErrorList{field.TooMany(field.NewPath("spec", "template"), s.templateElements, maxElements)}
-	}
-	if errs := quantityErrors(template); len(errs) > 0 {
-		return nil, errs
-	}
+	s := &submission{raw: raw, run: &v1alpha1.JobRun{}}
 	if len(sent.Metadata) > 0 {
 		if errs := readMetadata(sent.Metadata, &s.run.ObjectMeta); len(errs) > 0 {
 			return nil, errs
 		}
 	}
 	if len(sent.Spec) > 0 {
-		if errs := decode(sent.Spec, &s.run.Spec, field.NewPath("spec")); len(errs) > 0 {
+		if errs := s.readSpec(sent.Spec, known); len(errs) > 0 {
 			return nil, errs
 		}
 	}
 	return s, nil
 }
 
-// templateOf returns the text of the template of a spec. readSubmission needs it to check the limits before it decodes
-// the spec.
-func templateOf(spec json.RawMessage) json.RawMessage {
+// readSpec decodes a spec. The template keeps its text until its limits are checked.
+func (s *submission) readSpec(spec json.RawMessage, known func(template []byte) checks) field.ErrorList {
 	var sent struct {
-		Template json.RawMessage `json:"template"`
+		v1alpha1.JobRunSpec `json:",inline"`
+		Template            json.RawMessage `json:"template"` // It hides the field of JobRunSpec.
 	}
-	if len(spec) == 0 || json.Unmarshal(spec, &sent) != nil {
-		return nil // If the spec is not an object, readSubmission reports it when it decodes the spec.
+	if errs := decode(spec, &sent, field.NewPath("spec")); len(errs) > 0 {
+		return errs
 	}
-	return sent.Template
+	s.run.Spec = sent.JobRunSpec
+	if len(sent.Template) == 0 || string(sent.Template) == "null" {
+		return nil
+	}
+	s.template, s.passed = sent.Template, known(sent.Template)
+	s.run.Spec.Template = &batchv1.JobTemplateSpec{}
+	if s.passed.has(decoded) {
+		return nil
+	}
+	path := field.NewPath("spec", "template")
+	s.templateElements = countElements(s.template)
+	if s.templateElements > maxElements {
+		return field.ErrorList{field.TooMany(path, s.templateElements, maxElements)}
+	}
+	if errs := quantityErrors(s.template); len(errs) > 0 {
+		return errs
+	}
+	return decode(s.template, s.run.Spec.Template, path)
 }
 
 func readMetadata(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList {
@@ -117,7 +135,7 @@ func decode(raw []byte, into any, path *field.Path) field.ErrorList {
 	}
 	var mismatch *json.UnmarshalTypeError
 	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		path = path.Child(mismatch.Field)
+		path = path.Child(strings.TrimPrefix(mismatch.Field, "JobRunSpec.")) // readSpec embeds this type.
 	}
 	return field.ErrorList{field.Invalid(path, "", err.Error())}
 }

@@ -13,8 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // apiServerErrors returns the errors that the API server would find in a new JobRun after the webhook has admitted it.
@@ -24,20 +22,28 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 	if sent.templateElements > maxSchemaElements {
 		return errs
 	}
-	return append(errs, h.schema.validate(ctx, sent.raw, run.Name)...)
+	if errs = append(errs, h.schema.validate(ctx, sent)...); len(errs) == 0 && !sent.passed.has(validated) {
+		h.templates.add(sent.template, validated)
+	}
+	return errs
 }
 
 // validate returns the errors in a new JobRun that the schema and CEL cannot find or cannot report as clearly.
-func validate(run *v1alpha1.JobRun) field.ErrorList {
+func (h *Handler) validate(sent *submission) field.ErrorList {
+	run := sent.run
 	var errs field.ErrorList
 	if run.Spec.Input != nil {
 		errs = inputErrors(run.Spec.Input.Raw)
 	}
 	errs = append(errs, nameLengthErrors(run)...)
-	if run.Spec.Template != nil {
-		errs = append(errs, validateTemplate(run.Spec.Template, field.NewPath("spec", "template"))...)
+	if run.Spec.Template == nil || sent.passed.has(decoded) {
+		return errs
 	}
-	return errs
+	ofTemplate := validateTemplate(run.Spec.Template, field.NewPath("spec", "template"))
+	if len(ofTemplate) == 0 && sent.templateElements <= maxSchemaElements {
+		h.templates.add(sent.template, decoded)
+	}
+	return append(errs, ofTemplate...)
 }
 
 // validateTemplate returns the errors that the schema cannot find and that the Job API would refuse in every case. The

@@ -52,6 +52,8 @@ type Replica struct {
 	Kubeconfig string
 	// Env is added to its environment.
 	Env []string
+	// Binary is the path of its binary. The default is that of the Operator.
+	Binary string
 }
 
 // Operator is an installation of JobRun.
@@ -171,7 +173,7 @@ func (o *Operator) StartReplica(r Replica) (*Manager, error) {
 	defer o.mu.Unlock()
 	process, err := o.cp.Run(controlplane.ProcessSpec{
 		Name: "manager-" + strconv.Itoa(len(o.managers)+1),
-		Path: cmp.Or(o.options.Binary, filepath.Join(o.options.Root, "bin", "manager")),
+		Path: cmp.Or(r.Binary, o.options.Binary, filepath.Join(o.options.Root, "bin", "manager")),
 		Args: append(o.managerArgs(m), o.options.Args...),
 		Env:  append([]string{"KUBECONFIG=" + cmp.Or(r.Kubeconfig, o.kubeconfig)}, r.Env...),
 	})
