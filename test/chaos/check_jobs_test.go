@@ -86,14 +86,14 @@ func TestJobs(t *testing.T) {
 		},
 		"good: a RunKey is left only for its notes": func(s *script) {
 			s.execute("a")
-			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCompleted).Reported().Obj())
+			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj())
 			noted := key().Obj()
 			noted.Spec.Unconfirmed = []v1alpha1.UnconfirmedJob{{Job: "a-1", Token: w.TokenOf("a")}}
 			s.store(noted)
 		},
 		"rules: a RunKey is left without a note": func(s *script) {
 			s.execute("a")
-			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCompleted).Reported().Obj(), key().Obj())
+			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj(), key().Obj())
 		},
 		"I4: a Job is sent after its lease": func(s *script) {
 			s.lease("a")
