@@ -45,7 +45,7 @@ func check(h *records, namespace string, punctual, rested bool) *Report {
 // checkInvariants runs the judge, which the simulation uses too, over the writes.
 func (r *Report) checkInvariants(h *records, writes []write, strict, rested bool) {
 	j := judge.New(judge.Options{
-		Strict: strict, Fail: r.judged,
+		Strict: strict, Fail: r.judged, NotesStay: true,
 		ByHand: func(uid types.UID) bool { return h.vandalised[uid] },
 	})
 	for i := range writes {

@@ -84,6 +84,17 @@ func TestJobs(t *testing.T) {
 			s.store(jobRun("a").Ended(v1alpha1.PhaseFailed).Reported().Obj(), job("b").Complete().Obj())
 			s.cancel("b")
 		},
+		"good: a RunKey is left only for its notes": func(s *script) {
+			s.execute("a")
+			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj())
+			noted := key().Obj()
+			noted.Spec.Unconfirmed = []v1alpha1.UnconfirmedJob{{Job: "a-1", Token: w.TokenOf("a")}}
+			s.store(noted)
+		},
+		"rules: a RunKey is left without a note": func(s *script) {
+			s.execute("a")
+			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj(), key().Obj())
+		},
 		"I4: a Job is sent after its lease": func(s *script) {
 			s.lease("a")
 			s.cancel("a")

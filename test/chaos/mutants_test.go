@@ -62,7 +62,7 @@ var brokenBuilds = map[string]broken{
 `,
 		}},
 		faults:  []string{"slow-api"},
-		promise: "I2",
+		promise: "I1",
 	},
 	"release by timestamp": {
 		edits: []mutants.Edit{{

@@ -44,6 +44,8 @@ type Options struct {
 	Fail func(format string, args ...any)
 	// ByHand reports whether a person deleted the RunKey. If it is nil, people delete no RunKeys.
 	ByHand func(types.UID) bool
+	// NotesStay allows RunKeys at rest that are left only for their notes, because those go a minute later.
+	NotesStay bool
 	// Grace is how long a reservation holds without its run. 0 means that it cannot be judged, because the clocks that
 	// the reservations are made with differ.
 	Grace time.Duration

@@ -116,6 +116,9 @@ func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 // exists, and that every Job is finished.
 func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
+		if j.o.NotesStay && runkey.IsFree(&key.Spec) && len(key.Spec.Unconfirmed) > 0 {
+			continue
+		}
 		if key.Spec.Kind == v1alpha1.RunKeyConcurrency {
 			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, line %v, leased %v",
 				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Line(&key.Spec), runkey.Leased(&key.Spec))
