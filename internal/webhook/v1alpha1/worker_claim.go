@@ -142,7 +142,7 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 // nothingExecutes returns an error if the cache shows a Job that still executes for the key. Grant reads those live that
 // the key notes. If not all replicas know these notes, nothingExecutes lists the Jobs live.
 func (h *ClaimHandler) nothingExecutes(ctx context.Context, run *v1alpha1.JobRun) error {
-	var reader client.Reader = h.Cached
+	reader := h.Cached
 	var ofKey client.ListOption = client.MatchingFields{cache.FieldJobHome: runkey.Home(run)}
 	if h.Notes != nil && !h.Notes() {
 		reader, ofKey = h.Live, client.MatchingLabels{v1alpha1.LabelKey: runkey.Home(run)}
