@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 type keysOptions struct {
@@ -113,7 +114,8 @@ func (o *keysOptions) list(ctx context.Context) (*v1alpha1.RunKeyList, error) {
 		kind = v1alpha1.RunKeyIdempotency
 	}
 	list.Items = slices.DeleteFunc(list.Items, func(key v1alpha1.RunKey) bool {
-		return key.Spec.Kind != kind || o.job != "" && key.Spec.JobName != o.job
+		isLeftForNotes := kind == v1alpha1.RunKeyConcurrency && runkey.IsFree(&key.Spec)
+		return key.Spec.Kind != kind || o.job != "" && key.Spec.JobName != o.job || isLeftForNotes
 	})
 	slices.SortFunc(list.Items, func(a, b v1alpha1.RunKey) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Spec.JobName, b.Spec.JobName), cmp.Compare(a.Spec.Key, b.Spec.Key))

@@ -30,6 +30,9 @@ func someKeys() []client.Object {
 			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "a",
 			Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "worker"}, Generation: 3}, Pending: &v1alpha1.PendingRun{RunIdentity: v1alpha1.RunIdentity{RunName: "next"}},
 		}),
+		key("default", "c-4", v1alpha1.RunKeySpec{
+			Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: "free", Unconfirmed: []v1alpha1.UnconfirmedJob{{Job: "gone-1", Token: "t"}},
+		}),
 		key("default", "i-1", v1alpha1.RunKeySpec{
 			Kind: v1alpha1.RunKeyIdempotency, JobName: "sync", Key: "hook", Owner: &v1alpha1.RunIdentity{RunName: "worker"},
 		}),
