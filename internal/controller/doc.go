@@ -14,8 +14,9 @@
 // the decision read. Before a write deletes something or gives a key away, live reads confirm the decision.
 //
 // The package has these limits:
-//   - A controller that pauses between its last check and the creation of a Job may create the Job late. It reads the
-//     RunKey again right after that, and deletes the Job.
+//   - The API server may store a Job up to 34 s after the Job has passed the fence. Its run may have lost the lease by then.
+//     The RunKey notes such a Job. But if the next run is claimed before the Job is stored, two Jobs of one key exist
+//     until a controller sees the late one and deletes it.
 //   - A generation can repeat if a user deletes a RunKey during a claim.
 //   - Statuses may lag behind RunKeys while two controllers act at once.
 //   - Events are best effort.

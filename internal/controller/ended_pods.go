@@ -105,8 +105,8 @@ func (r *Reconciler) awaitsOutcome(ctx context.Context, pod *corev1.Pod) bool {
 	return r.Client.Get(ctx, name, run) == nil && !run.HasOutcome()
 }
 
-// watchEnds lets this process remember how Pods ended. With leader election, the watches of the controller start on the leader.
-// This one works on every replica.
+// watchEnds lets this process remember how Pods ended. With --leader-elect, the watches of the controller start only on the
+// leader. This one works on every replica.
 func (r *Reconciler) watchEnds(ctx context.Context, informers ctrlcache.Informers) error {
 	for _, object := range []client.Object{&corev1.Pod{}, &v1alpha1.JobRun{}} {
 		informer, err := informers.GetInformer(ctx, object, ctrlcache.BlockUntilSynced(false))

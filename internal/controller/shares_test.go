@@ -66,7 +66,7 @@ func enqueued(q queue) []Request {
 	return requests
 }
 
-// Who owns a key reconciles the requests for its runs too, which clean up and follow a batch.
+// The owner of a key reconciles the requests for its runs too, which clean up and follow a batch.
 func TestOnlyTheOwnerOfAHomeEnqueues(t *testing.T) {
 	keyed, free := made("a").Key("k").Ended(v1alpha1.PhaseCompleted).Obj(), makeRun("free").Obj()
 	idempotent := v1alpha1.IdempotencyKeyName(keyed.Spec.JobName, "i")

@@ -14,6 +14,7 @@
 //   - the order of the steps: decide.go
 //   - the order of a claim's writes: claim.go
 //   - the expiry of a lease: expiry.go
+//   - the notes about Jobs that may still appear: unconfirmed.go
 //   - the count of absorbed triggers: absorb.go
 //   - the coalesce policies, here and at admission: runkey/coalesce.go
 //

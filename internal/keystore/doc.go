@@ -10,6 +10,7 @@
 //   - Admit takes the keys of a trigger.
 //   - Grant leases the waiting run to an external worker.
 //   - CompareAndSwap stores what the controller decides.
+//   - Unfinished reads the Jobs that a RunKey notes.
 //
 // If the answer to a write is lost, the write may have happened.
 package keystore

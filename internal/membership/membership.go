@@ -357,7 +357,7 @@ func (m *Membership) able() error {
 	return m.pulse.check(now)
 }
 
-// write stores the Lease. Somebody may have deleted it while this process was paused.
+// write stores the Lease. Another member may have deleted it while this process was paused.
 func (m *Membership) write(ctx context.Context, lease *coordinationv1.Lease) error {
 	body, err := json.Marshal(lease)
 	if err != nil {

@@ -96,7 +96,7 @@ func (r *roster) nextExpiry(now time.Time) (next time.Time, ok bool) {
 	return next, ok
 }
 
-// remaining returns the Leases of members that died so long ago that somebody must delete them.
+// remaining returns the Leases of members that died so long ago that they must be deleted.
 func (r *roster) remaining(now time.Time) []*coordinationv1.Lease {
 	var old []*coordinationv1.Lease
 	for _, s := range r.others {

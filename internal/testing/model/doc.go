@@ -24,7 +24,8 @@
 //   - The network ([Sim]): a call waits until the scheduler executes it. A request may be lost. A
 //     response may be lost or late. A write may be applied long after its caller gave up or died.
 //   - Admission ([Gateway]): a user's create or update of a JobRun goes through one replica of the
-//     webhook, which the scheduler picks. The object is stored later, or never.
+//     webhook, which the scheduler picks. The object is stored later, or never. In the same way the
+//     operator's create of a Job goes through the fence.
 //   - Processes ([Process]): a process may crash between any two of its calls. Its successor starts
 //     with nothing but its caches.
 //   - Work queues ([Queue], [Controller]): they keep the promises of client-go's queues.
