@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 ##@ Chaos
 
-# For example: make chaos SEED=7 DURATION=5m FAULTS=kill-leader,slow-webhook. FAULTS may also be all, none or each.
+# For example: make chaos SEED=7 DURATION=5m FAULTS=kill-manager,slow-webhook. FAULTS may also be all, none or each.
 SEED ?= 0
 DURATION ?= 2m
 FAULTS ?= all

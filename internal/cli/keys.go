@@ -40,8 +40,7 @@ func newKeys(p *plugin) *cobra.Command {
 		Short: "Show who executes and who waits for each busy key",
 		Long: `Show the run that holds each busy key and the run that waits for it, from its RunKey. The
 run that holds the key executes, or is starting while no container of it has started. If
-it does not get on, the last column says why. A key that no run uses has no RunKey, and
-is not listed.`,
+it does not get on, the last column says why. A key that no run uses is not listed.`,
 		Example: `  # Which keys are busy?
   kubectl jobrun keys
 
