@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
-	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // errStale means that the stored object is not the version that the decision read. The caller observes again.
@@ -195,8 +193,7 @@ func (a *action) swapKey(ctx context.Context, op decision.SwapKey) error {
 	if op.Noted != nil && !a.finished {
 		next = op.Noted
 	}
-	before := a.key
-	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), before, next)
+	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), a.key, next)
 	if errors.Is(err, keystore.ErrChanged) {
 		return fmt.Errorf("%w: %w", errStale, err)
 	}
@@ -205,16 +202,6 @@ func (a *action) swapKey(ctx context.Context, op decision.SwapKey) error {
 	}
 	a.key = stored
 	a.journal.note("RunKey %s: %s", a.req.RunKey, decision.KeyText(next))
-	if stored == nil {
-		a.sightings.forget(reservationSubject(a.req.Namespace, a.req.RunKey))
-	}
-	if before != nil {
-		for _, note := range before.Spec.Unconfirmed {
-			if !slices.Contains(runkey.Unconfirmed(next), note) {
-				a.sightings.forget(noteSubject(a.req.Namespace, note))
-			}
-		}
-	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -46,7 +47,7 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
-	case apierrors.IsConflict(err): // The fence: the run is not leased under this generation any more.
+	case isFenced(err): // The run is not leased under this generation any more.
 		return fmt.Errorf("%w: Job %s/%s: %w", errStale, job.Namespace, job.Name, err)
 	case namesField(err), isTooLarge(err):
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
@@ -74,6 +75,11 @@ func (a *action) knownJob(ctx context.Context, op decision.CreateJob) (*batchv1.
 	}
 	seen, _ := a.jobs.ofGeneration(op.Run.UID, op.Generation)
 	return seen.job, nil
+}
+
+// isFenced reports whether the fence refused a Job, and not another webhook.
+func isFenced(err error) bool {
+	return apierrors.IsConflict(err) && strings.Contains(err.Error(), executor.FenceName)
 }
 
 // namesField reports whether the API server refused an object for one of its fields. Policies and other webhooks
@@ -192,6 +198,7 @@ func (a *action) isNext(job *batchv1.Job) bool { return !a.s.Keyed && !a.s.IsStr
 func (a *action) stopRun(ctx context.Context, op decision.StopRun) error {
 	last := executor.NameOfJob(op.Run.RunName, op.Generation)
 	hasFinished := false
+	a.finished = false // An earlier StopRun of the plan may have seen more.
 	var unfinished []*batchv1.Job
 	for _, name := range a.jobNames(op.Run, last) {
 		job, err := a.liveJob(ctx, name)
@@ -255,7 +262,12 @@ func (a *action) checkUnconfirmed(ctx context.Context, noted []v1alpha1.Unconfir
 	if err != nil {
 		return err
 	}
-	return a.stopJobs(ctx, unfinished, func() error { return a.checkKey(ctx) })
+	err = a.stopJobs(ctx, unfinished, func() error { return a.checkKey(ctx) })
+	var waiting *waitingError
+	if errors.As(err, &waiting) {
+		waiting.poll = orphanPodsPoll // If a user removed the labels of the Job, no event of it reaches the key.
+	}
+	return err
 }
 
 // checkUnchanged requires that neither the key nor the run has changed since the decision.

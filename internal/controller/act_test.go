@@ -371,17 +371,22 @@ func TestActCreateJob(t *testing.T) {
 		writes string
 		after  time.Duration
 	}{
-		"created":                        {want: "done", job: "uid-1", writes: "create Job a-1"},
-		"created before":                 {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
-		"a Job of an earlier run":        {stored: of(run, earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
-		"a Job of a run of that name":    {stored: of(made("a").UID("earlier").Token("earlier").Obj(), earlier), want: "stale"},
-		"a Job of a run that is gone":    {stored: of(earlier), want: "stale"},
-		"a Job of another owner":         {stored: of(foreign), want: "refused for good"},
-		"a Job of another run":           {stored: of(ofAnother), want: "refused for good"},
-		"invalid":                        {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
-		"a policy says it is invalid":    {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
-		"a webhook refuses it":           {err: denied, want: "refused", after: time.Second},
-		"the fence refuses it":           {err: apierrors.NewConflict(jobs, "a-1", errors.New("RunKey k leases no run")), want: "stale"},
+		"created":                     {want: "done", job: "uid-1", writes: "create Job a-1"},
+		"created before":              {stored: of(makeJob(run, 1).Obj()), want: "done", job: "uid-a-1"},
+		"a Job of an earlier run":     {stored: of(run, earlier), want: "waiting", writes: "delete(Foreground) Job a-1", after: time.Second},
+		"a Job of a run of that name": {stored: of(made("a").UID("earlier").Token("earlier").Obj(), earlier), want: "stale"},
+		"a Job of a run that is gone": {stored: of(earlier), want: "stale"},
+		"a Job of another owner":      {stored: of(foreign), want: "refused for good"},
+		"a Job of another run":        {stored: of(ofAnother), want: "refused for good"},
+		"invalid":                     {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", field.ErrorList{field.Required(field.NewPath("spec"), "")}), want: "refused for good"},
+		"a policy says it is invalid": {err: apierrors.NewInvalid(schema.GroupKind{Kind: "Job"}, "a-1", nil), want: "refused", after: time.Second},
+		"a webhook refuses it":        {err: denied, want: "refused", after: time.Second},
+		"the fence refuses it": {
+			err: apierrors.NewConflict(jobs, "a-1", errors.New(`admission webhook "fence.batch.jobrun.dev" denied the request`)), want: "stale",
+		},
+		"another webhook refuses it, too": {
+			err: apierrors.NewConflict(jobs, "a-1", errors.New(`admission webhook "other" denied the request`)), want: "refused", after: time.Second,
+		},
 		"no quota":                       {err: apierrors.NewForbidden(jobs, "a-1", errors.New("exceeded quota")), want: "refused", after: time.Second},
 		"a webhook is down":              {err: apierrors.NewInternalError(errors.New("x")), want: "refused", after: time.Second},
 		"the request times out":          {err: apierrors.NewTimeoutError("x", 1), want: "refused", after: time.Second},

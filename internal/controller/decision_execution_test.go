@@ -298,7 +298,7 @@ func TestFinishExpiry(t *testing.T) {
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g2); SwapKey(pending=b, or note a-2)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
 		},
 		"the key is reserved by now for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj()),

@@ -219,6 +219,7 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client.Object) []Request {
 	var requests []Request
 	r.noteChange(ctx, before, after)
+	r.forgetRow(before, after)
 	if changesNoDecision(before, after) {
 		return nil
 	}

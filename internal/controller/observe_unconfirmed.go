@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
@@ -35,6 +36,25 @@ func (o *observer) observeUnconfirmed(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// forgetRow drops the sightings of what a RunKey does not name any more.
+func (r *Reconciler) forgetRow(before, after client.Object) {
+	was, isRow := before.(*v1alpha1.RunKey)
+	if !isRow {
+		return
+	}
+	var left []v1alpha1.UnconfirmedJob
+	if is, exists := after.(*v1alpha1.RunKey); exists && is.UID == was.UID {
+		left = is.Spec.Unconfirmed
+	} else {
+		r.sightings.forget(reservationSubject(was.Namespace, was.Name))
+	}
+	for _, note := range was.Spec.Unconfirmed {
+		if !slices.Contains(left, note) {
+			r.sightings.forget(noteSubject(was.Namespace, note))
+		}
+	}
 }
 
 // unfinished returns the UID of the unfinished Job of a note that the cache shows; empty if there is none.

@@ -361,6 +361,47 @@ func TestP6StrayJobs(t *testing.T) {
 	}.run(t)
 }
 
+// P6: a run is claimed only if its lease may end with a note.
+func TestP6RoomForNotes(t *testing.T) {
+	waits, ended := made("b").Pending().Obj(), made("a").Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()
+	for name, tc := range map[string]struct {
+		given []client.Object
+		with  func(*scene)
+		step  string
+	}{
+		"one more note has room":          {given: of(keyWithNotes("b", "", v1alpha1.MaxUnconfirmed-1), waits), step: "claim"},
+		"no note has room":                {given: of(keyWithNotes("b", "", v1alpha1.MaxUnconfirmed), waits)},
+		"the notes go with the claim":     {given: of(keyWithNotes("b", "", v1alpha1.MaxUnconfirmed), waits), with: confirmed, step: "claim"},
+		"a lease waits for a note to go":  {given: of(keyWithNotes("", "a", v1alpha1.MaxUnconfirmed), ended)},
+		"a note goes while a lease waits": {given: of(keyWithNotes("", "a", v1alpha1.MaxUnconfirmed), ended), with: confirmed, step: "confirm-jobs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(t, tc.given...)
+			if tc.with != nil {
+				tc.with(c)
+			}
+			if plan := decision.Decide(decision.NewSnapshot(c.observe())); plan.Step != tc.step || plan.After == 0 && tc.step == "" {
+				t.Errorf("step %q after %s, want %q", plan.Step, plan.After, tc.step)
+			}
+		})
+	}
+}
+
+// keyWithNotes returns a key with a number of notes. A run waits or is leased, unless its name is empty.
+func keyWithNotes(pending, leased string, notes int) *v1alpha1.RunKey {
+	key := makeKey("k")
+	if pending != "" {
+		key.Pending(pending)
+	}
+	if leased != "" {
+		key.Leased(leased, 1, "5")
+	}
+	for n := range notes {
+		key.Unconfirmed(fmt.Sprintf("gone-%d", n), "token")
+	}
+	return key.Obj()
+}
+
 // confirmed lets a minute pass in which nothing of the noted Jobs was seen.
 func confirmed(c *scene) {
 	c.change = func(o *decision.Observation) { o.Confirmed = runkey.Unconfirmed(o.KeySpec()) }

@@ -24,8 +24,8 @@ func claim(s *Snapshot) []Op {
 		return s.refused(run, *e.Refused)
 	case e.HoldOff > 0:
 		return nil
-	case s.Keyed && s.hasUnfinishedJob():
-		return nil // It is a stray one that ends. Its end is an event.
+	case s.Keyed && (s.hasUnfinishedJob() || !s.hasRoomForNote(len(s.Confirmed))):
+		return nil // The end of a stray Job is an event. A note goes after a while.
 	case s.Keyed:
 		return s.claimKey(run)
 	default:

@@ -11,10 +11,13 @@ import (
 // followLease follows the leased run. It creates the Job, stores the claim in the status, ends the run, expires the lease
 // and releases the key.
 func followLease(s *Snapshot) []Op {
-	if s.leased == (runkey.Identity{}) || !s.hasRoomForNote() {
+	if s.leased == (runkey.Identity{}) {
 		return nil
 	}
 	run := s.Run(s.leased)
+	if (run == nil || run.RunsAsJob()) && !s.hasRoomForNote(0) {
+		return nil // The RunKey was deleted and restored. A claim waits for room.
+	}
 	if run == nil {
 		if s.Gone[s.leased] {
 			return s.release(s.leased, s.leasedGeneration(), true)

@@ -137,7 +137,7 @@ func (s *Snapshot) failRun(run *v1alpha1.JobRun, attempts int32, reason, message
 		s.tellLoss(run),
 		[]Op{Emit{leaseExpiredEvent(run, status)}, Emit{endedEvent(run, status)}},
 		[]Op{Count{Metric{Kind: ExpiredFailed}}},
-		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
+		s.release(runkey.IdentityOf(run), s.claimedGeneration(run), run.RunsAsJob()), // The status may have the fence's generation.
 	)
 }
 

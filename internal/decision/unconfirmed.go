@@ -49,9 +49,10 @@ func keepsItsJob(run *v1alpha1.JobRun) bool {
 	return ttl == nil || *ttl >= lockSeconds
 }
 
-// hasRoomForNote reports whether the key can note one more Job. If it cannot, the lease stays until an earlier note goes.
-func (s *Snapshot) hasRoomForNote() bool {
-	return len(runkey.Unconfirmed(s.KeySpec())) < v1alpha1.MaxUnconfirmed
+// hasRoomForNote reports whether the key can note one more Job, after some notes have gone. A run is claimed only if it
+// can, because its lease may end with a note.
+func (s *Snapshot) hasRoomForNote(gone int) bool {
+	return len(runkey.Unconfirmed(s.KeySpec()))-gone < v1alpha1.MaxUnconfirmed
 }
 
 // checkUnconfirmed requires that nothing of an earlier lease executes before a run of the key is claimed.

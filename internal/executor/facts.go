@@ -15,6 +15,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
+// FenceName is the name of the webhook that refuses Jobs whose run is not leased. config/webhook names it too.
+const FenceName = "fence.batch.jobrun.dev"
+
 // ExecutesRun reports whether a Job executes the run that its label names. The run must own the Job as its
 // controller, and the Job's name must be <run>-<generation>. Any Job may carry the label, but only one Job
 // can have the name.

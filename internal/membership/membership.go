@@ -212,7 +212,9 @@ func (m *Membership) see(object any, gone bool) {
 	defer m.mu.Unlock()
 	now := m.Clock.Now()
 	switch _, member := lease.Labels[v1alpha1.LabelMember]; {
-	case lease.Name == m.LeaderLease && !gone:
+	case lease.Name == m.LeaderLease && gone:
+		m.roster.forgetFormer()
+	case lease.Name == m.LeaderLease:
 		m.roster.noteFormer(lease, now)
 	case !member:
 		return
@@ -345,9 +347,12 @@ func (m *Membership) able() error {
 	if err := m.Follows(); err != nil {
 		return err
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	now := m.Clock.Now()
+	if len(m.unseen) > 0 && now.Sub(m.unseen[0]) >= Duration+remains {
+		m.unseen = nil // Another member has deleted the Lease. The watch may never show these renewals: try again.
+	}
 	if m.synced == nil || !m.synced() {
 		return errors.New("the Leases are not listed yet")
 	}

@@ -96,7 +96,7 @@ func (r *roster) nextExpiry(now time.Time) (next time.Time, ok bool) {
 	return next, ok
 }
 
-// remaining returns the Leases of members that died so long ago that they must be deleted.
+// remaining returns the Leases of members, and of a leader, that died so long ago that they must be deleted.
 func (r *roster) remaining(now time.Time) []*coordinationv1.Lease {
 	var old []*coordinationv1.Lease
 	for _, s := range r.others {
@@ -104,8 +104,14 @@ func (r *roster) remaining(now time.Time) []*coordinationv1.Lease {
 			old = append(old, s.lease)
 		}
 	}
+	if s := r.former; s.lease != nil && holderOf(s.lease) != "" && now.Sub(s.expires()) >= remains {
+		old = append(old, s.lease) // Otherwise each replica that starts would take its holder for alive.
+	}
 	return old
 }
+
+// forgetFormer records that the Lease of the leader is gone.
+func (r *roster) forgetFormer() { r.former = sighting{} }
 
 // level returns the lowest protocol level of all replicas. own is the identity of this process.
 func (r *roster) level(own string, now time.Time) int {

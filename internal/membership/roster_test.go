@@ -83,6 +83,22 @@ func TestDeadMembersAreBuriedAfterAWhile(t *testing.T) {
 	}
 }
 
+// A leader that died keeps its Lease. Each replica that starts would take it for alive.
+func TestDeadLeadersAreBuriedAfterAWhile(t *testing.T) {
+	var r roster
+	r.noteFormer(lease("leader", at(0)), at(0))
+	if old := r.remaining(at(64.9)); len(old) > 0 {
+		t.Error("too early")
+	}
+	if old := r.remaining(at(65)); len(old) != 1 || old[0].Name != "leader" {
+		t.Errorf("remaining: %v", old)
+	}
+	r.forgetFormer()
+	if old := r.remaining(at(65)); len(old) > 0 || r.level("own", at(65)) != ProtocolLevel {
+		t.Error("its Lease is gone")
+	}
+}
+
 func TestMembersThatElectOwnNoHomes(t *testing.T) {
 	var r roster
 	r.note(lease("b", at(0)), at(0))

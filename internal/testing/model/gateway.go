@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 const (
@@ -215,7 +216,7 @@ func (g *Gateway) admit(ctx context.Context, request admission.Request, body []b
 		again = resend
 	}
 	if !response.Allowed {
-		return nil, response.Warnings, webhookerrors.ToStatusErr(webhookName, response.Result)
+		return nil, response.Warnings, webhookerrors.ToStatusErr(nameOfWebhook(request), response.Result)
 	}
 	if len(response.Patch) == 0 {
 		return body, response.Warnings, nil
@@ -228,6 +229,13 @@ func (g *Gateway) admit(ctx context.Context, request admission.Request, body []b
 		return nil, response.Warnings, apierrors.NewInternalError(err)
 	}
 	return body, response.Warnings, nil
+}
+
+func nameOfWebhook(request admission.Request) string {
+	if request.Kind.Kind == "Job" {
+		return executor.FenceName
+	}
+	return webhookName
 }
 
 // pickReplica waits until the scheduler picks a replica. The scheduler may also decide that the replica's

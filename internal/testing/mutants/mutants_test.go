@@ -103,6 +103,12 @@ var mutants = map[string]mutant{
 		to:   `case len(unfinished) > v1alpha1.MaxUnconfirmed:`,
 		pkg:  simulation, run: "^TestScheduleWorkerClaimsLate$",
 	},
+	"P6: a fenced run notes the Job of the fence": {
+		file: "internal/decision/expiry.go",
+		from: `s.claimedGeneration(run), run.RunsAsJob()`,
+		to:   `end.generation, run.RunsAsJob()`,
+		pkg:  rules, run: "^TestFinishExpiry$",
+	},
 	"P6: a noted Job is known by its name": {
 		file: "internal/keystore/unconfirmed.go",
 		from: `executor.IdentityOf(job).Token == note.Token && `,
