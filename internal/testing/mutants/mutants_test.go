@@ -103,6 +103,12 @@ var mutants = map[string]mutant{
 		to:   `case len(unfinished) > v1alpha1.MaxUnconfirmed:`,
 		pkg:  simulation, run: "^TestScheduleWorkerClaimsLate$",
 	},
+	"P6: a run is claimed without room for a note": {
+		file: "internal/decision/claim.go",
+		from: ` || !s.hasRoomForNote(len(s.Confirmed))`,
+		to:   ``,
+		pkg:  rules, run: "^TestP6",
+	},
 	"P6: a fenced run notes the Job of the fence": {
 		file: "internal/decision/expiry.go",
 		from: `s.claimedGeneration(run), run.RunsAsJob()`,
@@ -129,8 +135,8 @@ var mutants = map[string]mutant{
 	},
 	"P6: a claim does not wait for a Job that ends": {
 		file: "internal/decision/claim.go",
-		from: `case s.Keyed && s.hasUnfinishedJob():`,
-		to:   `case false:`,
+		from: `s.hasUnfinishedJob() || `,
+		to:   ``,
 		pkg:  rules, run: "^TestP6",
 	},
 	"P7: a run that was answered Created is refused": {
