@@ -16,6 +16,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -75,7 +77,10 @@ var _ = Describe("Three replicas", Ordered, Label(local), func() {
 		each(keys, func(i int) error {
 			run := &v1alpha1.JobRun{}
 			run.Namespace, run.Name = ns, fmt.Sprint("run-", i)
-			return k8s.Patch(ctx, run, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"cancel":true}}`)))
+			// A connection of the API server to the webhook of the killed manager may break in the middle of a call.
+			return retry.OnError(retry.DefaultBackoff, apierrors.IsInternalError, func() error {
+				return k8s.Patch(ctx, run, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"cancel":true}}`)))
+			})
 		})
 		Eventually(watched.count).Should(Equal(keys))
 		awaitMembers(len(survivors), survivors...)
