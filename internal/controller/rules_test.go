@@ -284,7 +284,7 @@ func everySituation(t *testing.T) map[string]*scene {
 }
 
 // P6: an unfinished Job that the key does not lease is deleted before any claim and any other step. A claim first looks for
-// the Jobs that the key notes, and whoever gives a lease up without having seen its Job finish notes it.
+// the Jobs that the key notes. A plan that gives a lease up notes its Job, unless the plan saw that the Job had finished.
 func TestP6StrayJobs(t *testing.T) {
 	for name, c := range everySituation(t) {
 		t.Run(name, func(t *testing.T) {

@@ -102,8 +102,8 @@ func (g *gains) take() func(namespace, home string) bool {
 	}
 }
 
-// takeovers returns a source that enqueues the homes that this process has gained. Events of such a home may have been
-// dropped while nobody owned it. The membership changes first, so what comes later is not dropped.
+// takeovers returns a source that enqueues the homes that this process has gained. All processes may have dropped events of
+// such a home while no process owned it. This process owns the home before the source looks, so it drops no later event.
 func (r *Reconciler) takeovers(informers cache.Informers, g *gains) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, q queue) error {
 		var stores []toolscache.Store
