@@ -60,6 +60,8 @@ type action struct {
 	job *batchv1.Job
 	// finished is true if a live read showed that the Job of the lease has finished, and is not being deleted.
 	finished bool
+	// isOver is true if the rest of the plan is left out.
+	isOver bool
 	// journal lists the writes of this action for the log.
 	journal journal
 }
@@ -94,6 +96,9 @@ func (a *action) act(ctx context.Context, plan decision.Plan) error {
 	var left error
 	defer func() { a.journal.log(log.FromContext(ctx), a.req, plan, subject, left) }()
 	for _, op := range plan.Ops {
+		if a.isOver {
+			break
+		}
 		err := a.do(ctx, op)
 		if err == nil {
 			continue
@@ -191,7 +196,7 @@ func versionOf(key *v1alpha1.RunKey) string {
 func (a *action) swapKey(ctx context.Context, op decision.SwapKey) error {
 	next := op.Next
 	if op.Noted != nil && !a.finished {
-		next = op.Noted
+		next, a.isOver = op.Noted, op.NotedIsLast
 	}
 	stored, err := a.Keys.CompareAndSwap(ctx, a.keyName(), a.key, next)
 	if errors.Is(err, keystore.ErrChanged) {

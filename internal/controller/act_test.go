@@ -295,6 +295,39 @@ func testWithoutRoom(t *testing.T, run, receipt *v1alpha1.JobRun, settled v1alph
 	}
 }
 
+// If the end of a Job was not seen live, the swap that gives its lease up notes the Job, and the next run does not start.
+func TestActStartsTheNextRunOnlyAfterAnEnd(t *testing.T) {
+	a, next := made("a").Leased(1, "3").Ended(v1alpha1.PhaseCompleted).Obj(), made("b").Pending().Obj()
+	keyName := makeKey("k").Obj().Name
+	for name, tc := range map[string]struct {
+		job    []client.Object
+		writes string
+	}{
+		"the Job has finished": {of(makeJob(a, 1).Complete().Obj()), "update RunKey " + keyName + "; create Job b-1"},
+		"the Job is gone":      {nil, "update RunKey " + keyName},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := makeKey("k").Leased("a", 1, "5").Pending("b").Obj()
+			b := newBench(append(of(key, a, next), tc.job...)...)
+			plan := decision.Plan{Ops: []decision.Op{
+				decision.StopRun{Run: runkey.IdentityOf(a), Generation: 1},
+				decision.SwapKey{
+					Next:        makeKey("k").Leased("b", 1, "10").Row(),
+					Noted:       makeKey("k").Pending("b").Unconfirmed("a-1", "token-a").Row(),
+					NotedIsLast: true,
+				},
+				decision.CreateJob{Run: next, Generation: 1, KeyVersion: "10"},
+			}}
+			if err := b.decidedOn(key, a, next).act(t.Context(), plan); err != nil {
+				t.Fatal(err)
+			}
+			if got := writesOf(b); got != tc.writes {
+				t.Errorf("writes %q, want %q", got, tc.writes)
+			}
+		})
+	}
+}
+
 // One plan may write a run twice, and check it in between.
 func TestActOnItsOwnWrites(t *testing.T) {
 	run := made("a").Leased(1, "5").Obj()

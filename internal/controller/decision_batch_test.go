@@ -33,7 +33,7 @@ func TestMembersOfABatch(t *testing.T) {
 		"it waits, and a receipt of its batch with it": {leader().Obj(), of(waiting, member().Obj(), receipt("a").Obj()), ""},
 		"a receipt waits though its run executes":      {leader().Obj(), and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")), ""},
 		"it starts": {started, of(waiting, member().Obj()),
-			"claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
+			"claim: SwapKey(leased=a g1<10); CreateJob(a-1); WriteStatus(a, Leased, g1<10, batch Started); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"},
 		"it is told to wait": {started, and(of(makeKey("k").Leased("b", 1, "5").Pending("a").Obj(), member().Obj()), executing(made("b"), 1, "5")),
 			"announce-pending: CheckKey; WriteStatus(a, Pending, batch Started); Emit(RunTriggered a)"},
 		"its receipt is bound": {started, and(of(makeKey("k").Leased("a", 1, "12").Obj(), receipt("a").Obj()), executing(made("a"), 1, "12")),

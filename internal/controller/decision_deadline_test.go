@@ -19,7 +19,7 @@ func TestDeadline(t *testing.T) {
 	bounded := func() *wrappers.JobRunWrapper { return made("a").Deadline(60) }
 	blocked := func() *wrappers.JobRunWrapper { return unnamed(bounded().Leased(1, "5").Error("no quota")) }
 	leased := makeKey("k").Leased("a", 1, "5").Obj()
-	const ended = `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+	const ended = `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 		"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`
 	decisions{
 		"in time":           {given: and(of(leased), executing(bounded(), 1, "5"))},
@@ -39,13 +39,13 @@ func TestDeadline(t *testing.T) {
 		},
 		"its Job is refused, and may be tried again": {
 			given: of(leased, blocked().Obj()), with: overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; the Job was refused: no quota"); Emit(RunFailed a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Pod did not start": {
 			given: and(of(leased), executing(bounded().Error("no such image"), 1, "5")), with: overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds; it did not get on: no such image"); Emit(RunFailed a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
@@ -56,13 +56,13 @@ func TestDeadline(t *testing.T) {
 		},
 		"its claim is not stored, and its Job completed": {
 			given: of(leased, bounded().Pending().Obj(), makeJob(bounded().Obj(), 1).Complete().Obj()), with: overdue,
-			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5); Emit(RunLeased a);
+			want: `follow-lease: CheckKey; CreateJob(a-1); WriteStatus(a, Leased, g1<5); Emit(RunLeased a);
 				Count(leased)`,
 		},
 		"another run waits": {
 			given: and(of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("b").Pending().Obj()), executing(bounded(), 1, "5")),
 			with:  overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
 		},
 		"it was cancelled, and its Pods go on": {
@@ -70,24 +70,24 @@ func TestDeadline(t *testing.T) {
 		},
 		"it is cancelled in time": {
 			given: and(of(leased), executing(bounded().Cancel(), 1, "5")),
-			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+			want: `follow-lease: StopRun(a g1); WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job completed": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Complete().Obj()), with: overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job failed": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
 			with:  overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
 				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"its Job missed its own deadline, which gives the same reason": {
 			given: of(leased, bounded().Leased(1, "5").Obj(), makeJob(bounded().Obj(), 1).Failed("DeadlineExceeded", "too long").Obj()),
 			with:  overdue,
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded, "DeadlineExceeded: too long");
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded, "DeadlineExceeded: too long");
 				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it has no key": {

@@ -45,7 +45,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 			given: of(key, held().Obj(), made("b").Pending().Obj()),
 			with:  expired,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(pending=b)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(leased=b g1<10); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 		"the waiting run was not announced: it waits on": {
 			given: of(key, held().Obj(), made("b").Skip().Obj()),
@@ -71,7 +71,7 @@ func TestExpireInThePlaceOfAnother(t *testing.T) {
 			given: of(key, held().MaxAttempts(1).Obj(), made("b").Skip().Pending().Obj()),
 			with:  expired,
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; all 1 attempts are used");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(pending=b)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); SwapKey(leased=b g1<10); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 	}.run(t)
 }

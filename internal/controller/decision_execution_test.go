@@ -49,7 +49,7 @@ func TestFollowLease(t *testing.T) {
 		},
 		"it ends, although its Job lost annotations": {
 			given: of(leased.Obj(), run.Obj(), stripped(makeJob(run.Obj(), 1).Complete().Obj())),
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it goes on, whatever becomes of others": {
@@ -57,17 +57,17 @@ func TestFollowLease(t *testing.T) {
 		},
 		"the lease is not stored yet": {
 			given: of(leased.Obj(), made("a").Pending().Obj()),
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and the run was never heard of": {
 			given: of(leased.Obj(), made("a").Obj()),
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"the lease is not stored yet, and its Job is there": {
 			given: of(leased.Obj(), made("a").Pending().Obj(), makeJob(made("a").Obj(), 1).Obj()),
-			want: `follow-lease: CheckKey; CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1<5);
+			want: `follow-lease: CheckKey; CreateJob(a-1); WriteStatus(a, Leased, g1<5);
 				Emit(RunLeased a); Count(leased)`,
 		},
 		"a worker's claim that is not stored yet is the worker's": {
@@ -92,7 +92,7 @@ func TestFollowLease(t *testing.T) {
 			with: func(c *scene) {
 				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].Overdue = true }
 			},
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=DeadlineExceeded,
 				"the lease lasted longer than activeDeadlineSeconds, 60 seconds"); Emit(RunFailed a); SwapKey(free)`,
 		},
 		"a worker without a key gives its run back": {
@@ -135,7 +135,7 @@ func TestFollowLease(t *testing.T) {
 		},
 		"the Job completed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed with output": {
@@ -145,32 +145,32 @@ func TestFollowLease(t *testing.T) {
 					o.Executions[wrappers.UIDOf("a")].Output = &apiextensionsv1.JSON{Raw: []byte(`{"rows":3}`)}
 				}
 			},
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, output {"rows":3}, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job failed": {
 			given: of(leased.Obj(), made("a").Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Failed("BackoffLimitExceeded", "too often").Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=BackoffLimitExceeded, "BackoffLimitExceeded: too often");
 				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed while it was cancelled": {
 			given: of(leased.Obj(), made("a").Cancel().Leased(1, "5").Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
 				StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"the Job completed and another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj(), makeJob(run.Obj(), 1).Complete().Obj()),
-			want: `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
-				StopRun(a g1); SwapKey(pending=b, or note a-1)`,
+			want: `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed); Emit(RunCompleted a);
+				StopRun(a g1); SwapKey(leased=b g1<10, or note a-1); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 		"it is cancelled": {
 			given: and(of(leased.Obj()), executing(made("a").Cancel(), 1, "5")),
-			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+			want: `follow-lease: StopRun(a g1); WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"it is being deleted": {
 			given: and(of(leased.Obj()), executing(made("a").Deleting(), 1, "5")),
-			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+			want: `follow-lease: StopRun(a g1); WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a); StopRun(a g1); SwapKey(unconfirmed=a-1)`,
 		},
 		"a run without a key completed": {
@@ -240,7 +240,7 @@ func TestExpire(t *testing.T) {
 		"another run waits": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g1, attempts 1, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(leased=b g1<10, or note a-1); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 		"the key is reserved for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), made("a").Leased(1, "5").Obj()),
@@ -268,7 +268,7 @@ func TestExpire(t *testing.T) {
 		"the last attempt counts before the waiting run": {
 			given: of(makeKey("k").Leased("a", 5, "5").Pending("b").Obj(), made("a").Leased(5, "5").Attempts(2).Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; ConfirmLoss(a); WriteStatus(a, Failed, finished g5, attempts 3, Failed=LeaseExpired, "Lease expired; all 3 attempts are used");
-				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(pending=b, or note a-5)`,
+				Emit(JobLost a); Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g5); SwapKey(leased=b g1<10, or note a-5); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 		"a run without a key": {
 			given: of(keyless("a").Leased(1, "").Obj()),
@@ -298,7 +298,7 @@ func TestFinishExpiry(t *testing.T) {
 		"another run waits by now": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj(), made("b").Pending().Obj()),
 			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g2, Failed=LeaseExpired, "Lease expired; pending run b already exists");
-				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(pending=b, or note a-1)`,
+				Emit(RunLeaseExpired a); Emit(RunFailed a); Count(failed); StopRun(a g1); SwapKey(leased=b g1<10, or note a-1); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
 		"the key is reserved by now for a run that may come": {
 			given: of(makeKey("k").Leased("a", 1, "5").Pending("b").Obj(), fenced().Obj()),
@@ -336,7 +336,7 @@ func TestBlockedAndInvalid(t *testing.T) {
 		},
 		"tried again": {
 			given: blocked,
-			want: `follow-lease: CheckKey; CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, "");
+			want: `follow-lease: CheckKey; CheckPods(a); CreateJob(a-1); WriteStatus(a, Leased, "");
 				Emit(RunLeased a)`,
 		},
 		"not before its time": {
@@ -350,17 +350,17 @@ func TestBlockedAndInvalid(t *testing.T) {
 			with: func(c *scene) {
 				c.change = func(o *decision.Observation) { o.Executions[wrappers.UIDOf("a")].HoldOff = time.Second }
 			},
-			want: `follow-lease: StopRun(a g1); CheckKey; WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
+			want: `follow-lease: StopRun(a g1); WriteStatus(a, Cancelled, finished g1, Cancelled=Cancelled, "cancelled on request");
 				Emit(RunCancelled a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 		"a run without a key, tried again": {
 			given: of(unnamed(keyless("a").Leased(1, "").Error("no quota")).Obj()),
-			want:  `follow-lease: CheckPods(a); CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
+			want:  `follow-lease: CheckPods(a); CreateJob(a-1); WriteStatus(a, Leased, ""); Emit(RunLeased a)`,
 		},
 		"blocked, then invalid": {
 			given: blocked,
 			with:  with(decision.Refusal{Final: true, Message: "no such field"}),
-			want: `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
+			want: `follow-lease: WriteStatus(a, Failed, finished g1, Failed=InvalidJob, "no such field");
 				Emit(RunFailed a); StopRun(a g1); SwapKey(free, or note a-1)`,
 		},
 	}.run(t)
@@ -460,7 +460,7 @@ func TestDeleteStrayJob(t *testing.T) {
 		},
 		"a claim without key that is not stored yet": {
 			given: of(keyless("a").Obj(), makeJob(keyless("a").Obj(), 1).Obj()),
-			want: `claim: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
+			want: `claim: CreateJob(a-1); WriteStatus(a, Leased, g1);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"of a run without a key, after its lease expired": {

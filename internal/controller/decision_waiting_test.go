@@ -26,12 +26,12 @@ func TestClaim(t *testing.T) {
 	decisions{
 		"the waiting run starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Obj()},
-			want: `claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); 
+			want: `claim: SwapKey(leased=a g1<10); CreateJob(a-1); 
 				WriteStatus(a, Leased, g1<10); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run that was told to wait starts": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), made("a").Pending().Obj()},
-			want: `claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); CreateJob(a-1); 
+			want: `claim: SwapKey(leased=a g1<10); CreateJob(a-1); 
 				WriteStatus(a, Leased, g1<10); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run whose lease expired starts again": {
@@ -39,19 +39,19 @@ func TestClaim(t *testing.T) {
 				makeKey("k").Pending("a").LastGeneration(2).Obj(),
 				made("a").Leased(1, "5").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: CheckRun(a); SwapKey(leased=a g3<10); CheckRun(a); CreateJob(a-3); 
+			want: `claim: SwapKey(leased=a g3<10); CreateJob(a-3); 
 				WriteStatus(a, Leased, g3<10); Emit(RunLeased a)`,
 		},
 		"a run without a key starts": {
 			given: []client.Object{makeRun("a").Template().Created().Obj()},
-			want: `claim: CheckRun(a); CreateJob(a-1); WriteStatus(a, Leased, g1);
+			want: `claim: CreateJob(a-1); WriteStatus(a, Leased, g1);
 				Emit(RunTriggered a); Emit(RunLeased a); Count(leased)`,
 		},
 		"a run without a key whose lease expired starts again": {
 			given: []client.Object{
 				makeRun("a").Template().Created().Leased(1, "").Fenced().Phase(v1alpha1.PhasePending).Obj(),
 			},
-			want: `claim: StopStrays; CheckRun(a); CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
+			want: `claim: StopStrays; CreateJob(a-3); WriteStatus(a, Leased, g3); Emit(RunLeased a)`,
 		},
 		"a run without a template waits for a worker": {
 			given: []client.Object{makeKey("k").Pending("a").Obj(), makeRun("a").Key("k").Created().Pending().Obj()},
@@ -212,7 +212,7 @@ func TestClearStalePending(t *testing.T) {
 		},
 		"the claim of the run is not stored yet": {
 			given: []client.Object{makeKey("k").Pending("a").Leased("b", 1, "5").Obj(), made("b").Pending().Obj(), made("a").Obj()},
-			want: `follow-lease: CheckKey; CheckPods(b); CheckRun(b); CreateJob(b-1); WriteStatus(b, Leased, g1<5);
+			want: `follow-lease: CheckKey; CheckPods(b); CreateJob(b-1); WriteStatus(b, Leased, g1<5);
 				Emit(RunLeased b); Count(leased)`,
 		},
 	}.run(t)

@@ -40,9 +40,9 @@ func (c *scene) see(events ...jobEvent) {
 func TestP13OwnEndOfAJob(t *testing.T) {
 	job := func() *wrappers.JobWrapper { return makeJob(made("a").Obj(), 1) }
 	const (
-		completed = `follow-lease: CheckKey; WriteStatus(a, Completed, finished g1, Complete=Completed,
+		completed = `follow-lease: WriteStatus(a, Completed, finished g1, Complete=Completed,
 			"the output is unknown: Job a-1 completed, but its Pods are gone"); Emit(RunCompleted a); Emit(RunOutputLost a); StopRun(a g1); SwapKey(free, or note a-1)`
-		failed = `follow-lease: CheckKey; WriteStatus(a, Failed, finished g1, Failed=Evicted, "Evicted: no disk"); Emit(RunFailed a);
+		failed = `follow-lease: WriteStatus(a, Failed, finished g1, Failed=Evicted, "Evicted: no disk"); Emit(RunFailed a);
 			StopRun(a g1); SwapKey(free, or note a-1)`
 		requeue = `follow-lease: StopRun(a g1); CheckKey; ConfirmLoss(a); WriteStatus(a, Leased, g2<5, no holder, attempts 1, no job, "%[1]s");
 			Emit(JobLost a); SwapKey(pending=a g2, or note a-1); Emit(RunLeaseExpired a); Count(requeued);

@@ -11,11 +11,8 @@ import (
 // claim starts the waiting run if the run has a template and no run is leased. A run without a template waits for
 // the claim of an external worker: see internal/webhook/v1alpha1/worker_claim.go.
 func claim(s *Snapshot) []Op {
-	if s.leased != (runkey.Identity{}) {
-		return nil
-	}
 	run := s.Run(s.pending)
-	if run == nil || s.role(run) != RoleWaiting || !run.RunsAsJob() || !s.isAccepting(run) {
+	if s.leased != (runkey.Identity{}) || !s.mayStart(run) {
 		return nil
 	}
 	e := s.execution(run)
@@ -27,35 +24,60 @@ func claim(s *Snapshot) []Op {
 	case s.Keyed && (s.hasUnfinishedJob() || !s.hasRoomForNote(len(s.Confirmed))):
 		return nil // The end of a stray Job is an event. A note goes after a while.
 	case s.Keyed:
-		return s.claimKey(run)
+		return join(s.checkUnconfirmed(), s.claimKey(runkey.Confirm(s.KeySpec(), s.Confirmed), run))
 	default:
 		return s.claimByJob(run)
 	}
 }
 
-// claimKey claims a run that has a key. The plan first stops the Jobs that may still appear (P6). Then it writes the key,
-// the Job and the status, in this order (P3). It reads the run live before it writes the key, and again before it creates
-// the Job (P4). Until the Job exists, the fence on Jobs refuses it if another controller ends the lease.
+// mayStart reports whether the controller may start a run that waits, as soon as its key is free.
+func (s *Snapshot) mayStart(run *v1alpha1.JobRun) bool {
+	return run != nil && s.role(run) == RoleWaiting && run.RunsAsJob() && s.isAccepting(run)
+}
+
+// claimKey claims the run that waits for key. The plan writes the key, the Job and the status, in this order (P3). It reads
+// neither key nor run live. If the key has changed, the swap fails. If the run has ended or was cancelled, or another
+// controller has ended the lease, the fence on Jobs refuses the Job (P4).
 // The write of the key also seats the first run in line, so that no trigger takes the place in between (P7).
-func (s *Snapshot) claimKey(run *v1alpha1.JobRun) []Op {
+func (s *Snapshot) claimKey(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) []Op {
 	version := s.Key.ResourceVersion
-	next, ok := runkey.Claim(s.KeySpec(), version, run.LeaseGeneration())
+	next, ok := runkey.Claim(key, version, run.LeaseGeneration())
 	if !ok {
 		return nil
 	}
 	generation := next.Leased.Generation
-	next = runkey.Confirm(next, s.Confirmed)
-	checks := join(s.checkUnconfirmed(), []Op{CheckRun{run}})
+	var checks []Op
 	if first := s.firstInLine(nil); first != nil {
-		checks, next = append(checks, CheckRun{first}), s.seated(next, first)
+		checks, next = []Op{CheckRun{first}}, s.seated(next, first)
 	}
 	return join(
 		checks,
 		s.swapKey(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
+		[]Op{CreateJob{run, generation, version}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		tellLeased(run, s.Now),
 	)
+}
+
+// handOver claims the waiting run with the swap that releases the key, whose result is free. So the run starts at once. It
+// returns nil if the claim must wait: for a Job that may still appear, for another step of this home, or because the API
+// server has refused the run's Job.
+func (s *Snapshot) handOver(free SwapKey) []Op {
+	run := s.Run(s.pending)
+	if !s.Keyed || !s.Notes || !s.mayStart(run) || len(runkey.Unconfirmed(free.Next)) > 0 || s.hasUnfinishedJob() {
+		return nil
+	}
+	if e := s.execution(run); e.Refused != nil || e.HoldOff > 0 || finishDisplacement(s) != nil || clearStalePending(s) != nil {
+		return nil
+	}
+	ops := s.claimKey(free.Next, run)
+	for i := range ops {
+		if swap, ok := ops[i].(SwapKey); ok {
+			swap.Noted, swap.NotedIsLast = free.Noted, true
+			ops[i] = swap
+		}
+	}
+	return ops
 }
 
 // claimByJob claims a run without a key. Creating the Job is the claim: the API server stores only one Job of that name.
@@ -67,7 +89,7 @@ func (s *Snapshot) claimByJob(run *v1alpha1.JobRun) []Op {
 	}
 	return join(
 		stopStrays,
-		[]Op{CheckRun{run}, CreateJob{run, generation, ""}},
+		[]Op{CreateJob{run, generation, ""}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, "", s.Now)}},
 		tellLeased(run, s.Now),
 	)
@@ -83,7 +105,7 @@ func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
 	return join(
 		s.checkKey(),
 		checkPods,
-		[]Op{CheckRun{run}, CreateJob{run, generation, s.claimedVersion()}},
+		[]Op{CreateJob{run, generation, s.claimedVersion()}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, s.claimedVersion(), s.Now)}},
 		tellLeased(run, s.Now),
 	)

@@ -116,14 +116,19 @@ func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 	}
 }
 
-// finish ends a run. The plan writes the status. Then it stops the Job, waits for the Pods, and releases the key (P3).
+// finish ends a run. The plan writes the status. Then it stops the Job, waits for the Pods, and releases the key (P3). If the
+// run reads Leased, the plan needs no look at the key before: whoever takes the lease away writes that status first (P5).
 func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
 	end.keyVersion = s.claimedVersion()
 	end.now = s.Now
 	status := endedStatus(run, end)
+	var checks []Op
+	if run.Status.Phase != v1alpha1.PhaseLeased {
+		checks = s.checkKey()
+	}
 	return join(
-		s.checkKey(),
+		checks,
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
 		tellOutputLost(run, end),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
@@ -137,16 +142,22 @@ func (s *Snapshot) cancelLeased(run *v1alpha1.JobRun) []Op {
 	}))
 }
 
-// release removes the lease of an ended run from the key, after its Job and Pods have stopped.
+// release removes the lease of an ended run from the key, after its Job and Pods have stopped. The same swap claims the run
+// that waits, if it can.
 func (s *Snapshot) release(run runkey.Identity, generation int64, runsAsJob bool) []Op {
 	var ops []Op
 	if runsAsJob {
 		ops = append(ops, StopRun{Run: run, Generation: generation})
 	}
-	if next, ok := runkey.Release(s.KeySpec(), run); s.Keyed && ok {
-		ops = append(ops, s.giveUp(next, run, generation, runsAsJob))
+	next, ok := runkey.Release(s.KeySpec(), run)
+	if !s.Keyed || !ok {
+		return ops
 	}
-	return ops
+	swap := s.giveUp(next, run, generation, runsAsJob)
+	if claim := s.handOver(swap); claim != nil {
+		return join(ops, claim)
+	}
+	return append(ops, swap)
 }
 
 // stopRun requires that no Job and no Pod of a run executes. generation is the one of its last lease.

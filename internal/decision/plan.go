@@ -63,6 +63,8 @@ type (
 		// Noted, if set, takes the place of Next, unless the StopRun of this plan saw that the Job of the lease has
 		// finished.
 		Noted *v1alpha1.RunKeySpec
+		// NotedIsLast leaves out the rest of the plan if Noted took the place of Next.
+		NotedIsLast bool
 	}
 
 	// CreateJob creates the Job of a run for a generation, or finds the Job that was created before.

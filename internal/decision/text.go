@@ -20,7 +20,7 @@ const maxOutputText = 256
 
 // String formats a plan on one line: the step, then the operations in order.
 //
-//	claim: CheckRun(a); SwapKey(leased=a g1<10); CheckRun(a); ...
+//	claim: SwapKey(leased=a g1<10); CreateJob(a-1); ...
 //
 // g1<10 is generation 1, whose claim was based on version 10 of the key.
 func (p Plan) String() string {

@@ -22,7 +22,7 @@ const lockSeconds = 60
 
 // giveUp replaces the key with next, in which the lease of a run has ended. If the run has a Job, and the plan did not see
 // live that this Job has finished, the same swap notes it. A Job that goes with its JobRun soon is noted in any case.
-func (s *Snapshot) giveUp(next *v1alpha1.RunKeySpec, run runkey.Identity, generation int64, runsAsJob bool) Op {
+func (s *Snapshot) giveUp(next *v1alpha1.RunKeySpec, run runkey.Identity, generation int64, runsAsJob bool) SwapKey {
 	if !runsAsJob || !s.Notes {
 		return SwapKey{Next: next}
 	}

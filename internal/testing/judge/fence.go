@@ -10,6 +10,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
 // leaseOf returns the lease of a Job.
@@ -24,11 +25,22 @@ func (j *Judge) jobFinished(job *batchv1.Job) {
 	}
 }
 
-// PassedFence checks P6 for a Job that the fence let pass: its lease was not over when the create arrived at the API server,
-// at the revision arrival.
+// mayStartUntil records when a JobRun was deleted, cancelled, bound or ended. After that, no Job of it may pass the fence.
+func (j *Judge) mayStartUntil(e *Event, run *v1alpha1.JobRun) {
+	token := runkey.IdentityOf(run).Token
+	if _, known := j.over[token]; !known && (e.New == nil || run.EndRequested() || run.HasEnded() || run.IsReceipt()) {
+		j.over[token] = e.Revision
+	}
+}
+
+// PassedFence checks P4 and P6 for a Job that the fence let pass: neither its run nor its lease was over when the create
+// arrived at the API server, at the revision arrival.
 func (j *Judge) PassedFence(job *batchv1.Job, arrival uint64) {
 	if end, over := j.givenUp[leaseOf(job)]; over && end <= arrival && !j.bereft[job.Labels[v1alpha1.LabelKey]] {
 		j.fail("P6: Job %s passed the fence, but its lease was given up before", job.Name)
+	}
+	if end, over := j.over[leaseOf(job).token]; over && end <= arrival {
+		j.fail("P4: Job %s passed the fence, but its run was over before", job.Name)
 	}
 }
 

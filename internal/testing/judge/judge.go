@@ -76,6 +76,7 @@ type Judge struct {
 	bereft   map[string]bool                  // names of RunKeys that were deleted by hand
 	acquired map[lease]time.Time              // when leases were acquired
 	givenUp  map[lease]uint64                 // revisions at which RunKeys gave leases up
+	over     map[string]uint64                // revisions at which runs were deleted, cancelled, bound or ended, by token
 
 	made     map[types.UID]uint64 // revisions at which Jobs were created
 	finished map[lease]bool       // leases of which a Job finished
@@ -114,6 +115,7 @@ func New(o Options) *Judge {
 		bereft:   map[string]bool{},
 		acquired: map[lease]time.Time{},
 		givenUp:  map[lease]uint64{},
+		over:     map[string]uint64{},
 		made:     map[types.UID]uint64{},
 		finished: map[lease]bool{},
 
@@ -146,6 +148,7 @@ func (j *Judge) Observe(e *Event) {
 
 func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.everRuns[run.UID] = run
+	j.mayStartUntil(e, run)
 	if e.New == nil {
 		delete(j.runs, run.UID)
 		j.deleted[run.UID] = true

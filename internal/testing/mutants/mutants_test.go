@@ -45,24 +45,32 @@ var mutants = map[string]mutant{
 	"P3: the key before the terminal status": {
 		file: "internal/decision/execution.go",
 		from: `	return join(
-		s.checkKey(),
+		checks,
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
 		tellOutputLost(run, end),
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 	)`,
 		to: `	return join(
-		s.checkKey(),
+		checks,
 		s.release(runkey.IdentityOf(run), end.generation, run.RunsAsJob()),
 		[]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}},
 		tellOutputLost(run, end),
 	)`,
 		pkg: rules, run: "^TestP3",
 	},
-	"P4: no live read before the Job": {
-		file: "internal/decision/claim.go",
-		from: `[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
-		to:   `[]Op{CreateJob{run, generation, version}},`,
-		pkg:  rules, run: "^TestP4",
+	"P4: the fence does not look at the run": {
+		file: "internal/webhook/v1alpha1/fence.go",
+		from: `reads.Go(func() { ofRun = h.checkRun(ctx, job) })`,
+		to:   `reads.Go(func() { ofRun = nil })`,
+		pkg:  simulation, run: "^TestPropertyFence$",
+	},
+	"P5: a run that does not read Leased ends without a look at the key": {
+		file: "internal/decision/execution.go",
+		from: `	if run.Status.Phase != v1alpha1.PhaseLeased {
+		checks = s.checkKey()
+	}`,
+		to:  ``,
+		pkg: rules, run: "^TestP5",
 	},
 	"P5: statuses without a look at the key": {
 		file: "internal/decision/decide.go",
@@ -84,6 +92,24 @@ var mutants = map[string]mutant{
 		from: `	if !runsAsJob || !s.Notes {`,
 		to:   `	if true {`,
 		pkg:  simulation, run: "^TestScheduleJobIsStoredLate$",
+	},
+	"P6: the next run starts although nobody saw the end of the last Job": {
+		file: "internal/decision/claim.go",
+		from: `swap.Noted, swap.NotedIsLast = free.Noted, true`,
+		to:   `swap.NotedIsLast = true`,
+		pkg:  rules, run: "^TestP6",
+	},
+	"P6: the next run starts although a note is left": {
+		file: "internal/decision/claim.go",
+		from: `len(runkey.Unconfirmed(free.Next)) > 0 || s.hasUnfinishedJob()`,
+		to:   `s.hasUnfinishedJob()`,
+		pkg:  rules, run: "^TestP6",
+	},
+	"P6: the next run starts after a note": {
+		file: "internal/controller/act.go",
+		from: `next, a.isOver = op.Noted, op.NotedIsLast`,
+		to:   `next = op.Noted`,
+		pkg:  "./internal/controller", run: "^TestActStartsTheNextRun",
 	},
 	"P6: a note is taken back too early": {
 		file: "internal/controller/observe_unconfirmed.go",
@@ -371,8 +397,8 @@ var mutants = map[string]mutant{
 	"I4: the Job before the key": {
 		file: "internal/decision/claim.go",
 		from: `		s.swapKey(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
-		to: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
+		[]Op{CreateJob{run, generation, version}},`,
+		to: `		[]Op{CreateJob{run, generation, version}},
 		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},

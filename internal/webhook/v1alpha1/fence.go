@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,11 +127,20 @@ type notLeasedError struct{ why string }
 func (e *notLeasedError) Error() string { return e.why + ": " + onlyOperator }
 
 // checkLease returns an error if the run of a Job is not leased under the token and generation of the Job. It reads the
-// RunKey live, or the JobRun of a run without a key.
+// JobRun live and, if the run has a key, the RunKey beside it.
 func (h *FenceHandler) checkLease(ctx context.Context, job *batchv1.Job) error {
-	if hasKey(job) {
-		return h.checkKey(ctx, job)
+	if !hasKey(job) {
+		return h.checkRun(ctx, job)
 	}
+	var ofKey, ofRun error
+	var reads sync.WaitGroup
+	reads.Go(func() { ofKey = h.checkKey(ctx, job) })
+	reads.Go(func() { ofRun = h.checkRun(ctx, job) })
+	reads.Wait()
+	return cmp.Or(ofKey, ofRun)
+}
+
+func (h *FenceHandler) checkRun(ctx context.Context, job *batchv1.Job) error {
 	run := &v1alpha1.JobRun{}
 	name := types.NamespacedName{Namespace: job.Namespace, Name: job.Labels[v1alpha1.LabelRun]}
 	switch err := h.Live.Get(ctx, name, run); {
@@ -139,7 +149,7 @@ func (h *FenceHandler) checkLease(ctx context.Context, job *batchv1.Job) error {
 	case err != nil:
 		return fmt.Errorf("read JobRun %s: %w", name.Name, err)
 	}
-	if why := whyNotLeased(run, job); why != "" {
+	if why := whyNoJob(run, job); why != "" {
 		return &notLeasedError{fmt.Sprintf("JobRun %s %s", name.Name, why)}
 	}
 	return nil
@@ -164,16 +174,17 @@ func (h *FenceHandler) checkKey(ctx context.Context, job *batchv1.Job) error {
 	return &notLeasedError{why}
 }
 
-// whyNotLeased says why a run without a key is not leased for a Job. It is empty if the run is leased.
-func whyNotLeased(run *v1alpha1.JobRun, job *batchv1.Job) string {
+// whyNoJob says why a run may not have a Job. It is empty if it may. With a key, the RunKey decides about the generation.
+func whyNoJob(run *v1alpha1.JobRun, job *batchv1.Job) string {
+	isKeyed := run.Spec.ConcurrencyKey != ""
 	switch {
 	case run.UID != metav1.GetControllerOf(job).UID || runkey.IdentityOf(run) != executor.IdentityOf(job):
 		return "is another run of that name"
-	case run.Spec.ConcurrencyKey != "":
+	case isKeyed && !hasKey(job):
 		return "has a concurrencyKey, and the Job has no label " + v1alpha1.LabelKey
 	case run.EndRequested():
 		return "is being cancelled"
-	case !runkey.LeasesItself(run, executor.GenerationOf(job)):
+	case run.HasEnded() || run.IsReceipt(), !isKeyed && !runkey.LeasesItself(run, executor.GenerationOf(job)):
 		return fmt.Sprintf("is %s, and its generation is %d", cmp.Or(string(run.Status.Phase), "without phase"), run.LeaseGeneration())
 	default:
 		return ""

@@ -26,7 +26,7 @@ import (
 
 // A Job of a keyed run is allowed exactly while the key leases its run under its token and generation.
 func TestFenceOfKey(t *testing.T) {
-	job := executor.NewJob(wrappers.MakeKeyedRun("a").Obj(), 2, "5")
+	run := wrappers.MakeKeyedRun("a").Obj()
 	for name, tc := range map[string]struct {
 		key  *wrappers.RunKeyWrapper
 		want string
@@ -41,11 +41,42 @@ func TestFenceOfKey(t *testing.T) {
 		"another key":        {wrappers.MakeRunKey("l").Leased("a", 2, "5"), "leases no run"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newReplica(t)
+			r := newReplica(t, run)
 			if tc.key != nil {
-				r = newReplica(t, tc.key.Obj())
+				r = newReplica(t, run, tc.key.Obj())
 			}
-			checkFenced(t, r.fence(t, job), tc.want)
+			checkFenced(t, r.fence(t, executor.NewJob(run, 2, "5")), tc.want)
+		})
+	}
+}
+
+// While the key leases a run, its Job is allowed unless the run is over (P4).
+func TestFenceOfRunWithKey(t *testing.T) {
+	made := func() *wrappers.JobRunWrapper { return wrappers.MakeKeyedRun("a") }
+	for name, tc := range map[string]struct {
+		run  *wrappers.JobRunWrapper
+		want string
+	}{
+		"without phase":          {made(), ""},
+		"waiting":                {made().Pending(), ""},
+		"fenced":                 {made().Leased(1, "5").Fenced().Pending(), ""},
+		"its claim is stored":    {made().Leased(2, "5"), ""},
+		"ended":                  {made().Leased(2, "5").Ended(v1alpha1.PhaseFailed), "is Failed"},
+		"ended without a lease":  {made().Ended(v1alpha1.PhaseCancelled), "is Cancelled"},
+		"a receipt":              {made().BoundTo("b"), "is Coalesced"},
+		"cancelled":              {made().Cancel(), "is being cancelled"},
+		"cancelled while leased": {made().Leased(2, "5").Cancel(), "is being cancelled"},
+		"being deleted":          {made().Deleting(), "is being cancelled"},
+		"a run of that name":     {made().UID("later"), "is another run of that name"},
+		"gone":                   {nil, "does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := []client.Object{wrappers.MakeRunKey("k").Leased("a", 2, "5").Obj()}
+			if tc.run != nil {
+				tc.run.Finalizers = []string{"x"} // The model keeps no object that is being deleted without one.
+				objects = append(objects, tc.run.Obj())
+			}
+			checkFenced(t, newReplica(t, objects...).fence(t, executor.NewJob(made().Obj(), 2, "5")), tc.want)
 		})
 	}
 }
