@@ -205,6 +205,12 @@ func (a *action) swapKey(ctx context.Context, op decision.SwapKey) error {
 	if err != nil {
 		return err
 	}
+	switch {
+	case stored != nil:
+		a.writes.stored(stored)
+	case a.key != nil:
+		a.writes.deleted(a.key)
+	}
 	a.key = stored
 	a.journal.note("RunKey %s: %s", a.req.RunKey, decision.KeyText(next))
 	return nil
@@ -250,6 +256,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 		return fmt.Errorf("write the status of JobRun %s/%s: %w", run.Namespace, run.Name, err)
 	}
 	a.written[run.UID] = next
+	a.writes.stored(next)
 	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
 		a.sightings.forget(executionSubjects(run.UID)...)
@@ -285,6 +292,7 @@ func (a *action) deleteRun(ctx context.Context, run *v1alpha1.JobRun) error {
 		client.PropagationPolicy(metav1.DeletePropagationBackground))
 	switch {
 	case err == nil:
+		a.writes.deleted(run)
 		a.journal.note("JobRun %s: deleted", run.Name)
 	case apierrors.IsConflict(err):
 		return fmt.Errorf("%w: JobRun %s/%s", errStale, run.Namespace, run.Name)

@@ -85,6 +85,7 @@ type Reconciler struct {
 	sightings *sightings
 	ended     *endedPods
 	jobs      *seenJobs
+	writes    *ownWrites
 }
 
 // Recorder records the events of a plan.
@@ -102,7 +103,7 @@ func (r Recorder) emit(e decision.Event) {
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
 	return &Reconciler{
 		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock),
-		ended: newEndedPods(), jobs: newSeenJobs(o.Clock),
+		ended: newEndedPods(), jobs: newSeenJobs(o.Clock), writes: newOwnWrites(o.Clock),
 	}
 }
 
@@ -219,6 +220,7 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client.Object) []Request {
 	var requests []Request
 	r.noteChange(ctx, before, after)
+	r.writes.shown(before, after)
 	r.forgetRow(before, after)
 	if changesNoDecision(before, after) {
 		return nil
@@ -277,6 +279,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 	run := &v1alpha1.JobRun{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run); err != nil {
 		return 0, client.IgnoreNotFound(err)
+	}
+	if err := r.awaitOwnWrite(run); err != nil {
+		return 0, err
 	}
 	if run.LeadsBatch() && run.AwaitsBatch() {
 		decided, err := r.reconcileBatch(ctx, req, run)

@@ -75,7 +75,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 	o.Keyed = req.RunKey != ""
 	observeRuns := func(ctx context.Context) error { return o.observeRuns(ctx, cache.FieldHome, req.home()) }
 	for _, observe := range []func(context.Context) error{
-		o.observeKey, observeRuns, o.observeEnded, o.observeKeyRuns, o.observeReferences, o.observeWhole, o.observeBatches,
+		o.observeKey, observeRuns, o.awaitOwnWrites, o.observeEnded, o.observeKeyRuns, o.observeReferences, o.observeWhole, o.observeBatches,
 		o.observeExecutions, o.observeUnconfirmed,
 	} {
 		if err := observe(ctx); err != nil {
@@ -96,6 +96,9 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 		return decision.Observation{}, err
 	}
 	if err := o.observeRuns(ctx, cache.FieldIdempotency, req.RunKey); err != nil {
+		return decision.Observation{}, err
+	}
+	if err := o.awaitOwnWrites(ctx); err != nil {
 		return decision.Observation{}, err
 	}
 	if owner := runkey.Owner(o.KeySpec()); owner != (runkey.Identity{}) {
