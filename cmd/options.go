@@ -45,6 +45,8 @@ type options struct {
 	leaderElectionNamespace string
 
 	receiptHistory   int
+	jobTTL           ttl
+	runTTL           ttl
 	reservationGrace time.Duration
 	idempotencyGrace time.Duration
 	concurrency      int
@@ -114,6 +116,12 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The namespace of the Leases of the replicas and of the leader. If empty, it is the value of --namespace.")
 
 	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
+	o.jobTTL, o.runTTL = ttl(24*time.Hour), ttl(7*24*time.Hour)
+	flags.Var(&o.jobTTL, "job-ttl",
+		"How long the finished Job of a run is kept after the outcome of the run is stored, if its template has no ttlSecondsAfterFinished: "+
+			"a `duration` of at least 1m, or -1 to keep it as long as its JobRun.")
+	flags.Var(&o.runTTL, "run-ttl",
+		"How long a JobRun without ttlSecondsAfterFinished is kept after its completionTime: a `duration` of at least 1m, or -1 for ever.")
 	flags.DurationVar(&o.reservationGrace, "reservation-grace", 5*time.Second,
 		"How long the waiting place of a concurrencyKey stays reserved for an admitted run that does not exist, at least 2s. "+
 			"A run that is created later waits in line.")

@@ -128,7 +128,7 @@ func slimStatus(run *v1alpha1.JobRun, condition string) {
 func slimJob(job *batchv1.Job) {
 	job.ManagedFields = nil
 	job.Labels = only(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
-	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
+	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration, v1alpha1.AnnotationJobTTL)
 	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
 	full := job.Status
 	job.Status = batchv1.JobStatus{Conditions: full.Conditions}

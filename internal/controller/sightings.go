@@ -190,6 +190,7 @@ func claimSubject(run types.UID) string    { return "claim/" + string(run) }
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
+func unlockSubject(job types.UID) string   { return "unlock/" + string(job) }
 func lossSubject(run types.UID) string     { return "loss/" + string(run) }
 
 func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }

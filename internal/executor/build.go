@@ -29,8 +29,8 @@ func JobName(run *v1alpha1.JobRun, generation int64) string { return NameOfJob(r
 func NameOfJob(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
 // NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
-// that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a
-// finished Job must stay until its JobRun is deleted.
+// that the claim was based on; empty without a key. The template's ttlSecondsAfterFinished becomes an annotation, which the
+// operator honours: a finished Job must stay until the outcome of its run is stored.
 func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.Job {
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{
@@ -38,7 +38,7 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 			Name:        JobName(run, generation),
 			Namespace:   run.Namespace,
 			Labels:      labelled(template.Labels, run),
-			Annotations: merged(template.Annotations, annotationsOf(run, generation)),
+			Annotations: withTTL(merged(template.Annotations, annotationsOf(run, generation)), template.Spec.TTLSecondsAfterFinished),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(),
 				Kind:       "JobRun",
@@ -93,6 +93,15 @@ func annotationsOf(run *v1alpha1.JobRun, generation int64) map[string]string {
 		v1alpha1.AnnotationToken:      runkey.IdentityOf(run).Token,
 		v1alpha1.AnnotationGeneration: strconv.FormatInt(generation, 10),
 	}
+}
+
+// withTTL records the ttlSecondsAfterFinished of a template in the annotations of its Job.
+func withTTL(annotations map[string]string, ttl *int32) map[string]string {
+	delete(annotations, v1alpha1.AnnotationJobTTL)
+	if ttl != nil {
+		annotations[v1alpha1.AnnotationJobTTL] = strconv.Itoa(int(*ttl))
+	}
+	return annotations
 }
 
 // defaultContainer returns the annotation that makes kubectl logs show the run's own container, even if a policy
