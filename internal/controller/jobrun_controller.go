@@ -132,6 +132,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&batchv1.Job{}, r.handler()).
 		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
+		Watches(&corev1.ResourceQuota{}, r.quotas()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WatchesRawSource(r.takeovers(mgr.GetCache(), gained)).
 		WithOptions(controller.TypedOptions[Request]{

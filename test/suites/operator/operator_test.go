@@ -137,13 +137,16 @@ type controllers struct{ stops []func() }
 
 var theControllers controllers
 
-// production returns the options of a controller with the defaults of the flags.
+// production returns the options of a controller with the defaults of the flags. But it sweeps more often.
 func production() controller.Options {
 	return controller.Options{
 		ReceiptHistory:   100,
 		ReservationGrace: 5 * time.Second,
 		IdempotencyGrace: 90 * time.Second,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
+		RunTTL:           168 * time.Hour,
+		JobTTL:           24 * time.Hour,
+		SweepPeriod:      time.Second,
 		Clock:            clock.RealClock{},
 		Concurrency:      8,
 	}
