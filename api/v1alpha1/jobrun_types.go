@@ -162,7 +162,9 @@ type JobRunSpec struct {
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
 	// template describes the Job that executes the run. The operator adds the JOBRUN_* environment to every
-	// container, and names the Job. The template's ttlSecondsAfterFinished counts from the completionTime of
+	// container, and names the Job. The Job and its Pods also get the labels and annotations of the JobRun,
+	// where the template does not say otherwise. Those of kubectl, of GitOps tools and of the operator itself
+	// do not reach them. The template's ttlSecondsAfterFinished counts from the completionTime of
 	// the run, and lasts at least 60 seconds. If it is not set, the operator's flag --job-ttl decides, by
 	// default 24 hours. If podReplacementPolicy is not set, the operator sets it to Failed, so that a Pod ends
 	// before the next one starts. A run without a template waits for an external worker to claim it. Immutable.

@@ -36,13 +36,14 @@ var (
 var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, whether it is
-// suspended, and how many Pods ended in a finished one. They need the holder and the renewTime of a Lease, and the number of
-// JobRuns that a ResourceQuota allows. slim_pod.go says what they need of a Pod.
+// an ended JobRun, which may stay for long, and of any other one the annotations that its Job gets. They need the identity and
+// the conditions of a Job, whether it is suspended, its TTL, and how many Pods ended in a finished one. They need the holder and
+// the renewTime of a Lease, and the numbers of JobRuns and Jobs that a ResourceQuota allows. slim_pod.go says what they need of
+// a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
-		object.ManagedFields, object.Annotations = nil, nil
+		object.ManagedFields, object.Annotations = nil, executor.Inherited(object.Annotations)
 		if condition := settled(object); condition != "" {
 			slimRun(object, condition)
 		}

@@ -35,10 +35,13 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        JobName(run, generation),
-			Namespace:   run.Namespace,
-			Labels:      labelled(template.Labels, run),
-			Annotations: withTTL(merged(template.Annotations, annotationsOf(run, generation)), template.Spec.TTLSecondsAfterFinished),
+			Name:      JobName(run, generation),
+			Namespace: run.Namespace,
+			Labels:    labelled(merged(Inherited(run.Labels), template.Labels), run),
+			Annotations: withTTL(
+				merged(Inherited(run.Annotations), template.Annotations, annotationsOf(run, generation)),
+				template.Spec.TTLSecondsAfterFinished,
+			),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(),
 				Kind:       "JobRun",
@@ -57,8 +60,8 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 		job.Spec.ActiveDeadlineSeconds = &d
 	}
 	pod := &job.Spec.Template
-	pod.Labels = labelled(pod.Labels, run)
-	pod.Annotations = merged(defaultContainer(run), merged(pod.Annotations, annotationsOf(run, generation)))
+	pod.Labels = labelled(merged(inheritedByPods(run.Labels), pod.Labels), run)
+	pod.Annotations = merged(defaultContainer(run), inheritedByPods(run.Annotations), pod.Annotations, annotationsOf(run, generation))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
 		equip(&pod.Spec.InitContainers[i], env)
@@ -141,9 +144,11 @@ func addEnv(container *corev1.Container, env []corev1.EnvVar) {
 	container.Env = append(slices.Clone(env), own...)
 }
 
-func merged(theirs, ours map[string]string) map[string]string {
-	all := make(map[string]string, len(theirs)+len(ours))
-	maps.Copy(all, theirs)
-	maps.Copy(all, ours)
+// merged returns the entries of all maps. The last one wins.
+func merged(parts ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, entries := range parts {
+		maps.Copy(all, entries)
+	}
 	return all
 }
