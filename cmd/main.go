@@ -118,6 +118,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		IdempotencyGrace: o.idempotencyGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod:      time.Minute,
+		JobSeries:        o.metricsJobs,
 		Clock:            operatorClock,
 		Concurrency:      o.concurrency,
 		Shares:           members,

@@ -38,6 +38,7 @@ type options struct {
 
 	metricsAddress  string
 	metricsCertPath string
+	metricsJobs     int
 	probeAddress    string
 	pprofAddress    string
 
@@ -104,6 +105,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. Set 0 to turn metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
 		"The directory with tls.crt and tls.key for the metrics. If empty, the manager uses a self-signed certificate.")
+	flags.IntVar(&o.metricsJobs, "metrics-jobs", 200,
+		"The number of jobs (namespace and jobName) that have metrics of their own on each replica, at least 0. The others share series with the labels \"other\".")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. Set 0 to turn them off.")
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
 		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
@@ -143,6 +146,7 @@ func (o *options) validate() error {
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)
+	require(o.metricsJobs >= 0, "--metrics-jobs must be at least 0, not %d", o.metricsJobs)
 	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
 	require(o.reservationGrace >= minReservationGrace,
 		"--reservation-grace must be at least %s, not %s: creates of admitted runs would lose their place", minReservationGrace, o.reservationGrace)

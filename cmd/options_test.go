@@ -18,7 +18,7 @@ func TestParseOptionsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
-		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 ||
+		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 || o.metricsJobs != 200 ||
 		time.Duration(o.jobTTL) != 24*time.Hour || time.Duration(o.runTTL) != 168*time.Hour ||
 		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
@@ -41,6 +41,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"a Job that goes too early":   {[]string{"--job-ttl=59s"}, `invalid value "59s" for flag -job-ttl`},
 		"a JobRun that goes at once":  {[]string{"--run-ttl=0"}, `invalid value "0" for flag -run-ttl`},
 		"a negative TTL":              {[]string{"--run-ttl=-1h"}, `invalid value "-1h" for flag -run-ttl`},
+		"fewer than no jobs":          {[]string{"--metrics-jobs=-1"}, "--metrics-jobs must be at least 0, not -1"},
 		"no concurrency":              {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
 		"port too high":               {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
 		"no namespace":                {[]string{"--namespace="}, "--namespace must not be empty"},

@@ -70,6 +70,8 @@ type Options struct {
 	Clock       clock.Clock
 	// Concurrency is the number of requests that the controller reconciles at once.
 	Concurrency int
+	// JobSeries is the number of jobs that have metrics of their own. Metrics call all others "other".
+	JobSeries int
 	// Shares says which homes this process owns. Without it, this process owns all.
 	Shares Shares
 	// LeaderElection makes the controller wait until its replica is the leader.
@@ -88,6 +90,7 @@ type Reconciler struct {
 	sightings *sightings
 	ended     *endedPods
 	jobs      *seenJobs
+	series    *jobSeries
 }
 
 // Recorder records the events of a plan.
@@ -105,7 +108,7 @@ func (r Recorder) emit(e decision.Event) {
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
 	return &Reconciler{
 		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock),
-		ended: newEndedPods(), jobs: newSeenJobs(o.Clock),
+		ended: newEndedPods(), jobs: newSeenJobs(o.Clock), series: newJobSeries(o.JobSeries),
 	}
 }
 

@@ -138,6 +138,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		RunTTL:           168 * time.Hour,
 		JobTTL:           24 * time.Hour,
 		SweepPeriod:      time.Second,
+		JobSeries:        200,
 		Clock:            clock.RealClock{},
 		Concurrency:      4,
 	})

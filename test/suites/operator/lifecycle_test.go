@@ -88,12 +88,15 @@ var _ = Describe("A run", func() {
 
 	It("fails with its Job, with the Job's reason and message", func() {
 		a, j := leased(created(makeRun("a").key("k")))
+		finished, took := counts("jobrun_runs_finished_total", ns), counts("jobrun_run_duration_seconds", ns)
 		failJob(j, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 
 		a = wait(a, haveCondition(v1alpha1.ConditionFailed))
 		Expect(a.Status.Phase).To(Equal(v1alpha1.PhaseFailed))
 		Expect(a.Status.Error).To(And(ContainSubstring("BackoffLimitExceeded"), ContainSubstring("reached the specified backoff limit")))
 		Eventually(keys).Should(BeEmpty())
+		Eventually(finished).Should(Equal(1))
+		Expect(took()).To(Equal(1))
 	})
 
 	It("starts when the run before it has ended", func() {

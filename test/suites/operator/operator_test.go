@@ -147,6 +147,7 @@ func production() controller.Options {
 		RunTTL:           168 * time.Hour,
 		JobTTL:           24 * time.Hour,
 		SweepPeriod:      time.Second,
+		JobSeries:        200,
 		Clock:            clock.RealClock{},
 		Concurrency:      8,
 	}
@@ -188,6 +189,7 @@ type activeRuns struct{}
 func (activeRuns) Describe(ch chan<- *prometheus.Desc) {
 	ch <- prometheus.NewDesc("jobrun_active_runs", "", []string{"phase"}, nil)
 	ch <- prometheus.NewDesc("jobrun_active_homes", "", nil, nil)
+	ch <- prometheus.NewDesc("jobrun_waiting_runs", "", []string{"namespace", "job"}, nil)
 }
 
 func (activeRuns) Collect(chan<- prometheus.Metric) {}
