@@ -55,7 +55,7 @@ func blockedBench(t *testing.T, n int, quotas ...client.Object) bench {
 // refuse lets the API server refuse the Job of a run.
 func (b bench) refuse(t *testing.T, run *v1alpha1.JobRun, why string) {
 	t.Helper()
-	b.store.Before = func(verb string, object client.Object) error {
+	b.store.Before = func(_ string, object client.Object) error {
 		return apierrors.NewForbidden(batchv1.Resource("jobs"), object.GetName(), errors.New(why))
 	}
 	a := b.newAction(homeRequest(run), decision.NewSnapshot(decision.Observation{}))

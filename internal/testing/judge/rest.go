@@ -132,7 +132,7 @@ func (j *Judge) nothingLeft() error {
 			return fmt.Errorf("at rest, Job %s is unfinished", job.Name)
 		}
 		if j.o.JobsGo {
-			return fmt.Errorf("Job %s is kept after its TTL", job.Name)
+			return fmt.Errorf("at rest, Job %s is kept after its TTL", job.Name)
 		}
 	}
 	return nil
