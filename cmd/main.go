@@ -112,10 +112,13 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
+		RunTTL:           time.Duration(o.runTTL),
+		JobTTL:           time.Duration(o.jobTTL),
 		ReservationGrace: o.reservationGrace,
 		IdempotencyGrace: o.idempotencyGrace,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		SweepPeriod:      time.Minute,
+		JobSeries:        o.metricsJobs,
 		Clock:            operatorClock,
 		Concurrency:      o.concurrency,
 		Shares:           members,

@@ -38,6 +38,7 @@ type options struct {
 
 	metricsAddress  string
 	metricsCertPath string
+	metricsJobs     int
 	probeAddress    string
 	pprofAddress    string
 
@@ -45,6 +46,8 @@ type options struct {
 	leaderElectionNamespace string
 
 	receiptHistory   int
+	jobTTL           ttl
+	runTTL           ttl
 	reservationGrace time.Duration
 	idempotencyGrace time.Duration
 	concurrency      int
@@ -102,6 +105,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. Set 0 to turn metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
 		"The directory with tls.crt and tls.key for the metrics. If empty, the manager uses a self-signed certificate.")
+	flags.IntVar(&o.metricsJobs, "metrics-jobs", 200,
+		"The number of jobs (namespace and jobName) that have metrics of their own on each replica, at least 0. The others share series with the labels \"other\".")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. Set 0 to turn them off.")
 	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
 		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
@@ -114,6 +119,12 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"The namespace of the Leases of the replicas and of the leader. If empty, it is the value of --namespace.")
 
 	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
+	o.jobTTL, o.runTTL = ttl(24*time.Hour), ttl(7*24*time.Hour)
+	flags.Var(&o.jobTTL, "job-ttl",
+		"How long the finished Job of a run is kept after the outcome of the run is stored, if its template has no ttlSecondsAfterFinished: "+
+			"a `duration` of at least 1m, or -1 to keep it as long as its JobRun.")
+	flags.Var(&o.runTTL, "run-ttl",
+		"How long a JobRun without ttlSecondsAfterFinished is kept after its completionTime: a `duration` of at least 1m, or -1 for ever.")
 	flags.DurationVar(&o.reservationGrace, "reservation-grace", 5*time.Second,
 		"How long the waiting place of a concurrencyKey stays reserved for an admitted run that does not exist, at least 2s. "+
 			"A run that is created later waits in line.")
@@ -135,6 +146,7 @@ func (o *options) validate() error {
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)
+	require(o.metricsJobs >= 0, "--metrics-jobs must be at least 0, not %d", o.metricsJobs)
 	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
 	require(o.reservationGrace >= minReservationGrace,
 		"--reservation-grace must be at least %s, not %s: creates of admitted runs would lose their place", minReservationGrace, o.reservationGrace)

@@ -18,7 +18,8 @@ func TestParseOptionsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
-		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 ||
+		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 || o.metricsJobs != 200 ||
+		time.Duration(o.jobTTL) != 24*time.Hour || time.Duration(o.runTTL) != 168*time.Hour ||
 		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
 	}
@@ -36,6 +37,11 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"no history":                  {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
 		"grace shorter than a create": {[]string{"--reservation-grace=1s"}, "--reservation-grace must be at least 2s, not 1s"},
 		"grace as long as a request":  {[]string{"--idempotency-grace=60s"}, "--idempotency-grace must exceed 1m0s, not be 1m0s"},
+		"a TTL without a unit":        {[]string{"--job-ttl=60"}, `invalid value "60" for flag -job-ttl: it must be a duration of at least 1m0s, such as 24h, or -1 for never`},
+		"a Job that goes too early":   {[]string{"--job-ttl=59s"}, `invalid value "59s" for flag -job-ttl`},
+		"a JobRun that goes at once":  {[]string{"--run-ttl=0"}, `invalid value "0" for flag -run-ttl`},
+		"a negative TTL":              {[]string{"--run-ttl=-1h"}, `invalid value "-1h" for flag -run-ttl`},
+		"fewer than no jobs":          {[]string{"--metrics-jobs=-1"}, "--metrics-jobs must be at least 0, not -1"},
 		"no concurrency":              {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
 		"port too high":               {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
 		"no namespace":                {[]string{"--namespace="}, "--namespace must not be empty"},
@@ -62,6 +68,13 @@ func TestParseOptionsRefuses(t *testing.T) {
 	}
 }
 
+func TestParseOptionsTTL(t *testing.T) {
+	o, err := parseOptions([]string{"--webhook-cert-path=/certs", "--job-ttl=1m", "--run-ttl=-1"}, nil)
+	if err != nil || time.Duration(o.jobTTL) != time.Minute || o.runTTL != 0 {
+		t.Errorf("got %s and %s, %v", &o.jobTTL, &o.runTTL, err)
+	}
+}
+
 func TestParseOptionsProfiles(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:6060", "[::1]:6060"} {
 		o, err := parseOptions([]string{"--webhook-cert-path=/certs", "--pprof-bind-address=" + address}, nil)
@@ -85,7 +98,7 @@ func TestParseOptionsHelp(t *testing.T) {
 	if _, err := parseOptions([]string{"--help"}, &output); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got error %v", err)
 	}
-	for _, flagName := range []string{"-webhook-port", "-kubeconfig", "-zap-log-level"} {
+	for _, flagName := range []string{"-webhook-port", "-kubeconfig", "-zap-log-level", "(default 24h0m0s)", "(default 168h0m0s)"} {
 		if !strings.Contains(output.String(), flagName) {
 			t.Errorf("help does not list %s", flagName)
 		}

@@ -151,7 +151,8 @@ type JobRunSpec struct {
 	// +optional
 	Coalesce CoalescePolicy `json:"coalesce,omitempty"`
 
-	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists, a
+	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists (see
+	// ttlSecondsAfterFinished), a
 	// second trigger with the same namespace, jobName and idempotencyKey starts nothing and is answered with
 	// that run. It has 1 to 256 characters of any kind but control characters. Immutable.
 	//
@@ -161,9 +162,12 @@ type JobRunSpec struct {
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
 
 	// template describes the Job that executes the run. The operator adds the JOBRUN_* environment to every
-	// container, names the Job, and ignores its ttlSecondsAfterFinished. If podReplacementPolicy is not set,
-	// the operator sets it to Failed, so that a Pod ends before the next one starts. A run without a template
-	// waits for an external worker to claim it. Immutable.
+	// container, and names the Job. The Job and its Pods also get the labels and annotations of the JobRun,
+	// where the template does not say otherwise. Those of kubectl, of GitOps tools and of the operator itself
+	// do not reach them. The template's ttlSecondsAfterFinished counts from the completionTime of
+	// the run, and lasts at least 60 seconds. If it is not set, the operator's flag --job-ttl decides, by
+	// default 24 hours. If podReplacementPolicy is not set, the operator sets it to Failed, so that a Pod ends
+	// before the next one starts. A run without a template waits for an external worker to claim it. Immutable.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
@@ -217,8 +221,8 @@ type JobRunSpec struct {
 	OnJobLost JobLostPolicy `json:"onJobLost,omitempty"`
 
 	// ttlSecondsAfterFinished is how many seconds the JobRun is kept after it has an outcome. 0 deletes it at
-	// once. If it is not set, the operator keeps the JobRun. It keeps a run while one of its receipts has no
-	// outcome. Immutable.
+	// once. If it is not set, the operator's flag --run-ttl decides, by default 168 hours. The operator keeps a
+	// run while one of its receipts has no outcome. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0

@@ -24,6 +24,9 @@ const (
 	AnnotationToken = "batch.jobrun.dev/token"
 	// AnnotationGeneration is the generation of the lease that the Job executes under.
 	AnnotationGeneration = "batch.jobrun.dev/generation"
+	// AnnotationJobTTL is the ttlSecondsAfterFinished of the run's template. Only Jobs have it. The operator reads it, and
+	// not the Job controller, because a Job must not go before the outcome of its run is stored.
+	AnnotationJobTTL = "batch.jobrun.dev/ttl-seconds-after-finished"
 )
 
 // The Lease of each replica of the operator has these.

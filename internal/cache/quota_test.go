@@ -6,6 +6,7 @@ package cache
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 
@@ -71,12 +72,56 @@ func TestQuotaRefusal(t *testing.T) {
 	}
 }
 
+// What the cache keeps of a quota has as much room for Jobs as the whole quota.
+func TestRoomForJobs(t *testing.T) {
+	jobs := func(used, hard string) *corev1.ResourceQuota {
+		list := func(n string) corev1.ResourceList {
+			if n == "" {
+				return nil
+			}
+			return corev1.ResourceList{"count/jobs.batch": resource.MustParse(n)}
+		}
+		return &corev1.ResourceQuota{Status: corev1.ResourceQuotaStatus{Used: list(used), Hard: list(hard)}}
+	}
+	scoped := jobs("5", "5")
+	scoped.Spec.Scopes = []corev1.ResourceQuotaScope{corev1.ResourceQuotaScopeTerminating}
+	for name, tc := range map[string]struct {
+		quota *corev1.ResourceQuota
+		want  int64
+	}{
+		"with room":               {jobs("3", "5"), 2},
+		"that is full":            {jobs("5", "5"), 0},
+		"that is more than full":  {jobs("7", "5"), 0},
+		"in thousands":            {jobs("1999", "2k"), 1},
+		"that is not counted yet": {jobs("", "5"), 0},
+		"of other objects":        {jobs("", ""), math.MaxInt64},
+		"with a scope":            {scoped, math.MaxInt64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := RoomForJobs(tc.quota); got != tc.want {
+				t.Errorf("the quota has room for %d, want %d", got, tc.want)
+			}
+			if got := RoomForJobs(slim(t, tc.quota).(*corev1.ResourceQuota)); got != tc.want {
+				t.Errorf("the cache says %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestSlimQuota(t *testing.T) {
-	only := func(n string) corev1.ResourceList { return corev1.ResourceList{CountOfJobRuns: resource.MustParse(n)} }
+	one := resource.MustParse("1")
+	jobs := corev1.ResourceList{"count/jobs.batch": one}
+	both := func(n string) corev1.ResourceList {
+		return corev1.ResourceList{CountOfJobRuns: resource.MustParse(n), "count/jobs.batch": one}
+	}
+	others := &corev1.ResourceQuota{ObjectMeta: quotaOf("", "").ObjectMeta, Status: corev1.ResourceQuotaStatus{
+		Hard: corev1.ResourceList{corev1.ResourcePods: one}, Used: corev1.ResourceList{corev1.ResourcePods: one},
+	}}
 	identity := metav1.ObjectMeta{Namespace: "n", Name: "q", UID: "u", ResourceVersion: "7"}
 	for _, tc := range []struct{ quota, want *corev1.ResourceQuota }{
-		{quotaOf("2", "3"), &corev1.ResourceQuota{ObjectMeta: identity, Status: corev1.ResourceQuotaStatus{Hard: only("3"), Used: only("2")}}},
-		{quotaOf("", ""), &corev1.ResourceQuota{ObjectMeta: identity}},
+		{quotaOf("2", "3"), &corev1.ResourceQuota{ObjectMeta: identity, Status: corev1.ResourceQuotaStatus{Hard: both("3"), Used: both("2")}}},
+		{quotaOf("", ""), &corev1.ResourceQuota{ObjectMeta: identity, Status: corev1.ResourceQuotaStatus{Hard: jobs, Used: jobs}}},
+		{others, &corev1.ResourceQuota{ObjectMeta: identity}},
 	} {
 		if diff := cmp.Diff(tc.want, slim(t, tc.quota)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -91,7 +136,7 @@ func TestSlimQuotasAreSmall(t *testing.T) {
 		budget int64 // bytes, the cache's own maps included
 	}{
 		"of JobRuns": {quotaOf("2", "3"), 2500},
-		"of others":  {quotaOf("", ""), 1000},
+		"of others":  {&corev1.ResourceQuota{ObjectMeta: quotaOf("", "").ObjectMeta, Spec: quotaOf("", "").Spec}, 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const quotas = 5000

@@ -36,13 +36,14 @@ var (
 var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long. They need the identity and the conditions of a Job, whether it is
-// suspended, and how many Pods ended in a finished one. They need the holder and the renewTime of a Lease, and the number of
-// JobRuns that a ResourceQuota allows. slim_pod.go says what they need of a Pod.
+// an ended JobRun, which may stay for long, and of any other one the annotations that its Job gets. They need the identity and
+// the conditions of a Job, whether it is suspended, its TTL, and how many Pods ended in a finished one. They need the holder and
+// the renewTime of a Lease, and the numbers of JobRuns and Jobs that a ResourceQuota allows. slim_pod.go says what they need of
+// a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
-		object.ManagedFields, object.Annotations = nil, nil
+		object.ManagedFields, object.Annotations = nil, executor.Inherited(object.Annotations)
 		if condition := settled(object); condition != "" {
 			slimRun(object, condition)
 		}
@@ -128,7 +129,7 @@ func slimStatus(run *v1alpha1.JobRun, condition string) {
 func slimJob(job *batchv1.Job) {
 	job.ManagedFields = nil
 	job.Labels = only(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
-	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration)
+	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration, v1alpha1.AnnotationJobTTL)
 	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
 	full := job.Status
 	job.Status = batchv1.JobStatus{Conditions: full.Conditions}

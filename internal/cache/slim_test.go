@@ -27,7 +27,7 @@ import (
 // settledRun returns an ended run with every field that a run may have.
 func settledRun(name string) *v1alpha1.JobRun {
 	run := wrappers.MakeJobRun(name).Key("k").IdempotencyKey("d").Input(`{"big":true}`).Template().Obj()
-	run.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+	run.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "data"}
 	run.Labels = map[string]string{v1alpha1.LabelJobName: run.Spec.JobName}
 	run.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 	run.Spec.TTLSecondsAfterFinished = ptr.To(int32(60))
@@ -123,7 +123,7 @@ func TestSlimLeavesOthersWhole(t *testing.T) {
 	for name, run := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := run.DeepCopy()
-			want.ManagedFields, want.Annotations = nil, nil // no reader of the cache needs them
+			want.ManagedFields, want.Annotations = nil, map[string]string{"team": "data"} // The Job gets it.
 			if diff := cmp.Diff(want, slim(t, run)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

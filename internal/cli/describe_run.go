@@ -161,6 +161,8 @@ func (p *page) job(d *description) {
 	case d.hidden["jobs"]:
 		p.field("Batch Job", hiddenText)
 	case d.run.Status.JobRef == nil:
+	case d.job == nil && d.run.Outcome() != "":
+		p.field("Batch Job", d.run.Status.JobRef.Name+" (it is gone, as finished Jobs are after a while)")
 	case d.job == nil:
 		p.field("Batch Job", d.run.Status.JobRef.Name+" (it is gone)")
 	default:

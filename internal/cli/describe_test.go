@@ -168,3 +168,14 @@ func TestDescribeMissingRuns(t *testing.T) {
 		s.want(s.run("describe", "early"), 0, "~Phase:          none yet\n~Stands for it:  gone (not decided yet)\n", "")
 	}, aRun("orphan", receiptOf("gone")), aRun("early", receiptOf("gone"), phase("")))
 }
+
+// Of a run that has ended, the Job and its Pods may have gone after their TTL.
+func TestDescribeWithoutItsJob(t *testing.T) {
+	named := func(r *v1alpha1.JobRun) {
+		r.Status.JobRef = &v1alpha1.ObjectReference{Name: r.Name + "-1", UID: "uid-gone"}
+	}
+	inScene(t, func(_ *testing.T, s *scene) {
+		s.want(s.run("describe", "done"), 0, "~Batch Job:  done-1 (it is gone, as finished Jobs are after a while)\n", "")
+		s.want(s.run("describe", "busy"), 0, "~Batch Job:     busy-1 (it is gone)\n", "")
+	}, aRun("done", withTemplate, ending(failed), named), aRun("busy", withTemplate, leased, named))
+}

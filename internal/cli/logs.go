@@ -175,7 +175,7 @@ func noLogs(run *v1alpha1.JobRun) error {
 	case !run.RunsAsJob():
 		why = "it has no template, and its worker has its logs"
 	case run.Outcome() != "":
-		why = "it has ended, and its Pods are gone"
+		why = "it has ended, and its Pods are gone: a finished Job is kept for its template's ttlSecondsAfterFinished, or the operator's --job-ttl"
 	}
 	return &hinted{fmt.Errorf("run %s has no logs: %s", run.Name, why), "Now: " + stateLine(run)}
 }

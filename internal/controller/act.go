@@ -237,7 +237,8 @@ func (a *action) latest(run *v1alpha1.JobRun) *v1alpha1.JobRun {
 }
 
 func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v1alpha1.JobRunStatus) error {
-	next := a.latest(run).DeepCopy()
+	before := a.latest(run)
+	next := before.DeepCopy()
 	if cache.IsSlim(next) {
 		return fmt.Errorf("JobRun %s/%s is slim and must not be written", run.Namespace, run.Name)
 	}
@@ -257,9 +258,11 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	}
 	a.written[run.UID] = next
 	a.writes.stored(next)
+	a.recordEnd(before, next)
 	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
 		a.sightings.forget(executionSubjects(run.UID)...)
+		a.sightings.accepted(run.UID)
 		a.jobs.forget(run.UID)
 	}
 	return nil

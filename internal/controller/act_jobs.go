@@ -52,7 +52,11 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	case namesField(err), isTooLarge(err):
 		return &refusedError{run: run.UID, refusal: decision.Refusal{Final: true, Message: err.Error()}}
 	case err != nil:
-		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: a.sightings.refused(run.UID)}
+		holdOff := a.sightings.refused(run.UID)
+		if isOverQuota(err) {
+			a.sightings.block(run.UID, homeRequest(run))
+		}
+		return &refusedError{run: run.UID, refusal: decision.Refusal{Message: err.Error()}, holdOff: holdOff}
 	}
 	a.sightings.accepted(run.UID)
 	a.jobs.created(job)

@@ -62,11 +62,16 @@ type Options struct {
 	Notes func() bool
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
-	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs whose TTL ends before the next sweep.
+	// RunTTL is how long JobRuns without their own ttlSecondsAfterFinished are kept after they have an outcome, and JobTTL is
+	// how long Jobs are kept whose template has none. 0 means that they are kept, a Job for as long as its JobRun.
+	RunTTL, JobTTL time.Duration
+	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs and Jobs whose TTL ends before the next sweep.
 	SweepPeriod time.Duration
 	Clock       clock.Clock
 	// Concurrency is the number of requests that the controller reconciles at once.
 	Concurrency int
+	// JobSeries is the number of jobs that have metrics of their own. Metrics call all others "other".
+	JobSeries int
 	// Shares says which homes this process owns. Without it, this process owns all.
 	Shares Shares
 	// LeaderElection makes the controller wait until its replica is the leader.
@@ -86,6 +91,7 @@ type Reconciler struct {
 	ended     *endedPods
 	jobs      *seenJobs
 	writes    *ownWrites
+	series    *jobSeries
 }
 
 // Recorder records the events of a plan.
@@ -103,7 +109,7 @@ func (r Recorder) emit(e decision.Event) {
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
 	return &Reconciler{
 		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock),
-		ended: newEndedPods(), jobs: newSeenJobs(o.Clock), writes: newOwnWrites(o.Clock),
+		ended: newEndedPods(), jobs: newSeenJobs(o.Clock), writes: newOwnWrites(o.Clock), series: newJobSeries(o.JobSeries),
 	}
 }
 
@@ -130,6 +136,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&batchv1.Job{}, r.handler()).
 		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
+		Watches(&corev1.ResourceQuota{}, r.quotas()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WatchesRawSource(r.takeovers(mgr.GetCache(), gained)).
 		WithOptions(controller.TypedOptions[Request]{
@@ -235,14 +242,17 @@ func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client
 	return requests
 }
 
-// deleted records the deletion of a JobRun. The grace period waits for a JobRun's create, which is over here. So a
+// deleted records the deletion of a JobRun or a Job. The grace period waits for a JobRun's create, which is over here. So a
 // reservation for this JobRun may lapse at once.
 func (r *Reconciler) deleted(object client.Object) {
-	if run, ok := object.(*v1alpha1.JobRun); ok {
-		r.sightings.noteDeleted(runkey.IdentityOf(run).Token)
-		r.sightings.forget(subjects(run.UID)...)
-		r.sightings.accepted(run.UID)
-		r.jobs.forget(run.UID)
+	switch object := object.(type) {
+	case *batchv1.Job:
+		r.sightings.forget(unlockSubject(object.UID))
+	case *v1alpha1.JobRun:
+		r.sightings.noteDeleted(runkey.IdentityOf(object).Token)
+		r.sightings.forget(subjects(object.UID)...)
+		r.sightings.accepted(object.UID)
+		r.jobs.forget(object.UID)
 	}
 }
 
@@ -275,6 +285,8 @@ func (r *Reconciler) reconcile(ctx context.Context, req Request) (time.Duration,
 		return r.reconcileIdempotencyKey(ctx, req)
 	case req.RunKey != "":
 		return r.reconcileHome(ctx, req)
+	case req.Job != "":
+		return r.reconcileJob(ctx, req)
 	}
 	run := &v1alpha1.JobRun{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: req.Namespace, Name: req.Run}, run); err != nil {
@@ -372,7 +384,7 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	now := metav1.NewTime(r.Clock.Now())
 	plan := decision.DecideRetention(decision.Retention{
 		Now: now, Run: run, Seen: r.seenEnded(run, now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
-		Sweep: r.SweepPeriod,
+		TTL: r.RunTTL, Sweep: r.SweepPeriod,
 	})
 	return plan.After, r.carryOut(ctx, req, plan)
 }
@@ -382,7 +394,7 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 func (r *Reconciler) seenEnded(run *v1alpha1.JobRun, now metav1.Time) time.Duration {
 	end := run.Status.CompletionTime
 	switch {
-	case run.Spec.TTLSecondsAfterFinished == nil || end == nil:
+	case end == nil:
 		return 0
 	case end.After(now.Time):
 		return r.sightings.unchangedFor(endSubject(run.UID), end.Unix())

@@ -71,36 +71,51 @@ type activeCollector struct{ *Reconciler }
 func (c activeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- activeRuns
 	ch <- activeHomes
+	ch <- waitingRuns
 }
 
 func (c activeCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	homes := map[types.NamespacedName]bool{}
+	homes, waiting := map[types.NamespacedName]bool{}, c.series.zeros()
 	for _, phase := range []string{cache.NoPhase, string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased)} {
 		var runs v1alpha1.JobRunList
 		err := c.Client.List(ctx, &runs, client.MatchingFields{cache.FieldPhase: phase}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return
 		}
-		ch <- gauge(activeRuns, c.countOwned(runs.Items, homes), phase)
+		owned := c.owned(runs.Items)
+		ch <- gauge(activeRuns, len(owned), phase)
+		for _, run := range owned {
+			homes[types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}] = true
+			if waitsToExecute(run) {
+				waiting[c.series.of(run)]++
+			}
+		}
 	}
 	ch <- gauge(activeHomes, len(homes))
+	for labels, n := range waiting {
+		ch <- gauge(waitingRuns, n, labels.namespace, labels.job)
+	}
 }
 
-// countOwned returns the number of runs whose homes this process owns, and adds these homes.
-func (c activeCollector) countOwned(runs []v1alpha1.JobRun, homes map[types.NamespacedName]bool) int {
+// owned returns the runs whose homes this process owns.
+func (c activeCollector) owned(runs []v1alpha1.JobRun) []*v1alpha1.JobRun {
 	if c.Shares != nil && !c.Shares.Active() {
-		return 0
+		return nil
 	}
-	owned := 0
+	var owned []*v1alpha1.JobRun
 	for i := range runs {
 		if run := &runs[i]; c.ownsRun(run) {
-			owned++
-			homes[types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}] = true
+			owned = append(owned, run)
 		}
 	}
 	return owned
+}
+
+// waitsToExecute reports whether a JobRun waits to execute. One without a phase does unless it was absorbed.
+func waitsToExecute(run *v1alpha1.JobRun) bool {
+	return run.Status.Phase == v1alpha1.PhasePending || run.Status.Phase == "" && !run.WasAbsorbed()
 }
 
 func gauge(what *prometheus.Desc, value int, labels ...string) prometheus.Metric {

@@ -39,6 +39,7 @@ func (r *Reconciler) newObserver(req Request) *observer {
 	return &observer{Reconciler: r, req: req, byIdentity: map[runkey.Identity]*v1alpha1.JobRun{},
 		byUID: map[types.UID]*v1alpha1.JobRun{}, followed: map[types.UID]bool{}, Observation: decision.Observation{
 			Now:            metav1.NewTime(r.Clock.Now()),
+			RunTTL:         r.RunTTL,
 			Gone:           map[runkey.Identity]bool{},
 			GoneUIDs:       map[types.UID]bool{},
 			Owners:         map[types.UID]runkey.Identity{},

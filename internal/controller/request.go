@@ -28,6 +28,8 @@ type Request struct {
 	// Run names a JobRun. The request is about its reported end, its batch and its retention. If the JobRun has no
 	// concurrencyKey, the request is also about its execution.
 	Run string
+	// Job names a Job of Run. If it is set, the request is only about the TTL of that Job.
+	Job string
 }
 
 // home returns the home of a request: its RunKey, or its run.
@@ -46,6 +48,10 @@ func homeRequest(run *v1alpha1.JobRun) Request {
 	return Request{Namespace: run.Namespace, RunKey: runkey.Home(run)}
 }
 
+func jobRequest(job *batchv1.Job) Request {
+	return Request{Namespace: job.Namespace, Run: job.Labels[v1alpha1.LabelRun], Job: job.Name}
+}
+
 func runRequest(namespace, name string) Request { return Request{Namespace: namespace, Run: name} }
 
 // requests returns what to enqueue when an object has changed.
@@ -53,6 +59,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)
+		requests = append(requests, r.requestsForEndedJob(ctx, object)...)
 		requests = append(requests, homeRequests(r.undecidedMembers(ctx, object))...)
 		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:
@@ -87,12 +94,30 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 	return append(requests, requestsForReferenced(run)...)
 }
 
+// requestsForEndedJob returns the request for the Job of a run that has ended, if the TTL of the Job ends before the next
+// sweep.
+func (r *Reconciler) requestsForEndedJob(ctx context.Context, run *v1alpha1.JobRun) []Request {
+	if !run.HasEnded() || !run.RunsAsJob() || run.LeaseGeneration() == 0 {
+		return nil
+	}
+	job := &batchv1.Job{}
+	name := client.ObjectKey{Namespace: run.Namespace, Name: executor.JobName(run, run.LeaseGeneration())}
+	if err := r.Client.Get(ctx, name, job, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // It is gone, or the sweep finds it.
+	}
+	if _, soon := r.expiresJob(ctx, job); !soon {
+		return nil
+	}
+	return []Request{jobRequest(job)}
+}
+
 // requestsForEnded returns what to enqueue for a slim JobRun of the initial list. There may be 100,000 of them, so it
 // leaves out the work that begins with another object: a RunKey that names the JobRun, an unfinished Job of it, or a
 // receipt that waits for its outcome. The controller enqueues that object itself.
 func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
 	requests := requestsForIdempotencyKey(run)
-	if _, soon := r.expires(run, metav1.NewTime(r.Clock.Now())); soon {
+	_, soon := r.expires(run, metav1.NewTime(r.Clock.Now()))
+	if soon && run.Spec.TTLSecondsAfterFinished != nil { // A sweep finds the others: under a new --run-ttl all may be due.
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
 	return append(requests, requestsForReferenced(run)...)

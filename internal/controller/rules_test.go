@@ -363,7 +363,7 @@ func TestP6StrayJobs(t *testing.T) {
 			want:  "follow-lease: StopRun(a g1); SwapKey(unconfirmed=a-1)",
 		},
 		"of a run that stays for long enough": {
-			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").TTL(60).Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
+			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").TTL(120).Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
 			want:  "follow-lease: StopRun(a g1); SwapKey(free, or note a-1)",
 		},
 	}.run(t)

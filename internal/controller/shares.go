@@ -173,7 +173,10 @@ func (r *Reconciler) forgetGained(object any, gained func(namespace, home string
 	case *v1alpha1.JobRun:
 		if gained(object.Namespace, runkey.Home(object)) {
 			r.sightings.forget(subjects(object.UID)...)
+			r.sightings.accepted(object.UID)
 		}
+	case *batchv1.Job: // Of a home that this process kept, the time begins anew, too.
+		r.sightings.forget(unlockSubject(object.UID))
 	case *v1alpha1.RunKey:
 		if gained(object.Namespace, object.Name) {
 			r.sightings.forget(reservationSubject(object.Namespace, object.Name))

@@ -163,7 +163,7 @@ func TestAReplicaCountsWhatItOwns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, family := range families { // jobrun_active_homes; jobrun_active_runs Leased, None, Pending
+		for _, family := range families { // jobrun_active_homes; jobrun_active_runs Leased, None, Pending; jobrun_waiting_runs other
 			for _, m := range family.GetMetric() {
 				values = append(values, m.GetGauge().GetValue())
 			}
@@ -179,8 +179,8 @@ func TestAReplicaCountsWhatItOwns(t *testing.T) {
 		shares Shares
 		want   []float64
 	}{
-		{nil, []float64{3, 1, 1, 2}}, {partOf(keyHome), []float64{1, 1, 0, 1}},
-		{partOf(otherKey, runHome), []float64{2, 0, 1, 1}}, {inactive, []float64{0, 0, 0, 0}},
+		{nil, []float64{3, 1, 1, 2, 3}}, {partOf(keyHome), []float64{1, 1, 0, 1, 1}},
+		{partOf(otherKey, runHome), []float64{2, 0, 1, 1, 2}}, {inactive, []float64{0, 0, 0, 0, 0}},
 	} {
 		b.Shares = tc.shares
 		if got := count(b); !slices.Equal(got, tc.want) {

@@ -47,6 +47,9 @@ type sightings struct {
 	mu sync.Mutex
 	// retryAt holds the time of the next try to create a refused Job, by the UID of its run.
 	retryAt map[types.UID]time.Time
+	// blocked holds the runs whose Job a ResourceQuota refuses, and turns numbers them.
+	blocked map[types.UID]blockedRun
+	turns   uint64
 	// unchanged holds the current value of each subject, and when this process first saw it. A subject names what has
 	// the value, for example the lease of a run (leaseSubject).
 	unchanged map[string]sighting
@@ -66,6 +69,7 @@ func newSightings(c clock.Clock) *sightings {
 		stoppedJobs:   lru.New(stoppedJobsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
 		retryAt:       map[types.UID]time.Time{},
+		blocked:       map[types.UID]blockedRun{},
 		unchanged:     map[string]sighting{},
 	}
 }
@@ -164,6 +168,7 @@ func (o *sightings) accepted(run types.UID) {
 	defer o.mu.Unlock()
 	o.refusals.Forget(run)
 	delete(o.retryAt, run)
+	delete(o.blocked, run)
 }
 
 // noteDeleted records that this process saw the deletion of the JobRun with a token.
@@ -190,6 +195,7 @@ func claimSubject(run types.UID) string    { return "claim/" + string(run) }
 func deadlineSubject(run types.UID) string { return "deadline/" + string(run) }
 func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
+func unlockSubject(job types.UID) string   { return "unlock/" + string(job) }
 func lossSubject(run types.UID) string     { return "loss/" + string(run) }
 
 func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -19,15 +20,25 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// sweeps returns a source that enqueues the runs whose TTL ends soon, once per SweepPeriod. Runs with a longer TTL take
-// no memory in the queue.
-func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
+// sweepRoom is the length of the work queue at which a sweep stops. The next sweep goes on.
+const sweepRoom = 10_000
+
+// sweeps returns a source that enqueues the runs and the finished Jobs whose TTL ends soon, once per SweepPeriod. Those with a
+// longer TTL take no memory in the queue.
+func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
-		store, err := storeOf(ctx, runs, &v1alpha1.JobRun{})
+		runs, err := storeOf(ctx, objects, &v1alpha1.JobRun{})
 		if err != nil {
 			return fmt.Errorf("sweep JobRuns whose TTL is over: %w", err)
 		}
-		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(store, queue) }, r.SweepPeriod)
+		jobs, err := storeOf(ctx, objects, &batchv1.Job{})
+		if err != nil {
+			return fmt.Errorf("sweep Jobs whose TTL is over: %w", err)
+		}
+		go wait.UntilWithContext(ctx, func(ctx context.Context) {
+			r.sweep(runs, queue)
+			r.sweepJobs(ctx, jobs, queue)
+		}, r.SweepPeriod)
 		return nil
 	})
 }
@@ -35,13 +46,30 @@ func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
 // sweep enqueues each run of an owned home whose TTL ends before the next sweep, for the time when the TTL ends.
 func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
 	now := metav1.NewTime(r.Clock.Now())
+	room := sweepRoom - queue.Len()
 	for _, object := range runs.List() {
 		run, ok := object.(*v1alpha1.JobRun)
-		if !ok {
+		if !ok || room <= 0 {
 			continue
 		}
 		if after, soon := r.expires(run, now); soon && r.ownsRun(run) {
 			queue.AddAfter(runRequest(run.Namespace, run.Name), after)
+			room--
+		}
+	}
+}
+
+// sweepJobs enqueues each finished Job of an owned home whose TTL ends before the next sweep, for the time when the TTL ends.
+func (r *Reconciler) sweepJobs(ctx context.Context, jobs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+	room := sweepRoom - queue.Len()
+	for _, object := range jobs.List() {
+		job, ok := object.(*batchv1.Job)
+		if !ok || room <= 0 {
+			continue
+		}
+		if after, soon := r.expiresJob(ctx, job); soon {
+			queue.AddAfter(jobRequest(job), after)
+			room--
 		}
 	}
 }
@@ -49,7 +77,7 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 // expires returns the time until the TTL of a run ends. soon reports whether it ends before the next sweep. It is false
 // for a run without a TTL.
 func (r *Reconciler) expires(run *v1alpha1.JobRun, now metav1.Time) (after time.Duration, soon bool) {
-	t := decision.Retention{Now: now, Run: run}
+	t := decision.Retention{Now: now, Run: run, TTL: r.RunTTL}
 	if _, ok := t.TimeToLive(); !ok {
 		return 0, false
 	}

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	stdcmp "cmp"
 	"testing"
 	"time"
 
@@ -20,9 +21,15 @@ import (
 type delays struct {
 	workqueue.TypedDelayingInterface[Request]
 	after map[string]time.Duration
+	// length is the number of requests that were in the queue before.
+	length int
 }
 
-func (d *delays) AddAfter(request Request, after time.Duration) { d.after[request.Run] = after }
+func (d *delays) AddAfter(request Request, after time.Duration) {
+	d.after[stdcmp.Or(request.Job, request.Run)] = after
+}
+
+func (d *delays) Len() int { return d.length }
 
 func TestSweep(t *testing.T) {
 	// The runs ended one minute before now.
@@ -52,9 +59,35 @@ func TestSweep(t *testing.T) {
 		}
 		b.clock.Step(time.Minute)
 	}
+	queue := &delays{after: map[string]time.Duration{}, length: sweepRoom - 1}
+	if b.sweep(runs, queue); len(queue.after) != 1 {
+		t.Errorf("enqueued in a queue with room for one: %v", queue.after)
+	}
 	b.Shares = partOf() // Another replica owns the key.
-	queue := &delays{after: map[string]time.Duration{}}
+	queue = &delays{after: map[string]time.Duration{}}
 	if b.sweep(runs, queue); len(queue.after) > 0 {
 		t.Errorf("enqueued without owning the key: %v", queue.after)
+	}
+}
+
+// A JobRun without its own TTL has that of --run-ttl, and a receipt goes with its run.
+func TestSweepRunTTL(t *testing.T) {
+	runs := toolscache.NewStore(toolscache.MetaNamespaceKeyFunc)
+	for _, run := range []*wrappers.JobRunWrapper{ // All but one ended one minute before now.
+		made("run").Ended(v1alpha1.PhaseCompleted), answered("receipt", "run", "4").BoundTo("run").Settled(),
+		made("own").TTL(3600).Ended(v1alpha1.PhaseCompleted), made("executing").Leased(1, "5"),
+	} {
+		run.Status.CompletionTime = run.CreationTimestamp.DeepCopy()
+		if err := runs.Add(run.Obj()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench()
+	b.RunTTL = 100 * time.Second
+	queue := &delays{after: map[string]time.Duration{}}
+	b.sweep(runs, queue)
+	want := map[string]time.Duration{"run": 40 * time.Second, "receipt": 40 * time.Second}
+	if diff := cmp.Diff(want, queue.after); diff != "" {
+		t.Errorf("enqueued (-want +got):\n%s", diff)
 	}
 }

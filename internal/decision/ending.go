@@ -135,3 +135,7 @@ func isComplete(run *v1alpha1.JobRun) bool {
 	return run.HasEnded() && run.Status.CompletionTime != nil &&
 		meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))
 }
+
+// Ends reports whether a write gives a run its outcome. before and after are the JobRun before and after the write. If a worker
+// reports the end, this is the write that completes the worker's report.
+func Ends(before, after *v1alpha1.JobRun) bool { return !isComplete(before) && isComplete(after) }

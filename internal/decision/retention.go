@@ -17,6 +17,8 @@ import (
 type Retention struct {
 	Now metav1.Time
 	Run *v1alpha1.JobRun
+	// TTL is how long a JobRun without its own ttlSecondsAfterFinished is kept; 0 for ever.
+	TTL time.Duration
 	// Seen is the time since this process first saw a completionTime that was in the future; 0 if it never
 	// was.
 	Seen time.Duration
@@ -78,9 +80,19 @@ func AllHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 // TimeToLive returns how much longer the run is kept; ok is false if it has no TTL or has not ended. If a
 // clock ahead of this one wrote completionTime, the TTL starts when this process sees the run: see Seen.
 func (t Retention) TimeToLive() (left time.Duration, ok bool) {
-	ttl, ended := t.Run.Spec.TTLSecondsAfterFinished, t.Run.Status.CompletionTime
-	if ttl == nil || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {
+	ttl, limited := ttlOf(t.Run, t.TTL)
+	ended := t.Run.Status.CompletionTime
+	if !limited || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {
 		return 0, false
 	}
-	return time.Duration(*ttl)*time.Second - max(t.Now.Sub(ended.Time), t.Seen), true
+	return ttl - max(t.Now.Sub(ended.Time), t.Seen), true
+}
+
+// ttlOf returns how long a JobRun is kept after it has an outcome; ok is false if it is kept for ever. fallback is the TTL of
+// a JobRun without its own; 0 for ever.
+func ttlOf(run *v1alpha1.JobRun, fallback time.Duration) (ttl time.Duration, ok bool) {
+	if own := run.Spec.TTLSecondsAfterFinished; own != nil {
+		return time.Duration(*own) * time.Second, true
+	}
+	return fallback, fallback > 0
 }

@@ -46,6 +46,8 @@ type Observation struct {
 	// Notes is true if all replicas know spec.unconfirmed of a RunKey. Otherwise no Job is noted there, and a claim lists
 	// the Jobs of the key live.
 	Notes bool
+	// RunTTL is how long JobRuns without their own ttlSecondsAfterFinished are kept; 0 for ever.
+	RunTTL time.Duration
 	// Confirmed are the noted Jobs of Key that cannot appear any more.
 	Confirmed []v1alpha1.UnconfirmedJob
 	// Executions are the states of execution of the runs in Runs, by UID.

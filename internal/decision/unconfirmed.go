@@ -5,6 +5,7 @@ package decision
 
 import (
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 
@@ -16,9 +17,9 @@ import (
 // This file keeps the notes about Jobs that may still appear after their lease was given up (P6): spec.unconfirmed of a
 // RunKey.
 
-// lockSeconds is how long the finished Job of a run must stay after its lease. As long as it is there, its name is a lock:
+// JobLock is how long the finished Job of a run must stay after its lease. As long as it is there, its name is a lock:
 // the API server stores no other Job of that name. A create that passed the fence is over long before.
-const lockSeconds = 60
+const JobLock = time.Minute
 
 // giveUp replaces the key with next, in which the lease of a run has ended. If the run has a Job, and the plan did not see
 // live that this Job has finished, the same swap notes it. A Job that goes with its JobRun soon is noted in any case.
@@ -28,7 +29,7 @@ func (s *Snapshot) giveUp(next *v1alpha1.RunKeySpec, run runkey.Identity, genera
 	}
 	job := v1alpha1.UnconfirmedJob{Job: executor.NameOfJob(run.RunName, generation), Token: run.Token}
 	noted := runkey.Note(s.KeySpec(), next, job)
-	if !keepsItsJob(s.Run(run)) {
+	if !s.keepsItsJob(s.Run(run)) {
 		return SwapKey{Next: noted}
 	}
 	return SwapKey{Next: next, Noted: noted}
@@ -39,14 +40,17 @@ func (s *Snapshot) giveUpLease(next *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) 
 	return s.giveUp(next, runkey.IdentityOf(run), s.leasedGeneration(), run.RunsAsJob())
 }
 
-// keepsItsJob reports whether the finished Job of a run stays for lockSeconds, unless somebody deletes it. run is nil if it
-// is gone.
-func keepsItsJob(run *v1alpha1.JobRun) bool {
+// keepsItsJob reports whether a run keeps its finished Job for as long as JobLock, unless somebody deletes the Job. run is
+// nil if it is gone. A Job never goes earlier because of its own TTL: see DecideJobRetention.
+func (s *Snapshot) keepsItsJob(run *v1alpha1.JobRun) bool {
 	if run == nil || run.DeletionTimestamp != nil {
 		return false
 	}
-	ttl := run.Spec.TTLSecondsAfterFinished
-	return ttl == nil || *ttl >= lockSeconds
+	ttl, limited := ttlOf(run, s.RunTTL)
+	if ended := run.Status.CompletionTime; ended != nil {
+		ttl -= s.Now.Sub(ended.Time)
+	}
+	return !limited || ttl >= JobLock
 }
 
 // hasRoomForNote reports whether the key can note one more Job, after some notes have gone. A run is claimed only if it

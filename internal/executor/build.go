@@ -29,16 +29,19 @@ func JobName(run *v1alpha1.JobRun, generation int64) string { return NameOfJob(r
 func NameOfJob(run string, generation int64) string { return fmt.Sprintf("%s-%d", run, generation) }
 
 // NewJob returns the Job that executes a run under one generation. keyVersion is the version of the RunKey
-// that the claim was based on; empty without a key. The Job has no ttlSecondsAfterFinished, because a
-// finished Job must stay until its JobRun is deleted.
+// that the claim was based on; empty without a key. The template's ttlSecondsAfterFinished becomes an annotation, which the
+// operator honours: a finished Job must stay until the outcome of its run is stored.
 func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.Job {
 	template := run.Spec.Template.DeepCopy()
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        JobName(run, generation),
-			Namespace:   run.Namespace,
-			Labels:      labelled(template.Labels, run),
-			Annotations: merged(template.Annotations, annotationsOf(run, generation)),
+			Name:      JobName(run, generation),
+			Namespace: run.Namespace,
+			Labels:    labelled(merged(Inherited(run.Labels), template.Labels), run),
+			Annotations: withTTL(
+				merged(Inherited(run.Annotations), template.Annotations, annotationsOf(run, generation)),
+				template.Spec.TTLSecondsAfterFinished,
+			),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: v1alpha1.GroupVersion.String(),
 				Kind:       "JobRun",
@@ -57,8 +60,8 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 		job.Spec.ActiveDeadlineSeconds = &d
 	}
 	pod := &job.Spec.Template
-	pod.Labels = labelled(pod.Labels, run)
-	pod.Annotations = merged(defaultContainer(run), merged(pod.Annotations, annotationsOf(run, generation)))
+	pod.Labels = labelled(merged(inheritedByPods(run.Labels), pod.Labels), run)
+	pod.Annotations = merged(defaultContainer(run), inheritedByPods(run.Annotations), pod.Annotations, annotationsOf(run, generation))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
 		equip(&pod.Spec.InitContainers[i], env)
@@ -93,6 +96,15 @@ func annotationsOf(run *v1alpha1.JobRun, generation int64) map[string]string {
 		v1alpha1.AnnotationToken:      runkey.IdentityOf(run).Token,
 		v1alpha1.AnnotationGeneration: strconv.FormatInt(generation, 10),
 	}
+}
+
+// withTTL records the ttlSecondsAfterFinished of a template in the annotations of its Job.
+func withTTL(annotations map[string]string, ttl *int32) map[string]string {
+	delete(annotations, v1alpha1.AnnotationJobTTL)
+	if ttl != nil {
+		annotations[v1alpha1.AnnotationJobTTL] = strconv.Itoa(int(*ttl))
+	}
+	return annotations
 }
 
 // defaultContainer returns the annotation that makes kubectl logs show the run's own container, even if a policy
@@ -132,9 +144,11 @@ func addEnv(container *corev1.Container, env []corev1.EnvVar) {
 	container.Env = append(slices.Clone(env), own...)
 }
 
-func merged(theirs, ours map[string]string) map[string]string {
-	all := make(map[string]string, len(theirs)+len(ours))
-	maps.Copy(all, theirs)
-	maps.Copy(all, ours)
+// merged returns the entries of all maps. The last one wins.
+func merged(parts ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, entries := range parts {
+		maps.Copy(all, entries)
+	}
 	return all
 }

@@ -29,7 +29,7 @@ func template() batchv1.JobTemplateSpec {
 	return batchv1.JobTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
 			Labels:      map[string]string{"kueue.x-k8s.io/queue-name": "q", v1alpha1.LabelRun: "forged"},
-			Annotations: map[string]string{"team": "data", v1alpha1.AnnotationToken: "forged"},
+			Annotations: map[string]string{"team": "data", v1alpha1.AnnotationToken: "forged", v1alpha1.AnnotationJobTTL: "forged"},
 		},
 		Spec: batchv1.JobSpec{
 			TTLSecondsAfterFinished: &ttl,
@@ -67,7 +67,7 @@ func TestNewJob(t *testing.T) {
 				"kueue.x-k8s.io/queue-name": "q",
 				"batch.jobrun.dev/run":      "a", "batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": keyName,
 			},
-			Annotations: merged(map[string]string{"team": "data"}, ours),
+			Annotations: merged(map[string]string{"team": "data", "batch.jobrun.dev/ttl-seconds-after-finished": "7"}, ours),
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "batch.jobrun.dev/v1alpha1", Kind: "JobRun", Name: "a", UID: "uid-a", Controller: new(true),
 			}},

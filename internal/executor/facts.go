@@ -6,6 +6,7 @@ package executor
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +46,12 @@ func GenerationOf(job *batchv1.Job) int64 {
 		return 0
 	}
 	return generation
+}
+
+// TTLOf returns the ttlSecondsAfterFinished of the template that a Job was made from; ok is false without one.
+func TTLOf(job *batchv1.Job) (ttl time.Duration, ok bool) {
+	seconds, err := strconv.ParseInt(job.Annotations[v1alpha1.AnnotationJobTTL], 10, 32)
+	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
 }
 
 // ResultOf returns the condition that ended a Job, Complete or Failed; nil if the Job has not finished.

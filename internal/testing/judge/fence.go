@@ -45,8 +45,8 @@ func (j *Judge) PassedFence(job *batchv1.Job, arrival uint64) {
 }
 
 // nothingExecutes checks P6 for a claim: no unfinished Job of the key existed at the version of the RunKey that the claim is
-// based on. A Job that was created since may have passed the fence before. There is one exception: a second Job of a lease
-// whose first one had finished, and was then deleted.
+// based on. A Job that was created since may have passed the fence before. There is one exception, unless Locked: a second Job
+// of a lease whose first one had finished, and was then deleted.
 func (j *Judge) nothingExecutes(key *v1alpha1.RunKeySpec) {
 	name := v1alpha1.ConcurrencyKeyName(key.JobName, key.Key)
 	from, err := strconv.ParseUint(key.Leased.FromVersion, 10, 64)
@@ -54,7 +54,7 @@ func (j *Judge) nothingExecutes(key *v1alpha1.RunKeySpec) {
 		return
 	}
 	for _, job := range j.jobs {
-		if job.Labels[v1alpha1.LabelKey] != name || executor.IsFinished(job) || j.made[job.UID] >= from || j.finished[leaseOf(job)] {
+		if job.Labels[v1alpha1.LabelKey] != name || executor.IsFinished(job) || j.made[job.UID] >= from || j.finished[leaseOf(job)] && !j.o.Locked {
 			continue
 		}
 		j.fail("P6: run %s was claimed while Job %s executes", key.Leased.RunName, job.Name)

@@ -46,6 +46,10 @@ type Options struct {
 	ByHand func(types.UID) bool
 	// NotesStay allows RunKeys at rest that are left only for their notes, because those go a minute later.
 	NotesStay bool
+	// JobsGo requires that at rest no Job is left: the TTL of each is over.
+	JobsGo bool
+	// Locked says that nobody but the operator deletes a finished Job, or a JobRun that ended a short while ago.
+	Locked bool
 	// Grace is how long a reservation holds without its run. 0 means that it cannot be judged, because the clocks that
 	// the reservations are made with differ.
 	Grace time.Duration

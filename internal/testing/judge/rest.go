@@ -113,7 +113,7 @@ func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 }
 
 // nothingLeft checks that no concurrency RunKey exists any more, that each idempotency RunKey has an owner that
-// exists, and that every Job is finished.
+// exists, and that every Job is finished, or gone.
 func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if j.o.NotesStay && runkey.IsFree(&key.Spec) && len(key.Spec.Unconfirmed) > 0 {
@@ -130,6 +130,9 @@ func (j *Judge) nothingLeft() error {
 	for _, job := range j.jobs {
 		if !executor.IsFinished(job) {
 			return fmt.Errorf("at rest, Job %s is unfinished", job.Name)
+		}
+		if j.o.JobsGo {
+			return fmt.Errorf("at rest, Job %s is kept after its TTL", job.Name)
 		}
 	}
 	return nil

@@ -117,6 +117,18 @@ var mutants = map[string]mutant{
 		to:   `confirmPatience = time.Second`,
 		pkg:  simulation, run: "^TestScheduleJobIsStoredMuchLater$",
 	},
+	"P6: a finished Job goes as soon as its TTL is over": {
+		file: "internal/decision/retention_job.go",
+		from: `left = max(left, JobLock-t.Unlocked)`,
+		to:   `left = max(left, -t.Unlocked)`,
+		pkg:  simulation, run: "^TestScheduleFinishedJobGoes$",
+	},
+	"P6: the time of a lock begins before the lease is given up": {
+		file: "internal/controller/job_ttl.go",
+		from: `return runkey.Leased(&key.Spec) == id || runkey.Pending(&key.Spec) == id, nil`,
+		to:   `return runkey.Leased(&key.Spec) == id && runkey.Pending(&key.Spec) == id, nil`,
+		pkg:  rules, run: "^TestP6",
+	},
 	"P6: a claim does not look for noted Jobs": {
 		file: "internal/decision/unconfirmed.go",
 		from: `len(noted) > 0 {`,

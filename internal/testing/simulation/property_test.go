@@ -239,6 +239,7 @@ func drawTrigger(rt *rapid.T) Trigger {
 		Requeue:     rapid.Bool().Draw(rt, "requeue"),
 		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
 		Brief:       rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "brief"),
+		Fleeting:    rapid.Bool().Draw(rt, "fleeting"),
 		Worker:      rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "worker"),
 		Then:        rapid.SampledFrom([]Afterthought{Nothing, Nothing, Cancel, Delete, DeleteAndTriggerAgain}).Draw(rt, "then"),
 	}

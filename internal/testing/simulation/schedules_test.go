@@ -88,6 +88,19 @@ func TestScheduleJobIsStoredMuchLater(t *testing.T) {
 	)
 }
 
+// P6, the lock: a create of a Job has passed the fence and is slow, and its controller tries again. That Job is stored, ends,
+// and its run has its outcome. Its TTL is 0. Then the first create is stored, 20 s later, while the next run of the key is
+// claimed.
+func TestScheduleFinishedJobGoes(t *testing.T) {
+	triggers := []Trigger{{Name: "a", Key: "k", Fleeting: true}, {Name: "b", Key: "k", After: 20 * time.Second}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Locked: true, Options: model.Options{Faults: 1}, Triggers: triggers},
+		scene{until: "stores: create Job a-1: the caller gives up"},
+		scene{until: "admission of JobRun b: at"},
+		scene{until: "late: stores: create Job a-1"},
+		scene{until: "controller.* update RunKey", not: "sees Job |^(job-controller|garbage-collector)"},
+	)
+}
+
 // P6, the note: as in TestScheduleJobIsStoredLate, but a worker claims the next run.
 func TestScheduleWorkerClaimsLate(t *testing.T) {
 	triggers := []Trigger{secondOfKey[0], secondOfKey[1]}

@@ -32,6 +32,8 @@ const (
 	grace = 5 * time.Second
 	// idempotencyGrace exceeds the API server's timeout of a create (P10).
 	idempotencyGrace = 90 * time.Second
+	// jobTTL is how long the Job of a run is kept that has ended.
+	jobTTL = time.Minute
 	// history is the number of receipts that a run keeps. It is small, so that the controller deletes receipts in
 	// most simulations.
 	history = 2
@@ -50,6 +52,8 @@ type Trigger struct {
 	Worker bool
 	// Once sets onJobLost to Fail.
 	Once bool
+	// Fleeting sets the template's ttlSecondsAfterFinished to 0.
+	Fleeting bool
 	// Deadline is activeDeadlineSeconds.
 	Deadline int64
 	// After is when the user sends the trigger.
@@ -107,7 +111,9 @@ type Scenario struct {
 	// Mishaps bounds the mishaps: see model.World.
 	Mishaps int
 	// Cleans lets a cleaner delete finished Jobs: see model.World.
-	Cleans  bool
+	Cleans bool
+	// Locked says that nobody but the operator deletes what has ended: see judge.Options.
+	Locked  bool
 	Options model.Options
 }
 
@@ -133,6 +139,8 @@ func Simulate(scenario Scenario) error {
 		Strict: scenario.Controllers == 1 && scenario.Options.Faults == 0 && scenario.Options.Crashes == 0 && scenario.Options.Pauses == 0,
 		Fail:   sim.Fail,
 		Grace:  grace,
+		Locked: scenario.Locked,
+		JobsGo: scenario.Options.Crashes == 0, // A controller that starts leaves them to the sweep, which the simulation lacks.
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
 	})
@@ -195,7 +203,7 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 	w := s.newWitness(quota{p.Client})
 	r := controller.NewReconciler(w, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, IdempotencyGrace: idempotencyGrace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
-		SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep, because every TTL is shorter than SweepPeriod.
+		JobTTL: jobTTL, SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep: no TTL is longer than SweepPeriod.
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {
@@ -333,6 +341,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	}
 	if t.Brief {
 		run.Spec.TTLSecondsAfterFinished = new(int32(0))
+	}
+	if t.Fleeting {
+		run.Spec.Template.Spec.TTLSecondsAfterFinished = new(int32(0))
 	}
 	if t.Worker {
 		run.Spec.Template = nil

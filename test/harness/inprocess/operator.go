@@ -135,7 +135,10 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		ReservationGrace: grace,
 		IdempotencyGrace: cmp.Or(o.IdempotencyGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
+		RunTTL:           168 * time.Hour,
+		JobTTL:           24 * time.Hour,
 		SweepPeriod:      time.Second,
+		JobSeries:        200,
 		Clock:            clock.RealClock{},
 		Concurrency:      4,
 	})

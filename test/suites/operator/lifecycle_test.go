@@ -19,6 +19,8 @@ var _ = Describe("A run", func() {
 	It("is executed by a Job that it owns", func() {
 		risen := counts("jobrun_trigger_to_lease_seconds", "")
 		a, j := leased(created(makeRun("a").key("k").input(`{"org":"acme"}`).with(func(r *v1alpha1.JobRun) {
+			r.Labels = map[string]string{"team": "data", "app.kubernetes.io/instance": "argo"}
+			r.Annotations = map[string]string{"example.com/ticket": "OPS-12", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
 			r.Spec.Template.Labels = map[string]string{"kueue.x-k8s.io/queue-name": "batch"}
 			r.Spec.Template.Spec.TTLSecondsAfterFinished = ptr.To[int32](0)
 			r.Spec.Template.Spec.Template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "JOBRUN_GENERATION", Value: "0"}, {Name: "MINE", Value: "yes"}}
@@ -35,8 +37,13 @@ var _ = Describe("A run", func() {
 		Expect(j.Name).To(Equal("a-1"))
 		Expect(metav1.GetControllerOf(j)).To(HaveValue(And(HaveField("Name", "a"), HaveField("UID", a.UID))))
 		Expect(j.Spec.TTLSecondsAfterFinished).To(BeNil())
+		for _, annotations := range []map[string]string{j.Annotations, j.Spec.Template.Annotations} {
+			Expect(annotations).To(And(
+				HaveKeyWithValue("example.com/ticket", "OPS-12"), Not(HaveKey("kubectl.kubernetes.io/last-applied-configuration"))))
+		}
 		for _, labels := range []map[string]string{j.Labels, j.Spec.Template.Labels} {
 			Expect(labels).To(And(
+				HaveKeyWithValue("team", "data"), Not(HaveKey("app.kubernetes.io/instance")),
 				HaveKeyWithValue(v1alpha1.LabelRun, "a"),
 				HaveKeyWithValue(v1alpha1.LabelJobName, job),
 				HaveKeyWithValue(v1alpha1.LabelKey, v1alpha1.ConcurrencyKeyName(job, "k"))))
@@ -81,12 +88,15 @@ var _ = Describe("A run", func() {
 
 	It("fails with its Job, with the Job's reason and message", func() {
 		a, j := leased(created(makeRun("a").key("k")))
+		finished, took := counts("jobrun_runs_finished_total", ns), counts("jobrun_run_duration_seconds", ns)
 		failJob(j, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 
 		a = wait(a, haveCondition(v1alpha1.ConditionFailed))
 		Expect(a.Status.Phase).To(Equal(v1alpha1.PhaseFailed))
 		Expect(a.Status.Error).To(And(ContainSubstring("BackoffLimitExceeded"), ContainSubstring("reached the specified backoff limit")))
 		Eventually(keys).Should(BeEmpty())
+		Eventually(finished).Should(Equal(1))
+		Expect(took()).To(Equal(1))
 	})
 
 	It("starts when the run before it has ended", func() {

@@ -137,13 +137,17 @@ type controllers struct{ stops []func() }
 
 var theControllers controllers
 
-// production returns the options of a controller with the defaults of the flags.
+// production returns the options of a controller with the defaults of the flags. But it sweeps more often.
 func production() controller.Options {
 	return controller.Options{
 		ReceiptHistory:   100,
 		ReservationGrace: 5 * time.Second,
 		IdempotencyGrace: 90 * time.Second,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
+		RunTTL:           168 * time.Hour,
+		JobTTL:           24 * time.Hour,
+		SweepPeriod:      time.Second,
+		JobSeries:        200,
 		Clock:            clock.RealClock{},
 		Concurrency:      8,
 	}
@@ -185,6 +189,7 @@ type activeRuns struct{}
 func (activeRuns) Describe(ch chan<- *prometheus.Desc) {
 	ch <- prometheus.NewDesc("jobrun_active_runs", "", []string{"phase"}, nil)
 	ch <- prometheus.NewDesc("jobrun_active_homes", "", nil, nil)
+	ch <- prometheus.NewDesc("jobrun_waiting_runs", "", []string{"namespace", "job"}, nil)
 }
 
 func (activeRuns) Collect(chan<- prometheus.Metric) {}
