@@ -60,7 +60,7 @@ key in the middle; -o wide shows it whole.`,
 	flags.StringVar(&o.job, "job", "", "List the runs of this job.")
 	flags.StringVar(&o.key, "key", "", "List the runs of this concurrencyKey.")
 	flags.StringVarP(&o.selector, "selector", "l", "", "List the runs whose labels match, e.g. env=prod,team!=a.")
-	flags.IntVar(&o.limit, "limit", 0, "List at most so many rows. 0 means no limit.")
+	flags.IntVar(&o.limit, "limit", 0, "List the first rows only, so many. 0 means no limit.")
 	p.completeFlagWithJobs(cmd)
 	o.output.addTo(cmd, p.Streams.Out)
 	return cmd
@@ -129,11 +129,8 @@ func (o *listOptions) nothing() string {
 	return fmt.Sprintf("No runs found in namespace %s.", o.namespace)
 }
 
-// runNamed names the run that stands for a trigger.
-type runNamed = types.NamespacedName
-
 // standsFor returns the name of the run that stands for a trigger; its own name if it is a run.
-func standsFor(r *v1alpha1.JobRun) runNamed {
+func standsFor(r *v1alpha1.JobRun) types.NamespacedName {
 	name := r.Name
 	switch {
 	case r.Status.RunRef != nil:
@@ -141,12 +138,12 @@ func standsFor(r *v1alpha1.JobRun) runNamed {
 	case r.WasAbsorbed():
 		name = r.Spec.Admission.RunName
 	}
-	return runNamed{Namespace: r.Namespace, Name: name}
+	return types.NamespacedName{Namespace: r.Namespace, Name: name}
 }
 
 // listed returns the rows: runs, then the receipts whose run does not exist, the newest first.
 func listed(all []v1alpha1.JobRun) []*v1alpha1.JobRun {
-	exists := map[runNamed]bool{}
+	exists := map[types.NamespacedName]bool{}
 	for i := range all {
 		exists[client.ObjectKeyFromObject(&all[i])] = true
 	}
@@ -159,17 +156,15 @@ func listed(all []v1alpha1.JobRun) []*v1alpha1.JobRun {
 			orphans = append(orphans, r)
 		}
 	}
-	newest := func(a, b *v1alpha1.JobRun) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), v1alpha1.CompareStored(b, a))
-	}
+	newest := func(a, b *v1alpha1.JobRun) int { return v1alpha1.CompareStored(b, a) }
 	slices.SortFunc(runs, newest)
 	slices.SortFunc(orphans, newest)
 	return append(runs, orphans...)
 }
 
 // receiptsByRun returns how many receipts each run has, those that were deleted included if the run absorbed them.
-func receiptsByRun(all []v1alpha1.JobRun) map[runNamed]int64 {
-	absorbed, others := map[runNamed]int64{}, map[runNamed]int64{}
+func receiptsByRun(all []v1alpha1.JobRun) map[types.NamespacedName]int64 {
+	absorbed, others := map[types.NamespacedName]int64{}, map[types.NamespacedName]int64{}
 	for i := range all {
 		switch r := &all[i]; {
 		case standsFor(r).Name == r.Name:
@@ -189,7 +184,7 @@ func receiptsByRun(all []v1alpha1.JobRun) map[runNamed]int64 {
 	return absorbed
 }
 
-func listTable(rows []*v1alpha1.JobRun, receipts map[runNamed]int64, keyText func(string) string, now time.Time) *metav1.Table {
+func listTable(rows []*v1alpha1.JobRun, receipts map[types.NamespacedName]int64, keyText func(string) string, now time.Time) *metav1.Table {
 	table := &metav1.Table{ColumnDefinitions: columns("Name", "Job", "Key", "Phase", "Receipts", "Age", "+Holder", "+Attempts", "+Error")}
 	for _, r := range rows {
 		holder, attempts := none, none

@@ -59,9 +59,9 @@ left     sync   acme   Coalesced   -          2s
 		"of the namespace": {stdout: table},
 		"of a job":         {args: []string{"--job=sync"}, stdout: table},
 		"everywhere, wide": {args: []string{"-A", "-o", "wide"}, stdout: `NAMESPACE   NAME     JOB     KEY    PHASE       RECEIPTS   AGE   HOLDER        ATTEMPTS   ERROR
+there       first    other   -      -           -          60s   -             -          -
 default     second   sync    acme   Pending     -          60s   -             -          -
 default     first    sync    acme   Leased      9          60m   job/first-1   -          -
-there       first    other   -      -           -          60s   -             -          -
 default     left     sync    acme   Coalesced   -          2s    -             -          -
 `},
 		"elsewhere":         {args: []string{"-n", "there"}, stdout: "NAME    JOB     KEY   PHASE   RECEIPTS   AGE\nfirst   other   -     -       -          60s\n"},
