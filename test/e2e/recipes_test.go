@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -35,8 +34,9 @@ var _ = Describe("The recipe", Label(local), func() {
 		script := documentedIn("recipes.md", "sh", "-D headers")
 		config, err := clientcmd.BuildConfigFromFlags("", plane.AdminKubeconfig())
 		Expect(err).NotTo(HaveOccurred())
-		token := strings.TrimSpace(kubectl("create", "token", "default"))
-		kubectl("create", "rolebinding", "triggers", "--clusterrole=edit", "--serviceaccount="+ns+":default")
+		kubectl("create", "serviceaccount", "caller")
+		kubectl("create", "rolebinding", "caller", "--clusterrole=edit", "--serviceaccount="+ns+":caller")
+		token := kubectl("create", "token", "caller")
 		dir := GinkgoT().TempDir()
 		Expect(os.WriteFile(filepath.Join(dir, "ca.crt"), config.CAData, 0o600)).To(Succeed())
 		trigger := func(m manifest) string {
