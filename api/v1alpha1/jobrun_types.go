@@ -657,11 +657,11 @@ type JobRunStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.concurrencyKey`
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Job",type=string,JSONPath=`.spec.jobName`
-// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.concurrencyKey`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Run",type=string,JSONPath=`.status.runRef.name`,description="The run that stands for this trigger"
 // +kubebuilder:printcolumn:name="Coalesced",type=integer,JSONPath=`.status.coalesced.count`,description="How many triggers this run absorbed"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.concurrencyKey`
 // +kubebuilder:printcolumn:name="Holder",type=string,JSONPath=`.status.lease.holderIdentity`,priority=1
 // +kubebuilder:printcolumn:name="Attempts",type=integer,JSONPath=`.status.attempts`,priority=1
 // +kubebuilder:printcolumn:name="Error",type=string,JSONPath=`.status.error`,priority=1

@@ -165,12 +165,12 @@ type UnconfirmedJob struct {
 // +kubebuilder:resource:shortName=rk
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
 // +kubebuilder:printcolumn:name="Job",type=string,JSONPath=`.spec.jobName`
-// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
 // +kubebuilder:printcolumn:name="Pending",type=string,JSONPath=`.spec.pending.runName`
 // +kubebuilder:printcolumn:name="Leased",type=string,JSONPath=`.spec.leased.runName`
 // +kubebuilder:printcolumn:name="Line",type=string,JSONPath=`.spec.line.runName`,priority=1
 // +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner.runName`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
 type RunKey struct {
 	metav1.TypeMeta `json:",inline"`
 

@@ -49,8 +49,8 @@ func run(ctx context.Context, keep bool) (err error) {
 	}
 	if keep {
 		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
-			"    export KUBECONFIG=%s\n    export PATH=%s:$PATH\n    kubectl get jobruns",
-			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()))
+			"    export KUBECONFIG=%s\n    export PATH=%s:%s:$PATH\n    kubectl jobrun list",
+			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()), filepath.Join(d.root, "bin"))
 		<-ctx.Done()
 	}
 	return nil

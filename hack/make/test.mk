@@ -45,13 +45,12 @@ test-kine: ## Run the conformance table on kine with SQLite, the store of k3s.
 	@$(MAKE) --no-print-directory test-conformance STORE=kine
 
 .PHONY: test-e2e
-test-e2e: k8s build localnode testworker curl ## Run the end-to-end tests: control plane, node and manager as processes.
+test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# The end-to-end tests run the container of docs/workers.md that sends heartbeats. It calls curl.
-.PHONY: curl
-curl:
-	@command -v curl >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends curl; }
+# The end-to-end tests run the examples of docs/ that call curl and jq, and examples/worker.py.
+installed-%:
+	@command -v $* >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends $*; }
 
 .PHONY: test-chaos
 test-chaos: chaos-binaries ## Run half a minute of faults, and the tests of the checker.

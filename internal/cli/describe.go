@@ -17,22 +17,28 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-type describeOptions struct{ named }
+type describeOptions struct {
+	named
+	all bool
+}
 
-func newDescribeOptions(p *plugin) *describeOptions { return &describeOptions{named{plugin: p}} }
+func newDescribeOptions(p *plugin) *describeOptions { return &describeOptions{named: named{plugin: p}} }
 
 func newDescribe(p *plugin) *cobra.Command {
-	return &cobra.Command{
+	o := newDescribeOptions(p)
+	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show all about a run",
 		Long: `Show all about a run: its lease, the receipts of the triggers that it absorbed with the
 skipped input, its Job and Pods, and the events of all of them in order. For a receipt,
-show the receipt and the run that stands for it. Parts that you have no right to read
-are marked.`,
+show the receipt and the run that stands for it. Of receipts and events, the last ten are
+shown, unless --all is set. Parts that you have no right to read are marked.`,
 		Args:              arguments(cobra.ExactArgs(1)),
 		ValidArgsFunction: p.completeRuns,
-		RunE:              runE(newDescribeOptions(p)),
+		RunE:              runE(o),
 	}
+	cmd.Flags().BoolVar(&o.all, "all", false, "Show all receipts and events, not only the last ten of each.")
+	return cmd
 }
 
 func (o *describeOptions) Run(ctx context.Context) error {
@@ -45,6 +51,9 @@ func (o *describeOptions) describe(ctx context.Context) error {
 		return err
 	}
 	w := newPage(o.Streams.Out, time.Now())
+	if !o.all {
+		w.last = lastShown
+	}
 	run, err := o.standing(ctx, asked)
 	switch {
 	case errors.Is(err, jobrun.ErrNotFound):
@@ -66,6 +75,9 @@ func (o *describeOptions) describe(ctx context.Context) error {
 	w.description(d)
 	return w.to.Flush()
 }
+
+// lastShown is how many receipts and how many events `describe` shows.
+const lastShown = 10
 
 // description is what `describe` shows of a run.
 type description struct {

@@ -85,6 +85,17 @@ func (d *description) readReceipts(ctx context.Context, c *cluster) error {
 	return err
 }
 
+// absorbed returns how many of the known receipts the run has absorbed.
+func (d *description) absorbed() int64 {
+	n := int64(0)
+	for _, r := range d.receipts {
+		if r.disposition == v1alpha1.DispositionCoalesced {
+			n++
+		}
+	}
+	return n
+}
+
 func timeOf(t *metav1.Time) time.Time {
 	if t == nil {
 		return time.Time{}
@@ -139,7 +150,7 @@ func (d *description) readEvents(ctx context.Context, c *cluster) error {
 		d.events = append(d.events, events...)
 	}
 	slices.SortStableFunc(d.events, func(a, b corev1.Event) int {
-		return cmp.Or(happened(&a).Compare(happened(&b)), older(a.ResourceVersion, b.ResourceVersion))
+		return cmp.Or(lastHappened(&a).Compare(lastHappened(&b)), older(a.ResourceVersion, b.ResourceVersion))
 	})
 	return nil
 }
@@ -162,6 +173,26 @@ func happened(e *corev1.Event) time.Time {
 	default:
 		return e.CreationTimestamp.Time
 	}
+}
+
+// lastHappened returns when an event happened last.
+func lastHappened(e *corev1.Event) time.Time {
+	last := e.LastTimestamp.Time
+	if e.Series != nil {
+		last = e.Series.LastObservedTime.Time
+	}
+	if first := happened(e); first.After(last) {
+		return first
+	}
+	return last
+}
+
+// occurrences returns how often an event happened.
+func occurrences(e *corev1.Event) int32 {
+	if e.Series != nil {
+		return e.Series.Count
+	}
+	return max(e.Count, 1)
 }
 
 // older compares versions, which order the events of one second.

@@ -22,6 +22,8 @@ import (
 type page struct {
 	to  *tabwriter.Writer
 	now time.Time
+	// last is how many rows latest prints; 0 means all.
+	last int
 }
 
 func newPage(out io.Writer, now time.Time) *page {

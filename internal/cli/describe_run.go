@@ -139,6 +139,19 @@ func (p *page) section(heading string, hidden bool, names []string, rows [][]str
 	}
 }
 
+// latest is section for rows in the order of time. It prints the last ones, and how many there are besides. lost is the
+// number of rows that are not known any more.
+func (p *page) latest(heading string, hidden bool, names []string, rows [][]string, lost int64) {
+	shown := rows
+	if p.last > 0 {
+		shown = rows[max(len(rows)-p.last, 0):]
+	}
+	p.section(heading, hidden, names, shown)
+	if more := int64(len(rows)-len(shown)) + lost; more > 0 && !hidden {
+		fmt.Fprintf(p.to, "  and %d more\n", more)
+	}
+}
+
 func (p *page) receipts(d *description) {
 	rows := make([][]string, 0, len(d.receipts))
 	for _, r := range d.receipts {
@@ -148,12 +161,13 @@ func (p *page) receipts(d *description) {
 		}
 		rows = append(rows, []string{r.name, string(r.disposition), created, labelText(r.labels), r.input})
 	}
-	heading := "Receipts"
+	heading, lost := "Receipts", int64(0)
 	if c := d.run.Status.Coalesced; c != nil {
 		heading += fmt.Sprintf(" (%d absorbed)", c.Count)
+		lost = max(c.Count-d.absorbed(), 0)
 	}
 	// Without the right to list receipts, rows still has those that the run's own status records.
-	p.section(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows)
+	p.latest(heading, d.hidden["receipts"] && len(rows) == 0, []string{"NAME", "DISPOSITION", "AGE", "LABELS", "SKIPPED INPUT"}, rows, lost)
 }
 
 func (p *page) job(d *description) {
@@ -206,7 +220,11 @@ func (p *page) events(d *description) {
 	for i := range d.events {
 		e := &d.events[i]
 		about := strings.ToLower(e.InvolvedObject.Kind) + "/" + e.InvolvedObject.Name
-		rows = append(rows, []string{happened(e).UTC().Format(time.TimeOnly), e.Type, e.Reason, about, e.Message})
+		message := e.Message
+		if n := occurrences(e); n > 1 {
+			message = fmt.Sprintf("(x%d since %s) %s", n, happened(e).UTC().Format(time.TimeOnly), message)
+		}
+		rows = append(rows, []string{lastHappened(e).UTC().Format(time.TimeOnly), e.Type, e.Reason, about, message})
 	}
-	p.section("Events", d.hidden["events"], []string{"TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"}, rows)
+	p.latest("Events", d.hidden["events"], []string{"TIME", "TYPE", "REASON", "OBJECT", "MESSAGE"}, rows, 0)
 }

@@ -4,6 +4,8 @@
 package cli
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +106,42 @@ func TestDescribeARun(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("describe", "next"), 0, busyRunText, "")
 	}, aBusyRun()...)
+}
+
+// aFloodedRun returns a run that absorbed 200 triggers, 100 of whose receipts exist, and twelve Events of it.
+func aFloodedRun() []client.Object {
+	run := aRun("next", phase(v1alpha1.PhasePending), func(r *v1alpha1.JobRun) {
+		r.Status.Coalesced = &v1alpha1.CoalescedTriggers{Count: 200}
+	})
+	all := []client.Object{run, aRun("again", receiptOf("next"), func(r *v1alpha1.JobRun) {
+		r.Status.Phase = v1alpha1.PhaseIdempotent
+		r.CreationTimestamp = metav1.NewTime(synctestBegins.Add(-time.Hour))
+	})}
+	for i := range 100 {
+		all = append(all, aRun(fmt.Sprintf("r%03d", i), receiptOf("next")))
+	}
+	for i := range 11 {
+		at := synctestBegins.Add(time.Duration(i-30) * time.Second)
+		all = append(all, anEvent(fmt.Sprintf("e%d", i), "JobRun", "next", at, fmt.Sprintf("event %d", i)))
+	}
+	flood := anEvent("flood", "JobRun", "next", time.Time{}, "absorbed 200 triggers")
+	flood.Count = 195
+	flood.FirstTimestamp = metav1.NewTime(synctestBegins.Add(-time.Minute))
+	flood.LastTimestamp = metav1.NewTime(synctestBegins.Add(-time.Second))
+	return append(all, flood)
+}
+
+func TestDescribeAFlood(t *testing.T) {
+	inScene(t, func(t *testing.T, s *scene) {
+		s.want(s.run("describe", "next"), 0, "~Receipts (200 absorbed):\n  NAME  DISPOSITION  AGE  LABELS  SKIPPED INPUT\n  r090  ~"+
+			"  r099  Coalesced    90s  -       -\n  and 191 more\nEvents:\n  TIME      TYPE    REASON  OBJECT       MESSAGE\n"+
+			"  23:59:32  Normal  R       jobrun/next  event 2\n~"+
+			"event 10\n  23:59:59  Normal  R       jobrun/next  (x195 since 23:59:00) absorbed 200 triggers\n  and 2 more\n", "")
+		if n := strings.Count(s.stdout.String(), "\n"); n > 40 {
+			t.Errorf("%d lines", n)
+		}
+		s.want(s.run("describe", "next", "--all"), 0, "~  again  Idempotent~  r000 ~  r099   Coalesced    90s  -       -\n  and 100 more\n~event 0\n", "")
+	}, aFloodedRun()...)
 }
 
 // expiry returns the Event of an attempt that expired.

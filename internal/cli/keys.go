@@ -40,7 +40,8 @@ func newKeys(p *plugin) *cobra.Command {
 		Short: "Show who executes and who waits for each busy key",
 		Long: `Show the run that holds each busy key and the run that waits for it, from its RunKey. The
 run that holds the key executes, or is starting while no container of it has started. If
-it does not get on, the last column says why. A key that no run uses is not listed.`,
+it does not get on, the last column says why. A key that no run uses is not listed. The
+table cuts a long key in the middle; -o wide shows it whole.`,
 		Example: `  # Which keys are busy?
   kubectl jobrun keys
 
@@ -125,13 +126,13 @@ func (o *keysOptions) list(ctx context.Context) (*v1alpha1.RunKeyList, error) {
 func (o *keysOptions) show(ctx context.Context, to io.Writer, list *v1alpha1.RunKeyList) error {
 	options := printers.PrintOptions{WithNamespace: o.everywhere, Wide: o.output.isWide()}
 	if o.idempotency {
-		return table(to, idempotencyTable(list.Items, time.Now()), options)
+		return table(to, idempotencyTable(list.Items, o.output.key, time.Now()), options)
 	}
 	holders, err := o.holdersOf(ctx, list.Items)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
-	return table(to, concurrencyTable(list.Items, holders, time.Now()), options)
+	return table(to, concurrencyTable(list.Items, holders, o.output.key, time.Now()), options)
 }
 
 // nothing returns the line for an empty list.
@@ -149,20 +150,20 @@ func (o *keysOptions) nothing() string {
 	return fmt.Sprintf("No key%s is busy%s.", of, in)
 }
 
-func idempotencyTable(list []v1alpha1.RunKey, now time.Time) *metav1.Table {
+func idempotencyTable(list []v1alpha1.RunKey, keyText func(string) string, now time.Time) *metav1.Table {
 	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Owner", "Age", "+RunKey")}
 	for i := range list {
 		key, owner := &list[i], none
 		if key.Spec.Owner != nil {
 			owner = key.Spec.Owner.RunName
 		}
-		table.Rows = append(table.Rows, keyRow(key, key.Spec.JobName, key.Spec.Key, owner, age(&key.CreationTimestamp, now), key.Name))
+		table.Rows = append(table.Rows, keyRow(key, key.Spec.JobName, keyText(key.Spec.Key), owner, age(&key.CreationTimestamp, now), key.Name))
 	}
 	return table
 }
 
 // concurrencyTable has a column with what keeps runs from getting on, if it keeps any.
-func concurrencyTable(list []v1alpha1.RunKey, h *holders, now time.Time) *metav1.Table {
+func concurrencyTable(list []v1alpha1.RunKey, h *holders, keyText func(string) string, now time.Time) *metav1.Table {
 	names := []string{"Job", "Key", "Run", "Generation", "State", "Waits", "For"}
 	obstacles := make([]string, len(list))
 	isObstructed := false
@@ -175,7 +176,7 @@ func concurrencyTable(list []v1alpha1.RunKey, h *holders, now time.Time) *metav1
 	}
 	table := &metav1.Table{ColumnDefinitions: columns(append(names, "+RunKey")...)}
 	for i := range list {
-		cells := concurrencyCells(&list[i], h, now)
+		cells := concurrencyCells(&list[i], h, keyText, now)
 		if isObstructed {
 			cells = append(cells, cmp.Or(oneLine(obstacles[i]), none))
 		}
@@ -188,7 +189,7 @@ func keyRow(key *v1alpha1.RunKey, cells ...any) metav1.TableRow {
 	return metav1.TableRow{Cells: cells, Object: rowObject(key.Namespace, key.Name)}
 }
 
-func concurrencyCells(key *v1alpha1.RunKey, h *holders, now time.Time) []any {
+func concurrencyCells(key *v1alpha1.RunKey, h *holders, keyText func(string) string, now time.Time) []any {
 	run, generation, waits, since := none, none, none, none
 	if l := key.Spec.Leased; l != nil {
 		run, generation = l.RunName, strconv.FormatInt(l.Generation, 10)
@@ -200,5 +201,5 @@ func concurrencyCells(key *v1alpha1.RunKey, h *holders, now time.Time) []any {
 		}
 	}
 	state, _ := h.state(key)
-	return []any{key.Spec.JobName, key.Spec.Key, run, generation, state, waits, since}
+	return []any{key.Spec.JobName, keyText(key.Spec.Key), run, generation, state, waits, since}
 }

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,26 @@ there       other   x     far      1            ending   -        -     c-3
 			}, someKeys()...)
 		})
 	}
+}
+
+// A long key must not widen the table for everybody.
+func TestLongKeysAreCut(t *testing.T) {
+	long := "org_" + strings.Repeat("a", 248) + "zzzz"
+	key := &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "c-1"}, Spec: v1alpha1.RunKeySpec{
+		Kind: v1alpha1.RunKeyConcurrency, JobName: "sync", Key: long,
+		Leased: &v1alpha1.LeasedRun{RunIdentity: v1alpha1.RunIdentity{RunName: "worker"}, Generation: 3},
+	}}
+	delivery := key.DeepCopy()
+	delivery.Name, delivery.Spec.Kind, delivery.Spec.Leased = "i-1", v1alpha1.RunKeyIdempotency, nil
+	short := "org_aaaaaaaaaaaaaaaa…aaaaaaaaaaaaaaazzzz"
+	inScene(t, func(_ *testing.T, s *scene) {
+		for _, args := range [][]string{{"keys"}, {"keys", "--idempotency"}, {"list"}} {
+			s.want(s.run(args...), 0, "~sync   "+short+"   ", "")
+			for _, format := range []string{"wide", "json"} {
+				s.want(s.run(append(args, "-o", format)...), 0, "~"+long, "")
+			}
+		}
+	}, key, delivery, aRun("worker", func(r *v1alpha1.JobRun) { r.Spec.ConcurrencyKey = long }))
 }
 
 func TestKeysThatOneMayNotRead(t *testing.T) {

@@ -50,6 +50,14 @@ func (o *output) isForPeople() bool {
 
 func (o *output) isWide() bool { return *o.flags.OutputFormat == wide }
 
+// key returns a key as a table shows it: whole only with -o wide.
+func (o *output) key(key string) string {
+	if o.isWide() {
+		return key
+	}
+	return shortKey(key)
+}
+
 // check refuses an unknown format before a request is sent.
 func (o *output) check() error {
 	if o.isForPeople() || o.isWide() {
@@ -106,6 +114,11 @@ func typed(object runtime.Object) runtime.Object {
 	switch o := object.(type) {
 	case *v1alpha1.JobRun:
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRun"))
+	case *v1alpha1.JobRunList:
+		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRunList"))
+		for i := range o.Items {
+			o.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRun"))
+		}
 	case *v1alpha1.RunKeyList:
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RunKeyList"))
 		for i := range o.Items {

@@ -73,6 +73,7 @@ func TestCompletion(t *testing.T) {
 		"one run":    {[]string{"wait", "a", ""}, ":4\n"},
 		"jobs":       {[]string{"trigger", "s"}, "sync\n:4\n"},
 		"a job flag": {[]string{"claim", "--job", "s"}, "sync\n:4\n"},
+		"list's":     {[]string{"list", "--job", "s"}, "sync\n:4\n"},
 		"worker's":   {[]string{"worker", "--job", "s"}, "sync\n:4\n"},
 		"held runs":  {[]string{"renew", ""}, "a\nb\n:4\n"},
 		"formats":    {[]string{"keys", "-o", "j"}, "~json\n~name\n~wide\n~:4\n"},

@@ -33,8 +33,8 @@ type scene struct {
 	t      *testing.T
 	api    client.WithWatch
 	stdin  string
-	stdout text
-	stderr text
+	stdout stream
+	stderr stream
 	// columns is the width of the terminal; 0 means no terminal.
 	columns int
 
@@ -55,19 +55,19 @@ type scene struct {
 	interrupt context.CancelFunc
 }
 
-// text is a buffer that a test can read while the plugin writes to it.
-type text struct {
+// stream is a buffer that a test can read while the plugin writes to it.
+type stream struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (o *text) Write(p []byte) (int, error) {
+func (o *stream) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
 }
 
-func (o *text) String() string {
+func (o *stream) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // columns defines the columns of a table. A name that begins with '+' shows with -o wide only.
@@ -47,9 +48,9 @@ func jobRunTable(run *v1alpha1.JobRun, now time.Time) *metav1.Table {
 		attempts = strconv.Itoa(int(s.Attempts))
 	}
 	return &metav1.Table{
-		ColumnDefinitions: columns("Name", "Job", "Key", "Phase", "Run", "Coalesced", "Age", "+Holder", "+Attempts", "+Error"),
-		Rows: []metav1.TableRow{row(run.Name, run.Spec.JobName, run.Spec.ConcurrencyKey, string(s.Phase), stands, absorbed,
-			age(&run.CreationTimestamp, now), holder, attempts, s.Error)},
+		ColumnDefinitions: columns("Name", "Job", "Phase", "Run", "Coalesced", "Age", "Key", "+Holder", "+Attempts", "+Error"),
+		Rows: []metav1.TableRow{row(run.Name, run.Spec.JobName, string(s.Phase), stands, absorbed,
+			age(&run.CreationTimestamp, now), run.Spec.ConcurrencyKey, holder, attempts, s.Error)},
 	}
 }
 
@@ -63,6 +64,12 @@ func age(t *metav1.Time, now time.Time) string {
 
 // none is the text of a cell without a value.
 const none = "-"
+
+// keyWidth is the number of columns that a key may take in a table. A key has up to 256 characters.
+const keyWidth = 40
+
+// shortKey cuts a long key in the middle, because keys often differ at their ends.
+func shortKey(key string) string { return text.Middle(key, keyWidth) }
 
 // rowObject lets a table show the namespace of a row.
 func rowObject(namespace, name string) runtime.RawExtension {

@@ -42,7 +42,7 @@ func TestTriggerPrintsTheDisposition(t *testing.T) {
 		"template alone": {args: []string{"--template={{.metadata.name}}"}, stdout: "a"},
 		"wide": {
 			args:   []string{"-o", "wide"},
-			stdout: "~NAME~HOLDER~a      sync   acme           a",
+			stdout: "~NAME~HOLDER~a      sync           a                 <unknown>   acme",
 		},
 		"conflict": {
 			args: nil, admit: conflictWith("next"), code: 3,

@@ -31,6 +31,12 @@ func TestCountReceipts(t *testing.T) {
 			want: `count-receipts: CheckKey; WriteStatus(b, Pending, count 3 [q r1 r2]); Emit(RunCoalesced b<-r1); Emit(RunCoalesced b<-r2);
 				WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b)`,
 		},
+		"more receipts than have an event each": {
+			given: and(waitingBehind(made("b").Pending().Counted("q1", "q2", "q3", "q4")),
+				of(answered("r2", "b", "10").Age(2).Obj(), answered("r1", "b", "10").Age(1).Obj(), answered("r3", "b", "10").Age(3).Obj())),
+			want: `count-receipts: CheckKey; WriteStatus(b, Pending, count 7 [q1 q2 q3 q4 r1 r2 r3]); Emit(RunCoalesced b<-r1);
+				Emit(RunCoalesced b<-r3 x2); WriteStatus(r1, Coalesced, of b); WriteStatus(r2, Coalesced, of b); WriteStatus(r3, Coalesced, of b)`,
+		},
 		"receipts of two runs, one run at a time": {
 			given: and(waitingBehind(made("b").Pending()), of(answered("r1", "a", "4").Age(1).Obj(), answered("r2", "b", "10").Age(2).Obj())),
 			want:  "count-receipts: CheckKey; WriteStatus(a, Leased, count 1 [r1]); Emit(RunCoalesced a<-r1); WriteStatus(r1, Coalesced, of a)",

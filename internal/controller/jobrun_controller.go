@@ -95,21 +95,28 @@ type Reconciler struct {
 }
 
 // Recorder records the events of a plan.
-type Recorder struct{ events.EventRecorder }
+type Recorder struct {
+	events.EventRecorder
+	series *eventSeries
+}
 
 func (r Recorder) emit(e decision.Event) {
-	if e.Related == nil {
+	switch {
+	case e.Count > 0:
+		r.series.add(e)
+	case e.Related == nil:
 		r.Eventf(e.Run, nil, e.Type(), e.Reason, e.Action, "%s", e.Note)
-		return
+	default:
+		r.Eventf(e.Run, e.Related, e.Type(), e.Reason, e.Action, "%s", e.Note)
 	}
-	r.Eventf(e.Run, e.Related, e.Type(), e.Reason, e.Action, "%s", e.Note)
 }
 
 // NewReconciler makes a Reconciler.
 func NewReconciler(c client.Client, live client.Reader, recorder events.EventRecorder, o Options) *Reconciler {
 	return &Reconciler{
-		Options: o, Client: c, Live: live, Events: Recorder{recorder}, sightings: newSightings(o.Clock),
-		ended: newEndedPods(), jobs: newSeenJobs(o.Clock), writes: newOwnWrites(o.Clock), series: newJobSeries(o.JobSeries),
+		Options: o, Client: c, Live: live, Events: Recorder{recorder, newEventSeries(c, o.Clock)},
+		sightings: newSightings(o.Clock), ended: newEndedPods(), jobs: newSeenJobs(o.Clock),
+		writes: newOwnWrites(o.Clock), series: newJobSeries(o.JobSeries),
 	}
 }
 
@@ -126,7 +133,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	if err := r.watchEnds(context.Background(), mgr.GetCache()); err != nil {
 		return err
 	}
-	if err := mgr.Add(jobWatch{r, mgr.GetCache()}); err != nil {
+	if err := errors.Join(mgr.Add(jobWatch{r, mgr.GetCache()}), mgr.Add(r.Events.series)); err != nil {
 		return err
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).

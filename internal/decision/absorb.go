@@ -18,11 +18,7 @@ import (
 // if the controller crashes after the write (P8).
 func (s *Snapshot) absorb(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun) (v1alpha1.JobRunStatus, []Op) {
 	status := countedStatus(run, receipts, s.marked)
-	ops := []Op{WriteStatus{run, status}}
-	for _, receipt := range receipts {
-		ops = append(ops, Emit{coalescedEvent(run, receipt)})
-	}
-	return status, join(ops, s.bind(run, receipts))
+	return status, join([]Op{WriteStatus{run, status}}, tellCoalesced(run, receipts, status), s.bind(run, receipts))
 }
 
 // bind binds counted triggers to their run.

@@ -4,7 +4,6 @@
 package decision
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -26,6 +25,9 @@ type Event struct {
 	Reason  string
 	Action  string
 	Note    string
+	// Count is how many changes the event stands for, if it is the series of its run and reason. A later event of the
+	// series replaces it. An event with Count 0 tells of one change.
+	Count int64
 }
 
 // Reasons and actions of events.
@@ -99,24 +101,6 @@ func tellLeased(run *v1alpha1.JobRun, now metav1.Time) []Op {
 // ClaimedEvent is RunLeased for a run that a worker has claimed.
 func ClaimedEvent(run *v1alpha1.JobRun) Event {
 	return newEvent(run, EventLeased, ActionLeased, fmt.Sprintf("worker %s executes the run", run.Status.Lease.HolderIdentity))
-}
-
-// coalescedEvent tells that a run absorbed a trigger. The note has the input and the labels of the trigger.
-func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
-	input := receipt.InputText()
-	if input == "" {
-		input = "null"
-	}
-	labels := "{}"
-	if own := callersLabels(receipt); own != nil {
-		if text, err := json.Marshal(own); err == nil {
-			labels = string(text)
-		}
-	}
-	note := fmt.Sprintf("absorbed trigger %s; skipped labels %s, input %s", receipt.Name, text.Cut(labels, maxNoteBytes/3), input)
-	event := newEvent(run, EventCoalesced, ActionCoalesced, note)
-	event.Related = receipt
-	return event
 }
 
 // leaseExpiredEvent tells that a lease expired. status is the status of the run after that.

@@ -70,6 +70,9 @@ func eventText(e Event) string {
 	if e.Related != nil {
 		text += "<-" + e.Related.Name
 	}
+	if e.Count > 0 {
+		text += fmt.Sprintf(" x%d", e.Count)
+	}
 	return text
 }
 

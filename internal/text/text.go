@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package text shortens text to fit fields of bounded length, and JSON to fit decoders.
+// Package text shortens text to fit fields of bounded length and columns, and JSON to fit decoders.
 package text
 
 import (
@@ -32,4 +32,14 @@ func End(text string, limit int) string {
 		start++
 	}
 	return text[start:]
+}
+
+// Middle shortens text to at most limit runes. An ellipsis takes the place of its middle. limit is at least 3.
+func Middle(text string, limit int) string {
+	runes := []rune(text)
+	if len(runes) <= limit {
+		return text
+	}
+	end := (limit - 1) / 2
+	return string(runes[:limit-1-end]) + "…" + string(runes[len(runes)-end:])
 }

@@ -34,6 +34,28 @@ func TestCut(t *testing.T) {
 	}
 }
 
+func TestMiddle(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text  string
+		limit int
+		want  string
+	}{
+		"shorter":    {"abc", 4, "abc"},
+		"as long":    {"abcd", 4, "abcd"},
+		"even":       {"abcdef", 4, "ab…f"},
+		"odd":        {"abcdef", 5, "ab…ef"},
+		"the least":  {"abcdef", 3, "a…f"},
+		"runes":      {"鍵鍵鍵鍵鍵鍵", 5, "鍵鍵…鍵鍵"},
+		"runes, fit": {"鍵鍵鍵鍵", 4, "鍵鍵鍵鍵"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Middle(tc.text, tc.limit); got != tc.want {
+				t.Errorf("Middle(%q, %d) = %q, want %q", tc.text, tc.limit, got, tc.want)
+			}
+		})
+	}
+}
+
 func TestEnd(t *testing.T) {
 	for name, tc := range map[string]struct {
 		text  string

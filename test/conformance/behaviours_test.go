@@ -174,7 +174,7 @@ var behaviours = []behaviour{
 		Eventually(func() int { return s.triggered("a") }).Should(Equal(1))
 		Consistently(func() []int { return []int{s.triggered("a"), s.triggered("b"), len(s.skipped("a"))} }).Should(Equal([]int{1, 0, 0}))
 	}},
-	{"each coalesced trigger emits one event with its input and labels", func(s surfaceOf) {
+	{"a coalesced trigger emits one event with its input and labels", func(s surfaceOf) {
 		s.created(request{name: "a", key: "k"})
 		wait("a", v1alpha1.PhasePending)
 		s.absorbed(request{name: "b", key: "k", skip: true, input: `{"n":2}`, labels: map[string]string{"env": "test"}}, "a")

@@ -20,13 +20,19 @@ var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
 // documented returns the code block of docs/workers.md that has the language and contains the text.
 func documented(language, part string) string {
 	GinkgoHelper()
-	text, err := os.ReadFile(checkout.Path("docs", "workers.md"))
+	return documentedIn("workers.md", language, part)
+}
+
+// documentedIn returns the code block of a page of docs that has the language and contains the text.
+func documentedIn(page, language, part string) string {
+	GinkgoHelper()
+	text, err := os.ReadFile(checkout.Path("docs", page))
 	Expect(err).NotTo(HaveOccurred())
 	for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
 		if block[1] == language && strings.Contains(block[2], part) {
 			return block[2]
 		}
 	}
-	Fail(fmt.Sprintf("docs/workers.md has no %s with %q", language, part))
+	Fail(fmt.Sprintf("docs/%s has no %s with %q", page, language, part))
 	return ""
 }

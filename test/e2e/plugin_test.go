@@ -63,6 +63,7 @@ var _ = Describe("kubectl jobrun", func() {
 			"jobrun.batch.jobrun.dev/third coalesced: run next stands for it\n", HavePrefix("Warning: jobrun third coalesced: run next")))
 		Expect(trigger(third.with(func(r *v1alpha1.JobRun) { r.Name = "fourth" }), "--coalesce", "-o", "name")).To(says(codeOK,
 			"jobrun.batch.jobrun.dev/fourth\n", ContainSubstring("run next")))
+		Expect(plugin("list")).To(says(codeOK, And(MatchRegexp(`(?m)^next +sync +acme +Pending +2 `), Not(ContainSubstring("third"))), BeEmpty()))
 		Expect(plugin("retrigger", "third")).To(says(codeConflict, BeEmpty(), ContainSubstring("run next is pending")))
 
 		By("showing who executes and who waits")
@@ -169,7 +170,7 @@ var _ = Describe("kubectl jobrun", func() {
 		apply(run("a", "echo hello").key("acme"))
 		wait("a", "Complete")
 		as("view", func() {
-			for _, command := range [][]string{{"wait", "a"}, {"logs", "a"}, {"logs", "-f", "a"}, {"keys"}} {
+			for _, command := range [][]string{{"wait", "a"}, {"logs", "a"}, {"logs", "-f", "a"}, {"list"}, {"keys"}} {
 				Expect(plugin(command...)).To(HaveField("Code", codeOK))
 			}
 			Expect(plugin("describe", "a")).To(says(codeOK, And(ContainSubstring("Events:"), Not(ContainSubstring("not yours"))), BeEmpty()))

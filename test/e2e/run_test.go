@@ -22,7 +22,7 @@ var _ = Describe("A run", func() {
 		wait("hello", "Complete")
 
 		lines := strings.Split(kubectl("get", "jobruns"), "\n")
-		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "JOB", "KEY", "PHASE", "RUN", "COALESCED", "AGE"}))
+		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "JOB", "PHASE", "RUN", "COALESCED", "AGE", "KEY"}))
 		Expect(strings.Fields(lines[1])).To(HaveExactElements("hello", job, "acme", "Completed", "hello", Not(BeEmpty())))
 		lines = strings.Split(kubectl("get", "jr", "hello", "-o", "wide"), "\n")
 		Expect(strings.Fields(lines[0])).To(ContainElements("HOLDER", "ATTEMPTS", "ERROR"))

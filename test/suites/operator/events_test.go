@@ -4,6 +4,8 @@
 package operator
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -60,13 +62,45 @@ var _ = Describe("Events", func() {
 		Eventually(events(a)).Should(ContainElement(event("RunCancelled", "run:cancel", "Normal")))
 	})
 
-	It("describe each absorbed trigger with its input and labels", func() {
+	It("describe an absorbed trigger with its input and labels", func() {
 		a := created(makeWorkerRun("a").key("k"))
 		b := absorbed(makeWorkerRun("b").key("k").skip().input(`{"org":"acme"}`).label("env", "prod"), a)
 		Eventually(events(a)).Should(ContainElement(event("RunCoalesced", "run:coalesced", "Normal",
 			HaveField("Related", HaveValue(And(HaveField("Name", "b"), HaveField("UID", b.UID), HaveField("Kind", "JobRun")))),
 			HaveField("Note", And(ContainSubstring(`{"org":"acme"}`), ContainSubstring(`"env":"prod"`))))))
 		Expect(events(b)()).To(BeEmpty())
+	})
+
+	It("aggregate the triggers of a flood", func() {
+		const flood = 200
+		a := created(makeWorkerRun("a").key("k"))
+		triggers := make([]builder, flood)
+		for i := range triggers {
+			triggers[i] = makeWorkerRun(fmt.Sprintf("flood-%d", i)).key("k").skip().input(strconv.Itoa(i))
+		}
+		storm(triggers)
+		recent := wait(a, HaveField("Status.Coalesced", HaveValue(HaveField("Count", BeEquivalentTo(flood))))).Status.Coalesced.Recent
+		last := recent[len(recent)-1]
+
+		var told []eventsv1.Event
+		Eventually(func(g Gomega) {
+			told = nil
+			counted := int32(0)
+			found, err := events(a)()
+			g.Expect(err).NotTo(HaveOccurred())
+			for _, e := range found {
+				if e.Reason == "RunCoalesced" {
+					told = append(told, e)
+					counted += max(e.DeprecatedCount, 1)
+				}
+			}
+			g.Expect(counted).To(BeEquivalentTo(flood))
+		}).Should(Succeed())
+		Expect(told).To(HaveLen(6), "five triggers have an Event each, and one Event tells of the others")
+
+		Expect(told).To(ContainElement(event("RunCoalesced", "run:coalesced", "Normal",
+			HaveField("DeprecatedCount", BeEquivalentTo(flood-5)), HaveField("Related.Name", last.Name),
+			HaveField("Note", And(HavePrefix("absorbed 200 triggers; "), ContainSubstring("latest: "+last.Name+" input "+last.Input+"; "))))))
 	})
 
 	It("have a note of at most 1,024 bytes, cut between runes", func() {
