@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
@@ -61,9 +59,8 @@ func run(ctx context.Context, o options) error {
 	config.UserAgent = "jobrun/" + version
 	config.QPS = -1 // no client-side limit, because the API server has a priority level for the operator
 
-	webhookServer := webhook.NewServer(webhook.Options{
-		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},
-	})
+	rotator := newRotator(o)
+	webhookServer := newWebhookServer(o, rotator)
 	find, err := decoding.JobRuns(config)
 	if err != nil {
 		return err
@@ -81,7 +78,7 @@ func run(ctx context.Context, o options) error {
 	if err := cacheOnEveryReplica(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, webhookServer, health); err != nil {
+	if err := addChecks(mgr, webhookServer, health, rotator); err != nil {
 		return err
 	}
 	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
@@ -94,12 +91,14 @@ func run(ctx context.Context, o options) error {
 	if err := addControllerAndWebhook(mgr, o, members); err != nil {
 		return err
 	}
+	if rotator != nil {
+		if err := rotator.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the rotation of certificates: %w", err)
+		}
+	}
 	ctrl.Log.Info("Starting", "version", version)
 	return mgr.Start(ctx)
 }
-
-// http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
-func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
 
 func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership) error {
 	keys := keystore.New(keystore.Options{
@@ -125,18 +124,16 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
-	return whenCertified(mgr, o, func() error {
-		err := webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-			Keys:             keys,
-			Cached:           mgr.GetClient(),
-			Live:             mgr.GetAPIReader(),
-			Quotas:           mgr.GetClient(),
-			ReservationGrace: o.reservationGrace,
-			Notes:            notes,
-		})
-		if err != nil {
-			return fmt.Errorf("set up the webhook: %w", err)
-		}
-		return nil
+	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
+		Keys:             keys,
+		Cached:           mgr.GetClient(),
+		Live:             mgr.GetAPIReader(),
+		Quotas:           mgr.GetClient(),
+		ReservationGrace: o.reservationGrace,
+		Notes:            notes,
 	})
+	if err != nil {
+		return fmt.Errorf("set up the webhook: %w", err)
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/certificates"
 	"github.com/jobrun-dev/jobrun/internal/decoding"
 )
 
@@ -47,7 +49,7 @@ func init() {
 func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health, lock resourcelock.Interface) ctrl.Options {
 	return ctrl.Options{
 		Scheme:        scheme,
-		Cache:         cacheOptions(health),
+		Cache:         cacheOptions(o, health),
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
 			BindAddress:    o.metricsAddress,
@@ -64,18 +66,22 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 	}
 }
 
-func cacheOptions(health *decoding.Health) ctrlcache.Options {
+func cacheOptions(o options, health *decoding.Health) ctrlcache.Options {
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
+	byObject := map[client.Object]ctrlcache.ByObject{
+		&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
+		&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
+		// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
+		&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
+	}
+	if o.certRotation {
+		maps.Copy(byObject, certificates.Caches(certificateOptions(o)))
+	}
 	return ctrlcache.Options{
 		DefaultTransform:         cache.Slim,
 		DefaultWatchErrorHandler: health.HandleWatchError,
-		ByObject: map[client.Object]ctrlcache.ByObject{
-			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
-			&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
-			// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
-			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
-		},
+		ByObject:                 byObject,
 	}
 }
 
@@ -92,7 +98,12 @@ func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 
 // addChecks makes a replica ready once its caches have synced and its webhook answers over TLS. A replica that cannot
 // decode a list is not ready, because its cache does not change.
-func addChecks(mgr manager.Manager, webhookServer webhook.Server, health *decoding.Health) error {
+func addChecks(mgr manager.Manager, webhookServer webhook.Server, health *decoding.Health, rotator *certificates.Rotator) error {
+	if rotator != nil {
+		if err := mgr.AddReadyzCheck("certificate", rotator.Check); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())),
