@@ -22,6 +22,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/decoding"
+	"github.com/jobrun-dev/jobrun/internal/health"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/membership"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -65,30 +66,33 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	health := decoding.NewHealth(find)
+	checks := checks{decoding: decoding.NewHealth(find), watches: health.NewWatches(operatorClock)}
 	identity := membership.NewIdentity()
 	lock, err := leaderLock(config, o, identity)
 	if err != nil {
 		return fmt.Errorf("set up the leader election: %w", err)
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, health, lock))
+	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, checks, lock))
 	if err != nil {
 		return err
 	}
 	if err := cacheOnEveryReplica(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, webhookServer, health, rotator); err != nil {
-		return err
-	}
 	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("set up the field indexes: %w", err)
 	}
-	members, err := addMembership(ctx, mgr, o, identity, health)
+	members, err := addMembership(ctx, mgr, o, identity, checks.decoding)
 	if err != nil {
 		return fmt.Errorf("set up the membership: %w", err)
 	}
-	if err := addControllerAndWebhook(mgr, o, members); err != nil {
+	keys := keystore.New(keystore.Options{
+		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: operatorClock,
+	})
+	if err := addControllerAndWebhook(mgr, o, members, keys); err != nil {
+		return err
+	}
+	if err := addProbes(mgr, o, checks, parts{webhookServer, rotator, keys, members}); err != nil {
 		return err
 	}
 	if rotator != nil {
@@ -100,13 +104,7 @@ func run(ctx context.Context, o options) error {
 	return mgr.Start(ctx)
 }
 
-func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership) error {
-	keys := keystore.New(keystore.Options{
-		Cached: mgr.GetClient(),
-		Live:   mgr.GetAPIReader(),
-		Writer: mgr.GetClient(),
-		Clock:  operatorClock,
-	})
+func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership, keys *keystore.Store) error {
 	notes := func() bool { return members.Level() >= membership.NotesLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,

@@ -5,11 +5,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -24,8 +21,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -33,11 +28,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/certificates"
-	"github.com/jobrun-dev/jobrun/internal/decoding"
 )
-
-// syncPatience is the time that one readiness probe waits for the caches.
-const syncPatience = time.Second
 
 var scheme = runtime.NewScheme()
 
@@ -46,10 +37,10 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health, lock resourcelock.Interface) ctrl.Options {
+func managerOptions(o options, webhookServer webhook.Server, checks checks, lock resourcelock.Interface) ctrl.Options {
 	return ctrl.Options{
 		Scheme:        scheme,
-		Cache:         cacheOptions(o, health),
+		Cache:         cacheOptions(o, checks),
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
 			BindAddress:    o.metricsAddress,
@@ -57,7 +48,7 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 			SecureServing:  true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		HealthProbeBindAddress:              o.probeAddress,
+		HealthProbeBindAddress:              "0", // see addProbes
 		PprofBindAddress:                    o.pprofAddress,
 		LeaderElection:                      o.leaderElect,
 		LeaderElectionID:                    leaderLease, // its name in the metrics
@@ -66,7 +57,7 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 	}
 }
 
-func cacheOptions(o options, health *decoding.Health) ctrlcache.Options {
+func cacheOptions(o options, checks checks) ctrlcache.Options {
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
 	byObject := map[client.Object]ctrlcache.ByObject{
@@ -80,7 +71,7 @@ func cacheOptions(o options, health *decoding.Health) ctrlcache.Options {
 	}
 	return ctrlcache.Options{
 		DefaultTransform:         cache.Slim,
-		DefaultWatchErrorHandler: health.HandleWatchError,
+		DefaultWatchErrorHandler: checks.handleWatchError,
 		ByObject:                 byObject,
 	}
 }
@@ -94,31 +85,4 @@ func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 		}
 	}
 	return nil
-}
-
-// addChecks makes a replica ready once its caches have synced and its webhook answers over TLS. A replica that cannot
-// decode a list is not ready, because its cache does not change.
-func addChecks(mgr manager.Manager, webhookServer webhook.Server, health *decoding.Health, rotator *certificates.Rotator) error {
-	if rotator != nil {
-		if err := mgr.AddReadyzCheck("certificate", rotator.Check); err != nil {
-			return err
-		}
-	}
-	return errors.Join(
-		mgr.AddHealthzCheck("ping", healthz.Ping),
-		mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())),
-		mgr.AddReadyzCheck("decoding", health.Check),
-		mgr.AddReadyzCheck("webhook", webhookServer.StartedChecker()),
-	)
-}
-
-func cachesSynced(c ctrlcache.Cache) healthz.Checker {
-	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
-		defer cancel()
-		if !c.WaitForCacheSync(ctx) {
-			return errors.New("the caches are not synced yet")
-		}
-		return nil
-	}
 }
