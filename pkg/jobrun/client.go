@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -79,6 +80,17 @@ func (c *Client) Cancel(ctx context.Context, name string) error {
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`))
 	return Classify(c.api.Patch(ctx, c.object(name), patch))
+}
+
+// CancelFor is like Cancel, for the JobRun that Trigger or Get returned. It leaves a later JobRun of the same name alone, and
+// returns *NotFoundError then.
+func (c *Client) CancelFor(ctx context.Context, run *v1alpha1.JobRun) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"cancel":true}}`, run.UID))
+	err := c.api.Patch(ctx, c.object(run.Name), patch)
+	if apierrors.IsConflict(err) {
+		return missing(run.Name)
+	}
+	return Classify(err)
 }
 
 // Delete deletes a JobRun and, in the background, its Job and Pods. Deleting a run without an outcome cancels it and
