@@ -5,6 +5,7 @@ package keystore
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestWrites(t *testing.T) {
 			start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			w := &writes{}
 			for _, write := range test.writes {
-				if got := w.note(start.Add(write.at), write.err); got != write.err {
+				if got := w.note(start.Add(write.at), write.err); !errors.Is(got, write.err) {
 					t.Errorf("returns %v, want %v", got, write.err)
 				}
 			}
