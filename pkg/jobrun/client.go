@@ -5,9 +5,10 @@ package jobrun
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -86,11 +87,17 @@ func (c *Client) Cancel(ctx context.Context, name string) error {
 // returns *NotFoundError then.
 func (c *Client) CancelFor(ctx context.Context, run *v1alpha1.JobRun) error {
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"cancel":true}}`, run.UID))
-	err := c.api.Patch(ctx, c.object(run.Name), patch)
-	if apierrors.IsConflict(err) {
+	err := Classify(c.api.Patch(ctx, c.object(run.Name), patch))
+	if refusesUID(err) {
 		return missing(run.Name)
 	}
-	return Classify(err)
+	return err
+}
+
+// refusesUID reports whether the API server refused a patch because the JobRun has another uid.
+func refusesUID(err error) bool {
+	var invalid *ValidationError
+	return errors.As(err, &invalid) && slices.ContainsFunc(invalid.Fields, func(f FieldError) bool { return f.Field == "metadata.uid" })
 }
 
 // Delete deletes a JobRun and, in the background, its Job and Pods. Deleting a run without an outcome cancels it and

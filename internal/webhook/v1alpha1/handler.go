@@ -101,7 +101,9 @@ func NewHTTPHandler(handler admission.Handler) http.Handler {
 
 // detached returns a context that outlives the manager's. The server waits for its requests when the manager stops, but it
 // cancels their contexts, so each of them would be refused. admissionTimeout bounds them.
-func detached(ctx context.Context, _ *http.Request) context.Context { return context.WithoutCancel(ctx) }
+func detached(ctx context.Context, _ *http.Request) context.Context {
+	return context.WithoutCancel(ctx)
+}
 
 // newLogger returns the logger of a request. req is nil when the manager sets the webhook up.
 func newLogger(base logr.Logger, req *admission.Request) logr.Logger {
