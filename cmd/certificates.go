@@ -4,56 +4,42 @@
 package main
 
 import (
-	"context"
-	"fmt"
+	"crypto/tls"
 
-	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/jobrun-dev/jobrun/internal/certificates"
 )
 
-// whenCertified calls setUpWebhook once this replica has a certificate, because the webhook server does not start without
-// one. It calls setUpWebhook at once unless the manager makes the certificate itself (--cert-rotation).
-func whenCertified(mgr manager.Manager, o options, setUpWebhook func() error) error {
+// newRotator returns what makes and serves the webhook's certificate. It returns nil without --cert-rotation.
+func newRotator(o options) *certificates.Rotator {
 	if !o.certRotation {
-		return setUpWebhook()
+		return nil
 	}
-	certified := make(chan struct{})
-	if err := rotator.AddRotator(mgr, certRotator(o, certified)); err != nil {
-		return fmt.Errorf("set up the rotation of certificates: %w", err)
-	}
-	return mgr.Add(everyReplica(func(ctx context.Context) error {
-		select {
-		case <-certified:
-			return setUpWebhook()
-		case <-ctx.Done():
-			return nil
-		}
-	}))
+	return certificates.New(certificateOptions(o))
 }
 
-func certRotator(o options, certified chan struct{}) *rotator.CertRotator {
-	return &rotator.CertRotator{
-		SecretKey:      types.NamespacedName{Namespace: o.namespace, Name: o.certSecretName},
-		CertDir:        o.webhookCertPath,
-		CAName:         "jobrun-ca",
-		CAOrganization: "jobrun",
-		DNSName:        fmt.Sprintf("%s.%s.svc", o.certServiceName, o.namespace),
-		Webhooks: []rotator.WebhookInfo{
-			{Type: rotator.Mutating, Name: o.certWebhookName},
-			{Type: rotator.Validating, Name: o.certValidatingWebhookName},
-		},
-		FieldOwner: "jobrun-cert-rotation",
-		IsReady:    certified,
-		// Each replica runs the rotator, because each must learn when the certificate is ready. Replicas that renew it at
-		// once conflict on the resourceVersion of the Secret, and the losers use what the winner wrote.
-		RequireLeaderElection: false,
+func certificateOptions(o options) certificates.Options {
+	return certificates.Options{
+		Secret:     types.NamespacedName{Namespace: o.namespace, Name: o.certSecretName},
+		Service:    o.certServiceName,
+		Mutating:   o.certWebhookName,
+		Validating: o.certValidatingWebhookName,
+		Clock:      operatorClock,
 	}
 }
 
-// everyReplica is a runnable that starts without leader election.
-type everyReplica func(context.Context) error
+// newWebhookServer returns a server with the certificate of the rotator, or else of --webhook-cert-path.
+func newWebhookServer(o options, rotator *certificates.Rotator) webhook.Server {
+	tlsOptions := []func(*tls.Config){http1}
+	if rotator != nil {
+		tlsOptions = append(tlsOptions, func(c *tls.Config) { c.GetCertificate = rotator.GetCertificate })
+	}
+	return webhook.NewServer(webhook.Options{
+		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: tlsOptions,
+	})
+}
 
-func (f everyReplica) Start(ctx context.Context) error { return f(ctx) }
-
-func (everyReplica) NeedLeaderElection() bool { return false }
+// http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
+func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }

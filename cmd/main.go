@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,12 +17,12 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/controller"
 	"github.com/jobrun-dev/jobrun/internal/decoding"
+	"github.com/jobrun-dev/jobrun/internal/health"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/membership"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -61,53 +60,51 @@ func run(ctx context.Context, o options) error {
 	config.UserAgent = "jobrun/" + version
 	config.QPS = -1 // no client-side limit, because the API server has a priority level for the operator
 
-	webhookServer := webhook.NewServer(webhook.Options{
-		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: []func(*tls.Config){http1},
-	})
+	rotator := newRotator(o)
+	webhookServer := newWebhookServer(o, rotator)
 	find, err := decoding.JobRuns(config)
 	if err != nil {
 		return err
 	}
-	health := decoding.NewHealth(find)
+	checks := checks{decoding: decoding.NewHealth(find), watches: health.NewWatches(operatorClock)}
 	identity := membership.NewIdentity()
 	lock, err := leaderLock(config, o, identity)
 	if err != nil {
 		return fmt.Errorf("set up the leader election: %w", err)
 	}
-	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, health, lock))
+	mgr, err := ctrl.NewManager(config, managerOptions(o, webhookServer, checks, lock))
 	if err != nil {
 		return err
 	}
 	if err := cacheOnEveryReplica(ctx, mgr.GetCache()); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, webhookServer, health); err != nil {
-		return err
-	}
 	if err := cache.SetupFields(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("set up the field indexes: %w", err)
 	}
-	members, err := addMembership(ctx, mgr, o, identity, health)
+	members, err := addMembership(ctx, mgr, o, identity, checks.decoding)
 	if err != nil {
 		return fmt.Errorf("set up the membership: %w", err)
 	}
-	if err := addControllerAndWebhook(mgr, o, members); err != nil {
+	keys := keystore.New(keystore.Options{
+		Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: operatorClock,
+	})
+	if err := addControllerAndWebhook(mgr, o, members, keys); err != nil {
 		return err
+	}
+	if err := addProbes(mgr, o, checks, parts{webhookServer, rotator, keys, members}); err != nil {
+		return err
+	}
+	if rotator != nil {
+		if err := rotator.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the rotation of certificates: %w", err)
+		}
 	}
 	ctrl.Log.Info("Starting", "version", version)
 	return mgr.Start(ctx)
 }
 
-// http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
-func http1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
-
-func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership) error {
-	keys := keystore.New(keystore.Options{
-		Cached: mgr.GetClient(),
-		Live:   mgr.GetAPIReader(),
-		Writer: mgr.GetClient(),
-		Clock:  operatorClock,
-	})
+func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership, keys *keystore.Store) error {
 	notes := func() bool { return members.Level() >= membership.NotesLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
@@ -128,18 +125,16 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
-	return whenCertified(mgr, o, func() error {
-		err := webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-			Keys:             keys,
-			Cached:           mgr.GetClient(),
-			Live:             mgr.GetAPIReader(),
-			Quotas:           mgr.GetClient(),
-			ReservationGrace: o.reservationGrace,
-			Notes:            notes,
-		})
-		if err != nil {
-			return fmt.Errorf("set up the webhook: %w", err)
-		}
-		return nil
+	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
+		Keys:             keys,
+		Cached:           mgr.GetClient(),
+		Live:             mgr.GetAPIReader(),
+		Quotas:           mgr.GetClient(),
+		ReservationGrace: o.reservationGrace,
+		Notes:            notes,
 	})
+	if err != nil {
+		return fmt.Errorf("set up the webhook: %w", err)
+	}
+	return nil
 }

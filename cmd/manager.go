@@ -5,10 +5,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"time"
+	"maps"
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -23,19 +21,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
-	"github.com/jobrun-dev/jobrun/internal/decoding"
+	"github.com/jobrun-dev/jobrun/internal/certificates"
 )
-
-// syncPatience is the time that one readiness probe waits for the caches.
-const syncPatience = time.Second
 
 var scheme = runtime.NewScheme()
 
@@ -44,10 +37,10 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-func managerOptions(o options, webhookServer webhook.Server, health *decoding.Health, lock resourcelock.Interface) ctrl.Options {
+func managerOptions(o options, webhookServer webhook.Server, checks checks, lock resourcelock.Interface) ctrl.Options {
 	return ctrl.Options{
 		Scheme:        scheme,
-		Cache:         cacheOptions(health),
+		Cache:         cacheOptions(o, checks),
 		WebhookServer: webhookServer,
 		Metrics: metricsserver.Options{
 			BindAddress:    o.metricsAddress,
@@ -55,7 +48,7 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 			SecureServing:  true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		HealthProbeBindAddress:              o.probeAddress,
+		HealthProbeBindAddress:              "0", // see addProbes
 		PprofBindAddress:                    o.pprofAddress,
 		LeaderElection:                      o.leaderElect,
 		LeaderElectionID:                    leaderLease, // its name in the metrics
@@ -64,18 +57,22 @@ func managerOptions(o options, webhookServer webhook.Server, health *decoding.He
 	}
 }
 
-func cacheOptions(health *decoding.Health) ctrlcache.Options {
+func cacheOptions(o options, checks checks) ctrlcache.Options {
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
+	byObject := map[client.Object]ctrlcache.ByObject{
+		&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
+		&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
+		// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
+		&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
+	}
+	if o.certRotation {
+		maps.Copy(byObject, certificates.Caches(certificateOptions(o)))
+	}
 	return ctrlcache.Options{
 		DefaultTransform:         cache.Slim,
-		DefaultWatchErrorHandler: health.HandleWatchError,
-		ByObject: map[client.Object]ctrlcache.ByObject{
-			&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
-			&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
-			// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
-			&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
-		},
+		DefaultWatchErrorHandler: checks.handleWatchError,
+		ByObject:                 byObject,
 	}
 }
 
@@ -88,26 +85,4 @@ func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
 		}
 	}
 	return nil
-}
-
-// addChecks makes a replica ready once its caches have synced and its webhook answers over TLS. A replica that cannot
-// decode a list is not ready, because its cache does not change.
-func addChecks(mgr manager.Manager, webhookServer webhook.Server, health *decoding.Health) error {
-	return errors.Join(
-		mgr.AddHealthzCheck("ping", healthz.Ping),
-		mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache())),
-		mgr.AddReadyzCheck("decoding", health.Check),
-		mgr.AddReadyzCheck("webhook", webhookServer.StartedChecker()),
-	)
-}
-
-func cachesSynced(c ctrlcache.Cache) healthz.Checker {
-	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
-		defer cancel()
-		if !c.WaitForCacheSync(ctx) {
-			return errors.New("the caches are not synced yet")
-		}
-		return nil
-	}
 }

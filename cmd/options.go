@@ -87,13 +87,14 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.webhookHost, "webhook-host", "", "The address on which the webhook listens. If empty, it listens on all addresses.")
 	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "The port on which the webhook listens, 1 to 65535.")
 	flags.StringVar(&o.webhookCertPath, "webhook-cert-path", "",
-		"The directory with the webhook's tls.crt and tls.key. Required. The manager reads the files again when they change.")
+		"The directory with the webhook's tls.crt and tls.key. The manager reads the files again when they change. "+
+			"Required, and used, only without --cert-rotation.")
 
 	flags.BoolVar(&o.certRotation, "cert-rotation", false,
 		"Make and renew the webhook's certificate, store it in a Secret, and write its CA into the webhook configurations. "+
-			"Mount the Secret at --webhook-cert-path. If false, provide the certificate there yourself, for example with cert-manager.")
+			"If false, provide the certificate at --webhook-cert-path yourself, for example with cert-manager.")
 	flags.StringVar(&o.certSecretName, "cert-secret-name", "jobrun-webhook-server-cert",
-		"With --cert-rotation, the Secret that stores the certificate.")
+		"With --cert-rotation, the Secret that stores the certificate, in the namespace of --namespace. It is created if it does not exist.")
 	flags.StringVar(&o.certServiceName, "cert-service-name", "jobrun-webhook-service",
 		"With --cert-rotation, the Service that the certificate names.")
 	flags.StringVar(&o.certWebhookName, "cert-webhook-name", "jobrun-mutating-webhook-configuration",
@@ -142,7 +143,8 @@ func (o *options) validate() error {
 	}
 	require(o.namespace != "", "--namespace must not be empty")
 	require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
-	require(o.webhookCertPath != "", "--webhook-cert-path is required: the directory with the webhook's tls.crt and tls.key")
+	require(o.webhookCertPath != "" || o.certRotation,
+		"--webhook-cert-path is required without --cert-rotation: the directory with the webhook's tls.crt and tls.key")
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)

@@ -254,7 +254,8 @@ type JobRunSpec struct {
 // created first, and cancelling it before the batch has started withdraws the batch. The operator withdraws a
 // batch if not all members exist after 60 seconds.
 type BatchMember struct {
-	// id identifies the batch in its namespace. Use each id for one batch only, for example a UUID. 1 to 64
+	// id identifies the batch in its namespace. Use each id for one batch only, for example a UUID. The webhook
+	// refuses an id of another leader's batch, and of an earlier batch, while it sees a JobRun of that. 1 to 64
 	// characters of any kind but control characters.
 	//
 	// +required
@@ -262,7 +263,9 @@ type BatchMember struct {
 	// +kubebuilder:validation:MaxLength=64
 	ID string `json:"id,omitempty"`
 
-	// size is the number of members, including the leader, 1 to 1000.
+	// size is the number of members, including the leader, 1 to 1000. The batch starts when that many exist. The
+	// webhook refuses a further member, and one with another size, when it sees the others. One that is created
+	// at the same moment may become a member, too, and executes with the others.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1

@@ -111,11 +111,14 @@ func batchOf(run *v1alpha1.JobRun) []string {
 	if run.Spec.Batch == nil {
 		return nil
 	}
-	return []string{Batch(run.Spec.Batch)}
+	return []string{Batch(run.Spec.Batch), BatchID(run.Spec.Batch.ID)}
 }
 
 // Batch is the value of FieldBatch for the members of a batch.
 func Batch(b *v1alpha1.BatchMember) string { return b.Leader + "/" + b.ID }
+
+// BatchID is the value of FieldBatch for the members of all batches with an id. No leader has an empty name.
+func BatchID(id string) string { return "/" + id }
 
 // NoPhase is the value of FieldPhase for JobRuns whose phase is empty.
 const NoPhase = "None"

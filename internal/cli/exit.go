@@ -39,7 +39,7 @@ const exitCodesHelp = `Exit codes:
   6    renew, progress, complete, fail, release: the lease is lost; stop working on the run
   7    --timeout ran out while the key was reserved for a run that does not exist;
        nothing was created
-  130  interrupted by Ctrl-C; the run goes on`
+  130  interrupted by Ctrl-C; the run goes on, unless --cancel-on-interrupt cancels it`
 
 // usageError means that the command line is wrong.
 type usageError struct{ err error }
@@ -61,6 +61,8 @@ type unfinished struct {
 	cause error
 	// what names the run that goes on; again is the command that waits again.
 	what, again string
+	// run is the run that stands for the JobRun, if it is known.
+	run string
 }
 
 func (e *unfinished) Error() string {

@@ -33,6 +33,8 @@ func hintFor(command string, err error) string {
 		return fmt.Sprintf("See '%s --help' for usage.", command)
 	case errors.As(err, &unanswered):
 		return fmt.Sprintf("See with `kubectl get jobrun %s` whether it was accepted before you trigger again.", unanswered.Name)
+	case errors.Is(err, jobrun.ErrWebhookDown):
+		return "Nothing was created or changed. Try again later: `kubectl -n jobrun-system get pods` shows whether JobRun is up."
 	case isReserved(err):
 		return "Nothing was created. Trigger again later, or with a longer --timeout."
 	case notInstalled(err):

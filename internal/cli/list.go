@@ -129,8 +129,8 @@ func (o *listOptions) nothing() string {
 	return fmt.Sprintf("No runs found in namespace %s.", o.namespace)
 }
 
-// standsFor returns the name of the run that stands for a trigger; its own name if it is a run.
-func standsFor(r *v1alpha1.JobRun) types.NamespacedName {
+// runBehind returns the name of the run that stands for a trigger; its own name if it is a run.
+func runBehind(r *v1alpha1.JobRun) types.NamespacedName {
 	name := r.Name
 	switch {
 	case r.Status.RunRef != nil:
@@ -150,9 +150,9 @@ func listed(all []v1alpha1.JobRun) []*v1alpha1.JobRun {
 	var runs, orphans []*v1alpha1.JobRun
 	for i := range all {
 		switch r := &all[i]; {
-		case standsFor(r).Name == r.Name:
+		case runBehind(r).Name == r.Name:
 			runs = append(runs, r)
-		case !exists[standsFor(r)]:
+		case !exists[runBehind(r)]:
 			orphans = append(orphans, r)
 		}
 	}
@@ -167,11 +167,11 @@ func receiptsByRun(all []v1alpha1.JobRun) map[types.NamespacedName]int64 {
 	absorbed, others := map[types.NamespacedName]int64{}, map[types.NamespacedName]int64{}
 	for i := range all {
 		switch r := &all[i]; {
-		case standsFor(r).Name == r.Name:
+		case runBehind(r).Name == r.Name:
 		case r.Status.Phase == v1alpha1.PhaseCoalesced:
-			absorbed[standsFor(r)]++
+			absorbed[runBehind(r)]++
 		default:
-			others[standsFor(r)]++
+			others[runBehind(r)]++
 		}
 	}
 	for i := range all {

@@ -59,7 +59,7 @@ func (o *retriggerOptions) Run(ctx context.Context) error {
 		return o.runs.Retrigger(ctx, o.name, options...)
 	})
 	if err != nil {
-		return conflictHint(unlessStopped(ctx, err), false)
+		return conflictHint(o.unanswered(ctx, o.plugin, err), false)
 	}
 	return o.show(ctx, o.plugin, result)
 }

@@ -92,7 +92,7 @@ func (o *triggerOptions) Run(ctx context.Context) error {
 		return o.runs.Trigger(ctx, r.Spec, options...)
 	})
 	if err != nil {
-		return conflictHint(unlessStopped(ctx, err), r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
+		return conflictHint(o.unanswered(ctx, o.plugin, err), r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
 	}
 	return o.show(ctx, o.plugin, result)
 }
@@ -102,13 +102,17 @@ type answerOptions struct {
 	timeLimited
 	dryRun string
 	wait   bool
-	output output
+	// cancels lets an interrupt end what this command created.
+	cancels bool
+	output  output
 }
 
 func (o *answerOptions) addTo(cmd *cobra.Command, out io.Writer) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.dryRun, "dry-run", "none", `"server" predicts what becomes of the trigger, and changes nothing.`)
 	flags.BoolVar(&o.wait, "wait", false, "Wait for the outcome of the JobRun.")
+	flags.BoolVar(&o.cancels, "cancel-on-interrupt", false,
+		"With --wait, Ctrl-C or SIGTERM cancels the JobRun that this command created. If that is a receipt, the run that stands for it goes on.")
 	o.timeLimited.addTo(flags)
 	o.output.addTo(cmd, out)
 }
@@ -121,6 +125,8 @@ func (o *answerOptions) check() error {
 		return usagef("--dry-run=%s: must be server or none", o.dryRun)
 	case o.isDryRun() && o.wait:
 		return usagef("--dry-run has no outcome to wait for: leave --wait or --dry-run out")
+	case o.cancels && !o.wait:
+		return usagef("--cancel-on-interrupt needs --wait: without it the command ends before the run does")
 	}
 	return errors.Join(o.timeLimited.check(), o.output.check())
 }
@@ -145,9 +151,14 @@ func (o *answerOptions) show(ctx context.Context, p *plugin, result jobrun.Trigg
 	if !o.wait {
 		return nil
 	}
-	return p.await(ctx, run.Name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
+	err := p.await(ctx, run.Name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
 		return p.runs.WaitFor(ctx, run, options...)
 	})
+	var waits *unfinished
+	if o.cancels && errors.As(err, &waits) && errors.Is(err, errInterrupted) {
+		return p.cancelOwn(ctx, run, waits.run)
+	}
+	return err
 }
 
 // triggerLine returns the line for a trigger's disposition, in kubectl's words where it has some.

@@ -68,7 +68,9 @@ func (p *plugin) await(ctx context.Context, name string, o *output, wait waitFun
 	outcome, err := wait(ctx, jobrun.OnState(shown.show))
 	shown.close()
 	if err != nil && ctx.Err() != nil && !ended(err) {
-		return &unfinished{cause: stopped(ctx), what: goesOn(name, outcome), again: display + " wait " + name}
+		return &unfinished{
+			cause: stopped(ctx), what: goesOn(name, outcome), again: display + " wait " + name, run: outcome.Run.Name,
+		}
 	}
 	if outcome.JobRun == nil {
 		return err

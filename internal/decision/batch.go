@@ -44,11 +44,12 @@ func record(leader *v1alpha1.JobRun, decision v1alpha1.BatchDecision) Plan {
 	return Plan{Step: "decide-batch", Ops: []Op{WriteStatus{leader, status}}}
 }
 
-// IsWhole reports whether all members exist, and none of them is cancelled or has ended.
+// IsWhole reports whether all members exist, and none of them is cancelled or has ended. A member of an earlier batch with the
+// same values records what became of that one, so it does not count.
 func (b Batch) IsWhole() bool {
 	n := 0
 	for _, member := range b.Members {
-		if *member.Spec.Batch == *b.Leader.Spec.Batch && !member.EndRequested() && !member.HasEnded() {
+		if *member.Spec.Batch == *b.Leader.Spec.Batch && member.AwaitsBatch() && !member.EndRequested() {
 			n++
 		}
 	}

@@ -30,6 +30,7 @@ func TestDecideBatch(t *testing.T) {
 		"time is up":                        {leader: leader().Obj(), want: "decide-batch: WriteStatus(a, -, batch Withdrawn)"},
 		"a receipt is a member like others": {leader: leader().Obj(), others: runs(answered("b", "x", "4").Batch("a").Obj()), left: 1, want: "decide-batch: WriteStatus(a, -, batch Started)"},
 		"a member of another batch":         {leader: leader().Obj(), others: runs(another), left: 1, after: 1},
+		"a member of an earlier batch":      {leader: leader().Obj(), others: runs(made("b").Batch("a").Decided(v1alpha1.BatchStarted).Obj()), left: 1, after: 1},
 		"a member is cancelled":             {leader: leader().Obj(), others: runs(made("b").Batch("a").Cancel().Obj()), left: 1, after: 1},
 		"a member has ended":                {leader: leader().Obj(), others: runs(made("b").Batch("a").Ended(v1alpha1.PhaseCancelled).Obj()), left: 1, after: 1},
 		"the leader is cancelled":           {leader: leader().Cancel().Obj(), others: runs(member)},

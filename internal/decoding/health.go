@@ -48,7 +48,7 @@ func NewHealth(find Finder) *Health {
 // HandleWatchError is called when a list or a watch has failed, before it is tried again.
 func (h *Health) HandleWatchError(ctx context.Context, r *toolscache.Reflector, err error) {
 	toolscache.DefaultWatchErrorHandler(ctx, r, err)
-	if !undecodable(err) || !h.record(r, err) {
+	if !Undecodable(err) || !h.record(r, err) {
 		return
 	}
 	kind := r.TypeDescription()
@@ -85,9 +85,9 @@ func (h *Health) Check(*http.Request) error {
 	return errors.Join(errs...)
 }
 
-// undecodable reports whether a list failed because its answer cannot be decoded. Every other failure is an answer of the
+// Undecodable reports whether a list failed because its answer cannot be decoded. Every other failure is an answer of the
 // API server, or a request or an answer that broke off.
-func undecodable(err error) bool {
+func Undecodable(err error) bool {
 	var answer apierrors.APIStatus
 	var request *url.Error
 	var network net.Error

@@ -130,8 +130,8 @@ func TestUndecodable(t *testing.T) {
 		"it stops":          {context.Canceled, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := undecodable(fmt.Errorf("failed to list: %w", tc.err)); got != tc.want {
-				t.Errorf("undecodable(%v) = %t", tc.err, got)
+			if got := Undecodable(fmt.Errorf("failed to list: %w", tc.err)); got != tc.want {
+				t.Errorf("Undecodable(%v) = %t", tc.err, got)
 			}
 		})
 	}

@@ -30,6 +30,7 @@ type Store struct {
 	writer client.Writer
 	clock  clock.PassiveClock
 	shared *sharedReads[*v1alpha1.RunKey]
+	writes writes
 	// runs are the live reads of Exists. The value is the run of the name, the zero Identity if there is none.
 	runs *sharedReads[runkey.Identity]
 }
@@ -108,7 +109,7 @@ func (s *Store) CompareAndSwap(
 
 func (s *Store) create(ctx context.Context, name types.NamespacedName, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
 	key := &v1alpha1.RunKey{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Spec: *spec}
-	if err := s.writer.Create(ctx, key); err != nil {
+	if err := s.writer.Create(ctx, key); s.writes.note(s.clock.Now(), err) != nil {
 		return nil, changed(name, err)
 	}
 	return key, nil
@@ -117,7 +118,7 @@ func (s *Store) create(ctx context.Context, name types.NamespacedName, spec *v1a
 func (s *Store) update(ctx context.Context, current *v1alpha1.RunKey, spec *v1alpha1.RunKeySpec) (*v1alpha1.RunKey, error) {
 	key := current.DeepCopy()
 	key.Spec = *spec
-	if err := s.writer.Update(ctx, key); err != nil {
+	if err := s.writer.Update(ctx, key); s.writes.note(s.clock.Now(), err) != nil {
 		return nil, changed(client.ObjectKeyFromObject(current), err)
 	}
 	return key, nil
@@ -125,7 +126,7 @@ func (s *Store) update(ctx context.Context, current *v1alpha1.RunKey, spec *v1al
 
 func (s *Store) delete(ctx context.Context, current *v1alpha1.RunKey) error {
 	preconditions := client.Preconditions{UID: &current.UID, ResourceVersion: &current.ResourceVersion}
-	if err := s.writer.Delete(ctx, current.DeepCopy(), preconditions); err != nil {
+	if err := s.writer.Delete(ctx, current.DeepCopy(), preconditions); s.writes.note(s.clock.Now(), err) != nil {
 		return changed(client.ObjectKeyFromObject(current), err)
 	}
 	return nil
@@ -134,9 +135,13 @@ func (s *Store) delete(ctx context.Context, current *v1alpha1.RunKey) error {
 // changed wraps an error of a write. AlreadyExists, Conflict and NotFound mean that another writer was first, so
 // they become ErrChanged. Forbidden does not: it comes from a terminating namespace or the policy on RunKeys.
 func changed(name types.NamespacedName, err error) error {
-	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	if outrun(err) {
 		retries.Inc()
 		return fmt.Errorf("%w: %s: %w", ErrChanged, name, err)
 	}
 	return fmt.Errorf("write RunKey %s: %w", name, err)
+}
+
+func outrun(err error) bool {
+	return apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -79,6 +80,8 @@ type Membership struct {
 	shown  time.Time
 	unseen []time.Time
 	left   bool
+	// lack is why the last attempt to renew failed, or nil.
+	lack error
 }
 
 // New returns the membership of this process under a new name. A process that is started again is another member.
@@ -139,6 +142,34 @@ func (m *Membership) Members() int {
 		return 0
 	}
 	return len(m.share.members)
+}
+
+// Check returns an error while no replica reconciles, as far as this process knows: neither this one nor another one is a
+// member, and no replica of a former version leads. With --leader-elect, it returns an error while there is no leader. It is a
+// healthz.Checker.
+func (m *Membership) Check(*http.Request) error {
+	if m.Members() > 0 {
+		return nil
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	now := m.Clock.Now()
+	switch {
+	case m.roster.leads(now), m.Elected == nil && len(m.roster.sharers(now)) > 0:
+		return nil
+	case m.Elected != nil:
+		return errors.New("no replica reconciles, so nothing starts: there is no leader")
+	case m.lack != nil:
+		return fmt.Errorf("no replica reconciles, so nothing starts: this one is not a member: %w", m.lack)
+	default:
+		return errors.New("no replica reconciles, so nothing starts: this one is not a member yet")
+	}
+}
+
+func (m *Membership) setLack(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lack = err
 }
 
 // Level returns the lowest protocol level of all replicas that this process knows of; 1 until it knows them.
@@ -296,6 +327,7 @@ func (m *Membership) renewUntil(ctx context.Context) {
 	for ctx.Err() == nil {
 		begun := m.Clock.Now()
 		wait, err := m.attempt(ctx)
+		m.setLack(err)
 		if err == nil || ctx.Err() != nil {
 			reported = nil
 		} else if begun.Sub(started) >= startTime && (reported == nil || reported.Error() != err.Error()) {

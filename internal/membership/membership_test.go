@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -290,6 +291,39 @@ func TestTheLeaderOwnsAll(t *testing.T) {
 	}
 	if p.Members() != 1 {
 		t.Errorf("%d members", p.Members())
+	}
+}
+
+// Homes without a member are those that no replica reconciles.
+func TestCheck(t *testing.T) {
+	leader := lease("jobrun-controller-manager", at(0))
+	leader.Labels = nil
+	electing := func(p *process) { p.Elected = make(chan struct{}) }
+	for name, test := range map[string]struct {
+		prepare func(p *process)
+		want    string
+	}{
+		"no replica":                {func(*process) {}, "this one is not a member yet"},
+		"this one":                  {func(p *process) { must(p.t, p.step()) }, ""},
+		"another one":               {func(p *process) { p.show(lease("jobrun-member-a", at(0)), false) }, ""},
+		"one that is gone":          {func(p *process) { p.show(lease("jobrun-member-a", at(0)), true) }, "not a member yet"},
+		"one that has expired":      {func(p *process) { p.show(lease("jobrun-member-a", at(0)), false); p.clock.SetTime(at(60)) }, "not a member yet"},
+		"a leader of a former kind": {func(p *process) { p.show(leader, false) }, ""},
+		"this one cannot renew": {func(p *process) {
+			p.unreachable = true
+			_, err := p.attempt(p.t.Context())
+			p.setLack(err)
+		}, "this one is not a member: unreachable"},
+		"electing, without a leader": {func(p *process) { electing(p); must(p.t, p.step()) }, "there is no leader"},
+		"electing, with a leader":    {func(p *process) { electing(p); p.show(leader, false) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcess(t)
+			test.prepare(p)
+			if err := p.Check(nil); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
 }
 

@@ -110,6 +110,11 @@ func (r *roster) remaining(now time.Time) []*coordinationv1.Lease {
 	return old
 }
 
+// leads reports whether a replica holds the Lease for which leaders are elected.
+func (r *roster) leads(now time.Time) bool {
+	return r.former.lease != nil && holderOf(r.former.lease) != "" && now.Before(r.former.expires())
+}
+
 // forgetFormer records that the Lease of the leader is gone.
 func (r *roster) forgetFormer() { r.former = sighting{} }
 

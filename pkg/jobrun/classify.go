@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,8 +33,8 @@ var (
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
 )
 
-// Classify turns an API server's answer about a JobRun into a *ConflictError, *ReservedError, *ValidationError or
-// *NotFoundError that unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
+// Classify turns an API server's answer about a JobRun into a *ConflictError, *ReservedError, *ValidationError,
+// *NotFoundError or *WebhookDownError that unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
 // the lease was lost, errors.Is matches the result with ErrLeaseLost. Every other error, and nil, is returned unchanged.
 func Classify(err error) error {
 	var status apierrors.APIStatus
@@ -62,12 +63,26 @@ func Classify(err error) error {
 	case apierrors.IsNotFound(err):
 		return &NotFoundError{Name: details.Name, answer: answer{err}}
 	}
+	if webhook := uncalledWebhook(err); webhook != "" {
+		return &WebhookDownError{Webhook: webhook, answer: answer{err}}
+	}
 	return err
 }
 
 func classified(err error) bool {
 	return errors.As(err, new(*ConflictError)) || errors.As(err, new(*ReservedError)) ||
-		errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError))
+		errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError)) || errors.As(err, new(*WebhookDownError))
+}
+
+// uncalledWebhook returns the webhook that the API server could not call, if that is why it answers 500. The answer has no
+// reason of its own for that, but this text since Kubernetes 1.9.
+func uncalledWebhook(err error) string {
+	_, rest, found := strings.Cut(err.Error(), `failed calling webhook "`)
+	if !apierrors.IsInternalError(err) || !found {
+		return ""
+	}
+	webhook, _, _ := strings.Cut(rest, `"`)
+	return webhook
 }
 
 // messageOf returns the message of the first cause of a type.

@@ -5,7 +5,9 @@ package jobrun
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,6 +81,23 @@ func (c *Client) Cancel(ctx context.Context, name string) error {
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`))
 	return Classify(c.api.Patch(ctx, c.object(name), patch))
+}
+
+// CancelFor is like Cancel, for the JobRun that Trigger or Get returned. It leaves a later JobRun of the same name alone, and
+// returns *NotFoundError then.
+func (c *Client) CancelFor(ctx context.Context, run *v1alpha1.JobRun) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"uid":%q},"spec":{"cancel":true}}`, run.UID))
+	err := Classify(c.api.Patch(ctx, c.object(run.Name), patch))
+	if refusesUID(err) {
+		return missing(run.Name)
+	}
+	return err
+}
+
+// refusesUID reports whether the API server refused a patch because the JobRun has another uid.
+func refusesUID(err error) bool {
+	var invalid *ValidationError
+	return errors.As(err, &invalid) && slices.ContainsFunc(invalid.Fields, func(f FieldError) bool { return f.Field == "metadata.uid" })
 }
 
 // Delete deletes a JobRun and, in the background, its Job and Pods. Deleting a run without an outcome cancels it and

@@ -115,7 +115,7 @@ func (c *creation) lookUp(ctx context.Context, refused error) (*v1alpha1.JobRun,
 }
 
 func (c *creation) unanswered(err error) error {
-	return &UnansweredError{Name: c.sent.Name, err: err}
+	return &UnansweredError{Name: c.sent.Name, Trigger: c.sent.Annotations[v1alpha1.AnnotationTrigger], err: err}
 }
 
 // sameTrigger reports whether stored was created from sent.

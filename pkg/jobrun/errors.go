@@ -27,6 +27,8 @@ var (
 	// ErrLeaseLost means that a run failed because its lease expired or because its Job was lost, or that the API server
 	// refused a holder's report because the holder had lost its lease.
 	ErrLeaseLost = errors.New("lease lost")
+	// ErrWebhookDown means that the API server could not call a webhook, so it carried nothing out. See WebhookDownError.
+	ErrWebhookDown = errors.New("a webhook is down")
 	// ErrUnanswered means that it is not known whether a trigger was accepted. See UnansweredError.
 	ErrUnanswered = errors.New("unanswered")
 )
@@ -156,11 +158,26 @@ func (e *CancelledError) Error() string {
 // Is reports whether target is ErrCancelled.
 func (e *CancelledError) Is(target error) bool { return target == ErrCancelled }
 
+// WebhookDownError means that the API server could not call a webhook for a request, or got no answer from it. Mostly it is
+// JobRun's own, whose replicas are all down. The API server calls webhooks before it stores anything, so nothing was
+// created or changed. Try again later. It unwraps to the API server's answer.
+type WebhookDownError struct {
+	// Webhook is the name of the webhook, for example mjobrun.batch.jobrun.dev.
+	Webhook string
+
+	answer
+}
+
+// Is reports whether target is ErrWebhookDown.
+func (e *WebhookDownError) Is(target error) bool { return target == ErrWebhookDown }
+
 // UnansweredError means that it is not known whether a trigger was accepted: no answer came, or an answer that leaves it
 // open. If a JobRun of this trigger exists under Name, the trigger was accepted. It unwraps to the last error.
 type UnansweredError struct {
 	// Name is the name of the JobRun, if it exists.
 	Name string
+	// Trigger is the value of the JobRun's annotation batch.jobrun.dev/trigger. A JobRun of another trigger has another value.
+	Trigger string
 
 	err error
 }

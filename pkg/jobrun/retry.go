@@ -88,11 +88,18 @@ func transient(err error) bool {
 	return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests || code == http.StatusGone
 }
 
-// serverFailed reports whether the API server failed in a way that leaves open whether it stored the object.
+// serverFailed reports whether the API server failed in a way that leaves open whether it stored the object. It stores nothing
+// before admission has ended, so an answer of a webhook, or about one that cannot be called, leaves nothing open.
 func serverFailed(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError &&
-		status.Status().Code != http.StatusServiceUnavailable
+		status.Status().Code != http.StatusServiceUnavailable && uncalledWebhook(err) == "" && !denied(status)
+}
+
+// denied reports whether an answer is that of a webhook, with any code.
+func denied(answer apierrors.APIStatus) bool {
+	message := answer.Status().Message
+	return strings.HasPrefix(message, `admission webhook "`) && strings.Contains(message, `" denied the request`)
 }
 
 // answered reports whether an error is the answer of an API server.

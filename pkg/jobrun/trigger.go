@@ -49,6 +49,7 @@ type RunIdentity struct {
 //   - *ConflictError: a run waits for the key, and spec does not ask to coalesce.
 //   - *ReservedError: the key is still reserved for a run that does not exist, and spec does not ask to coalesce. The
 //     trigger can succeed later.
+//   - *WebhookDownError: the API server could not call a webhook. The trigger can succeed later.
 //   - *UnansweredError: it is not known whether the trigger was accepted. After any other error there is no trigger.
 //   - any other error of the API server. If the name is taken, apierrors.IsAlreadyExists is true for it.
 func (c *Client) Trigger(ctx context.Context, spec v1alpha1.JobRunSpec, opts ...TriggerOption) (TriggerResult, error) {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -248,6 +249,26 @@ func TestNameOfNobodyKnowsWhom(t *testing.T) {
 	mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered) && apierrors.IsAlreadyExists(err), true)
 }
 
+var (
+	errWebhookDown = apierrors.NewInternalError(errors.New(
+		`failed calling webhook "mjobrun.batch.jobrun.dev": failed to call webhook: Post "https://x/y": context deadline exceeded`))
+	errDenied = &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusGatewayTimeout, Reason: metav1.StatusReasonTimeout,
+		Message: `admission webhook "mjobrun.batch.jobrun.dev" denied the request: Timeout: the key could not be reserved in time`,
+	}}
+)
+
+func TestClassifyWebhookDown(t *testing.T) {
+	var down *WebhookDownError
+	if err := Classify(errWebhookDown); !errors.As(err, &down) || !apierrors.IsInternalError(err) {
+		t.Fatalf("got %v", err)
+	}
+	mustEqual(t, "webhook", down.Webhook, "mjobrun.batch.jobrun.dev")
+	for _, other := range []error{errDenied, apierrors.NewInternalError(errors.New("etcdserver: request timed out"))} {
+		mustEqual(t, other.Error(), errors.Is(Classify(other), ErrWebhookDown), false)
+	}
+}
+
 // A lost answer is looked up under the same name, and causes no second run.
 func TestLostAnswer(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -281,6 +302,18 @@ func TestLostAnswer(t *testing.T) {
 				return apierrors.NewInternalError(errors.New("etcdserver: request timed out"))
 			}},
 			stored: 1,
+		},
+		"a webhook is down": {
+			answers: []func(func() error) error{failing(errWebhookDown)},
+			want:    ErrWebhookDown,
+		},
+		"a webhook is down when it is sent again": {
+			answers: []func(func() error) error{lost(false), failing(errWebhookDown), accepted},
+			stored:  1,
+		},
+		"a webhook answers that it failed": {
+			answers: []func(func() error) error{failing(errDenied)},
+			want:    errDenied,
 		},
 		"the server failed": {
 			answers: []func(func() error) error{failing(apierrors.NewInternalError(errors.New("boom")))},

@@ -48,6 +48,10 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return answer(run.Name, err)
 	}
 
+	if errs := h.batchErrors(ctx, run); len(errs) > 0 {
+		return invalid(run.Name, errs)
+	}
+
 	trigger := triggerOf(run, h.newToken())
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {

@@ -96,7 +96,13 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 
 // NewHTTPHandler returns what serves a handler's requests. It decodes a JobRun of any number of levels.
 func NewHTTPHandler(handler admission.Handler) http.Handler {
-	return shallow(&admission.Webhook{Handler: handler, LogConstructor: newLogger})
+	return shallow(&admission.Webhook{Handler: handler, LogConstructor: newLogger, WithContextFunc: detached})
+}
+
+// detached returns a context that outlives the manager's. The server waits for its requests when the manager stops, but it
+// cancels their contexts, so each of them would be refused. admissionTimeout bounds them.
+func detached(ctx context.Context, _ *http.Request) context.Context {
+	return context.WithoutCancel(ctx)
 }
 
 // newLogger returns the logger of a request. req is nil when the manager sets the webhook up.

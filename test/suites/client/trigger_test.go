@@ -135,6 +135,18 @@ var _ = Describe("A JobRun", func() {
 		Expect(all).To(ContainElement(HaveField("Name", labelled)))
 	})
 
+	It("is cancelled by its identity, and a later one of its name is not", func() {
+		first := trigger(worker(), jobrun.WithName("a")).JobRun
+		Expect(runs.Delete(ctx, "a")).To(Succeed())
+		second := trigger(worker(), jobrun.WithName("a")).JobRun
+		Expect(runs.CancelFor(ctx, first)).To(MatchError(jobrun.ErrNotFound))
+		Expect(get("a")()).To(HaveField("Spec.Cancel", BeNil()))
+		Expect(runs.CancelFor(ctx, second)).To(Succeed())
+		_, err := runs.WaitFor(ctx, second)
+		Expect(err).To(MatchError(jobrun.ErrCancelled))
+		Expect(runs.CancelFor(ctx, first)).To(MatchError(jobrun.ErrNotFound))
+	})
+
 	It("is cancelled and deleted", func() {
 		a := trigger(worker(), jobrun.WithName("a")).JobRun.Name
 		Expect(runs.Cancel(ctx, a)).To(Succeed())

@@ -65,16 +65,26 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func startCluster() (*cluster, error) {
-	yaml, err := installer()
-	if err != nil {
-		return nil, err
-	}
+func startCluster() (c *cluster, err error) {
 	clusterStarted, err = controlplane.Start(context.Background(), controlplane.Options{NoScheduler: true, AuditLog: true})
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{ControlPlane: clusterStarted, installer: filepath.Join(clusterStarted.Dir(), "install.yaml")}
+	return install(clusterStarted)
+}
+
+// install applies dist/install.yaml with some changes.
+func install(plane *controlplane.ControlPlane, changes ...controlplane.Transform) (*cluster, error) {
+	yaml, err := installer()
+	if err != nil {
+		return nil, err
+	}
+	if len(changes) > 0 {
+		if yaml, err = controlplane.TransformManifests(yaml, changes...); err != nil {
+			return nil, err
+		}
+	}
+	c := &cluster{ControlPlane: plane, installer: filepath.Join(plane.Dir(), "install.yaml")}
 	if err := os.WriteFile(c.installer, yaml, 0o644); err != nil {
 		return nil, err
 	}

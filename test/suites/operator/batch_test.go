@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -93,6 +94,35 @@ var _ = Describe("A batch", Ordered, func() {
 		a := created(makeRun("a").batch("a", 2))
 		created(makeRun("b").batch("a", 2).with(func(r *v1alpha1.JobRun) { r.Spec.Batch.ID = "another" }))
 		wait(a, decided(v1alpha1.BatchWithdrawn))
+	})
+
+	// The webhook refuses a member by what its cache shows, which may lag. A dry run makes no member.
+	refused := func(b builder, want string) {
+		GinkgoHelper()
+		Eventually(func() error { return k8s.Create(ctx, b.obj.DeepCopy(), client.DryRunAll) }).Should(MatchError(ContainSubstring(want)))
+		_, _, err := trigger(b)
+		Expect(err).To(MatchError(ContainSubstring(want)))
+	}
+
+	It("has no members beyond its size", func() {
+		a := created(makeRun("a").batch("a", 2))
+		b := created(makeRun("b").batch("a", 2))
+		leased(a)
+		leased(b)
+		refused(makeRun("c").batch("a", 2), "spec.batch.size: Invalid value: 2: the batch has started with all of its members")
+		refused(makeRun("d").batch("a", 3), "spec.batch.size: Invalid value: 3: JobRun ")
+	})
+
+	It("has an id of its own", func() {
+		a := created(makeRun("a").batch("a", 2))
+		b := created(makeRun("b").batch("a", 2))
+		leased(a)
+		leased(b)
+		remove(a)
+		refused(makeRun("a").batch("a", 2),
+			`spec.batch.id: Invalid value: "batch-of-a": JobRun b had this id in an earlier batch; use each id for one batch only`)
+		other := makeRun("x").batch("x", 2).with(func(r *v1alpha1.JobRun) { r.Spec.Batch.ID = "batch-of-a" })
+		refused(other, "in the batch of a; use each id for one batch only")
 	})
 
 	It("keeps its undecided members from workers", func() {
