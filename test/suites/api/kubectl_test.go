@@ -68,7 +68,7 @@ func TestFieldSelectors(t *testing.T) {
 	})
 }
 
-// kubectl get prints the columns of priority 0. With -o wide it prints the others too.
+// kubectl get prints the columns of priority 0. A long key widens no other row, because it is the last one. With -o wide it prints the others too.
 func TestColumns(t *testing.T) {
 	run := create(t, "JobRun", "{metadata: {name: columns}, spec: {jobName: sync, concurrencyKey: org_acme}}")
 	mustPatchStatus(t, run, `{phase: Leased, runRef: {name: columns}, lease: {generation: 1, holderIdentity: worker-1}, attempts: 2,
@@ -78,9 +78,9 @@ func TestColumns(t *testing.T) {
 	create(t, "RunKey", "{metadata: {name: columns-i}, spec: {kind: Idempotency, jobName: sync, key: i, owner: {runName: o, token: t}}}")
 
 	for path, want := range map[string]string{
-		"jobruns/columns":   "Name=columns Job=sync Key=org_acme Phase=Leased Run=columns Coalesced=4 Age=* (wide) Holder=worker-1 Attempts=2 Error=quota",
-		"runkeys/columns":   "Name=columns Kind=Concurrency Job=sync Key=org_acme Pending=p Leased=l Age=* (wide) Line=<nil> Owner=<nil>",
-		"runkeys/columns-i": "Name=columns-i Kind=Idempotency Job=sync Key=i Pending=<nil> Leased=<nil> Age=* (wide) Line=<nil> Owner=o",
+		"jobruns/columns":   "Name=columns Job=sync Phase=Leased Run=columns Coalesced=4 Age=* Key=org_acme (wide) Holder=worker-1 Attempts=2 Error=quota",
+		"runkeys/columns":   "Name=columns Kind=Concurrency Job=sync Pending=p Leased=l Age=* Key=org_acme (wide) Line=<nil> Owner=<nil>",
+		"runkeys/columns-i": "Name=columns-i Kind=Idempotency Job=sync Pending=<nil> Leased=<nil> Age=* Key=i (wide) Line=<nil> Owner=o",
 	} {
 		if got := columns(t, path); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", path, got, want)
