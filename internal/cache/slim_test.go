@@ -74,13 +74,14 @@ func TestSlimKeepsWhatIsReadOfARunAtItsEnd(t *testing.T) {
 		},
 		Spec: *whole.Spec.DeepCopy(),
 		Status: v1alpha1.JobRunStatus{
-			Phase:          whole.Status.Phase,
-			RunRef:         whole.Status.RunRef,
-			Stored:         "6",
-			Lease:          &v1alpha1.RunLease{Generation: 3, KeyVersion: "7"},
-			Coalesced:      &v1alpha1.CoalescedTriggers{Count: 9},
-			CompletionTime: whole.Status.CompletionTime,
-			Conditions:     slimConditions[v1alpha1.ConditionFailed],
+			Phase:              whole.Status.Phase,
+			RunRef:             whole.Status.RunRef,
+			Stored:             "6",
+			Lease:              &v1alpha1.RunLease{Generation: 3, KeyVersion: "7"},
+			Coalesced:          &v1alpha1.CoalescedTriggers{Count: 9},
+			CompletionTime:     whole.Status.CompletionTime,
+			ObservedGeneration: slimGeneration,
+			Conditions:         slimConditions[v1alpha1.ConditionFailed],
 		},
 	}
 	want.Spec.Input, want.Spec.Template = nil, slimTemplate

@@ -172,9 +172,7 @@ func TestJobRunDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
-	if status, ok := run.Object["status"]; ok {
-		t.Errorf("status = %v, want none", status)
-	}
+	wantStatus(t, "default", run, unwritten)
 }
 
 func TestJobRunInputIsAnyJSON(t *testing.T) {
