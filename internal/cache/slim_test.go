@@ -110,10 +110,11 @@ func TestSlimLeavesOthersWhole(t *testing.T) {
 		return run
 	}
 	tests := map[string]*v1alpha1.JobRun{
-		"executing":       without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseLeased }),
-		"without a time":  without(func(run *v1alpha1.JobRun) { run.Status.CompletionTime = nil }),
-		"contradicting":   without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseCompleted }),
-		"not yet told of": without(func(run *v1alpha1.JobRun) { run.Status.Conditions = nil }),
+		"executing":               without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseLeased }),
+		"without a time":          without(func(run *v1alpha1.JobRun) { run.Status.CompletionTime = nil }),
+		"contradicting":           without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseCompleted }),
+		"not yet told of":         without(func(run *v1alpha1.JobRun) { run.Status.Conditions = nil }),
+		"cancelled after its end": without(func(run *v1alpha1.JobRun) { run.Generation++ }),
 		"in a batch that is undecided": without(func(run *v1alpha1.JobRun) {
 			run.Spec.Batch = &v1alpha1.BatchMember{ID: "b", Size: 2, Leader: "a"}
 		}),
