@@ -4,11 +4,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -78,11 +81,21 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	return o, o.validate()
 }
 
+// podNamespaceFile is where the kubelet writes the namespace of a Pod.
+const podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// namespaceOf returns the namespace in a text, or the one of config/default if there is none.
+func namespaceOf(text []byte) string {
+	return cmp.Or(strings.TrimSpace(string(text)), "jobrun-system")
+}
+
 func (o *options) bind(flags *flag.FlagSet) {
 	config.RegisterFlags(flags)
 	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // the default of --zap-time-encoding
 	o.log.BindFlags(flags)
-	flags.StringVar(&o.namespace, "namespace", "jobrun-system", "The namespace in which the operator is installed.")
+	pods, _ := os.ReadFile(podNamespaceFile) // It does not exist outside of a Pod.
+	flags.StringVar(&o.namespace, "namespace", namespaceOf(pods),
+		"The namespace in which the operator is installed: that of the Pod, or jobrun-system outside of one.")
 
 	flags.StringVar(&o.webhookHost, "webhook-host", "", "The address on which the webhook listens. If empty, it listens on all addresses.")
 	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "The port on which the webhook listens, 1 to 65535.")

@@ -23,8 +23,16 @@ func TestParseOptionsDefaults(t *testing.T) {
 		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
 	}
-	if o.leaderElectionNamespace != "jobrun-system" {
+	if o.leaderElectionNamespace != o.namespace {
 		t.Errorf("the leader's Lease is in %q, not in the operator's namespace", o.leaderElectionNamespace)
+	}
+}
+
+func TestNamespaceIsThatOfThePod(t *testing.T) {
+	for text, want := range map[string]string{"": "jobrun-system", "platform-jobs\n": "platform-jobs"} {
+		if got := namespaceOf([]byte(text)); got != want {
+			t.Errorf("%q: namespace %q, want %q", text, got, want)
+		}
 	}
 }
 

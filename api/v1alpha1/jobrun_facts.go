@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 )
 
@@ -48,6 +49,20 @@ func (r *JobRun) Outcome() Phase {
 		}
 	}
 	return ""
+}
+
+// MisstatesOutcome reports whether the operator must write the status of a JobRun with an outcome again, for kstatus to
+// read that outcome: the status describes an earlier generation, or its Ready condition is that of a run without
+// this outcome. A JobRun of a version without Ready is left as it is, and so is one that is being deleted.
+func (r *JobRun) MisstatesOutcome() bool {
+	if !r.HasOutcome() || r.DeletionTimestamp != nil {
+		return false
+	}
+	ready := meta.FindStatusCondition(r.Status.Conditions, ConditionReady)
+	stalled := meta.IsStatusConditionTrue(r.Status.Conditions, ConditionStalled)
+	completed := r.Outcome() == PhaseCompleted
+	return r.Status.ObservedGeneration != r.Generation ||
+		ready != nil && ((ready.Status == metav1.ConditionTrue) != completed || stalled == completed)
 }
 
 // outcomeConditions are the conditions with which a JobRun has an outcome. outcomePhases are the phases of

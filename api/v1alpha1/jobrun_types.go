@@ -104,7 +104,7 @@ const (
 )
 
 // Condition types of a JobRun. At most one of Complete, Failed and Cancelled is ever True. A receipt has the
-// one of its run.
+// one of its run. Ready and Stalled say the same in the words of kstatus, which Flux, Helm and others use.
 const (
 	// ConditionComplete is True on a run that completed, and on its receipts.
 	ConditionComplete = "Complete"
@@ -114,6 +114,12 @@ const (
 	ConditionCancelled = "Cancelled"
 	// ConditionCoalesced is True on a receipt that is bound to the run that stands for it.
 	ConditionCoalesced = "Coalesced"
+	// ConditionReady is True on a run that completed, and on its receipts. It is False on all other JobRuns
+	// that the operator has written.
+	ConditionReady = "Ready"
+	// ConditionStalled is True on a run that failed or was cancelled, and on its receipts. No other JobRun has
+	// it.
+	ConditionStalled = "Stalled"
 )
 
 // JobRunSpec is what a trigger asks for. It is immutable, except that cancel may change from false to true.
@@ -634,13 +640,15 @@ type JobRunStatus struct {
 	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z$`
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// observedGeneration is the metadata.generation that this status describes.
+	// observedGeneration is the metadata.generation that this status describes. It is -1 until the operator has
+	// written the status, and after a client has replaced the status without it.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +default=-1
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions are Complete, Failed, Cancelled and Coalesced.
+	// conditions are Complete, Failed, Cancelled and Coalesced, and Ready and Stalled for kstatus.
 	//
 	// +optional
 	// +listType=map
@@ -683,9 +691,11 @@ type JobRun struct {
 	// +required
 	Spec JobRunSpec `json:"spec,omitzero"`
 
-	// status is what is known of the run or the receipt.
+	// status is what is known of the run or the receipt. Its default tells kstatus that the operator has not
+	// written it yet.
 	//
 	// +optional
+	// +default={"observedGeneration": -1}
 	Status JobRunStatus `json:"status,omitzero"`
 }
 

@@ -6,6 +6,8 @@ DEPLOY_ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
 DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the image in config/manager
 
 IMG ?= $(strip $(DEPLOY_IMAGE))
+# The namespace to install in.
+NAMESPACE ?= jobrun-system
 VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2>/dev/null),dev)
 DIST ?= $(DEPLOY_ROOT)/dist
 KUBECTL ?= kubectl
@@ -34,10 +36,11 @@ docker-buildx: ## Build the image IMG for all PLATFORMS and push it.
 	$(CONTAINER_TOOL) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMG) --push $(DEPLOY_ROOT)
 
 .PHONY: build-installer
-build-installer: ## Write dist/install.yaml, which installs JobRun with the image IMG.
+build-installer: ## Write dist/install.yaml, which installs JobRun with the image IMG in the namespace NAMESPACE.
 	@mkdir -p $(DIST)
 	@$(KUSTOMIZE) build config/default > $(DIST)/install.yaml.tmp
-	@sed 's|image: $(strip $(DEPLOY_IMAGE))$$|image: $(IMG)|' $(DIST)/install.yaml.tmp > $(DIST)/install.yaml
+	@sed -e 's|image: $(strip $(DEPLOY_IMAGE))$$|image: $(IMG)|' -e 's|jobrun-system|$(NAMESPACE)|g' \
+		$(DIST)/install.yaml.tmp > $(DIST)/install.yaml
 	@rm $(DIST)/install.yaml.tmp
 	@echo "wrote $(DIST)/install.yaml: kubectl apply --server-side -f it"
 
@@ -50,7 +53,7 @@ uninstall: ## Delete the CRDs and all JobRuns.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
-deploy: build-installer ## Install JobRun with the image IMG.
+deploy: build-installer ## Install JobRun with the image IMG in the namespace NAMESPACE.
 	$(KUBECTL) apply --server-side -f $(DIST)/install.yaml
 
 .PHONY: undeploy

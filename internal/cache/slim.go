@@ -20,7 +20,7 @@ import (
 // slimGeneration marks a slim JobRun, which lacks fields of the stored one. The API server never gives an
 // object this generation, and it refuses a status with this observedGeneration. So a slim JobRun cannot be
 // written by mistake.
-const slimGeneration = -1
+const slimGeneration = -2
 
 var (
 	// slimTemplate replaces each template. It still shows that the run executes as a Job.
@@ -67,7 +67,7 @@ func IsSlim(run *v1alpha1.JobRun) bool { return run.Generation == slimGeneration
 // settled returns the type of the condition that says how a JobRun ended. It returns "" if the operator must
 // still write more on the JobRun than the count of absorbed triggers.
 func settled(run *v1alpha1.JobRun) string {
-	if !run.HasOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
+	if !run.HasOutcome() || run.MisstatesOutcome() || run.Status.CompletionTime == nil || (run.Spec.Batch != nil && run.Status.Batch == nil) {
 		return ""
 	}
 	condition := v1alpha1.OutcomeCondition(run.Outcome())
@@ -108,12 +108,13 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 func slimStatus(run *v1alpha1.JobRun, condition string) {
 	full := run.Status
 	run.Status = v1alpha1.JobRunStatus{
-		Phase:          canonical(full.Phase),
-		RunRef:         full.RunRef,
-		Stored:         full.Stored,
-		Batch:          full.Batch,
-		CompletionTime: full.CompletionTime,
-		Conditions:     slimConditions[condition],
+		Phase:              canonical(full.Phase),
+		RunRef:             full.RunRef,
+		Stored:             full.Stored,
+		Batch:              full.Batch,
+		CompletionTime:     full.CompletionTime,
+		ObservedGeneration: slimGeneration,
+		Conditions:         slimConditions[condition],
 	}
 	if ref := run.Status.RunRef; ref != nil && ref.UID == run.UID {
 		ref.Name, ref.UID = run.Name, run.UID

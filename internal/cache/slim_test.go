@@ -74,13 +74,14 @@ func TestSlimKeepsWhatIsReadOfARunAtItsEnd(t *testing.T) {
 		},
 		Spec: *whole.Spec.DeepCopy(),
 		Status: v1alpha1.JobRunStatus{
-			Phase:          whole.Status.Phase,
-			RunRef:         whole.Status.RunRef,
-			Stored:         "6",
-			Lease:          &v1alpha1.RunLease{Generation: 3, KeyVersion: "7"},
-			Coalesced:      &v1alpha1.CoalescedTriggers{Count: 9},
-			CompletionTime: whole.Status.CompletionTime,
-			Conditions:     slimConditions[v1alpha1.ConditionFailed],
+			Phase:              whole.Status.Phase,
+			RunRef:             whole.Status.RunRef,
+			Stored:             "6",
+			Lease:              &v1alpha1.RunLease{Generation: 3, KeyVersion: "7"},
+			Coalesced:          &v1alpha1.CoalescedTriggers{Count: 9},
+			CompletionTime:     whole.Status.CompletionTime,
+			ObservedGeneration: slimGeneration,
+			Conditions:         slimConditions[v1alpha1.ConditionFailed],
 		},
 	}
 	want.Spec.Input, want.Spec.Template = nil, slimTemplate
@@ -109,10 +110,11 @@ func TestSlimLeavesOthersWhole(t *testing.T) {
 		return run
 	}
 	tests := map[string]*v1alpha1.JobRun{
-		"executing":       without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseLeased }),
-		"without a time":  without(func(run *v1alpha1.JobRun) { run.Status.CompletionTime = nil }),
-		"contradicting":   without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseCompleted }),
-		"not yet told of": without(func(run *v1alpha1.JobRun) { run.Status.Conditions = nil }),
+		"executing":               without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseLeased }),
+		"without a time":          without(func(run *v1alpha1.JobRun) { run.Status.CompletionTime = nil }),
+		"contradicting":           without(func(run *v1alpha1.JobRun) { run.Status.Phase = v1alpha1.PhaseCompleted }),
+		"not yet told of":         without(func(run *v1alpha1.JobRun) { run.Status.Conditions = nil }),
+		"cancelled after its end": without(func(run *v1alpha1.JobRun) { run.Generation++ }),
 		"in a batch that is undecided": without(func(run *v1alpha1.JobRun) {
 			run.Spec.Batch = &v1alpha1.BatchMember{ID: "b", Size: 2, Leader: "a"}
 		}),

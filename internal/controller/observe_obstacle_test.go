@@ -10,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -324,7 +325,7 @@ func TestUnclaimedTextOfAnEndedRun(t *testing.T) {
 	if err := c.carryOut(t.Context(), c.req, decision.DecideReport(c.run("a"), now)); err != nil {
 		t.Fatal(err)
 	}
-	if s := c.run("a").Status; s.Error != text || !v1alpha1.IsOutcomeCondition(s.Conditions[0].Type) {
+	if s := c.run("a").Status; s.Error != text || !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionComplete) {
 		t.Errorf("status %+v", s)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -190,7 +191,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 func TestBindingHappensNow(t *testing.T) {
 	c := newScene(t, and(waitingBehind(made("b").Pending()), of(answered("r", "b", "10").Obj()))...)
 	c.rest(nil)
-	if diff := cmp.Diff(now, c.run("r").Status.Conditions[0].LastTransitionTime); diff != "" {
+	if diff := cmp.Diff(now, meta.FindStatusCondition(c.run("r").Status.Conditions, v1alpha1.ConditionCoalesced).LastTransitionTime); diff != "" {
 		t.Errorf("lastTransitionTime (-want +got):\n%s", diff)
 	}
 }

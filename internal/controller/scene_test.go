@@ -21,6 +21,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/health"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 )
 
@@ -223,14 +224,14 @@ func (c *scene) before(verb string, o client.Object) error {
 	return nil
 }
 
-// checkStatus refuses what the schema refuses. It fails the test if a run enters a phase before its key names
-// it.
+// checkStatus refuses what the schema refuses, and what kstatus would misread. It fails the test if a run enters a phase
+// before its key names it.
 func (c *scene) checkStatus(next *v1alpha1.JobRun) error {
 	old := &v1alpha1.JobRun{}
 	if err := c.store.Get(c.t.Context(), client.ObjectKeyFromObject(next), old); err != nil || old.ResourceVersion != next.ResourceVersion {
 		return err // A conflict.
 	}
-	if err := validateStatus(old, next); err != nil {
+	if err := errors.Join(validateStatus(old, next), health.Check(next)); err != nil {
 		return err
 	}
 	if !c.isKeyed() || old.Status.Phase == next.Status.Phase {

@@ -109,12 +109,20 @@ func failureMessage(c *batchv1.JobCondition, failed *v1alpha1.RunFailure) string
 	return head
 }
 
-// DecideReport completes the status of a run that a worker ended. A worker need only write the phase, while
-// clients wait for the condition.
+// DecideReport completes the status of a JobRun that has an outcome. A worker need only write the phase, while clients
+// wait for the condition. After the end, a client may still set spec.cancel, which raises the generation.
 func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
-	if !run.HasEnded() || isComplete(run) {
+	switch {
+	case run.HasEnded() && !isComplete(run):
+		return completeReport(run, now)
+	case run.MisstatesOutcome():
+		return Plan{Step: "observe-generation", Ops: []Op{WriteStatus{run, statusOf(run)}}}
+	default:
 		return Plan{}
 	}
+}
+
+func completeReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	status := statusOf(run)
 	status.RunRef = selfRef(run)
 	status.StartTime = startOf(run)
@@ -126,7 +134,7 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	if message == "" {
 		message = "reported by its worker"
 	}
-	setOutcome(&status, run.Generation, v1alpha1.OutcomeCondition(status.Phase), ReasonReported, message, now)
+	setOutcome(&status, run, v1alpha1.OutcomeCondition(status.Phase), ReasonReported, message, now)
 	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
 }
 

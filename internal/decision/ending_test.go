@@ -151,7 +151,7 @@ func TestDecideReportOfAContradiction(t *testing.T) {
 			run.Status = write.Status
 		}
 	}
-	if len(run.Status.Conditions) != 1 || !meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete) {
+	if meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionFailed) != nil || !meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete) {
 		t.Errorf("conditions %v", run.Status.Conditions)
 	}
 }

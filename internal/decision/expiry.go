@@ -84,7 +84,7 @@ func (s *Snapshot) finishExpiry(run *v1alpha1.JobRun) []Op {
 	if ops, decided := s.failForWaiting(run, run.Status.Attempts); decided {
 		return ops
 	}
-	return join(stopRun(run, s.leasedGeneration()), []Op{CheckRun{run}}, s.requeue(run, run.Status))
+	return join(stopRun(run, s.leasedGeneration()), []Op{CheckRun{run}}, s.requeue(run, statusOf(run)))
 }
 
 // failForWaiting fails a run whose lease expired if another run waits and does not give way. decided is also

@@ -140,7 +140,7 @@ func endedStatus(run *v1alpha1.JobRun, end ending) v1alpha1.JobRunStatus {
 		}
 		status.FinishedGeneration = end.generation
 	}
-	setOutcome(&status, run.Generation, v1alpha1.OutcomeCondition(end.phase), end.reason, end.message, end.now)
+	setOutcome(&status, run, v1alpha1.OutcomeCondition(end.phase), end.reason, end.message, end.now)
 	return status
 }
 
@@ -151,8 +151,10 @@ func boundStatus(receipt, run *v1alpha1.JobRun, phase v1alpha1.Phase, now metav1
 	status.RunRef = &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 	status.Error = ""
 	if phase == v1alpha1.PhaseCoalesced {
-		setCondition(&status, receipt.Generation, v1alpha1.ConditionCoalesced, ReasonCoalesced,
-			"run "+run.Name+" stands for this trigger", now)
+		setCondition(&status, metav1.Condition{
+			Type: v1alpha1.ConditionCoalesced, Status: metav1.ConditionTrue, ObservedGeneration: receipt.Generation,
+			Reason: ReasonCoalesced, Message: "run " + run.Name + " stands for this trigger", LastTransitionTime: now,
+		})
 	}
 	return status
 }
@@ -167,7 +169,7 @@ func outcomeStatus(receipt, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.Error = run.Status.Error
 	status.Failure = run.Status.Failure
 	c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase))
-	setOutcome(&status, receipt.Generation, c.Type, c.Reason, c.Message, *status.CompletionTime)
+	setOutcome(&status, receipt, c.Type, c.Reason, c.Message, *status.CompletionTime)
 	return status
 }
 
@@ -176,7 +178,7 @@ func cancelledReceiptStatus(receipt *v1alpha1.JobRun, reason, message string, no
 	status := statusOf(receipt)
 	status.CompletionTime = &now
 	status.Error = oneLine(message)
-	setOutcome(&status, receipt.Generation, v1alpha1.ConditionCancelled, reason, message, now)
+	setOutcome(&status, receipt, v1alpha1.ConditionCancelled, reason, message, now)
 	return status
 }
 
@@ -227,10 +229,12 @@ func callersLabels(receipt *v1alpha1.JobRun) map[string]string {
 	return labels
 }
 
+// statusOf returns the status of a JobRun as it is, with what the operator writes into each status.
 func statusOf(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status := *run.Status.DeepCopy()
 	status.ObservedGeneration = run.Generation
 	status.Stored = cmp.Or(status.Stored, run.ResourceVersion)
+	setReadiness(&status, run)
 	return status
 }
 
@@ -238,23 +242,26 @@ func selfRef(run *v1alpha1.JobRun) *v1alpha1.ObjectReference {
 	return &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
 }
 
-// setOutcome sets the condition that says how a JobRun ended. It removes the other two outcome conditions, because a
-// worker may have written them.
-func setOutcome(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
+// setOutcome sets the condition that says how a JobRun ended, and Ready and Stalled by it. It removes the other two
+// outcome conditions, because a worker may have written them. The phase and the completionTime must be set.
+func setOutcome(status *v1alpha1.JobRunStatus, run *v1alpha1.JobRun, kind, reason, message string, at metav1.Time) {
 	status.Conditions = slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
 		return c.Type != kind && v1alpha1.IsOutcomeCondition(c.Type)
 	})
-	setCondition(status, generation, kind, reason, message, at)
+	setCondition(status, metav1.Condition{
+		Type: kind, Status: metav1.ConditionTrue, ObservedGeneration: run.Generation,
+		Reason: reason, Message: message, LastTransitionTime: at,
+	})
+	setReadiness(status, run)
 }
 
-func setCondition(status *v1alpha1.JobRunStatus, generation int64, kind, reason, message string, at metav1.Time) {
-	if meta.FindStatusCondition(status.Conditions, kind) == nil {
+// setCondition adds or replaces a condition, with a message that is no longer than the API server allows.
+func setCondition(status *v1alpha1.JobRunStatus, c metav1.Condition) {
+	if meta.FindStatusCondition(status.Conditions, c.Type) == nil {
 		makeRoom(status)
 	}
-	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: text.Cut(message, maxMessageBytes),
-		ObservedGeneration: generation, LastTransitionTime: at,
-	})
+	c.Message = text.Cut(c.Message, maxMessageBytes)
+	meta.SetStatusCondition(&status.Conditions, c)
 }
 
 // makeRoom makes room for one condition. If the list is full, it drops the first condition that a worker has written.
@@ -262,10 +269,18 @@ func makeRoom(status *v1alpha1.JobRunStatus) {
 	if len(status.Conditions) < v1alpha1.MaxConditions {
 		return
 	}
-	foreign := slices.IndexFunc(status.Conditions, func(c metav1.Condition) bool {
-		return c.Type != v1alpha1.ConditionCoalesced && !v1alpha1.IsOutcomeCondition(c.Type)
-	})
+	foreign := slices.IndexFunc(status.Conditions, func(c metav1.Condition) bool { return !isOperators(c.Type) })
 	status.Conditions = slices.Delete(status.Conditions, foreign, foreign+1)
+}
+
+// isOperators reports whether the operator writes conditions of a type.
+func isOperators(condition string) bool {
+	switch condition {
+	case v1alpha1.ConditionCoalesced, v1alpha1.ConditionReady, v1alpha1.ConditionStalled:
+		return true
+	default:
+		return v1alpha1.IsOutcomeCondition(condition)
+	}
 }
 
 // oneLine shortens a message to fit status.error.

@@ -23,6 +23,22 @@ func condition(kind, reason, message string) metav1.Condition {
 	}
 }
 
+// notReady is the condition Ready of a JobRun without an outcome.
+var notReady = metav1.Condition{
+	Type: "Ready", Status: metav1.ConditionFalse, Reason: ReasonNoOutcome, ObservedGeneration: 1, LastTransitionTime: wrappers.Epoch,
+	Message: "it has not ended: see status.phase, and status.error if it does not get on",
+}
+
+// outcome returns the conditions of a JobRun that ended with a condition, which has the message on one line for kstatus.
+func outcome(kind, reason, message, line string) []metav1.Condition {
+	ready := condition("Ready", reason, line)
+	if kind == "Complete" {
+		return []metav1.Condition{ready, condition(kind, reason, message)}
+	}
+	ready.Status, ready.LastTransitionTime = metav1.ConditionFalse, wrappers.Epoch // It never was ready.
+	return []metav1.Condition{ready, condition(kind, reason, message), condition("Stalled", reason, line)}
+}
+
 // This test compares whole statuses. The tests of decisions compare only what changes.
 func TestStatuses(t *testing.T) {
 	at := metav1.NewMicroTime(now.Time)
@@ -76,7 +92,7 @@ func TestStatuses(t *testing.T) {
 				Phase: v1alpha1.PhaseCompleted, RunRef: self, ObservedGeneration: 1, StartTime: later(0), CompletionTime: &now,
 				Lease: made("a").Leased(2, "5").Obj().Status.Lease, FinishedGeneration: 2,
 				JobRef: &v1alpha1.ObjectReference{Name: "a-2", UID: "uid-a-2"}, Output: &apiextensionsv1.JSON{Raw: []byte("1")},
-				Conditions: []metav1.Condition{condition("Complete", "Completed", "the Job completed")},
+				Conditions: outcome("Complete", "Completed", "the Job completed", "the Job completed"),
 			},
 		},
 		"failed": {
@@ -89,33 +105,36 @@ func TestStatuses(t *testing.T) {
 				Lease: made("a").Leased(2, "5").Obj().Status.Lease, FinishedGeneration: 2,
 				JobRef: &v1alpha1.ObjectReference{Name: "a-2", UID: "uid-a-2"}, Error: "x",
 				Failure:    &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))},
-				Conditions: []metav1.Condition{condition("Failed", "BackoffLimitExceeded", "x")},
+				Conditions: outcome("Failed", "BackoffLimitExceeded", "x", "x"),
 			},
 		},
 		"failed before it was leased": {
 			endedStatus(made("a").Obj(), ending{phase: v1alpha1.PhaseFailed, reason: "Conflict", message: "one\ntwo", now: now}),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseFailed, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "one two",
-				Conditions: []metav1.Condition{condition("Failed", "Conflict", "one\ntwo")},
+				Conditions: outcome("Failed", "Conflict", "one\ntwo", "one two"),
 			},
 		},
 		"cancelled": {
 			endedStatus(made("a").Obj(), NewSnapshot(Observation{Now: now}).cancellation(made("a").Obj())),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseCancelled, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "cancelled on request",
-				Conditions: []metav1.Condition{condition("Cancelled", "Cancelled", "cancelled on request")},
+				Conditions: outcome("Cancelled", "Cancelled", "cancelled on request", "cancelled on request"),
 			},
 		},
 		"a receipt whose run was deleted": {
 			cancelledReceiptStatus(answered("r", "a", "4").BoundTo("a").Obj(), ReasonRunDeleted, "run a was deleted", now),
 			v1alpha1.JobRunStatus{
 				Phase: v1alpha1.PhaseCoalesced, RunRef: self, ObservedGeneration: 1, CompletionTime: &now, Error: "run a was deleted",
-				Conditions: []metav1.Condition{condition("Cancelled", "RunDeleted", "run a was deleted")},
+				Conditions: outcome("Cancelled", "RunDeleted", "run a was deleted", "run a was deleted"),
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.want.Stored = made("a").Obj().ResourceVersion // Every write records it.
+			if tc.want.Conditions == nil {
+				tc.want.Conditions = []metav1.Condition{notReady}
+			}
 			if diff := cmp.Diff(tc.want, tc.got); diff != "" {
 				t.Errorf("status (-want +got):\n%s", diff)
 			}
@@ -167,18 +186,20 @@ func TestRecentEntry(t *testing.T) {
 
 // A worker may have filled the list with its own conditions.
 func TestRoomForTheOutcome(t *testing.T) {
-	var status v1alpha1.JobRunStatus
-	setCondition(&status, 1, v1alpha1.ConditionCoalesced, ReasonCoalesced, "", now)
+	run := answered("r", "a", "4").BoundTo("a").Settled().Obj()
+	status := run.Status
+	setCondition(&status, condition(v1alpha1.ConditionCoalesced, ReasonCoalesced, ""))
 	for n := range v1alpha1.MaxConditions - 1 {
 		status.Conditions = append(status.Conditions, condition(fmt.Sprintf("Foreign%d", n), "R", ""))
 	}
-	setOutcome(&status, 1, v1alpha1.ConditionComplete, ReasonCompleted, "", now)
-	setOutcome(&status, 1, v1alpha1.ConditionFailed, ReasonReported, "", now)
+	setOutcome(&status, run, v1alpha1.ConditionComplete, ReasonCompleted, "", now)
+	setOutcome(&status, run, v1alpha1.ConditionFailed, ReasonReported, "", now)
 	if n := len(status.Conditions); n != v1alpha1.MaxConditions {
 		t.Errorf("%d conditions", n)
 	}
 	for kind, want := range map[string]bool{
-		v1alpha1.ConditionCoalesced: true, v1alpha1.ConditionFailed: true, v1alpha1.ConditionComplete: false, "Foreign0": false, "Foreign1": true,
+		v1alpha1.ConditionCoalesced: true, v1alpha1.ConditionFailed: true, v1alpha1.ConditionComplete: false,
+		v1alpha1.ConditionReady: true, v1alpha1.ConditionStalled: true, "Foreign2": false, "Foreign3": true,
 	} {
 		if got := meta.FindStatusCondition(status.Conditions, kind) != nil; got != want {
 			t.Errorf("%s: there %t, want %t", kind, got, want)
@@ -203,7 +224,8 @@ func TestOutcomeStatus(t *testing.T) {
 	run.Status.Output = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
 	run.Status.Failure = &v1alpha1.RunFailure{Container: "main", ExitCode: new(int32(3))}
 	run.Status.CompletionTime = later(30)
-	setOutcome(&run.Status, 1, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
+	setReadiness(&run.Status, run)
+	setOutcome(&run.Status, run, v1alpha1.ConditionFailed, "BackoffLimitExceeded", "exit code 3", *later(30))
 
 	want := answered("r", "a", "4").BoundTo("a").Error("exit code 3").Obj().Status
 	want.ObservedGeneration = 1

@@ -141,7 +141,7 @@ func announcePending(s *Snapshot) []Op {
 	status := pendingStatus(run)
 	switch role := s.role(run); {
 	case role == RoleRequeued:
-		status = requeuedStatus(run.Status) // status.error may say why the run waits again.
+		status = requeuedStatus(statusOf(run)) // status.error may say why the run waits again.
 	case role != RoleWaiting || run.Status.Phase != "":
 		return nil
 	}

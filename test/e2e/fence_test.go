@@ -64,7 +64,7 @@ var _ = Describe("A lease that is over", Ordered, ContinueOnFailure, func() {
 		Entry("a lease that is taken back as a whole", `{"lease": {"holderIdentity": "worker-1", "generation": 1}}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("a lease that is removed", `{"lease": null}`, "status.lease cannot be removed and its generation never falls"),
 		Entry("a lease that is removed with the phase", `{"lease": null, "phase": "Pending"}`, "status.lease cannot be removed and its generation never falls"),
-		Entry("a status that is removed", `null`, "status cannot be removed"),
+		Entry("a status that is removed", `null`, "status.lease cannot be removed and its generation never falls"),
 	)
 
 	It("does not keep its successor from completing the run", func() {

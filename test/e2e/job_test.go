@@ -49,7 +49,7 @@ var _ = Describe("The Job of a run", func() {
 		kubectl("delete", "job", "a-1", "--cascade=foreground")
 		wait("a", "Failed")
 		status := get("a").Status
-		Expect(status.Conditions).To(ConsistOf(HaveField("Reason", "JobLost")))
+		Expect(status.Conditions).To(HaveEach(HaveField("Reason", "JobLost")))
 		Expect(status.Error).To(Equal("Job a-1 was deleted before it ended; the run does not execute again, because onJobLost is Fail"))
 		Expect(status.Output).To(BeNil())
 		Eventually(kubectl).WithArguments("events", "--for=jobrun/a").Should(ContainSubstring("JobLost"))
@@ -113,7 +113,7 @@ var _ = Describe("The Job of a run", func() {
 		for _, name := range bound {
 			wait(name, "Failed")
 			status := get(name).Status
-			Expect(status.Conditions).To(ConsistOf(HaveField("Reason", "DeadlineExceeded")))
+			Expect(status.Conditions).To(HaveEach(HaveField("Reason", "DeadlineExceeded")))
 			Expect(status.Error).To(HavePrefix("the lease lasted longer than activeDeadlineSeconds, 6 seconds"))
 			Expect(status.CompletionTime.Sub(status.Lease.AcquireTime.Time)).To(BeNumerically("<=", (deadline+10)*time.Second))
 		}

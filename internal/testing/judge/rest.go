@@ -13,6 +13,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
+	"github.com/jobrun-dev/jobrun/internal/testing/health"
 )
 
 // AtRest checks what must hold once nothing changes any more.
@@ -20,7 +21,7 @@ func (j *Judge) AtRest() error {
 	var errs []error
 	for _, run := range j.runs {
 		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.countsNothingElse(run),
-			j.allOrNothing(run))
+			j.allOrNothing(run), health.Check(run))
 	}
 	errs = append(errs, j.nothingLeft(), j.idempotent())
 	return errors.Join(errs...)

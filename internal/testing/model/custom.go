@@ -68,6 +68,9 @@ func customKind(file string, object client.Object, list client.ObjectList) (*kin
 			return u
 		},
 		decode: func(body []byte) (runtime.Object, error) { return decodeCustom(body, structural) },
+		setDefaults: func(stored *unstructured.Unstructured) {
+			structuraldefaulting.Default(stored.Object, structural)
+		},
 	}
 
 	var hasStatus *apiextensions.CustomResourceSubresourceStatus

@@ -29,6 +29,8 @@ const firstRevision = 90
 type row struct {
 	stored runtime.Object // for the registry: unstructured for custom resources
 	typed  client.Object  // for typed clients
+	// lacksDefaults is true if the database does not hold all of stored: defaults were set when the row was read.
+	lacksDefaults bool
 }
 
 // Event is one write to the database. Old is nil for a create, New is nil for a delete. The Old of a
@@ -117,11 +119,12 @@ func (t *table) GuaranteedUpdate(_ context.Context, key string, out runtime.Obje
 		return err
 	}
 	if ok {
-		// An update that changes nothing is not written: no new resourceVersion, no event.
+		// An update that changes nothing is not written: no new resourceVersion, no event. It changes something if it
+		// brings the defaults into the database.
 		if err := t.Versioner().UpdateObject(updated, meta.ResourceVersion); err != nil {
 			return err
 		}
-		if apiequality.Semantic.DeepEqual(updated, current.stored) {
+		if !current.lacksDefaults && apiequality.Semantic.DeepEqual(updated, current.stored) {
 			setInto(out, current.stored.DeepCopyObject())
 			return nil
 		}
@@ -208,7 +211,8 @@ func (t *table) list(namespace string) []*row {
 	return rows
 }
 
-// row makes a row of obj. Times lose their fractions of a second, as in JSON.
+// row makes a row of obj. Times lose their fractions of a second, as in JSON. A custom resource gets the defaults that the
+// API server sets when it reads the object from etcd, for example that of a status that the create dropped.
 func (k *kind) row(obj runtime.Object) (*row, error) {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
@@ -219,11 +223,13 @@ func (k *kind) row(obj runtime.Object) (*row, error) {
 		}
 		return &row{stored: obj, typed: typed}, nil
 	}
+	fields := len(u.Object)
+	k.setDefaults(u)
 	typed := k.newObject()
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", k.gvk.Kind, err)
 	}
-	return &row{stored: obj, typed: typed}, nil
+	return &row{stored: obj, typed: typed, lacksDefaults: len(u.Object) > fields}, nil
 }
 
 // marshal encodes an object. It avoids the slower encoder of unstructured objects.

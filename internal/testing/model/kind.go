@@ -43,6 +43,8 @@ type kind struct {
 
 	// decode parses the body of a request into the registry's form. It prunes the object and sets defaults.
 	decode func(body []byte) (runtime.Object, error)
+	// setDefaults sets the defaults of a custom resource.
+	setDefaults func(stored *unstructured.Unstructured)
 	// selectable returns the values of the fields that a field selector may name. supportsField returns
 	// an error for all other fields.
 	selectable    func(stored runtime.Object) (fields.Set, error)

@@ -581,6 +581,19 @@ var mutants = map[string]mutant{
 }`,
 		pkg: rules, run: "^TestActStopRun$",
 	},
+	"kstatus: an outcome that a client misstates is left": {
+		file: "internal/decision/ending.go",
+		from: `	case run.MisstatesOutcome():`,
+		to:   `	case false:`,
+		pkg:  "./internal/decision", run: "^TestOutcomesAreRestated$",
+	},
+	"kstatus: a status without Ready": {
+		file: "internal/decision/status.go",
+		from: `	setReadiness(&status, run)
+	return status`,
+		to:  `	return status`,
+		pkg: rules, run: "^TestP",
+	},
 }
 
 // TestMutants breaks the code, one mutant at a time.

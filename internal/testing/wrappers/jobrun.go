@@ -295,6 +295,7 @@ func (w *JobRunWrapper) BoundTo(run string) *JobRunWrapper {
 		w.Status.Phase = v1alpha1.PhaseIdempotent
 	}
 	w.Status.RunRef = &v1alpha1.ObjectReference{Name: run, UID: UIDOf(run)}
+	w.Status.ObservedGeneration = w.Generation
 	return w
 }
 

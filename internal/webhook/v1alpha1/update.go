@@ -38,14 +38,17 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	return admission.Patched("", sent.keepStamped(old)...)
 }
 
+// isImmutable ends the refusal of a changed field. The CEL rules of the CRD end theirs in the same way.
+const isImmutable = " is immutable: a JobRun is one execution; for another one, use a new name or metadata.generateName"
+
 func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
 	if !apiequality.Semantic.DeepEqual(old.Spec.Template, run.Spec.Template) {
-		errs = append(errs, field.Forbidden(spec.Child("template"), "template is immutable"))
+		errs = append(errs, field.Forbidden(spec.Child("template"), "template"+isImmutable))
 	}
 	if !sameInput(old.Spec.Input, run.Spec.Input) {
-		errs = append(errs, field.Forbidden(spec.Child("input"), "input is immutable"))
+		errs = append(errs, field.Forbidden(spec.Child("input"), "input"+isImmutable))
 	}
 	return errs
 }

@@ -75,7 +75,7 @@ func (o *Operator) scraperToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	accounts := client.CoreV1().ServiceAccounts(Namespace)
+	accounts := client.CoreV1().ServiceAccounts(o.namespace())
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: scraper}}
 	if _, err := accounts.Create(ctx, account, metav1.CreateOptions{}); ignoreExisting(err) != nil {
 		return "", err
@@ -83,7 +83,7 @@ func (o *Operator) scraperToken(ctx context.Context) (string, error) {
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: scraper},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jobrun-metrics-reader"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: Namespace, Name: scraper}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: o.namespace(), Name: scraper}},
 	}
 	if _, err := client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); ignoreExisting(err) != nil {
 		return "", err

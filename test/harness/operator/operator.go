@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,8 @@ const (
 type Options struct {
 	// Root is the directory of the repository. It has bin/manager, unless Binary is set.
 	Root string
+	// Namespace is where to install, by config/namespace. The default is the constant Namespace.
+	Namespace string
 	// Managers is the number of managers to start.
 	Managers int
 	// Args are additional arguments of every manager.
@@ -99,10 +102,9 @@ func (o *Operator) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kustomize := o.cp.Kubectl(ctx, "kustomize", filepath.Join(o.options.Root, "config", "default"))
-	manifests, err := kustomize.Output()
+	manifests, err := o.manifests(ctx)
 	if err != nil {
-		return fmt.Errorf("kubectl kustomize config/default: %w", withStderr(err))
+		return err
 	}
 	address := o.balancer.Addr()
 	if via := o.options.WebhookVia; via != nil {
@@ -118,9 +120,43 @@ func (o *Operator) install(ctx context.Context) error {
 	if err := o.served(ctx); err != nil {
 		return err
 	}
-	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, Namespace, ServiceAccount)
+	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, o.namespace(), ServiceAccount)
 	return err
 }
+
+// manifests returns config/default, in another namespace if the options name one.
+func (o *Operator) manifests(ctx context.Context) ([]byte, error) {
+	dir := filepath.Join(o.options.Root, "config", "default")
+	if o.options.Namespace != "" {
+		dir = filepath.Join(o.cp.Dir(), "overlay")
+		if err := WriteOverlay(dir, o.options.Root, "config/default", o.options.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	manifests, err := o.cp.Kubectl(ctx, "kustomize", dir).Output()
+	if err != nil {
+		return nil, fmt.Errorf("kubectl kustomize %s: %w", dir, withStderr(err))
+	}
+	return manifests, nil
+}
+
+// WriteOverlay writes a kustomization into dir that installs a base of the repository in another namespace.
+func WriteOverlay(dir, root, base, namespace string) error {
+	repository, err := filepath.Rel(dir, root)
+	if err != nil {
+		return fmt.Errorf("find the repository from the overlay: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make a directory for the overlay: %w", err)
+	}
+	overlay := fmt.Sprintf("namespace: %s\nresources: [%s/%s]\ntransformers: [%s/config/namespace]\n", namespace, repository, base, repository)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(overlay), 0o644); err != nil {
+		return fmt.Errorf("write the overlay: %w", err)
+	}
+	return nil
+}
+
+func (o *Operator) namespace() string { return cmp.Or(o.options.Namespace, Namespace) }
 
 // served waits until the API server serves the custom resources. A manager that starts earlier exits.
 func (o *Operator) served(ctx context.Context) error {
@@ -199,6 +235,7 @@ func (o *Operator) AwaitReady(ctx context.Context, m *Manager) error {
 func (o *Operator) managerArgs(m *Manager) []string {
 	host, port := split(m.Webhook)
 	return []string{
+		"--namespace=" + o.namespace(), // In a Pod it is the default.
 		"--webhook-host=" + host,
 		"--webhook-port=" + port,
 		"--webhook-cert-path=" + o.certs,

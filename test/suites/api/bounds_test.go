@@ -73,7 +73,7 @@ func TestAmounts(t *testing.T) {
 		{"status.lease.durationSeconds", "status: {lease: {generation: 1, durationSeconds: %s}}", 1, 86400},
 		{"status.finishedGeneration", "status: {finishedGeneration: %s}", 1, 0},
 		{"status.attempts", "status: {attempts: %s}", 1, 0},
-		{"status.observedGeneration", "status: {observedGeneration: %s}", 1, 0},
+		{"status.observedGeneration", "status: {observedGeneration: %s}", -1, 0},
 		{"status.coalesced.count", "status: {coalesced: {count: %s}}", 1, 0},
 		{"status.progress.current", progress + "current: %s}}", 0, 0},
 		{"status.progress.total", progress + "total: %s}}", 0, 0},

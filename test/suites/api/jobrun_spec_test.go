@@ -95,6 +95,9 @@ func TestJobRunName(t *testing.T) {
 	}
 }
 
+// isImmutable ends the refusal of a changed field.
+const isImmutable = " is immutable: a JobRun is one execution; for another one, use a new name or metadata.generateName"
+
 func TestJobRunSpecIsImmutable(t *testing.T) {
 	const (
 		template  = `{spec: {template: {spec: ` + podSpec + `}}}`
@@ -104,12 +107,12 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 		value, other string
 		message      string
 	}{
-		"concurrencyKey":          {"k", "l", "concurrencyKey is immutable"},
-		"idempotencyKey":          {"k", "l", "idempotencyKey is immutable"},
-		"leaseDurationSeconds":    {"30", "31", "leaseDurationSeconds is immutable"},
-		"ttlSecondsAfterFinished": {"0", "1", "ttlSecondsAfterFinished is immutable"},
+		"concurrencyKey":          {"k", "l", "concurrencyKey" + isImmutable},
+		"idempotencyKey":          {"k", "l", "idempotencyKey" + isImmutable},
+		"leaseDurationSeconds":    {"30", "31", "leaseDurationSeconds" + isImmutable},
+		"ttlSecondsAfterFinished": {"0", "1", "ttlSecondsAfterFinished" + isImmutable},
 		"admission":               {admission, `{runName: s}`, "admission is written by the webhook alone"},
-		"template":                {value: template, message: "template is immutable"}, // the webhook compares its content
+		"template":                {value: template, message: "template" + isImmutable}, // the webhook compares its content
 	} {
 		with, without := fmt.Sprintf("spec: {jobName: a, %s: %s}", field, tc.value), "spec: {jobName: a}"
 		want := refusal{"spec." + field, tc.message}
@@ -121,32 +124,32 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 		}
 	}
 
-	want := refusal{"spec.jobName", "jobName is immutable"}
+	want := refusal{"spec.jobName", "jobName" + isImmutable}
 	testUpdate(t, "jobName changed", "spec: {jobName: a}", "spec: {jobName: b}", want)
 	testUpdate(t, "jobName removed", "spec: {jobName: a}", "spec: {jobName: null}", refusal{"spec.jobName", "Required value"})
 	testUpdate(t, "jobName unchanged", "spec: {jobName: a}", "{metadata: {labels: {a: b}}}", refusal{})
 
-	want = refusal{"spec.coalesce", "coalesce is immutable"}
+	want = refusal{"spec.coalesce", "coalesce" + isImmutable}
 	testUpdate(t, "coalesce added", "spec: {jobName: a, concurrencyKey: k}", "spec: {coalesce: Skip}", want)
 	testUpdate(t, "coalesce removed", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}", "spec: {coalesce: null}", want)
 
 	// The API server sets a default, so maxAttempts can be neither added nor removed.
-	want = refusal{"spec.maxAttempts", "maxAttempts is immutable"}
+	want = refusal{"spec.maxAttempts", "maxAttempts" + isImmutable}
 	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
 	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
 	testUpdate(t, "maxAttempts removed as defaulted", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
 
-	want = refusal{"spec.onLeaseExpired", "onLeaseExpired is immutable"}
+	want = refusal{"spec.onLeaseExpired", "onLeaseExpired" + isImmutable}
 	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
 	testUpdate(t, "onLeaseExpired removed", "spec: {jobName: a, onLeaseExpired: Requeue}", "spec: {onLeaseExpired: null}", want)
 
-	want = refusal{"spec.onJobLost", "onJobLost is immutable"}
+	want = refusal{"spec.onJobLost", "onJobLost" + isImmutable}
 	testUpdate(t, "onJobLost changed", "spec: {jobName: a}", "spec: {onJobLost: Fail}", want)
 	testUpdate(t, "onJobLost removed", "spec: {jobName: a, onJobLost: Fail}", "spec: {onJobLost: null}", want)
 }
 
 func TestJobRunCancel(t *testing.T) {
-	want := refusal{"spec.cancel", "a cancelled run stays cancelled"}
+	want := refusal{"spec.cancel", "a cancelled run stays cancelled; for another execution, use a new name or metadata.generateName"}
 	testUpdate(t, "set", "spec: {jobName: a}", "spec: {cancel: true}", refusal{})
 	testUpdate(t, "false to true", "spec: {jobName: a, cancel: false}", "spec: {cancel: true}", refusal{})
 	testUpdate(t, "false to none", "spec: {jobName: a, cancel: false}", "spec: {cancel: null}", refusal{})
@@ -172,9 +175,7 @@ func TestJobRunDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
-	if status, ok := run.Object["status"]; ok {
-		t.Errorf("status = %v, want none", status)
-	}
+	wantStatus(t, "default", run, unwritten)
 }
 
 func TestJobRunInputIsAnyJSON(t *testing.T) {

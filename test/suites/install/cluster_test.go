@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -100,6 +102,15 @@ func install(plane *controlplane.ControlPlane, changes ...controlplane.Transform
 
 func (c *cluster) kubectl(args ...string) ([]byte, error) {
 	return output(c.Kubectl(context.Background(), args...))
+}
+
+// shell runs a line of the documentation, in which kubectl is that of the cluster.
+func (c *cluster) shell(line string) (string, error) {
+	kubectl := c.Kubectl(context.Background())
+	command := exec.Command("bash", "-euo", "pipefail", "-c", line)
+	command.Env = slices.Concat(kubectl.Env, []string{"PATH=" + filepath.Dir(kubectl.Path) + ":" + os.Getenv("PATH")})
+	out, err := output(command)
+	return string(out), err
 }
 
 func testCluster(t *testing.T) *cluster {

@@ -11,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -52,11 +53,41 @@ func TestRunKeysAreWrittenByTheOperatorAlone(t *testing.T) {
 		labelled := key.DeepCopy()
 		labelled.Finalizers = []string{"example.com/never"}
 		g.Expect(other.Update(ctx, labelled)).To(MatchError(ContainSubstring(refusal)), "finalizer by %s", name)
+		owned := key.DeepCopy()
+		owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "gone", UID: "gone"}}
+		g.Expect(other.Update(ctx, owned)).To(MatchError(ContainSubstring(refusal)), "owner by %s", name)
 	}
 	key.Spec.Pending.RunName = "sync-2"
 	g.Expect(operator.Update(ctx, key)).To(Succeed())
 
 	g.Expect(mallory.Delete(ctx, key)).To(Succeed())
+}
+
+// A restore, a migration of the stored version and a label change nothing that the operator decides by.
+func TestRunKeysMayBeWrittenAsTheyAre(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	team := c.newNamespace(t)
+	key := c.createRunKey(t, team)
+
+	out, err := c.shell("kubectl get runkeys -A -o json | kubectl replace -f -")
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(out).To(ContainSubstring("%s replaced", key.Name))
+
+	// The StorageVersionMigrator applies an object of nothing but its identity.
+	identity := &unstructured.Unstructured{}
+	identity.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RunKey"))
+	identity.SetNamespace(team)
+	identity.SetName(key.Name)
+	migrate := client.ApplyConfigurationFromUnstructured(identity)
+	g.Expect(c.admin.Apply(ctx, migrate, client.FieldOwner("storage-version-migrator-controller"))).To(Succeed())
+
+	_, err = c.kubectl("-n", team, "label", "runkey", key.Name, "team=a")
+	g.Expect(err).NotTo(HaveOccurred())
+	_, err = c.kubectl("-n", team, "annotate", "runkey", key.Name, "note=b")
+	g.Expect(err).NotTo(HaveOccurred())
+	stored := &v1alpha1.RunKey{}
+	g.Expect(c.admin.Get(ctx, client.ObjectKeyFromObject(key), stored)).To(Succeed())
+	g.Expect(stored.Spec).To(Equal(key.Spec))
 }
 
 func TestRunKeysCanBeDeletedInTheForeground(t *testing.T) {
