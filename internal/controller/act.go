@@ -247,6 +247,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	a.written[run.UID] = next
 	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
+		a.noteEnd(next)
 		a.sightings.forget(executionSubjects(run.UID)...)
 		a.jobs.forget(run.UID)
 	}

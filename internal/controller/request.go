@@ -60,6 +60,9 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 		if v1alpha1.RunKeyKindOf(object.Name) == v1alpha1.RunKeyIdempotency {
 			requests = append(requests, r.requestsForDeliveries(ctx, object.Namespace, object.Name)...)
 		}
+		if owner := object.Spec.Owner; owner != nil && object.Spec.IdempotencyTTLSeconds > 0 { // Its retention may wait for the key.
+			requests = append(requests, runRequest(object.Namespace, owner.RunName))
+		}
 		return requests
 	case *batchv1.Job:
 		return requestsForJob(object)
@@ -91,11 +94,11 @@ func requestsForRun(run *v1alpha1.JobRun) []Request {
 // leaves out the work that begins with another object: a RunKey that names the JobRun, an unfinished Job of it, or a
 // receipt that waits for its outcome. The controller enqueues that object itself.
 func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
-	requests := requestsForIdempotencyKey(run)
+	requests := requestsForReferenced(run)
 	if _, soon := r.expires(run, metav1.NewTime(r.Clock.Now())); soon {
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
-	return append(requests, requestsForReferenced(run)...)
+	return requests
 }
 
 func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {
@@ -161,11 +164,13 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 	return append(requests, r.requestsForDeliveries(ctx, run.Namespace, name)...)
 }
 
-// requestsForDeliveries returns the requests for the JobRuns that share an idempotency key and have no phase yet. The
-// controller decides on them again when the owner of the key changes.
+// requestsForDeliveries returns the requests for the JobRuns that share an idempotency key and have no outcome: those without
+// a phase, and bound receipts. The controller decides on them again when the key changes.
 func (r *Reconciler) requestsForDeliveries(ctx context.Context, namespace, name string) []Request {
 	runs := r.listed(ctx, namespace, cache.FieldIdempotency, name)
-	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return run.Status.Phase != "" }))
+	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool {
+		return run.HasOutcome() || run.Status.Phase != "" && !run.IsReceipt()
+	}))
 }
 
 // listed calls list and logs an error. The cache returns no error if the field is registered.

@@ -19,15 +19,22 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/decision"
 )
 
-// sweeps returns a source that enqueues the runs whose TTL ends soon, once per SweepPeriod. Runs with a longer TTL take
-// no memory in the queue.
-func (r *Reconciler) sweeps(runs cache.Informers) source.TypedSource[Request] {
+// sweeps returns a source that enqueues the runs and the idempotency keys whose TTL ends soon, once per SweepPeriod. Those with
+// a longer TTL take no memory in the queue.
+func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
-		store, err := storeOf(ctx, runs, &v1alpha1.JobRun{})
+		runs, err := storeOf(ctx, objects, &v1alpha1.JobRun{})
 		if err != nil {
 			return fmt.Errorf("sweep JobRuns whose TTL is over: %w", err)
 		}
-		go wait.UntilWithContext(ctx, func(context.Context) { r.sweep(store, queue) }, r.SweepPeriod)
+		keys, err := storeOf(ctx, objects, &v1alpha1.RunKey{})
+		if err != nil {
+			return fmt.Errorf("sweep RunKeys whose TTL is over: %w", err)
+		}
+		go wait.UntilWithContext(ctx, func(context.Context) {
+			r.sweep(runs, queue)
+			r.sweepKeys(keys, queue)
+		}, r.SweepPeriod)
 		return nil
 	})
 }
@@ -42,6 +49,20 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 		}
 		if after, soon := r.expires(run, now); soon && r.ownsRun(run) {
 			queue.AddAfter(runRequest(run.Namespace, run.Name), after)
+		}
+	}
+}
+
+// sweepKeys enqueues each owned idempotency key that is forgotten before the next sweep, for that time.
+func (r *Reconciler) sweepKeys(keys toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+	for _, object := range keys.List() {
+		key, ok := object.(*v1alpha1.RunKey)
+		if !ok {
+			continue
+		}
+		request := Request{Namespace: key.Namespace, RunKey: key.Name}
+		if left, remembers := r.forgets(key); remembers && left <= r.SweepPeriod && r.ownsKey(key) {
+			queue.AddAfter(request, left)
 		}
 	}
 }

@@ -44,6 +44,10 @@ type Trigger struct {
 	Skip        bool
 	Requeue     bool
 	Idempotency string
+	// Remembered is idempotencyTTLSeconds.
+	Remembered int32
+	// Releases sets idempotencyRelease to OnFailure.
+	Releases bool
 	// Brief sets ttlSecondsAfterFinished to 0, which deletes the run as soon as it has an outcome.
 	Brief bool
 	// Worker omits the template, so that a worker executes the run instead of a Job.
@@ -107,8 +111,10 @@ type Scenario struct {
 	// Mishaps bounds the mishaps: see model.World.
 	Mishaps int
 	// Cleans lets a cleaner delete finished Jobs: see model.World.
-	Cleans  bool
-	Options model.Options
+	Cleans bool
+	// KeepsRuns is true if nobody but the operator deletes JobRuns.
+	KeepsRuns bool
+	Options   model.Options
 }
 
 // system is a simulated installation.
@@ -135,6 +141,8 @@ func Simulate(scenario Scenario) error {
 		Grace:  grace,
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
+
+		KeepsRuns: scenario.KeepsRuns,
 	})
 	sim.Server.Observe(s.judge.Observe)
 	s.gateway.Passed = s.judge.PassedFence
@@ -330,6 +338,12 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 
 			ActiveDeadlineSeconds: t.Deadline,
 		},
+	}
+	if t.Idempotency != "" {
+		run.Spec.IdempotencyTTLSeconds = t.Remembered
+		if t.Releases {
+			run.Spec.IdempotencyRelease = v1alpha1.IdempotencyReleaseOnFailure
+		}
 	}
 	if t.Brief {
 		run.Spec.TTLSecondsAfterFinished = new(int32(0))

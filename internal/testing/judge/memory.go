@@ -1,0 +1,163 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package judge
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// This file checks what idempotency keys remember of their owners (P10).
+
+// ownerChanged checks a write of an idempotency key: its owner keeps it until it has ended, and then for as long as the terms
+// of the key say.
+func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
+	if after != nil && after.Outcome != nil && runkey.Remembered(before) == nil {
+		j.remembers(after)
+	}
+	owner := runkey.Owner(before)
+	if owner == (runkey.Identity{}) || owner == runkey.Owner(after) {
+		return
+	}
+	terms, key := runkey.TermsIn(before), delivery{before.JobName, before.Key}
+	switch run := j.find(owner); {
+	case before.Outcome != nil && j.now().Before(&before.Outcome.ForgetTime):
+		j.fail("P10: idempotencyKey %q is forgotten before %s", before.Key, before.Outcome.ForgetTime)
+	case before.Outcome != nil:
+		j.freed[key] = true
+	case run == nil:
+		j.goneOwner(before, owner)
+	case run.IsReceipt() || run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted:
+	case !run.HasEnded():
+		j.fail("P10: %s lost idempotencyKey %q before it ended", describe(run), before.Key)
+	case !terms.ReleasesAfter(run.Status.Phase):
+		j.fail("P10: %s released idempotencyKey %q", describe(run), before.Key)
+	default:
+		j.freed[key] = true
+	}
+}
+
+// goneOwner checks that the operator deletes no run before its key remembers how the run ended. People may.
+func (j *Judge) goneOwner(key *v1alpha1.RunKeySpec, owner runkey.Identity) {
+	run := j.findEver(owner)
+	if run == nil || !run.HasEnded() || withdrawn(run) {
+		return
+	}
+	terms := runkey.TermsIn(key)
+	if j.o.KeepsRuns && terms.TTLSeconds > 0 && !terms.ReleasesAfter(run.Status.Phase) {
+		j.fail("P10: %s was deleted before idempotencyKey %q remembered its end", describe(run), key.Key)
+	}
+	j.freed[delivery{key.JobName, key.Key}] = true
+}
+
+// remembers checks the outcome that an idempotency key begins to remember.
+func (j *Judge) remembers(key *v1alpha1.RunKeySpec) {
+	run, end, terms := j.findEver(runkey.Owner(key)), key.Outcome, runkey.TermsIn(key)
+	if run == nil || run.UID != end.UID || run.Status.Phase != end.Phase || !run.HasEnded() {
+		j.fail("P10: idempotencyKey %q remembers %v, but its owner is %v", key.Key, end, run)
+		return
+	}
+	if terms.ReleasesAfter(end.Phase) {
+		j.fail("P10: %s does not release idempotencyKey %q", describe(run), key.Key)
+	}
+	if least := run.Status.CompletionTime.Add(terms.TTL()); end.ForgetTime.Time.Before(least) {
+		j.fail("P10: idempotencyKey %q of %s is remembered until %s, before %s", key.Key, describe(run), end.ForgetTime, least)
+	}
+	if brought := j.broughtTo(key, run); len(brought) > 0 && !slices.Contains(brought, terms) {
+		j.fail("P10: idempotencyKey %q has the terms %v, but those that brought it to %s are %v", key.Key, terms, describe(run), brought)
+	}
+}
+
+// broughtTo returns the terms of the deliveries that may have brought an idempotency key to a run: the run itself, and the
+// triggers that it absorbed.
+func (j *Judge) broughtTo(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) []runkey.Terms {
+	var brought []runkey.Terms
+	for _, d := range j.everRuns {
+		absorbed := d.Spec.Admission != nil && d.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced
+		if deliveryOf(d) == (delivery{key.JobName, key.Key}) && (d.UID == run.UID || absorbed) {
+			brought = append(brought, runkey.TermsOf(d))
+		}
+	}
+	return brought
+}
+
+// executesAgain checks that no delivery executes while its idempotency key remembers how another run ended.
+func (j *Judge) executesAgain(token string) {
+	for _, run := range j.runs {
+		if runkey.IdentityOf(run).Token != token || run.Spec.IdempotencyKey == "" {
+			continue
+		}
+		row := j.keys[v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)]
+		if row != nil && row.Spec.Outcome != nil && runkey.Owner(&row.Spec) != runkey.IdentityOf(run) && row.Spec.Owner.RunName != run.Name {
+			j.fail("P10: %s executes, but idempotencyKey %q remembers %s of %v", describe(run), row.Spec.Key, row.Spec.Outcome.Phase, row.Spec.Owner)
+		}
+	}
+}
+
+// inherits checks that a receipt gets exactly the outcome of its run, also if that run is gone by then.
+func (j *Judge) inherits(old, receipt *v1alpha1.JobRun) {
+	if !receipt.IsReceipt() || old.HasOutcome() || !receipt.HasOutcome() || receipt.EndRequested() {
+		return
+	}
+	run := j.everRuns[receipt.Status.RunRef.UID]
+	if run == nil {
+		j.fail("P10: receipt %s has the outcome of a run that never existed", describe(receipt))
+		return
+	}
+	if !run.HasEnded() || sameOutcome(receipt, run) {
+		return
+	}
+	failed := meta.FindStatusCondition(receipt.Status.Conditions, v1alpha1.ConditionCancelled)
+	if j.o.KeepsRuns || !j.deleted[run.UID] || failed == nil || failed.Reason != "RunDeleted" {
+		j.fail("P10: receipt %s has another outcome than %s", describe(receipt), describe(run))
+	}
+}
+
+func sameOutcome(receipt, run *v1alpha1.JobRun) bool {
+	kind := v1alpha1.OutcomeCondition(run.Status.Phase)
+	a, b := meta.FindStatusCondition(receipt.Status.Conditions, kind), meta.FindStatusCondition(run.Status.Conditions, kind)
+	return receipt.Outcome() == run.Status.Phase && receipt.Status.CompletionTime.Equal(run.Status.CompletionTime) &&
+		a != nil && b != nil && a.Reason == b.Reason
+}
+
+// lasts checks that at rest each idempotency key has done what its terms say.
+func (j *Judge) lasts(key *v1alpha1.RunKeySpec) error {
+	run, terms := j.find(runkey.Owner(key)), runkey.TermsIn(key)
+	switch {
+	case key.Outcome != nil:
+		return nil // Keys that last longer than a minute need a sweep.
+	case run == nil:
+		return fmt.Errorf("the RunKey of idempotencyKey %q is left at rest, but its owner %v is gone", key.Key, runkey.Owner(key))
+	case run.HasEnded() && terms.ReleasesAfter(run.Status.Phase):
+		return fmt.Errorf("P10: %s keeps idempotencyKey %q at rest", describe(run), key.Key)
+	case run.HasEnded() && terms.TTLSeconds > 0:
+		return fmt.Errorf("P10: idempotencyKey %q does not remember %s at rest", key.Key, describe(run))
+	default:
+		return nil
+	}
+}
+
+func (j *Judge) now() *metav1.Time {
+	now := metav1.Now()
+	if j.o.Clock != nil {
+		now = metav1.NewTime(j.o.Clock.Now())
+	}
+	return &now
+}
+
+// findEver returns the JobRun with an identity in its last state; nil if it never existed.
+func (j *Judge) findEver(id runkey.Identity) *v1alpha1.JobRun {
+	for _, run := range j.everRuns {
+		if runkey.IdentityOf(run) == id {
+			return run
+		}
+	}
+	return nil
+}
