@@ -5,6 +5,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -53,6 +54,17 @@ func (r *Reconciler) awaitsMemory(ctx context.Context, run *v1alpha1.JobRun) (bo
 		return false, err
 	}
 	return runkey.Owner(&own.Spec) == id && runkey.AwaitsOutcome(&own.Spec), nil
+}
+
+// requestsForMemory returns the requests for the objects that may wait until an idempotency key remembers how its owner ended:
+// the owner, which its TTL may delete then, and the bound receipts whose run is gone.
+func (r *Reconciler) requestsForMemory(ctx context.Context, key *v1alpha1.RunKey) []Request {
+	if key.Spec.Owner == nil || key.Spec.IdempotencyTTLSeconds == 0 {
+		return nil
+	}
+	runs := r.listed(ctx, key.Namespace, cache.FieldIdempotency, key.Name)
+	bound := slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return !run.IsReceipt() || run.HasOutcome() })
+	return append(homeRequests(bound), runRequest(key.Namespace, key.Spec.Owner.RunName))
 }
 
 // forgets returns the time until an idempotency key is forgotten. remembers is false if the key does not remember how its owner

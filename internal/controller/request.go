@@ -60,10 +60,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 		if v1alpha1.RunKeyKindOf(object.Name) == v1alpha1.RunKeyIdempotency {
 			requests = append(requests, r.requestsForDeliveries(ctx, object.Namespace, object.Name)...)
 		}
-		if owner := object.Spec.Owner; owner != nil && object.Spec.IdempotencyTTLSeconds > 0 { // Its retention may wait for the key.
-			requests = append(requests, runRequest(object.Namespace, owner.RunName))
-		}
-		return requests
+		return append(requests, r.requestsForMemory(ctx, object)...)
 	case *batchv1.Job:
 		return requestsForJob(object)
 	case *corev1.Pod:
@@ -164,13 +161,11 @@ func (r *Reconciler) requestsForReceipts(ctx context.Context, run *v1alpha1.JobR
 	return append(requests, r.requestsForDeliveries(ctx, run.Namespace, name)...)
 }
 
-// requestsForDeliveries returns the requests for the JobRuns that share an idempotency key and have no outcome: those without
-// a phase, and bound receipts. The controller decides on them again when the key changes.
+// requestsForDeliveries returns the requests for the JobRuns that share an idempotency key and have no phase yet. The
+// controller decides on them again when the owner of the key changes.
 func (r *Reconciler) requestsForDeliveries(ctx context.Context, namespace, name string) []Request {
 	runs := r.listed(ctx, namespace, cache.FieldIdempotency, name)
-	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool {
-		return run.HasOutcome() || run.Status.Phase != "" && !run.IsReceipt()
-	}))
+	return homeRequests(slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return run.Status.Phase != "" }))
 }
 
 // listed calls list and logs an error. The cache returns no error if the field is registered.

@@ -4,10 +4,11 @@
 package controller
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -22,7 +23,9 @@ type delays struct {
 	after map[string]time.Duration
 }
 
-func (d *delays) AddAfter(request Request, after time.Duration) { d.after[request.Run] = after }
+func (d *delays) AddAfter(request Request, after time.Duration) {
+	d.after[cmp.Or(request.Run, request.RunKey)] = after
+}
 
 func TestSweep(t *testing.T) {
 	// The runs ended one minute before now.
@@ -47,7 +50,7 @@ func TestSweep(t *testing.T) {
 	} {
 		queue := &delays{after: map[string]time.Duration{}}
 		b.sweep(runs, queue)
-		if diff := cmp.Diff(want, queue.after); diff != "" {
+		if diff := gocmp.Diff(want, queue.after); diff != "" {
 			t.Errorf("enqueued (-want +got):\n%s", diff)
 		}
 		b.clock.Step(time.Minute)

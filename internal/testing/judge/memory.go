@@ -70,9 +70,18 @@ func (j *Judge) remembers(key *v1alpha1.RunKeySpec) {
 	if least := run.Status.CompletionTime.Add(terms.TTL()); end.ForgetTime.Time.Before(least) {
 		j.fail("P10: idempotencyKey %q of %s is remembered until %s, before %s", key.Key, describe(run), end.ForgetTime, least)
 	}
-	if brought := j.broughtTo(key, run); len(brought) > 0 && !slices.Contains(brought, terms) {
-		j.fail("P10: idempotencyKey %q has the terms %v, but those that brought it to %s are %v", key.Key, terms, describe(run), brought)
+	if err := j.onTermsOf(key, run); err != nil {
+		j.fail("%s", err)
 	}
+}
+
+// onTermsOf checks that an idempotency key has the terms of a delivery that may have brought it to its owner.
+func (j *Judge) onTermsOf(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) error {
+	brought := j.broughtTo(key, run)
+	if terms := runkey.TermsIn(key); len(brought) > 0 && !slices.Contains(brought, terms) {
+		return fmt.Errorf("P10: idempotencyKey %q has the terms %v, but those that may have brought it to %s are %v", key.Key, terms, describe(run), brought)
+	}
+	return nil
 }
 
 // broughtTo returns the terms of the deliveries that may have brought an idempotency key to a run: the run itself, and the
@@ -140,7 +149,7 @@ func (j *Judge) lasts(key *v1alpha1.RunKeySpec) error {
 	case run.HasEnded() && terms.TTLSeconds > 0:
 		return fmt.Errorf("P10: idempotencyKey %q does not remember %s at rest", key.Key, describe(run))
 	default:
-		return nil
+		return j.onTermsOf(key, run)
 	}
 }
 
