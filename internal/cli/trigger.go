@@ -145,9 +145,10 @@ func (o *answerOptions) show(ctx context.Context, p *plugin, result jobrun.Trigg
 	if !o.wait {
 		return nil
 	}
-	return p.await(ctx, run.Name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
+	err := p.await(ctx, run.Name, &o.output, func(ctx context.Context, options ...jobrun.WaitOption) (jobrun.Outcome, error) {
 		return p.runs.WaitFor(ctx, run, options...)
 	})
+	return redeliveredHint(err, result)
 }
 
 // triggerLine returns the line for a trigger's disposition, in kubectl's words where it has some.
