@@ -57,6 +57,24 @@ func TestP10EndOfTheOwner(t *testing.T) {
 			key: owned().ReleasedOnFailure(), runs: of(ended("a", failed).Obj(), made("b").IdempotencyKey("i").Remembered(9).Pending().Obj()),
 			want: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
 		},
+		"it was cancelled, and the trigger that brought the key waits for its fate": {
+			key:  owned().Remembered(60),
+			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Obj()),
+		},
+		"it was cancelled, and the trigger that brought the key was promoted": {
+			key:  owned().Remembered(60),
+			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Pending().Obj()),
+			want: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+		},
+		"it was cancelled, and the trigger that brought the key, too": {
+			key:  owned().Remembered(60),
+			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Ended(cancelled).Obj()),
+			want: "remember-outcome: SwapKey(owner=a outcome=Cancelled)",
+		},
+		"it was cancelled and is gone, and the trigger that brought the key is left": {
+			key: owned().Remembered(60), runs: of(answered("r", "a", "10").IdempotencyKey("i").Obj()),
+			want: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+		},
 		"it is remembered for long":  {key: owned().Remembered(600).Outcome(failed, wrappers.At(600)), runs: of(ended("a", failed).Obj())},
 		"it is forgotten soon":       {key: owned().Remembered(60).Outcome(failed, wrappers.At(90)), after: 30 * time.Second},
 		"it is forgotten":            {key: owned().Remembered(60).Outcome(failed, wrappers.At(60)), want: "free-idempotency: SwapKey(free)"},

@@ -24,9 +24,11 @@ func (s *Snapshot) decideIdempotencyKey() (step string, ops []Op, after time.Dur
 	if outcome := runkey.Remembered(key); outcome != nil {
 		return s.decideRemembered(outcome)
 	}
-	switch end := s.endOfOwner(); {
+	switch end, promoted := s.endOfOwner(), s.promotedBringer(); {
 	case key == nil:
 		return s.passOn()
+	case promoted != nil:
+		return s.giveTo(promoted, promoted)
 	case end != nil && runkey.TermsIn(key).ReleasesAfter(end.Phase):
 		return s.passOn()
 	case end != nil && runkey.AwaitsOutcome(key):
@@ -58,9 +60,14 @@ func (s *Snapshot) passOn() (step string, ops []Op, after time.Duration) {
 	case next == nil:
 		return "free-idempotency", []Op{SwapKey{}}, 0
 	default:
-		key := runkey.OwnedBy(next.Spec.JobName, s.idempotencyKey(), runkey.IdentityOf(next), s.termsOf(delivery))
-		return "own-idempotency", []Op{CheckRun{next}, SwapKey{Next: key}}, 0
+		return s.giveTo(next, delivery)
 	}
+}
+
+// giveTo gives an idempotency key to a run, on the terms of the delivery that brings it.
+func (s *Snapshot) giveTo(run, delivery *v1alpha1.JobRun) (step string, ops []Op, after time.Duration) {
+	key := runkey.OwnedBy(run.Spec.JobName, s.idempotencyKey(), runkey.IdentityOf(run), s.termsOf(delivery))
+	return "own-idempotency", []Op{CheckRun{run}, SwapKey{Next: key}}, 0
 }
 
 // termsOf returns the terms of a delivery, as far as all replicas know them.
@@ -71,11 +78,15 @@ func (s *Snapshot) termsOf(delivery *v1alpha1.JobRun) runkey.Terms {
 	return runkey.TermsOf(delivery)
 }
 
-// endOfOwner returns how the owner of an idempotency key ended; nil if it has not ended, or if that is not known. A member of
-// a batch that was withdrawn leaves its key to another delivery.
+// endOfOwner returns how the owner of an idempotency key ended; nil if it has not ended, or if that is not known. It is nil,
+// too, while the trigger that brought the key to the owner may still be promoted. A member of a batch that was withdrawn
+// leaves its key to another delivery.
 func (s *Snapshot) endOfOwner() *v1alpha1.RememberedOutcome {
-	owner := s.Run(runkey.Owner(s.KeySpec()))
+	id := runkey.Owner(s.KeySpec())
+	owner := s.Run(id)
 	switch {
+	case slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool { return run.Status.Phase == "" && broughtTo(run, id) }):
+		return nil
 	case owner == nil:
 		return s.EndOfOwner
 	case s.isWithdrawn(owner) || !isComplete(owner):
@@ -96,13 +107,28 @@ func (s *Snapshot) isOwned() bool {
 	return !s.ReservationLapsed && !(s.Gone[id] && s.wasBroughtToAnother(id))
 }
 
-// wasBroughtToAnother reports whether a receipt brought an idempotency key to its owner. The webhook answers Coalesced only if
-// the receipt is the first delivery.
+// wasBroughtToAnother reports whether a receipt brought an idempotency key to its owner.
 func (s *Snapshot) wasBroughtToAnother(owner runkey.Identity) bool {
-	return slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool {
-		a := run.Spec.Admission
-		return a != nil && a.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner
-	})
+	return slices.ContainsFunc(s.Runs, func(run *v1alpha1.JobRun) bool { return broughtTo(run, owner) })
+}
+
+// broughtTo reports whether a trigger brought its idempotency key to the run that absorbed it. The webhook answers Coalesced
+// only if the trigger is the first delivery.
+func broughtTo(run *v1alpha1.JobRun, owner runkey.Identity) bool {
+	a := run.Spec.Admission
+	return a != nil && a.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner
+}
+
+// promotedBringer returns the trigger that brought an idempotency key to its owner and has become a run since, because the owner
+// did not start after it; nil if there is none. It takes its key over.
+func (s *Snapshot) promotedBringer() *v1alpha1.JobRun {
+	for _, run := range s.Runs {
+		isRun := run.Status.Phase != "" && !run.IsReceipt() && !isDiscarded(run)
+		if isRun && broughtTo(run, runkey.Owner(s.KeySpec())) && s.mayOwn(run, run) {
+			return run
+		}
+	}
+	return nil
 }
 
 // idempotencyKey returns the value of the key, from the row or from a JobRun that has it.

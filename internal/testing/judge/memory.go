@@ -34,6 +34,7 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 		j.freed[key] = true
 	case run == nil:
 		j.goneOwner(before, owner)
+	case j.tookOver(owner, runkey.Owner(after)):
 	case run.IsReceipt() || run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted:
 	case !run.HasEnded():
 		j.fail("P10: %s lost idempotencyKey %q before it ended", describe(run), before.Key)
@@ -42,6 +43,12 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 	default:
 		j.freed[key] = true
 	}
+}
+
+// tookOver reports whether a key went to the trigger that brought it to its owner, and that was promoted since.
+func (j *Judge) tookOver(owner, next runkey.Identity) bool {
+	run := j.find(next)
+	return run != nil && run.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner && !run.IsReceipt()
 }
 
 // goneOwner checks that the operator deletes no run before its key remembers how the run ended. People may.
