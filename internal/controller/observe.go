@@ -122,6 +122,7 @@ func (o *observer) observeKeyOwner(ctx context.Context, owner runkey.Identity) (
 	if err := o.observeReservation(ctx, owner, false, o.IdempotencyGrace); err != nil {
 		return false, err
 	}
+	o.Now = metav1.NewTime(o.Clock.Now()) // The TTL must not begin before the end that was read.
 	run := o.byIdentity[owner]
 	if run == nil {
 		isReleased := o.EndOfOwner != nil && runkey.TermsIn(o.KeySpec()).ReleasesAfter(o.EndOfOwner.Phase)
