@@ -310,6 +310,9 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	}
 	if e.New == nil && j.o.ByHand(key.UID) {
 		j.bereft[key.Name] = true
+		if key.Spec.Kind == v1alpha1.RunKeyIdempotency {
+			j.freed[delivery{key.Spec.JobName, key.Spec.Key}] = true // It is not rebuilt for a run that has ended.
+		}
 		return
 	}
 	if key.Spec.Kind == v1alpha1.RunKeyIdempotency {

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
@@ -28,7 +27,7 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 	}
 	terms, key := runkey.TermsIn(before), delivery{before.JobName, before.Key}
 	switch run := j.find(owner); {
-	case before.Outcome != nil && j.now().Before(&before.Outcome.ForgetTime):
+	case before.Outcome != nil && j.o.Clock != nil && j.o.Clock.Now().Before(before.Outcome.ForgetTime.Time):
 		j.fail("P10: idempotencyKey %q is forgotten before %s", before.Key, before.Outcome.ForgetTime)
 	case before.Outcome != nil:
 		j.freed[key] = true
@@ -48,7 +47,7 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 // tookOver reports whether a key went to the trigger that brought it to its owner, and that was promoted since.
 func (j *Judge) tookOver(owner, next runkey.Identity) bool {
 	run := j.find(next)
-	return run != nil && run.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner && !run.IsReceipt()
+	return run != nil && run.Spec.Admission != nil && run.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced && runkey.AnsweredWith(run) == owner && !run.IsReceipt()
 }
 
 // goneOwner checks that the operator deletes no run before its key remembers how the run ended. People may.
@@ -158,14 +157,6 @@ func (j *Judge) lasts(key *v1alpha1.RunKeySpec) error {
 	default:
 		return j.onTermsOf(key, run)
 	}
-}
-
-func (j *Judge) now() *metav1.Time {
-	now := metav1.Now()
-	if j.o.Clock != nil {
-		now = metav1.NewTime(j.o.Clock.Now())
-	}
-	return &now
 }
 
 // findEver returns the JobRun with an identity in its last state; nil if it never existed.
