@@ -117,7 +117,6 @@ type RememberedOutcome struct {
 	// phase is Completed, Failed or Cancelled.
 	//
 	// +required
-	// +kubebuilder:validation:Enum=Completed;Failed;Cancelled
 	Phase Phase `json:"phase,omitempty"`
 
 	// reason is the reason of the run's condition.

@@ -42,7 +42,7 @@ func TestRunKeySpec(t *testing.T) {
 			refusal{"spec", "a Concurrency key has no request, idempotencyTTLSeconds, idempotencyRelease or outcome"}},
 		"Idempotency that remembers":       {spec: "kind: Idempotency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + owner + ", " + outcome},
 		"outcome without a TTL":            {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + outcome, refusal{"spec", "outcome needs idempotencyTTLSeconds"}},
-		"outcome of a run that has no end": {"kind: Idempotency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + owner + ", outcome: {uid: u, phase: Leased, reason: R, completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}", refusal{"spec.outcome.phase", `supported values: "Completed", "Failed", "Cancelled"`}},
+		"outcome of a run that has no end": {"kind: Idempotency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + owner + ", outcome: {uid: u, phase: Leased, reason: R, completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}", refusal{"spec.outcome.phase", "must be Completed, Failed or Cancelled"}},
 
 		"no kind":               {"jobName: a, key: k, " + owner, required("kind")},
 		"unknown kind":          {"kind: Lock, jobName: a, key: k, " + owner, refusal{"spec.kind", `supported values: "Concurrency", "Idempotency"`}},
