@@ -74,7 +74,7 @@ func TestReleaseKeyNeedsAKey(t *testing.T) {
 
 // A key that another client changes after it was read is read again: it may have passed on to a run that executes.
 func TestReleaseKeyThatChanges(t *testing.T) {
-	inScene(t, func(t *testing.T, s *scene) {
+	inScene(t, func(_ *testing.T, s *scene) {
 		hide := func() error {
 			key := ownedBy("b").Obj()
 			stored := &v1alpha1.RunKey{}

@@ -242,7 +242,8 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 	return nil
 }
 
-// observeReferences finds the runs that receipts name, and the owners of the idempotency keys of JobRuns without a phase.
+// observeReferences finds the runs that receipts name, and the owners of the idempotency keys of JobRuns without a phase and of
+// receipts whose run is gone.
 func (o *observer) observeReferences(ctx context.Context) error {
 	for _, run := range o.Runs {
 		if err := o.observeReference(ctx, run); err != nil {
@@ -255,8 +256,8 @@ func (o *observer) observeReferences(ctx context.Context) error {
 func (o *observer) observeReference(ctx context.Context, run *v1alpha1.JobRun) error {
 	switch {
 	case run.IsReceipt():
-		if err := o.observeBoundTo(ctx, run); err != nil || run.HasOutcome() {
-			return err
+		if err := o.observeBoundTo(ctx, run); err != nil || run.HasOutcome() || len(o.GoneUIDs) == 0 {
+			return err // Only if a run is gone, the key may have to remember it.
 		}
 	case run.Status.Phase != "":
 		return nil

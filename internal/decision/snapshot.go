@@ -39,10 +39,10 @@ type Observation struct {
 	GoneUIDs map[types.UID]bool
 	// ReservationLapsed is true if Key is reserved for a run that does not exist and will not be created.
 	ReservationLapsed bool
-	// Owners are the runs that own the idempotency keys of JobRuns without outcome, by the UID of the JobRun.
+	// Owners are the runs that own the idempotency keys of JobRuns without a phase, and of receipts whose run is gone, by the
+	// UID of the JobRun.
 	Owners map[types.UID]runkey.Identity
-	// IdempotencyKeys are the idempotency keys of JobRuns without outcome that last longer than their owner, by the UID of
-	// the JobRun.
+	// IdempotencyKeys are those of these idempotency keys that last longer than their owner.
 	IdempotencyKeys map[types.UID]*v1alpha1.RunKeySpec
 	// EndOfOwner is how the owner of an idempotency key ended that does not exist any more; nil if this process did not see
 	// that.
