@@ -37,7 +37,7 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 	case run.IsReceipt() || run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted:
 	case !run.HasEnded():
 		j.fail("P10: %s lost idempotencyKey %q before it ended", describe(run), before.Key)
-	case !terms.ReleasesAfter(run.Status.Phase):
+	case !releases(terms, run.Status.Phase):
 		j.fail("P10: %s released idempotencyKey %q", describe(run), before.Key)
 	default:
 		j.freed[key] = true
@@ -57,7 +57,7 @@ func (j *Judge) goneOwner(key *v1alpha1.RunKeySpec, owner runkey.Identity) {
 		return
 	}
 	terms := runkey.TermsIn(key)
-	if j.o.KeepsRuns && terms.TTLSeconds > 0 && !terms.ReleasesAfter(run.Status.Phase) {
+	if j.o.KeepsRuns && terms.TTLSeconds > 0 && !releases(terms, run.Status.Phase) {
 		j.fail("P10: %s was deleted before idempotencyKey %q remembered its end", describe(run), key.Key)
 	}
 	j.freed[delivery{key.JobName, key.Key}] = true
@@ -70,7 +70,7 @@ func (j *Judge) remembers(key *v1alpha1.RunKeySpec) {
 		j.fail("P10: idempotencyKey %q remembers %v, but its owner is %v", key.Key, end, run)
 		return
 	}
-	if terms.ReleasesAfter(end.Phase) {
+	if releases(terms, end.Phase) {
 		j.fail("P10: %s does not release idempotencyKey %q", describe(run), key.Key)
 	}
 	if least := run.Status.CompletionTime.Add(terms.TTL()); end.ForgetTime.Time.Before(least) {
@@ -150,7 +150,7 @@ func (j *Judge) lasts(key *v1alpha1.RunKeySpec) error {
 		return nil // Keys that last longer than a minute need a sweep.
 	case run == nil:
 		return fmt.Errorf("the RunKey of idempotencyKey %q is left at rest, but its owner %v is gone", key.Key, runkey.Owner(key))
-	case run.HasEnded() && terms.ReleasesAfter(run.Status.Phase):
+	case run.HasEnded() && releases(terms, run.Status.Phase):
 		return fmt.Errorf("P10: %s keeps idempotencyKey %q at rest", describe(run), key.Key)
 	case run.HasEnded() && terms.TTLSeconds > 0:
 		return fmt.Errorf("P10: idempotencyKey %q does not remember %s at rest", key.Key, describe(run))
@@ -167,4 +167,9 @@ func (j *Judge) findEver(id runkey.Identity) *v1alpha1.JobRun {
 		}
 	}
 	return nil
+}
+
+// releases reports whether a key is released when its owner ends in a phase. It repeats the rule of the code that it judges.
+func releases(terms runkey.Terms, end v1alpha1.Phase) bool {
+	return terms.Release == v1alpha1.IdempotencyReleaseOnFailure && (end == v1alpha1.PhaseFailed || end == v1alpha1.PhaseCancelled)
 }

@@ -491,13 +491,13 @@ var mutants = map[string]mutant{
 		file: "internal/runkey/memory.go",
 		from: `now.Add(TermsIn(key).TTL() + `,
 		to:   `now.Add(TermsIn(key).TTL()/2 + `,
-		pkg:  simulation, run: "^TestPropertyMemory$",
+		pkg:  "./internal/runkey", run: "^TestRemember$",
 	},
 	"P10: whole seconds shorten the TTL": {
 		file: "internal/runkey/memory.go",
 		from: ` + time.Second - 1)`,
 		to:   `)`,
-		pkg:  simulation, run: "^TestPropertyMemory$",
+		pkg:  "./internal/runkey", run: "^TestRemember$",
 	},
 	"P10: a key is forgotten a sweep too early": {
 		file: "internal/decision/idempotency.go",
