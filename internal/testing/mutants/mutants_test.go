@@ -545,7 +545,7 @@ var mutants = map[string]mutant{
 		file: "internal/decision/idempotency.go",
 		from: `s.Key == nil || runkey.Owner`,
 		to:   `runkey.Owner`,
-		pkg:  simulation, run: "^TestPropertyMemory$",
+		pkg:  rules, run: "^TestP10ReleasedKeyStaysFree$",
 	},
 	"P10: a receipt does not get what its key remembers": {
 		file: "internal/decision/recall.go",
