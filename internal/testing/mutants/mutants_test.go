@@ -553,6 +553,25 @@ var mutants = map[string]mutant{
 		to:   `return s.remembered(receipt) != nil && s.remembered(receipt).Phase == "" && `,
 		pkg:  simulation, run: "^TestPropertyMemory$",
 	},
+	"P10: a promoted trigger leaves its key": {
+		file: "internal/decision/idempotency.go",
+		from: `case promoted != nil:`,
+		to:   `case promoted != nil && end == nil:`,
+		pkg:  rules, run: "^TestP10EndOfTheOwner$",
+	},
+	"P10: the end of a deleted run is not noted": {
+		file: "internal/controller/jobrun_controller.go",
+		from: `		r.noteEnd(run)
+`,
+		to:  ``,
+		pkg: rules, run: "^TestP10EndOfADeletedOwner$",
+	},
+	"P10: a bound receipt does not wait for its key": {
+		file: "internal/decision/recall.go",
+		from: `return nil, runkey.AwaitsOutcome(key) && owner`,
+		to:   `return nil, runkey.Remembered(key) != nil && owner`,
+		pkg:  rules, run: "^TestP10Recall$",
+	},
 	"P10: the terms of a delivery are lost": {
 		file: "internal/webhook/v1alpha1/create.go",
 		from: `trigger.Terms, trigger.Request = runkey.TermsOf(run), string(req.UID)`,
