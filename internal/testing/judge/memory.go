@@ -34,6 +34,8 @@ func (j *Judge) ownerChanged(before, after *v1alpha1.RunKeySpec) {
 	case run == nil:
 		j.goneOwner(before, owner)
 	case j.tookOver(owner, runkey.Owner(after)):
+	case terms.TTLSeconds == 0 && runkey.Owner(after).RunName == owner.RunName:
+		// A trigger takes a reservation over under its own name (P1), while the other one's create is in progress.
 	case run.IsReceipt() || run.Spec.Batch != nil && j.decisionOf(run) != v1alpha1.BatchStarted:
 	case !run.HasEnded():
 		j.fail("P10: %s lost idempotencyKey %q before it ended", describe(run), before.Key)
@@ -90,12 +92,13 @@ func (j *Judge) onTermsOf(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) error 
 	return nil
 }
 
-// broughtTo returns the terms of the deliveries that may have brought an idempotency key to a run: the run itself, and the
-// triggers that it absorbed.
+// broughtTo returns the terms of the deliveries that may have brought an idempotency key to a run: the run itself, the triggers
+// that it absorbed, and runs that it displaced. If people delete those, a second delivery may bring the key.
 func (j *Judge) broughtTo(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) []runkey.Terms {
 	var brought []runkey.Terms
 	for _, d := range j.everRuns {
-		absorbed := d.Spec.Admission != nil && d.Spec.Admission.Disposition == v1alpha1.DispositionCoalesced
+		second := d.Spec.Admission != nil && d.Spec.Admission.Disposition == v1alpha1.DispositionIdempotent
+		absorbed := d.WasAbsorbed() && !second || d.IsReceipt() && (!second || !j.o.KeepsRuns)
 		if deliveryOf(d) == (delivery{key.JobName, key.Key}) && (d.UID == run.UID || absorbed) {
 			brought = append(brought, runkey.TermsOf(d))
 		}
