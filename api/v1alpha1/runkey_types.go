@@ -148,12 +148,12 @@ type RememberedOutcome struct {
 	// completionTime is when the run ended.
 	//
 	// +required
-	CompletionTime metav1.Time `json:"completionTime,omitzero"`
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
 	// forgetTime is when the operator forgets the key: idempotencyTTLSeconds after it stored this outcome.
 	//
 	// +required
-	ForgetTime metav1.Time `json:"forgetTime,omitzero"`
+	ForgetTime *metav1.Time `json:"forgetTime,omitempty"`
 }
 
 // RunIdentity names a run by its name and its token. A name can be used again, a token cannot: a JobRun of

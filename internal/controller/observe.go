@@ -116,7 +116,7 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 func (o *observer) observeKeyOwner(ctx context.Context, owner runkey.Identity) (keeps bool, err error) {
 	if outcome := runkey.Remembered(o.KeySpec()); outcome != nil {
 		o.sightings.forget(reservationSubject(o.req.Namespace, o.req.RunKey))
-		return o.Now.Before(&outcome.ForgetTime), nil
+		return o.Now.Before(outcome.ForgetTime), nil
 	}
 	o.EndOfOwner = o.sightings.endOf(owner.Token)
 	if err := o.observeReservation(ctx, owner, false, o.IdempotencyGrace); err != nil {

@@ -48,13 +48,13 @@ func (s *Snapshot) recall(receipt *v1alpha1.JobRun) Op {
 // recalledStatus returns the status that gives a receipt a remembered outcome.
 func recalledStatus(receipt *v1alpha1.JobRun, end *v1alpha1.RememberedOutcome, run string) v1alpha1.JobRunStatus {
 	status := statusOf(receipt)
-	status.CompletionTime = &end.CompletionTime
+	status.CompletionTime = end.CompletionTime
 	status.StartTime = end.StartTime
 	status.Error = end.Error
 	if end.Output != "" {
 		status.Output = &apiextensionsv1.JSON{Raw: []byte(end.Output)}
 	}
 	message := cmp.Or(end.Error, "run "+run+" is gone; the idempotency key remembers how it ended")
-	setOutcome(&status, receipt.Generation, v1alpha1.OutcomeCondition(end.Phase), end.Reason, message, end.CompletionTime)
+	setOutcome(&status, receipt.Generation, v1alpha1.OutcomeCondition(end.Phase), end.Reason, message, *end.CompletionTime)
 	return status
 }

@@ -44,20 +44,18 @@ func (t Terms) ReleasesAfter(end v1alpha1.Phase) bool {
 // TTL returns how long the key is remembered after the end; 0 without a TTL.
 func (t Terms) TTL() time.Duration { return time.Duration(t.TTLSeconds) * time.Second }
 
-// OutcomeOf returns what an idempotency key remembers of a run that has ended.
+// OutcomeOf returns what an idempotency key remembers of a run that has ended and has its completionTime.
 func OutcomeOf(run *v1alpha1.JobRun) *v1alpha1.RememberedOutcome {
 	outcome := &v1alpha1.RememberedOutcome{
-		UID:       run.UID,
-		Phase:     run.Status.Phase,
-		Reason:    string(run.Status.Phase),
-		Error:     run.Status.Error,
-		StartTime: run.Status.StartTime,
+		UID:            run.UID,
+		Phase:          run.Status.Phase,
+		Reason:         string(run.Status.Phase),
+		Error:          run.Status.Error,
+		StartTime:      run.Status.StartTime,
+		CompletionTime: run.Status.CompletionTime,
 	}
 	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.OutcomeCondition(run.Status.Phase)); c != nil {
 		outcome.Reason = cmp.Or(c.Reason, outcome.Reason)
-	}
-	if at := run.Status.CompletionTime; at != nil {
-		outcome.CompletionTime = *at
 	}
 	if output := run.Status.Output; output != nil {
 		outcome.Output = string(output.Raw)
@@ -76,7 +74,7 @@ func Remember(key *v1alpha1.RunKeySpec, outcome *v1alpha1.RememberedOutcome, now
 	next := key.DeepCopy()
 	next.Outcome = outcome.DeepCopy()
 	end := now.Add(TermsIn(key).TTL() + time.Second - 1) // The API server stores whole seconds.
-	next.Outcome.ForgetTime = metav1.NewTime(end.Truncate(time.Second))
+	next.Outcome.ForgetTime = &metav1.Time{Time: end.Truncate(time.Second)}
 	return next
 }
 

@@ -78,7 +78,7 @@ func TestOutcomeOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := &v1alpha1.RememberedOutcome{
 				UID: tc.run.UID, Phase: v1alpha1.PhaseFailed, Reason: "Failed", Error: tc.error, Output: tc.output,
-				CompletionTime: wrappers.Epoch,
+				CompletionTime: wrappers.Epoch.DeepCopy(),
 			}
 			if diff := cmp.Diff(want, runkey.OutcomeOf(tc.run)); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)

@@ -121,7 +121,7 @@ func (w *RunKeyWrapper) Request(uid string) *RunKeyWrapper {
 // Outcome makes the key remember that its owner ended in a phase, until a time.
 func (w *RunKeyWrapper) Outcome(phase v1alpha1.Phase, forget metav1.Time) *RunKeyWrapper {
 	w.RunKey.Spec.Outcome = &v1alpha1.RememberedOutcome{
-		UID: UIDOf(w.RunKey.Spec.Owner.RunName), Phase: phase, Reason: string(phase), CompletionTime: Epoch, ForgetTime: forget,
+		UID: UIDOf(w.RunKey.Spec.Owner.RunName), Phase: phase, Reason: string(phase), CompletionTime: Epoch.DeepCopy(), ForgetTime: &forget,
 	}
 	return w
 }
