@@ -5,7 +5,6 @@ package judge
 
 import (
 	"fmt"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -83,27 +82,14 @@ func (j *Judge) remembers(key *v1alpha1.RunKeySpec) {
 	}
 }
 
-// onTermsOf checks that an idempotency key has the terms of a delivery that may have brought it to its owner.
+// onTermsOf checks that an idempotency key has the terms of its owner, if the owner brought it. Other terms may be those of a
+// trigger whose create was refused after its answer.
 func (j *Judge) onTermsOf(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) error {
-	brought := j.broughtTo(key, run)
-	if terms := runkey.TermsIn(key); len(brought) > 0 && !slices.Contains(brought, terms) {
-		return fmt.Errorf("P10: idempotencyKey %q has the terms %v, but those that may have brought it to %s are %v", key.Key, terms, describe(run), brought)
+	brought := deliveryOf(run) == delivery{key.JobName, key.Key} && !run.WasAbsorbed()
+	if terms := runkey.TermsIn(key); brought && terms != runkey.TermsOf(run) {
+		return fmt.Errorf("P10: idempotencyKey %q has the terms %v, but %s brought it on %v", key.Key, terms, describe(run), runkey.TermsOf(run))
 	}
 	return nil
-}
-
-// broughtTo returns the terms of the deliveries that may have brought an idempotency key to a run: the run itself, the triggers
-// that it absorbed, and runs that it displaced. If people delete those, a second delivery may bring the key.
-func (j *Judge) broughtTo(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) []runkey.Terms {
-	var brought []runkey.Terms
-	for _, d := range j.everRuns {
-		second := d.Spec.Admission != nil && d.Spec.Admission.Disposition == v1alpha1.DispositionIdempotent
-		absorbed := d.WasAbsorbed() && !second || d.IsReceipt() && (!second || !j.o.KeepsRuns)
-		if deliveryOf(d) == (delivery{key.JobName, key.Key}) && (d.UID == run.UID || absorbed) {
-			brought = append(brought, runkey.TermsOf(d))
-		}
-	}
-	return brought
 }
 
 // executesAgain checks that no delivery executes while its idempotency key remembers how another run ended.
