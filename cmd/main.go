@@ -106,6 +106,7 @@ func run(ctx context.Context, o options) error {
 
 func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership, keys *keystore.Store) error {
 	notes := func() bool { return members.Level() >= membership.NotesLevel }
+	memory := func() bool { return members.Level() >= membership.MemoryLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
@@ -121,6 +122,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Shares:           members,
 		LeaderElection:   o.leaderElect,
 		Notes:            notes,
+		Memory:           memory,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
@@ -132,6 +134,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Quotas:           mgr.GetClient(),
 		ReservationGrace: o.reservationGrace,
 		Notes:            notes,
+		Memory:           memory,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)

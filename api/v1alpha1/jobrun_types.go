@@ -77,6 +77,18 @@ const (
 	OnJobLostFail JobLostPolicy = "Fail"
 )
 
+// IdempotencyReleasePolicy decides whether a run that did not complete releases its idempotency key.
+//
+// +kubebuilder:validation:Enum=Never;OnFailure
+type IdempotencyReleasePolicy string
+
+const (
+	// IdempotencyReleaseNever keeps the key, however the run ends.
+	IdempotencyReleaseNever IdempotencyReleasePolicy = "Never"
+	// IdempotencyReleaseOnFailure releases the key when the run ends Failed or Cancelled.
+	IdempotencyReleaseOnFailure IdempotencyReleasePolicy = "OnFailure"
+)
+
 // Phase is where a JobRun is in its life. An empty phase means that nothing is known yet, or that the run
 // waits until another run leaves the waiting place of its key.
 //
@@ -160,12 +172,33 @@ type JobRunSpec struct {
 	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists (see
 	// ttlSecondsAfterFinished), a
 	// second trigger with the same namespace, jobName and idempotencyKey starts nothing and is answered with
-	// that run. It has 1 to 256 characters of any kind but control characters. Immutable.
+	// that run. idempotencyTTLSeconds and idempotencyRelease change how long that lasts. It has 1 to 256
+	// characters of any kind but control characters. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+
+	// idempotencyTTLSeconds is how long the idempotencyKey is remembered after the run has ended, 1 to 604800
+	// seconds, whether or not the run still exists. Until then, a second delivery starts nothing and gets the
+	// outcome of that run. If it is not set, the key is remembered as long as the run exists. The delivery
+	// that brought the key decides: the value of a later delivery has no effect. A run that is deleted before
+	// it has ended leaves nothing to remember. Needs idempotencyKey. Immutable.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	IdempotencyTTLSeconds int32 `json:"idempotencyTTLSeconds,omitempty"`
+
+	// idempotencyRelease decides what becomes of the idempotencyKey when the run ends without success. Never,
+	// the default: the key stays, and a second delivery gets the outcome of the run. OnFailure: a run that
+	// ends Failed or Cancelled releases the key at once, so the next delivery executes. A run that completes
+	// never releases it. The delivery that brought the key decides: the value of a later delivery has no
+	// effect. Needs idempotencyKey. Immutable.
+	//
+	// +optional
+	IdempotencyRelease IdempotencyReleasePolicy `json:"idempotencyRelease,omitempty"`
 
 	// template describes the Job that executes the run. The operator adds the JOBRUN_* environment to every
 	// container, and names the Job. The Job and its Pods also get the labels and annotations of the JobRun,

@@ -84,6 +84,8 @@ const (
 	MaxOutputBytes = 4 << 10
 	// MaxWorkerOutputBytes bounds status.output as an external worker writes it.
 	MaxWorkerOutputBytes = 256 << 10
+	// MaxRememberedOutputBytes bounds the output that an idempotency key keeps after its run is deleted.
+	MaxRememberedOutputBytes = 1 << 10
 	// MaxErrorBytes bounds status.error.
 	MaxErrorBytes = 1 << 10
 	// MaxFailureReasonBytes bounds status.failure.reason, and MaxFailureMessageBytes status.failure.message.

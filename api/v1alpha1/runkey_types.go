@@ -5,6 +5,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // RunKeyKind is the kind of key that a RunKey stands for.
@@ -70,10 +71,89 @@ type RunKeySpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	Unconfirmed []UnconfirmedJob `json:"unconfirmed,omitempty"`
 
-	// owner is the run that owns an idempotency key. It owns the key while it exists.
+	// owner is the run that owns an idempotency key. It owns the key while it exists, or until the time of
+	// outcome is over.
 	//
 	// +optional
 	Owner *RunIdentity `json:"owner,omitempty"`
+
+	// request is the admission request in which owner got an idempotency key with idempotencyTTLSeconds. If the
+	// API server sends that request again, the trigger takes the key over.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Request string `json:"request,omitempty"`
+
+	// idempotencyTTLSeconds is spec.idempotencyTTLSeconds of the delivery that brought an idempotency key.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	IdempotencyTTLSeconds int32 `json:"idempotencyTTLSeconds,omitempty"`
+
+	// idempotencyRelease is spec.idempotencyRelease of the delivery that brought an idempotency key.
+	//
+	// +optional
+	IdempotencyRelease IdempotencyReleasePolicy `json:"idempotencyRelease,omitempty"`
+
+	// outcome is how owner ended. The operator stores it in an idempotency key with idempotencyTTLSeconds, for
+	// deliveries that come after the run is deleted.
+	//
+	// +optional
+	Outcome *RememberedOutcome `json:"outcome,omitempty"`
+}
+
+// RememberedOutcome is how the owner of an idempotency key ended.
+type RememberedOutcome struct {
+	// uid is the UID of the run.
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid,omitempty"`
+
+	// phase is Completed, Failed or Cancelled.
+	//
+	// +required
+	Phase Phase `json:"phase,omitempty"`
+
+	// reason is the reason of the run's condition.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
+
+	// error is status.error of the run, or why output is not here.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+
+	// output is status.output of the run as JSON text, if it has at most 1 KiB.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Output string `json:"output,omitempty"`
+
+	// startTime is when the run was first leased.
+	//
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// completionTime is when the run ended.
+	//
+	// +required
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// forgetTime is when the operator forgets the key: idempotencyTTLSeconds after it stored this outcome.
+	//
+	// +required
+	ForgetTime *metav1.Time `json:"forgetTime,omitempty"`
 }
 
 // RunIdentity names a run by its name and its token. A name can be used again, a token cannot: a JobRun of
@@ -158,8 +238,9 @@ type UnconfirmedJob struct {
 	Token string `json:"token,omitempty"`
 }
 
-// RunKey is a row of the unique index over keys. Only the operator writes RunKeys. A RunKey exists while its key is
-// busy, and while spec.unconfirmed names Jobs that may still appear. A key whose row has only these is free.
+// RunKey is a row of the unique index over keys. Only the operator writes RunKeys. The RunKey of a concurrencyKey exists
+// while its key is busy, and while spec.unconfirmed names Jobs that may still appear. A key whose row has only these is
+// free. The RunKey of an idempotencyKey exists while a second delivery starts nothing.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=rk
@@ -169,6 +250,7 @@ type UnconfirmedJob struct {
 // +kubebuilder:printcolumn:name="Leased",type=string,JSONPath=`.spec.leased.runName`
 // +kubebuilder:printcolumn:name="Line",type=string,JSONPath=`.spec.line.runName`,priority=1
 // +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner.runName`,priority=1
+// +kubebuilder:printcolumn:name="Outcome",type=string,JSONPath=`.spec.outcome.phase`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
 type RunKey struct {

@@ -151,13 +151,16 @@ func (o *keysOptions) nothing() string {
 }
 
 func idempotencyTable(list []v1alpha1.RunKey, keyText func(string) string, now time.Time) *metav1.Table {
-	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Owner", "Age", "+RunKey")}
+	table := &metav1.Table{ColumnDefinitions: columns("Job", "Key", "Owner", "Age", "+Outcome", "+RunKey")}
 	for i := range list {
-		key, owner := &list[i], none
+		key, owner, outcome := &list[i], none, none
 		if key.Spec.Owner != nil {
 			owner = key.Spec.Owner.RunName
 		}
-		table.Rows = append(table.Rows, keyRow(key, key.Spec.JobName, keyText(key.Spec.Key), owner, age(&key.CreationTimestamp, now), key.Name))
+		if end := key.Spec.Outcome; end != nil {
+			outcome = string(end.Phase)
+		}
+		table.Rows = append(table.Rows, keyRow(key, key.Spec.JobName, keyText(key.Spec.Key), owner, age(&key.CreationTimestamp, now), outcome, key.Name))
 	}
 	return table
 }

@@ -158,7 +158,7 @@ func (o *answerOptions) show(ctx context.Context, p *plugin, result jobrun.Trigg
 	if o.cancels && errors.As(err, &waits) && errors.Is(err, errInterrupted) {
 		return p.cancelOwn(ctx, run, waits.run)
 	}
-	return err
+	return redeliveredHint(err, result)
 }
 
 // triggerLine returns the line for a trigger's disposition, in kubectl's words where it has some.

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"time"
@@ -22,15 +23,15 @@ import (
 type triggerOptions struct {
 	*plugin
 	answerOptions
-	file           string
-	name           string
-	key            string
-	idempotencyKey string
-	coalesce       bool
-	input          string
-	labels         labels
-	image          string
-	ttl            time.Duration
+	file        string
+	name        string
+	key         string
+	idempotency idempotency
+	coalesce    bool
+	input       string
+	labels      labels
+	image       string
+	ttl         time.Duration
 
 	// request is the JobRun to create, from the manifest and the flags.
 	request *v1alpha1.JobRun
@@ -46,7 +47,7 @@ func (o *triggerOptions) addTo(cmd *cobra.Command) {
 	flags.StringVar(&o.name, "name", "", "Name of the JobRun. Default: JOB and ten random characters.")
 	flags.StringVar(&o.key, "key", "", "The concurrencyKey: at most one run of JOB with this key executes, and at most one waits.")
 	flags.BoolVar(&o.coalesce, "coalesce", false, "If a run waits for the key, let it absorb this trigger (coalesce: Skip). Needs a key.")
-	flags.StringVar(&o.idempotencyKey, "idempotency-key", "", "Identifies this trigger. A second trigger with the same key starts nothing.")
+	o.idempotency.addTo(flags)
 	flags.StringVar(&o.input, "input", "", "Input of the run: JSON, @FILE with JSON, or - for JSON from stdin.")
 	o.labels.addTo(flags)
 	flags.StringVar(&o.image, "image", "", "Image of the run's container. Without a template in a file, the Job has this one container and no retries.")
@@ -101,7 +102,7 @@ func (o *triggerOptions) Validate() error {
 	case namespace != "" && insisted != "" && namespace != insisted:
 		return usagef("the manifest's namespace %q is not %q, which --namespace names", namespace, insisted)
 	}
-	return o.labels.check()
+	return errors.Join(o.idempotency.check(), o.labels.check())
 }
 
 // override sets the fields of the request whose flags are set.
@@ -113,9 +114,7 @@ func (o *triggerOptions) override(set func(string) bool, from *sources) (err err
 	if set("key") {
 		r.Spec.ConcurrencyKey = o.key
 	}
-	if set("idempotency-key") {
-		r.Spec.IdempotencyKey = o.idempotencyKey
-	}
+	o.idempotency.override(set, &r.Spec)
 	if set("coalesce") {
 		r.Spec.Coalesce = ""
 		if o.coalesce {

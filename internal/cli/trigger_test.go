@@ -179,7 +179,7 @@ func TestFlagsOverrideTheManifest(t *testing.T) {
 		}
 
 		code = s.run("trigger", "other", "-f", "-", "--name=b", "--key=k2", "--coalesce=false", "--idempotency-key=j", "--input=null",
-			"--label=env=dev", "--label=x=", "--ttl=1h", "--image=new", "--", "c", "d")
+			"--label=env=dev", "--label=x=", "--ttl=1h", "--idempotency-ttl=24h", "--idempotency-release=OnFailure", "--image=new", "--", "c", "d")
 		s.want(code, 0, "jobrun.batch.jobrun.dev/b created\n", "")
 		run = s.read("b")
 		if diff := cmp.Diff(map[string]string{"env": "dev", "team": "a", "x": ""}, run.Labels); diff != "" {
@@ -188,6 +188,9 @@ func TestFlagsOverrideTheManifest(t *testing.T) {
 		got := run.Spec
 		if got.JobName != "other" || got.ConcurrencyKey != "k2" || got.Coalesce != "" || got.IdempotencyKey != "j" || *got.TTLSecondsAfterFinished != 3600 {
 			t.Errorf("the flags did not override the manifest: %+v", got)
+		}
+		if got.IdempotencyTTLSeconds != 86400 || got.IdempotencyRelease != v1alpha1.IdempotencyReleaseOnFailure {
+			t.Errorf("the idempotency key lasts for %d, %s", got.IdempotencyTTLSeconds, got.IdempotencyRelease)
 		}
 		one := got.Template.Spec.Template.Spec.Containers[0]
 		if one.Image != "new" || !cmp.Equal(one.Command, []string{"c", "d"}) || len(one.Args) != 0 {

@@ -261,6 +261,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	a.recordEnd(before, next)
 	a.journal.note("JobRun %s: %s", run.Name, statusNote(run, status))
 	if next.HasEnded() {
+		a.noteEnd(next)
 		a.sightings.forget(executionSubjects(run.UID)...)
 		a.sightings.accepted(run.UID)
 		a.jobs.forget(run.UID)

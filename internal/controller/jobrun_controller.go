@@ -60,12 +60,15 @@ type Options struct {
 	IdempotencyGrace time.Duration
 	// Notes reports whether all replicas know spec.unconfirmed of a RunKey: see decision.Observation. Nil means that they do.
 	Notes func() bool
+	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
+	Memory func() bool
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
 	// RunTTL is how long JobRuns without their own ttlSecondsAfterFinished are kept after they have an outcome, and JobTTL is
 	// how long Jobs are kept whose template has none. 0 means that they are kept, a Job for as long as its JobRun.
 	RunTTL, JobTTL time.Duration
-	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs and Jobs whose TTL ends before the next sweep.
+	// SweepPeriod is the interval between sweeps. A sweep enqueues the runs and Jobs whose TTL ends before the next sweep,
+	// and the idempotency keys that are forgotten before it.
 	SweepPeriod time.Duration
 	Clock       clock.Clock
 	// Concurrency is the number of requests that the controller reconciles at once.
@@ -219,6 +222,10 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 		if cache.IsSlim(object) {
 			return r.requestsForEnded(object)
 		}
+	case *v1alpha1.RunKey:
+		if left, remembers := r.forgets(object); remembers && left > r.SweepPeriod {
+			return nil // A later sweep finds it in time.
+		}
 	case *batchv1.Job:
 		if executor.ResultOf(object) != nil {
 			return nil // If the run has not recorded this end, the list of JobRuns enqueues the run.
@@ -242,11 +249,24 @@ func (r *Reconciler) RequestsForChange(ctx context.Context, before, after client
 	if before != nil && (after == nil || after.GetUID() != before.GetUID()) {
 		r.deleted(before)
 		requests = r.requests(ctx, before)
+	} else if lost := formerOwner(before, after); lost != "" {
+		requests = append(requests, runRequest(after.GetNamespace(), lost))
 	}
 	if after != nil {
 		requests = append(requests, r.requests(ctx, after)...)
 	}
 	return requests
+}
+
+// formerOwner returns the owner of an idempotency key that another run owns now; empty if there is none. Its retention may have
+// waited for the key.
+func formerOwner(before, after client.Object) string {
+	old, wasKey := before.(*v1alpha1.RunKey)
+	key, isKey := after.(*v1alpha1.RunKey)
+	if !wasKey || !isKey || runkey.Owner(&old.Spec) == runkey.Owner(&key.Spec) {
+		return ""
+	}
+	return runkey.Owner(&old.Spec).RunName
 }
 
 // deleted records the deletion of a JobRun or a Job. The grace period waits for a JobRun's create, which is over here. So a
@@ -256,6 +276,7 @@ func (r *Reconciler) deleted(object client.Object) {
 	case *batchv1.Job:
 		r.sightings.forget(unlockSubject(object.UID))
 	case *v1alpha1.JobRun:
+		r.noteEnd(object)
 		r.sightings.noteDeleted(runkey.IdentityOf(object).Token)
 		r.sightings.forget(subjects(object.UID)...)
 		r.sightings.accepted(object.UID)
@@ -389,6 +410,11 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 		return 0, err
 	}
 	now := metav1.NewTime(r.Clock.Now())
+	if left, soon := r.expires(run, now); soon && left <= 0 && !held[run.UID] {
+		if held[run.UID], err = r.awaitsMemory(ctx, run); err != nil {
+			return 0, err
+		}
+	}
 	plan := decision.DecideRetention(decision.Retention{
 		Now: now, Run: run, Seen: r.seenEnded(run, now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
 		TTL: r.RunTTL, Sweep: r.SweepPeriod,

@@ -40,6 +40,8 @@ func (r *Reconciler) newObserver(req Request) *observer {
 		byUID: map[types.UID]*v1alpha1.JobRun{}, followed: map[types.UID]bool{}, Observation: decision.Observation{
 			Now:            metav1.NewTime(r.Clock.Now()),
 			RunTTL:         r.RunTTL,
+			Memory:         r.Memory == nil || r.Memory(),
+			Sweep:          r.SweepPeriod,
 			Gone:           map[runkey.Identity]bool{},
 			GoneUIDs:       map[types.UID]bool{},
 			Owners:         map[types.UID]runkey.Identity{},
@@ -47,6 +49,8 @@ func (r *Reconciler) newObserver(req Request) *observer {
 			BatchDecisions: map[types.UID]v1alpha1.BatchDecision{},
 			Unwritable:     map[types.UID]bool{},
 			Blocked:        map[string]bool{},
+
+			IdempotencyKeys: map[types.UID]*v1alpha1.RunKeySpec{},
 		}}
 }
 
@@ -103,15 +107,58 @@ func (r *Reconciler) observeIdempotencyKey(ctx context.Context, req Request) (de
 		return decision.Observation{}, err
 	}
 	if owner := runkey.Owner(o.KeySpec()); owner != (runkey.Identity{}) {
-		if err := o.observeReservation(ctx, owner, false, o.IdempotencyGrace); err != nil {
-			return decision.Observation{}, err
-		}
-		if run := o.byIdentity[owner]; !o.Gone[owner] && (run == nil || keepsItsKey(run)) {
-			return o.Observation, nil
+		keeps, err := o.observeKeyOwner(ctx, owner)
+		if err != nil || keeps {
+			return o.Observation, err
 		}
 	}
 	err := o.observeReferences(ctx)
 	return o.Observation, err
+}
+
+// observeKeyOwner finds the owner of an idempotency key, and how it ended. It reports whether the owner keeps the key for now.
+func (o *observer) observeKeyOwner(ctx context.Context, owner runkey.Identity) (keeps bool, err error) {
+	if outcome := runkey.Remembered(o.KeySpec()); outcome != nil {
+		o.sightings.forget(reservationSubject(o.req.Namespace, o.req.RunKey))
+		return o.Now.Before(outcome.ForgetTime), nil
+	}
+	o.EndOfOwner = o.sightings.endOf(owner.Token)
+	if err := o.observeReservation(ctx, owner, false, o.IdempotencyGrace); err != nil {
+		return false, err
+	}
+	o.Now = metav1.NewTime(o.Clock.Now()) // The TTL must not begin before the end that was read.
+	run := o.byIdentity[owner]
+	if run == nil {
+		isReleased := o.EndOfOwner != nil && runkey.TermsIn(o.KeySpec()).ReleasesAfter(o.EndOfOwner.Phase)
+		return !o.Gone[owner] && !isReleased, nil
+	}
+	if runkey.AwaitsOutcome(o.KeySpec()) {
+		if err := o.observeWholeOwner(ctx, run); err != nil {
+			return false, err
+		}
+	}
+	return keepsItsKey(run) && !runkey.TermsIn(o.KeySpec()).ReleasesAfter(run.Status.Phase), nil
+}
+
+// observeWholeOwner reads a slim owner live, because its key is to remember its output and error. If the owner is gone by now,
+// its key remembers what the cache shows.
+func (o *observer) observeWholeOwner(ctx context.Context, run *v1alpha1.JobRun) error {
+	if !cache.IsSlim(run) {
+		return nil
+	}
+	whole := &v1alpha1.JobRun{}
+	switch err := o.Live.Get(ctx, client.ObjectKeyFromObject(run), whole); {
+	case apierrors.IsNotFound(err) || (err == nil && whole.UID != run.UID):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read JobRun %s/%s: %w", run.Namespace, run.Name, err)
+	}
+	for _, found := range []*[]*v1alpha1.JobRun{&o.Runs, &o.Others} {
+		if i := slices.Index(*found, run); i >= 0 {
+			(*found)[i] = whole
+		}
+	}
+	return nil
 }
 
 // keepsItsKey reports whether the fields of an owner show that it keeps its idempotency key. The owner must be a run, and
@@ -199,7 +246,8 @@ func (o *observer) observeReservation(ctx context.Context, id runkey.Identity, e
 	return nil
 }
 
-// observeReferences finds the runs that receipts name, and the owners of the idempotency keys of JobRuns without a phase.
+// observeReferences finds the runs that receipts name, and the owners of the idempotency keys of JobRuns without a phase and of
+// receipts whose run is gone.
 func (o *observer) observeReferences(ctx context.Context) error {
 	for _, run := range o.Runs {
 		if err := o.observeReference(ctx, run); err != nil {
@@ -212,7 +260,9 @@ func (o *observer) observeReferences(ctx context.Context) error {
 func (o *observer) observeReference(ctx context.Context, run *v1alpha1.JobRun) error {
 	switch {
 	case run.IsReceipt():
-		return o.observeBoundTo(ctx, run)
+		if err := o.observeBoundTo(ctx, run); err != nil || run.HasOutcome() || len(o.GoneUIDs) == 0 {
+			return err // Only if a run is gone, the key may have to remember it.
+		}
 	case run.Status.Phase != "":
 		return nil
 	case run.WasAbsorbed():
@@ -251,6 +301,9 @@ func (o *observer) observeOwner(ctx context.Context, run *v1alpha1.JobRun) error
 	}
 	owner := runkey.Owner(&key.Spec)
 	o.Owners[run.UID] = owner
+	if runkey.TermsIn(&key.Spec).TTLSeconds > 0 {
+		o.IdempotencyKeys[run.UID] = &key.Spec
+	}
 	if owner == runkey.IdentityOf(run) {
 		return nil
 	}

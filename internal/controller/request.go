@@ -67,7 +67,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 		if v1alpha1.RunKeyKindOf(object.Name) == v1alpha1.RunKeyIdempotency {
 			requests = append(requests, r.requestsForDeliveries(ctx, object.Namespace, object.Name)...)
 		}
-		return requests
+		return append(requests, r.requestsForMemory(ctx, object)...)
 	case *batchv1.Job:
 		return requestsForJob(object)
 	case *corev1.Pod:
@@ -115,12 +115,12 @@ func (r *Reconciler) requestsForEndedJob(ctx context.Context, run *v1alpha1.JobR
 // leaves out the work that begins with another object: a RunKey that names the JobRun, an unfinished Job of it, or a
 // receipt that waits for its outcome. The controller enqueues that object itself.
 func (r *Reconciler) requestsForEnded(run *v1alpha1.JobRun) []Request {
-	requests := requestsForIdempotencyKey(run)
+	requests := requestsForReferenced(run)
 	_, soon := r.expires(run, metav1.NewTime(r.Clock.Now()))
 	if soon && run.Spec.TTLSecondsAfterFinished != nil { // A sweep finds the others: under a new --run-ttl all may be due.
 		requests = append(requests, runRequest(run.Namespace, run.Name))
 	}
-	return append(requests, requestsForReferenced(run)...)
+	return requests
 }
 
 func requestsForIdempotencyKey(run *v1alpha1.JobRun) []Request {

@@ -70,6 +70,10 @@ func TestRequests(t *testing.T) {
 			of(delivered("r", "gone").Obj(), delivered("s", "gone").Key("k").Obj(), delivered("t", "gone").BoundTo("a").Obj()),
 			makeIdempotencyKey("i").Owner("r").Obj(), []Request{owner, run("r"), home},
 		},
+		"an idempotency key with a TTL": {
+			of(delivered("r", "gone").Key("k").BoundTo("gone").Obj(), delivered("s", "gone").Key("other").BoundTo("gone").Settled().Obj()),
+			makeIdempotencyKey("i").Owner("gone").Remembered(60).Obj(), []Request{owner, home, run("gone")},
+		},
 		"a Job of a key":                {nil, makeJob(made("a").Obj(), 1).Obj(), []Request{home, run("a")}},
 		"a Job of a run without a key":  {nil, makeJob(keyless("a").Obj(), 1).Obj(), []Request{run("a")}},
 		"a foreign Job":                 {nil, &batchv1.Job{}, nil},
@@ -90,7 +94,6 @@ func TestRequests(t *testing.T) {
 // 100,000 of them.
 func TestRequestsForExisting(t *testing.T) {
 	home := Request{Namespace: wrappers.Namespace, RunKey: makeKey("k").Obj().Name}
-	owner := Request{Namespace: wrappers.Namespace, RunKey: makeIdempotencyKey("i").Obj().Name}
 	run := func(name string) Request { return Request{Namespace: wrappers.Namespace, Run: name} }
 	for name, tc := range map[string]struct {
 		object client.Object
@@ -102,7 +105,7 @@ func TestRequestsForExisting(t *testing.T) {
 		"a run that is to be deleted much later": {
 			slim(t, made("a").TTL(3600).Ended(v1alpha1.PhaseCompleted)), nil,
 		},
-		"a run that owns its idempotency": {slim(t, made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed)), []Request{owner}},
+		"a run that owns its idempotency": {slim(t, made("a").IdempotencyKey("i").Ended(v1alpha1.PhaseFailed)), nil},
 		"a receipt with an outcome":       {slim(t, answered("r", "a", "4").BoundTo("a").Settled()), []Request{run("a")}},
 		"a member that ended": {
 			slim(t, made("a").Batch("l").Decided(v1alpha1.BatchStarted).Ended(v1alpha1.PhaseCompleted)), []Request{run("l")},

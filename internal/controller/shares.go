@@ -43,6 +43,11 @@ func (r *Reconciler) ownsRun(run *v1alpha1.JobRun) bool {
 	return r.Shares == nil || r.Shares.Owns(run.Namespace, runkey.Home(run))
 }
 
+// ownsKey reports whether this process owns a RunKey.
+func (r *Reconciler) ownsKey(key *v1alpha1.RunKey) bool {
+	return r.Shares == nil || r.Shares.Owns(key.Namespace, key.Name)
+}
+
 // homeOf returns the home that decides who reconciles a request. The requests for a run and for its key have the same
 // one. A run that the cache does not show has no work yet.
 func (r *Reconciler) homeOf(ctx context.Context, req Request) string {

@@ -22,6 +22,8 @@ const (
 	blockedBackoffMax  = time.Minute
 	// deletedTokensKept bounds the number of tokens in sightings.deletedTokens.
 	deletedTokensKept = 8192
+	// endsKept bounds the number of runs in sightings.ends.
+	endsKept = 8192
 	// renewalsKept bounds the number of Lease objects in sightings.renewals.
 	renewalsKept = 1 << 14
 	// eventsBackoffMax bounds the interval between two reads of the Events about one Job.
@@ -37,6 +39,9 @@ type sightings struct {
 	// deletedTokens holds the tokens of JobRuns whose deletion this process saw. So no create with such a token is under
 	// way.
 	deletedTokens *lru.Cache
+	// ends holds how runs ended that were deleted or that this process ended, by their tokens. Their idempotency keys may not
+	// remember it yet.
+	ends *lru.Cache
 	// renewals holds the latest renewal of each worker's Lease object, and when this process first saw it.
 	renewals *lru.Cache
 	// stoppedJobs holds the UIDs of the Jobs that this process deleted. The controller knows why these are gone.
@@ -65,6 +70,7 @@ func newSightings(c clock.Clock) *sightings {
 	return &sightings{
 		clock:         c,
 		deletedTokens: lru.New(deletedTokensKept),
+		ends:          lru.New(endsKept),
 		renewals:      lru.New(renewalsKept),
 		stoppedJobs:   lru.New(stoppedJobsKept),
 		refusals:      workqueue.NewTypedItemExponentialFailureRateLimiter[types.UID](blockedBackoffBase, blockedBackoffMax),
@@ -178,6 +184,18 @@ func (o *sightings) noteDeleted(token string) { o.deletedTokens.Add(token, nil) 
 func (o *sightings) wasDeleted(token string) bool {
 	_, ok := o.deletedTokens.Get(token)
 	return ok
+}
+
+// noteEnd records how the run with a token ended.
+func (o *sightings) noteEnd(token string, end *v1alpha1.RememberedOutcome) { o.ends.Add(token, end) }
+
+// endOf returns how the run with a token ended; nil if this process does not know.
+func (o *sightings) endOf(token string) *v1alpha1.RememberedOutcome {
+	end, ok := o.ends.Get(token)
+	if !ok {
+		return nil
+	}
+	return end.(*v1alpha1.RememberedOutcome)
 }
 
 // noteStopped records that this process deleted a Job.

@@ -23,8 +23,8 @@ import (
 // sweepRoom is the length of the work queue at which a sweep stops. The next sweep goes on.
 const sweepRoom = 10_000
 
-// sweeps returns a source that enqueues the runs and the finished Jobs whose TTL ends soon, once per SweepPeriod. Those with a
-// longer TTL take no memory in the queue.
+// sweeps returns a source that enqueues the runs, the finished Jobs and the idempotency keys whose TTL ends soon, once per
+// SweepPeriod. Those with a longer TTL take no memory in the queue.
 func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
 		runs, err := storeOf(ctx, objects, &v1alpha1.JobRun{})
@@ -35,9 +35,14 @@ func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request]
 		if err != nil {
 			return fmt.Errorf("sweep Jobs whose TTL is over: %w", err)
 		}
+		keys, err := storeOf(ctx, objects, &v1alpha1.RunKey{})
+		if err != nil {
+			return fmt.Errorf("sweep RunKeys whose TTL is over: %w", err)
+		}
 		go wait.UntilWithContext(ctx, func(ctx context.Context) {
 			r.sweep(runs, queue)
 			r.sweepJobs(ctx, jobs, queue)
+			r.sweepKeys(keys, queue)
 		}, r.SweepPeriod)
 		return nil
 	})
@@ -70,6 +75,20 @@ func (r *Reconciler) sweepJobs(ctx context.Context, jobs toolscache.Store, queue
 		if after, soon := r.expiresJob(ctx, job); soon {
 			queue.AddAfter(jobRequest(job), after)
 			room--
+		}
+	}
+}
+
+// sweepKeys enqueues each owned idempotency key that is forgotten before the next sweep, for that time.
+func (r *Reconciler) sweepKeys(keys toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+	for _, object := range keys.List() {
+		key, ok := object.(*v1alpha1.RunKey)
+		if !ok {
+			continue
+		}
+		request := Request{Namespace: key.Namespace, RunKey: key.Name}
+		if left, remembers := r.forgets(key); remembers && left <= r.SweepPeriod && r.ownsKey(key) {
+			queue.AddAfter(request, left)
 		}
 	}
 }

@@ -4,11 +4,11 @@
 package controller
 
 import (
-	stdcmp "cmp"
+	"cmp"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -26,7 +26,7 @@ type delays struct {
 }
 
 func (d *delays) AddAfter(request Request, after time.Duration) {
-	d.after[stdcmp.Or(request.Job, request.Run)] = after
+	d.after[cmp.Or(request.Job, request.Run, request.RunKey)] = after
 }
 
 func (d *delays) Len() int { return d.length }
@@ -54,7 +54,7 @@ func TestSweep(t *testing.T) {
 	} {
 		queue := &delays{after: map[string]time.Duration{}}
 		b.sweep(runs, queue)
-		if diff := cmp.Diff(want, queue.after); diff != "" {
+		if diff := gocmp.Diff(want, queue.after); diff != "" {
 			t.Errorf("enqueued (-want +got):\n%s", diff)
 		}
 		b.clock.Step(time.Minute)
@@ -87,7 +87,7 @@ func TestSweepRunTTL(t *testing.T) {
 	queue := &delays{after: map[string]time.Duration{}}
 	b.sweep(runs, queue)
 	want := map[string]time.Duration{"run": 40 * time.Second, "receipt": 40 * time.Second}
-	if diff := cmp.Diff(want, queue.after); diff != "" {
+	if diff := gocmp.Diff(want, queue.after); diff != "" {
 		t.Errorf("enqueued (-want +got):\n%s", diff)
 	}
 }

@@ -31,13 +31,17 @@ func answerBypassed(s *Snapshot) []Op {
 	return nil
 }
 
-// bindUnadmitted binds a trigger to the run that counted it, or to the owner of its idempotency key.
+// bindUnadmitted binds a trigger to the run that counted it, or to the owner of its idempotency key. If that owner is gone,
+// the trigger gets the outcome that the key remembers.
 func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 	if by := s.countedBy[run.UID]; by != nil {
 		return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{run}))
 	}
 	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) {
 		return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent, s.Now)}}
+	}
+	if s.isRecalled(run) {
+		return []Op{s.recall(run)}
 	}
 	return nil
 }

@@ -14,8 +14,13 @@ const maxReceiptWrites = 64
 func bindIdempotent(s *Snapshot) []Op {
 	var ops []Op
 	for _, receipt := range s.Relisted {
-		if run := s.runToBindTo(receipt); run != nil && len(ops) < maxReceiptWrites {
+		if len(ops) >= maxReceiptWrites {
+			break
+		}
+		if run := s.runToBindTo(receipt); run != nil {
 			ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)})
+		} else if s.role(receipt) == RoleRecalled && !s.mustEnd(receipt) {
+			ops = append(ops, s.recall(receipt))
 		}
 	}
 	return ops
@@ -61,10 +66,22 @@ func (s *Snapshot) outcomeOf(receipt *v1alpha1.JobRun) (status v1alpha1.JobRunSt
 		}
 		return outcomeStatus(receipt, run), true
 	case run == nil && ref != nil && s.GoneUIDs[ref.UID]:
-		return cancelledReceiptStatus(receipt, ReasonRunDeleted, "run "+ref.Name+" was deleted", s.Now), true
+		return s.outcomeOfGone(receipt, ref)
 	case receipt.EndRequested():
 		return cancelledReceiptStatus(receipt, ReasonCancelled, "cancelled on request", s.Now), true
 	default:
 		return v1alpha1.JobRunStatus{}, false
+	}
+}
+
+// outcomeOfGone is outcomeOf for a receipt whose run was deleted.
+func (s *Snapshot) outcomeOfGone(receipt *v1alpha1.JobRun, run *v1alpha1.ObjectReference) (status v1alpha1.JobRunStatus, ok bool) {
+	switch end, wait := s.recalledOutcome(receipt, run); {
+	case end != nil:
+		return recalledStatus(receipt, receipt.Status.Phase, end, run.Name), true
+	case wait:
+		return v1alpha1.JobRunStatus{}, false
+	default:
+		return cancelledReceiptStatus(receipt, ReasonRunDeleted, "run "+run.Name+" was deleted", s.Now), true
 	}
 }

@@ -80,6 +80,9 @@ const (
 	// owner. If a run owns the key, bind-idempotent binds the receipt to that run. If the receipt becomes the
 	// owner, it becomes a run. cancel-waiting ends it if it is cancelled.
 	RoleKeptBack
+	// RoleRecalled is an unbound receipt whose run is gone, while its idempotency key remembers how that run ended.
+	// bind-idempotent gives it that outcome. cancel-waiting ends it if it is cancelled.
+	RoleRecalled
 	// RoleUndecided is an unbound receipt whose run is not known yet. The JobRun that it was answered with
 	// may not exist yet, or a batch is undecided: its own, or that of the run. Only cancel-waiting treats it,
 	// and only if its own batch was withdrawn.
@@ -194,6 +197,8 @@ func (s *Snapshot) classifyCoalesced(receipt *v1alpha1.JobRun) Role {
 		return RoleAbsorbed
 	case s.isAnswerPending(receipt):
 		return RoleUndecided
+	case s.idempotencyKeyDecides(receipt) && s.isRecalled(receipt):
+		return RoleRecalled
 	case s.idempotencyKeyDecides(receipt):
 		return RoleKeptBack
 	case !s.isAbandoned():
@@ -207,6 +212,8 @@ func (s *Snapshot) classifyIdempotent(receipt *v1alpha1.JobRun) Role {
 	switch {
 	case s.runOfRedelivered(receipt) != nil:
 		return RoleRedelivered
+	case s.isRecalled(receipt):
+		return RoleRecalled
 	case s.isNoRun(runkey.AnsweredWith(receipt)):
 		return RoleKeptBack
 	default:

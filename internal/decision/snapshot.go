@@ -39,8 +39,18 @@ type Observation struct {
 	GoneUIDs map[types.UID]bool
 	// ReservationLapsed is true if Key is reserved for a run that does not exist and will not be created.
 	ReservationLapsed bool
-	// Owners are the runs that own the idempotency keys of JobRuns without phase, by the UID of the JobRun.
+	// Owners are the runs that own the idempotency keys of JobRuns without a phase, and of receipts whose run is gone, by the
+	// UID of the JobRun.
 	Owners map[types.UID]runkey.Identity
+	// IdempotencyKeys are those of these idempotency keys that last longer than their owner.
+	IdempotencyKeys map[types.UID]*v1alpha1.RunKeySpec
+	// EndOfOwner is how the owner of an idempotency key ended that does not exist any more; nil if this process did not see
+	// that.
+	EndOfOwner *v1alpha1.RememberedOutcome
+	// Memory is true if all replicas know what an idempotency key remembers. Otherwise a key lasts as long as its owner.
+	Memory bool
+	// Sweep is the time between two sweeps. A sweep finds the idempotency keys that are forgotten before the next one.
+	Sweep time.Duration
 	// Jobs are the Jobs of the home that the cache shows.
 	Jobs []*batchv1.Job
 	// Notes is true if all replicas know spec.unconfirmed of a RunKey. Otherwise no Job is noted there, and a claim lists

@@ -94,7 +94,7 @@ func jobsText(jobs []v1alpha1.UnconfirmedJob) string {
 }
 
 // KeyText formats a key on one line: the run that waits, the first in line, the run that executes, the Jobs that may still
-// appear, the owner.
+// appear, the owner and how it ended.
 func KeyText(key *v1alpha1.RunKeySpec) string {
 	if key == nil {
 		return "free"
@@ -114,6 +114,9 @@ func KeyText(key *v1alpha1.RunKeySpec) string {
 	}
 	if o := key.Owner; o != nil {
 		parts = append(parts, "owner="+o.RunName)
+	}
+	if end := key.Outcome; end != nil {
+		parts = append(parts, "outcome="+string(end.Phase))
 	}
 	return strings.Join(parts, " ")
 }

@@ -176,7 +176,7 @@ func cancelWaiting(s *Snapshot) []Op {
 // endsAlone reports whether a JobRun can end without a write to the key or to another run.
 func (s *Snapshot) endsAlone(run *v1alpha1.JobRun) bool {
 	switch s.role(run) {
-	case RoleStalePending, RoleUnplaced, RoleUnanswered, RoleOrphaned, RoleKeptBack, RoleUnadmitted:
+	case RoleStalePending, RoleUnplaced, RoleUnanswered, RoleOrphaned, RoleKeptBack, RoleRecalled, RoleUnadmitted:
 		return true
 	case RoleWaiting:
 		return !s.Keyed

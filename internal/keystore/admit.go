@@ -26,6 +26,16 @@ type Outcome struct {
 	Run runkey.Identity
 	// KeyVersion is the version of the key that showed Run waiting; Coalesced only.
 	KeyVersion string
+	// Terms are those of the idempotency key, and Remembered is how Run ended, if the key remembers that; Idempotent only.
+	Terms      runkey.Terms
+	Remembered *v1alpha1.RememberedOutcome
+}
+
+// deliveredTo returns the outcome of a trigger that was delivered before. key is its idempotency key, and run stands for it.
+func deliveredTo(run runkey.Identity, key *v1alpha1.RunKeySpec) Outcome {
+	return Outcome{
+		Disposition: v1alpha1.DispositionIdempotent, Run: run, Terms: runkey.TermsIn(key), Remembered: runkey.Remembered(key),
+	}
 }
 
 // ConflictError means that a run waits for the trigger's key and that the trigger did not ask to coalesce.
@@ -126,7 +136,7 @@ func (a admission) deliveredBefore(ctx context.Context, trustAbsence bool) (Outc
 	if answer.Verdict != runkey.Delivered {
 		return Outcome{}, false, nil
 	}
-	return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, true, nil
+	return deliveredTo(answer.Run, &key.Spec), true, nil
 }
 
 // reserve takes the concurrency key, if the trigger has one.
@@ -150,7 +160,7 @@ func (a admission) reserve(ctx context.Context) (Outcome, error) {
 	case runkey.Absorbed:
 		return Outcome{Disposition: v1alpha1.DispositionCoalesced, Run: answer.Run, KeyVersion: version}, nil
 	case runkey.Delivered:
-		return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, nil
+		return deliveredTo(answer.Run, nil), nil
 	case runkey.Refused:
 		return Outcome{}, &ConflictError{
 			Pending: answer.Run, JobName: a.trigger.JobName, Key: a.trigger.ConcurrencyKey, Since: since, Asked: a.trigger.Time.Time,
@@ -211,7 +221,9 @@ func (a admission) own(ctx context.Context, out Outcome) (Outcome, error) {
 	if a.trigger.IdempotencyKey == "" || out.Disposition == v1alpha1.DispositionIdempotent {
 		return out, nil
 	}
+	var taken *v1alpha1.RunKeySpec
 	answer, _, err := a.take(ctx, a.idempotencyName(), a.liveIdempotencyKey, func(key *v1alpha1.RunKeySpec) runkey.Answer {
+		taken = key
 		return runkey.Own(key, a.trigger, out.Run)
 	})
 	if err == nil && answer.Verdict == runkey.Reserved {
@@ -222,7 +234,7 @@ func (a admission) own(ctx context.Context, out Outcome) (Outcome, error) {
 			err = errors.Join(err, giveBack)
 		}
 	}
-	return Outcome{Disposition: v1alpha1.DispositionIdempotent, Run: answer.Run}, err
+	return deliveredTo(answer.Run, taken), err
 }
 
 // giveBack takes the trigger's run out of its concurrency key. It has its own timeout, because the caller's

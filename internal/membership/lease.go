@@ -27,8 +27,10 @@ const (
 
 	// NotesLevel is the first protocol level that knows notes of Jobs that may still execute, in RunKeys.
 	NotesLevel = 2
+	// MemoryLevel is the first protocol level that knows what an idempotency RunKey remembers of its owner.
+	MemoryLevel = 3
 	// ProtocolLevel is the level of this version: what it can read and write in RunKeys and statuses.
-	ProtocolLevel = NotesLevel
+	ProtocolLevel = MemoryLevel
 	// formerLevel is the level of the versions that elect a leader and keep no Lease of a member.
 	formerLevel = 1
 	// formerPatience is the time for which the leader of a former version counts after its last renewal. It exceeds the 15 s

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestAMemberJoinsAndOthersLeave(t *testing.T) {
 	p.show(a, false)
 	p.ownsNothing()
 	must(t, p.step())
-	if l := p.own(); l == nil || l.Labels[v1alpha1.LabelMember] != sharing || l.Annotations[v1alpha1.AnnotationProtocolLevel] != "2" || holderOf(l) != "host_b" {
+	if l := p.own(); l == nil || l.Labels[v1alpha1.LabelMember] != sharing || l.Annotations[v1alpha1.AnnotationProtocolLevel] != strconv.Itoa(ProtocolLevel) || holderOf(l) != "host_b" {
 		t.Fatalf("its Lease: %v", l)
 	}
 	if p.Members() != 2 || len(p.gained) > 70 {

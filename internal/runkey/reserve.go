@@ -17,6 +17,10 @@ type Trigger struct {
 	IdempotencyKey string
 	Coalesce       v1alpha1.CoalescePolicy
 	Time           metav1.Time
+	// Terms are those of the idempotency key, if this delivery brings it.
+	Terms Terms
+	// Request is the UID of the admission request. The API server may send a request twice.
+	Request string
 }
 
 // Verdict is the kind of a key's answer to a trigger.
@@ -82,22 +86,34 @@ func reservedFor(key *v1alpha1.RunKeySpec, t Trigger) *v1alpha1.RunKeySpec {
 // trigger by its concurrency key: its own run, or the run that absorbed it.
 func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 	current := Owner(key)
-	next := OwnedBy(t.JobName, t.IdempotencyKey, owner)
+	next := OwnedBy(t.JobName, t.IdempotencyKey, owner, t.Terms)
+	if t.Terms.TTLSeconds > 0 {
+		next.Request = t.Request
+	}
 	switch {
 	case current == Identity{}:
 		return Answer{Verdict: Reserved, Run: owner, Next: next}
 	case current.Token == t.Run.Token:
 		return Answer{Verdict: Reserved, Run: owner}
-	case current.RunName == t.Run.RunName:
+	case current.RunName == t.Run.RunName && mayTakeOver(key, t):
 		return Answer{Verdict: SameName, Run: current, Next: next}
 	default:
 		return Answer{Verdict: Delivered, Run: current}
 	}
 }
 
-// OwnedBy returns the row of an idempotency key that owner owns.
-func OwnedBy(jobName, key string, owner Identity) *v1alpha1.RunKeySpec {
-	return &v1alpha1.RunKeySpec{Kind: v1alpha1.RunKeyIdempotency, JobName: jobName, Key: key, Owner: &owner}
+// mayTakeOver reports whether a trigger may take an idempotency key from an owner of its own name that does not exist. With
+// a TTL the key outlives its owner. So only a request that the API server sends again may do that (P10).
+func mayTakeOver(key *v1alpha1.RunKeySpec, t Trigger) bool {
+	return TermsIn(key).TTLSeconds == 0 || (key.Request != "" && key.Request == t.Request)
+}
+
+// OwnedBy returns the row of an idempotency key that owner owns, on the terms of the delivery that brought it.
+func OwnedBy(jobName, key string, owner Identity, terms Terms) *v1alpha1.RunKeySpec {
+	return &v1alpha1.RunKeySpec{
+		Kind: v1alpha1.RunKeyIdempotency, JobName: jobName, Key: key, Owner: &owner,
+		IdempotencyTTLSeconds: terms.TTLSeconds, IdempotencyRelease: terms.Release,
+	}
 }
 
 // concurrencyKey returns a copy of key to change, or a new row if key is nil.

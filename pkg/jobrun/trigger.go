@@ -70,8 +70,8 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 	return c.await(ctx, subjectOf(result.JobRun), o)
 }
 
-// Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey,
-// cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError, and while the
+// Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey and what
+// belongs to it, and without cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError, and while the
 // key is reserved for a run that does not exist a *ReservedError. Labels of the options are added. Errors: *NotFoundError,
 // and those of Trigger.
 func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
@@ -85,7 +85,7 @@ func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOpti
 }
 
 func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
-	spec.IdempotencyKey = ""
+	spec.IdempotencyKey, spec.IdempotencyTTLSeconds, spec.IdempotencyRelease = "", 0, ""
 	spec.Cancel = nil
 	spec.Coalesce = ""
 	spec.Admission = nil

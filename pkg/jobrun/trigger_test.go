@@ -81,6 +81,8 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		"spec.input":                   {with(func(s *v1alpha1.JobRunSpec) { s.Input = &apiextensionsv1.JSON{Raw: []byte("{")} }), nil},
 		"spec.concurrencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey = strings.Repeat("鍵", 257) }), nil},
 		"spec.idempotencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyKey = "\xff" }), nil},
+		"spec.idempotencyTTLSeconds":   {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyTTLSeconds = 60 }), nil},
+		"spec.idempotencyRelease":      {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyRelease = "OnFailure" }), nil},
 		"spec.coalesce":                {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey, s.Coalesce = "", v1alpha1.CoalesceSkip }), nil},
 		"spec.leaseDurationSeconds":    {with(func(s *v1alpha1.JobRunSpec) { s.LeaseDurationSeconds = 86401 }), nil},
 		"spec.maxAttempts":             {with(func(s *v1alpha1.JobRunSpec) { s.MaxAttempts = -1 }), nil},
@@ -457,6 +459,7 @@ func TestRetrigger(t *testing.T) {
 	original := makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed})
 	original.Labels = map[string]string{"env": "prod", v1alpha1.LabelJobName: "sync", v1alpha1.LabelKey: "c-x", v1alpha1.LabelDisposition: "created"}
 	cancel := true
+	original.Spec.IdempotencyTTLSeconds, original.Spec.IdempotencyRelease = 60, v1alpha1.IdempotencyReleaseOnFailure
 	original.Spec.IdempotencyKey, original.Spec.Cancel, original.Spec.Coalesce = "once", &cancel, v1alpha1.CoalesceSkip
 	original.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
 	original.Spec.LeaseDurationSeconds, original.Spec.MaxAttempts = 7, 5
@@ -469,7 +472,7 @@ func TestRetrigger(t *testing.T) {
 	}
 	got := result.JobRun
 	mustEqual(t, "own admission", got.Spec.Admission.Token, "t-"+got.Name)
-	mustEqual(t, "kept", got.Spec.IdempotencyKey == "" && got.Spec.Cancel == nil && got.Spec.Coalesce == "", true)
+	mustEqual(t, "kept", got.Spec.IdempotencyKey == "" && got.Spec.IdempotencyTTLSeconds == 0 && got.Spec.IdempotencyRelease == "" && got.Spec.Cancel == nil && got.Spec.Coalesce == "", true)
 	mustEqual(t, "input", string(got.Spec.Input.Raw), `{"org":"acme"}`)
 	mustEqual(t, "amounts", got.Spec.LeaseDurationSeconds*10+got.Spec.MaxAttempts, 75)
 	mustEqual(t, "template", got.Spec.Template != nil, true)

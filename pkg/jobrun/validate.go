@@ -21,6 +21,7 @@ const (
 	maxKeyLength            = 256
 	maxLeaseDurationSeconds = 86400
 	maxMaxAttempts          = 1000
+	maxIdempotencyTTL       = 604800
 )
 
 // checkName refuses a name or namespace that would turn the request into one for another resource.
@@ -99,6 +100,7 @@ func validateInput(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList 
 func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
 	errs := validateKey(spec.ConcurrencyKey, path.Child("concurrencyKey"))
 	errs = append(errs, validateKey(spec.IdempotencyKey, path.Child("idempotencyKey"))...)
+	errs = append(errs, validateIdempotency(spec, path)...)
 	switch {
 	case spec.Coalesce == "":
 	case !slices.Contains(v1alpha1.CoalescePolicies, spec.Coalesce):
@@ -108,6 +110,27 @@ func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
 	}
 	return errs
 }
+
+// validateIdempotency checks how long the idempotencyKey lasts.
+func validateIdempotency(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
+	ttl, release := path.Child("idempotencyTTLSeconds"), path.Child("idempotencyRelease")
+	errs := validateAmount(spec.IdempotencyTTLSeconds, maxIdempotencyTTL, ttl)
+	if spec.IdempotencyRelease != "" && !slices.Contains(releasePolicies, spec.IdempotencyRelease) {
+		errs = append(errs, field.NotSupported(release, spec.IdempotencyRelease, releasePolicies))
+	}
+	if spec.IdempotencyKey != "" {
+		return errs
+	}
+	if spec.IdempotencyTTLSeconds != 0 {
+		errs = append(errs, field.Invalid(ttl, spec.IdempotencyTTLSeconds, "idempotencyTTLSeconds needs idempotencyKey"))
+	}
+	if spec.IdempotencyRelease != "" {
+		errs = append(errs, field.Invalid(release, spec.IdempotencyRelease, "idempotencyRelease needs idempotencyKey"))
+	}
+	return errs
+}
+
+var releasePolicies = []v1alpha1.IdempotencyReleasePolicy{v1alpha1.IdempotencyReleaseNever, v1alpha1.IdempotencyReleaseOnFailure}
 
 // validateKey counts characters, as the API server does. It refuses invalid UTF-8, which would arrive as another key.
 func validateKey(key string, path *field.Path) field.ErrorList {

@@ -151,7 +151,7 @@ func (s *script) settle(receipt *v1alpha1.JobRun) {
 	s.store(s.held().Ended(v1alpha1.PhaseCompleted).Reported().Counted("r").Obj(), bound)
 	settled := bound.DeepCopy()
 	settled.Status.CompletionTime = w.Epoch.DeepCopy()
-	settled.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
+	settled.Status.Conditions = s.held().Ended(v1alpha1.PhaseCompleted).Reported().Obj().Status.Conditions
 	s.store(settled)
 }
 

@@ -93,6 +93,8 @@ var _ = Describe("kubectl jobrun", func() {
 		Expect(plugin("retrigger", "b", "--name=c", "--wait")).To(says(codeFailed,
 			"jobrun.batch.jobrun.dev/c created\n", ContainSubstring("error: run c failed")))
 		Expect(get("c").Spec.IdempotencyKey).To(BeEmpty())
+		Expect(plugin("release-key", "sync", "--idempotency-key", "hook-1")).To(says(codeOK, ContainSubstring("run a failed; the next delivery executes"), BeEmpty()))
+		Expect(trigger(failing, "--name=d")).To(says(codeOK, "jobrun.batch.jobrun.dev/d created\n", BeEmpty()))
 	})
 
 	It("prints objects for programs, and nothing else", func() {

@@ -57,6 +57,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Calm returns since when time passes only while nothing else can happen; zero if it does not do so yet.
 	Calm func() time.Time
+	// KeepsRuns is true if nobody but the operator deletes JobRuns.
+	KeepsRuns bool
 }
 
 // Judge checks every write against all earlier ones.
@@ -84,6 +86,8 @@ type Judge struct {
 
 	made     map[types.UID]uint64 // revisions at which Jobs were created
 	finished map[lease]bool       // leases of which a Job finished
+
+	freed map[delivery]bool // idempotency keys that were released or forgotten
 
 	jobNamed     map[string]bool // tokens of the runs whose status ever named a Job
 	jobsOf       map[string]int  // number of Jobs that were created, by token
@@ -122,6 +126,7 @@ func New(o Options) *Judge {
 		over:     map[string]uint64{},
 		made:     map[types.UID]uint64{},
 		finished: map[lease]bool{},
+		freed:    map[delivery]bool{},
 
 		jobNamed:     map[string]bool{},
 		jobsOf:       map[string]int{},
@@ -175,6 +180,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.named(run)
 	j.completed(old, run)
 	j.counts(old, run)
+	j.inherits(old, run)
 }
 
 // phaseChanged checks I1, I5 and P1 for a new phase.
@@ -311,7 +317,13 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	}
 	if e.New == nil && j.o.ByHand(key.UID) {
 		j.bereft[key.Name] = true
+		if key.Spec.Kind == v1alpha1.RunKeyIdempotency {
+			j.freed[delivery{key.Spec.JobName, key.Spec.Key}] = true // It is not rebuilt for a run that has ended.
+		}
 		return
+	}
+	if key.Spec.Kind == v1alpha1.RunKeyIdempotency {
+		j.ownerChanged(before, after)
 	}
 	if after != nil && after.Leased != nil {
 		j.rises(key.Name, after.Leased)
@@ -422,6 +434,7 @@ func (j *Judge) claimed(revision uint64, before, after *v1alpha1.RunKeySpec) {
 	}
 	j.claims[id] = append(j.claims[id], revision)
 	j.executes(id.Token)
+	j.executesAgain(id.Token)
 	j.nothingExecutes(after)
 }
 
@@ -458,6 +471,7 @@ func (j *Judge) observeJob(e *Event, job *batchv1.Job) {
 	j.beforeTheEnd(job, token)
 	j.onlyOnce(job, token)
 	j.executes(token)
+	j.executesAgain(token)
 	j.oneJobPerKey(job)
 }
 

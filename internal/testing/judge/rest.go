@@ -113,8 +113,8 @@ func (j *Judge) countsNothingElse(run *v1alpha1.JobRun) error {
 	return nil
 }
 
-// nothingLeft checks that no concurrency RunKey exists any more, that each idempotency RunKey has an owner that
-// exists, and that every Job is finished, or gone.
+// nothingLeft checks that no concurrency RunKey exists any more, that each idempotency RunKey is needed, and that every Job is
+// finished, or gone.
 func (j *Judge) nothingLeft() error {
 	for _, key := range j.keys {
 		if j.o.NotesStay && runkey.IsFree(&key.Spec) && len(key.Spec.Unconfirmed) > 0 {
@@ -124,8 +124,8 @@ func (j *Judge) nothingLeft() error {
 			return fmt.Errorf("the RunKey of %q is left at rest: pending %v, line %v, leased %v",
 				key.Spec.Key, runkey.Pending(&key.Spec), runkey.Line(&key.Spec), runkey.Leased(&key.Spec))
 		}
-		if j.find(runkey.Owner(&key.Spec)) == nil {
-			return fmt.Errorf("the RunKey of idempotencyKey %q is left at rest, but its owner %v is gone", key.Spec.Key, runkey.Owner(&key.Spec))
+		if err := j.lasts(&key.Spec); err != nil {
+			return err
 		}
 	}
 	for _, job := range j.jobs {
@@ -140,12 +140,12 @@ func (j *Judge) nothingLeft() error {
 }
 
 // idempotent checks I6: one run stands for all deliveries of an idempotency key, unless one of them was
-// deleted or cancelled.
+// deleted or cancelled, or the key was released or forgotten.
 func (j *Judge) idempotent() error {
 	stand := map[delivery]types.UID{}
 	for uid, run := range j.everRuns {
 		key := deliveryOf(run)
-		if key.key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) {
+		if key.key == "" || run.Status.RunRef == nil || withdrawn(run) || j.touched(key) || j.freed[key] {
 			continue
 		}
 		if other, ok := stand[key]; ok && other != run.Status.RunRef.UID {

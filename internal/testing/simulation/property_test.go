@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -171,6 +172,47 @@ func TestPropertyJobs(t *testing.T) {
 	})
 }
 
+// TestPropertyMemory delivers triggers again, before and after their run has ended, and under the name of a run that is gone.
+// While an idempotency key remembers how its owner ended, no delivery executes, and each gets that outcome. A run that failed
+// or was cancelled releases its key if the first delivery asked for that (P10).
+func TestPropertyMemory(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		scenario := Scenario{
+			Controllers: 1,
+			Replicas:    2,
+			KeepsRuns:   true,
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawDelivery), 2, 5).Draw(rt, "triggers"),
+			Workers:     []Way{Works},
+		}
+		if rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Controllers = rapid.IntRange(1, 2).Draw(rt, "controllers")
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
+// drawDelivery draws a trigger that mostly has the same idempotency key as the others. Nobody deletes its JobRun.
+func drawDelivery(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Name = rapid.SampledFrom([]string{"a", "a", "b", "c"}).Draw(rt, "name of three")
+	t.Idempotency = rapid.SampledFrom([]string{"i", "i", "i", "j"}).Draw(rt, "mostly i")
+	t.Remembered = rapid.SampledFrom([]int32{0, 20, 50, 3600}).Draw(rt, "mostly remembered")
+	t.Releases = rapid.Bool().Draw(rt, "often releases")
+	t.Brief = rapid.Bool().Draw(rt, "often brief")
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Nothing, Cancel}).Draw(rt, "seldom cancel")
+	t.After = time.Duration(rapid.SampledFrom([]int{0, 0, 3, 30, 90}).Draw(rt, "after")) * time.Second
+	t.More = rapid.IntRange(0, 1).Draw(rt, "more")
+	if !t.Worker && rapid.Bool().Draw(rt, "fails") {
+		t.Fate, t.Deadline = Hangs, 1
+	}
+	return t
+}
+
 // drawCleaned draws a trigger whose run has a Job.
 func drawCleaned(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)
@@ -238,6 +280,8 @@ func drawTrigger(rt *rapid.T) Trigger {
 		Skip:        rapid.Bool().Draw(rt, "skip"),
 		Requeue:     rapid.Bool().Draw(rt, "requeue"),
 		Idempotency: rapid.SampledFrom([]string{"", "", "i"}).Draw(rt, "idempotency"),
+		Remembered:  rapid.SampledFrom([]int32{0, 0, 20, 3600}).Draw(rt, "remembered"),
+		Releases:    rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "releases"),
 		Brief:       rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "brief"),
 		Fleeting:    rapid.Bool().Draw(rt, "fleeting"),
 		Worker:      rapid.SampledFrom([]bool{false, false, true}).Draw(rt, "worker"),

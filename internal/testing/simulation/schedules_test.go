@@ -74,6 +74,33 @@ func TestScheduleJobIsStoredLate(t *testing.T) {
 	)
 }
 
+// P10, the release: a delivery is answered with a run that then fails and releases its key. The delivery is stored after that,
+// and gets the outcome of that run. It does not execute, because the next delivery owns the key.
+func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
+	triggers := []Trigger{
+		{Name: "a", Idempotency: "i", Releases: true, Fate: Hangs, Deadline: 1}, {Name: "b", Idempotency: "i", After: time.Second},
+		{Name: "c", Idempotency: "i", After: 20 * time.Second},
+	}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+		scene{until: "webhook.* get RunKey i-"},
+		scene{until: "controller.* delete RunKey i-", not: "stores: create JobRun b"},
+		scene{until: "stores: create JobRun b"},
+		scene{until: "stores: create Job c-1$"},
+	)
+}
+
+// P10, the retention: the TTL of a run is over before its key remembers how it ended. The run waits for its key.
+func TestScheduleRunWaitsForItsKey(t *testing.T) {
+	triggers := []Trigger{
+		{Name: "a", Idempotency: "i", Remembered: 3600, Brief: true}, {Name: "a", Idempotency: "i", After: 20 * time.Second},
+	}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+		scene{until: "controller.* update RunKey i-", not: "controller.* update RunKey i-"},
+		scene{until: "controller.* delete JobRun a"},
+		scene{until: "controller.* update status of JobRun a", not: "controller.* create Job"},
+	)
+}
+
 // P6, the time of a note: as above, but the next run of the key is triggered 20 s later, and the Job is stored then.
 func TestScheduleJobIsStoredMuchLater(t *testing.T) {
 	later := []Trigger{secondOfKey[0], secondOfKey[1]}

@@ -46,6 +46,10 @@ type Trigger struct {
 	Skip        bool
 	Requeue     bool
 	Idempotency string
+	// Remembered is idempotencyTTLSeconds.
+	Remembered int32
+	// Releases sets idempotencyRelease to OnFailure.
+	Releases bool
 	// Brief sets ttlSecondsAfterFinished to 0, which deletes the run as soon as it has an outcome.
 	Brief bool
 	// Worker omits the template, so that a worker executes the run instead of a Job.
@@ -113,8 +117,10 @@ type Scenario struct {
 	// Cleans lets a cleaner delete finished Jobs: see model.World.
 	Cleans bool
 	// Locked says that nobody but the operator deletes what has ended: see judge.Options.
-	Locked  bool
-	Options model.Options
+	Locked bool
+	// KeepsRuns is true if nobody but the operator deletes JobRuns.
+	KeepsRuns bool
+	Options   model.Options
 }
 
 // system is a simulated installation.
@@ -143,6 +149,8 @@ func Simulate(scenario Scenario) error {
 		JobsGo: scenario.Options.Crashes == 0, // A controller that starts leaves them to the sweep, which the simulation lacks.
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
+
+		KeepsRuns: scenario.KeepsRuns,
 	})
 	sim.Server.Observe(s.judge.Observe)
 	s.gateway.Passed = s.judge.PassedFence
@@ -338,6 +346,12 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 
 			ActiveDeadlineSeconds: t.Deadline,
 		},
+	}
+	if t.Idempotency != "" {
+		run.Spec.IdempotencyTTLSeconds = t.Remembered
+		if t.Releases {
+			run.Spec.IdempotencyRelease = v1alpha1.IdempotencyReleaseOnFailure
+		}
 	}
 	if t.Brief {
 		run.Spec.TTLSecondsAfterFinished = new(int32(0))

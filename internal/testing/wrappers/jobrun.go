@@ -98,6 +98,18 @@ func (w *JobRunWrapper) IdempotencyKey(key string) *JobRunWrapper {
 	return w
 }
 
+// Remembered sets idempotencyTTLSeconds.
+func (w *JobRunWrapper) Remembered(seconds int32) *JobRunWrapper {
+	w.Spec.IdempotencyTTLSeconds = seconds
+	return w
+}
+
+// ReleasedOnFailure sets idempotencyRelease to OnFailure.
+func (w *JobRunWrapper) ReleasedOnFailure() *JobRunWrapper {
+	w.Spec.IdempotencyRelease = v1alpha1.IdempotencyReleaseOnFailure
+	return w
+}
+
 // Input sets spec.input to JSON text.
 func (w *JobRunWrapper) Input(json string) *JobRunWrapper {
 	w.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(json)}

@@ -99,3 +99,29 @@ func (w *RunKeyWrapper) OwnerAs(run, token string) *RunKeyWrapper {
 	w.RunKey.Spec.Owner = &v1alpha1.RunIdentity{RunName: run, Token: token}
 	return w
 }
+
+// Remembered sets the TTL of the delivery that brought the idempotency key.
+func (w *RunKeyWrapper) Remembered(seconds int32) *RunKeyWrapper {
+	w.RunKey.Spec.IdempotencyTTLSeconds = seconds
+	return w
+}
+
+// ReleasedOnFailure sets the release of the delivery that brought the idempotency key.
+func (w *RunKeyWrapper) ReleasedOnFailure() *RunKeyWrapper {
+	w.RunKey.Spec.IdempotencyRelease = v1alpha1.IdempotencyReleaseOnFailure
+	return w
+}
+
+// Request sets the admission request of the delivery that brought the idempotency key.
+func (w *RunKeyWrapper) Request(uid string) *RunKeyWrapper {
+	w.RunKey.Spec.Request = uid
+	return w
+}
+
+// Outcome makes the key remember that its owner ended in a phase, until a time.
+func (w *RunKeyWrapper) Outcome(phase v1alpha1.Phase, forget metav1.Time) *RunKeyWrapper {
+	w.RunKey.Spec.Outcome = &v1alpha1.RememberedOutcome{
+		UID: UIDOf(w.RunKey.Spec.Owner.RunName), Phase: phase, Reason: string(phase), CompletionTime: Epoch.DeepCopy(), ForgetTime: &forget,
+	}
+	return w
+}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
-	"fmt"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
@@ -53,6 +51,9 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 
 	trigger := triggerOf(run, h.newToken())
+	if h.memory() {
+		trigger.Terms, trigger.Request = runkey.TermsOf(run), string(req.UID)
+	}
 	dryRun := req.DryRun != nil && *req.DryRun
 	storable := func() error {
 		if errs := h.apiServerErrors(ctx, sent); len(errs) > 0 {
@@ -68,7 +69,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	response := admission.Patched("", sent.stamp(admissionOf(trigger, out))...)
 	if out.Disposition != v1alpha1.DispositionCreated {
-		response = response.WithWarnings(h.warning(ctx, run, out))
+		response = response.WithWarnings(h.warnings(ctx, run, out)...)
 	}
 	if !dryRun {
 		triggers.WithLabelValues(string(out.Disposition)).Inc()
@@ -122,48 +123,4 @@ func generateName(run *v1alpha1.JobRun, request types.UID) string {
 	suffix := strings.ToLower(base32.StdEncoding.EncodeToString(hash[:]))[:nameSuffixLength]
 	base := run.GenerateName
 	return base[:min(len(base), maxNameLength(run)-nameSuffixLength)] + suffix
-}
-
-// warning returns a text that tells the caller which run stands for the trigger.
-func (h *Handler) warning(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) string {
-	if out.Disposition == v1alpha1.DispositionCoalesced {
-		return fmt.Sprintf("jobrun %s coalesced: run %s already waits for job %q, concurrencyKey %q and stands for this trigger",
-			run.Name, out.Run.RunName, run.Spec.JobName, run.Spec.ConcurrencyKey)
-	}
-	text := fmt.Sprintf("jobrun %s starts nothing: idempotencyKey %q of job %q was delivered before, run %s stands for it",
-		run.Name, run.Spec.IdempotencyKey, run.Spec.JobName, out.Run.RunName)
-	if first := h.firstDelivery(ctx, run, out); first != nil && !sameInput(first.Spec.Input, run.Spec.Input) {
-		text += fmt.Sprintf("; its input differs from that of %s and is ignored", first.Name)
-	}
-	return text
-}
-
-// firstDelivery returns the oldest JobRun in the cache with the idempotency key of run. If the cache has none, it
-// returns the run that stands for the first delivery. It returns nil if it cannot read that JobRun.
-func (h *Handler) firstDelivery(ctx context.Context, run *v1alpha1.JobRun, out keystore.Outcome) *v1alpha1.JobRun {
-	var found v1alpha1.JobRunList
-	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
-	err := h.cached.List(ctx, &found, client.InNamespace(run.Namespace), client.MatchingFields{cache.FieldIdempotency: name},
-		client.UnsafeDisableDeepCopy) // A copy of very many deliveries takes too long.
-	if err != nil {
-		return nil
-	}
-	var first *v1alpha1.JobRun
-	for i := range found.Items {
-		if c := &found.Items[i]; c.Spec.IdempotencyKey == run.Spec.IdempotencyKey && (first == nil || v1alpha1.CompareAge(c, first) < 0) {
-			first = c
-		}
-	}
-	if first != nil && !cache.IsSlim(first) {
-		return first
-	}
-	whole := &v1alpha1.JobRun{}
-	stored := types.NamespacedName{Namespace: run.Namespace, Name: out.Run.RunName}
-	if first != nil {
-		stored.Name = first.Name
-	}
-	if err := h.live.Get(ctx, stored, whole); err != nil {
-		return nil
-	}
-	return whole
 }

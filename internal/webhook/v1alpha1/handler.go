@@ -49,6 +49,8 @@ type Options struct {
 	ReservationGrace time.Duration
 	// Notes reports whether all replicas know spec.unconfirmed of a RunKey. Nil means that they do.
 	Notes func() bool
+	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
+	Memory func() bool
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }
@@ -61,6 +63,7 @@ type Handler struct {
 	quotas    client.Reader
 	grace     time.Duration
 	newToken  func() string
+	memory    func() bool
 	schema    schemaValidators
 	templates *knownTemplates
 }
@@ -74,8 +77,11 @@ func NewHandler(o Options) (*Handler, error) {
 	if o.NewToken == nil {
 		o.NewToken = func() string { return string(uuid.NewUUID()) }
 	}
+	if o.Memory == nil {
+		o.Memory = func() bool { return true }
+	}
 	return &Handler{
-		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken,
+		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
 		schema: validator, templates: newKnownTemplates(),
 	}, nil
 }

@@ -26,6 +26,8 @@ const (
 	progress    = "status: {lease: {generation: 1}, progress: {generation: 1, "
 	concurrency = "spec: {kind: Concurrency, jobName: a, key: k, "
 	idempotency = "spec: {kind: Idempotency, jobName: a, key: k, "
+	remembered  = idempotency + "owner: {runName: r, token: t}, idempotencyTTLSeconds: 60, outcome: {" +
+		"completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z', "
 )
 
 func TestLengths(t *testing.T) {
@@ -53,6 +55,11 @@ func TestLengths(t *testing.T) {
 		{"spec.key", "spec: {kind: Idempotency, jobName: a, key: %s, owner: {runName: r, token: t}}", 1, 256},
 		{"spec.owner.runName", idempotency + "owner: {runName: %s, token: t}}", 1, 253},
 		{"spec.owner.token", idempotency + "owner: {runName: r, token: %s}}", 1, 64},
+		{"spec.request", idempotency + "owner: {runName: r, token: t}, request: %s}", 1, 64},
+		{"spec.outcome.uid", remembered + "uid: %s, phase: Failed, reason: R}}", 1, 64},
+		{"spec.outcome.reason", remembered + "uid: u, phase: Failed, reason: %s}}", 1, 1024},
+		{"spec.outcome.error", remembered + "uid: u, phase: Failed, reason: R, error: %s}}", 1, v1alpha1.MaxErrorBytes},
+		{"spec.outcome.output", remembered + "uid: u, phase: Failed, reason: R, output: %s}}", 1, v1alpha1.MaxRememberedOutputBytes},
 		{"spec.pending.runName", concurrency + "pending: {runName: %s, token: t}}", 1, 253},
 		{"spec.pending.token", concurrency + "pending: {runName: r, token: %s}}", 1, 64},
 		{"spec.pending.idempotencyKey", concurrency + "pending: {runName: r, token: t, idempotencyKey: %s}}", 1, 256},
@@ -68,6 +75,7 @@ func TestAmounts(t *testing.T) {
 	testBounds(t, "JobRun", strconv.Itoa, []bounds{
 		{"spec.leaseDurationSeconds", "spec: {jobName: a, leaseDurationSeconds: %s}", 1, 86400},
 		{"spec.maxAttempts", "spec: {jobName: a, maxAttempts: %s}", 1, 1000},
+		{"spec.idempotencyTTLSeconds", "spec: {jobName: a, idempotencyKey: i, idempotencyTTLSeconds: %s}", 1, 604800},
 		{"spec.ttlSecondsAfterFinished", "spec: {jobName: a, ttlSecondsAfterFinished: %s}", 0, 0},
 		{"status.lease.generation", "status: {lease: {generation: %s}}", 1, 0},
 		{"status.lease.durationSeconds", "status: {lease: {generation: 1, durationSeconds: %s}}", 1, 86400},

@@ -28,6 +28,7 @@ func TestJobRunSpec(t *testing.T) {
 	}{
 		"minimal": {spec: `{jobName: sync}`},
 		"everything": {spec: `{jobName: sync, input: {org: acme}, concurrencyKey: k, coalesce: Skip, idempotencyKey: i,
+			idempotencyTTLSeconds: 60, idempotencyRelease: OnFailure,
 			leaseDurationSeconds: 30, maxAttempts: 3, ttlSecondsAfterFinished: 0, cancel: false,
 			template: {spec: {template: {spec: ` + podSpec + `}}},
 			admission: {disposition: Created, runName: r, runToken: t, keyVersion: "1", token: t}}`},
@@ -59,6 +60,9 @@ func TestJobRunSpec(t *testing.T) {
 		"coalesce with an idempotencyKey":     {`{jobName: a, idempotencyKey: i, coalesce: Skip}`, refusal{"spec.coalesce", "coalesce needs concurrencyKey"}},
 		"coalesce of an unknown kind":         {`{jobName: a, concurrencyKey: k, coalesce: Merge}`, refusal{"spec.coalesce", `supported values: "Skip"`}},
 		"coalesce empty":                      {`{jobName: a, concurrencyKey: k, coalesce: ""}`, refusal{"spec.coalesce", `supported values: "Skip"`}},
+		"idempotencyTTLSeconds alone":         {`{jobName: a, idempotencyTTLSeconds: 60}`, refusal{"spec.idempotencyTTLSeconds", "idempotencyTTLSeconds needs idempotencyKey"}},
+		"idempotencyRelease alone":            {`{jobName: a, idempotencyRelease: Never}`, refusal{"spec.idempotencyRelease", "idempotencyRelease needs idempotencyKey"}},
+		"idempotencyRelease of another kind":  {`{jobName: a, idempotencyKey: i, idempotencyRelease: Always}`, refusal{"spec.idempotencyRelease", `supported values: "Never", "OnFailure"`}},
 		"template without a Pod":              {`{jobName: a, template: {spec: {}}}`, refusal{"spec.template.spec.template", "Required value"}},
 		"admission without disposition":       {`{jobName: a, admission: {runName: r, runToken: t, token: t}}`, refusal{"spec.admission.disposition", "Required value"}},
 		"admission of an unknown disposition": {`{jobName: a, admission: {disposition: Merged, runName: r, runToken: t, token: t}}`, refusal{"spec.admission.disposition", `supported values: "Created", "Coalesced", "Idempotent"`}},
@@ -122,6 +126,15 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 		if tc.other != "" {
 			testUpdate(t, field+" changed", with, "spec: {"+field+": "+tc.other+"}", want)
 		}
+	}
+
+	for field, values := range map[string][]string{"idempotencyTTLSeconds": {"60", "61"}, "idempotencyRelease": {"Never", "OnFailure"}} {
+		with, without := fmt.Sprintf("spec: {jobName: a, idempotencyKey: i, %s: %s}", field, values[0]), "spec: {jobName: a, idempotencyKey: i}"
+		want := refusal{"spec." + field, field + isImmutable}
+		testUpdate(t, field+" added", without, with, want)
+		testUpdate(t, field+" removed", with, "spec: {"+field+": null}", want)
+		testUpdate(t, field+" changed", with, "spec: {"+field+": "+values[1]+"}", want)
+		testUpdate(t, field+" unchanged", with, "{metadata: {labels: {a: b}}, "+with+"}", refusal{})
 	}
 
 	want := refusal{"spec.jobName", "jobName" + isImmutable}

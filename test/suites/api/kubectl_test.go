@@ -79,8 +79,8 @@ func TestColumns(t *testing.T) {
 
 	for path, want := range map[string]string{
 		"jobruns/columns":   "Name=columns Job=sync Phase=Leased Run=columns Coalesced=4 Age=* Key=org_acme (wide) Holder=worker-1 Attempts=2 Error=quota",
-		"runkeys/columns":   "Name=columns Kind=Concurrency Job=sync Pending=p Leased=l Age=* Key=org_acme (wide) Line=<nil> Owner=<nil>",
-		"runkeys/columns-i": "Name=columns-i Kind=Idempotency Job=sync Pending=<nil> Leased=<nil> Age=* Key=i (wide) Line=<nil> Owner=o",
+		"runkeys/columns":   "Name=columns Kind=Concurrency Job=sync Pending=p Leased=l Age=* Key=org_acme (wide) Line=<nil> Owner=<nil> Outcome=<nil>",
+		"runkeys/columns-i": "Name=columns-i Kind=Idempotency Job=sync Pending=<nil> Leased=<nil> Age=* Key=i (wide) Line=<nil> Owner=o Outcome=<nil>",
 	} {
 		if got := columns(t, path); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", path, got, want)

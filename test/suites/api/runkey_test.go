@@ -14,6 +14,7 @@ func TestRunKeySpec(t *testing.T) {
 		leasedRun  = "leased: {runName: r, token: t, generation: 1}"
 		inLine     = "line: {runName: r, token: t}"
 		owner      = "owner: {runName: r, token: t}"
+		outcome    = "outcome: {uid: u, phase: Failed, reason: R, completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}"
 		note       = "unconfirmed: [{job: j, token: t}]"
 		free       = "a Concurrency key has pending, leased, line or unconfirmed, an Idempotency key has an owner"
 	)
@@ -36,6 +37,12 @@ func TestRunKeySpec(t *testing.T) {
 		"Idempotency without an owner":    {"kind: Idempotency, jobName: a, key: k", refusal{"spec", free}},
 		"Idempotency, pending":            {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + pendingRun, refusal{"spec", free}},
 		"Idempotency, leased":             {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + leasedRun, refusal{"spec", free}},
+
+		"Concurrency that remembers": {"kind: Concurrency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + pendingRun,
+			refusal{"spec", "a Concurrency key has no request, idempotencyTTLSeconds, idempotencyRelease or outcome"}},
+		"Idempotency that remembers":       {spec: "kind: Idempotency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + owner + ", " + outcome},
+		"outcome without a TTL":            {"kind: Idempotency, jobName: a, key: k, " + owner + ", " + outcome, refusal{"spec", "outcome needs idempotencyTTLSeconds"}},
+		"outcome of a run that has no end": {"kind: Idempotency, jobName: a, key: k, idempotencyTTLSeconds: 60, " + owner + ", outcome: {uid: u, phase: Leased, reason: R, completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}", refusal{"spec.outcome.phase", "must be Completed, Failed or Cancelled"}},
 
 		"no kind":               {"jobName: a, key: k, " + owner, required("kind")},
 		"unknown kind":          {"kind: Lock, jobName: a, key: k, " + owner, refusal{"spec.kind", `supported values: "Concurrency", "Idempotency"`}},
@@ -64,6 +71,8 @@ func TestRunKeyUpdate(t *testing.T) {
 	const (
 		concurrency = "spec: {kind: Concurrency, jobName: a, key: k, pending: {runName: r, token: t}}"
 		idempotency = "spec: {kind: Idempotency, jobName: a, key: k, owner: {runName: r, token: t}}"
+		memory      = "spec: {kind: Idempotency, jobName: a, key: k, owner: {runName: r, token: t}, idempotencyTTLSeconds: 60, outcome: " +
+			"{uid: u, phase: Failed, reason: R, completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}}"
 	)
 	immutable := refusal{"spec", "kind, jobName and key are immutable"}
 	freed := refusal{"spec", "a Concurrency key has pending, leased, line or unconfirmed, an Idempotency key has an owner"}
@@ -78,7 +87,12 @@ func TestRunKeyUpdate(t *testing.T) {
 		"another jobName":  {concurrency, "spec: {jobName: b}", immutable},
 		"another key":      {concurrency, "spec: {key: l}", immutable},
 		"disowned":         {idempotency, "spec: {owner: null}", freed},
-		"owned by another": {idempotency, "spec: {owner: {runName: s, token: u}}", refusal{}},
+		"remembered": {idempotency, "spec: {idempotencyTTLSeconds: 60, outcome: {uid: u, phase: Failed, reason: R, " +
+			"completionTime: '2026-01-02T15:04:05Z', forgetTime: '2026-01-02T15:04:05Z'}}", refusal{}},
+		"remembered otherwise": {memory, "spec: {outcome: {phase: Completed}}", refusal{"spec", "outcome changes only with the owner"}},
+		"no more remembered":   {memory, "spec: {outcome: null}", refusal{"spec", "outcome changes only with the owner"}},
+		"passed on":            {memory, "spec: {outcome: null, owner: {runName: s, token: u}}", refusal{}},
+		"owned by another":     {idempotency, "spec: {owner: {runName: s, token: u}}", refusal{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

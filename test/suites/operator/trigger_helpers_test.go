@@ -69,6 +69,16 @@ func (b builder) delivery(key string) builder {
 	return b.with(func(r *v1alpha1.JobRun) { r.Spec.IdempotencyKey = key })
 }
 
+// remembered sets idempotencyTTLSeconds.
+func (b builder) remembered(seconds int32) builder {
+	return b.with(func(r *v1alpha1.JobRun) { r.Spec.IdempotencyTTLSeconds = seconds })
+}
+
+// released sets idempotencyRelease to OnFailure.
+func (b builder) released() builder {
+	return b.with(func(r *v1alpha1.JobRun) { r.Spec.IdempotencyRelease = v1alpha1.IdempotencyReleaseOnFailure })
+}
+
 func (b builder) input(json string) builder {
 	return b.with(func(r *v1alpha1.JobRun) { r.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(json)} })
 }

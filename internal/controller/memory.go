@@ -1,0 +1,78 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
+	"github.com/jobrun-dev/jobrun/internal/runkey"
+)
+
+// This file keeps what idempotency keys with a TTL remember of their owners (P10).
+
+// noteEnd records how a run has ended that may be deleted before its idempotency keys remember it.
+func (r *Reconciler) noteEnd(run *v1alpha1.JobRun) {
+	hasStarted := run.Spec.Batch == nil || run.Status.Batch != nil && run.Status.Batch.Decision == v1alpha1.BatchStarted
+	if !run.HasEnded() || run.Status.CompletionTime == nil || !hasStarted {
+		return // A withdrawn member leaves its key to another delivery.
+	}
+	end := runkey.OutcomeOf(run)
+	if cache.IsSlim(run) {
+		end.Error = "run " + run.Name + " was deleted before its key remembered its output and its error"
+	}
+	r.sightings.noteEnd(runkey.IdentityOf(run).Token, end)
+}
+
+// awaitsMemory reports whether a run must be kept until the idempotency keys that it owns remember how it ended. If the cache
+// does not show the run's own key, a live read decides.
+func (r *Reconciler) awaitsMemory(ctx context.Context, run *v1alpha1.JobRun) (bool, error) {
+	id := runkey.IdentityOf(run)
+	owned, err := r.Keys.OwnedBy(ctx, run.Namespace, id)
+	if err != nil {
+		return false, err
+	}
+	name := v1alpha1.IdempotencyKeyName(run.Spec.JobName, run.Spec.IdempotencyKey)
+	isOwnShown := false
+	for i := range owned {
+		if runkey.AwaitsOutcome(&owned[i].Spec) {
+			return true, nil
+		}
+		isOwnShown = isOwnShown || owned[i].Name == name
+	}
+	if isOwnShown || runkey.TermsOf(run).TTLSeconds == 0 {
+		return false, nil
+	}
+	own, err := r.Keys.Live(ctx, types.NamespacedName{Namespace: run.Namespace, Name: name})
+	if err != nil || own == nil {
+		return false, err
+	}
+	return runkey.Owner(&own.Spec) == id && runkey.AwaitsOutcome(&own.Spec), nil
+}
+
+// requestsForMemory returns the requests for the objects that may wait until an idempotency key remembers how its owner ended:
+// the owner, which its TTL may delete then, and the bound receipts whose run is gone.
+func (r *Reconciler) requestsForMemory(ctx context.Context, key *v1alpha1.RunKey) []Request {
+	if key.Spec.Owner == nil || key.Spec.IdempotencyTTLSeconds == 0 {
+		return nil
+	}
+	runs := r.listed(ctx, key.Namespace, cache.FieldIdempotency, key.Name)
+	bound := slices.DeleteFunc(runs, func(run *v1alpha1.JobRun) bool { return !run.IsReceipt() || run.HasOutcome() })
+	return append(homeRequests(bound), runRequest(key.Namespace, key.Spec.Owner.RunName))
+}
+
+// forgets returns the time until an idempotency key is forgotten. remembers is false if the key does not remember how its owner
+// ended.
+func (r *Reconciler) forgets(key *v1alpha1.RunKey) (left time.Duration, remembers bool) {
+	outcome := runkey.Remembered(&key.Spec)
+	if outcome == nil {
+		return 0, false
+	}
+	return max(outcome.ForgetTime.Sub(r.Clock.Now()), 0), true
+}
