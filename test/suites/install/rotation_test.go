@@ -231,11 +231,7 @@ func observe(t *testing.T, c *cluster, d *deployment) (end func() (int, []string
 	done.Go(func() {
 		wait.UntilWithContext(ctx, func(context.Context) {
 			triggers++
-			err := c.admin.Create(t.Context(), jobRun(triggers))
-			if err != nil && brokeOff(err.Error()) {
-				err = c.admin.Create(t.Context(), jobRun(triggers))
-			}
-			if err != nil {
+			if err := c.admin.Create(t.Context(), jobRun(triggers)); err != nil {
 				fail("a trigger", err)
 			}
 		}, 100*time.Millisecond)
@@ -272,13 +268,6 @@ func jobRun(n int) *v1alpha1.JobRun {
 	}
 }
 
-// brokeOff reports whether the API server used a connection to a replica in the moment in which that replica stopped. Such a
-// failure has nothing to do with certificates.
-func brokeOff(message string) bool {
-	return strings.Contains(message, "failed calling webhook") &&
-		(strings.HasSuffix(message, ": EOF") || strings.Contains(message, "connection reset by peer"))
-}
-
 // failedJobCreates returns the creates of Jobs that the API server did not carry out, with their answers. It leaves out those
 // that a replica sent when it stopped: the replica does not wait for the answer.
 func (c *cluster) failedJobCreates(t *testing.T) []string {
@@ -286,7 +275,7 @@ func (c *cluster) failedJobCreates(t *testing.T) []string {
 	var failed []string
 	c.audit(t, func(event auditv1.Event) {
 		if ref := event.ObjectRef; ref != nil && ref.Resource == "jobs" && event.Verb == "create" && event.ResponseStatus != nil &&
-			event.ResponseStatus.Code != http.StatusCreated && !brokeOff(event.ResponseStatus.Message) &&
+			event.ResponseStatus.Code != http.StatusCreated &&
 			!strings.HasSuffix(event.ResponseStatus.Message, "context canceled") {
 			failed = append(failed, event.RequestURI+": "+event.ResponseStatus.Message)
 		}
