@@ -36,9 +36,9 @@ func newWebhookServer(o options, rotator *certificates.Rotator) webhook.Server {
 	if rotator != nil {
 		tlsOptions = append(tlsOptions, func(c *tls.Config) { c.GetCertificate = rotator.GetCertificate })
 	}
-	return webhook.NewServer(webhook.Options{
+	return &drainingServer{clock: operatorClock, Server: webhook.NewServer(webhook.Options{
 		Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCertPath, TLSOpts: tlsOptions,
-	})
+	})}
 }
 
 // http1 turns HTTP/2 off. With HTTP/2 the API server would send every trigger over one connection to one replica.
