@@ -383,10 +383,10 @@ func (j *Judge) isLate(run *v1alpha1.JobRun, place *v1alpha1.PendingRun) bool {
 }
 
 // inOrder checks P7 for a run that gets the waiting place while the key names the first run in line: it is that run, or one
-// that was stored before it. A run whose lease expired goes first.
+// that was stored before it. A run whose lease expired goes first. A trigger may take over a reservation under its own name (P1).
 func (j *Judge) inOrder(before, after *v1alpha1.RunKeySpec) {
 	first, seated := j.find(runkey.Line(before)), runkey.Pending(after)
-	if first == nil || seated == (runkey.Identity{}) || seated == runkey.Pending(before) ||
+	if first == nil || seated == (runkey.Identity{}) || seated.RunName == runkey.Pending(before).RunName ||
 		seated == runkey.Leased(before) || seated == runkey.IdentityOf(first) || !waits(first) {
 		return
 	}
