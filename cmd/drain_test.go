@@ -23,7 +23,7 @@ type fakeServer struct {
 	hook  http.Handler
 }
 
-func (f *fakeServer) Start(ctx context.Context) error       { return f.start(ctx) }
+func (f *fakeServer) Start(ctx context.Context) error      { return f.start(ctx) }
 func (f *fakeServer) Register(_ string, hook http.Handler) { f.hook = hook }
 
 func TestDrainingServer(t *testing.T) {

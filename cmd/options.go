@@ -135,7 +135,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.IntVar(&o.receiptHistory, "receipt-history", 100, "The number of bound receipts to keep per run, at least 1.")
 	o.jobTTL, o.runTTL = ttl(24*time.Hour), ttl(7*24*time.Hour)
 	flags.Var(&o.jobTTL, "job-ttl",
-		"How long the finished Job of a run is kept after the outcome of the run is stored, if its template has no ttlSecondsAfterFinished: "+
+		"How long the finished Job of a run is kept after the completionTime of the run, if its template has no ttlSecondsAfterFinished: "+
 			"a `duration` of at least 1m, or -1 to keep it as long as its JobRun.")
 	flags.Var(&o.runTTL, "run-ttl",
 		"How long a JobRun without ttlSecondsAfterFinished is kept after its completionTime: a `duration` of at least 1m, or -1 for ever.")

@@ -170,10 +170,9 @@ type JobRunSpec struct {
 	Coalesce CoalescePolicy `json:"coalesce,omitempty"`
 
 	// idempotencyKey identifies this trigger across deliveries. While the run of the first delivery exists (see
-	// ttlSecondsAfterFinished), a
-	// second trigger with the same namespace, jobName and idempotencyKey starts nothing and is answered with
-	// that run. idempotencyTTLSeconds and idempotencyRelease change how long that lasts. It has 1 to 256
-	// characters of any kind but control characters. Immutable.
+	// ttlSecondsAfterFinished), a second trigger with the same namespace, jobName and idempotencyKey starts
+	// nothing and is answered with that run. idempotencyTTLSeconds and idempotencyRelease change how long that
+	// lasts. It has 1 to 256 characters of any kind but control characters. Immutable.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1

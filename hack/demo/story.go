@@ -103,7 +103,7 @@ func (d *demo) recorded(ctx context.Context) error {
 	if err := d.events(ctx); err != nil {
 		return err
 	}
-	d.say("The last release of a key deletes its row. An idempotency key lasts as long as its run. The row of a run whose Job " +
+	d.say("The last release of a key deletes its row. Without idempotencyTTLSeconds, an idempotency key lasts as long as its run. The row of a run whose Job " +
 		"was not seen to finish stays for a minute, and names that Job in spec.unconfirmed:")
 	return d.kubectl(ctx, "get", "runkeys")
 }

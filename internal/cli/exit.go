@@ -36,7 +36,8 @@ const exitCodesHelp = `Exit codes:
   3    conflict: a run waits for the key, and the trigger did not ask to coalesce
   4    --timeout ran out, or no answer came in time; the run goes on
   5    claim: there is nothing to claim
-  6    renew, progress, complete, fail, release: the lease is lost; stop working on the run
+  6    renew, progress, complete, fail, release: the lease is lost, or the run was cancelled;
+       stop working on the run
   7    --timeout ran out while the key was reserved for a run that does not exist;
        nothing was created
   130  interrupted by Ctrl-C; the run goes on, unless --cancel-on-interrupt cancels it`

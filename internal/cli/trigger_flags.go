@@ -51,7 +51,7 @@ func (o *triggerOptions) addTo(cmd *cobra.Command) {
 	flags.StringVar(&o.input, "input", "", "Input of the run: JSON, @FILE with JSON, or - for JSON from stdin.")
 	o.labels.addTo(flags)
 	flags.StringVar(&o.image, "image", "", "Image of the run's container. Without a template in a file, the Job has this one container and no retries.")
-	flags.DurationVar(&o.ttl, "ttl", 0, "Time after which a JobRun that has ended is deleted, e.g. 24h. Default: it is kept.")
+	flags.DurationVar(&o.ttl, "ttl", 0, "Time after which a JobRun that has ended is deleted, e.g. 24h. Default: the operator's --run-ttl.")
 	o.answerOptions.addTo(cmd, o.Streams.Out)
 }
 
