@@ -38,17 +38,15 @@ func contains(certificates []*x509.Certificate, certificate *x509.Certificate) b
 func trusts(bundle []byte, root *x509.Certificate) bool { return contains(parseBundle(bundle), root) }
 
 // withRoot returns a caBundle with the root as its first certificate. If overlaps, it keeps the other ones that have not
-// expired, the newest first, up to maxRoots in all. It returns the bundle unchanged if it has these certificates already.
+// expired, the newest first, up to maxRoots in all. Otherwise it keeps those that are newer than the root: another replica may
+// have made them, and this one does not know yet. It returns the bundle unchanged if it has these certificates already.
 func withRoot(bundle []byte, root *x509.Certificate, overlaps bool, now time.Time) ([]byte, error) {
-	roots := []*x509.Certificate{root}
-	if overlaps {
-		others := slices.DeleteFunc(parseBundle(bundle), func(c *x509.Certificate) bool {
-			return c.Equal(root) || now.After(c.NotAfter)
-		})
-		slices.SortStableFunc(others, func(a, b *x509.Certificate) int { return b.NotBefore.Compare(a.NotBefore) })
-		roots = append(roots, others...)
-		roots = roots[:min(len(roots), maxRoots)]
-	}
+	others := slices.DeleteFunc(parseBundle(bundle), func(c *x509.Certificate) bool {
+		return c.Equal(root) || now.After(c.NotAfter) || !overlaps && !c.NotBefore.After(root.NotBefore)
+	})
+	slices.SortStableFunc(others, func(a, b *x509.Certificate) int { return b.NotBefore.Compare(a.NotBefore) })
+	roots := append([]*x509.Certificate{root}, others...)
+	roots = roots[:min(len(roots), maxRoots)]
 	encoded, err := certutil.EncodeCertificates(roots...)
 	if err != nil || bytes.Equal(encoded, bundle) {
 		return bundle, err

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func TestWithRoot(t *testing.T) {
 		"empty":                   {nil, true, 0, bundleOf(t, c)},
 		"the same":                {bundleOf(t, c), true, 0, bundleOf(t, c)},
 		"others stay":             {bundleOf(t, b, a), true, 0, bundleOf(t, c, b, a)},
-		"others go":               {bundleOf(t, c, b, a), false, 0, bundleOf(t, c)},
+		"older ones go":           {bundleOf(t, c, b, a), false, 0, bundleOf(t, c)},
 		"repeated":                {bundleOf(t, a, a, c, c), true, 0, bundleOf(t, c, a)},
 		"text and a broken block": {slices.Concat([]byte("x\n"), broken, bundleOf(t, a)), true, 0, bundleOf(t, c, a)},
 		"expired":                 {bundleOf(t, b, a), true, 2 * lifetime, bundleOf(t, c)},
@@ -40,6 +41,21 @@ func TestWithRoot(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A replica that does not know the newest certificate yet keeps its root.
+func TestWithRootKeepsNewerRoots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		oldest := makePair(t, dnsName)
+		time.Sleep(time.Hour)
+		known := makePair(t, dnsName)
+		time.Sleep(time.Hour)
+		newest := makePair(t, dnsName)
+		got, err := withRoot(bundleOf(t, newest, known, oldest), known.pair.root, false, time.Now())
+		if want := bundleOf(t, known, newest); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	})
 }
 
 // However often the Secret is lost, a caBundle keeps the newest roots and stays small.

@@ -309,7 +309,9 @@ func (a *action) deleteJob(ctx context.Context, job *batchv1.Job) error {
 	if job.DeletionTimestamp != nil {
 		return nil
 	}
-	a.sightings.noteStopped(job.UID) // The answer may get lost.
+	if !executor.IsFinished(job) {
+		a.sightings.noteStopped(job.UID) // The answer may get lost.
+	}
 	err := a.Client.Delete(ctx, job.DeepCopy(),
 		client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if err == nil {

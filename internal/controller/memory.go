@@ -23,11 +23,15 @@ func (r *Reconciler) noteEnd(run *v1alpha1.JobRun) {
 	if !run.HasEnded() || run.Status.CompletionTime == nil || !hasStarted {
 		return // A withdrawn member leaves its key to another delivery.
 	}
+	token := runkey.IdentityOf(run).Token
 	end := runkey.OutcomeOf(run)
 	if cache.IsSlim(run) {
+		if r.sightings.endOf(token) != nil {
+			return // It has the output and the error, which the cache does not keep.
+		}
 		end.Error = "run " + run.Name + " was deleted before its key remembered its output and its error"
 	}
-	r.sightings.noteEnd(runkey.IdentityOf(run).Token, end)
+	r.sightings.noteEnd(token, end)
 }
 
 // awaitsMemory reports whether a run must be kept until the idempotency keys that it owns remember how it ended. If the cache
@@ -71,7 +75,7 @@ func (r *Reconciler) requestsForMemory(ctx context.Context, key *v1alpha1.RunKey
 // ended.
 func (r *Reconciler) forgets(key *v1alpha1.RunKey) (left time.Duration, remembers bool) {
 	outcome := runkey.Remembered(&key.Spec)
-	if outcome == nil {
+	if outcome == nil || outcome.ForgetTime == nil {
 		return 0, false
 	}
 	return max(outcome.ForgetTime.Sub(r.Clock.Now()), 0), true

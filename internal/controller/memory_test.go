@@ -57,12 +57,27 @@ func TestP10EndOfTheOwner(t *testing.T) {
 			key: owned().ReleasedOnFailure(), runs: of(ended("a", failed).Obj(), made("b").IdempotencyKey("i").Remembered(9).Pending().Obj()),
 			want: "own-idempotency: CheckRun(b); SwapKey(owner=b)",
 		},
+		"it failed and releases, and another run lost the key before": {
+			key: owned().ReleasedOnFailure(), runs: of(ended("b", failed).Age(3600).Obj(), ended("a", failed).Obj()),
+			want: "free-idempotency: SwapKey(free)",
+		},
+		"it failed and releases, and another run that lost the key before has a receipt": {
+			key: owned().ReleasedOnFailure(),
+			runs: of(ended("b", failed).Age(3600).Obj(), ended("a", failed).Obj(),
+				answered("r", "b", "10").IdempotencyKey("i").BoundTo("b").Settled().Obj()),
+			want: "free-idempotency: SwapKey(free)",
+		},
 		"it was cancelled, and the trigger that brought the key waits for its fate": {
 			key:  owned().Remembered(60),
 			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Obj()),
 		},
 		"it was cancelled, and the trigger that brought the key was promoted": {
 			key:  owned().Remembered(60),
+			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Pending().Obj()),
+			want: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
+		},
+		"the key remembers it, and the trigger that brought the key was promoted": {
+			key:  owned().Remembered(60).Outcome(cancelled, metav1.NewTime(now.Add(time.Minute))),
 			runs: of(ended("a", cancelled).Obj(), answered("r", "a", "10").IdempotencyKey("i").Pending().Obj()),
 			want: "own-idempotency: CheckRun(r); SwapKey(owner=r)",
 		},

@@ -341,6 +341,11 @@ func TestP6StrayJobs(t *testing.T) {
 			with:  withoutNotes,
 			want:  `claim: StopStrays; SwapKey(leased=b g1<10); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
 		},
+		"the fence of an older replica may answer: the claim reads the run": {
+			given: of(makeKey("k").Pending("b").Obj(), made("b").Pending().Obj()),
+			with:  func(c *scene) { c.change = func(o *decision.Observation) { o.Memory = false } },
+			want:  `claim: SwapKey(leased=b g1<10); CheckRun(b); CreateJob(b-1); WriteStatus(b, Leased, g1<10); Emit(RunLeased b); Count(leased)`,
+		},
 		"not known to all replicas: none is noted": {
 			given: of(makeKey("k").Leased("a", 1, "5").Obj(), made("a").Leased(1, "3").Ended(v1alpha1.PhaseFailed).Obj()),
 			with:  withoutNotes,

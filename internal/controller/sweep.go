@@ -81,14 +81,15 @@ func (r *Reconciler) sweepJobs(ctx context.Context, jobs toolscache.Store, queue
 
 // sweepKeys enqueues each owned idempotency key that is forgotten before the next sweep, for that time.
 func (r *Reconciler) sweepKeys(keys toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+	room := sweepRoom - queue.Len()
 	for _, object := range keys.List() {
 		key, ok := object.(*v1alpha1.RunKey)
-		if !ok {
+		if !ok || room <= 0 {
 			continue
 		}
-		request := Request{Namespace: key.Namespace, RunKey: key.Name}
 		if left, remembers := r.forgets(key); remembers && left <= r.SweepPeriod && r.ownsKey(key) {
-			queue.AddAfter(request, left)
+			queue.AddAfter(Request{Namespace: key.Namespace, RunKey: key.Name}, left)
+			room--
 		}
 	}
 }

@@ -53,18 +53,28 @@ func (s *Snapshot) claimKey(key *v1alpha1.RunKeySpec, run *v1alpha1.JobRun) []Op
 	return join(
 		checks,
 		s.swapKey(next),
+		s.checkRunForOldFence(run),
 		[]Op{CreateJob{run, generation, version}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, version, s.Now)}},
 		tellLeased(run, s.Now),
 	)
 }
 
+// checkRunForOldFence reads a run live before its Job is created, while the fence of an older replica may answer. That fence
+// does not look at a run with a key. The fence does since the version that lets keys remember their runs.
+func (s *Snapshot) checkRunForOldFence(run *v1alpha1.JobRun) []Op {
+	if s.Memory || !s.Keyed {
+		return nil
+	}
+	return []Op{CheckRun{run}}
+}
+
 // handOver claims the waiting run with the swap that releases the key, whose result is free. So the run starts at once. It
-// returns nil if the claim must wait: for a Job that may still appear, for another step of this home, or because the API
-// server has refused the run's Job.
+// returns nil if the claim must wait: for a Job that may still appear, for another step of this home, for a live read of the
+// first run in line, or because the API server has refused the run's Job.
 func (s *Snapshot) handOver(free SwapKey) []Op {
 	run := s.Run(s.pending)
-	if !s.Keyed || !s.Notes || !s.mayStart(run) || len(runkey.Unconfirmed(free.Next)) > 0 || s.hasUnfinishedJob() {
+	if !s.Keyed || !s.Notes || !s.mayStart(run) || s.firstInLine(nil) != nil || len(runkey.Unconfirmed(free.Next)) > 0 || s.hasUnfinishedJob() {
 		return nil
 	}
 	if e := s.execution(run); e.Refused != nil || e.HoldOff > 0 || finishDisplacement(s) != nil || clearStalePending(s) != nil {
@@ -105,6 +115,7 @@ func (s *Snapshot) storeClaim(run *v1alpha1.JobRun) []Op {
 	return join(
 		s.checkKey(),
 		checkPods,
+		s.checkRunForOldFence(run),
 		[]Op{CreateJob{run, generation, s.claimedVersion()}},
 		[]Op{WriteStatus{run, leasedStatus(run, generation, s.claimedVersion(), s.Now)}},
 		tellLeased(run, s.Now),

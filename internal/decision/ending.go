@@ -30,7 +30,9 @@ type ending struct {
 	failure    *v1alpha1.RunFailure
 	attempts   int32
 	keyVersion string
-	now        metav1.Time
+	// neverStarted is true if nothing of the lease has executed. Then its claim is no evidence (P2).
+	neverStarted bool
+	now          metav1.Time
 }
 
 func failure(reason, message string) ending {

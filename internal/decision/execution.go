@@ -120,7 +120,9 @@ func (s *Snapshot) takeGivenBack(run *v1alpha1.JobRun) []Op {
 // run reads Leased, the plan needs no look at the key before: whoever takes the lease away writes that status first (P5).
 func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 	end.generation = s.claimedGeneration(run)
-	end.keyVersion = s.claimedVersion()
+	if !end.neverStarted {
+		end.keyVersion = s.claimedVersion()
+	}
 	end.now = s.Now
 	status := endedStatus(run, end)
 	var checks []Op
@@ -139,6 +141,7 @@ func (s *Snapshot) finish(run *v1alpha1.JobRun, end ending) []Op {
 func (s *Snapshot) cancelLeased(run *v1alpha1.JobRun) []Op {
 	return join(stopRun(run, s.claimedGeneration(run)), s.finish(run, ending{
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
+		neverStarted: run.Status.Phase != v1alpha1.PhaseLeased && s.execution(run).Job == nil,
 	}))
 }
 

@@ -21,14 +21,13 @@ func DecideIdempotencyKey(s *Snapshot) Plan {
 
 func (s *Snapshot) decideIdempotencyKey() (step string, ops []Op, after time.Duration) {
 	key := s.KeySpec()
-	if outcome := runkey.Remembered(key); outcome != nil {
-		return s.decideRemembered(outcome)
-	}
-	switch end, promoted := s.endOfOwner(), s.promotedBringer(); {
+	switch end, promoted, outcome := s.endOfOwner(), s.promotedBringer(), runkey.Remembered(key); {
 	case key == nil:
 		return s.passOn()
 	case promoted != nil:
 		return s.giveTo(promoted, promoted)
+	case outcome != nil:
+		return s.decideRemembered(outcome)
 	case end != nil && runkey.TermsIn(key).ReleasesAfter(end.Phase):
 		return s.passOn()
 	case end != nil && runkey.AwaitsOutcome(key):
@@ -169,12 +168,20 @@ func (s *Snapshot) mayOwn(run, delivery *v1alpha1.JobRun) bool {
 	if s.isWithdrawn(run) || !run.HasEnded() {
 		return !s.isWithdrawn(run)
 	}
-	if s.Key == nil || runkey.Owner(s.KeySpec()) == runkey.IdentityOf(run) || delivery.Status.Phase == v1alpha1.PhaseIdempotent {
+	if s.Key == nil || runkey.Owner(s.KeySpec()) == runkey.IdentityOf(run) || delivery.Status.Phase == v1alpha1.PhaseIdempotent ||
+		s.hasLost(run) {
 		return false
 	}
 	terms, at := s.termsOf(delivery), run.Status.CompletionTime
 	isOver := terms.TTLSeconds > 0 && at != nil && s.Now.Sub(at.Time) >= terms.TTL()
 	return !isOver && !terms.ReleasesAfter(run.Status.Phase)
+}
+
+// hasLost reports whether a run that has ended lost its idempotency key to another run, because the key was released or
+// forgotten. A run that displaced the owner has not, and a promoted trigger may take over the key that it brought.
+func (s *Snapshot) hasLost(run *v1alpha1.JobRun) bool {
+	owner := s.Run(runkey.Owner(s.KeySpec()))
+	return owner != nil && !owner.IsReceipt() && !run.WasAbsorbed()
 }
 
 // isDiscarded reports whether a receipt was cancelled before it executed or stood for others. As the owner of

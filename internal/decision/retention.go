@@ -77,15 +77,20 @@ func AllHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 	return !slices.ContainsFunc(receipts, func(receipt *v1alpha1.JobRun) bool { return !receipt.HasOutcome() })
 }
 
-// TimeToLive returns how much longer the run is kept; ok is false if it has no TTL or has not ended. If a
-// clock ahead of this one wrote completionTime, the TTL starts when this process sees the run: see Seen.
+// TimeToLive returns how much longer the run is kept; ok is false if it has no TTL or has not ended. The TTL of a receipt that
+// was created after the end of its run starts with its creation. If a clock ahead of this one wrote completionTime, the TTL
+// starts when this process sees the run: see Seen.
 func (t Retention) TimeToLive() (left time.Duration, ok bool) {
 	ttl, limited := ttlOf(t.Run, t.TTL)
 	ended := t.Run.Status.CompletionTime
 	if !limited || ended == nil || !t.Run.HasOutcome() || t.Run.DeletionTimestamp != nil {
 		return 0, false
 	}
-	return ttl - max(t.Now.Sub(ended.Time), t.Seen), true
+	since := ended.Time
+	if created := t.Run.CreationTimestamp.Time; created.After(since) {
+		since = created
+	}
+	return ttl - max(t.Now.Sub(since), t.Seen), true
 }
 
 // ttlOf returns how long a JobRun is kept after it has an outcome; ok is false if it is kept for ever. fallback is the TTL of

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -18,6 +19,8 @@ func TestDecideRetention(t *testing.T) {
 	unbound := answered("r", "a", "4").Obj()
 	open := answered("r", "a", "4").BoundTo("a").Obj()
 	settled := func(name string) *v1alpha1.JobRun { return answered(name, "a", "4").BoundTo("a").Settled().Obj() }
+	late := answered("r", "a", "4").TTL(60).BoundTo("a").Settled().Obj()
+	late.CreationTimestamp = metav1.NewTime(late.Status.CompletionTime.Add(time.Minute))
 	for name, tc := range map[string]struct {
 		run            *v1alpha1.JobRun
 		unbound, bound []*v1alpha1.JobRun
@@ -30,19 +33,21 @@ func TestDecideRetention(t *testing.T) {
 	}{
 		"kept without a ttl":  {run: made("a").Ended(v1alpha1.PhaseCompleted).Obj(), seconds: 1e6},
 		"kept while it waits": {run: made("a").TTL(1).Pending().Obj(), seconds: 1e6},
-		"kept while it executes, whatever its holder writes": {run: made("a").TTL(1).Leased(1, "5").Settled().Obj(), seconds: 1e6},
-		"kept while it executes":                             {run: made("a").TTL(1).Leased(1, "5").Obj(), seconds: 1e6},
-		"kept until its time":                                {run: finished().Obj(), seconds: 20, wantAfter: 40 * time.Second},
-		"kept for longer than until the next sweep":          {run: finished().TTL(100).Obj(), seconds: 20},
-		"its time is over":                                   {run: finished().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(a)"},
-		"it ended in the future":                             {run: finished().Obj(), seconds: -3600, seen: 20 * time.Second, wantAfter: 40 * time.Second},
-		"it ended in the future, long ago":                   {run: finished().Obj(), seconds: -3600, seen: 60 * time.Second, want: "expire-ttl: DeleteRun(a)"},
-		"a ttl of zero":                                      {run: finished().TTL(0).Obj(), seconds: 0, want: "expire-ttl: DeleteRun(a)"},
-		"a receipt without outcome stays":                    {run: answered("r", "a", "4").TTL(1).BoundTo("a").Obj(), seconds: 1e6},
-		"a receipt that is not counted":                      {run: answered("r", "a", "4").TTL(1).Obj(), seconds: 1e6},
-		"a receipt with an outcome goes":                     {run: answered("r", "a", "4").TTL(1).BoundTo("a").Settled().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(r)"},
-		"a receipt is not counted yet":                       {run: finished().Obj(), unbound: []*v1alpha1.JobRun{unbound}, seconds: 1e6, history: 100},
-		"a receipt has no outcome yet":                       {run: finished().Obj(), bound: []*v1alpha1.JobRun{settled("q"), open}, seconds: 1e6, history: 100},
+		"kept while it executes, whatever its holder writes":     {run: made("a").TTL(1).Leased(1, "5").Settled().Obj(), seconds: 1e6},
+		"kept while it executes":                                 {run: made("a").TTL(1).Leased(1, "5").Obj(), seconds: 1e6},
+		"kept until its time":                                    {run: finished().Obj(), seconds: 20, wantAfter: 40 * time.Second},
+		"kept for longer than until the next sweep":              {run: finished().TTL(100).Obj(), seconds: 20},
+		"its time is over":                                       {run: finished().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(a)"},
+		"it ended in the future":                                 {run: finished().Obj(), seconds: -3600, seen: 20 * time.Second, wantAfter: 40 * time.Second},
+		"it ended in the future, long ago":                       {run: finished().Obj(), seconds: -3600, seen: 60 * time.Second, want: "expire-ttl: DeleteRun(a)"},
+		"a ttl of zero":                                          {run: finished().TTL(0).Obj(), seconds: 0, want: "expire-ttl: DeleteRun(a)"},
+		"a receipt without outcome stays":                        {run: answered("r", "a", "4").TTL(1).BoundTo("a").Obj(), seconds: 1e6},
+		"a receipt that is not counted":                          {run: answered("r", "a", "4").TTL(1).Obj(), seconds: 1e6},
+		"a receipt with an outcome goes":                         {run: answered("r", "a", "4").TTL(1).BoundTo("a").Settled().Obj(), seconds: 60, want: "expire-ttl: DeleteRun(r)"},
+		"a receipt that came after the end of its run":           {run: late, seconds: 80, wantAfter: 40 * time.Second},
+		"a receipt that came after the end of its run, long ago": {run: late, seconds: 120, want: "expire-ttl: DeleteRun(r)"},
+		"a receipt is not counted yet":                           {run: finished().Obj(), unbound: []*v1alpha1.JobRun{unbound}, seconds: 1e6, history: 100},
+		"a receipt has no outcome yet":                           {run: finished().Obj(), bound: []*v1alpha1.JobRun{settled("q"), open}, seconds: 1e6, history: 100},
 		"all receipts have the outcome": {
 			run: finished().Obj(), bound: []*v1alpha1.JobRun{settled("q"), settled("r")}, seconds: 60, history: 100,
 			want: "expire-ttl: DeleteRun(a)",
