@@ -231,11 +231,9 @@ var mutants = map[string]mutant{
 	},
 	"P10: an idempotency key gets no next owner": {
 		file: "internal/decision/idempotency.go",
-		from: `	next := s.nextOwner()
-`,
-		to: `	next := s.Run(runkey.Identity{})
-`,
-		pkg: rules, run: "^TestP10",
+		from: `switch next, delivery := s.nextOwner(); {`,
+		to:   `switch next, delivery := s.Run(runkey.Identity{}), s.Run(runkey.Identity{}); {`,
+		pkg:  rules, run: "^TestP10",
 	},
 	"P10: a later run counts a receipt whose key another delivery may own": {
 		file: "internal/decision/standing.go",
@@ -409,8 +407,10 @@ var mutants = map[string]mutant{
 	"I4: the Job before the key": {
 		file: "internal/decision/claim.go",
 		from: `		s.swapKey(next),
+		s.checkRunForOldFence(run),
 		[]Op{CreateJob{run, generation, version}},`,
-		to: `		[]Op{CreateJob{run, generation, version}},
+		to: `		s.checkRunForOldFence(run),
+		[]Op{CreateJob{run, generation, version}},
 		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
@@ -472,8 +472,8 @@ var mutants = map[string]mutant{
 	},
 	"batch: a member starts before its batch": {
 		file: "internal/decision/claim.go",
-		from: `!run.RunsAsJob() || !s.isAccepting(run) {`,
-		to:   `!run.RunsAsJob() || !s.isOpen(run) {`,
+		from: `run.RunsAsJob() && s.isAccepting(run)`,
+		to:   `run.RunsAsJob() && s.isOpen(run)`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
 	"batch: receipts bind to a member that may be withdrawn": {
@@ -599,7 +599,7 @@ var mutants = map[string]mutant{
 	},
 	"P10: the end of a deleted run is not noted": {
 		file: "internal/controller/jobrun_controller.go",
-		from: `		r.noteEnd(run)
+		from: `		r.noteEnd(object)
 `,
 		to:  ``,
 		pkg: rules, run: "^TestP10EndOfADeletedOwner$",
