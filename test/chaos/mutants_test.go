@@ -121,8 +121,10 @@ var brokenBuilds = map[string]broken{
 		edits: []mutants.Edit{withoutFence, {
 			File: "internal/decision/claim.go",
 			From: `		s.swapKey(next),
-		[]Op{CheckRun{run}, CreateJob{run, generation, version}},`,
-			To: `		[]Op{CheckRun{run}, CreateJob{run, generation, version}},
+		s.checkRunForOldFence(run),
+		[]Op{CreateJob{run, generation, version}},`,
+			To: `		s.checkRunForOldFence(run),
+		[]Op{CreateJob{run, generation, version}},
 		s.swapKey(next),`,
 		}},
 		promise: "I4",
