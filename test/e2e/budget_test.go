@@ -102,7 +102,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 		})
 		openGate := func() { Expect(os.WriteFile(gate, nil, 0o600)).To(Succeed()) }
 
-		It("is 1 write more for a run that waits, and none for a trigger that is refused", func() {
+		It("is 1 status more and 1 RunKey less for a run that waits, and none for a trigger that is refused", func() {
 			before := versions()
 			for i := range several {
 				m := run("refused", quick).key(key(i))
@@ -115,7 +115,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 			Expect(runs("first-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
 			Expect(runs("next-")).To(Equal(controlplane.Writes{Puts: 4 * several}))
 			Expect(runs("refused").Total()).To(BeZero())
-			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 5 * several, Deletes: several}))
+			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 4 * several, Deletes: several}))
 		})
 
 		It("is 4 writes for a receipt that is deleted, and 1 for the run that counts many", func() {
@@ -136,7 +136,7 @@ var _ = Describe("What is written to etcd", Label(local), func() {
 			Expect(runs("first-")).To(Equal(controlplane.Writes{Puts: 3 * several}))
 			Expect(runs("next-")).To(Equal(controlplane.Writes{Puts: 4*several + 1}))
 			Expect(runs("receipt-")).To(Equal(controlplane.Writes{Puts: 3 * many, Deletes: many}))
-			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 5 * several, Deletes: several}))
+			Expect(runKeys()).To(Equal(controlplane.Writes{Puts: 4 * several, Deletes: several}))
 		})
 	})
 })
