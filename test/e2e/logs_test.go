@@ -70,7 +70,8 @@ var _ = Describe("The managers' logs", Label("local"), func() {
 			`(?s)^Admitted a trigger \|  \| life-b`,
 			`Carried out a plan \| announce-pending \| life-b \| JobRun life-b: Pending`,
 			`Carried out a plan \| count-receipts \| life-b \| JobRun life-b: Pending, count 1 \[life-c\]`,
-			`Carried out a plan \| claim \| life-b \| RunKey c-\w+: leased=life-b g1<\d+ \| Job life-b-1: created \| JobRun life-b: Leased, g1`,
+			`Carried out a plan \| follow-lease \| life-a \| JobRun life-a: Completed, .* \| RunKey c-\w+: leased=life-b g1<\d+` +
+				` \| Job life-b-1: created \| JobRun life-b: Leased, g1`,
 			`Carried out a plan \| follow-lease \| life-b \| JobRun life-b: Completed, .*, output of 14 bytes \| RunKey c-\w+: free`,
 		}, ".*\n")))
 		Expect(life).To(ContainElement("Admitted a trigger |  | life-c"))
