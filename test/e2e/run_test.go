@@ -23,7 +23,7 @@ var _ = Describe("A run", func() {
 
 		lines := strings.Split(kubectl("get", "jobruns"), "\n")
 		Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "JOB", "PHASE", "RUN", "COALESCED", "AGE", "KEY"}))
-		Expect(strings.Fields(lines[1])).To(HaveExactElements("hello", job, "acme", "Completed", "hello", Not(BeEmpty())))
+		Expect(strings.Fields(lines[1])).To(HaveExactElements("hello", job, "Completed", "hello", Not(BeEmpty()), "acme"))
 		lines = strings.Split(kubectl("get", "jr", "hello", "-o", "wide"), "\n")
 		Expect(strings.Fields(lines[0])).To(ContainElements("HOLDER", "ATTEMPTS", "ERROR"))
 		Expect(strings.Fields(lines[1])).To(ContainElement("job/hello-1"))
