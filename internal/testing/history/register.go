@@ -39,6 +39,8 @@ const (
 	Start Kind = "Start"
 	// Finish ends the lease of Run.
 	Finish Kind = "Finish"
+	// Succeed ends the lease of Holder, and leases the key to Run, which waited.
+	Succeed Kind = "Succeed"
 	// Requeue ends the lease of Run and gives it the free waiting place.
 	Requeue Kind = "Requeue"
 	// Displace ends the lease of Run and gives it Holder's waiting place.
@@ -125,6 +127,9 @@ func (s registerState) change(o Operation) (registerState, bool) {
 	case Finish:
 		s.leased = ""
 		return s, was.leased == o.Run
+	case Succeed:
+		s.pending, s.leased = "", o.Run
+		return s, was.pending == o.Run && was.leased == o.Holder
 	case Requeue:
 		s.pending, s.leased = o.Run, ""
 		return s, was.leased == o.Run && was.pending == ""
@@ -166,6 +171,8 @@ func Transition(before, after *v1alpha1.RunKeySpec) (Operation, error) {
 		}
 	case leased.enters() && pending.none():
 		o.Kind, o.Run = Restore, Named(leased.after)
+	case leased.before != (runkey.Identity{}) && pending.leaves() && pending.before == leased.after:
+		o.Kind, o.Run, o.Holder = Succeed, Named(leased.after), Named(leased.before)
 	case leased.leaves() && pending.none():
 		o.Kind, o.Run = Finish, Named(leased.before)
 	case leased.leaves() && pending.enters() && pending.after == leased.before:
