@@ -40,7 +40,11 @@ func (s *script) executing(name string) *w.JobRunWrapper {
 
 // cancel ends a run that executes, and releases its key.
 func (s *script) cancel(name string) {
-	s.store(jobRun(name).Ended(v1alpha1.PhaseCancelled).Reported().Obj())
+	run := jobRun(name).Ended(v1alpha1.PhaseCancelled).Reported().Obj()
+	stalled := run.Status.Conditions[0]
+	stalled.Type = v1alpha1.ConditionStalled // as kstatus reads a run that did not complete
+	run.Status.Conditions = append(run.Status.Conditions, stalled)
+	s.store(run)
 	s.remove(key().Obj())
 }
 
