@@ -40,12 +40,17 @@ func (s *script) executing(name string) *w.JobRunWrapper {
 
 // cancel ends a run that executes, and releases its key.
 func (s *script) cancel(name string) {
-	run := jobRun(name).Ended(v1alpha1.PhaseCancelled).Reported().Obj()
-	stalled := run.Status.Conditions[0]
-	stalled.Type = v1alpha1.ConditionStalled // as kstatus reads a run that did not complete
-	run.Status.Conditions = append(run.Status.Conditions, stalled)
-	s.store(run)
+	s.store(endedRun(name, v1alpha1.PhaseCancelled))
 	s.remove(key().Obj())
+}
+
+// endedRun returns a run that did not complete, as kstatus reads it.
+func endedRun(name string, phase v1alpha1.Phase) *v1alpha1.JobRun {
+	run := jobRun(name).Ended(phase).Reported().Obj()
+	stalled := run.Status.Conditions[0]
+	stalled.Type = v1alpha1.ConditionStalled
+	run.Status.Conditions = append(run.Status.Conditions, stalled)
+	return run
 }
 
 // podOf returns a Pod of a Job that runs.
@@ -85,19 +90,19 @@ func TestJobs(t *testing.T) {
 			s.lease("b")
 			s.store(job("b").Obj(), s.executing("b").Obj())
 			s.remove(job("a").Obj())
-			s.store(jobRun("a").Ended(v1alpha1.PhaseFailed).Reported().Obj(), job("b").Complete().Obj())
+			s.store(endedRun("a", v1alpha1.PhaseFailed), job("b").Complete().Obj())
 			s.cancel("b")
 		},
 		"good: a RunKey is left only for its notes": func(s *script) {
 			s.execute("a")
-			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj())
+			s.store(job("a").Complete().Obj(), endedRun("a", v1alpha1.PhaseCancelled))
 			noted := key().Obj()
 			noted.Spec.Unconfirmed = []v1alpha1.UnconfirmedJob{{Job: "a-1", Token: w.TokenOf("a")}}
 			s.store(noted)
 		},
 		"rules: a RunKey is left without a note": func(s *script) {
 			s.execute("a")
-			s.store(job("a").Complete().Obj(), jobRun("a").Ended(v1alpha1.PhaseCancelled).Reported().Obj(), key().Obj())
+			s.store(job("a").Complete().Obj(), endedRun("a", v1alpha1.PhaseCancelled), key().Obj())
 		},
 		"I4: a Job is sent after its lease": func(s *script) {
 			s.lease("a")
