@@ -26,7 +26,7 @@ var (
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &JobRun{}, &JobRunList{}, &RunKey{}, &RunKeyList{})
+	scheme.AddKnownTypes(GroupVersion, &JobRun{}, &JobRunList{}, &RunKey{}, &RunKeyList{}, &JobDefinition{}, &JobDefinitionList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -94,7 +94,23 @@ func (r *JobRun) CancelRequested() bool { return r.Spec.Cancel != nil && *r.Spec
 func (r *JobRun) EndRequested() bool { return r.CancelRequested() || r.DeletionTimestamp != nil }
 
 // RunsAsJob reports whether a Job executes the run. Otherwise an external worker does.
-func (r *JobRun) RunsAsJob() bool { return r.Spec.Template != nil }
+func (r *JobRun) RunsAsJob() bool { return r.Executor() == ExecutorJob }
+
+// Executor returns what executes the run. spec.admission.executor says it. A JobRun that was stored without the webhook,
+// or by one that did not know definitions, does not have that field: its template says it.
+func (r *JobRun) Executor() Executor {
+	switch {
+	case r.Spec.Admission != nil && r.Spec.Admission.Executor != "":
+		return r.Spec.Admission.Executor
+	case r.Spec.Template != nil:
+		return ExecutorJob
+	default:
+		return ExecutorWorker
+	}
+}
+
+// NeedsDefinition reports whether the Job of the run is made from the template of its JobDefinition.
+func (r *JobRun) NeedsDefinition() bool { return r.RunsAsJob() && r.Spec.Template == nil }
 
 // LeaseGeneration returns the generation of the run's last lease: 0 before the first one, and for nil.
 func (r *JobRun) LeaseGeneration() int64 {

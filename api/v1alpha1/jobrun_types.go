@@ -39,6 +39,18 @@ const (
 	DispositionIdempotent Disposition = "Idempotent"
 )
 
+// Executor is what executes a run.
+//
+// +kubebuilder:validation:Enum=Job;Worker
+type Executor string
+
+const (
+	// ExecutorJob means that the operator creates a Job for the run.
+	ExecutorJob Executor = "Job"
+	// ExecutorWorker means that an external worker claims the run.
+	ExecutorWorker Executor = "Worker"
+)
+
 // BatchDecision is what became of a batch of triggers. It never changes.
 //
 // +kubebuilder:validation:Enum=Started;Withdrawn
@@ -205,7 +217,9 @@ type JobRunSpec struct {
 	// do not reach them. The template's ttlSecondsAfterFinished counts from the completionTime of
 	// the run, and lasts at least 60 seconds. If it is not set, the operator's flag --job-ttl decides, by
 	// default 24 hours. If podReplacementPolicy is not set, the operator sets it to Failed, so that a Pod ends
-	// before the next one starts. A run without a template waits for an external worker to claim it. Immutable.
+	// before the next one starts. A run without a template is executed by the template of its JobDefinition. If there is
+	// none, it waits for an external worker to claim it. Whoever triggers with a template needs the right to create
+	// Jobs. A job whose definition has a template takes none from a trigger. Immutable.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
@@ -353,6 +367,41 @@ type Admission struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Token string `json:"token,omitempty"`
+
+	// executor is what executes the run: Job, if the JobRun or its definition has a template, or else Worker. It never
+	// changes. A JobRun of an operator that did not know definitions does not have it: a template decides then.
+	//
+	// +optional
+	Executor Executor `json:"executor,omitempty"`
+
+	// definition is the JobDefinition that completed this trigger. Not set if the job has none.
+	//
+	// +optional
+	Definition *DefinitionReference `json:"definition,omitempty"`
+}
+
+// DefinitionReference names one generation of a JobDefinition in the same namespace.
+type DefinitionReference struct {
+	// name is the name of the JobDefinition.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// uid is the UID of the JobDefinition.
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid,omitempty"`
+
+	// generation is the metadata.generation of the JobDefinition.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // ObjectReference names an object in the same namespace.
@@ -617,6 +666,12 @@ type JobRunStatus struct {
 	// +optional
 	Coalesced *CoalescedTriggers `json:"coalesced,omitempty"`
 
+	// definition is the JobDefinition whose template the Job of the current lease was made from. Only a run without a
+	// template of its own has it.
+	//
+	// +optional
+	Definition *DefinitionReference `json:"definition,omitempty"`
+
 	// jobRef is the Job of the current lease.
 	//
 	// +optional
@@ -698,6 +753,7 @@ type JobRunStatus struct {
 // +kubebuilder:resource:shortName=jr,categories=all
 // +kubebuilder:selectablefield:JSONPath=`.spec.jobName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.concurrencyKey`
+// +kubebuilder:selectablefield:JSONPath=`.spec.admission.executor`
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Job",type=string,JSONPath=`.spec.jobName`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
@@ -711,9 +767,9 @@ type JobRunStatus struct {
 type JobRun struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object metadata. With a template, the name has at most 52 characters. The
-	// operator stamps the labels batch.jobrun.dev/job-name, batch.jobrun.dev/key and
-	// batch.jobrun.dev/disposition, and keeps them.
+	// metadata is the standard object metadata. If a Job executes the run, the name has at most 52 characters. The
+	// operator stamps the labels batch.jobrun.dev/job-name, batch.jobrun.dev/key, batch.jobrun.dev/disposition and
+	// batch.jobrun.dev/executor, and the annotation batch.jobrun.dev/triggered-by, and keeps them.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`

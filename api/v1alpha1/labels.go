@@ -11,12 +11,25 @@ const (
 	LabelKey = "batch.jobrun.dev/key"
 	// LabelDisposition is created, coalesced or idempotent. Only JobRuns have it.
 	LabelDisposition = "batch.jobrun.dev/disposition"
+	// LabelExecutor is job or worker: what executes the run. Only JobRuns have it.
+	LabelExecutor = "batch.jobrun.dev/executor"
 	// LabelRun is the name of the run. Only Jobs and Pods have it.
 	LabelRun = "batch.jobrun.dev/run"
 )
 
 // StampedLabels are the labels of JobRuns that the webhook writes and keeps.
-var StampedLabels = []string{LabelJobName, LabelKey, LabelDisposition}
+var StampedLabels = []string{LabelJobName, LabelKey, LabelDisposition, LabelExecutor}
+
+// Of the JobRun of a schedule. The operator sets both.
+const (
+	// LabelSchedule is the name of the schedule that triggered the JobRun.
+	LabelSchedule = "batch.jobrun.dev/schedule"
+	// AnnotationScheduledTime is the time of the schedule, in RFC 3339.
+	AnnotationScheduledTime = "batch.jobrun.dev/scheduled-time"
+)
+
+// AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends.
+const AnnotationTriggeredBy = "batch.jobrun.dev/triggered-by"
 
 // Annotations that the operator puts on Jobs and Pods.
 const (
@@ -28,6 +41,10 @@ const (
 	// not the Job controller, because a Job must not go before the outcome of its run is stored.
 	AnnotationJobTTL = "batch.jobrun.dev/ttl-seconds-after-finished"
 )
+
+// AnnotationDefinition is on a Job that was made from the template of a JobDefinition. It is a DefinitionReference, as
+// JSON.
+const AnnotationDefinition = "batch.jobrun.dev/definition"
 
 // The Lease of each replica of the operator has these.
 const (
@@ -51,6 +68,10 @@ const (
 	EnvJobName = "JOBRUN_JOB_NAME"
 	// EnvInput is spec.input as JSON, or null without an input.
 	EnvInput = "JOBRUN_INPUT"
+	// EnvInputPrefix begins the names of the variables of the input: JOBRUN_INPUT_<NAME> is the top-level field <name> of
+	// spec.input, if it is a text, a number or a boolean. The name is in upper case, with '_' for each '-' and '.'. A
+	// field is left out if its name gives no legal variable, or the same as another field.
+	EnvInputPrefix = "JOBRUN_INPUT_"
 	// EnvConcurrencyKey is spec.concurrencyKey.
 	EnvConcurrencyKey = "JOBRUN_CONCURRENCY_KEY"
 	// EnvGeneration is the generation of the lease. It is the fencing token among the holders of one run.

@@ -21,8 +21,10 @@ generate: ## Generate deep copies, CRDs, the webhook configurations and docs/api
 	mkdir -p $(GENERATE_DIR)/merged docs
 	$(TOOL) controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:dir=$(GENERATE_DIR)
 	$(TOOL) controller-gen webhook paths=./internal/webhook/... output:dir=$(GENERATE_DIR)
-	sed -i 's/$(EXPONENT)/([eE](\\+|-)?[0-9]{1,2})/' $(GENERATE_DIR)/batch.jobrun.dev_jobruns.yaml
+	sed -i 's/$(EXPONENT)/([eE](\\+|-)?[0-9]{1,2})/' \
+		$(GENERATE_DIR)/batch.jobrun.dev_jobruns.yaml $(GENERATE_DIR)/batch.jobrun.dev_jobdefinitions.yaml
 	$(TOOL) kustomize build --load-restrictor=LoadRestrictionsNone --output=$(GENERATE_DIR)/merged hack/tools/merge
+	$(call install-merged,*_jobdefinitions.batch.jobrun.dev.yaml,config/crd/bases/batch.jobrun.dev_jobdefinitions.yaml)
 	$(call install-merged,*_jobruns.batch.jobrun.dev.yaml,config/crd/bases/batch.jobrun.dev_jobruns.yaml)
 	$(call install-merged,*_runkeys.batch.jobrun.dev.yaml,config/crd/bases/batch.jobrun.dev_runkeys.yaml)
 	(cd $(GENERATE_DIR)/merged && cat *_mutating-webhook-configuration.yaml && echo --- && \

@@ -1,0 +1,395 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// OverridableField is a field of a JobRun's spec that a trigger may set to another value than its definition.
+//
+// +kubebuilder:validation:Enum=concurrencyKey;coalesce;idempotencyTTLSeconds;idempotencyRelease;leaseDurationSeconds;activeDeadlineSeconds;maxAttempts;onLeaseExpired;onJobLost;ttlSecondsAfterFinished
+type OverridableField string
+
+// The fields that a definition may leave to the trigger.
+const (
+	OverridableConcurrencyKey          OverridableField = "concurrencyKey"
+	OverridableCoalesce                OverridableField = "coalesce"
+	OverridableIdempotencyTTLSeconds   OverridableField = "idempotencyTTLSeconds"
+	OverridableIdempotencyRelease      OverridableField = "idempotencyRelease"
+	OverridableLeaseDurationSeconds    OverridableField = "leaseDurationSeconds"
+	OverridableActiveDeadlineSeconds   OverridableField = "activeDeadlineSeconds"
+	OverridableMaxAttempts             OverridableField = "maxAttempts"
+	OverridableOnLeaseExpired          OverridableField = "onLeaseExpired"
+	OverridableOnJobLost               OverridableField = "onJobLost"
+	OverridableTTLSecondsAfterFinished OverridableField = "ttlSecondsAfterFinished"
+)
+
+// InputSchema describes the inputs that a job accepts.
+type InputSchema struct {
+	// openAPIV3Schema is a structural schema, as in a CustomResourceDefinition. Its defaults complete the input of
+	// each trigger. An input that does not fit it is refused, and so is a field that it does not name. At most
+	// 64 KiB. x-kubernetes-validations are not supported.
+	//
+	// +required
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	OpenAPIV3Schema *apiextensionsv1.JSON `json:"openAPIV3Schema,omitempty"`
+}
+
+// JobRunDefaults are the values that a trigger gets for the fields that it does not set. Each field means the same
+// as the field of a JobRun's spec with that name.
+//
+// +kubebuilder:validation:MinProperties=1
+type JobRunDefaults struct {
+	// concurrencyKey is the key of each run: for example, one key for all runs of the job, so that they never
+	// overlap. A definition with a concurrencyKeyExpression must not have it.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	ConcurrencyKey string `json:"concurrencyKey,omitempty"`
+
+	// coalesce decides what becomes of a trigger when a run already waits for its key. It has no effect on a trigger
+	// without a concurrencyKey.
+	//
+	// +optional
+	Coalesce CoalescePolicy `json:"coalesce,omitempty"`
+
+	// idempotencyTTLSeconds is how long an idempotencyKey is remembered after the run has ended, 1 to 604800 seconds.
+	// It has no effect on a trigger without an idempotencyKey.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	IdempotencyTTLSeconds int32 `json:"idempotencyTTLSeconds,omitempty"`
+
+	// idempotencyRelease decides whether a run that fails or is cancelled releases its idempotencyKey. It has no effect on
+	// a trigger without an idempotencyKey.
+	//
+	// +optional
+	IdempotencyRelease IdempotencyReleasePolicy `json:"idempotencyRelease,omitempty"`
+
+	// leaseDurationSeconds is how long a lease lasts without renewal, 1 to 86400 seconds.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
+
+	// activeDeadlineSeconds is how long a lease may last, at least 1 second.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// maxAttempts is how many leases of a run may expire before it fails, 1 to 1000.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxAttempts int32 `json:"maxAttempts,omitempty"`
+
+	// onLeaseExpired decides what becomes of a run whose lease expired while another run waits for its key.
+	//
+	// +optional
+	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
+
+	// onJobLost decides what becomes of a run whose Job is gone before the operator knew how it ended.
+	//
+	// +optional
+	OnJobLost JobLostPolicy `json:"onJobLost,omitempty"`
+
+	// ttlSecondsAfterFinished is how many seconds a JobRun is kept after it has an outcome. 0 deletes it at once.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+}
+
+// JobSchedule triggers a job at times.
+type JobSchedule struct {
+	// name identifies the schedule in its definition. It is a DNS-1123 label of at most 52 characters.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	Name string `json:"name,omitempty"`
+
+	// schedule is when to trigger the job, as in a CronJob: minute, hour, day of month, month, day of week, or a
+	// macro such as @daily. A time zone must not be in it: use timeZone. A schedule that never fires is refused.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Schedule string `json:"schedule,omitempty"`
+
+	// timeZone is the name of the time zone of the schedule, for example Europe/Berlin. If it is not set, the schedule
+	// is in UTC. When clocks go forward, a time that does not exist is skipped. When they go back, a time that exists
+	// twice fires once, unless the schedule fires each hour or more often.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	TimeZone string `json:"timeZone,omitempty"`
+
+	// input is the input of the runs, at most 64 KiB. It must fit the inputSchema.
+	//
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Input *apiextensionsv1.JSON `json:"input,omitempty"`
+
+	// suspend stops this schedule. Times that pass meanwhile are not caught up, except the last one within
+	// startingDeadlineSeconds.
+	//
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// startingDeadlineSeconds is how late a trigger may be, at least 1 second, for example because the operator was not
+	// running. Of several times that were missed, only the last one is caught up. If it is not set, that time may be
+	// any time ago.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	StartingDeadlineSeconds int64 `json:"startingDeadlineSeconds,omitempty"`
+}
+
+// JobDefinitionSpec says how a job runs.
+type JobDefinitionSpec struct {
+	// description is one line of text for people.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Description string `json:"description,omitempty"`
+
+	// suspend keeps runs of this job from starting. Triggers are answered as usual, and wait. The claims of workers are
+	// refused. Runs that execute go on. Schedules trigger as usual: suspend a schedule by its own field.
+	//
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// inputSchema describes the inputs that the job accepts. If it is not set, a trigger may have any input.
+	//
+	// +optional
+	InputSchema *InputSchema `json:"inputSchema,omitempty"`
+
+	// concurrencyKeyExpression is a CEL expression that gives the concurrencyKey of each trigger, for example
+	// "org_" + input.org. It can use input, with the types of inputSchema, and labels, the labels of the trigger. A
+	// trigger for which it fails, or gives an empty text or one that is no valid key, is refused.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	ConcurrencyKeyExpression string `json:"concurrencyKeyExpression,omitempty"`
+
+	// idempotencyKeyExpression is a CEL expression that gives the idempotencyKey of each trigger that has none of its
+	// own. It can use what concurrencyKeyExpression can.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	IdempotencyKeyExpression string `json:"idempotencyKeyExpression,omitempty"`
+
+	// defaults are the values of the fields that a trigger does not set.
+	//
+	// +optional
+	Defaults *JobRunDefaults `json:"defaults,omitempty"`
+
+	// overridable names the fields that a trigger may set to another value than this definition. A trigger may always set
+	// input, labels and idempotencyKey. If neither the definition nor this list says anything about a field, a trigger
+	// must not set it.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Overridable []OverridableField `json:"overridable,omitempty"`
+
+	// template describes the Job that executes each run, as spec.template of a JobRun. It is read when a run starts, so
+	// a run that waits starts with what is defined then. If it is not set, external workers execute the runs. Whoever
+	// writes a definition with a template needs the right to create Jobs.
+	//
+	// +optional
+	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
+
+	// schedules trigger the job at times. They are triggers like any other, so they never overlap where the key forbids
+	// it.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Schedules []JobSchedule `json:"schedules,omitempty"`
+
+	// successfulRunsHistoryLimit is how many completed runs are kept, 0 to 10000, by default 100. The receipts of a
+	// run go with it. A run goes earlier if its ttlSecondsAfterFinished is over.
+	//
+	// +optional
+	// +default=100
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	SuccessfulRunsHistoryLimit *int32 `json:"successfulRunsHistoryLimit,omitempty"`
+
+	// failedRunsHistoryLimit is how many failed and cancelled runs are kept, 0 to 10000, by default 100.
+	//
+	// +optional
+	// +default=100
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	FailedRunsHistoryLimit *int32 `json:"failedRunsHistoryLimit,omitempty"`
+}
+
+// JobScheduleStatus is what is known of a schedule.
+type JobScheduleStatus struct {
+	// name is the name of the schedule.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	Name string `json:"name,omitempty"`
+
+	// lastScheduleTime is the last time of the schedule that was handled. lastResult says what became of it.
+	//
+	// +optional
+	LastScheduleTime *metav1.Time `json:"lastScheduleTime,omitempty"`
+
+	// nextScheduleTime is when the schedule fires next. A suspended schedule does not have it.
+	//
+	// +optional
+	NextScheduleTime *metav1.Time `json:"nextScheduleTime,omitempty"`
+
+	// lastRunName is the name of the JobRun of lastScheduleTime.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	LastRunName string `json:"lastRunName,omitempty"`
+
+	// lastResult is what became of the trigger of lastScheduleTime: Created, Coalesced or Idempotent, or else why it was
+	// refused.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	LastResult string `json:"lastResult,omitempty"`
+}
+
+// Condition types of a JobDefinition, and their reasons.
+const (
+	// ConditionDefinitionReady is True if runs of the job can start. Otherwise its message says what is wrong.
+	ConditionDefinitionReady = "Ready"
+
+	// ReasonDefinitionValid means that schema, expressions and schedules are valid.
+	ReasonDefinitionValid = "Valid"
+	// ReasonInvalidInputSchema means that inputSchema is not a structural schema.
+	ReasonInvalidInputSchema = "InvalidInputSchema"
+	// ReasonInvalidExpression means that an expression does not compile, has another type than string, or costs too much.
+	ReasonInvalidExpression = "InvalidExpression"
+	// ReasonInvalidSchedule means that a schedule cannot be parsed, never fires, or has an input that does not fit.
+	ReasonInvalidSchedule = "InvalidSchedule"
+	// ReasonInvalidDefinition means that another field is wrong.
+	ReasonInvalidDefinition = "InvalidDefinition"
+)
+
+// JobDefinitionStatus is what is known of a job. Its counters are at most 5 seconds old, and a JobRun counts once it has
+// a phase.
+//
+// +kubebuilder:validation:MinProperties=0
+type JobDefinitionStatus struct {
+	// waiting is how many runs of the job wait.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Waiting *int32 `json:"waiting,omitempty"`
+
+	// executing is how many runs of the job execute.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Executing *int32 `json:"executing,omitempty"`
+
+	// lastRunTime is when the run that ended last got its outcome.
+	//
+	// +optional
+	LastRunTime *metav1.Time `json:"lastRunTime,omitempty"`
+
+	// lastOutcome is how that run ended: Completed, Failed or Cancelled.
+	//
+	// +optional
+	LastOutcome Phase `json:"lastOutcome,omitempty"`
+
+	// schedules has what is known of each schedule.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Schedules []JobScheduleStatus `json:"schedules,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status describes.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions has Ready, whose message says what is wrong with schema, expressions or schedules. While it is not
+	// True, triggers are refused and runs that wait do not start.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// JobDefinition says once how a job runs. A JobRun in the same namespace whose spec.jobName is the name of the
+// definition is completed by it when it is created, so a trigger needs nothing but a name and an input.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=jd,categories=all
+// +kubebuilder:printcolumn:name="Waiting",type=integer,JSONPath=`.status.waiting`,description="How many runs wait"
+// +kubebuilder:printcolumn:name="Executing",type=integer,JSONPath=`.status.executing`,description="How many runs execute"
+// +kubebuilder:printcolumn:name="Last",type=date,JSONPath=`.status.lastRunTime`,description="How long ago the last run ended"
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,priority=1
+// +kubebuilder:printcolumn:name="Outcome",type=string,JSONPath=`.status.lastOutcome`,priority=1
+// +kubebuilder:printcolumn:name="Description",type=string,JSONPath=`.spec.description`,priority=1
+type JobDefinition struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata. The name is the jobName of the runs: a DNS-1123 label of at most 63
+	// characters.
+	//
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec says how the job runs.
+	//
+	// +required
+	Spec JobDefinitionSpec `json:"spec,omitzero"`
+
+	// status is what is known of the job.
+	//
+	// +optional
+	Status JobDefinitionStatus `json:"status,omitzero"`
+}
+
+// JobDefinitionList is a list of JobDefinitions.
+//
+// +kubebuilder:object:root=true
+type JobDefinitionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []JobDefinition `json:"items"`
+}
