@@ -46,6 +46,9 @@ const (
 // JSON.
 const AnnotationDefinition = "batch.jobrun.dev/definition"
 
+// AnnotationContainer is on such a Job, too. It is the name of the container whose termination message is the output.
+const AnnotationContainer = "batch.jobrun.dev/container"
+
 // The Lease of each replica of the operator has these.
 const (
 	// LabelMember says how the replica gets keys to reconcile: sharing or electing.

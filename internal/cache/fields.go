@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -35,6 +36,9 @@ const (
 	FieldJobHome = "job.home"
 	// FieldHeldByWorker finds the runs that external workers hold, by their jobName.
 	FieldHeldByWorker = "jobrun.heldByWorker"
+	// FieldUnstarted finds the runs without outcome that a definition rules and that have no Job and no holder yet, by their
+	// jobName.
+	FieldUnstarted = "jobrun.unstarted"
 	// FieldPodJob finds the Pods of a Job by the UID of the Job.
 	FieldPodJob = "pod.job"
 )
@@ -51,6 +55,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldBatch, onRun(batchOf)},
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
 	{&v1alpha1.JobRun{}, FieldHeldByWorker, onRun(heldByWorker)},
+	{&v1alpha1.JobRun{}, FieldUnstarted, onRun(unstarted)},
 	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
 	{&corev1.Pod{}, FieldPodJob, podJob},
@@ -136,6 +141,14 @@ func activePhase(run *v1alpha1.JobRun) []string {
 
 func heldByWorker(run *v1alpha1.JobRun) []string {
 	if run.Status.Phase != v1alpha1.PhaseLeased || run.RunsAsJob() || !run.IsHeld() {
+		return nil
+	}
+	return []string{run.Spec.JobName}
+}
+
+func unstarted(run *v1alpha1.JobRun) []string {
+	hasExecutor := run.Status.JobRef != nil || (!run.RunsAsJob() && run.IsHeld())
+	if !executor.IsDefined(run) || run.HasOutcome() || run.IsReceipt() || hasExecutor {
 		return nil
 	}
 	return []string{run.Spec.JobName}

@@ -96,6 +96,9 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 		if a.RunName == run.Name {
 			a.RunName = run.Name // Equal texts share their memory.
 		}
+		if d := a.Definition; d != nil {
+			d.Name, d.UID = run.Spec.JobName, canonical(d.UID)
+		}
 		if a.RunToken == a.Token {
 			a.RunToken = a.Token
 		}
@@ -130,7 +133,8 @@ func slimStatus(run *v1alpha1.JobRun, condition string) {
 func slimJob(job *batchv1.Job) {
 	job.ManagedFields = nil
 	job.Labels = only(job.Labels, v1alpha1.LabelRun, v1alpha1.LabelKey)
-	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration, v1alpha1.AnnotationJobTTL)
+	job.Annotations = only(job.Annotations, v1alpha1.AnnotationToken, v1alpha1.AnnotationGeneration, v1alpha1.AnnotationJobTTL,
+		v1alpha1.AnnotationDefinition, v1alpha1.AnnotationContainer)
 	job.Spec = batchv1.JobSpec{Suspend: job.Spec.Suspend}
 	full := job.Status
 	job.Status = batchv1.JobStatus{Conditions: full.Conditions}

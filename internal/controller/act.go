@@ -20,6 +20,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 )
 
@@ -245,6 +246,7 @@ func (a *action) writeStatus(ctx context.Context, run *v1alpha1.JobRun, status v
 	next.Status = *status.DeepCopy()
 	if next.Status.Phase == v1alpha1.PhaseLeased && a.job != nil {
 		next.Status.JobRef = &v1alpha1.ObjectReference{Name: a.job.Name, UID: a.job.UID}
+		next.Status.Definition = executor.DefinitionOf(a.job)
 	}
 	err := a.Client.Status().Update(ctx, next)
 	if isTooLarge(err) && shorten(next) {

@@ -42,8 +42,12 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 		a.job = known
 		return nil
 	}
-	run, job := op.Run, executor.NewJob(op.Run, op.Generation, op.KeyVersion)
-	err := a.Client.Create(ctx, job)
+	run := op.Run
+	job, err := a.newJob(op)
+	if err != nil {
+		return err
+	}
+	err = a.Client.Create(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return a.adoptJob(ctx, run, job.Name)
@@ -63,6 +67,19 @@ func (a *action) createJob(ctx context.Context, op decision.CreateJob) error {
 	a.job = job
 	a.journal.note("Job %s: created", job.Name)
 	return nil
+}
+
+// newJob makes the Job of a run from its own template, or else from that of its definition as it is now. If the definition
+// gives none, that is a refusal that may pass: the run is leased already.
+func (a *action) newJob(op decision.CreateJob) (*batchv1.Job, error) {
+	if !op.Run.NeedsDefinition() {
+		return executor.NewJob(op.Run, op.Generation, op.KeyVersion), nil
+	}
+	if problem := executor.TemplateProblem(a.s.Definition, op.Run); problem != "" {
+		refusal := decision.Refusal{Message: problem}
+		return nil, &refusedError{run: op.Run.UID, refusal: refusal, holdOff: a.sightings.refused(op.Run.UID)}
+	}
+	return executor.NewDefinedJob(op.Run, a.s.Definition, op.Generation, op.KeyVersion), nil
 }
 
 // knownJob returns the Job of a generation that the cache shows, or that this process remembers; nil if there is none. It

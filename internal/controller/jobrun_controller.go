@@ -147,6 +147,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
 		Watches(&corev1.ResourceQuota{}, r.quotas()).
+		Watches(&v1alpha1.JobDefinition{}, r.definitions()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WatchesRawSource(r.takeovers(mgr.GetCache(), gained)).
 		WithOptions(controller.TypedOptions[Request]{

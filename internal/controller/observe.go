@@ -80,7 +80,7 @@ func (r *Reconciler) observeHome(ctx context.Context, req Request) (decision.Obs
 	o.Keyed = req.RunKey != ""
 	observeRuns := func(ctx context.Context) error { return o.observeRuns(ctx, cache.FieldHome, req.home()) }
 	for _, observe := range []func(context.Context) error{
-		o.observeKey, observeRuns, o.awaitOwnWrites, o.observeEnded, o.observeKeyRuns, o.observeReferences, o.observeWhole, o.observeBatches,
+		o.observeKey, observeRuns, o.observeDefinition, o.awaitOwnWrites, o.observeEnded, o.observeKeyRuns, o.observeReferences, o.observeWhole, o.observeBatches,
 		o.observeExecutions, o.observeUnconfirmed,
 	} {
 		if err := observe(ctx); err != nil {

@@ -287,9 +287,9 @@ func (o *observer) observeResult(ctx context.Context, run *v1alpha1.JobRun, e *d
 	if err != nil {
 		return err
 	}
-	own := executor.ResultContainer(run)
+	own := executor.ResultContainer(run, e.Job)
 	if end.Type == batchv1.JobComplete {
-		e.Output, e.OutputLost = executor.OutputOf(pods, own), !executor.HasOutput(run, pods)
+		e.Output, e.OutputLost = executor.OutputOf(pods, own), !executor.HasOutput(run, e.Job, pods)
 	} else {
 		e.Failure = executor.FailureOf(pods, own)
 	}

@@ -5,11 +5,12 @@ package decision
 
 import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
-// claim starts the waiting run if the run has a template and no run is leased. A run without a template waits for
-// the claim of an external worker: see internal/webhook/v1alpha1/worker_claim.go.
+// claim starts the waiting run if a Job executes it and no run is leased. Any other run waits for the claim of an external
+// worker: see internal/webhook/v1alpha1/worker_claim.go.
 func claim(s *Snapshot) []Op {
 	run := s.Run(s.pending)
 	if s.leased != (runkey.Identity{}) || !s.mayStart(run) {
@@ -32,7 +33,12 @@ func claim(s *Snapshot) []Op {
 
 // mayStart reports whether the controller may start a run that waits, as soon as its key is free.
 func (s *Snapshot) mayStart(run *v1alpha1.JobRun) bool {
-	return run != nil && s.role(run) == RoleWaiting && run.RunsAsJob() && s.isAccepting(run)
+	return run != nil && s.role(run) == RoleWaiting && run.RunsAsJob() && s.isAccepting(run) && s.holdsBack(run) == ""
+}
+
+// holdsBack returns why the definition of a run keeps it from starting; empty if it does not.
+func (s *Snapshot) holdsBack(run *v1alpha1.JobRun) string {
+	return executor.HoldsBack(s.Definition, run)
 }
 
 // claimKey claims the run that waits for key. The plan writes the key, the Job and the status, in this order (P3). It reads
@@ -133,7 +139,7 @@ func (s *Snapshot) refused(run *v1alpha1.JobRun, refusal Refusal) []Op {
 		return nil
 	}
 	status := leasedStatus(run, s.claimedGeneration(run), s.claimedVersion(), s.Now)
-	status.JobRef = nil
+	status.JobRef, status.Definition = nil, nil
 	status.Error = message
 	return join(s.checkKey(), []Op{WriteStatus{run, status}}, tellTriggered(run), []Op{Emit{blockedEvent(run, refusal.Message)}})
 }

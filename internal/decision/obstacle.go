@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 )
 
@@ -19,7 +20,8 @@ const unclaimed = "no worker has claimed this run"
 // tellObstacle writes why a run does not get on into its status.error, and clears the text when that is over. It is the
 // last step, because nothing waits for it. One step owns the field at a time:
 //   - follow-lease, while the Job of a leased run is refused
-//   - tell-obstacle, once the leased run has its Job, or while the run waits for the claim of a worker
+//   - tell-obstacle, once the leased run has its Job, or while the run waits for the claim of a worker or is held back by
+//     its definition
 //   - the worker, while it holds the run
 func tellObstacle(s *Snapshot) []Op {
 	for _, run := range s.Runs {
@@ -45,13 +47,15 @@ func (s *Snapshot) obstacle(run *v1alpha1.JobRun) (text string, known bool) {
 	switch role := s.role(run); {
 	case s.mustEnd(run):
 		return "", false
+	case role == RoleWaiting && (s.holdsBack(run) != "" || executor.IsHeldBack(run.Status.Error)):
+		return oneLine(s.holdsBack(run)), run.Status.Phase == v1alpha1.PhasePending
 	case run.RunsAsJob():
 		if role != RoleExecuting || run.Status.JobRef == nil || e.Obstacle == nil {
 			return "", false
 		}
 		return oneLine(*e.Obstacle), true
 	case role == RoleExecuting:
-		return "", isUnclaimed(run) // A worker that claimed the run may have kept the text.
+		return "", isUnclaimed(run) || executor.IsHeldBack(run.Status.Error) // A worker that claimed the run may have kept the text.
 	case role == RoleWaiting && s.isClaimable(run):
 		return unclaimedText(run, e), e.UnclaimedFor > 0
 	default:
@@ -82,7 +86,7 @@ func sameButNumbers(a, b string) bool {
 }
 
 func obstacleEvent(run *v1alpha1.JobRun, obstacle string) Event {
-	if run.RunsAsJob() {
+	if run.RunsAsJob() || executor.IsHeldBack(obstacle) {
 		return newEvent(run, EventBlocked, ActionBlocked, obstacle)
 	}
 	return newEvent(run, EventUnclaimed, ActionUnclaimed, obstacle)

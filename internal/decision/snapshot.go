@@ -51,6 +51,8 @@ type Observation struct {
 	Memory bool
 	// Sweep is the time between two sweeps. A sweep finds the idempotency keys that are forgotten before the next one.
 	Sweep time.Duration
+	// Definition is the JobDefinition of the home's job; nil if it has none.
+	Definition *v1alpha1.JobDefinition
 	// Jobs are the Jobs of the home that the cache shows.
 	Jobs []*batchv1.Job
 	// Notes is true if all replicas know spec.unconfirmed of a RunKey. Otherwise no Job is noted there, and a claim lists

@@ -57,7 +57,8 @@ func pendingStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	return status
 }
 
-// leasedStatus returns the status of a run that a Job executes. The controller adds the jobRef when it writes the status.
+// leasedStatus returns the status of a run that a Job executes. The controller adds the jobRef
+// and the definition when it writes the status.
 func leasedStatus(run *v1alpha1.JobRun, generation int64, keyVersion string, now metav1.Time) v1alpha1.JobRunStatus {
 	status := statusOf(run)
 	status.Phase = v1alpha1.PhaseLeased
@@ -87,7 +88,7 @@ func expiredStatus(run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
 	status.Attempts = attemptsAfter(run)
 	status.StartTime = startOf(run)
 	status.Lease = &v1alpha1.RunLease{Generation: run.LeaseGeneration() + 1, KeyVersion: status.Lease.KeyVersion}
-	status.JobRef = nil
+	status.JobRef, status.Definition = nil, nil
 	status.Progress = nil
 	if run.RunsAsJob() {
 		status.Error = "" // It is about the Job of this lease.

@@ -132,7 +132,7 @@ func clearStalePending(s *Snapshot) []Op {
 }
 
 // announcePending writes Pending on the waiting run, after the status of the leased run has caught up with the key. It
-// never writes Pending on a run with a template that can start at once, because the step claim comes first.
+// never writes Pending on a run of a Job that can start at once, because the step claim comes first.
 func announcePending(s *Snapshot) []Op {
 	run := s.Run(s.pending)
 	if run == nil || !s.isAccepting(run) || !s.isPredecessorStored() {

@@ -4,6 +4,7 @@
 package executor
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +62,7 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 	}
 	pod := &job.Spec.Template
 	pod.Labels = labelled(merged(inheritedByPods(run.Labels), pod.Labels), run)
-	pod.Annotations = merged(defaultContainer(run), inheritedByPods(run.Annotations), pod.Annotations, annotationsOf(run, generation))
+	pod.Annotations = merged(defaultContainer(template), inheritedByPods(run.Annotations), pod.Annotations, annotationsOf(run, generation))
 	env := envOf(run, generation, keyVersion)
 	for i := range pod.Spec.InitContainers {
 		equip(&pod.Spec.InitContainers[i], env)
@@ -69,6 +70,19 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 	for i := range pod.Spec.Containers {
 		equip(&pod.Spec.Containers[i], env)
 	}
+	return job
+}
+
+// NewDefinedJob returns the Job of a run that is made from the template of a definition, like NewJob. Its annotations say from
+// which one.
+func NewDefinedJob(run *v1alpha1.JobRun, definition *v1alpha1.JobDefinition, generation int64, keyVersion string) *batchv1.Job {
+	completed := *run
+	completed.Spec.Template = definition.Spec.Template
+	job := NewJob(&completed, generation, keyVersion)
+	if reference, err := json.Marshal(definition.Reference()); err == nil {
+		job.Annotations[v1alpha1.AnnotationDefinition] = string(reference)
+	}
+	job.Annotations[v1alpha1.AnnotationContainer] = firstContainer(definition.Spec.Template)
 	return job
 }
 
@@ -109,8 +123,8 @@ func withTTL(annotations map[string]string, ttl *int32) map[string]string {
 
 // defaultContainer returns the annotation that makes kubectl logs show the run's own container, even if a policy
 // puts another one before it.
-func defaultContainer(run *v1alpha1.JobRun) map[string]string {
-	if name := ResultContainer(run); name != "" {
+func defaultContainer(template *batchv1.JobTemplateSpec) map[string]string {
+	if name := firstContainer(template); name != "" {
 		return map[string]string{annotationDefaultContainer: name}
 	}
 	return nil
@@ -121,7 +135,7 @@ func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.E
 	if input == "" {
 		input = "null"
 	}
-	return []corev1.EnvVar{
+	env := []corev1.EnvVar{
 		{Name: v1alpha1.EnvName, Value: run.Name},
 		{Name: v1alpha1.EnvNamespace, Value: run.Namespace},
 		{Name: v1alpha1.EnvJobName, Value: run.Spec.JobName},
@@ -130,6 +144,11 @@ func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.E
 		{Name: v1alpha1.EnvGeneration, Value: strconv.FormatInt(generation, 10)},
 		{Name: v1alpha1.EnvKeyVersion, Value: keyVersion},
 	}
+	variables, _ := InputVariables(run.Spec.Input)
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		env = append(env, corev1.EnvVar{Name: name, Value: literal(variables[name])})
+	}
+	return env
 }
 
 // literal escapes a value that a caller chose, so that the kubelet does not expand $(NAME) in it.

@@ -58,6 +58,7 @@ func TestNewJob(t *testing.T) {
 		{Name: "JOBRUN_CONCURRENCY_KEY", Value: "$$(KEY)"},
 		{Name: "JOBRUN_GENERATION", Value: "3"},
 		{Name: "JOBRUN_KEY_VERSION", Value: "17"},
+		{Name: "JOBRUN_INPUT_COST", Value: "$$5 $$(HOME) $$$$"},
 	}
 	ours := map[string]string{"batch.jobrun.dev/token": "token-a", "batch.jobrun.dev/generation": "3"}
 	want := &batchv1.Job{

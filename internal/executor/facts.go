@@ -4,6 +4,7 @@
 package executor
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +53,15 @@ func GenerationOf(job *batchv1.Job) int64 {
 func TTLOf(job *batchv1.Job) (ttl time.Duration, ok bool) {
 	seconds, err := strconv.ParseInt(job.Annotations[v1alpha1.AnnotationJobTTL], 10, 32)
 	return time.Duration(seconds) * time.Second, err == nil && seconds >= 0
+}
+
+// DefinitionOf returns the definition whose template a Job was made from; nil if it was made from the template of its run.
+func DefinitionOf(job *batchv1.Job) *v1alpha1.DefinitionReference {
+	reference := &v1alpha1.DefinitionReference{}
+	if json.Unmarshal([]byte(job.Annotations[v1alpha1.AnnotationDefinition]), reference) != nil || reference.UID == "" {
+		return nil
+	}
+	return reference
 }
 
 // ResultOf returns the condition that ended a Job, Complete or Failed; nil if the Job has not finished.

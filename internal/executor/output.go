@@ -20,12 +20,20 @@ import (
 )
 
 // ResultContainer returns the name of the container whose termination message is the output of a run: the first
-// one of its template. A policy may put others before it in the Pod. Empty if the run has no template.
-func ResultContainer(run *v1alpha1.JobRun) string {
-	if run.Spec.Template == nil || len(run.Spec.Template.Spec.Template.Spec.Containers) == 0 {
+// one of the template that its Job was made from. A policy may put others before it in the Pod. Empty if that is not known.
+func ResultContainer(run *v1alpha1.JobRun, job *batchv1.Job) string {
+	if run.Spec.Template == nil {
+		return job.Annotations[v1alpha1.AnnotationContainer]
+	}
+	return firstContainer(run.Spec.Template)
+}
+
+func firstContainer(template *batchv1.JobTemplateSpec) string {
+	containers := template.Spec.Template.Spec.Containers
+	if len(containers) == 0 {
 		return ""
 	}
-	return run.Spec.Template.Spec.Template.Spec.Containers[0].Name
+	return containers[0].Name
 }
 
 // OutputOf returns the termination message of a container in one of a Job's Pods; nil if the message is empty. The
@@ -66,8 +74,10 @@ func ShowEnd(job *batchv1.Job, pods []corev1.Pod) bool {
 
 // HasOutput reports whether the output of a completed Job of a run can be known: a Pod that succeeded is left, or the
 // Job needs no Pod. A Pod that is left and wrote no message counts.
-func HasOutput(run *v1alpha1.JobRun, pods []corev1.Pod) bool {
-	if t := run.Spec.Template; t != nil && t.Spec.Completions != nil && *t.Spec.Completions == 0 {
+func HasOutput(run *v1alpha1.JobRun, job *batchv1.Job, pods []corev1.Pod) bool {
+	t := run.Spec.Template
+	needsNone := t != nil && t.Spec.Completions != nil && *t.Spec.Completions == 0
+	if needsNone || (t == nil && job.Status.Succeeded == 0) {
 		return true
 	}
 	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded })

@@ -91,7 +91,7 @@ func TestHasOutput(t *testing.T) {
 		"a Job without Pods":      {none, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := HasOutput(tc.run, tc.pods); got != tc.want {
+			if got := HasOutput(tc.run, &batchv1.Job{}, tc.pods); got != tc.want {
 				t.Errorf("has output: %t, want %t", got, tc.want)
 			}
 		})

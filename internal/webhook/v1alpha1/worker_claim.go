@@ -28,8 +28,9 @@ import (
 // ClaimPath is the URL path of the claims by external workers. config/webhook names it too.
 const ClaimPath = "/claim-batch-jobrun-dev-v1alpha1-jobrun"
 
-// ClaimHandler answers the status updates by which external workers claim runs with a concurrencyKey. It does the
-// compare-and-swap on the RunKey before it allows the update.
+// ClaimHandler answers the status updates by which external workers claim runs with a concurrencyKey, or of a job with a
+// definition. It does the compare-and-swap on the RunKey before it allows the update. It refuses a claim of a run that its
+// definition holds back.
 type ClaimHandler struct{ Options }
 
 // NewClaimHandler makes a ClaimHandler.
@@ -54,8 +55,16 @@ func (h *ClaimHandler) Handle(ctx context.Context, req admission.Request) admiss
 		// The API server compares the resourceVersion only after this answer.
 		return claimRefused(req.Name, errChanged)
 	}
-	if err := h.claimable(ctx, old); err != nil {
+	if old.Spec.ConcurrencyKey != "" {
+		if err := h.claimable(ctx, old); err != nil {
+			return claimRefused(req.Name, err)
+		}
+	}
+	if err := h.heldBack(ctx, old); err != nil {
 		return claimRefused(req.Name, err)
+	}
+	if old.Spec.ConcurrencyKey == "" {
+		return admission.Allowed("")
 	}
 	version, err := h.Keys.Grant(ctx, old, c.Status.Lease.Generation, req.DryRun != nil && *req.DryRun)
 	if err != nil {
@@ -137,6 +146,30 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 		return &notClaimableError{"the run is being cancelled"}
 	}
 	return h.nothingExecutes(ctx, live)
+}
+
+// heldBack returns an error if the definition of a run keeps it from starting. It reads the definition from the cache, and
+// live if the cache does not show it.
+func (h *ClaimHandler) heldBack(ctx context.Context, run *v1alpha1.JobRun) error {
+	if !executor.IsDefined(run) {
+		return nil
+	}
+	found := &v1alpha1.JobDefinition{}
+	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}
+	err := h.Cached.Get(ctx, name, found)
+	if apierrors.IsNotFound(err) {
+		err = h.Live.Get(ctx, name, found)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		found = nil
+	case err != nil:
+		return fmt.Errorf("read JobDefinition %s: %w", name, err)
+	}
+	if why := executor.HoldsBack(found, run); why != "" {
+		return &notClaimableError{why}
+	}
+	return nil
 }
 
 // nothingExecutes returns an error if the cache shows a Job that still executes for the key. Grant reads those live that

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -63,6 +65,44 @@ func TestClaimThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A definition that keeps its runs from starting refuses the claims of workers, and takes no key.
+func TestClaimOfADefinedRun(t *testing.T) {
+	defined := wrappers.MakeJobDefinition
+	keyed := func() *wrappers.JobRunWrapper { return wrappers.MakeJobRun("a").Key("k") }
+	keyless := func() *wrappers.JobRunWrapper { return wrappers.MakeJobRun("a") }
+	for name, tc := range map[string]struct {
+		definition *wrappers.JobDefinitionWrapper
+		run        func() *wrappers.JobRunWrapper
+		want       string
+		writes     int
+	}{
+		"with a key":           {defined(), keyed, "", 1},
+		"without a key":        {defined(), keyless, "", 0},
+		"suspended":            {defined().Suspended(), keyed, "is suspended", 0},
+		"suspended, keyless":   {defined().Suspended(), keyless, "is suspended", 0},
+		"gone":                 {nil, keyless, "does not exist", 0},
+		"not ready":            {defined().NotReady("no such time zone"), keyed, "is not ready: no such time zone", 0},
+		"executed by Jobs now": {defined().Template("main"), keyed, "executor Job", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			waits := tc.run().Created().DefinedBy(v1alpha1.ExecutorWorker).Pending().Obj()
+			objects := []client.Object{waits, wrappers.MakeRunKey("k").Pending("a").Obj()}
+			if tc.definition != nil {
+				objects = append(objects, tc.definition.Obj())
+			}
+			r := newReplica(t, objects...)
+			leased := tc.run().Created().DefinedBy(v1alpha1.ExecutorWorker).Leased(1, "").Holder("worker").Obj()
+			response := r.claim(t, leased, waits)
+			if tc.want == "" && !response.Allowed || tc.want != "" && (response.Allowed || response.Result.Code != 409 || !strings.Contains(response.Result.Message, tc.want)) {
+				t.Errorf("allowed %t, %.300v; want %q", response.Allowed, response.Result, tc.want)
+			}
+			if writes := r.store.Writes(); len(writes) != tc.writes {
+				t.Errorf("writes: %v", writes)
+			}
+		})
+	}
+}
+
 func (r replica) claim(t *testing.T, run, old *v1alpha1.JobRun) admission.Response {
 	t.Helper()
 	body, err := json.Marshal(run)
@@ -78,7 +118,7 @@ func (r replica) claimRaw(t *testing.T, run []byte, old *v1alpha1.JobRun) admiss
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
+	keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store, Clock: clock.RealClock{}})
 	handler := webhook.NewClaimHandler(webhook.Options{Keys: keys, Cached: r.store, Live: r.store})
 	return handler.Handle(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
 		Operation: admissionv1.Update, Name: old.Name, Namespace: old.Namespace, SubResource: "status",

@@ -1,0 +1,79 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package executor
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+var (
+	// legalVariable matches the names that a shell can use. The kubelet expands $(NAME) of any name.
+	legalVariable = regexp.MustCompile(`^[A-Z0-9_]+$`)
+	toVariable    = strings.NewReplacer("-", "_", ".", "_")
+)
+
+// InputVariables returns the environment variables of the top-level texts, numbers and booleans of an input, and the names of
+// those fields that have none: the name gives no legal variable or that of another field, or the value holds U+0000.
+func InputVariables(input *apiextensionsv1.JSON) (variables map[string]string, leftOut []string) {
+	fields := topLevel(input)
+	taken := map[string]int{}
+	for name := range fields {
+		taken[variableOf(name)]++
+	}
+	variables = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value, isScalar := scalar(fields[name])
+		variable := variableOf(name)
+		switch {
+		case !isScalar:
+		case name == "", taken[variable] > 1, !legalVariable.MatchString(variable), strings.ContainsRune(value, 0):
+			leftOut = append(leftOut, name)
+		default:
+			variables[variable] = value
+		}
+	}
+	return variables, leftOut
+}
+
+func variableOf(field string) string {
+	return v1alpha1.EnvInputPrefix + toVariable.Replace(strings.ToUpper(field))
+}
+
+// topLevel returns the fields of an input that is an object.
+func topLevel(input *apiextensionsv1.JSON) map[string]any {
+	if input == nil {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(input.Raw))
+	decoder.UseNumber()
+	var fields map[string]any
+	if decoder.Decode(&fields) != nil {
+		return nil
+	}
+	return fields
+}
+
+// scalar returns the text of a JSON text, number or boolean.
+func scalar(value any) (text string, ok bool) {
+	switch value := value.(type) {
+	case string:
+		return value, true
+	case json.Number:
+		return value.String(), true
+	case bool:
+		return strconv.FormatBool(value), true
+	default:
+		return "", false
+	}
+}
