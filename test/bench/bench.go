@@ -63,7 +63,8 @@ type measure struct {
 
 // measures returns all measures, in an order that rarely changes the controller's state.
 func measures() []measure {
-	return slices.Concat(admissionMeasures(idle), admissionMeasures(working), []measure{
+	return slices.Concat(admissionMeasures(idle), []measure{{"definitions", idle, measureDefinitions}}, admissionMeasures(working), []measure{
+		{"receipts", working, measureReceipts},
 		{"latency", working, measureLatency},
 		{"succession", working, measureSuccession},
 		{"claims", working, measureClaims},
