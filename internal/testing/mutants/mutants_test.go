@@ -414,6 +414,24 @@ var mutants = map[string]mutant{
 		s.swapKey(next),`,
 		pkg: simulation, run: "^TestPropertyCalm$",
 	},
+	"definitions: a run starts although its definition holds it back": {
+		file: "internal/decision/claim.go",
+		from: ` && s.isAccepting(run) && s.holdsBack(run) == ""`,
+		to:   ` && s.isAccepting(run)`,
+		pkg:  "./internal/decision", run: "^TestDefinitionHoldsBack$",
+	},
+	"definitions: a worker claims although the definition holds the run back": {
+		file: "internal/webhook/v1alpha1/worker_claim.go",
+		from: `why := executor.HoldsBack(found, run); why != ""`,
+		to:   `why := executor.HoldsBack(found, run); why == "?"`,
+		pkg:  "./internal/webhook/v1alpha1", run: "^TestClaimOfADefinedRun$",
+	},
+	"definitions: one that the cache does not show yet counts as gone": {
+		file: "internal/controller/definitions.go",
+		from: `		err = o.Live.Get(ctx, name, found)`,
+		to:   `		_ = o.Live`,
+		pkg:  "./internal/controller", run: "^TestDefinitionIsReadLive$",
+	},
 	"I5: an expired run takes the place of the waiting one": {
 		file: "internal/runkey/transition.go",
 		from: `if Pending(key) != (Identity{}) {`,
