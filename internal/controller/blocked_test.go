@@ -37,12 +37,10 @@ func quotaOfJobs(name string, used, hard int64) *corev1.ResourceQuota {
 // adds is a queue that records what is added.
 type adds struct {
 	queue
-	runs, keys []string
+	runs []string
 }
 
-func (a *adds) Add(request Request) {
-	a.runs, a.keys = append(a.runs, request.Run), append(a.keys, request.RunKey)
-}
+func (a *adds) Add(request Request) { a.runs = append(a.runs, request.Run) }
 
 // blockedBench returns a bench in which the Jobs of n runs, run-1 to run-n, are refused by a quota, in that order.
 func blockedBench(t *testing.T, n int, quotas ...client.Object) bench {

@@ -10,8 +10,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -53,52 +51,22 @@ func firstRuled(runs []*v1alpha1.JobRun) *v1alpha1.JobRun {
 	return nil
 }
 
-// definitions returns the event handler of JobDefinitions. If a change may let runs start, or keep them from starting, it
-// enqueues the homes of the runs of that job that have no Job yet.
-func (r *Reconciler) definitions() handler.TypedEventHandler[client.Object, Request] {
-	wake := func(ctx context.Context, object client.Object, q queue) {
-		requests, err := r.requestsForDefinition(ctx, object)
-		if err != nil {
-			log.FromContext(ctx).Error(err, "Listing the runs of a JobDefinition from the cache")
-			return
-		}
-		r.enqueue(ctx, q, requests)
-	}
-	return handler.TypedFuncs[client.Object, Request]{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
-			if !e.IsInInitialList { // The list of JobRuns enqueues them.
-				wake(ctx, e.Object, q)
-			}
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			if decidesOtherwise(e.ObjectOld, e.ObjectNew) {
-				wake(ctx, e.ObjectNew, q)
-			}
-		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { wake(ctx, e.Object, q) },
-	}
-}
-
 // decidesOtherwise reports whether a change of a definition matters to the runs that wait. Its counters do not.
-func decidesOtherwise(before, after client.Object) bool {
-	old, wasDefinition := before.(*v1alpha1.JobDefinition)
-	now, isDefinition := after.(*v1alpha1.JobDefinition)
-	return wasDefinition && isDefinition && (old.UID != now.UID || old.Generation != now.Generation ||
-		(old.DeletionTimestamp == nil) != (now.DeletionTimestamp == nil) ||
-		!apiequality.Semantic.DeepEqual(old.NotReady(), now.NotReady()))
+func decidesOtherwise(old, now *v1alpha1.JobDefinition) bool {
+	return old.Generation != now.Generation || (old.DeletionTimestamp == nil) != (now.DeletionTimestamp == nil) ||
+		!apiequality.Semantic.DeepEqual(old.NotReady(), now.NotReady())
 }
 
 // requestsForDefinition returns the homes of the runs of a job that have no Job yet, and ends the backoff of those whose Job
 // could not be made.
-func (r *Reconciler) requestsForDefinition(ctx context.Context, object client.Object) ([]Request, error) {
-	runs, err := r.list(ctx, object.GetNamespace(), cache.FieldUnstarted, object.GetName())
+func (r *Reconciler) requestsForDefinition(ctx context.Context, definition *v1alpha1.JobDefinition) []Request {
+	runs, err := r.list(ctx, definition.Namespace, cache.FieldUnstarted, definition.Name)
 	if err != nil {
-		return nil, err
+		log.FromContext(ctx).Error(err, "Listing the runs of a JobDefinition from the cache")
+		return nil
 	}
-	var requests []Request
 	for _, run := range runs {
 		r.sightings.dueNow(run.UID)
-		requests = append(requests, homeRequest(run))
 	}
-	return requests, nil
+	return homeRequests(runs)
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/executor"
@@ -78,9 +78,7 @@ func TestDefinitionGoneAfterTheClaim(t *testing.T) {
 	if err := c.store.Create(t.Context(), definition); err != nil {
 		t.Fatal(err)
 	}
-	var added adds
-	c.definitions().Create(t.Context(), event.CreateEvent{Object: definition}, &added)
-	if diff := cmp.Diff([]string{c.req.RunKey}, added.keys); diff != "" {
+	if diff := cmp.Diff([]Request{c.req}, c.RequestsForChange(t.Context(), nil, definition)); diff != "" {
 		t.Errorf("enqueued (-want +got):\n%s", diff)
 	}
 	c.rest(nil) // At once: the wake-up has ended the backoff.
@@ -96,27 +94,14 @@ func TestDefinitionsWakeRuns(t *testing.T) {
 	counted := made().Obj()
 	counted.Status.Waiting = new(int32(4))
 	for name, tc := range map[string]struct {
-		send func(*scene, queue)
-		want bool
+		before, after client.Object
+		want          bool
 	}{
-		"created": {func(c *scene, q queue) {
-			c.definitions().Create(t.Context(), event.CreateEvent{Object: made().Obj()}, q)
-		}, true},
-		"when it starts": {func(c *scene, q queue) {
-			c.definitions().Create(t.Context(), event.CreateEvent{Object: made().Obj(), IsInInitialList: true}, q)
-		}, false},
-		"deleted": {func(c *scene, q queue) {
-			c.definitions().Delete(t.Context(), event.DeleteEvent{Object: made().Obj()}, q)
-		}, true},
-		"changed": {func(c *scene, q queue) {
-			c.definitions().Update(t.Context(), event.UpdateEvent{ObjectOld: made().Obj(), ObjectNew: next}, q)
-		}, true},
-		"not ready": {func(c *scene, q queue) {
-			c.definitions().Update(t.Context(), event.UpdateEvent{ObjectOld: made().Obj(), ObjectNew: made().NotReady("?").Obj()}, q)
-		}, true},
-		"counted": {func(c *scene, q queue) {
-			c.definitions().Update(t.Context(), event.UpdateEvent{ObjectOld: made().Obj(), ObjectNew: counted}, q)
-		}, false},
+		"created":   {nil, made().Obj(), true},
+		"deleted":   {made().Obj(), nil, true},
+		"changed":   {made().Obj(), next, true},
+		"not ready": {made().Obj(), made().NotReady("?").Obj(), true},
+		"counted":   {made().Obj(), counted, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			waits := definedRun().Pending().Obj()
@@ -124,13 +109,11 @@ func TestDefinitionsWakeRuns(t *testing.T) {
 			executes := wrappers.MakeJobRun("c").Key("m").Created().DefinedBy(v1alpha1.ExecutorWorker).Leased(1, "5").Holder("w").Obj()
 			inline := wrappers.MakeKeyedRun("d").Key("n").Pending().Obj()
 			c := newScene(t, waits, ended, executes, inline)
-			var added adds
-			tc.send(c, &added)
-			var want []string
+			var want []Request
 			if tc.want {
-				want = []string{c.req.RunKey}
+				want = []Request{c.req}
 			}
-			if diff := cmp.Diff(want, added.keys); diff != "" {
+			if diff := cmp.Diff(want, c.RequestsForChange(t.Context(), tc.before, tc.after)); diff != "" {
 				t.Errorf("enqueued (-want +got):\n%s", diff)
 			}
 		})

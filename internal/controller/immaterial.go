@@ -23,6 +23,9 @@ func changesNoDecision(before, after client.Object) bool {
 		return false
 	}
 	switch after := after.(type) {
+	case *v1alpha1.JobDefinition:
+		old, ok := before.(*v1alpha1.JobDefinition)
+		return ok && !decidesOtherwise(old, after)
 	case *batchv1.Job:
 		old, ok := before.(*batchv1.Job)
 		return ok && sameButVersion(old, after)

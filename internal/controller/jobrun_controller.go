@@ -143,11 +143,11 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Named(controllerName).
 		Watches(&v1alpha1.JobRun{}, r.handler()).
 		Watches(&v1alpha1.RunKey{}, r.handler()).
+		Watches(&v1alpha1.JobDefinition{}, r.handler()).
 		Watches(&batchv1.Job{}, r.handler()).
 		Watches(&corev1.Pod{}, r.handler()).
 		Watches(&coordinationv1.Lease{}, r.renewals()).
 		Watches(&corev1.ResourceQuota{}, r.quotas()).
-		Watches(&v1alpha1.JobDefinition{}, r.definitions()).
 		WatchesRawSource(r.sweeps(mgr.GetCache())).
 		WatchesRawSource(r.takeovers(mgr.GetCache(), gained)).
 		WithOptions(controller.TypedOptions[Request]{
@@ -159,7 +159,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 // queue is the work queue of the controller.
 type queue = workqueue.TypedRateLimitingInterface[Request]
 
-// handler returns the event handler of JobRuns, RunKeys, Jobs and Pods. It enqueues the requests that an event may affect,
+// handler returns the event handler of JobRuns, RunKeys, JobDefinitions, Jobs and Pods. It enqueues the requests that an event may affect,
 // if this process owns them.
 func (r *Reconciler) handler() handler.TypedEventHandler[client.Object, Request] {
 	return handler.TypedFuncs[client.Object, Request]{
@@ -231,7 +231,7 @@ func (r *Reconciler) RequestsForExisting(ctx context.Context, object client.Obje
 		if executor.ResultOf(object) != nil {
 			return nil // If the run has not recorded this end, the list of JobRuns enqueues the run.
 		}
-	case *corev1.Pod:
+	case *corev1.Pod, *v1alpha1.JobDefinition:
 		return nil // The list of JobRuns enqueues the runs that have no outcome.
 	}
 	return r.RequestsForChange(ctx, nil, object)

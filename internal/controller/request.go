@@ -68,6 +68,8 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 			requests = append(requests, r.requestsForDeliveries(ctx, object.Namespace, object.Name)...)
 		}
 		return append(requests, r.requestsForMemory(ctx, object)...)
+	case *v1alpha1.JobDefinition:
+		return r.requestsForDefinition(ctx, object)
 	case *batchv1.Job:
 		return requestsForJob(object)
 	case *corev1.Pod:

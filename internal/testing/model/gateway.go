@@ -126,7 +126,8 @@ func (g *Gateway) UpdateStatus(ctx context.Context, run, old *v1alpha1.JobRun) A
 // claims evaluates the matchConditions of the webhook for claims (config/webhook).
 func claims(run, old *v1alpha1.JobRun) bool {
 	lease := run.Status.Lease
-	if old.Spec.ConcurrencyKey == "" || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
+	isGuarded := old.Spec.ConcurrencyKey != "" || (old.Spec.Admission != nil && old.Spec.Admission.Definition != nil)
+	if !isGuarded || lease == nil || lease.HolderIdentity == "" || strings.HasPrefix(lease.HolderIdentity, "job/") {
 		return false
 	}
 	entered := run.Status.Phase == v1alpha1.PhaseLeased && old.Status.Phase != v1alpha1.PhaseLeased
@@ -177,7 +178,7 @@ func (g *Gateway) guarded(run, old *v1alpha1.JobRun) bool {
 	if !reflect.DeepEqual(run.Spec, old.Spec) {
 		return true
 	}
-	return slices.ContainsFunc([]string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition},
+	return slices.ContainsFunc([]string{v1alpha1.LabelJobName, v1alpha1.LabelKey, v1alpha1.LabelDisposition, v1alpha1.LabelExecutor},
 		func(label string) bool { return run.Labels[label] != old.Labels[label] })
 }
 

@@ -80,10 +80,15 @@ var kinds = sync.OnceValues(func() (catalog, error) {
 	if err != nil {
 		return nil, err
 	}
+	jobDefinition, err := customKind("batch.jobrun.dev_jobdefinitions.yaml", &v1alpha1.JobDefinition{}, &v1alpha1.JobDefinitionList{})
+	if err != nil {
+		return nil, err
+	}
 	all := catalog{}
 	for _, k := range []*kind{
 		jobRun,
 		runKey,
+		jobDefinition,
 		builtinKind(&batchv1.Job{}, &batchv1.JobList{}, "jobs", jobStrategy{builtin}, jobStatusStrategy{jobStrategy{builtin}}),
 		builtinKind(&corev1.Pod{}, &corev1.PodList{}, "pods", podStrategy{builtin}, podStatusStrategy{podStrategy{builtin}}),
 		builtinKind(&coordinationv1.Lease{}, &coordinationv1.LeaseList{}, "leases", leaseStrategy{builtin}, nil),

@@ -116,6 +116,39 @@ func TestPropertyFence(t *testing.T) {
 	})
 }
 
+// TestPropertyDefined changes the definition of the job while its runs wait, start and end. A definition that holds runs back
+// only delays them: all invariants hold, and once it is restored, every run ends.
+func TestPropertyDefined(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		return Scenario{
+			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
+			Replicas:    rapid.IntRange(1, 2).Draw(rt, "replicas"),
+			Mishaps:     rapid.IntRange(0, 1).Draw(rt, "mishaps"),
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawDefined), 1, 4).Draw(rt, "triggers"),
+			Workers:     []Way{Works}, // for what is triggered while there is no definition
+			Defined:     rapid.SliceOfN(rapid.Custom(drawEdit), 1, 4).Draw(rt, "edits"),
+			Options: model.Options{
+				Faults:  rapid.IntRange(0, 2).Draw(rt, "faults"),
+				Crashes: rapid.IntRange(0, 1).Draw(rt, "crashes"),
+			},
+		}
+	})
+}
+
+// drawDefined draws a trigger of a job whose definition has the template.
+func drawDefined(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Worker, t.Fleeting, t.Defined = false, false, true
+	return t
+}
+
+func drawEdit(rt *rapid.T) Edit {
+	return Edit{
+		After:  time.Duration(rapid.SampledFrom([]int{0, 0, 1, 10}).Draw(rt, "after")) * time.Second,
+		Change: rapid.SampledFrom([]Change{Suspend, Unready, Remove, Restore}).Draw(rt, "change"),
+	}
+}
+
 // drawFenced draws a trigger of one key. Its run mostly has a Job, and is often deleted and triggered again.
 func drawFenced(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)

@@ -54,6 +54,8 @@ type Trigger struct {
 	Brief bool
 	// Worker omits the template, so that a worker executes the run instead of a Job.
 	Worker bool
+	// Defined omits the template, because the definition has it.
+	Defined bool
 	// Once sets onJobLost to Fail.
 	Once bool
 	// Fleeting sets the template's ttlSecondsAfterFinished to 0.
@@ -88,6 +90,24 @@ const (
 	DeleteAndTriggerAgain
 )
 
+// Edit is a change of the definition, and the time before it.
+type Edit struct {
+	After  time.Duration
+	Change Change
+}
+
+// Change is a change of the definition.
+type Change string
+
+// The changes. The editor ends with Restore. No change withdraws the template: what is triggered then is for workers alone,
+// and would be held back for ever once the template is back.
+const (
+	Suspend Change = "suspend"
+	Unready Change = "unready"
+	Remove  Change = "remove"
+	Restore Change = "restore"
+)
+
 // Fate is what becomes of the Jobs of a run. The API server refuses a Job that is Refused, for ever. The Pod of a Job
 // that Hangs never ends by itself. The Pod of a Job that Sticks never starts, because its image cannot be pulled.
 type Fate string
@@ -118,6 +138,8 @@ type Scenario struct {
 	Cleans bool
 	// Locked says that nobody but the operator deletes what has ended: see judge.Options.
 	Locked bool
+	// Defined means that the job has a definition, which has the template. Its editor changes it in this order.
+	Defined []Edit
 	// KeepsRuns is true if nobody but the operator deletes JobRuns.
 	KeepsRuns bool
 	Options   model.Options
@@ -204,7 +226,7 @@ func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 	s.gateway.Serve(p, handler)
 	s.gateway.ServeClaims(p, webhookv1alpha1.NewClaimHandler(options))
 	s.gateway.ServeFence(p, webhookv1alpha1.NewFenceHandler(options))
-	return nil, watch(p, nil, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})
+	return nil, watch(p, nil, s.watched(&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{})...)
 }
 
 func (s *system) startController(p *model.Process) (model.Source, error) {
@@ -235,7 +257,15 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 			}
 		})
 	}
-	return c, watch(p, enqueue, &v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{}, &corev1.Pod{})
+	return c, watch(p, enqueue, s.watched(&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{}, &corev1.Pod{})...)
+}
+
+// watched returns the kinds that a process watches. Without a definition, nobody reads any.
+func (s *system) watched(kinds ...client.Object) []client.Object {
+	if s.scenario.Defined != nil {
+		kinds = append(kinds, &v1alpha1.JobDefinition{})
+	}
+	return kinds
 }
 
 // quota is a client whose API server refuses some Jobs.
@@ -257,6 +287,9 @@ func (s *system) startUsers() error {
 	users, err := s.NewProcess("users")
 	if err != nil {
 		return err
+	}
+	if s.scenario.Defined != nil {
+		users.Go("editor", func(ctx context.Context) { s.edit(ctx, users) })
 	}
 	for n, trigger := range s.scenario.Triggers {
 		users.Go(fmt.Sprintf("user %d", n+1), func(ctx context.Context) { s.use(ctx, users, trigger) })
@@ -359,7 +392,7 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	if t.Fleeting {
 		run.Spec.Template.Spec.TTLSecondsAfterFinished = new(int32(0))
 	}
-	if t.Worker {
+	if t.Worker || t.Defined {
 		run.Spec.Template = nil
 	}
 	if t.Requeue {
