@@ -15,8 +15,8 @@ func TestNearest(t *testing.T) {
 		"inv":            "invoice",
 		"reprot":         "report",
 		"sync-users":     "sync-users",
-		"something-else": "sync-users",
-		"i":              "report",
+		"something-else": "invoice",
+		"i":              "invoice",
 	} {
 		if got := Nearest(word, names); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
