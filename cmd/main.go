@@ -131,6 +131,8 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Keys:             keys,
 		Cached:           mgr.GetClient(),
 		Live:             mgr.GetAPIReader(),
+		Definitions:      mgr.GetClient(),
+		DenyUndefined:    o.undefinedJobs == undefinedDeny,
 		Quotas:           mgr.GetClient(),
 		ReservationGrace: o.reservationGrace,
 		Notes:            notes,

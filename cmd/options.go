@@ -25,6 +25,12 @@ const minReservationGrace = 2 * time.Second
 // apiServerTimeout is the default --request-timeout of the API server. chaos.go may shorten it.
 var apiServerTimeout = 60 * time.Second
 
+// The values of --undefined-jobs.
+const (
+	undefinedAllow = "Allow"
+	undefinedDeny  = "Deny"
+)
+
 // options holds the values of the flags.
 type options struct {
 	namespace string
@@ -53,6 +59,7 @@ type options struct {
 	runTTL           ttl
 	reservationGrace time.Duration
 	idempotencyGrace time.Duration
+	undefinedJobs    string
 	concurrency      int
 
 	log zap.Options
@@ -144,6 +151,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 			"A run that is created later waits in line.")
 	flags.DurationVar(&o.idempotencyGrace, "idempotency-grace", 90*time.Second,
 		"How long an idempotencyKey stays reserved for an admitted run that does not exist. It must exceed 60s and the API server's --request-timeout.")
+	flags.StringVar(&o.undefinedJobs, "undefined-jobs", undefinedAllow,
+		"What becomes of a trigger without a template whose job has no JobDefinition. Allow: it waits for an external worker. Deny: it is refused.")
 	flags.IntVar(&o.concurrency, "concurrent-reconciles", 8, "The number of keys that the controller reconciles at once, at least 1.")
 }
 
@@ -168,6 +177,8 @@ func (o *options) validate() error {
 	require(o.idempotencyGrace > apiServerTimeout,
 		"--idempotency-grace must exceed %s, not be %s: the API server may store an admitted run that late",
 		apiServerTimeout, o.idempotencyGrace)
+	require(o.undefinedJobs == undefinedAllow || o.undefinedJobs == undefinedDeny,
+		"--undefined-jobs must be %s or %s, not %q", undefinedAllow, undefinedDeny, o.undefinedJobs)
 	require(o.concurrency >= 1, "--concurrent-reconciles must be at least 1, not %d", o.concurrency)
 	if o.certRotation {
 		require(o.certSecretName != "", "--cert-rotation needs --cert-secret-name")

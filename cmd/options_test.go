@@ -44,6 +44,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"no certificates":             {[]string{}, "--webhook-cert-path is required"},
 		"no history":                  {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
 		"grace shorter than a create": {[]string{"--reservation-grace=1s"}, "--reservation-grace must be at least 2s, not 1s"},
+		"undefined jobs":              {[]string{"--undefined-jobs=deny"}, `--undefined-jobs must be Allow or Deny, not "deny"`},
 		"grace as long as a request":  {[]string{"--idempotency-grace=60s"}, "--idempotency-grace must exceed 1m0s, not be 1m0s"},
 		"a TTL without a unit":        {[]string{"--job-ttl=60"}, `invalid value "60" for flag -job-ttl: it must be a duration of at least 1m0s, such as 24h, or -1 for never`},
 		"a Job that goes too early":   {[]string{"--job-ttl=59s"}, `invalid value "59s" for flag -job-ttl`},

@@ -246,7 +246,6 @@ type JobRunSpec struct {
 	// Immutable.
 	//
 	// +optional
-	// +default=3
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	MaxAttempts int32 `json:"maxAttempts,omitempty"`
@@ -259,7 +258,6 @@ type JobRunSpec struct {
 	// expired, the run fails under both. Immutable.
 	//
 	// +optional
-	// +default="Fail"
 	OnLeaseExpired LeaseExpiredPolicy `json:"onLeaseExpired,omitempty"`
 
 	// onJobLost decides what becomes of the run when its Job is gone before the operator knew how it ended, for
@@ -269,7 +267,6 @@ type JobRunSpec struct {
 	// part. onJobLost has no effect on a run without a template. Immutable.
 	//
 	// +optional
-	// +default="Requeue"
 	OnJobLost JobLostPolicy `json:"onJobLost,omitempty"`
 
 	// ttlSecondsAfterFinished is how many seconds the JobRun is kept after it has an outcome. 0 deletes it at

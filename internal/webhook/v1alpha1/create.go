@@ -33,10 +33,14 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	run := sent.run
 	run.Namespace = req.Namespace
+	errs, err := h.complete(ctx, sent)
+	if err != nil {
+		return refused(apierrors.NewServiceUnavailable("the definition of the job could not be read, try again: " + err.Error()))
+	}
 	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
-	if errs := h.validate(sent); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
+	if errs = append(errs, h.validate(sent)...); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
 		}
@@ -67,7 +71,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if err != nil {
 		return answer(run.Name, err)
 	}
-	response := admission.Patched("", sent.stamp(admissionOf(trigger, out))...)
+	response := admission.Patched("", sent.stamp(admissionOf(run, trigger, out))...).WithWarnings(sent.warnings...)
 	if out.Disposition != v1alpha1.DispositionCreated {
 		response = response.WithWarnings(h.warnings(ctx, run, out)...)
 	}
@@ -103,13 +107,15 @@ func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 	}
 }
 
-func admissionOf(t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
+func admissionOf(run *v1alpha1.JobRun, t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
 	return v1alpha1.Admission{
 		Disposition: out.Disposition,
 		RunName:     out.Run.RunName,
 		RunToken:    out.Run.Token,
 		KeyVersion:  out.KeyVersion,
 		Token:       t.Run.Token,
+		Executor:    run.Spec.Admission.Executor,
+		Definition:  run.Spec.Admission.Definition,
 	}
 }
 

@@ -66,9 +66,9 @@ func newReplicaWith(t testing.TB, newToken func() string, cached, stored []clien
 	return newReplicaOn(t, newToken, wrappers.NewStore(nil, cached...), wrappers.NewStore(nil, stored...))
 }
 
-func newReplicaOn(t testing.TB, newToken func() string, cached, live *wrappers.Store) replica {
+func newReplicaOn(t testing.TB, newToken func() string, cached, live *wrappers.Store, changes ...func(*webhook.Options)) replica {
 	t.Helper()
-	handler, err := webhook.NewHandler(webhook.Options{
+	options := webhook.Options{
 		Keys: keystore.New(keystore.Options{
 			Cached: cached, Live: live, Writer: live, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
@@ -77,7 +77,11 @@ func newReplicaOn(t testing.TB, newToken func() string, cached, live *wrappers.S
 		Quotas:           cached,
 		ReservationGrace: 5 * time.Second,
 		NewToken:         newToken,
-	})
+	}
+	for _, change := range changes {
+		change(&options)
+	}
+	handler, err := webhook.NewHandler(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,6 +473,7 @@ func TestCreateStamps(t *testing.T) {
 			labels:   map[string]string{"batch.jobrun.dev/job-name": "job", "batch.jobrun.dev/key": key, "batch.jobrun.dev/disposition": "created"},
 		},
 	} {
+		tc.want.Executor, tc.labels[v1alpha1.LabelExecutor] = v1alpha1.ExecutorWorker, "worker"
 		for _, dry := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, dry run %t", name, dry), func(t *testing.T) {
 				r := newReplica(t, tc.stored...)
@@ -495,7 +500,7 @@ func TestCreateStamps(t *testing.T) {
 	}
 }
 
-// The patch changes only name, labels and admission. Quantities and unknown fields stay as the caller sent them.
+// The patch changes only name, labels, admission, and the fields that every JobRun shows. Quantities and unknown fields stay as the caller sent them.
 func TestCreatePatchTouchesLittle(t *testing.T) {
 	manifest := `
 metadata: {generateName: b-, annotations: {a: "1"}}
@@ -505,7 +510,7 @@ spec:
   template: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: x, resources: {limits: {cpu: 1000m, memory: 1024Mi}}}]}}}}
 `
 	response := newReplica(t).create(t, manifest)
-	allowed := regexp.MustCompile(`^/(metadata/(name|labels(/.*)?)|spec/admission)$`)
+	allowed := regexp.MustCompile(`^/(metadata/(name|labels(/.*)?)|spec/(admission|maxAttempts|onLeaseExpired|onJobLost))$`)
 	for _, op := range response.Patches {
 		if !allowed.MatchString(op.Path) {
 			t.Errorf("%s %s", op.Operation, op.Path)

@@ -41,8 +41,12 @@ type Options struct {
 	Keys *keystore.Store
 	// Cached reads JobRuns and Jobs from the cache.
 	Cached client.Reader
-	// Live reads JobRuns, Jobs and ResourceQuotas from the API server.
+	// Live reads JobRuns, Jobs, JobDefinitions and ResourceQuotas from the API server.
 	Live client.Reader
+	// Definitions reads JobDefinitions from the cache. If it is nil, no job has a definition.
+	Definitions client.Reader
+	// DenyUndefined refuses a trigger without a template whose job has no definition.
+	DenyUndefined bool
 	// Quotas reads ResourceQuotas from the cache. If it is nil, only the API server checks quotas.
 	Quotas client.Reader
 	// ReservationGrace is the grace period of the controller. The webhook tells it to callers that meet a reservation.
@@ -66,6 +70,9 @@ type Handler struct {
 	memory    func() bool
 	schema    schemaValidators
 	templates *knownTemplates
+
+	definitions   *definitions
+	denyUndefined bool
 }
 
 // NewHandler makes a Handler.
@@ -83,6 +90,7 @@ func NewHandler(o Options) (*Handler, error) {
 	return &Handler{
 		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
 		schema: validator, templates: newKnownTemplates(),
+		definitions: newDefinitions(o.Definitions, o.Live), denyUndefined: o.DenyUndefined,
 	}, nil
 }
 
@@ -95,6 +103,7 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	server := mgr.GetWebhookServer()
 	server.Register(Path, NewHTTPHandler(handler))
 	server.Register(ClaimPath, NewHTTPHandler(NewClaimHandler(o)))
+	server.Register(DefinitionPath, NewHTTPHandler(NewDefinitionHandler(o)))
 	server.Register(FencePath, NewHTTPHandler(NewFenceHandler(o)))
 	server.Register(OutputPath, NewHTTPHandler(admission.HandlerFunc(HandleOutput)))
 	return nil

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/yaml"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/keystore"
 	"github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
@@ -29,7 +30,29 @@ func (emptyClient) Get(_ context.Context, key client.ObjectKey, _ client.Object,
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 }
 
+// oneDefinition is a cache with the same definition for each job that is defined.
+type oneDefinition struct {
+	emptyClient
+	definition *v1alpha1.JobDefinition
+}
+
+func (c oneDefinition) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	if found, ok := into.(*v1alpha1.JobDefinition); ok && key.Name == c.definition.Name {
+		*found = *c.definition // The cache does not copy it either.
+		return nil
+	}
+	return c.emptyClient.Get(ctx, key, into, opts...)
+}
+
 func (emptyClient) Create(context.Context, client.Object, ...client.CreateOption) error { return nil }
+
+// benchmarkedTrigger is a trigger of a job with the definition syncUsers.
+const benchmarkedTrigger = `
+apiVersion: batch.jobrun.dev/v1alpha1
+kind: JobRun
+metadata: {name: b, namespace: default, labels: {team: data}, annotations: {note: nightly}}
+spec: {jobName: sync-users, input: {org: acme}}
+`
 
 const benchmarkedRun = `
 apiVersion: batch.jobrun.dev/v1alpha1
@@ -59,9 +82,13 @@ spec:
           volumes: [{name: work, emptyDir: {sizeLimit: 2Gi}}]
 `
 
-// BenchmarkHandle measures the cost of one admission of a run with a template.
+// BenchmarkHandle measures the cost of one admission: of a trigger of a defined job, and of a run with a template.
 func BenchmarkHandle(b *testing.B) {
 	raw, err := yaml.YAMLToJSON([]byte(benchmarkedRun))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defined, err := yaml.YAMLToJSON([]byte(benchmarkedTrigger))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -71,6 +98,7 @@ func BenchmarkHandle(b *testing.B) {
 		operation admissionv1.Operation
 		raw, old  []byte
 	}{
+		{"Create/defined", admissionv1.Create, defined, nil},
 		{"Create/reserves", admissionv1.Create, raw, nil},
 		{"Create/keyless", admissionv1.Create, withoutKey, nil}, // The schema is not used.
 		{"Update", admissionv1.Update, raw, raw},
@@ -97,6 +125,7 @@ func newBenchmarkedHandler(b *testing.B) *webhook.Handler {
 	handler, err := webhook.NewHandler(webhook.Options{
 		Keys:   keystore.New(keystore.Options{Cached: emptyClient{}, Live: emptyClient{}, Writer: emptyClient{}, Clock: clock}),
 		Cached: emptyClient{}, Live: emptyClient{},
+		Definitions: oneDefinition{definition: definitionOf(b, "sync-users", syncUsers+definedTemplate)},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -51,14 +51,14 @@ func FuzzAdmissionReview(f *testing.F) {
 }
 
 // handlers is the number of handlers that post knows.
-const handlers = 3
+const handlers = 4
 
 // post sends a review to a handler in the way of the API server. It does not recover from a panic.
 func (r replica) post(t *testing.T, body []byte, handler int) []byte {
 	t.Helper()
 	keys := keystore.New(keystore.Options{Cached: r.store, Live: r.store, Writer: r.store})
 	options := webhook.Options{Keys: keys, Cached: r.store, Live: r.store}
-	all := [handlers]admission.Handler{r.Handler, webhook.NewClaimHandler(options), webhook.NewFenceHandler(options)}
+	all := [handlers]admission.Handler{r.Handler, webhook.NewClaimHandler(options), webhook.NewFenceHandler(options), webhook.NewDefinitionHandler(options)}
 	recovers := false
 	hook := &admission.Webhook{Handler: all[handler], RecoverPanic: &recovers}
 	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
@@ -111,6 +111,12 @@ func reviews(f *testing.F) [][]byte {
 				seeds = append(seeds, seed, bytes.ReplaceAll(seed, []byte("dryRun"), []byte("dryrun")))
 			}
 		}
+	}
+	for _, spec := range []string{
+		`{"concurrencyKeyExpression": "input.a", "inputSchema": {"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "string"}}}}}`,
+		`{"schedules": [{"name": "a", "schedule": "@daily", "input": 5}], "template": {"spec": {}}}`,
+	} {
+		seeds = append(seeds, reviewOf(f, admissionv1.Create, `{"metadata": {"name": "job"}, "spec": `+spec+`}`, false))
 	}
 	claimed := wrappers.MakeJobRun("a").Key("k").Created().Leased(1, "").Holder("worker").Obj()
 	object, err := json.Marshal(claimed)

@@ -110,10 +110,10 @@ func sizeOf(value json.RawMessage) int {
 	return size
 }
 
-// maxNameLength returns the maximum length of the name of a run. It is lower with a template, because the names of Jobs
+// maxNameLength returns the maximum length of the name of a run. It is lower if a Job executes the run, because the names of Jobs
 // and Pods begin with it.
 func maxNameLength(run *v1alpha1.JobRun) int {
-	if run.Spec.Template != nil {
+	if run.RunsAsJob() {
 		return v1alpha1.MaxTemplateRunName
 	}
 	return validation.DNS1123SubdomainMaxLength

@@ -9,22 +9,35 @@ import (
 	"gomodules.xyz/jsonpatch/v2"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
-// stamp returns the patch that writes name, labels and admission into the object, and changes nothing else. A patch made
+// stamp returns the patch that writes name, labels, admission and what completes the trigger into the object, and changes nothing
+// else. A patch made
 // from the decoded object would also rewrite the caller's resource quantities, such as 1000m.
 func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	run := s.run
 	labels := map[string]string{
 		v1alpha1.LabelJobName:     run.Spec.JobName,
 		v1alpha1.LabelDisposition: strings.ToLower(string(admission.Disposition)),
+		v1alpha1.LabelExecutor:    strings.ToLower(string(admission.Executor)),
 	}
 	if run.Spec.ConcurrencyKey != "" {
 		labels[v1alpha1.LabelKey] = v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 	}
-	ops := append(s.stampLabels(labels), jsonpatch.NewOperation("add", "/spec/admission", admission))
+	ops := append(s.stampLabels(labels), addFields(s.added)...)
+	ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", admission))
 	if s.unnamed {
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/name", run.Name))
+	}
+	return ops
+}
+
+// addFields returns the patch that sets fields of the spec.
+func addFields(values []definition.Value) []jsonpatch.Operation {
+	ops := make([]jsonpatch.Operation, 0, len(values))
+	for _, value := range values {
+		ops = append(ops, jsonpatch.NewOperation("add", "/spec/"+value.Name, value.Value))
 	}
 	return ops
 }

@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
 // submission is a JobRun as the caller sent it.
@@ -28,6 +30,12 @@ type submission struct {
 	template json.RawMessage
 	// templateElements is the approximate number of fields and items in the template, unless it is known.
 	templateElements int
+	// spec is the text of the spec.
+	spec json.RawMessage
+	// added are the fields that the completed trigger has and the caller did not send.
+	added []definition.Value
+	// warnings are what to tell the caller, whatever becomes of the trigger.
+	warnings []string
 	// passed are the checks that the template has passed before.
 	passed checks
 }
@@ -83,7 +91,7 @@ func (s *submission) readSpec(spec json.RawMessage, known func(template []byte) 
 	if errs := decode(spec, &sent, field.NewPath("spec")); len(errs) > 0 {
 		return errs
 	}
-	s.run.Spec = sent.JobRunSpec
+	s.run.Spec, s.spec = sent.JobRunSpec, spec
 	if len(sent.Template) == 0 || string(sent.Template) == "null" {
 		return nil
 	}
@@ -92,15 +100,35 @@ func (s *submission) readSpec(spec json.RawMessage, known func(template []byte) 
 	if s.passed.has(decoded) {
 		return nil
 	}
+	template, elements, errs := readTemplate(s.template)
+	s.run.Spec.Template, s.templateElements = template, elements
+	return errs
+}
+
+// readTemplate decodes the template of a run or of a definition, at spec.template, if it is within the limits. It also returns the
+// approximate number of fields and items.
+func readTemplate(raw json.RawMessage) (template *batchv1.JobTemplateSpec, elements int, errs field.ErrorList) {
+	template, elements = &batchv1.JobTemplateSpec{}, countElements(raw)
 	path := field.NewPath("spec", "template")
-	s.templateElements = countElements(s.template)
-	if s.templateElements > maxElements {
-		return field.ErrorList{field.TooMany(path, s.templateElements, maxElements)}
+	if elements > maxElements {
+		return template, elements, field.ErrorList{field.TooMany(path, elements, maxElements)}
 	}
-	if errs := quantityErrors(s.template); len(errs) > 0 {
-		return errs
+	if errs := quantityErrors(raw); len(errs) > 0 {
+		return template, elements, errs
 	}
-	return decode(s.template, s.run.Spec.Template, path)
+	return template, elements, decode(raw, template, path)
+}
+
+// absent returns the values whose fields the caller did not send at all. An empty text or a 0 that was sent stays, and is refused.
+func (s *submission) absent(values []definition.Value) []definition.Value {
+	var sent map[string]json.RawMessage
+	if err := json.Unmarshal(s.spec, &sent); err != nil {
+		return values // The caller sent no spec.
+	}
+	return slices.DeleteFunc(values, func(value definition.Value) bool {
+		raw, found := sent[value.Name]
+		return found && value.Name != "input" && string(raw) != "null"
+	})
 }
 
 func readMetadata(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList {
@@ -127,6 +155,9 @@ func decodeStored(raw []byte) (*v1alpha1.JobRun, field.ErrorList) {
 	return run, nil
 }
 
+// embedded removes the names of the types that readSpec and readDefinition embed.
+var embedded = strings.NewReplacer("JobRunSpec.", "", "JobDefinitionSpec.", "")
+
 // decode reads the JSON at path.
 func decode(raw []byte, into any, path *field.Path) field.ErrorList {
 	err := json.Unmarshal(raw, into)
@@ -135,7 +166,7 @@ func decode(raw []byte, into any, path *field.Path) field.ErrorList {
 	}
 	var mismatch *json.UnmarshalTypeError
 	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		path = path.Child(strings.TrimPrefix(mismatch.Field, "JobRunSpec.")) // readSpec embeds this type.
+		path = path.Child(embedded.Replace(mismatch.Field))
 	}
 	return field.ErrorList{field.Invalid(path, "", err.Error())}
 }

@@ -49,7 +49,7 @@ func (k *knownTemplates) add(template []byte, check checks) {
 	}
 }
 
-// untyped decodes the whole object without Go types. If the schema has accepted the template before, an empty one takes
+// untyped decodes the whole object without Go types, and completes it. If the schema has accepted the template before, an empty one takes
 // its place.
 func (s *submission) untyped() (object map[string]any, err error) {
 	raw := s.raw
@@ -58,7 +58,30 @@ func (s *submission) untyped() (object map[string]any, err error) {
 			return nil, err
 		}
 	}
-	return object, utiljson.Unmarshal(raw, &object)
+	if err := utiljson.Unmarshal(raw, &object); err != nil {
+		return nil, err
+	}
+	return object, s.addTo(object)
+}
+
+// addTo sets what completes the trigger in the decoded object.
+func (s *submission) addTo(object map[string]any) error {
+	spec, ok := object["spec"].(map[string]any)
+	if !ok {
+		return nil
+	}
+	for _, value := range s.added {
+		raw, err := json.Marshal(value.Value)
+		if err != nil {
+			return err
+		}
+		var untyped any
+		if err := utiljson.Unmarshal(raw, &untyped); err != nil {
+			return err
+		}
+		spec[value.Name] = untyped
+	}
+	return nil
 }
 
 func emptyTemplate(raw []byte) ([]byte, error) {

@@ -15,9 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
-// handleUpdate restores the stamps, and refuses a changed template or input. CEL cannot compare these two: a typed client
+// handleUpdate restores the stamps and the fields that every stored JobRun shows, and refuses a changed template or input. CEL cannot compare these two: a typed client
 // may render an equal template differently, and CEL does not see the untyped input.
 func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	old, errs := decodeStored(req.OldObject.Raw)
@@ -35,7 +36,10 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	if errs := immutable(old, run); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	return admission.Patched("", sent.keepStamped(old)...)
+	before := run.Spec
+	definition.RestoreBuiltIns(&run.Spec, &old.Spec)
+	restored := addFields(sent.absent(definition.Added(&before, &run.Spec)))
+	return admission.Patched("", append(sent.keepStamped(old), restored...)...)
 }
 
 // isImmutable ends the refusal of a changed field. The CEL rules of the CRD end theirs in the same way.

@@ -71,6 +71,21 @@ func TestUpdate(t *testing.T) {
 		"a changed admission is put back": {
 			before: stamped, after: ours(labels, "admission: {disposition: Coalesced, runName: x, runToken: x, token: x}"), want: stamped,
 		},
+		"the fields of every JobRun are put back": {
+			before: ours(labels, "maxAttempts: 5, onLeaseExpired: Fail, onJobLost: Requeue, admission: "+answer), after: stamped,
+			want: ours(labels, "maxAttempts: 5, onLeaseExpired: Fail, onJobLost: Requeue, admission: "+answer),
+		},
+		"a changed one of them stays for CEL to refuse": {
+			before: ours(labels, "maxAttempts: 5, onLeaseExpired: Fail, admission: "+answer),
+			after:  ours(labels, "maxAttempts: 3, onLeaseExpired: Requeue, admission: "+answer),
+		},
+		"a 0 stays for the schema to refuse": {
+			before: ours(labels, "maxAttempts: 5, admission: "+answer), after: ours(labels, "maxAttempts: 0, admission: "+answer),
+		},
+		"a JobRun without them gets none": {before: stamped, after: stamped},
+		"the executor's label is put back": {
+			before: ours("{batch.jobrun.dev/executor: worker}", ""), after: ours("{batch.jobrun.dev/executor: job}", ""), want: ours("{batch.jobrun.dev/executor: worker}", ""),
+		},
 		"a JobRun without an admission gets none": {
 			before: ours("{}", ""), after: ours(labels, "admission: "+answer), want: ours("{}", ""),
 		},

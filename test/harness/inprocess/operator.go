@@ -124,7 +124,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	keys := keystore.New(keystore.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}})
 	grace := cmp.Or(o.ReservationGrace, 5*time.Second)
 	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
-		Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Quotas: mgr.GetClient(), ReservationGrace: grace,
+		Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Definitions: mgr.GetClient(), Quotas: mgr.GetClient(), ReservationGrace: grace,
 	})
 	if err != nil {
 		return nil, err

@@ -70,6 +70,7 @@ func startReplica() *replica {
 		Keys:             keys,
 		Cached:           mgr.GetClient(),
 		Live:             mgr.GetAPIReader(),
+		Definitions:      mgr.GetClient(),
 		Quotas:           mgr.GetClient(),
 		ReservationGrace: production().ReservationGrace,
 	})).To(Succeed())

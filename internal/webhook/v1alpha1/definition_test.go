@@ -1,0 +1,106 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// review asks about a JobDefinition. An empty manifest of the old one means a create.
+func review(t *testing.T, before, after string) admission.Response {
+	t.Helper()
+	raw := func(manifest string) runtime.RawExtension {
+		object, err := yaml.YAMLToJSON([]byte("metadata: {name: sync-users}\n" + manifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.RawExtension{Raw: object}
+	}
+	request := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{Operation: admissionv1.Create, Name: "sync-users", Object: raw(after)}}
+	if before != "" {
+		request.Operation, request.OldObject = admissionv1.Update, raw(before)
+	}
+	return webhook.NewDefinitionHandler(webhook.Options{}).Handle(context.Background(), request)
+}
+
+func TestDefinition(t *testing.T) {
+	schedules := func(rest string) string {
+		return syncUsers + "schedules:\n- {name: nightly, schedule: '0 3 * * *'" + rest + "}\n"
+	}
+	costly := strings.Repeat("1", 100)
+	tests := map[string]struct {
+		spec   string
+		fields []string
+	}{
+		"valid":                  {syncUsers + definedTemplate, nil},
+		"valid, with a schedule": {schedules(", input: {org: acme}"), nil},
+		"a schema that is not structural, and a bad template": {
+			"inputSchema: {openAPIV3Schema: {properties: {}}}\ntemplate: {spec: {template: {spec: {restartPolicy: Always, containers: []}}}}",
+			[]string{
+				"spec.inputSchema.openAPIV3Schema.type", "spec.template.spec.template.spec.containers", "spec.template.spec.template.spec.restartPolicy",
+			},
+		},
+		"an expression over an unknown field": {strings.Replace(syncUsers, "input.org", "input.orgs", 1), []string{"spec.concurrencyKeyExpression"}},
+		"a costly quantity": {
+			"template: {spec: {template: {spec: {containers: [{resources: {limits: {cpu: '" + costly + "'}}}]}}}}",
+			[]string{"spec.template.spec.template.spec.containers[0].resources.limits[cpu]"},
+		},
+		"a template of very many parts":          {"template: {spec: {x: [" + strings.Repeat("{},", 10001) + "{}]}}", []string{"spec.template"}},
+		"a definition of 512 KiB":                {"description: " + strings.Repeat("x", 512<<10), []string{"spec"}},
+		"a description of another type":          {"description: {a: 1}", []string{"spec.description"}},
+		"a schedule whose input does not fit":    {schedules(", input: {org: 5, x: 1}"), []string{"spec.schedules[0].input.org", "spec.schedules[0].input.x"}},
+		"a schedule without the input":           {schedules(""), []string{"spec.schedules[0].input.org"}},
+		"a schedule whose input gives no key":    {schedules(", input: {org: \"\\u0001\"}"), []string{"spec.schedules[0].input"}},
+		"a schedule with an input of 65 levels":  {schedules(", input: {org: " + nested(65) + "}"), []string{"spec.schedules[0].input"}},
+		"a schedule with an input of 64 KiB":     {schedules(", input: {org: " + strings.Repeat("x", 64<<10) + "}"), []string{"spec.schedules[0].input"}},
+		"a schedule, and a schema that is wrong": {"inputSchema: {openAPIV3Schema: {}}\nschedules: [{name: a, schedule: '@daily'}]", []string{"spec.inputSchema.openAPIV3Schema.type"}},
+	}
+	for name, tc := range tests {
+		for _, before := range []string{"", "spec: {description: before}"} {
+			response := review(t, before, "spec:\n"+indented(tc.spec))
+			if tc.fields == nil {
+				if !response.Allowed {
+					t.Errorf("%s: refused: %+v", name, response.Result)
+				}
+				continue
+			}
+			if response.Allowed || response.Result.Code != http.StatusUnprocessableEntity || response.Result.Details.Kind != "JobDefinition" {
+				t.Errorf("%s: got %+v", name, response.Result)
+				continue
+			}
+			if diff := cmp.Diff(tc.fields, causes(response)); diff != "" {
+				t.Errorf("%s: fields (-want +got):\n%s%s", name, diff, response.Result.Message)
+			}
+		}
+	}
+}
+
+// An update that leaves the spec as it is passes, also for a definition that would be refused today.
+func TestDefinitionWithTheSameSpec(t *testing.T) {
+	const wrong = "spec: {concurrencyKeyExpression: 'input +', description: x}\n"
+	for name, after := range map[string]string{
+		"nothing":     wrong,
+		"the order":   "spec: {description: x, concurrencyKeyExpression: 'input +'}\n",
+		"the status":  wrong + "status: {waiting: 1}\n",
+		"another top": "apiVersion: batch.jobrun.dev/v1beta1\n" + wrong,
+	} {
+		if response := review(t, wrong, after); !response.Allowed {
+			t.Errorf("%s: %+v", name, response.Result)
+		}
+	}
+	if response := review(t, wrong, "spec: {concurrencyKeyExpression: 'input +', description: y}\n"); response.Allowed {
+		t.Error("a changed spec was not checked")
+	}
+}
