@@ -36,6 +36,10 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
 		run.Name = generateName(run, req.UID)
 	}
+	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
+		return refused(denied)
+	}
+	sent.setTriggeredBy(req.UserInfo.Username)
 	if errs := h.validate(sent); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
