@@ -49,26 +49,16 @@ func NewAuthorizer(config *rest.Config, httpClient *http.Client) (authorizer.Aut
 	if err != nil {
 		return nil, fmt.Errorf("make the authorizer: %w", err)
 	}
-	return boundedAuthorizer{cached, delegating}, nil
-}
-
-// boundedAuthorizer bounds the memory of an authorizer that remembers answers.
-type boundedAuthorizer struct {
-	authorizer.Authorizer
-
-	delegating authorizerfactory.DelegatingAuthorizerConfig
-}
-
-// Authorize asks an authorizer of its own about a large user.
-func (a boundedAuthorizer) Authorize(ctx context.Context, attributes authorizer.Attributes) (authorizer.Decision, string, error) {
-	if sizeOfUser(attributes.GetUser()) <= maxRememberedUser {
-		return a.Authorizer.Authorize(ctx, attributes)
-	}
-	once, err := a.delegating.New()
-	if err != nil {
-		return authorizer.DecisionNoOpinion, "", err
-	}
-	return once.Authorize(ctx, attributes)
+	return authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		if sizeOfUser(a.GetUser()) <= maxRememberedUser {
+			return cached.Authorize(ctx, a)
+		}
+		once, err := delegating.New()
+		if err != nil {
+			return authorizer.DecisionNoOpinion, "", err
+		}
+		return once.Authorize(ctx, a)
+	}), nil
 }
 
 // sizeOfUser returns the bytes of all texts of a user.

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -68,7 +69,14 @@ func newReplicaWith(t testing.TB, newToken func() string, cached, stored []clien
 
 func newReplicaOn(t testing.TB, newToken func() string, cached, live *wrappers.Store) replica {
 	t.Helper()
+	return newReplicaThat(t, nil, newToken, cached, live)
+}
+
+// newReplicaThat is newReplicaOn with an authorizer.
+func newReplicaThat(t testing.TB, asks authorizer.Authorizer, newToken func() string, cached, live *wrappers.Store) replica {
+	t.Helper()
 	handler, err := webhook.NewHandler(webhook.Options{
+		Authorizer: asks,
 		Keys: keystore.New(keystore.Options{
 			Cached: cached, Live: live, Writer: live, Clock: clocktesting.NewFakePassiveClock(wrappers.Epoch.Time),
 		}),
