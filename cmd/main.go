@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,6 +30,9 @@ import (
 )
 
 var version = "dev" // set by the linker
+
+// serviceAccount is the operator's, in the namespace of --namespace. config/policy names it, too.
+const serviceAccount = "jobrun-controller-manager"
 
 // operatorClock is the clock of the controller, of the RunKey store and of the membership.
 var operatorClock clock.WithTicker = clock.RealClock{}
@@ -127,6 +131,10 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
+	authorizer, err := webhookv1alpha1.NewAuthorizer(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("set up the webhook: %w", err)
+	}
 	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
 		Keys:             keys,
 		Cached:           mgr.GetClient(),
@@ -137,6 +145,8 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		ReservationGrace: o.reservationGrace,
 		Notes:            notes,
 		Memory:           memory,
+		Authorizer:       authorizer,
+		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)

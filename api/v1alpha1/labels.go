@@ -28,8 +28,16 @@ const (
 	AnnotationScheduledTime = "batch.jobrun.dev/scheduled-time"
 )
 
-// AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends.
+// AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends, and
+// cuts it to MaxTriggeredByBytes.
 const AnnotationTriggeredBy = "batch.jobrun.dev/triggered-by"
+
+// StampedAnnotations are the annotations of JobRuns that the webhook writes and keeps.
+var StampedAnnotations = []string{AnnotationTriggeredBy}
+
+// VerbTrigger is the verb on jobdefinitions that a trigger without a template needs. The name of the resource is spec.jobName,
+// whether or not such a definition exists.
+const VerbTrigger = "trigger"
 
 // Annotations that the operator puts on Jobs and Pods.
 const (
@@ -91,6 +99,8 @@ const (
 	// MaxLevels bounds the levels of arrays and objects in spec.input and status.output. Decoders refuse 10,000 levels,
 	// so one JobRun that has so many hides all JobRuns of a list from its clients.
 	MaxLevels = 64
+	// MaxTriggeredByBytes bounds the annotation AnnotationTriggeredBy.
+	MaxTriggeredByBytes = 1 << 10
 	// MaxTemplateRunName bounds the name of a run with a template.
 	MaxTemplateRunName = 52
 	// MaxRecent bounds status.coalesced.recent.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
@@ -79,3 +80,70 @@ func rightsOf(rules []rbacv1.PolicyRule, namespace string) []right {
 	}
 	return rights
 }
+
+// The newcomer's task: docs/recipes.md has a Role that opens one job and nothing else.
+var _ = Describe("A Role with the name of one job", Ordered, Label(local), func() {
+	var theirs []string
+
+	// asNewcomer runs kubectl with the token of the ServiceAccount that has the Role.
+	asNewcomer := func(m manifest, args ...string) answer {
+		GinkgoHelper()
+		before := kubectlEnv
+		defer func() { kubectlEnv = before }()
+		kubectlEnv = slices.Concat(before, theirs)
+		return tryWith(asYAML(m), append([]string{"create", "-f", "-"}, args...)...)
+	}
+
+	BeforeAll(func() {
+		useNamespace()
+		succeeded(tryWith(documentedIn("recipes.md", "yaml", "name: triggers-sync-users\n"), "apply", "-f", "-"))
+		kubectl("create", "serviceaccount", "newcomer")
+		kubectl("create", "rolebinding", "newcomer", "--role=triggers-sync-users", "--serviceaccount="+ns+":newcomer")
+		kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, ns, "newcomer")
+		Expect(err).NotTo(HaveOccurred())
+		theirs = []string{"KUBECONFIG=" + kubeconfig}
+		Eventually(asNewcomer).WithArguments(workerRun("first").of("sync-users").key("k"), "--dry-run=server").Should(HaveField("Code", 0))
+	})
+
+	It("triggers that job", func() {
+		succeeded(asNewcomer(workerRun("a").of("sync-users").key("k")))
+		Expect(get("a").Annotations).To(HaveKeyWithValue(v1alpha1.AnnotationTriggeredBy, "system:serviceaccount:"+ns+":newcomer"))
+	})
+
+	DescribeTable("is refused, and reserves nothing",
+		func(m func() manifest, rule string) {
+			for _, args := range [][]string{{"--dry-run=server"}, nil} {
+				refused := asNewcomer(m(), args...)
+				Expect(refused.Code).To(Equal(1), refused.String)
+				Expect(refused.Stderr).To(And(
+					ContainSubstring("Error from server (Forbidden)"), ContainSubstring("admission webhook"), ContainSubstring(rule)))
+			}
+			Expect(try("get", "jobrun", m().obj.Name).Stderr).To(ContainSubstring("NotFound"))
+			Expect(kubectl("get", "runkeys", "-o", "jsonpath={.items[*].spec.jobName}")).To(Equal("sync-users"))
+		},
+		Entry("another job", func() manifest { return workerRun("b").of("report").key("k") },
+			"{apiGroups: [batch.jobrun.dev], resources: [jobdefinitions], resourceNames: [report], verbs: [trigger]}"),
+		Entry("a template", func() manifest { return run("c", quick).of("sync-users").key("other") },
+			"{apiGroups: [batch], resources: [jobs], verbs: [create]}"),
+		Entry("another job and a template", func() manifest { return run("d", quick).of("report").key("k").delivery("i") },
+			"{apiGroups: [batch], resources: [jobs], verbs: [create]}"),
+	)
+
+	It("keeps who triggered", func() {
+		kubectl("annotate", "jobrun", "a", "batch.jobrun.dev/triggered-by-", "note=x")
+		kubectl("annotate", "jobrun", "a", "--overwrite", "batch.jobrun.dev/triggered-by=root")
+		Expect(get("a").Annotations).To(And(
+			HaveKeyWithValue(v1alpha1.AnnotationTriggeredBy, "system:serviceaccount:"+ns+":newcomer"), HaveKeyWithValue("note", "x")))
+	})
+})
+
+// jobrun-trigger opens all jobs of a namespace, and no template.
+var _ = Describe("The ClusterRole jobrun-trigger", Label(local), func() {
+	It("opens every job, and no template", func() {
+		useNamespace()
+		as("jobrun-trigger", func() {
+			Eventually(func() answer { return tryWith(asYAML(workerRun("a").of("report")), "apply", "-f", "-") }).Should(HaveField("Code", 0))
+			Expect(tryWith(asYAML(run("b", quick)), "create", "-f", "-").Stderr).To(ContainSubstring("needs the verb create on jobs.batch"))
+		})
+	})
+})

@@ -33,6 +33,10 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	run := sent.run
 	run.Namespace = req.Namespace
+	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
+		return refused(denied)
+	}
+	sent.setTriggeredBy(req.UserInfo.Username)
 	errs, err := h.complete(ctx, sent)
 	if err != nil {
 		return refused(apierrors.NewServiceUnavailable("the definition of the job could not be read, try again: " + err.Error()))

@@ -27,14 +27,14 @@ var definitionKind = schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: 
 
 // DefinitionHandler answers the creates and updates of JobDefinitions. The API server has checked the schema and the CEL rules of
 // the CRD before.
-type DefinitionHandler struct{}
+type DefinitionHandler struct{ rights rights }
 
 // NewDefinitionHandler makes a DefinitionHandler.
-func NewDefinitionHandler(Options) *DefinitionHandler { return &DefinitionHandler{} }
+func NewDefinitionHandler(o Options) *DefinitionHandler { return &DefinitionHandler{newRights(o)} }
 
 // Handle refuses a definition by which no trigger could be completed. It passes every update that leaves the spec as it is, so that
 // a definition of an older version can be migrated, labelled and deleted.
-func (h *DefinitionHandler) Handle(_ context.Context, req admission.Request) admission.Response {
+func (h *DefinitionHandler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	switch req.Operation {
 	case admissionv1.Create:
 	case admissionv1.Update:
@@ -47,12 +47,27 @@ func (h *DefinitionHandler) Handle(_ context.Context, req admission.Request) adm
 	sent, errs := readDefinition(req.Object.Raw)
 	if len(errs) == 0 {
 		sent.Name, sent.Namespace = req.Name, req.Namespace
+		if denied := h.rights.checkDefinition(ctx, req, storedDefinition(req), sent); denied != nil {
+			return refused(denied)
+		}
 		errs = definitionErrors(sent)
 	}
 	if len(errs) > 0 {
 		return refused(apierrors.NewInvalid(definitionKind, req.Name, limitErrors(errs)))
 	}
 	return admission.Allowed("")
+}
+
+// storedDefinition returns the definition before an update; nil if there is none, or if it cannot be read.
+func storedDefinition(req admission.Request) *v1alpha1.JobDefinition {
+	if len(req.OldObject.Raw) == 0 {
+		return nil
+	}
+	old, errs := readDefinition(req.OldObject.Raw)
+	if len(errs) > 0 {
+		return nil
+	}
+	return old
 }
 
 func sameSpec(a, b []byte) bool {

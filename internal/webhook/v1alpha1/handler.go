@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -55,6 +56,10 @@ type Options struct {
 	Notes func() bool
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool
+	// Authorizer says what the user of a request may do. If it is nil, users need no right beyond that to write the object.
+	Authorizer authorizer.Authorizer
+	// Operator is the user name of the operator, which Authorizer is not asked about.
+	Operator string
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }
@@ -68,6 +73,7 @@ type Handler struct {
 	grace     time.Duration
 	newToken  func() string
 	memory    func() bool
+	rights    rights
 	schema    schemaValidators
 	templates *knownTemplates
 
@@ -89,7 +95,7 @@ func NewHandler(o Options) (*Handler, error) {
 	}
 	return &Handler{
 		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
-		schema: validator, templates: newKnownTemplates(),
+		rights: newRights(o), schema: validator, templates: newKnownTemplates(),
 		definitions: newDefinitions(o.Definitions, o.Live), denyUndefined: o.DenyUndefined,
 	}, nil
 }

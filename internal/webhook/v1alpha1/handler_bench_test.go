@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -104,7 +106,7 @@ func BenchmarkHandle(b *testing.B) {
 		{"Update", admissionv1.Update, raw, raw},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
-			handler := newBenchmarkedHandler(b)
+			handler := newBenchmarkedHandler(b, nil)
 			b.ReportAllocs()
 			for b.Loop() {
 				response := handler.Handle(b.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
@@ -119,12 +121,46 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
-func newBenchmarkedHandler(b *testing.B) *webhook.Handler {
+// BenchmarkRights measures what it costs to ask for the rights of a trigger whose answer is remembered, beside a trigger of which
+// nobody is asked. The user is a ServiceAccount.
+func BenchmarkRights(b *testing.B) {
+	raw, err := yaml.YAMLToJSON([]byte("metadata: {name: b, namespace: default}\nspec: {jobName: job, input: {org: acme}}\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	const account = "system:serviceaccount:default:nightly-trigger"
+	caller := authenticationv1.UserInfo{
+		Username: account, UID: "9f5c4c86-8a3f-4a0b-8b1e-64a1c1d9a1f5",
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"},
+		Extra: map[string]authenticationv1.ExtraValue{
+			"authentication.kubernetes.io/credential-id": {"JTI=0b5ad9a4-9b62-4b0e-8f0d-3e1d8e5b7a51"},
+			"authentication.kubernetes.io/node-name":     {"node-1"},
+			"authentication.kubernetes.io/pod-name":      {"nightly-28467840-x2v9q"},
+			"authentication.kubernetes.io/pod-uid":       {"6d0d8b8c-41f1-4a7e-9c63-5ac0f3f2d2e7"},
+		},
+	}
+	for name, asks := range map[string]authorizer.Authorizer{"asked": newAuthorizer(b, newReviewer(account)), "notAsked": nil} {
+		b.Run(name, func(b *testing.B) {
+			handler := newBenchmarkedHandler(b, asks)
+			b.ReportAllocs()
+			for b.Loop() {
+				response := handler.Handle(b.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+					UID: "x", Operation: admissionv1.Create, Namespace: wrappers.Namespace, UserInfo: caller, Object: runtime.RawExtension{Raw: raw},
+				}})
+				if !response.Allowed {
+					b.Fatalf("refused: %+v", response.Result)
+				}
+			}
+		})
+	}
+}
+
+func newBenchmarkedHandler(b *testing.B, asks authorizer.Authorizer) *webhook.Handler {
 	b.Helper()
 	clock := clocktesting.NewFakePassiveClock(wrappers.Epoch.Time)
 	handler, err := webhook.NewHandler(webhook.Options{
 		Keys:   keystore.New(keystore.Options{Cached: emptyClient{}, Live: emptyClient{}, Writer: emptyClient{}, Clock: clock}),
-		Cached: emptyClient{}, Live: emptyClient{},
+		Cached: emptyClient{}, Live: emptyClient{}, Authorizer: asks,
 		Definitions: oneDefinition{definition: definitionOf(b, "sync-users", syncUsers+definedTemplate)},
 	})
 	if err != nil {

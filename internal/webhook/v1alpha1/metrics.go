@@ -27,6 +27,10 @@ var (
 		Name: "jobrun_trigger_conflicts_total",
 		Help: "Triggers refused because a run is pending for their key.",
 	})
+	forbiddenRequests = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "jobrun_requests_forbidden_total",
+		Help: "Triggers and definitions refused because their user may not trigger the job or create Jobs.",
+	})
 	reservations = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "jobrun_trigger_reserved_total",
 		Help: "Triggers refused because their key is reserved for a run that does not exist.",
@@ -34,7 +38,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims, fencedJobs)
+	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims, fencedJobs, forbiddenRequests)
 	// Prometheus sees the first increase only of a series that exists from the start.
 	for _, disposition := range []v1alpha1.Disposition{
 		v1alpha1.DispositionCreated, v1alpha1.DispositionCoalesced, v1alpha1.DispositionIdempotent,

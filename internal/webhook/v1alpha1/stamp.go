@@ -4,12 +4,14 @@
 package v1alpha1
 
 import (
+	"maps"
 	"strings"
 
 	"gomodules.xyz/jsonpatch/v2"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
+	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // stamp returns the patch that writes name, labels, admission and what completes the trigger into the object, and changes nothing
@@ -25,7 +27,8 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	if run.Spec.ConcurrencyKey != "" {
 		labels[v1alpha1.LabelKey] = v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 	}
-	ops := append(s.stampLabels(labels), addFields(s.added)...)
+	ops := append(s.stampLabels(labels), s.triggeredBy...)
+	ops = append(ops, addFields(s.added)...)
 	ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", admission))
 	if s.unnamed {
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/name", run.Name))
@@ -42,22 +45,50 @@ func addFields(values []definition.Value) []jsonpatch.Operation {
 	return ops
 }
 
-// stampLabels returns the patch that sets the labels of want, and removes the stamped labels that are not in want.
-func (s *submission) stampLabels(want map[string]string) []jsonpatch.Operation {
-	have := s.run.Labels
-	var ops []jsonpatch.Operation
-	if have == nil { // The caller sent no labels field. An empty labels field is decoded as an empty map.
-		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/labels", map[string]string{}))
+// setTriggeredBy makes the annotation of the user part of the run, so that it counts for the limits on annotations. stamp writes
+// it into the object. The API server always knows a name.
+func (s *submission) setTriggeredBy(userName string) {
+	want := map[string]string{}
+	if userName != "" {
+		want[v1alpha1.AnnotationTriggeredBy] = text.Cut(userName, v1alpha1.MaxTriggeredByBytes)
 	}
-	for _, name := range v1alpha1.StampedLabels {
-		path := "/metadata/labels/" + strings.ReplaceAll(name, "/", "~1")
+	s.triggeredBy = s.stampAnnotations(want)
+	if s.run.Annotations == nil {
+		s.run.Annotations = map[string]string{}
+	}
+	delete(s.run.Annotations, v1alpha1.AnnotationTriggeredBy)
+	maps.Copy(s.run.Annotations, want)
+}
+
+// stampAnnotations returns the patch that sets the stamped annotations to want.
+func (s *submission) stampAnnotations(want map[string]string) []jsonpatch.Operation {
+	if len(want) == 0 && s.run.Annotations == nil {
+		return nil
+	}
+	return stampMap("/metadata/annotations", s.run.Annotations, want, v1alpha1.StampedAnnotations)
+}
+
+// stampLabels returns the patch that sets the stamped labels to want.
+func (s *submission) stampLabels(want map[string]string) []jsonpatch.Operation {
+	return stampMap("/metadata/labels", s.run.Labels, want, v1alpha1.StampedLabels)
+}
+
+// stampMap returns the patch that sets the stamped labels or annotations of want, and removes those that are not in want. have
+// are those that the caller sent, and path is where they are.
+func stampMap(path string, have, want map[string]string, stamped []string) []jsonpatch.Operation {
+	var ops []jsonpatch.Operation
+	if have == nil { // The caller sent no such field. An empty field is decoded as an empty map.
+		ops = append(ops, jsonpatch.NewOperation("add", path, map[string]string{}))
+	}
+	for _, name := range stamped {
+		at := path + "/" + strings.ReplaceAll(name, "/", "~1")
 		current, has := have[name]
 		value, wanted := want[name]
 		switch {
 		case wanted && (!has || current != value):
-			ops = append(ops, jsonpatch.NewOperation("add", path, value))
+			ops = append(ops, jsonpatch.NewOperation("add", at, value))
 		case !wanted && has:
-			ops = append(ops, jsonpatch.NewOperation("remove", path, nil))
+			ops = append(ops, jsonpatch.NewOperation("remove", at, nil))
 		}
 	}
 	return ops

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"gomodules.xyz/jsonpatch/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -21,11 +22,13 @@ import (
 type submission struct {
 	// raw is the text of the whole object.
 	raw []byte
-	// run is the decoded object without its status. On UPDATE its metadata has only the labels. handleCreate adds the
+	// run is the decoded object without its status. On UPDATE its metadata has only the labels and annotations. handleCreate adds the
 	// generated name later. If the template is known, run only shows that there is one.
 	run *v1alpha1.JobRun
 	// unnamed means that the caller sent no name.
 	unnamed bool
+	// triggeredBy is the patch that writes the user into the object.
+	triggeredBy []jsonpatch.Operation
 	// template is the text of the template, if there is one.
 	template json.RawMessage
 	// templateElements is the approximate number of fields and items in the template, unless it is known.
@@ -51,7 +54,7 @@ func newSubmission(raw []byte, known *knownTemplates) (*submission, field.ErrorL
 // newChange reads the object of an UPDATE. It skips managedFields and status, because they may be large and the webhook
 // does not need them. It decodes every template, to compare it with the stored one.
 func newChange(raw []byte) (*submission, field.ErrorList) {
-	return readSubmission(raw, readLabels, func([]byte) checks { return 0 })
+	return readSubmission(raw, readStampable, func([]byte) checks { return 0 })
 }
 
 // readSubmission splits the object into its parts, checks the limits on their text, and then decodes each part once.
@@ -135,13 +138,14 @@ func readMetadata(metadata json.RawMessage, into *metav1.ObjectMeta) field.Error
 	return decode(metadata, into, field.NewPath("metadata"))
 }
 
-// readLabels reads only the labels. The API server reports errors in them.
-func readLabels(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList {
+// readStampable reads only the labels and annotations. The API server reports errors in them.
+func readStampable(metadata json.RawMessage, into *metav1.ObjectMeta) field.ErrorList {
 	var sent struct {
-		Labels map[string]string `json:"labels"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
 	}
 	if errs := decode(metadata, &sent, nil); len(errs) == 0 {
-		into.Labels = sent.Labels
+		into.Labels, into.Annotations = sent.Labels, sent.Annotations
 	}
 	return nil
 }

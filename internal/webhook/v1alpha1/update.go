@@ -59,13 +59,8 @@ func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 
 // keepStamped returns the patch that restores the stamps. A user can then replace or apply a manifest without them.
 func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
-	want := map[string]string{}
-	for _, name := range v1alpha1.StampedLabels {
-		if value, ok := old.Labels[name]; ok {
-			want[name] = value
-		}
-	}
-	ops := s.stampLabels(want)
+	ops := s.stampLabels(only(v1alpha1.StampedLabels, old.Labels))
+	ops = append(ops, s.stampAnnotations(only(v1alpha1.StampedAnnotations, old.Annotations))...)
 	switch {
 	case apiequality.Semantic.DeepEqual(old.Spec.Admission, s.run.Spec.Admission):
 	case old.Spec.Admission == nil:
@@ -74,6 +69,17 @@ func (s *submission) keepStamped(old *v1alpha1.JobRun) []jsonpatch.Operation {
 		ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", old.Spec.Admission))
 	}
 	return ops
+}
+
+// only returns the labels or annotations with these names.
+func only(names []string, all map[string]string) map[string]string {
+	kept := map[string]string{}
+	for _, name := range names {
+		if value, ok := all[name]; ok {
+			kept[name] = value
+		}
+	}
+	return kept
 }
 
 // sameInput reports whether two inputs are the same JSON value. null equals a missing input.

@@ -122,9 +122,14 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 		return nil, err
 	}
 	keys := keystore.New(keystore.Options{Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Clock: clock.RealClock{}})
+	authorizer, err := webhookv1alpha1.NewAuthorizer(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, err
+	}
 	grace := cmp.Or(o.ReservationGrace, 5*time.Second)
 	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
 		Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Definitions: mgr.GetClient(), Quotas: mgr.GetClient(), ReservationGrace: grace,
+		Authorizer: authorizer, Operator: controlplane.OperatorUser,
 	})
 	if err != nil {
 		return nil, err

@@ -41,24 +41,42 @@ func operator(t *testing.T, m manifests) string {
 	return "system:serviceaccount:" + deployment.Namespace + ":" + account
 }
 
-func TestPolicyNamesTheOperator(t *testing.T) {
+func TestPoliciesNameTheOperator(t *testing.T) {
 	userName := regexp.MustCompile(`'(system:[^']*)'`)
 	eachInstallation(t, func(t *testing.T, m manifests) {
-		policy := the[admissionregistrationv1.ValidatingAdmissionPolicy](t, m, "ValidatingAdmissionPolicy")
-		for _, validation := range policy.Spec.Validations {
-			names := userName.FindAllStringSubmatch(validation.Expression, -1)
+		for _, policy := range all[admissionregistrationv1.ValidatingAdmissionPolicy](t, m, "ValidatingAdmissionPolicy") {
+			var expressions strings.Builder
+			for _, condition := range policy.Spec.MatchConditions {
+				expressions.WriteString(condition.Expression)
+			}
+			for _, validation := range policy.Spec.Validations {
+				expressions.WriteString(validation.Expression)
+			}
+			names := userName.FindAllStringSubmatch(expressions.String(), -1)
 			if len(names) != 1 || names[0][1] != operator(t, m) {
-				t.Errorf("CEL names %q, the operator is %q", names, operator(t, m))
+				t.Errorf("%s names %q, the operator is %q", policy.Name, names, operator(t, m))
+			}
+			for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
+				if !slices.Equal(rule.Operations, []admissionregistrationv1.OperationType{"CREATE", "UPDATE"}) {
+					t.Errorf("%s covers %v: with DELETE, namespaces could not be deleted", policy.Name, rule.Operations)
+				}
 			}
 		}
-		binding := the[admissionregistrationv1.ValidatingAdmissionPolicyBinding](t, m, "ValidatingAdmissionPolicyBinding")
-		if binding.Spec.PolicyName != policy.Name {
-			t.Errorf("the binding is for policy %q, not for %q", binding.Spec.PolicyName, policy.Name)
+	})
+}
+
+// Without a binding, a policy does nothing.
+func TestPoliciesAreBound(t *testing.T) {
+	eachInstallation(t, func(t *testing.T, m manifests) {
+		var policies, bound []string
+		for _, policy := range all[admissionregistrationv1.ValidatingAdmissionPolicy](t, m, "ValidatingAdmissionPolicy") {
+			policies = append(policies, policy.Name)
 		}
-		for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
-			if !slices.Equal(rule.Operations, []admissionregistrationv1.OperationType{"CREATE", "UPDATE"}) {
-				t.Errorf("the policy covers %v: with DELETE, namespaces could not be deleted", rule.Operations)
-			}
+		for _, binding := range all[admissionregistrationv1.ValidatingAdmissionPolicyBinding](t, m, "ValidatingAdmissionPolicyBinding") {
+			bound = append(bound, binding.Spec.PolicyName)
+		}
+		if !slices.Equal(slices.Sorted(slices.Values(policies)), slices.Sorted(slices.Values(bound))) {
+			t.Errorf("the policies are %v, bound are %v", policies, bound)
 		}
 	})
 }

@@ -40,6 +40,11 @@ func TestBuiltInRolesIncludeJobRuns(t *testing.T) {
 		{"jobruns", "", []string{"deletecollection"}, []string{admin}},
 		{"jobruns", "status", []string{"get"}, []string{view, edit, admin}},
 		{"jobruns", "status", []string{"update", "patch"}, nil},
+		{"jobdefinitions", "", []string{"get", "list", "watch"}, []string{view, edit, admin}},
+		{"jobdefinitions", "", []string{"create", "update", "patch", "delete", "trigger"}, []string{edit, admin}},
+		{"jobdefinitions", "", []string{"deletecollection"}, []string{admin}},
+		{"jobdefinitions", "status", []string{"get"}, []string{view, edit, admin}},
+		{"jobdefinitions", "status", []string{"update", "patch"}, nil},
 		{"runkeys", "", []string{"get", "list", "watch"}, []string{view, edit, admin}},
 		{"runkeys", "", []string{"create", "update", "patch", "delete", "deletecollection"}, nil},
 	}

@@ -1,0 +1,147 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// rightsTimeout bounds one question. It leaves the other half of admissionTimeout to the reservation.
+const rightsTimeout = 4 * time.Second
+
+// definitionResource is the resource that has the virtual verb trigger.
+var definitionResource = v1alpha1.GroupVersion.WithResource("jobdefinitions").GroupResource()
+
+// rights asks what the user of a request may do beyond writing the object itself. config/policy/rights.yaml asks the same, for
+// the time in which the API server goes on without the webhook.
+type rights struct {
+	// authorizer answers. If it is nil, everything is allowed.
+	authorizer authorizer.Authorizer
+	// operator is the name of the user who needs none of these rights. An empty name is nobody's.
+	operator string
+}
+
+func newRights(o Options) rights { return rights{authorizer: o.Authorizer, operator: o.Operator} }
+
+// right is one verb on one resource in the namespace of a request.
+type right struct {
+	attributes authorizer.AttributesRecord
+	// why says what needs the right, and rule is the rule of a Role that grants it.
+	why, rule string
+}
+
+// checkTrigger returns nil if the user of a request may trigger the run. Otherwise it returns a 403 that names the right, or a
+// 503 if the right is not known. A jobName that is too long is a 422, so that nobody fills the authorizer's cache with it. An
+// empty one is not looked up, because the schema refuses it.
+func (r rights) checkTrigger(ctx context.Context, req admission.Request, run *v1alpha1.JobRun) *apierrors.StatusError {
+	needed := triggerJob(run.Spec.JobName)
+	switch {
+	case run.Spec.Template != nil:
+		needed = createJobs("a JobRun with spec.template")
+	case run.Spec.JobName == "":
+		return nil
+	case len(run.Spec.JobName) > validation.DNS1123LabelMaxLength:
+		tooLong := field.TooLong(field.NewPath("spec", "jobName"), "", validation.DNS1123LabelMaxLength)
+		return newInvalid(run.Name, field.ErrorList{tooLong})
+	}
+	denial, err := r.ask(ctx, req, needed)
+	return refusal(ctx, denial, err, func(why error) *apierrors.StatusError { return apierrors.NewForbidden(resource, run.Name, why) })
+}
+
+// checkDefinition returns nil if the user of a request may write the template of a definition. old is nil on CREATE. A template
+// that stays the same, or goes, needs no right. Otherwise checkDefinition returns the errors of checkTrigger.
+func (r rights) checkDefinition(ctx context.Context, req admission.Request, old, new *v1alpha1.JobDefinition) *apierrors.StatusError {
+	if new.Spec.Template == nil || (old != nil && apiequality.Semantic.DeepEqual(old.Spec.Template, new.Spec.Template)) {
+		return nil
+	}
+	denial, err := r.ask(ctx, req, createJobs("writing spec.template of a JobDefinition"))
+	return refusal(ctx, denial, err, func(why error) *apierrors.StatusError {
+		return apierrors.NewForbidden(definitionResource, new.Name, why)
+	})
+}
+
+func triggerJob(name string) right {
+	return right{
+		attributes: authorizer.AttributesRecord{
+			Verb: v1alpha1.VerbTrigger, APIGroup: definitionResource.Group, APIVersion: v1alpha1.GroupVersion.Version,
+			Resource: definitionResource.Resource, Name: name,
+		},
+		why: fmt.Sprintf("a JobRun without spec.template needs the verb trigger on %s %q", definitionResource, name),
+		rule: fmt.Sprintf("{apiGroups: [%s], resources: [%s], resourceNames: [%s], verbs: [%s]}",
+			definitionResource.Group, definitionResource.Resource, name, v1alpha1.VerbTrigger),
+	}
+}
+
+func createJobs(what string) right {
+	return right{
+		attributes: authorizer.AttributesRecord{
+			Verb: "create", APIGroup: batchv1.GroupName, APIVersion: batchv1.SchemeGroupVersion.Version, Resource: jobResource.Resource,
+		},
+		why:  what + " needs the verb create on jobs.batch",
+		rule: "{apiGroups: [batch], resources: [jobs], verbs: [create]}",
+	}
+}
+
+// ask returns why the user of a request does not have a right, or nil if the user has it. err means that the answer is not known.
+func (r rights) ask(ctx context.Context, req admission.Request, needed right) (denial, err error) {
+	if r.authorizer == nil || (r.operator != "" && req.UserInfo.Username == r.operator) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, rightsTimeout)
+	defer cancel()
+	attributes := needed.attributes
+	attributes.User, attributes.Namespace, attributes.ResourceRequest = userOf(req.UserInfo), req.Namespace, true
+	decision, reason, err := r.authorizer.Authorize(ctx, attributes)
+	switch {
+	case err != nil:
+		return nil, err
+	case decision == authorizer.DecisionAllow:
+		return nil, nil
+	case reason != "":
+		reason = " (" + reason + ")"
+	}
+	return fmt.Errorf("%s, which user %q does not have in namespace %q%s; this rule of a Role grants it: %s",
+		needed.why, req.UserInfo.Username, req.Namespace, reason, needed.rule), nil
+}
+
+// refusal makes the answer to what ask returned.
+func refusal(ctx context.Context, denial, err error, forbidden func(error) *apierrors.StatusError) *apierrors.StatusError {
+	switch {
+	case err != nil:
+		log.FromContext(ctx).Error(err, "Cannot look up the rights of a user")
+		return apierrors.NewServiceUnavailable("the rights of the user could not be looked up, try again: " + err.Error())
+	case denial != nil:
+		forbiddenRequests.Inc()
+		log.FromContext(ctx).Info("Refused a user without the right", "reason", denial.Error())
+		return forbidden(denial)
+	default:
+		return nil
+	}
+}
+
+func userOf(info authenticationv1.UserInfo) user.Info {
+	u := &user.DefaultInfo{Name: info.Username, UID: info.UID, Groups: info.Groups}
+	if len(info.Extra) > 0 {
+		u.Extra = make(map[string][]string, len(info.Extra))
+		for key, values := range info.Extra {
+			u.Extra[key] = values
+		}
+	}
+	return u
+}

@@ -1,0 +1,157 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"testing"
+
+	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// These are the rights that the tests grant.
+var (
+	createRuns = rbacv1.PolicyRule{
+		APIGroups: []string{"batch.jobrun.dev"}, Resources: []string{"jobruns"}, Verbs: []string{"create", "update", "patch", "get"},
+	}
+	triggerSync = rbacv1.PolicyRule{
+		APIGroups: []string{"batch.jobrun.dev"}, Resources: []string{"jobdefinitions"}, ResourceNames: []string{"sync-users"}, Verbs: []string{"trigger"},
+	}
+	createJobs  = rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"create"}}
+	writeDefine = rbacv1.PolicyRule{
+		APIGroups: []string{"batch.jobrun.dev"}, Resources: []string{"jobdefinitions"}, Verbs: []string{"create", "update", "patch", "get"},
+	}
+)
+
+// userWith returns a client of a user who has these rights in a namespace, once the API server knows them.
+func (c *cluster) userWith(t *testing.T, team, name string, rules ...rbacv1.PolicyRule) client.Client {
+	t.Helper()
+	meta := metav1.ObjectMeta{Namespace: team, Name: name}
+	for _, object := range []client.Object{
+		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: team + "-" + name}},
+		},
+	} {
+		if err := c.admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kubeconfig, err := c.KubeconfigFor(team + "-" + name)
+	theirs := as(t, kubeconfig, err)
+	NewWithT(t).Eventually(func() error { // the authorizer sees the binding a moment later
+		var read client.Object = &v1alpha1.JobRun{}
+		if rules[0].Resources[0] == "jobdefinitions" {
+			read = &v1alpha1.JobDefinition{}
+		}
+		return client.IgnoreNotFound(theirs.Get(t.Context(), client.ObjectKey{Namespace: team, Name: "none"}, read))
+	}).WithTimeout(patience).Should(Succeed())
+	return theirs
+}
+
+func aTemplate() *batchv1.JobTemplateSpec {
+	return &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+		RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "main", Image: "x"}},
+	}}}}
+}
+
+// The policy asks for the rights while the API server goes on without the webhook, by the emergency exit.
+func TestRightsWithoutTheWebhook(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	team := c.newNamespace(t)
+	open, _ := documentedExit(t)
+	t.Cleanup(func() { _, _ = c.shell("kubectl apply --server-side -f " + c.installer) })
+	c.writeCA(t, "of the manager")
+	_, err := c.shell(open)
+	g.Expect(err).NotTo(HaveOccurred())
+
+	run := func(name, job string, template *batchv1.JobTemplateSpec) *v1alpha1.JobRun {
+		r := newRun(name)
+		r.Namespace, r.Spec.JobName, r.Spec.Template = team, job, template
+		return r
+	}
+	trigger := c.userWith(t, team, "trigger", createRuns, triggerSync)
+	jobs := c.userWith(t, team, "jobs", createRuns, createJobs)
+	nothing := c.userWith(t, team, "nothing", createRuns)
+
+	g.Eventually(func() error { return trigger.Create(ctx, run("a", "sync-users", nil)) }).WithTimeout(patience).Should(Succeed())
+	g.Expect(jobs.Create(ctx, run("b", "sync-users", aTemplate()))).To(Succeed())
+
+	const addTrigger = "resources: [jobdefinitions], resourceNames: [report], verbs: [trigger]}"
+	const addJobs = "this rule of a Role grants it: {apiGroups: [batch], resources: [jobs], verbs: [create]}"
+	forbidden := func(rule string) OmegaMatcher {
+		return And(Satisfy(apierrors.IsForbidden), MatchError(ContainSubstring(rule)))
+	}
+	g.Expect(trigger.Create(ctx, run("c", "report", nil))).To(forbidden(addTrigger))
+	g.Expect(trigger.Create(ctx, run("c", "report", nil), client.DryRunAll)).To(forbidden(addTrigger))
+	g.Expect(trigger.Create(ctx, run("c", "sync-users", aTemplate()))).To(forbidden(addJobs))
+	g.Expect(jobs.Create(ctx, run("c", "report", nil))).To(forbidden(addTrigger))
+	g.Expect(nothing.Create(ctx, run("c", "report", nil))).To(forbidden(addTrigger))
+	g.Expect(nothing.Create(ctx, run("c", "report", aTemplate()))).To(forbidden(addJobs))
+
+	const template = `{"spec": {"template": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "y"}]}}}}}}`
+	patch := func(text string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(text)) }
+	g.Expect(trigger.Patch(ctx, run("b", "", nil), patch(template))).To(forbidden(addJobs), "another template")
+	g.Expect(trigger.Patch(ctx, run("b", "", nil), patch(`{"spec": {"cancel": true}}`))).To(Succeed(), "the template stays")
+
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, "jobrun-controller-manager")
+	g.Expect(as(t, kubeconfig, err).Create(ctx, run("of-a-schedule", "report", nil))).To(Succeed(), "the operator is exempt")
+}
+
+func TestRightsOfDefinitionsWithoutTheWebhook(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	team := c.newNamespace(t)
+	open, _ := documentedExit(t)
+	t.Cleanup(func() { _, _ = c.shell("kubectl apply --server-side -f " + c.installer) })
+	c.writeCA(t, "of the manager")
+	_, err := c.shell(open)
+	g.Expect(err).NotTo(HaveOccurred())
+
+	define := func(name string, template *batchv1.JobTemplateSpec) *v1alpha1.JobDefinition {
+		return &v1alpha1.JobDefinition{
+			ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name},
+			Spec:       v1alpha1.JobDefinitionSpec{Description: "Copies users.", Template: template},
+		}
+	}
+	owner := c.userWith(t, team, "owner", writeDefine, createJobs)
+	editor := c.userWith(t, team, "editor", writeDefine)
+	refused := And(Satisfy(apierrors.IsForbidden), MatchError(ContainSubstring("spec.template needs the verb create on jobs.batch")))
+
+	g.Eventually(func() error { return owner.Create(ctx, define("sync-users", aTemplate())) }).WithTimeout(patience).Should(Succeed())
+	g.Expect(editor.Create(ctx, define("report", nil))).To(Succeed())
+	g.Expect(editor.Create(ctx, define("other", aTemplate()))).To(refused)
+
+	patch := func(text string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(text)) }
+	image := patch(`{"spec": {"template": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "y"}]}}}}}}`)
+	g.Expect(editor.Patch(ctx, define("sync-users", nil), image)).To(refused, "a changed template")
+	g.Expect(editor.Patch(ctx, define("report", nil), image)).To(refused, "a new template")
+	g.Expect(editor.Patch(ctx, define("sync-users", nil), patch(`{"spec": {"description": "x"}}`))).To(Succeed(), "the template stays")
+	g.Expect(editor.Patch(ctx, define("sync-users", nil), patch(`{"spec": {"template": null}}`))).To(Succeed(), "the template goes")
+	g.Expect(owner.Patch(ctx, define("report", nil), image)).To(Succeed())
+}
+
+// The ClusterRole for binding has this name to the letter.
+func TestTriggerRole(t *testing.T) {
+	eachInstallation(t, func(t *testing.T, m manifests) {
+		for _, role := range all[rbacv1.ClusterRole](t, m, "ClusterRole") {
+			if role.Name == "jobrun-trigger" {
+				NewWithT(t).Expect(role.Rules).To(ConsistOf(
+					rbacv1.PolicyRule{APIGroups: []string{"batch.jobrun.dev"}, Resources: []string{"jobruns"}, Verbs: []string{"create", "get", "list", "watch"}},
+					rbacv1.PolicyRule{APIGroups: []string{"batch.jobrun.dev"}, Resources: []string{"jobdefinitions"}, Verbs: []string{"trigger"}},
+				))
+				return
+			}
+		}
+		t.Error("the ClusterRole jobrun-trigger is not installed")
+	})
+}
