@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
@@ -62,4 +63,13 @@ func (d *demo) stop() error {
 
 func (d *demo) kubectlPath() string {
 	return d.cp.Kubectl(context.Background()).Path
+}
+
+// replicas says where each replica of the manager answers, and where its log is.
+func (d *demo) replicas() string {
+	var b strings.Builder
+	for _, m := range d.operator.Managers() {
+		fmt.Fprintf(&b, "\n    http://%s/readyz?verbose   https://%s/metrics   %s", m.Probes, m.Metrics, d.cp.LogFile(m.Name))
+	}
+	return b.String()
 }

@@ -51,6 +51,7 @@ func run(ctx context.Context, keep bool) (err error) {
 		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
 			"    export KUBECONFIG=%s\n    export PATH=%s:%s:$PATH\n    kubectl jobrun list",
 			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()), filepath.Join(d.root, "bin"))
+		d.say("The replicas of the manager are processes here, and no Pods:\n%s", d.replicas())
 		<-ctx.Done()
 	}
 	return nil

@@ -37,7 +37,7 @@ receipt alone, never the run that stands for it. A run that has ended keeps its 
 A cancel cannot be taken back; ` + "`kubectl jobrun retrigger`" + ` makes a new run.`,
 		Example: `  # Cancel a run, and wait until nothing of it executes any more
   kubectl jobrun cancel sync-users-7xk2p9q4wd --wait --timeout 2m`,
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("NAME")),
 		ValidArgsFunction: p.completeRuns,
 		RunE:              runE(o),
 	}

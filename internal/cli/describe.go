@@ -33,7 +33,7 @@ func newDescribe(p *plugin) *cobra.Command {
 skipped input, its Job and Pods, and the events of all of them in order. For a receipt,
 show the receipt and the run that stands for it. Of receipts and events, the last ten are
 shown, unless --all is set. Parts that you have no right to read are marked.`,
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("NAME")),
 		ValidArgsFunction: p.completeRuns,
 		RunE:              runE(o),
 	}

@@ -56,7 +56,7 @@ func (o *holdOptions) command(self options, use, short, long string) *cobra.Comm
 		Short:                 short,
 		Long:                  long + heldLong,
 		DisableFlagsInUseLine: true,
-		Args:                  arguments(cobra.ExactArgs(1)),
+		Args:                  arguments(one("NAME")),
 		ValidArgsFunction:     o.completeRuns,
 		RunE:                  runE(self),
 	}

@@ -119,7 +119,7 @@ func TestHolderCommandLine(t *testing.T) {
 		stderr string
 	}{
 		"no generation":  {[]string{"renew", "a"}, "~which lease? Name its --generation"},
-		"no run":         {[]string{"complete", "--generation=1"}, "~accepts 1 arg(s), received 0"},
+		"no run":         {[]string{"complete", "--generation=1"}, "~`complete NAME` takes one NAME, and none is given"},
 		"no reason":      {[]string{"fail", "a", "--generation=1"}, "~why did it fail? Say so with --error"},
 		"no JSON":        {[]string{"complete", "a", "--generation=1", "--output=text"}, "~--output is not JSON (a string needs its own quotes: --output '\"text\"')"},
 		"no time at all": {[]string{"renew", "a", "--generation=1", "--timeout=-1s"}, "~--timeout must not be negative"},

@@ -27,7 +27,7 @@ func (o *idempotency) addTo(flags *pflag.FlagSet) {
 
 func (o *idempotency) check() error {
 	if o.ttl < 0 || o.ttl%time.Second != 0 {
-		return usagef("--idempotency-ttl %s: not a number of whole seconds", o.ttl)
+		return usagef("--idempotency-ttl %s: must be whole seconds, and not negative", o.ttl)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ key in the middle; -o wide shows it whole.`,
 
   # Those with a label, in all namespaces
   kubectl jobrun list -A -l team=billing`,
-		Args:              arguments(cobra.NoArgs),
+		Args:              arguments(noNames),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              runE(o),
 	}
@@ -64,6 +64,14 @@ key in the middle; -o wide shows it whole.`,
 	p.completeFlagWithJobs(cmd)
 	o.output.addTo(cmd, p.Streams.Out)
 	return cmd
+}
+
+// noNames refuses the name of a job or of a run, and says which command takes it.
+func noNames(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("list takes no name: `list --job %[1]s` lists the runs of a job, `describe %[1]s` shows one run", args[0])
 }
 
 // Complete parses the selector.

@@ -76,7 +76,7 @@ default     left     sync    acme   Coalesced   -          2s    -             -
 		"no selector":       {args: []string{"-l", "a=b=c"}, code: 2, stderr: `~--selector "a=b=c": `},
 		"a negative limit":  {args: []string{"--limit=-1"}, code: 2, stderr: "~--limit -1: must not be negative"},
 		"an unknown format": {args: []string{"-o", "xml"}, code: 2, stderr: "~-o xml is not an output format"},
-		"an argument":       {args: []string{"sync"}, code: 2, stderr: "~unknown command \"sync\""},
+		"an argument":       {args: []string{"sync"}, code: 2, stderr: "~list takes no name: `list --job sync` lists the runs of a job, `describe sync` shows one run"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inScene(t, func(_ *testing.T, s *scene) {

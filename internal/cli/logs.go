@@ -57,7 +57,7 @@ be read, not how the run ended. Attempts whose Pods are gone are named on stderr
 Logs go to stdout. The names of the run and of its Pods go to stderr. For another
 container, --since or --tail: kubectl logs --selector batch.jobrun.dev/run=NAME.`,
 		Example:           "  # Follow a run from its first line to its end\n  kubectl jobrun logs -f sync-users-7xk2p9q4wd",
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("NAME")),
 		ValidArgsFunction: p.completeRuns,
 		RunE:              runE(o),
 	}

@@ -42,7 +42,7 @@ ClusterRole jobrun-key-releaser-role. To release keys of failed runs without a
 command, trigger with --idempotency-release OnFailure.`,
 		Example: `  # The run of delivery-7f3a failed: let a second delivery execute
   kubectl jobrun release-key send-invoice --idempotency-key delivery-7f3a`,
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("JOB")),
 		ValidArgsFunction: p.completeJobs,
 		RunE:              runE(o),
 	}

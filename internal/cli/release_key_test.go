@@ -68,7 +68,7 @@ func TestReleaseKey(t *testing.T) {
 func TestReleaseKeyNeedsAKey(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("release-key", "sync"), 2, "", "~which key? Name it with --idempotency-key")
-		s.want(s.run("release-key"), 2, "", "~accepts 1 arg")
+		s.want(s.run("release-key"), 2, "", "~`release-key JOB` takes one JOB, and none is given")
 	})
 }
 

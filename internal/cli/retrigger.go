@@ -34,7 +34,7 @@ for the key, that is a conflict (exit code 3). While the key is reserved for a r
 does not exist, retrigger tries again, as trigger does.`,
 		Example: `  # Try a failed run again, and wait for it
   kubectl jobrun retrigger sync-users-7xk2p9q4wd --wait`,
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("NAME")),
 		ValidArgsFunction: p.completeRuns,
 		RunE:              runE(o),
 	}

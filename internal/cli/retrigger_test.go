@@ -40,7 +40,7 @@ func TestRetriggerOfAKeyThatIsWaitedFor(t *testing.T) {
 func TestRetriggerOfNothing(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("retrigger", "b"), 1, "", "~Error from server (NotFound)")
-		s.want(s.run("retrigger"), 2, "", "~accepts 1 arg(s)")
+		s.want(s.run("retrigger"), 2, "", "~`retrigger NAME` takes one NAME, and none is given")
 		s.want(s.run("retrigger", "a", "--label=x"), 2, "", "~--label x: write key=value")
 	}, original())
 }

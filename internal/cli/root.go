@@ -6,6 +6,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -107,5 +108,19 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 			return &usageError{err}
 		}
 		return nil
+	}
+}
+
+// one returns a check that there is one argument. Its error calls the argument what the usage calls it.
+func one(argument string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		got := "none is given"
+		if len(args) > 0 {
+			got = "these are given: " + strings.Join(args, " ")
+		}
+		return fmt.Errorf("`%s %s` takes one %s, and %s", cmd.Name(), argument, argument, got)
 	}
 }

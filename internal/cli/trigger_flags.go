@@ -98,7 +98,7 @@ func (o *triggerOptions) Validate() error {
 	case o.request.Spec.JobName == "":
 		return usagef("which job? Name it (`trigger JOB`), or a file that does (-f)")
 	case o.ttl < 0 || o.ttl%time.Second != 0:
-		return usagef("--ttl %s: not a number of whole seconds", o.ttl)
+		return usagef("--ttl %s: must be whole seconds, and not negative", o.ttl)
 	case namespace != "" && insisted != "" && namespace != insisted:
 		return usagef("the manifest's namespace %q is not %q, which --namespace names", namespace, insisted)
 	}

@@ -117,6 +117,7 @@ func TestTriggerRefusesItsCommandLine(t *testing.T) {
 		"dry run and wait":       {[]string{"a", "--dry-run=server", "--wait"}, "~no outcome to wait for"},
 		"negative timeout":       {[]string{"a", "--wait", "--timeout=-1s"}, "~must not be negative"},
 		"ttl of half a second":   {[]string{"a", "--ttl=500ms"}, "~whole seconds"},
+		"negative ttl":           {[]string{"a", "--ttl=-5s"}, "~--ttl -5s: must be whole seconds, and not negative"},
 		"unknown format":         {[]string{"a", "-o", "xml"}, "~-o xml is not an output format"},
 		"bad template":           {[]string{"a", "-o", "jsonpath={"}, "~jsonpath"},
 		"no such file":           {[]string{"-f", dir + "/none"}, "~--filename: open"},

@@ -41,7 +41,7 @@ func newWait(p *plugin) *cobra.Command {
 receipt takes over the outcome of the run that stands for it. Phases and progress go
 to stderr.`,
 		Example:           waitExample,
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              arguments(one("NAME")),
 		ValidArgsFunction: p.completeRuns,
 		RunE:              runE(o),
 	}

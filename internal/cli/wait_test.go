@@ -41,7 +41,8 @@ func TestWait(t *testing.T) {
 			stderr: "a: Pending\nerror: timed out after 5s; run a goes on. To wait again: `kubectl jobrun wait a`\n",
 		},
 		"a bad name":   {args: []string{"Bad_Name"}, run: pending, code: 2, stderr: "~error: JobRun.batch.jobrun.dev~metadata.name"},
-		"no name":      {args: []string{}, run: pending, code: 2, stderr: "~accepts 1 arg(s), received 0"},
+		"no name":      {args: []string{}, run: pending, code: 2, stderr: "~`wait NAME` takes one NAME, and none is given"},
+		"two names":    {args: []string{"a", "b"}, run: pending, code: 2, stderr: "~`wait NAME` takes one NAME, and these are given: a b"},
 		"another kind": {args: []string{"pod/a"}, run: pending, code: 2, stderr: "~\"pod/a\" is not a JobRun"},
 		"nothing":      {args: []string{"jobrun/"}, run: pending, code: 2, stderr: "~not a JobRun name"},
 	} {

@@ -235,6 +235,14 @@ func TestCreateBadInput(t *testing.T) {
 	}
 }
 
+// An error shows the value of a field, also if its type is a string with a name.
+func TestCreateShowsTheBadValue(t *testing.T) {
+	response := newReplica(t).create(t, withTemplate("b", "{restartPolicy: Always, containers: [{name: a, image: x}]}"))
+	if want := `restartPolicy: Unsupported value: "Always": supported values: "Never", "OnFailure"`; !strings.Contains(response.Result.Message, want) {
+		t.Errorf("got %s, want %s", response.Result.Message, want)
+	}
+}
+
 // The API server calls the webhook before it checks the size of an update, so the webhook reads a large one only in part.
 func TestChangesAreNotReadWhole(t *testing.T) {
 	large := strings.Repeat("{},", 400<<10) + "{}"

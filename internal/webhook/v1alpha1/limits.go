@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -134,10 +135,10 @@ func limitErrors(errs field.ErrorList) field.ErrorList {
 	errs = errs[:min(len(errs), maxErrors)]
 	for _, err := range errs {
 		err.Detail = err.Detail[:min(len(err.Detail), maxDetail)]
-		switch value := err.BadValue.(type) {
-		case bool, int, int32, int64, float64, nil:
-		case string:
-			err.BadValue = value[:min(len(value), maxBadValue)]
+		switch value := reflect.ValueOf(err.BadValue); {
+		case !value.IsValid(), value.CanInt(), value.CanFloat(), value.Kind() == reflect.Bool:
+		case value.Kind() == reflect.String:
+			err.BadValue = value.String()[:min(value.Len(), maxBadValue)]
 		default:
 			err.BadValue = ""
 		}
