@@ -144,7 +144,7 @@ func envOf(run *v1alpha1.JobRun, generation int64, keyVersion string) []corev1.E
 		{Name: v1alpha1.EnvGeneration, Value: strconv.FormatInt(generation, 10)},
 		{Name: v1alpha1.EnvKeyVersion, Value: keyVersion},
 	}
-	variables, _ := InputVariables(run.Spec.Input)
+	variables := InputVariables(run.Spec.Input)
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		env = append(env, corev1.EnvVar{Name: name, Value: literal(variables[name])})
 	}

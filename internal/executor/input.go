@@ -23,27 +23,34 @@ var (
 	toVariable    = strings.NewReplacer("-", "_", ".", "_")
 )
 
-// InputVariables returns the environment variables of the top-level texts, numbers and booleans of an input, and the names of
-// those fields that have none: the name gives no legal variable or that of another field, or the value holds U+0000.
-func InputVariables(input *apiextensionsv1.JSON) (variables map[string]string, leftOut []string) {
+// InputVariables returns the environment variables of the top-level texts, numbers and booleans of an input. A field has none if
+// WithoutVariable has its name, or if its text holds U+0000.
+func InputVariables(input *apiextensionsv1.JSON) map[string]string {
 	fields := topLevel(input)
-	taken := map[string]int{}
-	for name := range fields {
-		taken[variableOf(name)]++
-	}
-	variables = map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value, isScalar := scalar(fields[name])
-		variable := variableOf(name)
-		switch {
-		case !isScalar:
-		case name == "", taken[variable] > 1, !legalVariable.MatchString(variable), strings.ContainsRune(value, 0):
-			leftOut = append(leftOut, name)
-		default:
-			variables[variable] = value
+	without := WithoutVariable(slices.Collect(maps.Keys(fields)))
+	variables := map[string]string{}
+	for name, value := range fields {
+		if text, ok := scalar(value); ok && !slices.Contains(without, name) && !strings.ContainsRune(text, 0) {
+			variables[variableOf(name)] = text
 		}
 	}
-	return variables, leftOut
+	return variables
+}
+
+// WithoutVariable returns those of the fields of an input, sorted, whose name gives no legal variable, or that of another field.
+func WithoutVariable(fields []string) []string {
+	taken := map[string]int{}
+	for _, name := range fields {
+		taken[variableOf(name)]++
+	}
+	var without []string
+	for _, name := range fields {
+		if variable := variableOf(name); name == "" || taken[variable] > 1 || !legalVariable.MatchString(variable) {
+			without = append(without, name)
+		}
+	}
+	slices.Sort(without)
+	return without
 }
 
 func variableOf(field string) string {

@@ -13,9 +13,8 @@ import (
 
 func TestInputVariables(t *testing.T) {
 	for name, tc := range map[string]struct {
-		input   string
-		want    map[string]string
-		leftOut []string
+		input string
+		want  map[string]string
 	}{
 		"scalars": {
 			input: `{"org":"acme","full":false,"count":12,"share":1.50,"big":9007199254740993,"empty":""}`,
@@ -26,10 +25,10 @@ func TestInputVariables(t *testing.T) {
 		},
 		"no scalars":                       {input: `{"list":[1],"object":{"a":1},"none":null}`},
 		"names":                            {input: `{"user-name":"a","user.mail":"b","1st":"c"}`, want: map[string]string{"JOBRUN_INPUT_USER_NAME": "a", "JOBRUN_INPUT_USER_MAIL": "b", "JOBRUN_INPUT_1ST": "c"}},
-		"colliding":                        {input: `{"a-b":"1","a.b":"2","A_B":"3","c":"4"}`, want: map[string]string{"JOBRUN_INPUT_C": "4"}, leftOut: []string{"A_B", "a-b", "a.b"}},
-		"colliding with what is no scalar": {input: `{"a-b":"1","a.b":[]}`, leftOut: []string{"a-b"}},
-		"illegal names":                    {input: `{"größe":1,"a b":2,"":3}`, leftOut: []string{"", "a b", "größe"}},
-		"U+0000":                           {input: `{"a":"b\u0000c"}`, leftOut: []string{"a"}},
+		"colliding":                        {input: `{"a-b":"1","a.b":"2","A_B":"3","c":"4"}`, want: map[string]string{"JOBRUN_INPUT_C": "4"}},
+		"colliding with what is no scalar": {input: `{"a-b":"1","a.b":[]}`},
+		"illegal names":                    {input: `{"größe":1,"a b":2,"":3}`},
+		"U+0000":                           {input: `{"a":"b\u0000c"}`},
 		"no object":                        {input: `["a"]`},
 		"no input":                         {},
 	} {
@@ -38,13 +37,17 @@ func TestInputVariables(t *testing.T) {
 			if tc.input != "" {
 				input = &apiextensionsv1.JSON{Raw: []byte(tc.input)}
 			}
-			got, leftOut := InputVariables(input)
+			got := InputVariables(input)
 			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("variables (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tc.leftOut, leftOut, cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("left out (-want +got):\n%s", diff)
-			}
 		})
+	}
+}
+
+func TestWithoutVariable(t *testing.T) {
+	got := WithoutVariable([]string{"c", "a.b", "a-b", "A_B", "a b", "", "größe", "user-name"})
+	if diff := cmp.Diff([]string{"", "A_B", "a b", "a-b", "a.b", "größe"}, got); diff != "" {
+		t.Errorf("without a variable (-want +got):\n%s", diff)
 	}
 }

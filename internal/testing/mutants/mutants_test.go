@@ -432,6 +432,12 @@ var mutants = map[string]mutant{
 		to:   `		_ = o.Live`,
 		pkg:  "./internal/controller", run: "^TestDefinitionIsReadLive$",
 	},
+	"definitions: a change of one wakes no run": {
+		file: "internal/controller/request.go",
+		from: `		return r.requestsForDefinition(ctx, object)`,
+		to:   `		return nil`,
+		pkg:  simulation, run: "^TestPropertyDefined$",
+	},
 	"I5: an expired run takes the place of the waiting one": {
 		file: "internal/runkey/transition.go",
 		from: `if Pending(key) != (Identity{}) {`,

@@ -219,6 +219,9 @@ func watch(p *model.Process, handler model.Handler, objects ...client.Object) er
 
 func (s *system) startWebhook(p *model.Process) (model.Source, error) {
 	options := webhookv1alpha1.Options{Keys: s.keys(p), Cached: p.Client, Live: p.Live}
+	if s.scenario.Defined != nil {
+		options.Definitions = p.Client
+	}
 	handler, err := webhookv1alpha1.NewHandler(options)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +21,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
+	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
 // DefinitionPath is the URL path of the handler of JobDefinitions.
@@ -55,7 +59,7 @@ func (h *DefinitionHandler) Handle(ctx context.Context, req admission.Request) a
 	if len(errs) > 0 {
 		return refused(apierrors.NewInvalid(definitionKind, req.Name, limitErrors(errs)))
 	}
-	return admission.Allowed("")
+	return admission.Allowed("").WithWarnings(variableWarnings(sent)...)
 }
 
 // storedDefinition returns the definition before an update; nil if there is none, or if it cannot be read.
@@ -68,6 +72,22 @@ func storedDefinition(req admission.Request) *v1alpha1.JobDefinition {
 		return nil
 	}
 	return old
+}
+
+// variableWarnings tells which fields of the input get no environment variable of their own.
+func variableWarnings(d *v1alpha1.JobDefinition) []string {
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if d.Spec.Template == nil || d.Spec.InputSchema == nil || json.Unmarshal(d.Spec.InputSchema.OpenAPIV3Schema.Raw, &schema) != nil {
+		return nil
+	}
+	var warnings []string
+	for _, name := range executor.WithoutVariable(slices.Sorted(maps.Keys(schema.Properties))) {
+		warnings = append(warnings, fmt.Sprintf("the input field %q gets no variable %s...: its name gives no legal one, or that of another field; "+
+			"%s has the field", name, v1alpha1.EnvInputPrefix, v1alpha1.EnvInput))
+	}
+	return warnings
 }
 
 func sameSpec(a, b []byte) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/yaml"
 
@@ -20,6 +21,11 @@ import (
 
 // review asks about a JobDefinition. An empty manifest of the old one means a create.
 func review(t *testing.T, before, after string) admission.Response {
+	t.Helper()
+	return webhook.NewDefinitionHandler(webhook.Options{}).Handle(context.Background(), reviewRequest(t, before, after))
+}
+
+func reviewRequest(t *testing.T, before, after string) admission.Request {
 	t.Helper()
 	raw := func(manifest string) runtime.RawExtension {
 		object, err := yaml.YAMLToJSON([]byte("metadata: {name: sync-users}\n" + manifest))
@@ -32,7 +38,7 @@ func review(t *testing.T, before, after string) admission.Response {
 	if before != "" {
 		request.Operation, request.OldObject = admissionv1.Update, raw(before)
 	}
-	return webhook.NewDefinitionHandler(webhook.Options{}).Handle(context.Background(), request)
+	return request
 }
 
 func TestDefinition(t *testing.T) {
@@ -102,5 +108,47 @@ func TestDefinitionWithTheSameSpec(t *testing.T) {
 	}
 	if response := review(t, wrong, "spec: {concurrencyKeyExpression: 'input +', description: y}\n"); response.Allowed {
 		t.Error("a changed spec was not checked")
+	}
+}
+
+func TestDefinitionWarnings(t *testing.T) {
+	const schema = "inputSchema: {openAPIV3Schema: {type: object, properties: {org: {type: string}, a-b: {type: string}, a_b: {type: string}}}}\n"
+	for name, tc := range map[string]struct {
+		spec string
+		want int
+	}{
+		"fields that share a variable":    {schema + definedTemplate, 2},
+		"a worker gets no variables":      {schema, 0},
+		"each field has its own variable": {syncUsers + definedTemplate, 0},
+	} {
+		response := review(t, "", "spec:\n"+indented(tc.spec))
+		if !response.Allowed || len(response.Warnings) != tc.want {
+			t.Errorf("%s: allowed %t, warnings %q", name, response.Allowed, response.Warnings)
+		}
+	}
+}
+
+// Whoever writes a template needs the right to create Jobs, and learns nothing else before.
+func TestDefinitionNeedsTheRightToCreateJobs(t *testing.T) {
+	denied := webhook.Options{Authorizer: authorizer.AuthorizerFunc(
+		func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+			return authorizer.DecisionDeny, "", nil
+		},
+	)}
+	for name, tc := range map[string]struct {
+		before, after string
+		want          int32
+	}{
+		"a template":              {"", "spec:\n" + indented(syncUsers+definedTemplate), http.StatusForbidden},
+		"none":                    {"", "spec:\n" + indented(syncUsers), 0},
+		"the template stays":      {"spec:\n" + indented(definedTemplate), "spec:\n" + indented("suspend: true\n"+definedTemplate), 0},
+		"a template comes":        {"spec: {description: before}", "spec:\n" + indented(definedTemplate), http.StatusForbidden},
+		"wrong, and not allowed":  {"", "spec:\n" + indented("concurrencyKeyExpression: '?'\n"+definedTemplate), http.StatusForbidden},
+		"wrong, without template": {"", "spec: {concurrencyKeyExpression: '?'}", http.StatusUnprocessableEntity},
+	} {
+		response := webhook.NewDefinitionHandler(denied).Handle(t.Context(), reviewRequest(t, tc.before, tc.after))
+		if response.Allowed != (tc.want == 0) || !response.Allowed && response.Result.Code != tc.want {
+			t.Errorf("%s: allowed %t, %+v; want %d", name, response.Allowed, response.Result, tc.want)
+		}
 	}
 }
