@@ -146,11 +146,12 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 	testUpdate(t, "coalesce added", "spec: {jobName: a, concurrencyKey: k}", "spec: {coalesce: Skip}", want)
 	testUpdate(t, "coalesce removed", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}", "spec: {coalesce: null}", want)
 
-	// The API server sets a default, so maxAttempts can be neither added nor removed.
+	// The webhook sets it in every JobRun, and restores it. The API server alone refuses to add and to remove it.
 	want = refusal{"spec.maxAttempts", "maxAttempts" + isImmutable}
 	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
 	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
-	testUpdate(t, "maxAttempts removed as defaulted", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
+	testUpdate(t, "maxAttempts added", "spec: {jobName: a}", "spec: {maxAttempts: 3}", want)
+	testUpdate(t, "maxAttempts left out", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
 
 	want = refusal{"spec.onLeaseExpired", "onLeaseExpired" + isImmutable}
 	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
@@ -179,12 +180,10 @@ func testUpdate(t *testing.T, name, before, change string, want refusal) {
 	})
 }
 
+// The schema has no defaults for the spec: they would hide from the webhook what a trigger set.
 func TestJobRunDefaults(t *testing.T) {
 	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k}")
-	want := map[string]any{
-		"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts),
-		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail), "onJobLost": string(v1alpha1.OnJobLostRequeue),
-	}
+	want := map[string]any{"jobName": "a", "concurrencyKey": "k"}
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
