@@ -85,10 +85,10 @@ func TestJobDefinitionBounds(t *testing.T) {
 
 // A schema and an input are stored whole, whatever is in them.
 func TestJobDefinitionKeepsUntypedFields(t *testing.T) {
-	d := create(t, "JobDefinition", "spec: {inputSchema: {openAPIV3Schema: {type: object, unknown: {x: 1}}}, schedules: [{name: a, schedule: '@daily', input: {y: [2]}}]}")
+	d := create(t, "JobDefinition", "spec: {inputSchema: {openAPIV3Schema: {type: object, unknown: {x: 1}}}, schedules: [{name: a, schedule: '@daily', input: {z: [2]}}]}")
 	want := map[string]any{
 		"inputSchema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "unknown": map[string]any{"x": int64(1)}}},
-		"schedules":   []any{map[string]any{"name": "a", "schedule": "@daily", "input": map[string]any{"y": []any{int64(2)}}}},
+		"schedules":   []any{map[string]any{"name": "a", "schedule": "@daily", "input": map[string]any{"z": []any{int64(2)}}}},
 
 		"successfulRunsHistoryLimit": int64(100), "failedRunsHistoryLimit": int64(100),
 	}

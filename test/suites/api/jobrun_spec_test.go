@@ -81,7 +81,7 @@ func TestJobRunName(t *testing.T) {
 	template := `, template: {spec: {template: {spec: ` + podSpec + `}}}`
 	long := strings.Repeat("a", v1alpha1.MaxTemplateRunName)
 	// The schema has no property for the name, so a rule cannot name it as its field.
-	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when spec.template is set"}
+	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when a Job executes the run"}
 	for name, tc := range map[string]struct {
 		name, template string
 		want           refusal
@@ -90,6 +90,8 @@ func TestJobRunName(t *testing.T) {
 		"too long for a template":      {name: long + "b", template: template, want: tooLong},
 		"60 characters, a template":    {name: strings.Repeat("c", 60), template: template, want: tooLong},
 		"253 characters, no template":  {name: strings.Repeat("d", 253)},
+		"too long, a defined template": {name: long + "e", template: admittedFor("Job"), want: tooLong},
+		"253 characters, for a worker": {name: strings.Repeat("f", 253), template: admittedFor("Worker")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +99,11 @@ func TestJobRunName(t *testing.T) {
 			tc.want.check(t, newClient(t).Create(context.Background(), run))
 		})
 	}
+}
+
+// admittedFor returns a spec.admission that says what executes the run.
+func admittedFor(executor string) string {
+	return ", admission: {disposition: Created, runName: a, runToken: t, token: t, executor: " + executor + "}"
 }
 
 // isImmutable ends the refusal of a changed field.
