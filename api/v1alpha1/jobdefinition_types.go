@@ -204,7 +204,7 @@ type JobDefinitionSpec struct {
 
 	// overridable names the fields that a trigger may set to another value than this definition. A trigger may always set
 	// input, labels and idempotencyKey. If neither the definition nor this list says anything about a field, a trigger
-	// must not set it.
+	// must not set it, except to the value that it has by default.
 	//
 	// +optional
 	// +listType=set

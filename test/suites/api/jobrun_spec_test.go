@@ -81,7 +81,7 @@ func TestJobRunName(t *testing.T) {
 	template := `, template: {spec: {template: {spec: ` + podSpec + `}}}`
 	long := strings.Repeat("a", v1alpha1.MaxTemplateRunName)
 	// The schema has no property for the name, so a rule cannot name it as its field.
-	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when spec.template is set"}
+	tooLong := refusal{"<nil>", "metadata.name must have at most 52 characters when a Job executes the run"}
 	for name, tc := range map[string]struct {
 		name, template string
 		want           refusal
@@ -90,6 +90,8 @@ func TestJobRunName(t *testing.T) {
 		"too long for a template":      {name: long + "b", template: template, want: tooLong},
 		"60 characters, a template":    {name: strings.Repeat("c", 60), template: template, want: tooLong},
 		"253 characters, no template":  {name: strings.Repeat("d", 253)},
+		"too long, a defined template": {name: long + "e", template: admittedFor("Job"), want: tooLong},
+		"253 characters, for a worker": {name: strings.Repeat("f", 253), template: admittedFor("Worker")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +99,11 @@ func TestJobRunName(t *testing.T) {
 			tc.want.check(t, newClient(t).Create(context.Background(), run))
 		})
 	}
+}
+
+// admittedFor returns a spec.admission that says what executes the run.
+func admittedFor(executor string) string {
+	return ", admission: {disposition: Created, runName: a, runToken: t, token: t, executor: " + executor + "}"
 }
 
 // isImmutable ends the refusal of a changed field.
@@ -146,11 +153,12 @@ func TestJobRunSpecIsImmutable(t *testing.T) {
 	testUpdate(t, "coalesce added", "spec: {jobName: a, concurrencyKey: k}", "spec: {coalesce: Skip}", want)
 	testUpdate(t, "coalesce removed", "spec: {jobName: a, concurrencyKey: k, coalesce: Skip}", "spec: {coalesce: null}", want)
 
-	// The API server sets a default, so maxAttempts can be neither added nor removed.
+	// The webhook sets it in every JobRun, and restores it. The API server alone refuses to add and to remove it.
 	want = refusal{"spec.maxAttempts", "maxAttempts" + isImmutable}
 	testUpdate(t, "maxAttempts changed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: 6}", want)
 	testUpdate(t, "maxAttempts removed", "spec: {jobName: a, maxAttempts: 5}", "spec: {maxAttempts: null}", want)
-	testUpdate(t, "maxAttempts removed as defaulted", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
+	testUpdate(t, "maxAttempts added", "spec: {jobName: a}", "spec: {maxAttempts: 3}", want)
+	testUpdate(t, "maxAttempts left out", "spec: {jobName: a}", "spec: {maxAttempts: null}", refusal{})
 
 	want = refusal{"spec.onLeaseExpired", "onLeaseExpired" + isImmutable}
 	testUpdate(t, "onLeaseExpired changed", "spec: {jobName: a}", "spec: {onLeaseExpired: Requeue}", want)
@@ -179,12 +187,10 @@ func testUpdate(t *testing.T, name, before, change string, want refusal) {
 	})
 }
 
+// The schema has no defaults for the spec: they would hide from the webhook what a trigger set.
 func TestJobRunDefaults(t *testing.T) {
 	run := create(t, "JobRun", "spec: {jobName: a, concurrencyKey: k}")
-	want := map[string]any{
-		"jobName": "a", "concurrencyKey": "k", "maxAttempts": int64(v1alpha1.DefaultMaxAttempts),
-		"onLeaseExpired": string(v1alpha1.OnLeaseExpiredFail), "onJobLost": string(v1alpha1.OnJobLostRequeue),
-	}
+	want := map[string]any{"jobName": "a", "concurrencyKey": "k"}
 	if diff := cmp.Diff(want, run.Object["spec"]); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}

@@ -29,7 +29,7 @@ func TestJobRunStatus(t *testing.T) {
 		entry    = refusal{"status.lease.generation", "entering phase Leased needs a higher lease.generation"}
 		held     = refusal{"status.lease.holderIdentity", "a run that waits again has no holder"}
 		nobody   = refusal{"status.lease.holderIdentity", "entering phase Leased needs lease.holderIdentity"}
-		aJob     = refusal{"status.lease.holderIdentity", "must not begin with job/"}
+		aJob     = refusal{"status.lease.holderIdentity", "must not if it is Worker"}
 		version  = refusal{"status.lease.keyVersion", "changes only with a higher generation"}
 		progress = refusal{"status.progress.generation", "a changed status.progress needs its generation equal to lease.generation"}
 		stored   = refusal{"status.stored", "status.stored is immutable"}
@@ -122,14 +122,18 @@ func TestJobRunStatus(t *testing.T) {
 	}
 }
 
-// Only its Job can hold the lease of a run with a template.
+// Only its Job can hold the lease of a run with a template, and of one whose definition has a template.
 func TestWhoHoldsARunWithATemplate(t *testing.T) {
 	for holder, want := range map[string]refusal{
-		"job/a-1": {}, "worker": {"status.lease.holderIdentity", "a run with a template is held by its Job"},
+		"job/a-1": {}, "worker": {"status.lease.holderIdentity", "a run that a Job executes is held by that Job"},
 	} {
-		run := create(t, "JobRun", "spec: {jobName: a, template: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}}")
-		mustPatchStatus(t, run, pending)
-		want.check(t, patchStatus(t, run, "{phase: Leased, lease: {generation: 1, holderIdentity: "+holder+"}}"))
+		for _, spec := range []string{
+			"jobName: a, template: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: x}]}}}}", "jobName: a" + admittedFor("Job"),
+		} {
+			run := create(t, "JobRun", "spec: {"+spec+"}")
+			mustPatchStatus(t, run, pending)
+			want.check(t, patchStatus(t, run, "{phase: Leased, lease: {generation: 1, holderIdentity: "+holder+"}}"))
+		}
 	}
 }
 

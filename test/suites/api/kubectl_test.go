@@ -138,9 +138,11 @@ func TestNames(t *testing.T) {
 		got[r.Name] = fmt.Sprintf("%s %v %v namespaced=%v", r.Kind, r.ShortNames, r.Categories, r.Namespaced)
 	}
 	want := map[string]string{
-		"jobruns":        "JobRun [jr] [all] namespaced=true",
-		"jobruns/status": "JobRun [] [] namespaced=true",
-		"runkeys":        "RunKey [rk] [] namespaced=true",
+		"jobdefinitions":        "JobDefinition [jd] [all] namespaced=true",
+		"jobdefinitions/status": "JobDefinition [] [] namespaced=true",
+		"jobruns":               "JobRun [jr] [all] namespaced=true",
+		"jobruns/status":        "JobRun [] [] namespaced=true",
+		"runkeys":               "RunKey [rk] [] namespaced=true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
@@ -157,7 +159,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind, fields := range map[string]int{"JobRun": 60, "RunKey": 20} {
+	for kind, fields := range map[string]int{"JobRun": 60, "RunKey": 20, "JobDefinition": 40} {
 		schema, ok := published.Components.Schemas["dev.jobrun.batch.v1alpha1."+kind]
 		if !ok {
 			t.Fatalf("no schema of %s is published", kind)
@@ -178,7 +180,7 @@ func checkDescriptions(t *testing.T, path string, schema *spec.Schema) int {
 		schema = schema.Items.Schema
 	}
 	n := 1
-	if path == "JobRun.spec.template" {
+	if strings.HasSuffix(path, ".spec.template") {
 		return n
 	}
 	for name, property := range schema.Properties {

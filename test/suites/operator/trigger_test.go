@@ -26,6 +26,7 @@ var _ = Describe("A trigger", func() {
 			v1alpha1.LabelJobName:     job,
 			v1alpha1.LabelKey:         v1alpha1.ConcurrencyKeyName(job, "k"),
 			v1alpha1.LabelDisposition: "created",
+			v1alpha1.LabelExecutor:    "worker",
 		}))
 		Expect(keyOf("k").Pending).To(HaveValue(And(HaveField("RunName", "a"), HaveField("Token", a.Spec.Admission.Token))))
 		Expect(risen()).To(Equal(1))
