@@ -31,15 +31,10 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run := sent.run
-	run.Namespace = req.Namespace
-	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
-		run.Name = generateName(run, req.UID)
-	}
+	run := sent.identify(req)
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
-	sent.setTriggeredBy(req.UserInfo.Username)
 	if errs := h.validate(sent); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
@@ -79,6 +74,17 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		triggers.WithLabelValues(string(out.Disposition)).Inc()
 	}
 	return response
+}
+
+// identify gives the run its namespace, its name and its user, and returns it.
+func (s *submission) identify(req admission.Request) *v1alpha1.JobRun {
+	run := s.run
+	run.Namespace = req.Namespace
+	if s.unnamed = run.Name == ""; s.unnamed && run.GenerateName != "" {
+		run.Name = generateName(run, req.UID)
+	}
+	s.setTriggeredBy(req.UserInfo.Username)
+	return run
 }
 
 // logAdmission writes one line about a trigger. Invalid triggers and dry runs are logged at debug level.
