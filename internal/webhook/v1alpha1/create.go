@@ -31,19 +31,15 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run := sent.run
-	run.Namespace = req.Namespace
+	run := sent.identify(req)
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
-	sent.setTriggeredBy(req.UserInfo.Username)
 	errs, err := h.complete(ctx, sent)
 	if err != nil {
 		return refused(apierrors.NewServiceUnavailable("the definition of the job could not be read, try again: " + err.Error()))
 	}
-	if sent.unnamed = run.Name == ""; sent.unnamed && run.GenerateName != "" {
-		run.Name = generateName(run, req.UID)
-	}
+	sent.name(req)
 	if errs = append(errs, h.validate(sent)...); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
 		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
 			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
@@ -83,6 +79,20 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		triggers.WithLabelValues(string(out.Disposition)).Inc()
 	}
 	return response
+}
+
+// identify gives the run its namespace and its user, and returns it.
+func (s *submission) identify(req admission.Request) *v1alpha1.JobRun {
+	s.run.Namespace = req.Namespace
+	s.setTriggeredBy(req.UserInfo.Username)
+	return s.run
+}
+
+// name gives the run a name if the caller asked for a generated one. Its length depends on what executes the run.
+func (s *submission) name(req admission.Request) {
+	if s.unnamed = s.run.Name == ""; s.unnamed && s.run.GenerateName != "" {
+		s.run.Name = generateName(s.run, req.UID)
+	}
 }
 
 // logAdmission writes one line about a trigger. Invalid triggers and dry runs are logged at debug level.
