@@ -264,7 +264,7 @@ func TestTriggerOfADefinedJob(t *testing.T) {
 		return func(r *v1alpha1.JobRun) error { return apierrors.NewInvalid(jobRuns, r.Name, errs) }
 	}
 	input := field.NewPath("spec", "input")
-	mayNot := errors.New(`User "ann" cannot trigger resource "jobdefinitions" in API group "batch.jobrun.dev" in the namespace "default"`)
+	mayNot := errors.New(`a JobRun without spec.template needs the verb trigger on jobdefinitions.batch.jobrun.dev "sync-users"`)
 	for name, tc := range map[string]struct {
 		admit          func(*v1alpha1.JobRun) error
 		code           int
@@ -276,7 +276,7 @@ func TestTriggerOfADefinedJob(t *testing.T) {
 			stderr: "~spec.input.org: Required value~spec.input.orgg: Forbidden: unknown field~\n`kubectl jobrun describe definition sync-users` shows",
 		},
 		"not overridable": {
-			admit: refused(field.Forbidden(field.NewPath("spec", "maxAttempts"), "the definition does not leave it to the trigger")), code: 1,
+			admit: refused(field.Forbidden(field.NewPath("spec", "maxAttempts"), "the overridable of JobDefinition sync-users does not list it")), code: 1,
 			stderr: "~\n`kubectl jobrun describe definition sync-users` shows",
 		},
 		"not defined": {
@@ -284,11 +284,11 @@ func TestTriggerOfADefinedJob(t *testing.T) {
 			stderr: "~spec.jobName: Not found~\n`kubectl jobrun definitions` lists the jobs that are defined here.",
 		},
 		"not allowed": {
-			admit: func(*v1alpha1.JobRun) error {
-				return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("jobdefinitions").GroupResource(), "sync-users", mayNot)
+			admit: func(r *v1alpha1.JobRun) error {
+				return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("jobruns").GroupResource(), r.Name, mayNot)
 			},
 			code:   1,
-			stderr: "~Error from server (Forbidden)~cannot trigger~\nNothing was created. A Role with the verb trigger~can-i trigger jobdefinitions/sync-users`",
+			stderr: "~Error from server (Forbidden)~needs the verb trigger~\nNothing was created. `kubectl auth can-i trigger jobdefinitions.batch.jobrun.dev/sync-users` tells",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ func hintFor(command string, err error) string {
 	case errors.Is(err, jobrun.ErrWebhookDown):
 		return "Nothing was created or changed. Try again later: `kubectl -n jobrun-system get pods` shows whether JobRun is up."
 	case errors.As(err, &forbidden) && forbidden.Verb == "trigger":
-		return fmt.Sprintf("Nothing was created. A Role with the verb trigger on jobdefinitions.%s gives the right: `kubectl auth can-i trigger jobdefinitions/%s`.",
+		return fmt.Sprintf("Nothing was created. `kubectl auth can-i trigger jobdefinitions.%s/%s` tells when you may.",
 			v1alpha1.GroupVersion.Group, cmp.Or(forbidden.Name, "JOB"))
 	case isReserved(err):
 		return "Nothing was created. Trigger again later, or with a longer --timeout."
@@ -77,7 +77,7 @@ func definedHint(err error, job string) error {
 		switch {
 		case f.Field == "spec.jobName":
 			return &hinted{err, fmt.Sprintf("`%s definitions` lists the jobs that are defined here.", display)}
-		case strings.HasPrefix(f.Field, "spec.input"), strings.Contains(f.Message, "definition"):
+		case strings.HasPrefix(f.Field, "spec.input"), strings.Contains(f.Message, "JobDefinition"):
 			return &hinted{err, fmt.Sprintf("`%s describe definition %s` shows what a trigger of that job may say.", display, job)}
 		}
 	}

@@ -75,16 +75,24 @@ func Classify(err error) error {
 	return err
 }
 
-// rightText is the text with which the API server names a right that a user lacks. The webhook names it in the same way.
-var rightText = regexp.MustCompile(`cannot (\S+) resource "([^"]+)" in API group "([^"]*)"`)
+// The texts with which the API server and the webhook name a right that a user lacks. The answer has no other place for it.
+var (
+	apiServersRight = regexp.MustCompile(`cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"`)
+	webhooksRight   = regexp.MustCompile(`needs the verb (?P<verb>\S+) on (?P<resource>[a-z/]+)\.(?P<group>[a-z0-9.-]+[a-z0-9])(?: "(?P<name>[^"]+)")?`)
+)
 
 // missingRight returns the error for an answer that names the right that the user lacks, or nil.
 func missingRight(err error, details *metav1.StatusDetails) error {
-	right := rightText.FindStringSubmatch(err.Error())
+	forbidden := &ForbiddenError{answer: answer{err}}
+	if right := webhooksRight.FindStringSubmatch(err.Error()); right != nil {
+		forbidden.Verb, forbidden.Resource, forbidden.Group, forbidden.Name = right[1], right[2], right[3], right[4]
+		return forbidden
+	}
+	right := apiServersRight.FindStringSubmatch(err.Error())
 	if right == nil {
 		return nil
 	}
-	forbidden := &ForbiddenError{Verb: right[1], Resource: right[2], Group: right[3], answer: answer{err}}
+	forbidden.Verb, forbidden.Resource, forbidden.Group = right[1], right[2], right[3]
 	if details.Kind == forbidden.Resource && details.Group == forbidden.Group {
 		forbidden.Name = details.Name
 	}

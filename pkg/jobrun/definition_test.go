@@ -100,7 +100,9 @@ func TestInputThatDoesNotFit(t *testing.T) {
 }
 
 func TestMissingRight(t *testing.T) {
-	definitions := v1alpha1.GroupVersion.WithResource("jobdefinitions").GroupResource()
+	lacks := func(right string) error {
+		return errors.New(right + `, which user "ann" does not have in namespace "default"; this rule of a Role grants it: {verbs: [get]}`)
+	}
 	mayNot := func(verb, resource string) error {
 		return errors.New(`User "ann" cannot ` + verb + ` resource "` + resource + `" in API group "batch.jobrun.dev" in the namespace "default"`)
 	}
@@ -109,16 +111,24 @@ func TestMissingRight(t *testing.T) {
 		want   *ForbiddenError
 	}{
 		"trigger": {
-			apierrors.NewForbidden(definitions, "sync-users", mayNot("trigger", "jobdefinitions")),
+			apierrors.NewForbidden(resource, "a", lacks(`a JobRun without spec.template needs the verb trigger on jobdefinitions.batch.jobrun.dev "sync-users"`)),
 			&ForbiddenError{Verb: "trigger", Group: "batch.jobrun.dev", Resource: "jobdefinitions", Name: "sync-users"},
 		},
 		"create": {
 			apierrors.NewForbidden(resource, "", mayNot("create", "jobruns")),
 			&ForbiddenError{Verb: "create", Group: "batch.jobrun.dev", Resource: "jobruns"},
 		},
+		"template": {
+			apierrors.NewForbidden(resource, "a", lacks("a JobRun with spec.template needs the verb create on jobs.batch")),
+			&ForbiddenError{Verb: "create", Group: "batch", Resource: "jobs"},
+		},
+		"get": {
+			apierrors.NewForbidden(resource, "a", mayNot("get", "jobruns")),
+			&ForbiddenError{Verb: "get", Group: "batch.jobrun.dev", Resource: "jobruns", Name: "a"},
+		},
 		"about another object": {
-			apierrors.NewForbidden(resource, "a", mayNot("trigger", "jobdefinitions")),
-			&ForbiddenError{Verb: "trigger", Group: "batch.jobrun.dev", Resource: "jobdefinitions"},
+			apierrors.NewForbidden(resource, "a", mayNot("get", "jobdefinitions")),
+			&ForbiddenError{Verb: "get", Group: "batch.jobrun.dev", Resource: "jobdefinitions"},
 		},
 		"quota": {apierrors.NewForbidden(resource, "a", errors.New("exceeded quota: runs")), nil},
 	} {
