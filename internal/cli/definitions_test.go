@@ -73,6 +73,8 @@ func withAll(d *v1alpha1.JobDefinition) {
 const inputSchemaText = `{"type": "object", "required": ["org", "mode"], "properties": {
   "org": {"type": "string", "maxLength": 40, "description": "Whose users."},
   "full": {"type": "boolean", "default": false},
+  "note": {"type": "string", "minLength": 1},
+  "code": {"type": "string", "minLength": 2, "maxLength": 3},
   "mode": {"type": "string", "enum": ["fast", "slow"]},
   "since": {"type": "string", "format": "date-time", "nullable": true},
   "share": {"type": "number", "minimum": 0, "exclusiveMinimum": true, "maximum": 0.5},
@@ -149,8 +151,10 @@ Input:
   FIELD         TYPE                                   REQUIRED  DEFAULT  DESCRIPTION
   address       object                                 -         -        -
   address.city  string, matches ^[A-Z]                 yes       -        -
+  code          string, 2 to 3 characters              -         -        -
   full          boolean                                -         false    -
   mode          string, one of "fast" "slow"           yes       -        -
+  note          string, at least 1 character           -         -        -
   org           string, at most 40 characters          yes       -        Whose users.
   pages         array of object, at most 3 items       -         -        -
   pages[].from  integer                                -         -        -

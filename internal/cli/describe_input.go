@@ -95,18 +95,9 @@ func bounds(schema *apiextensionsv1.JSONSchemaProps) (parts []string) {
 	if schema.Pattern != "" {
 		parts = append(parts, "matches "+schema.Pattern)
 	}
-	for _, limit := range []struct {
-		value *int64
-		text  string
-	}{
-		{schema.MinLength, "at least %d characters"}, {schema.MaxLength, "at most %d characters"},
-		{schema.MinItems, "at least %d items"}, {schema.MaxItems, "at most %d items"},
-		{schema.MinProperties, "at least %d fields"}, {schema.MaxProperties, "at most %d fields"},
-	} {
-		if limit.value != nil {
-			parts = append(parts, fmt.Sprintf(limit.text, *limit.value))
-		}
-	}
+	parts = append(parts, amounts(schema.MinLength, schema.MaxLength, "character")...)
+	parts = append(parts, amounts(schema.MinItems, schema.MaxItems, "item")...)
+	parts = append(parts, amounts(schema.MinProperties, schema.MaxProperties, "field")...)
 	if schema.Minimum != nil {
 		parts = append(parts, comparison("at least ", "more than ", schema.ExclusiveMinimum)+decimal(*schema.Minimum))
 	}
@@ -114,6 +105,27 @@ func bounds(schema *apiextensionsv1.JSONSchemaProps) (parts []string) {
 		parts = append(parts, comparison("at most ", "less than ", schema.ExclusiveMaximum)+decimal(*schema.Maximum))
 	}
 	return parts
+}
+
+// amounts returns how many there may be: "1 to 40 characters".
+func amounts(least, most *int64, of string) []string {
+	switch {
+	case least != nil && most != nil:
+		return []string{fmt.Sprintf("%d to %s", *least, plural(*most, of))}
+	case least != nil:
+		return []string{"at least " + plural(*least, of)}
+	case most != nil:
+		return []string{"at most " + plural(*most, of)}
+	default:
+		return nil
+	}
+}
+
+func plural(n int64, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprintf("%d %ss", n, of)
 }
 
 func comparison(inclusive, exclusive string, isExclusive bool) string {
