@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package crd embeds the CustomResourceDefinition of JobRun in the program. So the webhook refuses exactly what
-// the API server would refuse after it.
+// Package crd embeds CustomResourceDefinitions in the program. So the webhook refuses exactly what the API server would
+// refuse after it.
 package crd
 
 import _ "embed"
@@ -11,3 +11,8 @@ import _ "embed"
 //
 //go:embed bases/batch.jobrun.dev_jobruns.yaml
 var JobRuns []byte
+
+// JobDefinitions is the CustomResourceDefinition of JobDefinition, as YAML.
+//
+//go:embed bases/batch.jobrun.dev_jobdefinitions.yaml
+var JobDefinitions []byte

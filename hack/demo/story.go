@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ import (
 // tell tells the story. The demo fails if a step does not do what it says.
 func (d *demo) tell(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.worked, d.recorded,
+		d.defined, d.created, d.waiting, d.coalesced, d.refused, d.completed, d.idempotent, d.leaseReleased, d.worked, d.recorded,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -27,8 +28,41 @@ func (d *demo) tell(ctx context.Context) error {
 	return nil
 }
 
+// defined defines a job, and triggers it with nothing but its name and an input.
+func (d *demo) defined(ctx context.Context) error {
+	d.say("1. Defined. A definition says once how the job sync-users runs. A trigger is then its name and an input: the definition\n" +
+		"   gives the key org_acme, the template and the rest. The first run starts, and the second one waits for it.")
+	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-users.yaml"); err != nil {
+		return err
+	}
+	for _, name := range []string{"sync-users-1", "sync-users-2"} {
+		if err := d.jobrun(ctx, "trigger", "sync-users", "--input", `{"org":"acme"}`, "--name", name); err != nil {
+			return err
+		}
+	}
+	if err := d.kubectl(ctx, "get", "jobrun", "sync-users-2", "-o", "jsonpath={.spec.concurrencyKey} {.spec.input}{\"\\n\"}"); err != nil {
+		return err
+	}
+	d.say("   An input that does not fit is refused, and every place is named.")
+	err := d.jobrun(ctx, "trigger", "sync-users", "--input", `{"organisation":"acme","full":"yes"}`)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return fmt.Errorf("the input that does not fit was not refused (%w)", err)
+	}
+	for _, args := range [][]string{
+		{"wait", "--for=condition=Complete", "jobrun/sync-users-2", "--timeout=60s"},
+		{"get", "jobdefinitions"},
+	} {
+		if err := d.kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *demo) created(ctx context.Context) error {
-	d.say("1. Created. The key org_acme of job sync-users is free: the run starts at once, as a Job.")
+	d.say("2. Created. A trigger of a job that is not defined brings its own template. The key org_acme of job import-users is free:\n" +
+		"   the run starts at once, as a Job.")
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-1.yaml"); err != nil {
 		return err
 	}
@@ -36,7 +70,7 @@ func (d *demo) created(ctx context.Context) error {
 }
 
 func (d *demo) waiting(ctx context.Context) error {
-	d.say("2. Waiting. A second run of the same key waits until the first one ends.")
+	d.say("3. Waiting. A second run of the same key waits until the first one ends.")
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-2.yaml"); err != nil {
 		return err
 	}
@@ -47,12 +81,12 @@ func (d *demo) waiting(ctx context.Context) error {
 }
 
 func (d *demo) coalesced(ctx context.Context) error {
-	d.say("3. Coalesced. One already waits, and this trigger says `coalesce: Skip`: the waiting run absorbs it. Exit code 0.")
+	d.say("4. Coalesced. One already waits, and this trigger says `coalesce: Skip`: the waiting run absorbs it. Exit code 0.")
 	return d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-3.yaml")
 }
 
 func (d *demo) refused(ctx context.Context) error {
-	d.say("4. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict. The error names the waiting run.")
+	d.say("5. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict. The error names the waiting run.")
 	err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-strict.yaml")
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -63,7 +97,7 @@ func (d *demo) refused(ctx context.Context) error {
 }
 
 func (d *demo) completed(ctx context.Context) error {
-	d.say("5. Completed. Wait for your own JobRun, also if it is a receipt: it takes over the outcome of its run.")
+	d.say("6. Completed. Wait for your own JobRun, also if it is a receipt: it takes over the outcome of its run.")
 	if err := d.kubectl(ctx, "wait", "--for=condition=Complete", "jobrun/sync-acme-3", "--timeout=60s"); err != nil {
 		return err
 	}
@@ -74,7 +108,7 @@ func (d *demo) completed(ctx context.Context) error {
 }
 
 func (d *demo) idempotent(ctx context.Context) error {
-	d.say("6. Idempotent. The same webhook is delivered twice, under two names: the second delivery starts nothing.")
+	d.say("7. Idempotent. The same webhook is delivered twice, under two names: the second delivery starts nothing.")
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/invoice-1.yaml"); err != nil {
 		return err
 	}
@@ -82,7 +116,7 @@ func (d *demo) idempotent(ctx context.Context) error {
 }
 
 func (d *demo) leaseReleased(ctx context.Context) error {
-	d.say("7. Lease released. The Job of a running run is deleted: its lease ends, and the run is executed again\n" +
+	d.say("8. Lease released. The Job of a running run is deleted: its lease ends, and the run is executed again\n" +
 		"   under a higher generation.")
 	for _, args := range [][]string{
 		{"apply", "-f", "config/samples/report-weekly.yaml"},
@@ -99,7 +133,7 @@ func (d *demo) leaseReleased(ctx context.Context) error {
 }
 
 func (d *demo) recorded(ctx context.Context) error {
-	d.say("9. Recorded. Events tell the story of each run, the skipped input included; status.coalesced keeps the count.")
+	d.say("10. Recorded. Events tell the story of each run, the skipped input included; status.coalesced keeps the count.")
 	if err := d.events(ctx); err != nil {
 		return err
 	}
@@ -135,10 +169,23 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Printf("\n%s\n", text)
 }
 
+// jobrun is kubectl for the plugin.
+func (d *demo) jobrun(ctx context.Context, args ...string) error {
+	return d.kubectl(ctx, append([]string{"jobrun"}, args...)...)
+}
+
+// withPlugins returns a kubectl command that finds the plugin.
+func (d *demo) withPlugins(ctx context.Context, args ...string) *exec.Cmd {
+	command := d.cp.Kubectl(ctx, args...)
+	plugins := filepath.Join(d.root, "bin")
+	command.Env = append(command.Environ(), "PATH="+plugins+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return command
+}
+
 // kubectl prints a kubectl command, runs it and prints its output.
 func (d *demo) kubectl(ctx context.Context, args ...string) error {
 	fmt.Println("$ kubectl " + quoted(args))
-	command := d.cp.Kubectl(ctx, args...)
+	command := d.withPlugins(ctx, args...)
 	output, err := command.CombinedOutput()
 	fmt.Print(string(output))
 	if ctx.Err() != nil {

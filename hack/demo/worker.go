@@ -7,14 +7,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 )
 
 func (d *demo) worked(ctx context.Context) error {
-	d.say("8. A worker of yours. A run without a template waits for a process that claims it: no Pod. The first one hangs and\n" +
+	d.say("9. A worker of yours. A run without a template waits for a process that claims it: no Pod. The first one hangs and\n" +
 		"   is killed; its lease expires three seconds after its last renewal, and the second one does the work.")
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/count-words.yaml"); err != nil {
 		return err
@@ -65,9 +63,7 @@ type workerProcess struct {
 func (d *demo) startWorker(ctx context.Context, name string, command ...string) (*workerProcess, error) {
 	args := append([]string{"jobrun", "worker", "--job", "count-words", "--name", name, "--"}, command...)
 	fmt.Println("$ kubectl " + quoted(args) + " &")
-	w := &workerProcess{command: d.cp.Kubectl(ctx, args...), log: &bytes.Buffer{}}
-	plugins := filepath.Join(d.root, "bin")
-	w.command.Env = append(w.command.Environ(), "PATH="+plugins+string(os.PathListSeparator)+os.Getenv("PATH"))
+	w := &workerProcess{command: d.withPlugins(ctx, args...), log: &bytes.Buffer{}}
 	w.command.Stdout, w.command.Stderr = w.log, w.log
 	w.command.WaitDelay = time.Second // The command that the worker executes may outlive it.
 	return w, w.command.Start()

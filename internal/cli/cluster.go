@@ -62,6 +62,7 @@ func newScheme() (*runtime.Scheme, error) {
 func newMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("JobRun"), meta.RESTScopeNamespace)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("JobDefinition"), meta.RESTScopeNamespace)
 	// The guessed plural would be runkeies.
 	mapper.AddSpecific(v1alpha1.GroupVersion.WithKind("RunKey"), v1alpha1.GroupVersion.WithResource("runkeys"),
 		v1alpha1.GroupVersion.WithResource("runkey"), meta.RESTScopeNamespace)

@@ -30,9 +30,31 @@ func (p *plugin) completeRuns(cmd *cobra.Command, args []string, prefix string) 
 
 func nameOf(m *metav1.PartialObjectMetadata) string { return m.Name }
 
-// completeJobs completes the name of a job, from the JobRuns that exist.
+// completeJobs completes the name of a job, from the definitions and the JobRuns that exist.
 func (p *plugin) completeJobs(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	return p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Labels[v1alpha1.LabelJobName] })
+	names, directive := p.complete(cmd, args, prefix, func(m *metav1.PartialObjectMetadata) string { return m.Labels[v1alpha1.LabelJobName] })
+	if len(args) == 0 {
+		names = append(names, p.definitionsLike(cmd, prefix)...)
+		slices.Sort(names)
+	}
+	return slices.Compact(names), directive
+}
+
+// completeDescribed completes what describe takes: the name of a JobRun, or "definition" and the name of a definition.
+func (p *plugin) completeDescribed(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 1 && isDefinition(args[0]) {
+		return p.definitionsLike(cmd, prefix), cobra.ShellCompDirectiveNoFileComp
+	}
+	names, directive := p.completeRuns(cmd, args, prefix)
+	if word := definitionNames[0]; len(args) == 0 && strings.HasPrefix(word, prefix) {
+		names = append(names, word)
+	}
+	return names, directive
+}
+
+// definitionsLike returns the names of definitions that begin with prefix.
+func (p *plugin) definitionsLike(cmd *cobra.Command, prefix string) []string {
+	return p.words(cmd, v1alpha1.GroupVersion.WithKind("JobDefinitionList"), true, prefix, nameOf)
 }
 
 // completeFlagWithJobs completes the flag --job.

@@ -45,6 +45,7 @@ func (p *page) trigger(r *v1alpha1.JobRun) {
 	p.field("Namespace", r.Namespace)
 	p.field("Labels", labelText(r.CallersLabels()))
 	p.field("Job", r.Spec.JobName)
+	p.field("Definition", definitionText(r))
 	p.field("Key", r.Spec.ConcurrencyKey)
 	p.field("Coalesce", string(r.Spec.Coalesce))
 	p.field("Idempotency key", r.Spec.IdempotencyKey)
@@ -52,6 +53,18 @@ func (p *page) trigger(r *v1alpha1.JobRun) {
 	if r.CancelRequested() && r.Outcome() == "" {
 		p.field("Cancel", "asked for")
 	}
+}
+
+// definitionText returns the definition that completed a trigger, and the generation of it that was executed last.
+func definitionText(r *v1alpha1.JobRun) string {
+	var parts []string
+	if a := r.Spec.Admission; a != nil && a.Definition != nil {
+		parts = append(parts, fmt.Sprintf("completed by generation %d", a.Definition.Generation))
+	}
+	if executed := r.Status.Definition; executed != nil {
+		parts = append(parts, fmt.Sprintf("executed as of generation %d", executed.Generation))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *page) description(d *description) {

@@ -4,11 +4,14 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -26,6 +29,7 @@ func hintFor(command string, err error) string {
 	var usage *usageError
 	var own *hinted
 	var unanswered *jobrun.UnansweredError
+	var forbidden *jobrun.ForbiddenError
 	switch {
 	case errors.As(err, &own):
 		return own.hint
@@ -35,12 +39,17 @@ func hintFor(command string, err error) string {
 		return fmt.Sprintf("See with `kubectl get jobrun %s` whether it was accepted before you trigger again.", unanswered.Name)
 	case errors.Is(err, jobrun.ErrWebhookDown):
 		return "Nothing was created or changed. Try again later: `kubectl -n jobrun-system get pods` shows whether JobRun is up."
+	case errors.As(err, &forbidden) && forbidden.Verb == "trigger":
+		return fmt.Sprintf("Nothing was created. `kubectl auth can-i trigger jobdefinitions.%s/%s` tells when you may.",
+			v1alpha1.GroupVersion.Group, cmp.Or(forbidden.Name, "JOB"))
 	case isReserved(err):
 		return "Nothing was created. Trigger again later, or with a longer --timeout."
 	case notInstalled(err):
 		return "Is JobRun installed in this cluster? `kubectl get crd jobruns.batch.jobrun.dev` tells."
-	case isNoJobRun(err):
+	case isNo("jobruns", err):
 		return "`kubectl get jobruns` lists those of the namespace; -n names another namespace."
+	case isNo("jobdefinitions", err):
+		return "`" + display + " definitions` lists those of the namespace; -n names another namespace."
 	}
 	return ""
 }
@@ -58,14 +67,31 @@ func conflictHint(err error, canCoalesce bool) error {
 	return &hinted{err, hint + "."}
 }
 
-// isNoJobRun reports whether a JobRun was not found, rather than its namespace.
-func isNoJobRun(err error) bool {
+// definedHint adds to the refusal of a trigger where to see what its definition wants.
+func definedHint(err error, job string) error {
+	var invalid *jobrun.ValidationError
+	if !errors.As(err, &invalid) || invalid.Unsent {
+		return err
+	}
+	for _, f := range invalid.Fields {
+		switch {
+		case f.Field == "spec.jobName":
+			return &hinted{err, fmt.Sprintf("`%s definitions` lists the jobs that are defined here.", display)}
+		case strings.HasPrefix(f.Field, "spec.input"), strings.Contains(f.Message, "JobDefinition"):
+			return &hinted{err, fmt.Sprintf("`%s describe definition %s` shows what a trigger of that job may say.", display, job)}
+		}
+	}
+	return err
+}
+
+// isNo reports whether an object of a resource was not found, rather than its namespace.
+func isNo(resource string, err error) bool {
 	var answer apierrors.APIStatus
 	if !errors.Is(err, jobrun.ErrNotFound) || !errors.As(err, &answer) {
 		return false
 	}
 	details := answer.Status().Details
-	return details != nil && details.Kind == "jobruns"
+	return details != nil && details.Kind == resource
 }
 
 // notInstalled reports whether the API server does not know JobRuns at all.

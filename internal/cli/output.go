@@ -119,6 +119,11 @@ func typed(object runtime.Object) runtime.Object {
 		for i := range o.Items {
 			o.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobRun"))
 		}
+	case *v1alpha1.JobDefinitionList:
+		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobDefinitionList"))
+		for i := range o.Items {
+			o.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("JobDefinition"))
+		}
 	case *v1alpha1.RunKeyList:
 		o.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RunKeyList"))
 		for i := range o.Items {

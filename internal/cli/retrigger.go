@@ -31,7 +31,10 @@ func newRetrigger(p *plugin) *cobra.Command {
 		Long: `Trigger the work of a run or a receipt again: a new run with the same job, key, input,
 labels and template, without the idempotencyKey and without coalesce. While a run waits
 for the key, that is a conflict (exit code 3). While the key is reserved for a run that
-does not exist, retrigger tries again, as trigger does.`,
+does not exist, retrigger tries again, as trigger does.
+
+If a definition completed the JobRun and still exists, it completes the new one as it is
+now: the input stays, and what the definition leaves to the trigger.`,
 		Example: `  # Try a failed run again, and wait for it
   kubectl jobrun retrigger sync-users-7xk2p9q4wd --wait`,
 		Args:              arguments(one("NAME")),

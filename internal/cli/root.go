@@ -50,9 +50,9 @@ func newRoot(o Options) *cobra.Command {
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newTrigger(p), newWait(p), newRetrigger(p), newCancel(p),
-		newList(p), newDescribe(p), newLogs(p), newKeys(p), newReleaseKey(p),
+		newDefinitions(p), newList(p), newDescribe(p), newLogs(p), newKeys(p), newReleaseKey(p),
 		newWorker(p), newClaim(p), newRenew(p), newProgress(p), newComplete(p), newFail(p), newRelease(p),
-		newVersion(p), newFlagsTopic(),
+		newConvert(p), newVersion(p), newFlagsTopic(),
 	)
 	root.SetUsageTemplate(usageTemplate)
 	completeConfigFlags(p, root)

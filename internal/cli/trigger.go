@@ -16,7 +16,10 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-const triggerExample = `  # Run the job sync-users for the key org_acme, unless a run waits for that key already
+const triggerExample = `  # Run a job that is defined: its definition gives everything but the input
+  kubectl jobrun trigger sync-users --input '{"org":"acme"}'
+
+  # Run the job sync-users for the key org_acme, unless a run waits for that key already
   kubectl jobrun trigger sync-users --key org_acme -f job.yaml
 
   # If a run waits for the key, let it absorb this trigger
@@ -31,7 +34,7 @@ const triggerExample = `  # Run the job sync-users for the key org_acme, unless 
   # Predict what becomes of the trigger, and change nothing
   kubectl jobrun trigger sync-users --key org_acme --coalesce --dry-run=server
 
-  # A run without a template waits for an external worker
+  # A run without a template and without a definition waits for an external worker
   kubectl jobrun trigger resize --input @image.json`
 
 func newTrigger(p *plugin) *cobra.Command {
@@ -44,6 +47,11 @@ func newTrigger(p *plugin) *cobra.Command {
 created     it became a run
 coalesced   a run that waits for the same key absorbed it
 idempotent  it was delivered before, and the run of that delivery stands for it
+
+If a JobDefinition defines JOB, the trigger is complete with its name and its input:
+"kubectl jobrun definitions" lists what is defined, and "describe definition JOB" shows
+the fields of the input, and what else a trigger may set. Without a definition, a file or
+the flags give the whole run.
 
 A trigger that finds a run waiting for its key is refused as a conflict (exit code
 3), unless it asks to coalesce. While the key is reserved for a run that does not exist,
@@ -92,7 +100,8 @@ func (o *triggerOptions) Run(ctx context.Context) error {
 		return o.runs.Trigger(ctx, r.Spec, options...)
 	})
 	if err != nil {
-		return conflictHint(o.unanswered(ctx, o.plugin, err), r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
+		err = definedHint(o.unanswered(ctx, o.plugin, err), r.Spec.JobName)
+		return conflictHint(err, r.Spec.ConcurrencyKey != "" && r.Spec.Coalesce == "")
 	}
 	return o.show(ctx, o.plugin, result)
 }

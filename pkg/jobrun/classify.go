@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -33,9 +34,10 @@ var (
 	resource = schema.GroupResource{Group: v1alpha1.GroupVersion.Group, Resource: "jobruns"}
 )
 
-// Classify turns an API server's answer about a JobRun into a *ConflictError, *ReservedError, *ValidationError,
-// *NotFoundError or *WebhookDownError that unwraps to it. The answer may come through any client. If the API server refused an external worker's status because
-// the lease was lost, errors.Is matches the result with ErrLeaseLost. Every other error, and nil, is returned unchanged.
+// Classify turns an API server's answer about a JobRun into a *ConflictError, *ReservedError, *ValidationError, *ForbiddenError,
+// *NotFoundError or *WebhookDownError that unwraps to it. The answer may come through any client. If the API server refused an
+// external worker's status because the lease was lost, errors.Is matches the result with ErrLeaseLost. Every other error, and
+// nil, is returned unchanged.
 func Classify(err error) error {
 	var status apierrors.APIStatus
 	if classified(err) || !errors.As(err, &status) {
@@ -60,6 +62,10 @@ func Classify(err error) error {
 		}
 	case apierrors.IsInvalid(err):
 		return &ValidationError{Fields: fieldErrors(details), answer: answer{err}}
+	case apierrors.IsForbidden(err):
+		if forbidden := missingRight(err, details); forbidden != nil {
+			return forbidden
+		}
 	case apierrors.IsNotFound(err):
 		return &NotFoundError{Name: details.Name, answer: answer{err}}
 	}
@@ -69,9 +75,34 @@ func Classify(err error) error {
 	return err
 }
 
+// The texts with which the API server and the webhook name a right that a user lacks. The answer has no other place for it.
+var (
+	apiServersRight = regexp.MustCompile(`cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"`)
+	webhooksRight   = regexp.MustCompile(`needs the verb (?P<verb>\S+) on (?P<resource>[a-z/]+)\.(?P<group>[a-z0-9.-]+[a-z0-9])(?: "(?P<name>[^"]+)")?`)
+)
+
+// missingRight returns the error for an answer that names the right that the user lacks, or nil.
+func missingRight(err error, details *metav1.StatusDetails) error {
+	forbidden := &ForbiddenError{answer: answer{err}}
+	if right := webhooksRight.FindStringSubmatch(err.Error()); right != nil {
+		forbidden.Verb, forbidden.Resource, forbidden.Group, forbidden.Name = right[1], right[2], right[3], right[4]
+		return forbidden
+	}
+	right := apiServersRight.FindStringSubmatch(err.Error())
+	if right == nil {
+		return nil
+	}
+	forbidden.Verb, forbidden.Resource, forbidden.Group = right[1], right[2], right[3]
+	if details.Kind == forbidden.Resource && details.Group == forbidden.Group {
+		forbidden.Name = details.Name
+	}
+	return forbidden
+}
+
 func classified(err error) bool {
 	return errors.As(err, new(*ConflictError)) || errors.As(err, new(*ReservedError)) ||
-		errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError)) || errors.As(err, new(*WebhookDownError))
+		errors.As(err, new(*ValidationError)) || errors.As(err, new(*NotFoundError)) || errors.As(err, new(*WebhookDownError)) ||
+		errors.As(err, new(*ForbiddenError))
 }
 
 // uncalledWebhook returns the webhook that the API server could not call, if that is why it answers 500. The answer has no
@@ -113,7 +144,14 @@ func fieldErrors(details *metav1.StatusDetails) []FieldError {
 }
 
 // invalid returns the error for a request that is not sent.
-func invalid(name string, errs field.ErrorList) error {
+func invalid(name string, errs field.ErrorList) error { return unsentOf(kind, name, errs) }
+
+// invalidDefinition is invalid for a request about a JobDefinition.
+func invalidDefinition(name string, errs field.ErrorList) error {
+	return unsentOf(schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: "JobDefinition"}, name, errs)
+}
+
+func unsentOf(kind schema.GroupKind, name string, errs field.ErrorList) error {
 	err := apierrors.NewInvalid(kind, name, errs)
 	return &ValidationError{Fields: fieldErrors(err.ErrStatus.Details), Unsent: true, answer: answer{err}}
 }

@@ -19,14 +19,14 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// Client triggers, reads and follows the JobRuns of one namespace. It is safe for concurrent use.
+// Client triggers, reads and follows the JobRuns of one namespace, and reads its JobDefinitions. It is safe for concurrent use.
 type Client struct {
 	api       client.WithWatch
 	namespace string
 }
 
 // New returns a Client that uses api. The scheme of api must have v1alpha1, and api must read from the API server and
-// not from a cache. A Client of metav1.NamespaceAll can only List and Watch.
+// not from a cache. A Client of metav1.NamespaceAll can only List, Watch, and read Definitions.
 func New(api client.WithWatch, namespace string) *Client {
 	return &Client{api: api, namespace: namespace}
 }
@@ -47,7 +47,9 @@ func NewForConfig(config *rest.Config, namespace string) (*Client, error) {
 		return nil, err
 	}
 	mapper := meta.NewDefaultRESTMapper(nil)
-	mapper.Add(v1alpha1.GroupVersion.WithKind("JobRun"), meta.RESTScopeNamespace)
+	for _, kind := range []string{"JobRun", "JobDefinition"} {
+		mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
 	api, err := client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)

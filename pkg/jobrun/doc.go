@@ -16,6 +16,10 @@
 //   - Coalesced: the JobRun is a receipt. A run that waits for the same key stands for it.
 //   - Idempotent: the JobRun is a receipt. It was delivered before, and the run of the first delivery stands for it.
 //
+// TriggerDefined triggers a job that a JobDefinition defines, by its name and an input:
+//
+//	result, err := runs.TriggerDefined(ctx, "sync-users", map[string]any{"org": "acme"})
+//
 // A trigger that does not ask to coalesce is refused with a *ConflictError while a run waits for its key. It is refused
 // with a *ReservedError while the key is reserved for a run that does not exist: its create is under way or was refused.
 //

@@ -18,7 +18,9 @@ var (
 	ErrReserved = errors.New("the key is reserved")
 	// ErrInvalid means that a field is not valid. See ValidationError.
 	ErrInvalid = errors.New("invalid")
-	// ErrNotFound means that the JobRun does not exist, or no longer exists. See NotFoundError.
+	// ErrForbidden means that the user lacks a right. See ForbiddenError.
+	ErrForbidden = errors.New("forbidden")
+	// ErrNotFound means that the JobRun or JobDefinition does not exist, or no longer exists. See NotFoundError.
 	ErrNotFound = errors.New("not found")
 	// ErrFailed means that a run failed. See FailedError.
 	ErrFailed = errors.New("run failed")
@@ -108,10 +110,26 @@ func (e *ValidationError) leaseLost() bool {
 	return false
 }
 
-// NotFoundError means that a JobRun does not exist, or no longer exists. It unwraps to an error for which
+// ForbiddenError means that a request was refused because the user lacks a right. Nothing was created or changed, and no key
+// was taken. It unwraps to the API server's answer, for which apierrors.IsForbidden is true. A request that a quota or a
+// policy forbids gets that answer, but no ForbiddenError.
+type ForbiddenError struct {
+	// Verb, Group and Resource are the right, as in a Role: to trigger a defined job is "trigger" on "jobdefinitions" in
+	// "batch.jobrun.dev", to trigger with a template is also "create" on "jobs" in "batch".
+	Verb, Group, Resource string
+	// Name is the name of the object that the right is about, for resourceNames. It is empty if the answer does not name one.
+	Name string
+
+	answer
+}
+
+// Is reports whether target is ErrForbidden.
+func (e *ForbiddenError) Is(target error) bool { return target == ErrForbidden }
+
+// NotFoundError means that a JobRun or a JobDefinition does not exist, or no longer exists. It unwraps to an error for which
 // apierrors.IsNotFound is true.
 type NotFoundError struct {
-	// Name is the name of the JobRun.
+	// Name is the name of the object.
 	Name string
 
 	answer

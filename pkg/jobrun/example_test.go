@@ -56,6 +56,30 @@ func ExampleClient_Trigger() {
 	// Coalesced acme-1
 }
 
+// A JobDefinition gives everything but the input.
+func ExampleClient_TriggerDefined() {
+	runs := jobrun.New(newCluster(), "default")
+	result, err := runs.TriggerDefined(context.Background(), "sync-users", map[string]any{"org": "acme", "full": true},
+		jobrun.WithName("acme-1"))
+	var (
+		invalid   *jobrun.ValidationError
+		forbidden *jobrun.ForbiddenError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		for _, f := range invalid.Fields {
+			fmt.Println(f.Field, f.Message)
+		}
+	case errors.As(err, &forbidden):
+		fmt.Println("not allowed to", forbidden.Verb, forbidden.Resource, forbidden.Name)
+	case err != nil:
+		log.Fatal(err)
+	default:
+		fmt.Println(result.JobRun.Name, string(result.JobRun.Spec.Input.Raw))
+	}
+	// Output: acme-1 {"full":true,"org":"acme"}
+}
+
 func ExampleConflictError() {
 	runs := jobrun.New(newCluster(), "default")
 	spec := v1alpha1.JobRunSpec{JobName: "sync-users", ConcurrencyKey: "org_acme"}
@@ -73,12 +97,12 @@ func ExampleConflictError() {
 
 func ExampleValidationError() {
 	runs := jobrun.New(newCluster(), "default")
-	_, err := runs.Trigger(context.Background(), v1alpha1.JobRunSpec{JobName: "sync-users", Coalesce: v1alpha1.CoalesceSkip})
+	_, err := runs.Trigger(context.Background(), v1alpha1.JobRunSpec{JobName: "sync-users", MaxAttempts: -1})
 	var invalid *jobrun.ValidationError
 	if errors.As(err, &invalid) {
 		fmt.Println(invalid.Fields[0].Field)
 	}
-	// Output: spec.coalesce
+	// Output: spec.maxAttempts
 }
 
 func ExampleClient_TriggerAndWait() {

@@ -26,6 +26,7 @@ type WaitOption interface {
 
 type options struct {
 	name, prefix        string
+	idempotencyKey      string
 	labels, annotations map[string]string
 	dryRun              bool
 	onProgress          func(v1alpha1.Progress)
@@ -50,16 +51,21 @@ func gather[O Option](opts []O) options {
 	return o
 }
 
-// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if the spec has a
-// template. If the name is taken, the trigger is refused with an error for which apierrors.IsAlreadyExists is true.
+// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if a Job executes the run, with
+// the template of the spec or of a JobDefinition. If the name is taken, the trigger is refused with an error for which apierrors.IsAlreadyExists is true.
 func WithName(name string) TriggerOption {
 	return triggerOption(func(o *options) { o.name = name })
 }
 
 // WithGenerateName makes the name of the JobRun from prefix and ten random characters. A prefix that is too long is cut.
-// The default prefix is spec.jobName and "-". WithName takes precedence.
+// The default prefix is spec.jobName and "-". A name has at most 52 characters then. WithName takes precedence.
 func WithGenerateName(prefix string) TriggerOption {
 	return triggerOption(func(o *options) { o.prefix = prefix })
+}
+
+// WithIdempotencyKey sets spec.idempotencyKey. An empty key changes nothing.
+func WithIdempotencyKey(key string) TriggerOption {
+	return triggerOption(func(o *options) { o.idempotencyKey = key })
 }
 
 // WithLabels adds labels to the JobRun.

@@ -13,11 +13,8 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-const (
-	// generatedSuffixLength makes a collision of generated names so unlikely that Trigger does not handle it.
-	generatedSuffixLength = 10
-	maxNameLength         = 253
-)
+// generatedSuffixLength makes a collision of generated names so unlikely that Trigger does not handle it.
+const generatedSuffixLength = 10
 
 // TriggerResult is the answer to a trigger.
 type TriggerResult struct {
@@ -47,6 +44,7 @@ type RunIdentity struct {
 // Errors:
 //   - *ValidationError: a field is not valid. This package or the API server refused the trigger.
 //   - *ConflictError: a run waits for the key, and spec does not ask to coalesce.
+//   - *ForbiddenError: a right is missing.
 //   - *ReservedError: the key is still reserved for a run that does not exist, and spec does not ask to coalesce. The
 //     trigger can succeed later.
 //   - *WebhookDownError: the API server could not call a webhook. The trigger can succeed later.
@@ -71,9 +69,15 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 }
 
 // Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey and what
-// belongs to it, and without cancel, coalesce and batch. It never coalesces: while a run waits for the key it returns a *ConflictError, and while the
-// key is reserved for a run that does not exist a *ReservedError. Labels of the options are added. Errors: *NotFoundError,
-// and those of Trigger.
+// belongs to it, and without cancel, coalesce and batch. It does not ask to coalesce: while a run waits for the key it returns
+// a *ConflictError, and while the key is reserved for a run that does not exist a *ReservedError. Labels of the options are
+// added.
+//
+// If a JobDefinition completed the JobRun and still exists, it completes the new one as it is now. Retrigger then keeps the
+// input, and the fields that the definition leaves to the trigger. A definition whose default is coalesce: Skip still lets a
+// waiting run absorb the new trigger.
+//
+// Errors: *NotFoundError, and those of Trigger.
 func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
 	original, err := c.Get(ctx, name)
 	if err != nil {
@@ -81,7 +85,27 @@ func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOpti
 	}
 	o := gather(opts)
 	o.labels = merge(original.CallersLabels(), o.labels)
-	return c.trigger(ctx, again(original.Spec), o)
+	spec, err := c.again(ctx, original)
+	if err != nil {
+		return TriggerResult{}, err
+	}
+	return c.trigger(ctx, spec, o)
+}
+
+// again returns the spec of another trigger of the same work.
+func (c *Client) again(ctx context.Context, original *v1alpha1.JobRun) (v1alpha1.JobRunSpec, error) {
+	if a := original.Spec.Admission; a == nil || a.Definition == nil {
+		return again(original.Spec), nil
+	}
+	definition, err := c.Definition(ctx, original.Spec.JobName)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return again(original.Spec), nil
+	case err != nil:
+		return v1alpha1.JobRunSpec{}, err
+	default:
+		return againAsDefined(original.Spec, definition), nil
+	}
 }
 
 func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
@@ -118,20 +142,20 @@ func (c *Client) newJobRun(spec v1alpha1.JobRunSpec, o options) *v1alpha1.JobRun
 	}
 	run.Spec.Admission = nil
 	if run.Name == "" {
-		run.Name = generateName(o.prefix, &run.Spec)
+		run.Name = generateName(o.prefix, run.Spec.JobName)
+	}
+	if o.idempotencyKey != "" {
+		run.Spec.IdempotencyKey = o.idempotencyKey
 	}
 	return run
 }
 
-func generateName(prefix string, spec *v1alpha1.JobRunSpec) string {
+// generateName leaves room for the name of a Job, even if the trigger has no template: its JobDefinition may have one.
+func generateName(prefix, jobName string) string {
 	if prefix == "" {
-		prefix = spec.JobName + "-"
+		prefix = jobName + "-"
 	}
-	longest := maxNameLength
-	if spec.Template != nil {
-		longest = v1alpha1.MaxTemplateRunName
-	}
-	return prefix[:min(len(prefix), longest-generatedSuffixLength)] + utilrand.String(generatedSuffixLength)
+	return prefix[:min(len(prefix), v1alpha1.MaxTemplateRunName-generatedSuffixLength)] + utilrand.String(generatedSuffixLength)
 }
 
 func resultOf(run *v1alpha1.JobRun) TriggerResult {

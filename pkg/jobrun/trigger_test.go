@@ -57,10 +57,9 @@ func TestTriggerOfAReceipt(t *testing.T) {
 }
 
 func TestNamesAreCut(t *testing.T) {
-	template := v1alpha1.JobRunSpec{JobName: "sync", Template: &batchv1.JobTemplateSpec{}}
 	long := strings.Repeat("a", 300)
-	mustEqual(t, "with template", len(generateName(long, &template)), v1alpha1.MaxTemplateRunName)
-	mustEqual(t, "without", len(generateName(long, &spec)), 253)
+	mustEqual(t, "prefix", len(generateName(long, "sync")), v1alpha1.MaxTemplateRunName)
+	mustEqual(t, "job", len(generateName("", long[:63])), v1alpha1.MaxTemplateRunName)
 }
 
 func TestRefusedBeforeAnythingIsSent(t *testing.T) {
@@ -70,20 +69,23 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		return s
 	}
 	negative := int32(-1)
+	template := &batchv1.JobTemplateSpec{}
 	for field, tc := range map[string]struct {
 		spec v1alpha1.JobRunSpec
 		opts []TriggerOption
 	}{
-		"metadata.name":                {spec, []TriggerOption{WithName("Not_A_Name")}},
-		"metadata.labels":              {spec, []TriggerOption{WithLabels(map[string]string{"env": "not valid!"})}},
-		"metadata.annotations":         {spec, []TriggerOption{WithAnnotations(map[string]string{"not valid!": ""})}},
-		"spec.jobName":                 {with(func(s *v1alpha1.JobRunSpec) { s.JobName = "Sync" }), []TriggerOption{WithName("a")}},
-		"spec.input":                   {with(func(s *v1alpha1.JobRunSpec) { s.Input = &apiextensionsv1.JSON{Raw: []byte("{")} }), nil},
-		"spec.concurrencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey = strings.Repeat("鍵", 257) }), nil},
-		"spec.idempotencyKey":          {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyKey = "\xff" }), nil},
-		"spec.idempotencyTTLSeconds":   {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyTTLSeconds = 60 }), nil},
-		"spec.idempotencyRelease":      {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyRelease = "OnFailure" }), nil},
-		"spec.coalesce":                {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey, s.Coalesce = "", v1alpha1.CoalesceSkip }), nil},
+		"metadata.name":              {spec, []TriggerOption{WithName("Not_A_Name")}},
+		"metadata.labels":            {spec, []TriggerOption{WithLabels(map[string]string{"env": "not valid!"})}},
+		"metadata.annotations":       {spec, []TriggerOption{WithAnnotations(map[string]string{"not valid!": ""})}},
+		"spec.jobName":               {with(func(s *v1alpha1.JobRunSpec) { s.JobName = "Sync" }), []TriggerOption{WithName("a")}},
+		"spec.input":                 {with(func(s *v1alpha1.JobRunSpec) { s.Input = &apiextensionsv1.JSON{Raw: []byte("{")} }), nil},
+		"spec.concurrencyKey":        {with(func(s *v1alpha1.JobRunSpec) { s.ConcurrencyKey = strings.Repeat("鍵", 257) }), nil},
+		"spec.idempotencyKey":        {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyKey = "\xff" }), nil},
+		"spec.idempotencyTTLSeconds": {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyTTLSeconds, s.Template = 60, template }), nil},
+		"spec.idempotencyRelease":    {with(func(s *v1alpha1.JobRunSpec) { s.IdempotencyRelease, s.Template = "OnFailure", template }), nil},
+		"spec.coalesce": {with(func(s *v1alpha1.JobRunSpec) {
+			s.ConcurrencyKey, s.Coalesce, s.Template = "", v1alpha1.CoalesceSkip, template
+		}), nil},
 		"spec.leaseDurationSeconds":    {with(func(s *v1alpha1.JobRunSpec) { s.LeaseDurationSeconds = 86401 }), nil},
 		"spec.maxAttempts":             {with(func(s *v1alpha1.JobRunSpec) { s.MaxAttempts = -1 }), nil},
 		"spec.ttlSecondsAfterFinished": {with(func(s *v1alpha1.JobRunSpec) { s.TTLSecondsAfterFinished = &negative }), nil},

@@ -43,7 +43,8 @@ func (c *Client) validateNamespace() field.ErrorList {
 	return nil
 }
 
-// validate refuses some of what the API server would refuse. It does not check the template.
+// validate refuses some of what the API server would refuse. It does not check the template. Without a template, it does not
+// know which fields a JobDefinition adds, and whether a Job executes the run.
 func (c *Client) validate(run *v1alpha1.JobRun) error {
 	errs := c.validateNamespace()
 	if len(errs) == 0 {
@@ -105,7 +106,7 @@ func validateKeys(spec *v1alpha1.JobRunSpec, path *field.Path) field.ErrorList {
 	case spec.Coalesce == "":
 	case !slices.Contains(v1alpha1.CoalescePolicies, spec.Coalesce):
 		errs = append(errs, field.NotSupported(path.Child("coalesce"), spec.Coalesce, v1alpha1.CoalescePolicies))
-	case spec.ConcurrencyKey == "":
+	case spec.ConcurrencyKey == "" && hasAllFields(spec):
 		errs = append(errs, field.Invalid(path.Child("coalesce"), spec.Coalesce, "coalesce needs concurrencyKey"))
 	}
 	return errs
@@ -118,7 +119,7 @@ func validateIdempotency(spec *v1alpha1.JobRunSpec, path *field.Path) field.Erro
 	if spec.IdempotencyRelease != "" && !slices.Contains(releasePolicies, spec.IdempotencyRelease) {
 		errs = append(errs, field.NotSupported(release, spec.IdempotencyRelease, releasePolicies))
 	}
-	if spec.IdempotencyKey != "" {
+	if spec.IdempotencyKey != "" || !hasAllFields(spec) {
 		return errs
 	}
 	if spec.IdempotencyTTLSeconds != 0 {
@@ -129,6 +130,9 @@ func validateIdempotency(spec *v1alpha1.JobRunSpec, path *field.Path) field.Erro
 	}
 	return errs
 }
+
+// hasAllFields reports whether no JobDefinition adds fields to the spec, such as keys: a spec with a template never has one.
+func hasAllFields(spec *v1alpha1.JobRunSpec) bool { return spec.Template != nil }
 
 var releasePolicies = []v1alpha1.IdempotencyReleasePolicy{v1alpha1.IdempotencyReleaseNever, v1alpha1.IdempotencyReleaseOnFailure}
 

@@ -8,6 +8,8 @@
 //		...
 //	}
 //
+// Create the JobDefinitions of the test with a client of the same configuration. Triggers of the job may follow at once.
+//
 // # What it needs
 //
 //   - KUBEBUILDER_ASSETS names a directory with etcd and kube-apiserver. setup-envtest downloads them:
