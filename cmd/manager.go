@@ -79,7 +79,7 @@ func cacheOptions(o options, checks checks) ctrlcache.Options {
 // cacheOnEveryReplica caches on every replica what the webhook reads. With --leader-elect, the watches of the controller start
 // only on the leader.
 func cacheOnEveryReplica(ctx context.Context, c ctrlcache.Cache) error {
-	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &corev1.ResourceQuota{}} {
+	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &v1alpha1.JobDefinition{}, &corev1.ResourceQuota{}} {
 		if _, err := c.GetInformer(ctx, object); err != nil {
 			return fmt.Errorf("cache %T (are the CRDs installed?): %w", object, err)
 		}
