@@ -71,7 +71,9 @@ func known(d *v1alpha1.JobDefinition) func(Gomega) v1alpha1.JobScheduleStatus {
 var _ = Describe("A schedule", Serial, func() {
 	It("triggers at the next minute", func() {
 		useControllers(ahead(untilMinute(3 * time.Second)))
-		d := definition("* * * * *", func(d *v1alpha1.JobDefinition) { d.Spec.Schedules[0].Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)} })
+		d := definition("* * * * *", func(d *v1alpha1.JobDefinition) {
+			d.Spec.Schedules[0].Input = &apiextensionsv1.JSON{Raw: []byte(`{"org":"acme"}`)}
+		})
 		Eventually(known(d)).Should(HaveField("LastResult", "Created"))
 		s := known(d)(NewWithT(GinkgoT()))
 		Expect(s.LastScheduleTime.Second()).To(BeZero())
