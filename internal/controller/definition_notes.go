@@ -28,7 +28,7 @@ type definitionNotes struct {
 type definitionNote struct {
 	// counted is when the runs were counted last, and written when the status was written last.
 	counted, written time.Time
-	// lastEnd has the name, the phase and the completionTime of the run that ended last. The run may be gone.
+	// lastEnd has the phase and the completionTime of the run that ended last, and what orders runs. The run may be gone.
 	lastEnd *v1alpha1.JobRun
 	verdict verdict
 }
@@ -77,7 +77,7 @@ func (n *definitionNotes) noteRun(name types.NamespacedName, run *v1alpha1.JobRu
 	}
 	if run.HasEnded() && run.Status.CompletionTime != nil {
 		note.lastEnd = decision.LatestEnd(note.lastEnd, &v1alpha1.JobRun{
-			ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name},
+			ObjectMeta: metav1.ObjectMeta{Name: run.Name, ResourceVersion: run.ResourceVersion, CreationTimestamp: run.CreationTimestamp},
 			Status:     v1alpha1.JobRunStatus{Phase: run.Status.Phase, CompletionTime: run.Status.CompletionTime, Stored: run.Status.Stored},
 		})
 	}

@@ -368,6 +368,26 @@ func TestRetentionKeepsTheRunOfATick(t *testing.T) {
 	}
 }
 
+// The JobRun of a tick may be a receipt, which the history of receipts would delete.
+func TestRetentionKeepsTheReceiptOfATick(t *testing.T) {
+	receipt := wrappers.MakeJobRun(schedule.RunName(wrappers.JobName, "minutely", tickTime)).CoalescedBy("a", "4").BoundTo("a").Settled().
+		Label(v1alpha1.LabelSchedule, "minutely").Obj()
+	receipt.Annotations = map[string]string{v1alpha1.AnnotationScheduledTime: tickTime.Format(time.RFC3339)}
+	b := newDefinitionBench(makeDefinition(nil), receipt, wrappers.MakeJobRun("a").Created().Leased(1, "5").Obj())
+	b.bench.ReceiptHistory = 0
+	for _, want := range []int{2, 1} {
+		if _, err := b.bench.Reconcile(t.Context(), runRequest(wrappers.Namespace, "a")); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.runNames(t); len(got) != want {
+			t.Errorf("%v is left, want %d", got, want)
+		}
+		if _, err := b.Reconcile(t); err != nil { // It stores the time.
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestHistory(t *testing.T) {
 	run := func(name string, end int) *wrappers.JobRunWrapper {
 		return wrappers.MakeJobRun(name).Created().Definition("uid-definition").Leased(1, "5").Ended(v1alpha1.PhaseCompleted).EndedAt(end)
