@@ -102,6 +102,21 @@ var _ = Describe("A schedule", Serial, func() {
 		Expect(now.Sub(known(d)(NewWithT(GinkgoT())).LastScheduleTime.Time)).To(BeNumerically("<", time.Hour+time.Minute))
 	})
 
+	It("triggers a hundred definitions on the same minute, each once, within seconds", func() {
+		const many = 100
+		seen.tolerate(ns)
+		theControllers.stop()
+		var all []*v1alpha1.JobDefinition
+		for i := range many {
+			all = append(all, definition("0 * * * *", func(d *v1alpha1.JobDefinition) { d.Name = fmt.Sprint("job-", i) }))
+		}
+		useControllers(ahead(2*time.Hour), ahead(2*time.Hour+time.Second))
+		for _, d := range all {
+			Eventually(known(d)).WithTimeout(10 * time.Second).Should(HaveField("LastResult", "Created"))
+		}
+		Expect(runs()).To(HaveLen(many))
+	})
+
 	It("triggers nothing later than startingDeadlineSeconds", func() {
 		theControllers.stop()
 		d := definition("0 0 1 1 *", func(d *v1alpha1.JobDefinition) { d.Spec.Schedules[0].StartingDeadlineSeconds = 60 })
