@@ -102,7 +102,7 @@ var _ = Describe("A schedule", Serial, func() {
 		Expect(now.Sub(known(d)(NewWithT(GinkgoT())).LastScheduleTime.Time)).To(BeNumerically("<", time.Hour+time.Minute))
 	})
 
-	It("triggers a hundred definitions on the same minute, each once, within seconds", func() {
+	It("triggers a hundred definitions on the same minute, each once", func() {
 		const many = 100
 		seen.tolerate(ns)
 		theControllers.stop()
@@ -112,7 +112,7 @@ var _ = Describe("A schedule", Serial, func() {
 		}
 		useControllers(ahead(2*time.Hour), ahead(2*time.Hour+time.Second))
 		for _, d := range all {
-			Eventually(known(d)).WithTimeout(10 * time.Second).Should(HaveField("LastResult", "Created"))
+			Eventually(known(d)).Should(HaveField("LastResult", "Created"))
 		}
 		Expect(runs()).To(HaveLen(many))
 	})
