@@ -65,7 +65,7 @@ func addMembership(ctx context.Context, mgr manager.Manager, o options, identity
 // cachesFollow returns a check that fails while the controller's caches do not follow the cluster.
 func cachesFollow(ctx context.Context, informers cache.Informers, health *decoding.Health) (func() error, error) {
 	var synced []func() bool
-	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{}, &corev1.Pod{}} {
+	for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &v1alpha1.JobDefinition{}, &batchv1.Job{}, &corev1.Pod{}} {
 		informer, err := informers.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 		if err != nil {
 			return nil, fmt.Errorf("cache %T: %w", object, err)

@@ -39,6 +39,8 @@ const (
 	// FieldUnstarted finds the runs without outcome that a definition rules and that have no Job and no holder yet, by their
 	// jobName.
 	FieldUnstarted = "jobrun.unstarted"
+	// FieldJob finds the runs of a job that wait or execute, and those ended ones that a definition completed (JobRuns).
+	FieldJob = "jobrun.job"
 	// FieldPodJob finds the Pods of a Job by the UID of the Job.
 	FieldPodJob = "pod.job"
 )
@@ -56,6 +58,7 @@ var Fields = []struct {
 	{&v1alpha1.JobRun{}, FieldPhase, onRun(activePhase)},
 	{&v1alpha1.JobRun{}, FieldHeldByWorker, onRun(heldByWorker)},
 	{&v1alpha1.JobRun{}, FieldUnstarted, onRun(unstarted)},
+	{&v1alpha1.JobRun{}, FieldJob, onRun(jobOf)},
 	{&v1alpha1.RunKey{}, FieldOwner, ownerToken},
 	{&batchv1.Job{}, FieldJobHome, jobHome},
 	{&corev1.Pod{}, FieldPodJob, podJob},
@@ -153,6 +156,20 @@ func unstarted(run *v1alpha1.JobRun) []string {
 	}
 	return []string{run.Spec.JobName}
 }
+
+// jobOf leaves out what nobody counts, so 100,000 ended runs without a definition take no room.
+func jobOf(run *v1alpha1.JobRun) []string {
+	switch phase := run.Status.Phase; {
+	case phase == v1alpha1.PhasePending, phase == v1alpha1.PhaseLeased,
+		run.HasEnded() && run.Spec.Admission != nil && run.Spec.Admission.Definition != nil:
+		return []string{JobRuns(run.Spec.JobName, phase)}
+	default:
+		return nil
+	}
+}
+
+// JobRuns is the value of FieldJob for the runs of a job in a phase.
+func JobRuns(jobName string, phase v1alpha1.Phase) string { return string(phase) + "/" + jobName }
 
 func ownerToken(o client.Object) []string {
 	key, ok := o.(*v1alpha1.RunKey)

@@ -29,20 +29,23 @@ func TestFields(t *testing.T) {
 			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"None"},
 		}},
 		"a run that waits": {made().Pending().Obj(), map[string][]string{
-			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Pending"},
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Pending"}, FieldJob: {"Pending/job"},
 		}},
 		"a run that a worker executes": {made().Leased(1, "5").Obj(), map[string][]string{
-			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"}, FieldJob: {"Leased/job"},
 			FieldHeldByWorker: {wrappers.JobName},
 		}},
 		"a run that nobody holds": {made().Leased(1, "5").Fenced().Obj(), map[string][]string{
-			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"}, FieldJob: {"Leased/job"},
 		}},
 		"a run that a Job executes": {made().Template().Leased(1, "5").Obj(), map[string][]string{
-			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"},
+			FieldHome: {key}, FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldPhase: {"Leased"}, FieldJob: {"Leased/job"},
 		}},
 		"a run that ended": {made().Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), map[string][]string{
 			FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")},
+		}},
+		"a run that ended, of a definition": {made().Definition("u").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj(), map[string][]string{
+			FieldIdempotency: {v1alpha1.IdempotencyKeyName(wrappers.JobName, "i")}, FieldJob: {"Failed/job"},
 		}},
 		"a run without keys": {wrappers.MakeJobRun("a").Created().Obj(), map[string][]string{
 			FieldHome: {"run/a"}, FieldPhase: {"None"},
@@ -63,7 +66,7 @@ func TestFields(t *testing.T) {
 			FieldAbsorber: {"uid/uid-b"},
 		}},
 		"a receipt that was promoted": {receipt().Pending().Obj(), map[string][]string{
-			FieldHome: {key}, FieldPhase: {"Pending"},
+			FieldHome: {key}, FieldPhase: {"Pending"}, FieldJob: {"Pending/job"},
 		}},
 		"a receipt that was delivered before": {wrappers.MakeJobRun("r").DeliveredAs("a").Obj(), map[string][]string{
 			FieldHome: {"run/r"}, FieldAbsorber: {"token/token-a"}, FieldPhase: {"None"},

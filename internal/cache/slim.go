@@ -36,14 +36,14 @@ var (
 var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long, and of any other one the annotations that its Job gets. They need the identity and
-// the conditions of a Job, whether it is suspended, its TTL, and how many Pods ended in a finished one. They need the holder and
+// an ended JobRun, which may stay for long, and the time of the schedule that triggered it; of any other one also the annotations
+// that its Job gets. They need the identity and the conditions of a Job, whether it is suspended, its TTL, and how many Pods ended in a finished one. They need the holder and
 // the renewTime of a Lease, and the numbers of JobRuns and Jobs that a ResourceQuota allows. slim_pod.go says what they need of
 // a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
-		object.ManagedFields, object.Annotations = nil, executor.Inherited(object.Annotations)
+		object.ManagedFields, object.Annotations = nil, annotationsOf(object)
 		if condition := settled(object); condition != "" {
 			slimRun(object, condition)
 		}
@@ -77,7 +77,20 @@ func settled(run *v1alpha1.JobRun) string {
 	return condition
 }
 
+// annotationsOf returns the annotations of a JobRun that its Job gets, and the time of its schedule.
+func annotationsOf(run *v1alpha1.JobRun) map[string]string {
+	kept := executor.Inherited(run.Annotations)
+	if at, ok := run.Annotations[v1alpha1.AnnotationScheduledTime]; ok && run.Labels[v1alpha1.LabelSchedule] != "" {
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[v1alpha1.AnnotationScheduledTime] = at
+	}
+	return kept
+}
+
 func slimRun(run *v1alpha1.JobRun, condition string) {
+	labels, annotations := run.Labels, run.Annotations
 	run.ObjectMeta = metav1.ObjectMeta{
 		Namespace:         canonical(run.Namespace),
 		Name:              run.Name,
@@ -87,12 +100,19 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 		CreationTimestamp: run.CreationTimestamp,
 		DeletionTimestamp: run.DeletionTimestamp,
 	}
+	if name := labels[v1alpha1.LabelSchedule]; name != "" {
+		run.Labels = map[string]string{v1alpha1.LabelSchedule: canonical(name)}
+		run.Annotations = only(annotations, v1alpha1.AnnotationScheduledTime)
+	}
 	run.Spec.JobName, run.Spec.Input = canonical(run.Spec.JobName), nil
 	if run.Spec.Template != nil {
 		run.Spec.Template = slimTemplate
 	}
 	if a := run.Spec.Admission; a != nil {
 		a.Disposition = canonical(a.Disposition)
+		if d := a.Definition; d != nil {
+			d.Name, d.UID = canonical(d.Name), canonical(d.UID)
+		}
 		if a.RunName == run.Name {
 			a.RunName = run.Name // Equal texts share their memory.
 		}

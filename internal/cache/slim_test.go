@@ -261,3 +261,23 @@ func heap() int64 {
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
 }
+
+// Retention reads which time of a schedule triggered a JobRun, before and after its end.
+func TestSlimKeepsTheTimeOfASchedule(t *testing.T) {
+	for name, run := range map[string]*v1alpha1.JobRun{
+		"ended": settledRun("a"), "waiting": wrappers.MakeJobRun("a").Pending().Obj(),
+	} {
+		if run.Labels == nil {
+			run.Labels = map[string]string{}
+		}
+		run.Labels[v1alpha1.LabelSchedule] = "nightly"
+		if run.Annotations == nil {
+			run.Annotations = map[string]string{}
+		}
+		run.Annotations[v1alpha1.AnnotationScheduledTime] = "2026-01-02T03:04:00Z"
+		got := slim(t, run).(*v1alpha1.JobRun)
+		if got.Labels[v1alpha1.LabelSchedule] != "nightly" || got.Annotations[v1alpha1.AnnotationScheduledTime] != "2026-01-02T03:04:00Z" {
+			t.Errorf("%s: labels %v, annotations %v", name, got.Labels, got.Annotations)
+		}
+	}
+}

@@ -5,68 +5,159 @@ package controller
 
 import (
 	"context"
-	"fmt"
+	"time"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/cache"
-	"github.com/jobrun-dev/jobrun/internal/executor"
 )
 
-// observeDefinition reads the definition of the home's runs, if it rules one of them. A definition that the cache does not
-// show may be newer than the cache, so it is read live before its runs are told that it does not exist.
-func (o *observer) observeDefinition(ctx context.Context) error {
-	run := firstRuled(o.Runs)
-	if run == nil {
-		return nil
-	}
-	found := &v1alpha1.JobDefinition{}
-	name := client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.JobName}
-	err := o.Client.Get(ctx, name, found)
-	if apierrors.IsNotFound(err) {
-		err = o.Live.Get(ctx, name, found)
-	}
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read JobDefinition %s: %w", name, err)
-	default:
-		o.Definition = found
-		return nil
-	}
+const (
+	definitionsName = "jobdefinition"
+	// definitionsAtOnce is how many definitions are reconciled at once: many schedules fire on the same minute.
+	definitionsAtOnce = 16
+	// definitionTimeout bounds one reconcile, so that an API server that does not answer does not cost the membership.
+	definitionTimeout = 20 * time.Second
+	// tickBackoffBase and tickBackoffMax bound the backoff after a trigger that failed for now.
+	tickBackoffBase = 500 * time.Millisecond
+	tickBackoffMax  = 15 * time.Second
+	// definitionRecheck is the longest time between two looks at a definition. The clock may be set meanwhile.
+	definitionRecheck = 10 * time.Minute
+)
+
+// definitions reconciles JobDefinitions: their schedules, their status and the history of their runs.
+type definitions struct {
+	*Reconciler
+	notes *definitionNotes
+	// statuses are the latest statuses that this process wrote and its cache does not show yet.
+	statuses *ownWrites
 }
 
-// firstRuled returns a run that a definition rules; nil if there is none. All runs of a home are of one job.
-func firstRuled(runs []*v1alpha1.JobRun) *v1alpha1.JobRun {
-	for _, run := range runs {
-		if executor.IsDefined(run) {
-			return run
+func newDefinitions(r *Reconciler) *definitions {
+	return &definitions{Reconciler: r, notes: newDefinitionNotes(), statuses: newOwnWrites(r.Clock)}
+}
+
+// definitionQueue is the work queue of the controller.
+type definitionQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+func (d *definitions) setupWithManager(mgr ctrl.Manager) error {
+	gained := newGains()
+	if d.Shares != nil {
+		d.Shares.OnGain(gained.add)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named(definitionsName).
+		Watches(&v1alpha1.JobDefinition{}, d.changes()).
+		Watches(&v1alpha1.JobRun{}, d.runChanges()).
+		WatchesRawSource(d.takeovers(mgr.GetCache(), gained)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: definitionsAtOnce, NeedLeaderElection: &d.LeaderElection, ReconciliationTimeout: definitionTimeout,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](tickBackoffBase, tickBackoffMax),
+		}).
+		Complete(d)
+}
+
+// definitionHome is the home of a JobDefinition. It is no RunKey and no runkey.RunHome.
+func definitionHome(name string) string { return "definition/" + name }
+
+func (d *definitions) owns(name types.NamespacedName) bool {
+	return d.Shares == nil || d.Shares.Owns(name.Namespace, definitionHome(name.Name))
+}
+
+// changes returns the event handler of JobDefinitions. It leaves out changes of the status: this process has made most of
+// them, and Reconcile has a time for what follows.
+func (d *definitions) changes() handler.EventHandler {
+	enqueue := func(object client.Object, q definitionQueue) {
+		name := client.ObjectKeyFromObject(object)
+		d.notes.add(name)
+		if d.owns(name) {
+			q.Add(reconcile.Request{NamespacedName: name})
 		}
 	}
-	return nil
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q definitionQueue) { enqueue(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q definitionQueue) {
+			old, changed := e.ObjectOld, e.ObjectNew
+			if old.GetUID() != changed.GetUID() || old.GetGeneration() != changed.GetGeneration() ||
+				old.GetResourceVersion() == changed.GetResourceVersion() {
+				enqueue(changed, q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ definitionQueue) {
+			d.notes.remove(client.ObjectKeyFromObject(e.Object))
+		},
+	}
 }
 
-// decidesOtherwise reports whether a change of a definition matters to the runs that wait. Its counters do not.
-func decidesOtherwise(old, now *v1alpha1.JobDefinition) bool {
-	return old.Generation != now.Generation || (old.DeletionTimestamp == nil) != (now.DeletionTimestamp == nil) ||
-		!apiequality.Semantic.DeepEqual(old.NotReady(), now.NotReady())
+// runChanges returns the event handler of JobRuns. It enqueues their definition, so that a definition counts its runs at most
+// once per countPeriod because of them.
+func (d *definitions) runChanges() handler.EventHandler {
+	enqueue := func(object client.Object, q definitionQueue) {
+		run, ok := object.(*v1alpha1.JobRun)
+		if !ok {
+			return
+		}
+		name := types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}
+		if after, known := d.notes.noteRun(name, run, d.Clock.Now()); known && d.owns(name) {
+			q.AddAfter(reconcile.Request{NamespacedName: name}, after)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q definitionQueue) { enqueue(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q definitionQueue) {
+			if changesItsJob(e.ObjectOld, e.ObjectNew) {
+				enqueue(e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q definitionQueue) { enqueue(e.Object, q) },
+	}
 }
 
-// requestsForDefinition returns the homes of the runs of a job that have no Job yet, and ends the backoff of those whose Job
-// could not be made.
-func (r *Reconciler) requestsForDefinition(ctx context.Context, definition *v1alpha1.JobDefinition) []Request {
-	runs, err := r.list(ctx, definition.Namespace, cache.FieldUnstarted, definition.Name)
-	if err != nil {
-		log.FromContext(ctx).Error(err, "Listing the runs of a JobDefinition from the cache")
+// changesItsJob reports whether a change of a JobRun may change the status of its definition, or what its history keeps.
+func changesItsJob(before, after client.Object) bool {
+	old, wasRun := before.(*v1alpha1.JobRun)
+	run, isRun := after.(*v1alpha1.JobRun)
+	return wasRun && isRun && (old.UID != run.UID || old.Status.Phase != run.Status.Phase || old.HasOutcome() != run.HasOutcome())
+}
+
+// takeovers returns a source that enqueues the definitions that this process has gained.
+func (d *definitions) takeovers(informers cache.Informers, g *gains) source.Source {
+	return source.Func(func(ctx context.Context, q definitionQueue) error {
+		store, err := storeOf(ctx, informers, &v1alpha1.JobDefinition{})
+		if err != nil {
+			return err
+		}
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-g.wake:
+					d.takeOver(store.List(), g.take(), q)
+				}
+			}
+		}()
 		return nil
+	})
+}
+
+func (d *definitions) takeOver(all []any, gained func(namespace, home string) bool, q definitionQueue) {
+	for _, item := range all {
+		definition, ok := item.(*v1alpha1.JobDefinition)
+		if !ok || !gained(definition.Namespace, definitionHome(definition.Name)) {
+			continue
+		}
+		if name := client.ObjectKeyFromObject(definition); d.owns(name) {
+			q.Add(reconcile.Request{NamespacedName: name})
+		}
 	}
-	for _, run := range runs {
-		r.sightings.dueNow(run.UID)
-	}
-	return homeRequests(runs)
 }

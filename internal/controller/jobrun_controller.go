@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -60,6 +61,9 @@ type Options struct {
 	IdempotencyGrace time.Duration
 	// Notes reports whether all replicas know spec.unconfirmed of a RunKey: see decision.Observation. Nil means that they do.
 	Notes func() bool
+	// CheckDefinition returns the reason and the message of the condition Ready of a JobDefinition. The reason of a valid
+	// one is v1alpha1.ReasonDefinitionValid. Nil checks the schedules alone.
+	CheckDefinition func(*v1alpha1.JobDefinition) (reason, message string)
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool
 	// BatchTimeout is the time in which all members of a batch must be created.
@@ -138,6 +142,9 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	}
 	if err := errors.Join(mgr.Add(jobWatch{r, mgr.GetCache()}), mgr.Add(r.Events.series)); err != nil {
 		return err
+	}
+	if err := newDefinitions(r).setupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the controller of JobDefinitions: %w", err)
 	}
 	return builder.TypedControllerManagedBy[Request](mgr).
 		Named(controllerName).
@@ -412,7 +419,7 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	}
 	now := metav1.NewTime(r.Clock.Now())
 	if left, soon := r.expires(run, now); soon && left <= 0 && !held[run.UID] {
-		if held[run.UID], err = r.awaitsMemory(ctx, run); err != nil {
+		if held[run.UID], err = r.isAwaited(ctx, run); err != nil {
 			return 0, err
 		}
 	}
@@ -447,7 +454,21 @@ func (r *Reconciler) findHeld(ctx context.Context, run *v1alpha1.JobRun, excess 
 		if err != nil {
 			return nil, err
 		}
-		held[receipt.UID] = len(unbound) > 0 || !decision.AllHaveOutcome(bound) || len(r.undecidedMembers(ctx, receipt)) > 0
+		awaited, err := r.awaitsSchedule(ctx, receipt)
+		if err != nil {
+			return nil, err
+		}
+		held[receipt.UID] = awaited || len(unbound) > 0 || !decision.AllHaveOutcome(bound) || len(r.undecidedMembers(ctx, receipt)) > 0
 	}
 	return held, nil
+}
+
+// isAwaited reports whether a JobRun must be kept until an idempotency key remembers how it ended, or until its definition has
+// the time that triggered it.
+func (r *Reconciler) isAwaited(ctx context.Context, run *v1alpha1.JobRun) (bool, error) {
+	awaited, err := r.awaitsMemory(ctx, run)
+	if err != nil || awaited {
+		return awaited, err
+	}
+	return r.awaitsSchedule(ctx, run)
 }

@@ -215,6 +215,7 @@ func batchSubject(member types.UID) string { return "batch/" + string(member) }
 func endSubject(run types.UID) string      { return "end/" + string(run) }
 func unlockSubject(job types.UID) string   { return "unlock/" + string(job) }
 func lossSubject(run types.UID) string     { return "loss/" + string(run) }
+func historySubject(run types.UID) string  { return "history/" + string(run) }
 
 func obstacleSubject(run types.UID) string  { return "obstacle/" + string(run) }
 func podlessSubject(run types.UID) string   { return "podless/" + string(run) }
@@ -238,7 +239,7 @@ func executionSubjects(run types.UID) []string {
 
 // subjects returns all subjects of a run.
 func subjects(run types.UID) []string {
-	return append(executionSubjects(run), batchSubject(run), endSubject(run))
+	return append(executionSubjects(run), batchSubject(run), endSubject(run), historySubject(run))
 }
 
 // eventsRead is what the Events about a Job without Pods said.

@@ -44,6 +44,10 @@ const (
 	EventJobLost      = "JobLost"
 	EventOutputLost   = "RunOutputLost"
 
+	// EventScheduleRefused and EventScheduleMissed are about a JobDefinition: a time of a schedule triggered nothing.
+	EventScheduleRefused = "ScheduleRefused"
+	EventScheduleMissed  = "ScheduleMissed"
+
 	ActionTrigger   = "run:trigger"
 	ActionCoalesced = "run:coalesced"
 	ActionLeased    = "run:leased"
@@ -53,6 +57,7 @@ const (
 	ActionCancel    = "run:cancel"
 	ActionBlocked   = "run:blocked"
 	ActionUnclaimed = "run:unclaimed"
+	ActionSchedule  = "schedule:trigger"
 )
 
 // Type returns the type of the Kubernetes Event, Warning or Normal.

@@ -26,8 +26,9 @@ type Retention struct {
 	// to it, oldest first.
 	Unbound []*v1alpha1.JobRun
 	Bound   []*v1alpha1.JobRun
-	// Held are JobRuns that must be kept: the leader of a batch until all members record its decision, and a
-	// JobRun that a receipt without outcome names.
+	// Held are JobRuns that must be kept: the leader of a batch until all members record its decision, a JobRun that a
+	// receipt without outcome names, the owner of an idempotency key until the key remembers it, and the JobRun of a
+	// schedule until the status of its definition has the time that triggered it.
 	Held map[types.UID]bool
 	// History is how many bound receipts are kept.
 	History int

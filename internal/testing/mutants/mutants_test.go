@@ -229,6 +229,30 @@ var mutants = map[string]mutant{
 		to:   `case !kept:`,
 		pkg:  rules, run: "^TestP9",
 	},
+	"P9: the run of a schedule goes before its time is stored": {
+		file: "internal/controller/jobrun_controller.go",
+		from: `return r.awaitsSchedule(ctx, run)`,
+		to:   `return false, nil`,
+		pkg:  rules, run: "^TestRetentionKeepsTheRunOfATick$",
+	},
+	"P9: the receipt of a schedule goes before its time is stored": {
+		file: "internal/controller/jobrun_controller.go",
+		from: `held[receipt.UID] = awaited || len(unbound) > 0`,
+		to:   `held[receipt.UID] = awaited && len(unbound) > 0`,
+		pkg:  rules, run: "^TestRetentionKeepsTheReceiptOfATick$",
+	},
+	"P9: the history of a definition does not wait for receipts": {
+		file: "internal/decision/history.go",
+		from: `if t.isAwaited() || slices`,
+		to:   `if slices`,
+		pkg:  rules, run: "^TestHistory$",
+	},
+	"P6: the history of a definition takes the lock of a Job": {
+		file: "internal/decision/history.go",
+		from: `left > 0 && t.Run.RunsAsJob()`,
+		to:   `left > JobLock && t.Run.RunsAsJob()`,
+		pkg:  rules, run: "^TestHistory$",
+	},
 	"P10: an idempotency key gets no next owner": {
 		file: "internal/decision/idempotency.go",
 		from: `switch next, delivery := s.nextOwner(); {`,
@@ -427,7 +451,7 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/webhook/v1alpha1", run: "^TestClaimOfADefinedRun$",
 	},
 	"definitions: one that the cache does not show yet counts as gone": {
-		file: "internal/controller/definitions.go",
+		file: "internal/controller/observe_definition.go",
 		from: `		err = o.Live.Get(ctx, name, found)`,
 		to:   `		_ = o.Live`,
 		pkg:  "./internal/controller", run: "^TestDefinitionIsReadLive$",

@@ -208,6 +208,19 @@ func (w *JobRunWrapper) Admission(disposition v1alpha1.Disposition, runName, run
 	return w
 }
 
+// Definition sets the definition that completed the trigger. Its name is the jobName.
+func (w *JobRunWrapper) Definition(uid types.UID) *JobRunWrapper {
+	w.Spec.Admission.Definition = &v1alpha1.DefinitionReference{Name: w.Spec.JobName, UID: uid, Generation: 1}
+	return w
+}
+
+// EndedAt sets when the run ended, in seconds after the Epoch.
+func (w *JobRunWrapper) EndedAt(seconds int) *JobRunWrapper {
+	end := At(seconds)
+	w.Status.CompletionTime = &end
+	return w
+}
+
 // Token sets the trigger's own token, for a second JobRun of the same name. If the answer is Created, the run's
 // token is the same.
 func (w *JobRunWrapper) Token(token string) *JobRunWrapper {

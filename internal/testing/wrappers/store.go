@@ -81,7 +81,7 @@ func NewStoreOf(scheme *runtime.Scheme, indexes []Index, objects ...client.Objec
 	s := &Store{}
 	s.tracker = clienttesting.NewObjectTracker(scheme, serializer.NewCodecFactory(scheme).UniversalDecoder())
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjectTracker(s.tracker).WithGlobalResourceVersionCounter().
-		WithStatusSubresource(&v1alpha1.JobRun{}, &batchv1.Job{}).WithObjects(earlierVersions()...).WithObjects(objects...)
+		WithStatusSubresource(&v1alpha1.JobRun{}, &v1alpha1.JobDefinition{}, &batchv1.Job{}).WithObjects(earlierVersions()...).WithObjects(objects...)
 	for _, i := range indexes {
 		builder = builder.WithIndex(i.Object, i.Field, i.Extract)
 	}
@@ -296,6 +296,8 @@ func kindOf(o client.Object) string {
 		return "JobRun"
 	case *v1alpha1.RunKey:
 		return "RunKey"
+	case *v1alpha1.JobDefinition:
+		return "JobDefinition"
 	case *batchv1.Job:
 		return "Job"
 	default:

@@ -40,7 +40,10 @@ const (
 )
 
 // manifests are the files under config/ that the operator needs on an API server.
-var manifests = []string{"crd/bases/batch.jobrun.dev_jobruns.yaml", "crd/bases/batch.jobrun.dev_runkeys.yaml", "webhook/manifests.yaml"}
+var manifests = []string{
+	"crd/bases/batch.jobrun.dev_jobruns.yaml", "crd/bases/batch.jobrun.dev_runkeys.yaml", "crd/bases/batch.jobrun.dev_jobdefinitions.yaml",
+	"webhook/manifests.yaml",
+}
 
 // Options are the options of the operator. A zero value means the value in production.
 type Options struct {
