@@ -127,6 +127,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		LeaderElection:   o.leaderElect,
 		Notes:            notes,
 		Memory:           memory,
+		CheckDefinition:  webhookv1alpha1.CheckDefinition,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

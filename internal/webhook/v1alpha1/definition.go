@@ -11,6 +11,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +23,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
 	"github.com/jobrun-dev/jobrun/internal/executor"
+	"github.com/jobrun-dev/jobrun/internal/schedule"
 )
 
 // DefinitionPath is the URL path of the handler of JobDefinitions.
@@ -140,10 +142,30 @@ func definitionErrors(d *v1alpha1.JobDefinition) field.ErrorList {
 	return errs
 }
 
+// CheckDefinition returns the reason and the message of the condition Ready of a definition that is stored. The webhook refuses
+// one that is not valid, but it may not have been called, and a later version may check more.
+func CheckDefinition(d *v1alpha1.JobDefinition) (reason, message string) {
+	errs := definitionErrors(d)
+	if len(errs) == 0 {
+		return v1alpha1.ReasonDefinitionValid, ""
+	}
+	switch first := errs[0].Field; {
+	case strings.HasPrefix(first, "spec.inputSchema"):
+		reason = v1alpha1.ReasonInvalidInputSchema
+	case strings.HasSuffix(first, "KeyExpression"):
+		reason = v1alpha1.ReasonInvalidExpression
+	case strings.HasPrefix(first, "spec.schedules"):
+		reason = v1alpha1.ReasonInvalidSchedule
+	default:
+		reason = v1alpha1.ReasonInvalidDefinition
+	}
+	return reason, limitErrors(errs).ToAggregate().Error()
+}
+
 // scheduleErrors returns what is wrong with a schedule. compiled is nil if the definition does not compile.
 func scheduleErrors(d *v1alpha1.JobDefinition, compiled *definition.Definition, i int, path *field.Path) field.ErrorList {
 	s := &d.Spec.Schedules[i]
-	var errs field.ErrorList
+	errs := schedule.Validate(*s, path)
 	if s.Input != nil {
 		errs = append(errs, valueErrors(s.Input.Raw, v1alpha1.MaxInputBytes, path.Child("input"))...)
 	}

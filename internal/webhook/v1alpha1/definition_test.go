@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 	"sigs.k8s.io/yaml"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	webhook "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
 
@@ -66,6 +67,8 @@ func TestDefinition(t *testing.T) {
 		"a template of very many parts":          {"template: {spec: {x: [" + strings.Repeat("{},", 10001) + "{}]}}", []string{"spec.template"}},
 		"a definition of 512 KiB":                {"description: " + strings.Repeat("x", 512<<10), []string{"spec"}},
 		"a description of another type":          {"description: {a: 1}", []string{"spec.description"}},
+		"a schedule that never fires":            {syncUsers + "schedules: [{name: a, schedule: '0 0 31 2 *', input: {org: a}}]", []string{"spec.schedules[0].schedule"}},
+		"an unknown time zone":                   {schedules(", timeZone: Europe/Nowhere, input: {org: a}"), []string{"spec.schedules[0].timeZone"}},
 		"a schedule whose input does not fit":    {schedules(", input: {org: 5, x: 1}"), []string{"spec.schedules[0].input.org", "spec.schedules[0].input.x"}},
 		"a schedule without the input":           {schedules(""), []string{"spec.schedules[0].input.org"}},
 		"a schedule whose input gives no key":    {schedules(", input: {org: \"\\u0001\"}"), []string{"spec.schedules[0].input"}},
@@ -149,6 +152,25 @@ func TestDefinitionNeedsTheRightToCreateJobs(t *testing.T) {
 		response := webhook.NewDefinitionHandler(denied).Handle(t.Context(), reviewRequest(t, tc.before, tc.after))
 		if response.Allowed != (tc.want == 0) || !response.Allowed && response.Result.Code != tc.want {
 			t.Errorf("%s: allowed %t, %+v; want %d", name, response.Allowed, response.Result, tc.want)
+		}
+	}
+}
+
+func TestCheckDefinition(t *testing.T) {
+	for spec, want := range map[string]string{
+		syncUsers:                                                        v1alpha1.ReasonDefinitionValid,
+		"inputSchema: {openAPIV3Schema: {}}\n":                           v1alpha1.ReasonInvalidInputSchema,
+		"idempotencyKeyExpression: input +\n":                            v1alpha1.ReasonInvalidExpression,
+		"schedules: [{name: a, schedule: '0 0 31 2 *'}]\n":               v1alpha1.ReasonInvalidSchedule,
+		"template: {spec: {template: {spec: {restartPolicy: Never}}}}\n": v1alpha1.ReasonInvalidDefinition,
+	} {
+		var stored v1alpha1.JobDefinition
+		if err := yaml.Unmarshal([]byte("metadata: {name: sync-users}\nspec:\n"+indented(spec)), &stored); err != nil {
+			t.Fatal(err)
+		}
+		reason, message := webhook.CheckDefinition(&stored)
+		if reason != want || (message == "") != (want == v1alpha1.ReasonDefinitionValid) {
+			t.Errorf("%s: %s, %q; want %s", spec, reason, message, want)
 		}
 	}
 }

@@ -140,6 +140,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	return mgr, controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   cmp.Or(o.ReceiptHistory, 100),
+		CheckDefinition:  webhookv1alpha1.CheckDefinition,
 		ReservationGrace: grace,
 		IdempotencyGrace: cmp.Or(o.IdempotencyGrace, 90*time.Second),
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
