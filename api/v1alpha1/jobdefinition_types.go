@@ -120,8 +120,8 @@ type JobSchedule struct {
 	// +kubebuilder:validation:MaxLength=52
 	Name string `json:"name,omitempty"`
 
-	// schedule is when to trigger the job, as in a CronJob: minute, hour, day of month, month, day of week, or a
-	// macro such as @daily. A time zone must not be in it: use timeZone. A schedule that never fires is refused.
+	// schedule is when to trigger the job, as in a CronJob: five fields for minute, hour, day of the month, month and
+	// day of the week, or a macro such as @daily. A time zone must not be in it: use timeZone. A schedule that never fires is refused.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -160,7 +160,9 @@ type JobSchedule struct {
 	StartingDeadlineSeconds int64 `json:"startingDeadlineSeconds,omitempty"`
 }
 
-// JobDefinitionSpec says how a job runs.
+// JobDefinitionSpec says how a job runs. An empty one is a job whose runs external workers execute.
+//
+// +kubebuilder:validation:MinProperties=0
 type JobDefinitionSpec struct {
 	// description is one line of text for people.
 	//
@@ -331,13 +333,14 @@ type JobDefinitionStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Schedules []JobScheduleStatus `json:"schedules,omitempty"`
 
 	// observedGeneration is the metadata.generation that this status describes.
 	//
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions has Ready, whose message says what is wrong with schema, expressions or schedules. While it is not
@@ -373,9 +376,9 @@ type JobDefinition struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec says how the job runs.
+	// spec says how the job runs. Without it, external workers execute the runs.
 	//
-	// +required
+	// +optional
 	Spec JobDefinitionSpec `json:"spec,omitzero"`
 
 	// status is what is known of the job.

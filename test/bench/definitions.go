@@ -6,6 +6,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
@@ -57,7 +58,7 @@ func measureDefinitions(ctx context.Context, w *world, o Options) ([]Result, err
 	}
 	defined := admissionCase{
 		trigger: func(ns string, i int) *v1alpha1.JobRun {
-			return definedRun(ns, fmt.Sprintf("run-%d", i), fmt.Sprint(i))
+			return definedRun(ns, fmt.Sprintf("run-%d", i), strconv.Itoa(i))
 		},
 		expect: answered(v1alpha1.DispositionCreated),
 	}
