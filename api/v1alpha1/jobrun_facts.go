@@ -124,12 +124,12 @@ func (r *JobRun) LeaseGeneration() int64 {
 func (r *JobRun) IsHeld() bool { return r.Status.Lease != nil && r.Status.Lease.HolderIdentity != "" }
 
 // ClaimableUnannounced reports whether a worker may claim the run before the operator has written Pending, or anything else.
-// Nothing but the webhook's answer decides about such a run: it has no idempotencyKey, no batch and no definition. If it has a
-// concurrencyKey, the webhook decides about the claim by the RunKey.
+// Nothing but the webhook's answer decides about such a run: it has no keys, no batch and no definition.
 func (r *JobRun) ClaimableUnannounced() bool {
 	untouched := r.Status.Phase == "" && r.Status.Stored == "" && r.Status.Lease == nil
-	alone := r.Spec.IdempotencyKey == "" && r.Spec.Batch == nil && !r.BypassedWebhook() && r.Spec.Admission.Definition == nil
-	return untouched && alone && !r.WasAbsorbed() && !r.RunsAsJob() && !r.EndRequested()
+	alone := r.Spec.ConcurrencyKey == "" && r.Spec.IdempotencyKey == "" && r.Spec.Batch == nil
+	answered := !r.BypassedWebhook() && !r.WasAbsorbed() && r.Spec.Admission.Definition == nil
+	return untouched && alone && answered && !r.RunsAsJob() && !r.EndRequested()
 }
 
 // WasAbsorbed reports whether the webhook answered the trigger with another run: Coalesced or Idempotent. The

@@ -130,10 +130,6 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 		return fmt.Errorf("read JobRun %s: %w", old.Name, err)
 	case live.UID != old.UID || live.ResourceVersion != old.ResourceVersion:
 		return errChanged
-	case live.ClaimableUnannounced():
-		if err := h.nobodyWaitsUnseen(ctx, live); err != nil {
-			return err
-		}
 	case live.Status.Phase != v1alpha1.PhasePending:
 		phase := cmp.Or(string(live.Status.Phase), "without phase")
 		return &notClaimableError{fmt.Sprintf("the run is %s: only a Pending run can be claimed", phase)}
@@ -141,24 +137,6 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 		return &notClaimableError{"the run is being cancelled"}
 	}
 	return h.nothingExecutes(ctx, live)
-}
-
-// nobodyWaitsUnseen returns an error if the cache shows another JobRun of the key without a phase. It may be a run that waits
-// in line, and that the key does not name yet. The claim would free the waiting place, and triggers could take it again and
-// again (P7). Before the run reads Pending, the controller has noted the line in the key.
-func (h *ClaimHandler) nobodyWaitsUnseen(ctx context.Context, run *v1alpha1.JobRun) error {
-	var runs v1alpha1.JobRunList
-	err := h.Cached.List(ctx, &runs, client.InNamespace(run.Namespace), client.MatchingFields{cache.FieldHome: runkey.Home(run)},
-		client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return fmt.Errorf("list the JobRuns of the key: %w", err)
-	}
-	for i := range runs.Items {
-		if other := &runs.Items[i]; other.UID != run.UID && other.Status.Phase == "" {
-			return &notClaimableError{fmt.Sprintf("the run is without phase, and JobRun %s, too: try again when it is Pending", other.Name)}
-		}
-	}
-	return nil
 }
 
 // nothingExecutes returns an error if the cache shows a Job that still executes for the key. Grant reads those live that
