@@ -494,6 +494,25 @@ func TestQueueForgets(t *testing.T) {
 	mustEqual(t, "remembered of what is gone", len(q.refused)+len(q.declined), 0)
 }
 
+// A run that this worker has claimed is not claimed again before the watch shows the claim.
+func TestClaimedBeforeItIsSeen(t *testing.T) {
+	for name, run := range map[string]*v1alpha1.JobRun{"announced": pendingRun("a"), "not announced": storedRun("a")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := apiserver.New()
+				s.Put(run)
+				w := New(s, Options{Logger: slog.New(slog.DiscardHandler)})
+				seen := s.Read("a")
+				w.queue.put(seen)
+				if w.claim(t.Context(), seen) == nil {
+					t.Fatal("the claim failed")
+				}
+				mustEqual(t, "phase in the queue", w.queue.runs[idOf(seen)].Status.Phase, v1alpha1.PhaseLeased)
+			})
+		})
+	}
+}
+
 // A claim that was refused because the operator announced the run first is sent again at once.
 func TestQueueAfterAnAnnouncement(t *testing.T) {
 	now := time.Now()
