@@ -123,6 +123,15 @@ func (r *JobRun) LeaseGeneration() int64 {
 // IsHeld reports whether the lease has a holder. A lease that expired or was given back has none.
 func (r *JobRun) IsHeld() bool { return r.Status.Lease != nil && r.Status.Lease.HolderIdentity != "" }
 
+// ClaimableUnannounced reports whether a worker may claim the run before the operator has written Pending, or anything else.
+// Nothing but the webhook's answer decides about such a run: it has no keys, no batch and no definition.
+func (r *JobRun) ClaimableUnannounced() bool {
+	untouched := r.Status.Phase == "" && r.Status.Stored == "" && r.Status.Lease == nil
+	alone := r.Spec.ConcurrencyKey == "" && r.Spec.IdempotencyKey == "" && r.Spec.Batch == nil
+	answered := !r.BypassedWebhook() && !r.WasAbsorbed() && r.Spec.Admission.Definition == nil
+	return untouched && alone && answered && !r.RunsAsJob() && !r.EndRequested()
+}
+
 // WasAbsorbed reports whether the webhook answered the trigger with another run: Coalesced or Idempotent. The
 // receipt may have been promoted since.
 func (r *JobRun) WasAbsorbed() bool {

@@ -34,3 +34,21 @@ func TestFirstLeaseOfAWorker(t *testing.T) {
 		t.Errorf("%d first leases", got)
 	}
 }
+
+// A claim before the announcement tells RunTriggered, too.
+func TestEventsOfAWorkersClaim(t *testing.T) {
+	run := func() *wrappers.JobRunWrapper { return makeRun("a").Created() }
+	held := func() client.Object { return run().Leased(1, "").Holder("worker").Obj() }
+	for name, tc := range map[string]struct {
+		before client.Object
+		want   int
+	}{"announced": {run().Pending().Obj(), 1}, "not announced": {run().Obj(), 2}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench()
+			b.reportClaim(t.Context(), tc.before, held())
+			if got := len(b.events.Events); got != tc.want {
+				t.Errorf("%d events, want %d", got, tc.want)
+			}
+		})
+	}
+}

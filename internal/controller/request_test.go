@@ -6,6 +6,7 @@ package controller
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -155,6 +156,33 @@ func TestHandlerTellsChangesFromExistingObjects(t *testing.T) {
 			tc.tell(b.handler(), queue)
 			if enqueues := queue.Len() > 0; enqueues != tc.enqueues {
 				t.Errorf("enqueues something: %t", enqueues)
+			}
+		})
+	}
+}
+
+// A new run that a worker may claim at once is left to the workers for a moment.
+func TestHandlerLeavesNewRunsToWorkers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run       *wrappers.JobRunWrapper
+		isInitial bool
+		want      time.Duration
+	}{
+		"for a worker":                 {makeRun("a").Created(), false, announceDelay},
+		"for a worker, with a key":     {makeRun("a").Key("k").Created(), false, 0},
+		"for a worker, seen at a list": {makeRun("a").Created(), true, 0},
+		"for a Job":                    {keyless("a"), false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			added := &delays{after: map[string]time.Duration{}}
+			newBench().handler().Create(t.Context(), event.CreateEvent{Object: tc.run.Obj(), IsInInitialList: tc.isInitial}, added)
+			for name, after := range added.after {
+				if after != tc.want {
+					t.Errorf("%s is enqueued after %v, want %v", name, after, tc.want)
+				}
+			}
+			if len(added.after) == 0 {
+				t.Error("nothing is enqueued")
 			}
 		})
 	}

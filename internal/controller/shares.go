@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -64,9 +65,14 @@ func (r *Reconciler) homeOf(ctx context.Context, req Request) string {
 
 // enqueue adds the requests whose homes this process owns.
 func (r *Reconciler) enqueue(ctx context.Context, q queue, requests []Request) {
+	r.enqueueAfter(ctx, q, requests, 0)
+}
+
+// enqueueAfter adds the requests whose homes this process owns, after a delay.
+func (r *Reconciler) enqueueAfter(ctx context.Context, q queue, requests []Request, delay time.Duration) {
 	for _, request := range requests {
 		if r.owns(ctx, request) {
-			q.Add(request)
+			q.AddAfter(request, delay)
 		}
 	}
 }

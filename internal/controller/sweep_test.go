@@ -19,7 +19,7 @@ import (
 
 // delays is a queue that records the delay of each run that is added.
 type delays struct {
-	workqueue.TypedDelayingInterface[Request]
+	workqueue.TypedRateLimitingInterface[Request]
 	after map[string]time.Duration
 	// length is the number of requests that were in the queue before.
 	length int

@@ -87,11 +87,16 @@ func tellTriggered(run *v1alpha1.JobRun) []Op {
 	if run.Status.RunRef != nil {
 		return nil
 	}
+	return []Op{Emit{TriggeredEvent(run)}}
+}
+
+// TriggeredEvent is RunTriggered for a trigger that became a run.
+func TriggeredEvent(run *v1alpha1.JobRun) Event {
 	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
 	if run.Spec.ConcurrencyKey != "" {
 		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
 	}
-	return []Op{Emit{newEvent(run, EventTriggered, ActionTrigger, note)}}
+	return newEvent(run, EventTriggered, ActionTrigger, note)
 }
 
 // tellLeased emits RunLeased for a run that a Job executes, and counts its first lease.

@@ -45,33 +45,46 @@ func (e *NotGrantedError) Error() string {
 // may still lease the run. The next claim then takes that grant over.
 func (s *Store) Grant(ctx context.Context, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
 	name := types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}
+	if cached, err := s.Cached(ctx, name); err == nil && cached != nil && !dryRun {
+		version, err := s.grant(ctx, cached, run, generation, dryRun)
+		var notGranted *NotGrantedError
+		if !errors.Is(err, ErrChanged) && !errors.As(err, &notGranted) { // Otherwise the cache may be late.
+			return version, err
+		}
+	}
 	for {
 		key, err := s.Live(ctx, name)
 		if err != nil {
 			return "", err
 		}
-		var version string
-		if key != nil {
-			version = key.ResourceVersion
-		}
-		next, ok := runkey.Grant(specOf(key), version, run)
-		switch {
-		case !ok || !runkey.Matches(next, v1alpha1.RunKeyConcurrency, run.Spec.JobName, run.Spec.ConcurrencyKey):
-			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Leased: runkey.Leased(specOf(key))}
-		case next.Leased.Generation != generation:
-			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Want: next.Leased.Generation}
-		}
-		unfinished, err := s.Unfinished(ctx, run.Namespace, runkey.Unconfirmed(next))
-		switch {
-		case err != nil:
-			return "", err
-		case len(unfinished) > 0:
-			return "", &NotGrantedError{Run: runkey.IdentityOf(run), Job: unfinished[0].Name}
-		case dryRun:
-			return version, nil
-		}
-		if _, err = s.CompareAndSwap(ctx, name, key, next); !errors.Is(err, ErrChanged) {
+		if version, err := s.grant(ctx, key, run, generation, dryRun); !errors.Is(err, ErrChanged) {
 			return version, err
 		}
 	}
+}
+
+// grant leases the waiting run of a key by one compare-and-swap. ErrChanged means that another version than key is stored.
+func (s *Store) grant(ctx context.Context, key *v1alpha1.RunKey, run *v1alpha1.JobRun, generation int64, dryRun bool) (string, error) {
+	var version string
+	if key != nil {
+		version = key.ResourceVersion
+	}
+	next, ok := runkey.Grant(specOf(key), version, run)
+	switch {
+	case !ok || !runkey.Matches(next, v1alpha1.RunKeyConcurrency, run.Spec.JobName, run.Spec.ConcurrencyKey):
+		return "", &NotGrantedError{Run: runkey.IdentityOf(run), Leased: runkey.Leased(specOf(key))}
+	case next.Leased.Generation != generation:
+		return "", &NotGrantedError{Run: runkey.IdentityOf(run), Want: next.Leased.Generation}
+	}
+	unfinished, err := s.Unfinished(ctx, run.Namespace, runkey.Unconfirmed(next))
+	switch {
+	case err != nil:
+		return "", err
+	case len(unfinished) > 0:
+		return "", &NotGrantedError{Run: runkey.IdentityOf(run), Job: unfinished[0].Name}
+	case dryRun:
+		return version, nil
+	}
+	_, err = s.CompareAndSwap(ctx, types.NamespacedName{Namespace: run.Namespace, Name: runkey.Home(run)}, key, next)
+	return version, err
 }

@@ -18,7 +18,7 @@ import (
 // Grant decides on the stored key, never on the cached one.
 func TestGrant(t *testing.T) {
 	waits := func() *wrappers.RunKeyWrapper { return wrappers.MakeRunKey("k").ResourceVersion("10").Pending("a") }
-	executes := wrappers.MakeRunKey("k").Leased("b", 1, "5").Pending("a")
+	executes := wrappers.MakeRunKey("k").ResourceVersion("11").Leased("b", 1, "5").Pending("a")
 	for name, tc := range map[string]struct {
 		stored     *wrappers.RunKeyWrapper
 		generation int64
@@ -31,7 +31,7 @@ func TestGrant(t *testing.T) {
 		"a dry run":            {stored: waits(), generation: 1, dryRun: true},
 		"another generation":   {stored: waits(), generation: 2, want: "the lease of run a has generation 1: read the run again"},
 		"another run executes": {stored: executes, generation: 1, want: "run b executes for the key of run a", leased: executes.Row().Leased},
-		"another run waits":    {stored: wrappers.MakeRunKey("k").Pending("b"), generation: 1, want: "run a is not the one that waits for its key"},
+		"another run waits":    {stored: wrappers.MakeRunKey("k").ResourceVersion("11").Pending("b"), generation: 1, want: "run a is not the one that waits for its key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := wrappers.NewStore(nil, tc.stored.Obj())

@@ -28,9 +28,11 @@ func WithoutOutcome(job string) fields.Selector {
 	return fields.AndSelectors(terms...)
 }
 
-// Claimable reports whether a run waits for an external worker.
+// Claimable reports whether a run waits for an external worker. Most runs can be claimed before they read Pending: see
+// v1alpha1.JobRun.ClaimableUnannounced.
 func Claimable(run *v1alpha1.JobRun) bool {
-	return run.Status.Phase == v1alpha1.PhasePending && !run.RunsAsJob() && !run.EndRequested()
+	isAnnounced := run.Status.Phase == v1alpha1.PhasePending && !run.RunsAsJob() && !run.EndRequested()
+	return isAnnounced || run.ClaimableUnannounced()
 }
 
 // Duration returns how long the run's lease lives without renewal: spec.leaseDurationSeconds or, if that is not set,
@@ -46,6 +48,10 @@ func Duration(run *v1alpha1.JobRun, chosen time.Duration) time.Duration {
 // can be claimed.
 func ClaimOf(run *v1alpha1.JobRun, identity string, duration time.Duration, now time.Time) *v1alpha1.JobRun {
 	claim := run.DeepCopy()
+	if run.ClaimableUnannounced() { // The operator's first write would set these.
+		claim.Status.RunRef = &v1alpha1.ObjectReference{Name: run.Name, UID: run.UID}
+		claim.Status.Stored = run.ResourceVersion
+	}
 	stamp := metav1.NewMicroTime(now.Truncate(time.Microsecond))
 	claim.Status.Phase = v1alpha1.PhaseLeased
 	claim.Status.Error = "" // The operator may have written that no worker claims the run.

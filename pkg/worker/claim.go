@@ -59,7 +59,7 @@ func (w *Worker) claim(ctx context.Context, run *v1alpha1.JobRun) *hold {
 	switch seen := w.queue.runs[idOf(run)]; {
 	case seen == nil:
 		h.end(ErrLeaseLost) // The run ended before the answer came.
-	case seen.Status.Phase == v1alpha1.PhasePending && seen.LeaseGeneration() < h.generation:
+	case !seen.HasEnded() && seen.Status.Phase != v1alpha1.PhaseLeased && seen.LeaseGeneration() < h.generation:
 		h.look(seen)
 		w.queue.put(claimed)
 	default:

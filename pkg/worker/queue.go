@@ -110,6 +110,9 @@ func (q *queue) refuse(run *v1alpha1.JobRun, now time.Time) {
 	if q.runs[idOf(run)] != nil { // For a run that has ended, nothing would remove the entry.
 		q.refused[idOf(run)] = r
 	}
+	if seen := q.runs[idOf(run)]; run.Status.Phase == "" && seen != nil && seen.Status.Phase == v1alpha1.PhasePending {
+		return // The operator announced the run meanwhile. No other worker was in the way.
+	}
 	q.spread = min(2*q.spread, maxSpread)
 	q.pauseUntil = now.Add(q.jitter(q.spread))
 }

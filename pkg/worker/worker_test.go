@@ -42,6 +42,14 @@ func pendingRun(name string) *v1alpha1.JobRun {
 	return run
 }
 
+// storedRun returns a run that was just stored.
+func storedRun(name string) *v1alpha1.JobRun {
+	run := pendingRun(name)
+	run.Status.Phase = ""
+	run.Spec.Admission = &v1alpha1.Admission{Disposition: v1alpha1.DispositionCreated}
+	return run
+}
+
 func mustEqual[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -484,6 +492,46 @@ func TestQueueForgets(t *testing.T) {
 	mustEqual(t, "remembered", len(q.refused)+len(q.declined), 2)
 	q.remove(idOf(run))
 	mustEqual(t, "remembered of what is gone", len(q.refused)+len(q.declined), 0)
+}
+
+// A run that this worker has claimed is not claimed again before the watch shows the claim.
+func TestClaimedBeforeItIsSeen(t *testing.T) {
+	for name, run := range map[string]*v1alpha1.JobRun{"announced": pendingRun("a"), "not announced": storedRun("a")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := apiserver.New()
+				s.Put(run)
+				w := New(s, Options{Logger: slog.New(slog.DiscardHandler)})
+				seen := s.Read("a")
+				w.queue.put(seen)
+				if w.claim(t.Context(), seen) == nil {
+					t.Fatal("the claim failed")
+				}
+				mustEqual(t, "phase in the queue", w.queue.runs[idOf(seen)].Status.Phase, v1alpha1.PhaseLeased)
+			})
+		})
+	}
+}
+
+// A claim that was refused because the operator announced the run first is sent again at once.
+func TestQueueAfterAnAnnouncement(t *testing.T) {
+	now := time.Now()
+	for name, tc := range map[string]struct {
+		seen v1alpha1.Phase
+		want bool
+	}{"announced": {v1alpha1.PhasePending, true}, "claimed by another worker": {v1alpha1.PhaseLeased, false}} {
+		t.Run(name, func(t *testing.T) {
+			q := newQueue()
+			q.idle, q.jitter = false, func(atMost time.Duration) time.Duration { return atMost }
+			run, seen, next := storedRun("a"), storedRun("a"), pendingRun("b")
+			run.ResourceVersion, seen.ResourceVersion, seen.Status.Phase = "1", "2", tc.seen
+			q.put(seen)
+			q.put(next)
+			q.refuse(run, now)
+			best, _ := q.next(now)
+			mustEqual(t, "claims at once", best != nil, tc.want)
+		})
+	}
 }
 
 // requeue makes runs that were given back wait again, as the operator does.

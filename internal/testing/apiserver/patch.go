@@ -137,7 +137,8 @@ func (s *Server) keyIsTaken(old, run *v1alpha1.JobRun) bool {
 // has ended.
 func fenced(old, run *v1alpha1.JobRun) bool {
 	was, is, generation := old.Status, run.Status, run.LeaseGeneration()
-	if was.Phase != is.Phase && was.Phase != v1alpha1.PhaseLeased && (was.Phase != v1alpha1.PhasePending || is.Phase == v1alpha1.PhaseCompleted) {
+	waited := was.Phase == v1alpha1.PhasePending || was.Phase == ""
+	if was.Phase != is.Phase && was.Phase != v1alpha1.PhaseLeased && (!waited || is.Phase == v1alpha1.PhaseCompleted) {
 		return true
 	}
 	return is.FinishedGeneration != 0 && is.FinishedGeneration != generation ||

@@ -536,6 +536,18 @@ var mutants = map[string]mutant{
 		to:   `return n+1 >= int(`,
 		pkg:  simulation, run: "^TestPropertyCalm$",
 	},
+	"claim: a run with a key is claimed before it reads Pending": {
+		file: "api/v1alpha1/jobrun_facts.go",
+		from: `alone := r.Spec.ConcurrencyKey == "" && r.Spec`,
+		to:   `alone := r.Spec`,
+		pkg:  "./pkg/holder", run: "^TestClaimable$",
+	},
+	"claim: a run of a definition is claimed before it reads Pending": {
+		file: "api/v1alpha1/jobrun_facts.go",
+		from: `!r.WasAbsorbed() && r.Spec.Admission.Definition == nil`,
+		to:   `!r.WasAbsorbed()`,
+		pkg:  "./pkg/holder", run: "^TestClaimable$",
+	},
 	"claim: granted though another run executes": {
 		file: "internal/runkey/transition.go",
 		from: `if key == nil || key.Pending == nil || key.Leased != nil {`,

@@ -15,6 +15,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/model"
+	"github.com/jobrun-dev/jobrun/pkg/holder"
 )
 
 // Way is how a worker treats the runs that it claims.
@@ -62,7 +63,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 	return c, watch(p, func(_, current client.Object, _ bool) {
 		switch object := current.(type) {
 		case *v1alpha1.JobRun:
-			if !object.RunsAsJob() && object.Status.Phase == v1alpha1.PhasePending {
+			if holder.Claimable(object) {
 				c.Queue.Add(object.Name)
 			}
 		case *v1alpha1.RunKey:
@@ -79,7 +80,7 @@ func (s *system) startWorker(p *model.Process, way Way) (model.Source, error) {
 func (s *system) claim(ctx context.Context, p *model.Process, name string) (*v1alpha1.JobRun, error) {
 	old := &v1alpha1.JobRun{}
 	err := p.Live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, old)
-	if apierrors.IsNotFound(err) || (err == nil && (old.RunsAsJob() || old.Status.Phase != v1alpha1.PhasePending)) {
+	if apierrors.IsNotFound(err) || (err == nil && !holder.Claimable(old)) {
 		return nil, nil
 	}
 	if err != nil {
