@@ -6,8 +6,10 @@ package operator
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -40,6 +42,82 @@ overridable: [activeDeadlineSeconds]
 		DeferCleanup(func() { Expect(client.IgnoreNotFound(k8s.Delete(ctx, d))).To(Succeed()) })
 		return d
 	}
+
+	withImage := func(image string) string {
+		return "{spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: " + image + "}]}}}}"
+	}
+	// createdAs triggers the job as somebody who knows its name and its input.
+	createdAs := func(name string) *v1alpha1.JobRun {
+		GinkgoHelper()
+		Expect(k8s.Create(ctx, manifest(name, "\n  jobName: sync\n  input: {org: acme}"))).To(Succeed())
+		run, err := get(name)()
+		Expect(err).NotTo(HaveOccurred())
+		return run
+	}
+	// redefine sets a field. The operator may write the status meanwhile.
+	redefine := func(d *unstructured.Unstructured, value any, fields ...string) {
+		GinkgoHelper()
+		Expect(retry.RetryOnConflict(retry.DefaultRetry, func() error {
+			if err := k8s.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
+				return err
+			}
+			if err := unstructured.SetNestedField(d.Object, value, fields...); err != nil {
+				return err
+			}
+			return k8s.Update(ctx, d)
+		})).To(Succeed())
+	}
+
+	It("starts a run by the template as it is when the run starts", func() {
+		d := define(syncUsers + "suspend: true\ntemplate: " + withImage("old"))
+		a := createdAs("a")
+		a = wait(a, saying("held back: JobDefinition sync is suspended"))
+		Expect(a.Status.Phase).To(Equal(v1alpha1.PhasePending))
+		Expect(a.Spec.Template).To(BeNil())
+		Expect(a.Labels).To(HaveKeyWithValue(v1alpha1.LabelExecutor, "job"))
+		Expect(jobs()).To(BeEmpty())
+
+		newer := map[string]any{}
+		Expect(yaml.Unmarshal([]byte(withImage("new")), &newer)).To(Succeed())
+		redefine(d, newer, "spec", "template")
+		redefine(d, false, "spec", "suspend")
+		a, j := leased(a)
+		Expect(j.Spec.Template.Spec.Containers[0].Image).To(Equal("new"))
+		Expect(j.Spec.Template.Spec.Containers[0].Env).To(ContainElement(corev1.EnvVar{Name: "JOBRUN_INPUT_ORG", Value: "acme"}))
+		Expect(a.Status.Definition).To(HaveValue(Equal(v1alpha1.DefinitionReference{Name: "sync", UID: d.GetUID(), Generation: 3})))
+		Expect(a.Status.Error).To(BeEmpty())
+
+		Expect(k8s.Delete(ctx, d)).To(Succeed()) // The run needs it no more.
+		endPod(startPod(j), `{"synced": 42}`)
+		completeJob(j)
+		a = wait(a, haveCondition(v1alpha1.ConditionComplete))
+		Expect(a.Status.Output.Raw).To(MatchJSON(`{"synced": 42}`))
+	})
+
+	It("keeps its runs waiting while it is gone or of the other executor", func() {
+		d := define(syncUsers)
+		a := pending(createdAs("a"))
+		Expect(k8s.Delete(ctx, d)).To(Succeed())
+		a = wait(a, saying("held back: JobDefinition sync does not exist"))
+		_, err := tryClaim(a, "worker")
+		Expect(apierrors.IsConflict(err)).To(BeTrue(), "%v", err)
+		Expect(err).To(MatchError(ContainSubstring("JobDefinition sync does not exist")))
+
+		other := define(syncUsers + "template: " + withImage("i"))
+		a = wait(a, saying("held back: JobDefinition sync now has the executor Job, and this run needs Worker"))
+		Expect(jobs()).To(BeEmpty())
+
+		Expect(k8s.Delete(ctx, other)).To(Succeed())
+		define(syncUsers)
+		a = wait(a, HaveField("Status.Error", BeEmpty()))
+		Eventually(func() error {
+			a, err = get("a")()
+			if err == nil {
+				a, err = tryClaim(a, "worker")
+			}
+			return err
+		}).Should(Succeed())
+	})
 
 	It("completes a trigger that comes right after the definition, and the answer shows it", func() {
 		d := define(syncUsers)
@@ -74,8 +152,7 @@ overridable: [activeDeadlineSeconds]
 		d := define(syncUsers)
 		a := manifest("a", "\n  jobName: sync\n  input: {org: acme, full: true}\n  concurrencyKey: org_acme\n  coalesce: Skip")
 		Expect(k8s.Create(ctx, a)).To(Succeed())
-		Expect(unstructured.SetNestedField(d.Object, `"other"`, "spec", "concurrencyKeyExpression")).To(Succeed())
-		Expect(k8s.Update(ctx, d)).To(Succeed())
+		redefine(d, `"other"`, "spec", "concurrencyKeyExpression")
 
 		again := manifest("a", "\n  jobName: sync\n  input: {org: acme, full: true}\n  concurrencyKey: org_acme\n  coalesce: Skip\n  cancel: true")
 		again.SetResourceVersion(a.GetResourceVersion())
@@ -111,9 +188,11 @@ overridable: [activeDeadlineSeconds]
 
 	It("can be labelled, and changed to a valid one only", func() {
 		d := define("description: x")
-		d.SetLabels(map[string]string{"team": "a"})
-		Expect(k8s.Update(ctx, d)).To(Succeed())
-		Expect(unstructured.SetNestedField(d.Object, "input +", "spec", "concurrencyKeyExpression")).To(Succeed())
-		Expect(apierrors.IsInvalid(k8s.Update(ctx, d))).To(BeTrue())
+		redefine(d, "a", "metadata", "labels", "team")
+		Eventually(func() bool { // The operator may write the status meanwhile.
+			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(d), d)).To(Succeed())
+			Expect(unstructured.SetNestedField(d.Object, "input +", "spec", "concurrencyKeyExpression")).To(Succeed())
+			return apierrors.IsInvalid(k8s.Update(ctx, d))
+		}).Should(BeTrue())
 	})
 })

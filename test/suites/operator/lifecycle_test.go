@@ -57,6 +57,7 @@ var _ = Describe("A run", func() {
 			{Name: "JOBRUN_CONCURRENCY_KEY", Value: "k"},
 			{Name: "JOBRUN_GENERATION", Value: "1"},
 			{Name: "JOBRUN_KEY_VERSION", Value: a.Status.Lease.KeyVersion},
+			{Name: "JOBRUN_INPUT_ORG", Value: "acme"},
 			{Name: "MINE", Value: "yes"},
 		}))
 	})
