@@ -55,7 +55,8 @@ func (s *system) change(ctx context.Context, users *model.Process, c Change) err
 	next := stored.DeepCopy()
 	switch c {
 	case Remove:
-		return users.Client.Delete(ctx, stored)
+		uid := stored.UID // A late delete must not meet the definition that restores this one.
+		return users.Client.Delete(ctx, stored, client.Preconditions{UID: &uid})
 	case Suspend:
 		next.Spec.Suspend = new(true)
 	case Unready:
