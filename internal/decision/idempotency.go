@@ -145,7 +145,7 @@ func (s *Snapshot) nextOwner() (owner, delivery *v1alpha1.JobRun) {
 	for _, run := range s.Runs {
 		if run.IsReceipt() {
 			if bound := s.boundRun(run); bound != nil && s.mayOwn(bound, run) {
-				return bound, run
+				return bound, bringer(bound, run)
 			}
 			continue
 		}
@@ -159,6 +159,15 @@ func (s *Snapshot) nextOwner() (owner, delivery *v1alpha1.JobRun) {
 		}
 	}
 	return nil, nil
+}
+
+// bringer returns the delivery that brings the idempotency key of a receipt to the run that the receipt is bound to. A run that
+// was itself triggered with the key brings it itself, so a second delivery cannot change its terms.
+func bringer(bound, receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
+	if bound.Spec.IdempotencyKey == receipt.Spec.IdempotencyKey {
+		return bound
+	}
+	return receipt
 }
 
 // mayOwn reports whether a run may get an idempotency key from a delivery. A run that has ended gets none whose row is gone,

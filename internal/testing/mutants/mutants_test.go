@@ -676,6 +676,12 @@ var mutants = map[string]mutant{
 		to:   `trigger.Request = string(req.UID)`,
 		pkg:  simulation, run: "^TestPropertyMemory$",
 	},
+	"P10: a second delivery changes the terms of the first": {
+		file: "internal/decision/idempotency.go",
+		from: `return bound, bringer(bound, run)`,
+		to:   `return bound, run`,
+		pkg:  simulation, run: "^TestScheduleKeyPassesOnToTheRunThatBroughtIt$",
+	},
 	"P5: an obstacle without a look at the key": {
 		file: "internal/decision/obstacle.go",
 		from: `ops := join(s.checkKey(), []Op{WriteStatus{run, status}})`,

@@ -89,6 +89,20 @@ func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
 	)
 }
 
+// P10, the terms: b reserves its key, and a is a second delivery of it. Another create of b takes the reservation over, and is
+// refused because b exists by then. So the key passes on to b, to which a is bound, on the terms of b.
+func TestScheduleKeyPassesOnToTheRunThatBroughtIt(t *testing.T) {
+	hangs := Trigger{Name: "b", Idempotency: "i", Fate: Hangs, Deadline: 1000}
+	triggers := []Trigger{hangs, hangs, {Name: "a", Idempotency: "i", Remembered: 20}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+		scene{until: "user 1.* create RunKey i-", not: "user 2|user 3"},
+		scene{until: "stores: create JobRun a", not: "stores: create JobRun b|user 2"},
+		scene{until: "user 2.* update RunKey i-", not: "stores: create JobRun b"},
+		scene{until: "user 1 .*stores: create JobRun b"},
+		scene{until: "controller.* update RunKey i-"},
+	)
+}
+
 // P10, the retention: the TTL of a run is over before its key remembers how it ended. The run waits for its key.
 func TestScheduleRunWaitsForItsKey(t *testing.T) {
 	triggers := []Trigger{
