@@ -89,6 +89,9 @@ func parseSchema(raw []byte, path *field.Path) (*apiextensions.JSONSchemaProps, 
 	if errs := append(keywordErrors(untyped, path), junctorErrors(untyped, path)...); len(errs) > 0 {
 		return nil, errs
 	}
+	if n := patternsIn(untyped); n > maxInstructions {
+		return nil, field.ErrorList{field.Invalid(path, "", fmt.Sprintf("its patterns are too large: they have %d instructions, more than %d", n, maxInstructions))}
+	}
 	var external apiextensionsv1.JSONSchemaProps
 	if err := json.Unmarshal(raw, &external); err != nil {
 		return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
@@ -177,6 +180,9 @@ func (s *inputSchema) errors(value any) field.ErrorList {
 	unknownFields := pruning.PruneWithOptions(object, s.structural, false, track)
 	for _, unknown := range unknownFields[:min(len(unknownFields), maxErrors)] {
 		errs = append(errs, field.Forbidden(specPath.Child(unknown), "unknown field: the inputSchema of the job does not name it"))
+	}
+	if s.input.work(object[inputField]) > maxWork {
+		return append(errs, field.Invalid(inputPath, "", "has too many values, or too long texts, for the patterns, enums and alternatives of the inputSchema"))
 	}
 	errs = s.input.validate(object[inputField], inputPath, errs)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(specPath, s.structural, object)...)
