@@ -29,6 +29,7 @@ func newNode(schema *apiextensions.JSONSchemaProps) (n *node, err error) {
 	own := *schema
 	own.Properties, own.Items, own.AdditionalProperties = nil, nil, nil
 	n = &node{properties: make(map[string]*node, len(schema.Properties)), weight: weigh(&own)}
+	n.weight.value += propertyWork * len(schema.Properties)
 	if n.own, _, err = validation.NewSchemaValidator(&own); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 )
 
 // The work of a validation is counted in units of some 10 ns. A trigger waits for it, and so do the triggers of other namespaces,
@@ -15,9 +16,9 @@ import (
 const (
 	// maxWork bounds the validation of one input: some half a second.
 	maxWork = 50_000_000
-	// schemaWork is the work for one value and one schema, and enumWork that for one value and one value of an enum. A character
-	// and one instruction of a pattern take one unit.
-	schemaWork, enumWork = 500, 5
+	// schemaWork is the work for one value and one schema, propertyWork that for one value and one property of its schema, and
+	// enumWork that for one value and one value of an enum. A character and one instruction of a pattern take one unit.
+	schemaWork, propertyWork, enumWork = 500, 10, 5
 	// maxInstructions bounds the patterns of a schema. The API server's validator keeps each pattern for ever, with 40 bytes for
 	// each instruction.
 	maxInstructions = 10_000
@@ -70,6 +71,54 @@ func (n *node) work(value any) int {
 		}
 	}
 	return total
+}
+
+// takeSize subtracts the size of a value from left, in bytes: that of its JSON at least, with the defaults of its schema. It stops
+// below 0. Defaults may be large, and each item of an array may get them.
+func takeSize(left int, value any, schema *structuralschema.Structural) int {
+	if schema == nil {
+		schema = &structuralschema.Structural{}
+	}
+	if value == nil && !schema.Nullable {
+		value = schema.Default.Object
+	}
+	switch value := value.(type) {
+	case string:
+		return left - len(value)
+	case map[string]any:
+		return takeFields(left, value, schema)
+	case []any:
+		for _, child := range value {
+			if left--; left < 0 {
+				return left
+			}
+			left = takeSize(left, child, schema.Items)
+		}
+	}
+	return left - 1
+}
+
+func takeFields(left int, object map[string]any, schema *structuralschema.Structural) int {
+	for name, child := range object {
+		if left -= len(name) + 1; left < 0 {
+			return left
+		}
+		of := schema.Properties[name]
+		known := &of
+		if _, found := schema.Properties[name]; !found && schema.AdditionalProperties != nil {
+			known = schema.AdditionalProperties.Structural
+		}
+		left = takeSize(left, child, known)
+	}
+	for name, property := range schema.Properties {
+		if _, found := object[name]; !found && property.Default.Object != nil {
+			if left -= len(name) + 1; left < 0 {
+				return left
+			}
+			left = takeSize(left, property.Default.Object, &property)
+		}
+	}
+	return left - 2
 }
 
 // textIn returns the bytes of all texts in a value.

@@ -42,6 +42,10 @@ func TestWorkIsBounded(t *testing.T) {
 		"a large enum for many items": {
 			`{"type": "array", "items": {"type": "integer", "enum": [` + list(1900, func(i int) string { return fmt.Sprint(i + 1) }) + `]}}`, "[" + list(30000, always("1")) + "]",
 		},
+		"many properties for many items": {
+			`{"type": "array", "items": {"type": "object", "properties": {` + list(1900, func(i int) string { return fmt.Sprintf(`"%d": {"type": "integer"}`, i) }) + `}}}`,
+			"[" + list(20000, always("{}")) + "]",
+		},
 		"a large pattern for a long text": {`{"type": "string", "pattern": "^(a|aa){1000}"}`, `"` + strings.Repeat("a", 65000) + `"`},
 		"large patterns in alternatives": {
 			`{"type": "object", "additionalProperties": {"type": "string", "anyOf": [` + list(3, always(`{"pattern": "^(a|aa){450}"}`)) + `]}}`,
@@ -60,6 +64,46 @@ func TestWorkIsBounded(t *testing.T) {
 			}
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// Each item of an array gets the defaults of its schema. 64 KiB of items and of defaults would be more than the memory of the
+// operator.
+func TestDefaultsAreBounded(t *testing.T) {
+	large := `"` + strings.Repeat("a", 60000) + `"`
+	for name, tc := range map[string]struct {
+		schema, input string
+		refused       bool
+	}{
+		"of a property of many items": {
+			`{"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string", "default": ` + large + `}}}}`, "[" + list(20000, always("{}")) + "]", true,
+		},
+		"inside a default": {
+			`{"type": "array", "items": {"type": "object", "properties": {"a": {"type": "object", "default": {}, "properties": {"b": {"type": "string", "default": ` + large + `}}}}}}`,
+			"[" + list(20000, always("{}")) + "]", true,
+		},
+		"for many nulls": {`{"type": "array", "items": {"type": "string", "default": ` + large + `}}`, "[" + list(10000, always("null")) + "]", true},
+		"of additional properties": {
+			`{"type": "object", "additionalProperties": {"type": "string", "default": ` + large + `}}`, "{" + list(5000, func(i int) string { return fmt.Sprintf(`"%d": null`, i) }) + "}", true,
+		},
+		"that the input has itself": {
+			`{"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string", "default": ` + large + `}}}}`, "[" + list(3000, always(`{"a": "b"}`)) + "]", false,
+		},
+		"of a nullable item": {`{"type": "array", "items": {"type": "string", "nullable": true, "default": ` + large + `}}`, "[" + list(1000, always("null")) + "]", false},
+		"once":               {`{"type": "object", "properties": {"a": {"type": "string", "default": ` + large + `}}}`, "{}", false},
+		"of the input":       {`{"type": "string", "default": ` + large + `}`, "null", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, errs := definition.Compile(ofSchema(tc.schema))
+			if len(errs) > 0 {
+				t.Fatal(errs)
+			}
+			_, errs = d.Complete(&v1alpha1.JobRunSpec{Input: &apiextensionsv1.JSON{Raw: []byte(tc.input)}}, nil)
+			const want = "has more than 65536 bytes with the defaults of the inputSchema"
+			if tc.refused && (len(errs) != 1 || errs[0].Field != "spec.input" || errs[0].Detail != want) || !tc.refused && len(errs) > 0 {
+				t.Errorf("errors: %.300s, want refused=%t", errs.ToAggregate(), tc.refused)
 			}
 		})
 	}
