@@ -172,9 +172,12 @@ func instructions(pattern string) int {
 }
 
 func instructionsOf(parsed *syntax.Regexp) int {
-	total := max(len(parsed.Rune), 1)
-	if parsed.Op != syntax.OpLiteral {
-		total = 1
+	total := 1
+	switch parsed.Op {
+	case syntax.OpLiteral:
+		total = len(parsed.Rune)
+	case syntax.OpConcat, syntax.OpRepeat:
+		total = 0
 	}
 	for _, sub := range parsed.Sub {
 		total += instructionsOf(sub)
