@@ -35,11 +35,15 @@ var (
 
 var _ toolscache.TransformFunc = Slim
 
-// Slim drops the fields that no reader of the cache needs. Readers need the identity, the outcome and the TTL of
-// an ended JobRun, which may stay for long, and the time of the schedule that triggered it; of any other one also the annotations
-// that its Job gets. They need the identity and the conditions of a Job, whether it is suspended, its TTL, and how many Pods ended in a finished one. They need the holder and
-// the renewTime of a Lease, and the numbers of JobRuns and Jobs that a ResourceQuota allows. slim_pod.go says what they need of
-// a Pod.
+// Slim drops the fields that no reader of the cache needs. Readers need:
+//   - of an ended JobRun, which may stay for long: its identity, outcome and TTL, and the time of the schedule that triggered it
+//   - of any other JobRun: everything but the annotations that its Job does not get
+//   - of a Job: its identity, conditions and TTL, whether it is suspended, from which definition it was made, and how many Pods
+//     ended in a finished one
+//   - of a Lease: the holder and the renewTime
+//   - of a ResourceQuota: the numbers of JobRuns and Jobs that it allows
+//
+// slim_pod.go says what they need of a Pod.
 func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
@@ -110,9 +114,6 @@ func slimRun(run *v1alpha1.JobRun, condition string) {
 	}
 	if a := run.Spec.Admission; a != nil {
 		a.Disposition = canonical(a.Disposition)
-		if d := a.Definition; d != nil {
-			d.Name, d.UID = canonical(d.Name), canonical(d.UID)
-		}
 		if a.RunName == run.Name {
 			a.RunName = run.Name // Equal texts share their memory.
 		}

@@ -119,6 +119,21 @@ func TestCompile(t *testing.T) {
 				"\nconcurrencyKeyExpression: 'input.all(a, a.all(b, a.all(c, b == c))) ? \"a\" : \"b\"'",
 			[]string{"spec.concurrencyKeyExpression"}, "costs too much",
 		},
+		"patterns in quotes": {
+			ofSchema("{type: string, maxLength: 9}") + "\nconcurrencyKeyExpression: 'matches(input, \"^[a-z]{1,9}$\") ? input.find(\"[a-z]\") : \"b\"'", nil, "",
+		},
+		"a pattern from the input": {
+			ofSchema("{type: string}") + "\nconcurrencyKeyExpression: '\"x\".matches(input) ? \"a\" : \"b\"'",
+			[]string{"spec.concurrencyKeyExpression"}, "must have a text in quotes as the pattern of matches",
+		},
+		"a pattern that is too large": {
+			ofSchema("{type: string, maxLength: 1}") + "\nconcurrencyKeyExpression: 'input.matches(\"" + strings.Repeat("x{1000}", 11) + "\") ? \"a\" : \"b\"'",
+			[]string{"spec.concurrencyKeyExpression"}, "they have 11000 instructions",
+		},
+		"a quantity": {
+			ofSchema("{type: string}") + "\nconcurrencyKeyExpression: 'quantity(input).isGreaterThan(quantity(\"1\")) ? \"a\" : \"b\"'",
+			[]string{"spec.concurrencyKeyExpression"}, "must not call quantity",
+		},
 		"a list of a map": {
 			ofSchema("{type: object, additionalProperties: {type: string}}") + "\nconcurrencyKeyExpression: input.map(k, k)[0]",
 			[]string{"spec.concurrencyKeyExpression"}, "no order",

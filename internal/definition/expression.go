@@ -114,6 +114,9 @@ func (c *compiler) program(text string) (program cel.Program, problem string) {
 	if c.listsMap(checked.NativeRep()) {
 		return nil, "must not make a list of a map or an object, because these have no order"
 	}
+	if problem := functionProblem(checked.NativeRep()); problem != "" {
+		return nil, problem
+	}
 	cost, err := c.env.EstimateCost(checked, c.estimator)
 	if err != nil {
 		return nil, "its cost cannot be estimated: " + err.Error()

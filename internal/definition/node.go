@@ -21,12 +21,15 @@ type node struct {
 	properties map[string]*node
 	// items validates the items of an array, and additional the fields of an object that are not in properties.
 	items, additional *node
+	// weight is the work for one value.
+	weight weight
 }
 
 func newNode(schema *apiextensions.JSONSchemaProps) (n *node, err error) {
 	own := *schema
 	own.Properties, own.Items, own.AdditionalProperties = nil, nil, nil
-	n = &node{properties: make(map[string]*node, len(schema.Properties))}
+	n = &node{properties: make(map[string]*node, len(schema.Properties)), weight: weigh(&own)}
+	n.weight.value += propertyWork * len(schema.Properties)
 	if n.own, _, err = validation.NewSchemaValidator(&own); err != nil {
 		return nil, err
 	}

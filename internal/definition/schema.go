@@ -89,6 +89,9 @@ func parseSchema(raw []byte, path *field.Path) (*apiextensions.JSONSchemaProps, 
 	if errs := append(keywordErrors(untyped, path), junctorErrors(untyped, path)...); len(errs) > 0 {
 		return nil, errs
 	}
+	if n := patternsIn(untyped); n > maxInstructions {
+		return nil, field.ErrorList{field.Invalid(path, "", fmt.Sprintf("its patterns are too large: they have %d instructions, more than %d", n, maxInstructions))}
+	}
 	var external apiextensionsv1.JSONSchemaProps
 	if err := json.Unmarshal(raw, &external); err != nil {
 		return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
@@ -140,6 +143,12 @@ func (s *inputSchema) complete(sent *apiextensionsv1.JSON) (input, field.ErrorLi
 	if value != nil {
 		object[inputField] = value
 	}
+	if err := s.tooMuch(value); err != nil {
+		return input{}, field.ErrorList{err}
+	}
+	if takeSize(v1alpha1.MaxInputBytes, value, schema) < 0 {
+		return input{}, field.ErrorList{field.Invalid(inputPath, "", fmt.Sprintf("has more than %d bytes with the defaults of the inputSchema", v1alpha1.MaxInputBytes))}
+	}
 	defaulting.Default(object, s.structural)
 	if object[inputField] == nil {
 		if schema.Nullable {
@@ -178,9 +187,20 @@ func (s *inputSchema) errors(value any) field.ErrorList {
 	for _, unknown := range unknownFields[:min(len(unknownFields), maxErrors)] {
 		errs = append(errs, field.Forbidden(specPath.Child(unknown), "unknown field: the inputSchema of the job does not name it"))
 	}
+	if err := s.tooMuch(object[inputField]); err != nil {
+		return append(errs, err)
+	}
 	errs = s.input.validate(object[inputField], inputPath, errs)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(specPath, s.structural, object)...)
 	return sortedErrors(errs)
+}
+
+// tooMuch returns an error if it would take too long to complete and validate an input.
+func (s *inputSchema) tooMuch(value any) *field.Error {
+	if s.input.work(value) <= maxWork {
+		return nil
+	}
+	return field.Invalid(inputPath, "", "has too many values, or too long texts, for the properties, patterns, enums and alternatives of the inputSchema")
 }
 
 // sortedErrors sorts errors by their text, because maps give them in any order.

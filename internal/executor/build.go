@@ -74,9 +74,11 @@ func NewJob(run *v1alpha1.JobRun, generation int64, keyVersion string) *batchv1.
 }
 
 // NewDefinedJob returns the Job of a run that is made from the template of a definition, like NewJob. Its annotations say from
-// which one.
+// which one. The Job and its Pods get no label and no annotation of the run. Some of these give rights or mount volumes, and
+// the run's user may trigger the job, but not write its template.
 func NewDefinedJob(run *v1alpha1.JobRun, definition *v1alpha1.JobDefinition, generation int64, keyVersion string) *batchv1.Job {
 	completed := *run
+	completed.Labels, completed.Annotations = nil, nil
 	completed.Spec.Template = definition.Spec.Template
 	job := NewJob(&completed, generation, keyVersion)
 	if reference, err := json.Marshal(definition.Reference()); err == nil {

@@ -6,7 +6,9 @@ package executor
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -67,5 +69,36 @@ func TestHoldsBack(t *testing.T) {
 				t.Errorf("%q is not known as the operator's own text", got)
 			}
 		})
+	}
+}
+
+// Whoever may trigger a job, but not write its template, must not say what its Pods may do.
+func TestNewDefinedJobInheritsNothing(t *testing.T) {
+	definition := &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Name: "sync", UID: "uid-sync", Generation: 2}}
+	pod := &corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"team": "data"}}}
+	pod.Spec.Containers = []corev1.Container{{Name: "main"}}
+	definition.Spec.Template = &batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: *pod}}
+	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{
+		Name: "a", UID: "uid-a",
+		Labels:      map[string]string{"app": "of-a-service", "team": "other", "kueue.x-k8s.io/queue-name": "fast"},
+		Annotations: map[string]string{"iam.amazonaws.com/role": "admin"},
+	}}
+	run.Spec.JobName = "sync"
+
+	job := NewDefinedJob(run, definition, 1, "")
+	ours := map[string]string{v1alpha1.LabelRun: "a", v1alpha1.LabelJobName: "sync"}
+	if diff := cmp.Diff(ours, job.Labels); diff != "" {
+		t.Errorf("labels of the Job (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(merged(map[string]string{"team": "data"}, ours), job.Spec.Template.Labels); diff != "" {
+		t.Errorf("labels of the Pods (-want +got):\n%s", diff)
+	}
+	for what, annotations := range map[string]map[string]string{"Job": job.Annotations, "Pods": job.Spec.Template.Annotations} {
+		if role, found := annotations["iam.amazonaws.com/role"]; found {
+			t.Errorf("the %s got the role %q", what, role)
+		}
+	}
+	if len(run.Labels) != 3 || len(run.Annotations) != 1 {
+		t.Errorf("the run has changed: %v", run.ObjectMeta)
 	}
 }

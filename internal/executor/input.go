@@ -30,7 +30,8 @@ func InputVariables(input *apiextensionsv1.JSON) map[string]string {
 	without := WithoutVariable(slices.Collect(maps.Keys(fields)))
 	variables := map[string]string{}
 	for name, value := range fields {
-		if text, ok := scalar(value); ok && !slices.Contains(without, name) && !strings.ContainsRune(text, 0) {
+		_, skip := slices.BinarySearch(without, name)
+		if text, ok := scalar(value); ok && !skip && !strings.ContainsRune(text, 0) {
 			variables[variableOf(name)] = text
 		}
 	}

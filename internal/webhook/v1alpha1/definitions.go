@@ -20,8 +20,12 @@ import (
 )
 
 const (
-	// maxCompiled bounds the memory of compiled definitions: some 100 KB each.
+	// maxCompiled bounds the memory of compiled definitions. One takes some 70 times the bytes of its schema, and up to 400 KB for the
+	// patterns of schema and expressions each.
 	maxCompiled = 256
+	// largeSchema is the size from which a schema counts as large, in bytes. maxLarge bounds the compiled definitions with one: 4 MB
+	// each.
+	largeSchema, maxLarge = 4 << 10, 16
 	// maxAbsent bounds the jobs that are known to have no definition.
 	maxAbsent = 4096
 	// absentTTL is how long a job with inline templates counts as undefined after a live read. Without this, each trigger of a
@@ -33,12 +37,15 @@ const (
 type definitions struct {
 	// cached is nil if there are no definitions.
 	cached, live client.Reader
-	compiled     *lru.Cache
-	absent       *utilcache.LRUExpireCache
+	// compiled has the definitions without a large schema, and large those with one. So a few of these do not drive all others out.
+	compiled, large *lru.Cache
+	absent          *utilcache.LRUExpireCache
 }
 
 func newDefinitions(cached, live client.Reader) *definitions {
-	return &definitions{cached: cached, live: live, compiled: lru.New(maxCompiled), absent: utilcache.NewLRUExpireCache(maxAbsent)}
+	return &definitions{
+		cached: cached, live: live, compiled: lru.New(maxCompiled), large: lru.New(maxLarge), absent: utilcache.NewLRUExpireCache(maxAbsent),
+	}
 }
 
 // find returns the definition of a job, or nil if there is none. It reads a definition that the cache does not have live, because
@@ -92,11 +99,20 @@ type compiledDefinition struct {
 // compile returns the compiled definition, or what is wrong with it.
 func (d *definitions) compile(from *v1alpha1.JobDefinition) compiledDefinition {
 	key := generation{client.ObjectKeyFromObject(from), from.UID, from.Generation}
-	if known, ok := d.compiled.Get(key); ok {
+	kept := d.keptIn(from)
+	if known, ok := kept.Get(key); ok {
 		return known.(compiledDefinition)
 	}
 	var compiled compiledDefinition
 	compiled.Definition, compiled.errs = definition.Compile(from)
-	d.compiled.Add(key, compiled)
+	kept.Add(key, compiled)
 	return compiled
+}
+
+// keptIn returns where a compiled definition is kept.
+func (d *definitions) keptIn(from *v1alpha1.JobDefinition) *lru.Cache {
+	if schema := from.Spec.InputSchema; schema != nil && schema.OpenAPIV3Schema != nil && len(schema.OpenAPIV3Schema.Raw) >= largeSchema {
+		return d.large
+	}
+	return d.compiled
 }

@@ -130,6 +130,7 @@ func TestRightsOfDefinitionsWithoutTheWebhook(t *testing.T) {
 	g.Eventually(func() error { return owner.Create(ctx, define("sync-users", aTemplate())) }).WithTimeout(patience).Should(Succeed())
 	g.Expect(editor.Create(ctx, define("report", nil))).To(Succeed())
 	g.Expect(editor.Create(ctx, define("other", aTemplate()))).To(refused)
+	g.Expect(editor.Create(ctx, &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: "empty"}})).To(Succeed(), "no spec")
 
 	patch := func(text string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(text)) }
 	image := patch(`{"spec": {"template": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "y"}]}}}}}}`)
