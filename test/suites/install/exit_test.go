@@ -87,7 +87,7 @@ func (c *cluster) policies(t *testing.T) map[string]admissionregistrationv1.Fail
 		found[webhook.Name] = *webhook.FailurePolicy
 		g.Expect(webhook.ClientConfig.CABundle).NotTo(BeEmpty(), webhook.Name)
 	}
-	g.Expect(found).To(HaveLen(5))
+	g.Expect(found).To(HaveLen(6))
 	return found
 }
 
