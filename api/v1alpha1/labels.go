@@ -22,7 +22,7 @@ var StampedLabels = []string{LabelJobName, LabelKey, LabelDisposition, LabelExec
 
 // Of the JobRun of a schedule. The operator sets both.
 const (
-	// LabelSchedule is the name of the schedule that triggered the JobRun.
+	// LabelSchedule is the name of the schedule that triggered the JobRun. The webhook removes it from the triggers of others.
 	LabelSchedule = "batch.jobrun.dev/schedule"
 	// AnnotationScheduledTime is the time of the schedule, in RFC 3339.
 	AnnotationScheduledTime = "batch.jobrun.dev/scheduled-time"

@@ -32,6 +32,9 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		return invalid(req.Name, errs)
 	}
 	run := sent.identify(req)
+	if !h.rights.isOperator(req) {
+		sent.dropSchedule()
+	}
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}

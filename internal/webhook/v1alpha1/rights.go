@@ -39,6 +39,11 @@ type rights struct {
 
 func newRights(o Options) rights { return rights{authorizer: o.Authorizer, operator: o.Operator} }
 
+// isOperator reports whether the operator sent a request. It is true if the operator's name is not known.
+func (r rights) isOperator(req admission.Request) bool {
+	return r.operator == "" || req.UserInfo.Username == r.operator
+}
+
 // right is one verb on one resource in the namespace of a request.
 type right struct {
 	attributes authorizer.AttributesRecord

@@ -28,6 +28,7 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 		labels[v1alpha1.LabelKey] = v1alpha1.ConcurrencyKeyName(run.Spec.JobName, run.Spec.ConcurrencyKey)
 	}
 	ops := append(s.stampLabels(labels), s.triggeredBy...)
+	ops = append(ops, s.dropped...)
 	ops = append(ops, addFields(s.added)...)
 	ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", admission))
 	if s.unnamed {
@@ -58,6 +59,16 @@ func (s *submission) setTriggeredBy(userName string) {
 	}
 	delete(s.run.Annotations, v1alpha1.AnnotationTriggeredBy)
 	maps.Copy(s.run.Annotations, want)
+}
+
+// dropSchedule removes the label of a schedule, which only the operator sets. With it, a trigger of somebody else could take the
+// name and the place of a time of a schedule, which would then start nothing.
+func (s *submission) dropSchedule() {
+	if _, has := s.run.Labels[v1alpha1.LabelSchedule]; !has {
+		return
+	}
+	delete(s.run.Labels, v1alpha1.LabelSchedule)
+	s.dropped = append(s.dropped, jsonpatch.NewOperation("remove", "/metadata/labels/"+strings.ReplaceAll(v1alpha1.LabelSchedule, "/", "~1"), nil))
 }
 
 // stampAnnotations returns the patch that sets the stamped annotations to want.

@@ -27,8 +27,8 @@ type submission struct {
 	run *v1alpha1.JobRun
 	// unnamed means that the caller sent no name.
 	unnamed bool
-	// triggeredBy is the patch that writes the user into the object.
-	triggeredBy []jsonpatch.Operation
+	// triggeredBy is the patch that writes the user into the object, and dropped the one that removes what only the operator sets.
+	triggeredBy, dropped []jsonpatch.Operation
 	// template is the text of the template, if there is one.
 	template json.RawMessage
 	// templateElements is the approximate number of fields and items in the template, unless it is known.

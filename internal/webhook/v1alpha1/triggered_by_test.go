@@ -124,3 +124,16 @@ func TestUpdateKeepsTheUser(t *testing.T) {
 		})
 	}
 }
+
+// Only the operator triggers in the name of a schedule.
+func TestCreateKeepsTheLabelOfAScheduleForTheOperator(t *testing.T) {
+	const scheduled = "metadata: {name: b, labels: {batch.jobrun.dev/schedule: nightly, team: a}}\nspec: {jobName: job, concurrencyKey: k}\n"
+	for userName, want := range map[string]string{"ann": "", "operator": "nightly"} {
+		store := wrappers.NewStore(nil)
+		r := newReplicaOn(t, tokens("token-b"), store, store, func(o *webhook.Options) { o.Operator = "operator" })
+		run, _ := admitted(t, scheduled, r.create(t, scheduled, by(userName)))
+		if got := run.Labels["batch.jobrun.dev/schedule"]; got != want || run.Labels["team"] != "a" {
+			t.Errorf("%s: labels %v", userName, run.Labels)
+		}
+	}
+}
