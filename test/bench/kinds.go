@@ -32,15 +32,16 @@ var (
 	noopScheme = newKinds(schema.GroupVersion{Group: noopGroup, Version: v1alpha1.GroupVersion.Version})
 )
 
-// newKinds returns kinds with JobRuns and RunKeys in the given group.
+// newKinds returns kinds with the types of JobRun in the given group.
 func newKinds(jobruns schema.GroupVersion) kinds {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	scheme.AddKnownTypes(jobruns, &v1alpha1.JobRun{}, &v1alpha1.JobRunList{}, &v1alpha1.RunKey{}, &v1alpha1.RunKeyList{})
+	scheme.AddKnownTypes(jobruns, &v1alpha1.JobRun{}, &v1alpha1.JobRunList{}, &v1alpha1.RunKey{}, &v1alpha1.RunKeyList{},
+		&v1alpha1.JobDefinition{}, &v1alpha1.JobDefinitionList{})
 	metav1.AddToGroupVersion(scheme, jobruns)
 
 	mapper := meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{"JobRun", "RunKey"} {
+	for _, kind := range []string{"JobRun", "RunKey", "JobDefinition"} {
 		mapper.Add(jobruns.WithKind(kind), meta.RESTScopeNamespace)
 	}
 	mapper.Add(batchv1.SchemeGroupVersion.WithKind("Job"), meta.RESTScopeNamespace)
