@@ -31,10 +31,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run := sent.identify(req)
-	if !h.rights.isOperator(req) {
-		sent.dropSchedule()
-	}
+	run := sent.identify(req, h.rights.isOperator(req))
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
@@ -84,10 +81,13 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	return response
 }
 
-// identify gives the run its namespace and its user, and returns it.
-func (s *submission) identify(req admission.Request) *v1alpha1.JobRun {
+// identify gives the run its namespace and its user, and returns it. byOperator means that the user is the operator.
+func (s *submission) identify(req admission.Request, byOperator bool) *v1alpha1.JobRun {
 	s.run.Namespace = req.Namespace
 	s.setTriggeredBy(req.UserInfo.Username)
+	if !byOperator {
+		s.dropSchedule()
+	}
 	return s.run
 }
 
