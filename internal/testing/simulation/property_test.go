@@ -16,7 +16,7 @@ import (
 
 // defaultChecks is the number of schedules of each property, unless -rapid.checks is given. Rapid's own
 // default of 100 would be too few, because the schedules are short.
-const defaultChecks = "1000"
+const defaultChecks = "700"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", defaultChecks); err != nil {
