@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -153,5 +154,19 @@ func TestSweepJobs(t *testing.T) {
 	queue = &delays{after: map[string]time.Duration{}}
 	if b.sweepJobs(t.Context(), jobs, queue); len(queue.after) > 0 {
 		t.Errorf("enqueued without owning the key: %v", queue.after)
+	}
+}
+
+// A Job may finish after its run has ended, for example at the deadline of the run. Then nothing but the Job's own event tells that
+// its TTL has begun.
+func TestJobThatEndsLateIsEnqueued(t *testing.T) {
+	run := made("a").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Obj()
+	job := makeJob(run, 1)
+	working := job.Obj().DeepCopy()
+	done := job.Complete().Obj()
+	c := newScene(t, run, done)
+	c.JobTTL = time.Minute
+	if got := c.RequestsForChange(t.Context(), working, done); !slices.Contains(got, jobRequest(done)) {
+		t.Errorf("enqueued: %v", got)
 	}
 }

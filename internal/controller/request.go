@@ -71,7 +71,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 	case *v1alpha1.JobDefinition:
 		return r.requestsForDefinition(ctx, object)
 	case *batchv1.Job:
-		return requestsForJob(object)
+		return append(requestsForJob(object), r.requestsForLateEnd(ctx, object)...)
 	case *corev1.Pod:
 		return requestsForPod(object)
 	default:
@@ -106,6 +106,18 @@ func (r *Reconciler) requestsForEndedJob(ctx context.Context, run *v1alpha1.JobR
 	name := client.ObjectKey{Namespace: run.Namespace, Name: executor.JobName(run, run.LeaseGeneration())}
 	if err := r.Client.Get(ctx, name, job, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // It is gone, or the sweep finds it.
+	}
+	if _, soon := r.expiresJob(ctx, job); !soon {
+		return nil
+	}
+	return []Request{jobRequest(job)}
+}
+
+// requestsForLateEnd returns the request for a Job that finished after its run had ended, if its TTL ends before the next sweep. The
+// event of the run came too early for that.
+func (r *Reconciler) requestsForLateEnd(ctx context.Context, job *batchv1.Job) []Request {
+	if !executor.IsFinished(job) {
+		return nil
 	}
 	if _, soon := r.expiresJob(ctx, job); !soon {
 		return nil
