@@ -19,6 +19,9 @@ func TestDefinitionHoldsBack(t *testing.T) {
 	defined := func() *wrappers.JobDefinitionWrapper { return wrappers.MakeJobDefinition().Template("main") }
 	const claims = "claim: SwapKey(leased=a g1<10); CreateJob(a-1); WriteStatus(a, Leased, g1<10); Emit(RunTriggered a); Emit(RunLeased a); Count(leased)"
 	const gone = "held back: JobDefinition job does not exist"
+	tells := func(why string) string {
+		return `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job ` + why + `"); Emit(RunBlocked a)`
+	}
 	for name, tc := range map[string]struct {
 		definition *wrappers.JobDefinitionWrapper
 		run        *wrappers.JobRunWrapper
@@ -26,14 +29,14 @@ func TestDefinitionHoldsBack(t *testing.T) {
 	}{
 		"it may start":                    {defined(), ofJob(), claims},
 		"suspended, a new run":            {defined().Suspended(), ofJob(), `announce-pending: CheckKey; WriteStatus(a, Pending); Emit(RunTriggered a)`},
-		"suspended":                       {defined().Suspended(), ofJob().Pending(), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job is suspended"); Emit(RunBlocked a)`},
-		"gone":                            {nil, ofJob().Pending(), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "` + gone + `"); Emit(RunBlocked a)`},
+		"suspended":                       {defined().Suspended(), ofJob().Pending(), tells("is suspended")},
+		"gone":                            {nil, ofJob().Pending(), tells("does not exist")},
 		"gone, told":                      {nil, ofJob().Pending().Error(gone), ""},
-		"gone, now suspended":             {defined().Suspended(), ofJob().Pending().Error(gone), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job is suspended"); Emit(RunBlocked a)`},
+		"gone, now suspended":             {defined().Suspended(), ofJob().Pending().Error(gone), tells("is suspended")},
 		"back again":                      {defined(), ofJob().Pending().Error(gone), `claim: SwapKey(leased=a g1<10); CreateJob(a-1); WriteStatus(a, Leased, g1<10, ""); Emit(RunLeased a); Count(leased)`},
-		"not ready":                       {defined().NotReady("no such time zone"), ofJob().Pending(), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job is not ready: no such time zone"); Emit(RunBlocked a)`},
-		"now of workers":                  {wrappers.MakeJobDefinition(), ofJob().Pending(), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job now has the executor Worker, and this run needs Job"); Emit(RunBlocked a)`},
-		"a worker's, suspended":           {wrappers.MakeJobDefinition().Suspended(), ofWorker().Pending(), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "held back: JobDefinition job is suspended"); Emit(RunBlocked a)`},
+		"not ready":                       {defined().NotReady("no such time zone"), ofJob().Pending(), tells("is not ready: no such time zone")},
+		"now of workers":                  {wrappers.MakeJobDefinition(), ofJob().Pending(), tells("now has the executor Worker, and this run needs Job")},
+		"a worker's, suspended":           {wrappers.MakeJobDefinition().Suspended(), ofWorker().Pending(), tells("is suspended")},
 		"a worker's, it may start again":  {wrappers.MakeJobDefinition(), ofWorker().Pending().Error(gone), `tell-obstacle: CheckKey; WriteStatus(a, Pending, "")`},
 		"a worker's, cancelled meanwhile": {nil, ofWorker().Pending().Cancel(), `release-pending: SwapKey(free); WriteStatus(a, Cancelled, Cancelled=Cancelled, "cancelled on request"); Emit(RunCancelled a)`},
 		"triggered before it was defined": {defined().Suspended(), made("a"), claims},
