@@ -611,9 +611,9 @@ var mutants = map[string]mutant{
 	},
 	"P10: a run is deleted before its key remembers it": {
 		file: "internal/controller/jobrun_controller.go",
-		from: `soon && left <= 0 && !held[run.UID]`,
-		to:   `soon && left < 0 && !held[run.UID]`,
-		pkg:  simulation, run: "^TestPropertyMemory$",
+		from: `awaited, err := r.awaitsMemory(ctx, run)`,
+		to:   `awaited, err := false, error(nil)`,
+		pkg:  simulation, run: "^TestScheduleRunWaitsForItsKey$",
 	},
 	"P10: a run that completes releases its key": {
 		file: "internal/runkey/memory.go",
