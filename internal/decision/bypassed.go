@@ -38,7 +38,7 @@ func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 		return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{run}))
 	}
 	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) {
-		return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent, s.Now)}}
+		return []Op{WriteStatus{run, s.deliveredStatus(run, first)}}
 	}
 	if s.isRecalled(run) {
 		return []Op{s.recall(run)}

@@ -229,10 +229,24 @@ var mutants = map[string]mutant{
 		to:   `case !kept:`,
 		pkg:  rules, run: "^TestP9",
 	},
+	"P9: a run goes before a delivery that was answered with another run": {
+		file: "internal/controller/jobrun_controller.go",
+		from: `{r.awaitsMemory, r.awaitsDelivery, r.awaitsSchedule}`,
+		to:   `{r.awaitsMemory, r.awaitsSchedule}`,
+		pkg:  simulation, run: "^TestScheduleRunWaitsForADelivery$",
+	},
+	"P9: a delivery is bound to an ended run without its outcome": {
+		file: "internal/decision/receipts.go",
+		from: `	if !isComplete(run) {
+		return status`,
+		to: `	if true {
+		return status`,
+		pkg: simulation, run: "^TestScheduleDeliveryIsBoundWithTheOutcome$",
+	},
 	"P9: the run of a schedule goes before its time is stored": {
 		file: "internal/controller/jobrun_controller.go",
-		from: `return r.awaitsSchedule(ctx, run)`,
-		to:   `return false, nil`,
+		from: `{r.awaitsMemory, r.awaitsDelivery, r.awaitsSchedule}`,
+		to:   `{r.awaitsMemory, r.awaitsDelivery}`,
 		pkg:  rules, run: "^TestRetentionKeepsTheRunOfATick$",
 	},
 	"P9: the receipt of a schedule goes before its time is stored": {
@@ -611,8 +625,8 @@ var mutants = map[string]mutant{
 	},
 	"P10: a run is deleted before its key remembers it": {
 		file: "internal/controller/jobrun_controller.go",
-		from: `awaited, err := r.awaitsMemory(ctx, run)`,
-		to:   `awaited, err := false, error(nil)`,
+		from: `{r.awaitsMemory, r.awaitsDelivery, r.awaitsSchedule}`,
+		to:   `{r.awaitsDelivery, r.awaitsSchedule}`,
 		pkg:  simulation, run: "^TestScheduleRunWaitsForItsKey$",
 	},
 	"P10: a run that completes releases its key": {

@@ -116,6 +116,34 @@ func TestScheduleRunWaitsForItsKey(t *testing.T) {
 	)
 }
 
+// P9, the other answer: c is a delivery of the key of b. The row of the concurrency key answered it with a, which has the same
+// key and is refused after that. b ends and has a TTL of 0 while c is being bound to b. So b stays until c is bound.
+func TestScheduleRunWaitsForADelivery(t *testing.T) {
+	triggers := []Trigger{
+		{Name: "a", Key: "k", Idempotency: "i"}, {Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"},
+	}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}, KeepsRuns: true},
+		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
+		scene{until: "webhook.*user 3.* get cached RunKey i-", not: "user 1|user 2"},
+		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
+		scene{until: "stores: create JobRun c$", not: "user 1|webhook.* sees RunKey created: i-"},
+		scene{until: "create JobRun a: a later admission plugin refuses it", not: "stores: create JobRun a"},
+		scene{until: "controller.* get JobRun a$", not: "worker"},
+		scene{until: "controller.* delete JobRun b$", not: "controller.* update status of JobRun c"},
+	)
+}
+
+// P9, the outcome: b is deleted by its TTL while the controller does not see its delivery c yet. The deletion is slow. c is bound
+// meanwhile, and gets the outcome of b in the same write.
+func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
+	triggers := []Trigger{{Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Idempotency: "i"}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}, KeepsRuns: true},
+		scene{until: "controller.* delete JobRun b: the caller gives up", not: "user 2|controller.* sees JobRun created: c"},
+		scene{until: "controller.* update status of JobRun c$"},
+		scene{until: "late: delete JobRun b$"},
+	)
+}
+
 // P6, the time of a note: as above, but the next run of the key is triggered 20 s later, and the Job is stored then.
 func TestScheduleJobIsStoredMuchLater(t *testing.T) {
 	later := []Trigger{secondOfKey[0], secondOfKey[1]}
