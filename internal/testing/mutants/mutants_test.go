@@ -191,7 +191,7 @@ var mutants = map[string]mutant{
 		to: `	default:
 		return nil
 `,
-		pkg: "./internal/testing/simulation", run: "^TestPropertyLine$",
+		pkg: simulation, run: "^TestScheduleTriggerComesWhileThePlaceIsFree$",
 	},
 	"P7: the key does not name the first in line": {
 		file: "internal/decision/line.go",

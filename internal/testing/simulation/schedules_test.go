@@ -144,6 +144,24 @@ func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
 	)
 }
 
+// P7, the line: a is stored when its place is given away, and waits in line behind b. A worker claims b, which leaves the place
+// free until the controller seats a. The trigger of c comes in between, and does not overtake a.
+func TestScheduleTriggerComesWhileThePlaceIsFree(t *testing.T) {
+	triggers := []Trigger{{Name: "a", Key: "k", Worker: true}, {Name: "b", Key: "k", Worker: true}, {Name: "c", Key: "k", Skip: true, Worker: true}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
+		scene{until: "controller.*c-.* get cached JobRun a$", not: "user"},
+		scene{until: "controller.*c-.* list cached JobRun", not: "user"},
+		scene{until: "time leaps by 15s"},
+		scene{until: "controller.* delete RunKey c-", not: "user"},
+		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
+		scene{until: "stores: create JobRun a$", not: "user 3|worker"},
+		scene{until: "controller.* update status of JobRun b$", not: "user 3|worker"},
+		scene{until: "webhook.* update RunKey c-", not: "user 3"},
+		scene{until: "stores: create JobRun c$", not: "controller"},
+	)
+}
+
 // P6, the time of a note: as above, but the next run of the key is triggered 20 s later, and the Job is stored then.
 func TestScheduleJobIsStoredMuchLater(t *testing.T) {
 	later := []Trigger{secondOfKey[0], secondOfKey[1]}
