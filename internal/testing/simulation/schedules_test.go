@@ -81,7 +81,7 @@ func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
 		{Name: "a", Idempotency: "i", Releases: true, Fate: Hangs, Deadline: 1}, {Name: "b", Idempotency: "i", After: time.Second},
 		{Name: "c", Idempotency: "i", After: 20 * time.Second},
 	}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers},
 		scene{until: "webhook.* get RunKey i-"},
 		scene{until: "controller.* delete RunKey i-", not: "stores: create JobRun b"},
 		scene{until: "stores: create JobRun b"},
@@ -94,7 +94,7 @@ func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
 func TestScheduleKeyPassesOnToTheRunThatBroughtIt(t *testing.T) {
 	hangs := Trigger{Name: "b", Idempotency: "i", Fate: Hangs, Deadline: 1000}
 	triggers := []Trigger{hangs, hangs, {Name: "a", Idempotency: "i", Remembered: 20}}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers},
 		scene{until: "user 1.* create RunKey i-", not: "user 2|user 3"},
 		scene{until: "stores: create JobRun a", not: "stores: create JobRun b|user 2"},
 		scene{until: "user 2.* update RunKey i-", not: "stores: create JobRun b"},
@@ -109,7 +109,7 @@ func TestScheduleRunWaitsForItsKey(t *testing.T) {
 	triggers := []Trigger{
 		{Name: "a", Idempotency: "i", Remembered: 3600, Brief: true}, {Name: "a", Idempotency: "i", After: 20 * time.Second},
 	}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Crashes: 1}, Triggers: triggers, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Crashes: 1}, Triggers: triggers},
 		scene{until: "controller.* delete JobRun a$", not: "controller.* update RunKey i-"},
 		scene{until: "controller.* crashes$"},
 		scene{until: "controller.* update status of JobRun a$", not: "controller.* create Job"},
@@ -122,7 +122,7 @@ func TestScheduleRunWaitsForADelivery(t *testing.T) {
 	triggers := []Trigger{
 		{Name: "a", Key: "k", Idempotency: "i"}, {Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"},
 	}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
 		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
 		scene{until: "webhook.*user 3.* get cached RunKey i-", not: "user 1|user 2"},
 		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
@@ -137,7 +137,7 @@ func TestScheduleRunWaitsForADelivery(t *testing.T) {
 // meanwhile, and gets the outcome of b in the same write.
 func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
 	triggers := []Trigger{{Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Idempotency: "i"}}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
 		scene{until: "controller.* delete JobRun b: the caller gives up", not: "user 2|controller.* sees JobRun created: c"},
 		scene{until: "controller.* update status of JobRun c$"},
 		scene{until: "late: delete JobRun b$"},
