@@ -37,7 +37,7 @@ func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 	if by := s.countedBy[run.UID]; by != nil {
 		return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{run}))
 	}
-	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) {
+	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) && !s.cameLate(run) {
 		return []Op{WriteStatus{run, s.deliveredStatus(run, first)}}
 	}
 	if s.isRecalled(run) {

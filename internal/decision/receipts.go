@@ -17,6 +17,9 @@ func bindIdempotent(s *Snapshot) []Op {
 		if len(ops) >= maxReceiptWrites {
 			break
 		}
+		if s.cameLate(receipt) {
+			continue
+		}
 		if run := s.runToBindTo(receipt); run != nil {
 			ops = append(ops, WriteStatus{receipt, s.deliveredStatus(receipt, run)})
 		} else if s.role(receipt) == RoleRecalled && !s.mustEnd(receipt) {
@@ -25,6 +28,10 @@ func bindIdempotent(s *Snapshot) []Op {
 	}
 	return ops
 }
+
+// cameLate reports whether a JobRun was not stored yet when the runs were read. By now they may have ended and be gone, so a late
+// delivery is not bound to what was read (P9). Its event enqueues its home again.
+func (s *Snapshot) cameLate(run *v1alpha1.JobRun) bool { return s.byUID[run.UID] == nil }
 
 // deliveredStatus returns the status of a delivery that is bound to the run that stands for it. If that run has ended, the
 // delivery gets the outcome in the same write, because the run may be deleted before another one (P9).

@@ -243,6 +243,12 @@ var mutants = map[string]mutant{
 		return status`,
 		pkg: simulation, run: "^TestScheduleDeliveryIsBoundWithTheOutcome$",
 	},
+	"P9: a delivery is bound to a run that was read before it came": {
+		file: "internal/decision/receipts.go",
+		from: `		if s.cameLate(receipt) {`,
+		to:   `		if s.cameLate(receipt) && false {`,
+		pkg:  simulation, run: "^TestScheduleDeliveryComesDuringALook$",
+	},
 	"P9: the run of a schedule goes before its time is stored": {
 		file: "internal/controller/jobrun_controller.go",
 		from: `{r.awaitsMemory, r.awaitsDelivery, r.awaitsSchedule}`,

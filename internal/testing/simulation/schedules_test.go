@@ -144,6 +144,21 @@ func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
 	)
 }
 
+// P9, one look: the controller has read b as Leased when b ends and its TTL deletes it, slowly. Then c is stored, a delivery of b,
+// and the same reconcile lists it. It does not bind c to what it read before.
+func TestScheduleDeliveryComesDuringALook(t *testing.T) {
+	triggers := []Trigger{{Name: "b", Key: "k", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "stores: update status of JobRun b$", not: "user 2"},
+		scene{until: "controller.* sees JobRun changed: b", not: "user 2|apiserver"},
+		scene{until: "controller.*reconcile.*c-.* list cached JobRun", not: "user 2|apiserver"},
+		scene{until: "controller.* delete JobRun b: the caller gives up", not: "user 2|controller.*reconcile.*c-"},
+		scene{until: "controller.* sees JobRun created: c", not: "controller.*reconcile"},
+		scene{until: "controller.* update status of JobRun c$"},
+		scene{until: "late: delete JobRun b$"},
+	)
+}
+
 // P7, the line: a is stored when its place is given away, and waits in line behind b. A worker claims b, which leaves the place
 // free until the controller seats a. The trigger of c comes in between, and does not overtake a.
 func TestScheduleTriggerComesWhileThePlaceIsFree(t *testing.T) {
