@@ -474,12 +474,13 @@ func (r *Reconciler) findHeld(ctx context.Context, run *v1alpha1.JobRun, excess 
 	return held, nil
 }
 
-// isAwaited reports whether a JobRun must be kept until an idempotency key remembers how it ended, or until its definition has
-// the time that triggered it.
+// isAwaited reports whether a JobRun must be kept until an idempotency key remembers how it ended, until a delivery is bound to
+// it, or until its definition has the time that triggered it.
 func (r *Reconciler) isAwaited(ctx context.Context, run *v1alpha1.JobRun) (bool, error) {
-	awaited, err := r.awaitsMemory(ctx, run)
-	if err != nil || awaited {
-		return awaited, err
+	for _, awaits := range []func(context.Context, *v1alpha1.JobRun) (bool, error){r.awaitsMemory, r.awaitsDelivery, r.awaitsSchedule} {
+		if awaited, err := awaits(ctx, run); err != nil || awaited {
+			return awaited, err
+		}
 	}
-	return r.awaitsSchedule(ctx, run)
+	return false, nil
 }

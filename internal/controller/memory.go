@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
@@ -58,6 +59,46 @@ func (r *Reconciler) awaitsMemory(ctx context.Context, run *v1alpha1.JobRun) (bo
 		return false, err
 	}
 	return runkey.Owner(&own.Spec) == id && runkey.AwaitsOutcome(&own.Spec), nil
+}
+
+// awaitsDelivery reports whether a run must be kept until a delivery is bound to it: a JobRun that has no phase yet, and an
+// idempotency key that the run owns. If the delivery was answered with another run, it is not among the receipts of this one (P9).
+func (r *Reconciler) awaitsDelivery(ctx context.Context, run *v1alpha1.JobRun) (bool, error) {
+	owned, err := r.Keys.OwnedBy(ctx, run.Namespace, runkey.IdentityOf(run))
+	if err != nil {
+		return false, err
+	}
+	for i := range owned {
+		deliveries, err := r.list(ctx, run.Namespace, cache.FieldIdempotency, owned[i].Name)
+		if err != nil || slices.ContainsFunc(deliveries, isUnboundDelivery) {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// isUnboundDelivery reports whether the owner of the idempotency key of a JobRun may come to stand for the JobRun.
+func isUnboundDelivery(run *v1alpha1.JobRun) bool {
+	return run.Spec.IdempotencyKey != "" && run.Status.Phase == "" && mayBeReceipt(run)
+}
+
+// requestsForOwner returns the request for the owner of the idempotency key of a delivery. Its retention may have waited for this
+// delivery.
+func (r *Reconciler) requestsForOwner(ctx context.Context, delivery *v1alpha1.JobRun) []Request {
+	if delivery.Spec.IdempotencyKey == "" || !mayBeReceipt(delivery) {
+		return nil
+	}
+	name := v1alpha1.IdempotencyKeyName(delivery.Spec.JobName, delivery.Spec.IdempotencyKey)
+	key, err := r.Keys.Cached(ctx, types.NamespacedName{Namespace: delivery.Namespace, Name: name})
+	switch {
+	case err != nil:
+		log.FromContext(ctx).Error(err, "Reading a RunKey from the cache")
+		return nil
+	case key == nil || key.Spec.Owner == nil:
+		return nil // Then the change of the key enqueues its former owner.
+	default:
+		return []Request{runRequest(delivery.Namespace, key.Spec.Owner.RunName)}
+	}
 }
 
 // requestsForMemory returns the requests for the objects that may wait until an idempotency key remembers how its owner ended:

@@ -223,7 +223,7 @@ func TestP10Recall(t *testing.T) {
 		},
 		"its run still exists": {
 			given: of(unbound, remembers().Obj(), made("a").IdempotencyKey("i").Leased(1, "5").Ended(v1alpha1.PhaseFailed).Reported().Obj()),
-			want:  "bind-idempotent: WriteStatus(r, Idempotent, of a)",
+			want:  "bind-idempotent: WriteStatus(r, Idempotent, of a, Failed=Failed)",
 		},
 		"it is bound, and the key is about to remember": {
 			given: of(delivered("r", "a").Key("k").BoundTo("a").Obj(), makeIdempotencyKey("i").Owner("a").Remembered(60).Obj()),
@@ -268,6 +268,48 @@ func TestP10RunIsKeptForItsKeys(t *testing.T) {
 				t.Errorf("kept %t, %v", kept, err)
 			}
 		})
+	}
+}
+
+// P9: a run stays until every delivery that has a key of the run is bound, also one that was answered with another run.
+func TestP9RunIsKeptForADelivery(t *testing.T) {
+	run := made("a").TTL(0).Leased(1, "5").Ended(v1alpha1.PhaseCompleted).Reported().Obj()
+	owned := makeIdempotencyKey("i").Owner("a").Obj()
+	delivery := func() *wrappers.JobRunWrapper { return delivered("r", "b").IdempotencyKey("i") }
+	for name, tc := range map[string]struct {
+		given []client.Object
+		kept  bool
+	}{
+		"none":                           {given: of(owned)},
+		"answered with another run":      {given: of(owned, delivery().Obj()), kept: true},
+		"stored without the webhook":     {given: of(owned, stored("r").IdempotencyKey("i").Obj()), kept: true},
+		"bound to another run":           {given: of(owned, delivery().BoundTo("b").Obj())},
+		"a run":                          {given: of(owned, made("r").IdempotencyKey("i").Obj())},
+		"with the key of another run":    {given: of(owned, delivered("r", "b").IdempotencyKey("j").Obj(), makeIdempotencyKey("j").Owner("b").Obj())},
+		"while another run owns its key": {given: of(makeIdempotencyKey("i").Owner("b").Obj(), delivery().Obj())},
+		"with another key of the run":    {given: of(owned, makeIdempotencyKey("j").Owner("a").Obj(), delivered("r", "b").IdempotencyKey("j").Obj()), kept: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newScene(t, append(of(run), tc.given...)...)
+			kept, err := c.isAwaited(t.Context(), run)
+			if err != nil || kept != tc.kept {
+				t.Errorf("kept %t, %v", kept, err)
+			}
+		})
+	}
+}
+
+// The owner of an idempotency key is enqueued when a delivery is bound elsewhere or goes, because its retention may wait for it.
+func TestRequestsForTheOwnerOfADelivery(t *testing.T) {
+	c := newScene(t, makeIdempotencyKey("i").Owner("a").Obj())
+	unbound, bound := delivered("r", "b").IdempotencyKey("i").Obj(), delivered("r", "b").IdempotencyKey("i").BoundTo("b").ResourceVersion("11").Obj()
+	for name, got := range map[string][]Request{
+		"it is bound":   c.RequestsForChange(t.Context(), unbound, bound),
+		"it is deleted": c.RequestsForChange(t.Context(), unbound, nil),
+	} {
+		if !slices.Contains(got, runRequest(wrappers.Namespace, "a")) {
+			t.Errorf("%s: the owner is not enqueued: %v", name, got)
+		}
 	}
 }
 

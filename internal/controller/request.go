@@ -60,6 +60,7 @@ func (r *Reconciler) requests(ctx context.Context, object client.Object) []Reque
 	case *v1alpha1.JobRun:
 		requests := append(requestsForRun(object), r.requestsForOwned(ctx, object)...)
 		requests = append(requests, r.requestsForEndedJob(ctx, object)...)
+		requests = append(requests, r.requestsForOwner(ctx, object)...)
 		requests = append(requests, homeRequests(r.undecidedMembers(ctx, object))...)
 		return append(requests, r.requestsForReceipts(ctx, object)...)
 	case *v1alpha1.RunKey:

@@ -37,8 +37,8 @@ func (s *Snapshot) bindUnadmitted(run *v1alpha1.JobRun) []Op {
 	if by := s.countedBy[run.UID]; by != nil {
 		return join(s.checkKey(), []Op{CheckRun{by}}, s.bind(by, []*v1alpha1.JobRun{run}))
 	}
-	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) {
-		return []Op{WriteStatus{run, boundStatus(run, first, v1alpha1.PhaseIdempotent, s.Now)}}
+	if first := s.Run(s.Owners[run.UID]); first != nil && s.hasStarted(first) && !s.cameLate(run) {
+		return []Op{WriteStatus{run, s.deliveredStatus(run, first)}}
 	}
 	if s.isRecalled(run) {
 		return []Op{s.recall(run)}

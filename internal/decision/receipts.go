@@ -17,13 +17,32 @@ func bindIdempotent(s *Snapshot) []Op {
 		if len(ops) >= maxReceiptWrites {
 			break
 		}
+		if s.cameLate(receipt) {
+			continue
+		}
 		if run := s.runToBindTo(receipt); run != nil {
-			ops = append(ops, WriteStatus{receipt, boundStatus(receipt, run, v1alpha1.PhaseIdempotent, s.Now)})
+			ops = append(ops, WriteStatus{receipt, s.deliveredStatus(receipt, run)})
 		} else if s.role(receipt) == RoleRecalled && !s.mustEnd(receipt) {
 			ops = append(ops, s.recall(receipt))
 		}
 	}
 	return ops
+}
+
+// cameLate reports whether a JobRun was not stored yet when the runs were read. By now they may have ended and be gone, so a late
+// delivery is not bound to what was read (P9). Its event enqueues its home again.
+func (s *Snapshot) cameLate(run *v1alpha1.JobRun) bool { return s.byUID[run.UID] == nil }
+
+// deliveredStatus returns the status of a delivery that is bound to the run that stands for it. If that run has ended, the
+// delivery gets the outcome in the same write, because the run may be deleted before another one (P9).
+func (s *Snapshot) deliveredStatus(delivery, run *v1alpha1.JobRun) v1alpha1.JobRunStatus {
+	status := boundStatus(delivery, run, v1alpha1.PhaseIdempotent, s.Now)
+	if !isComplete(run) {
+		return status
+	}
+	bound := delivery.DeepCopy()
+	bound.Status = status
+	return outcomeStatus(bound, run)
 }
 
 // runToBindTo returns the run to bind a receipt to without counting it; nil if there is none.

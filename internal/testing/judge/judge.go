@@ -57,8 +57,8 @@ type Options struct {
 	Clock clock.PassiveClock
 	// Calm returns since when time passes only while nothing else can happen; zero if it does not do so yet.
 	Calm func() time.Time
-	// KeepsRuns is true if nobody but the operator deletes JobRuns.
-	KeepsRuns bool
+	// Kept reports whether nobody but the operator deletes the JobRun. If it is nil, people may delete every JobRun.
+	Kept func(types.UID) bool
 }
 
 // Judge checks every write against all earlier ones.
@@ -106,6 +106,9 @@ type lease struct {
 func New(o Options) *Judge {
 	if o.ByHand == nil {
 		o.ByHand = func(types.UID) bool { return false }
+	}
+	if o.Kept == nil {
+		o.Kept = func(types.UID) bool { return false }
 	}
 	return &Judge{
 		o: o, fail: o.Fail,

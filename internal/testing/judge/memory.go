@@ -58,7 +58,7 @@ func (j *Judge) goneOwner(key *v1alpha1.RunKeySpec, owner runkey.Identity) {
 		return
 	}
 	terms := runkey.TermsIn(key)
-	if j.o.KeepsRuns && terms.TTLSeconds > 0 && !releases(terms, run.Status.Phase) {
+	if j.o.Kept(run.UID) && terms.TTLSeconds > 0 && !releases(terms, run.Status.Phase) {
 		j.fail("P10: %s was deleted before idempotencyKey %q remembered its end", describe(run), key.Key)
 	}
 	j.freed[delivery{key.JobName, key.Key}] = true
@@ -119,7 +119,7 @@ func (j *Judge) inherits(old, receipt *v1alpha1.JobRun) {
 		return
 	}
 	failed := meta.FindStatusCondition(receipt.Status.Conditions, v1alpha1.ConditionCancelled)
-	if j.o.KeepsRuns || !j.deleted[run.UID] || failed == nil || failed.Reason != "RunDeleted" {
+	if j.o.Kept(run.UID) || !j.deleted[run.UID] || failed == nil || failed.Reason != "RunDeleted" {
 		j.fail("P10: receipt %s has another outcome than %s", describe(receipt), describe(run))
 	}
 }

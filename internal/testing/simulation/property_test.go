@@ -213,7 +213,6 @@ func TestPropertyMemory(t *testing.T) {
 		scenario := Scenario{
 			Controllers: 1,
 			Replicas:    2,
-			KeepsRuns:   true,
 			Triggers:    rapid.SliceOfN(rapid.Custom(drawDelivery), 2, 5).Draw(rt, "triggers"),
 			Workers:     []Way{Works},
 		}

@@ -81,7 +81,7 @@ func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
 		{Name: "a", Idempotency: "i", Releases: true, Fate: Hangs, Deadline: 1}, {Name: "b", Idempotency: "i", After: time.Second},
 		{Name: "c", Idempotency: "i", After: 20 * time.Second},
 	}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers},
 		scene{until: "webhook.* get RunKey i-"},
 		scene{until: "controller.* delete RunKey i-", not: "stores: create JobRun b"},
 		scene{until: "stores: create JobRun b"},
@@ -94,7 +94,7 @@ func TestScheduleDeliveryIsStoredAfterTheRelease(t *testing.T) {
 func TestScheduleKeyPassesOnToTheRunThatBroughtIt(t *testing.T) {
 	hangs := Trigger{Name: "b", Idempotency: "i", Fate: Hangs, Deadline: 1000}
 	triggers := []Trigger{hangs, hangs, {Name: "a", Idempotency: "i", Remembered: 20}}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers},
 		scene{until: "user 1.* create RunKey i-", not: "user 2|user 3"},
 		scene{until: "stores: create JobRun a", not: "stores: create JobRun b|user 2"},
 		scene{until: "user 2.* update RunKey i-", not: "stores: create JobRun b"},
@@ -103,15 +103,77 @@ func TestScheduleKeyPassesOnToTheRunThatBroughtIt(t *testing.T) {
 	)
 }
 
-// P10, the retention: the TTL of a run is over before its key remembers how it ended. The run waits for its key.
+// P10, the retention: the TTL of a run is over before its key remembers how it ended. The run waits for its key. So the key
+// still remembers it after a restart of the controller.
 func TestScheduleRunWaitsForItsKey(t *testing.T) {
 	triggers := []Trigger{
 		{Name: "a", Idempotency: "i", Remembered: 3600, Brief: true}, {Name: "a", Idempotency: "i", After: 20 * time.Second},
 	}
-	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, KeepsRuns: true},
-		scene{until: "controller.* update RunKey i-", not: "controller.* update RunKey i-"},
-		scene{until: "controller.* delete JobRun a"},
-		scene{until: "controller.* update status of JobRun a", not: "controller.* create Job"},
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Crashes: 1}, Triggers: triggers},
+		scene{until: "controller.* delete JobRun a$", not: "controller.* update RunKey i-"},
+		scene{until: "controller.* crashes$"},
+		scene{until: "controller.* update status of JobRun a$", not: "controller.* create Job"},
+	)
+}
+
+// P9, the other answer: c is a delivery of the key of b. The row of the concurrency key answered it with a, which has the same
+// key and is refused after that. b ends and has a TTL of 0 while c is being bound to b. So b stays until c is bound.
+func TestScheduleRunWaitsForADelivery(t *testing.T) {
+	triggers := []Trigger{
+		{Name: "a", Key: "k", Idempotency: "i"}, {Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"},
+	}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
+		scene{until: "webhook.*user 3.* get cached RunKey i-", not: "user 1|user 2"},
+		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
+		scene{until: "stores: create JobRun c$", not: "user 1|webhook.* sees RunKey created: i-"},
+		scene{until: "create JobRun a: a later admission plugin refuses it", not: "stores: create JobRun a"},
+		scene{until: "controller.* get JobRun a$", not: "worker"},
+		scene{until: "controller.* delete JobRun b$", not: "controller.* update status of JobRun c"},
+	)
+}
+
+// P9, the outcome: b is deleted by its TTL while the controller does not see its delivery c yet. The deletion is slow. c is bound
+// meanwhile, and gets the outcome of b in the same write.
+func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
+	triggers := []Trigger{{Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Idempotency: "i"}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "controller.* delete JobRun b: the caller gives up", not: "user 2|controller.* sees JobRun created: c"},
+		scene{until: "controller.* update status of JobRun c$"},
+		scene{until: "late: delete JobRun b$"},
+	)
+}
+
+// P9, one look: the controller has read b as Leased when b ends and its TTL deletes it, slowly. Then c is stored, a delivery of b,
+// and the same reconcile lists it. It does not bind c to what it read before.
+func TestScheduleDeliveryComesDuringALook(t *testing.T) {
+	triggers := []Trigger{{Name: "b", Key: "k", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "stores: update status of JobRun b$", not: "user 2"},
+		scene{until: "controller.* sees JobRun changed: b", not: "user 2|apiserver"},
+		scene{until: "controller.*reconcile.*c-.* list cached JobRun", not: "user 2|apiserver"},
+		scene{until: "controller.* delete JobRun b: the caller gives up", not: "user 2|controller.*reconcile.*c-"},
+		scene{until: "controller.* sees JobRun created: c", not: "controller.*reconcile"},
+		scene{until: "controller.* update status of JobRun c$"},
+		scene{until: "late: delete JobRun b$"},
+	)
+}
+
+// P7, the line: a is stored when its place is given away, and waits in line behind b. A worker claims b, which leaves the place
+// free until the controller seats a. The trigger of c comes in between, and does not overtake a.
+func TestScheduleTriggerComesWhileThePlaceIsFree(t *testing.T) {
+	triggers := []Trigger{{Name: "a", Key: "k", Worker: true}, {Name: "b", Key: "k", Worker: true}, {Name: "c", Key: "k", Skip: true, Worker: true}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
+		scene{until: "controller.*c-.* get cached JobRun a$", not: "user"},
+		scene{until: "controller.*c-.* list cached JobRun", not: "user"},
+		scene{until: "time leaps by 15s"},
+		scene{until: "controller.* delete RunKey c-", not: "user"},
+		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
+		scene{until: "stores: create JobRun a$", not: "user 3|worker"},
+		scene{until: "controller.* update status of JobRun b$", not: "user 3|worker"},
+		scene{until: "webhook.* update RunKey c-", not: "user 3"},
+		scene{until: "stores: create JobRun c$", not: "controller"},
 	)
 }
 

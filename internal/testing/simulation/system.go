@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -140,9 +141,7 @@ type Scenario struct {
 	Locked bool
 	// Defined means that the job has a definition, which has the template. Its editor changes it in this order.
 	Defined []Edit
-	// KeepsRuns is true if nobody but the operator deletes JobRuns.
-	KeepsRuns bool
-	Options   model.Options
+	Options model.Options
 }
 
 // system is a simulated installation.
@@ -151,6 +150,8 @@ type system struct {
 	scenario Scenario
 	gateway  *model.Gateway
 	judge    *judge.Judge
+	// deletes has the JobRuns that users delete, or try to.
+	deletes map[types.UID]bool
 }
 
 // Simulate plays a scenario and returns the first violation of an invariant, or nil.
@@ -159,7 +160,7 @@ func Simulate(scenario Scenario) error {
 	if err != nil {
 		return err
 	}
-	s := &system{Sim: sim, scenario: scenario}
+	s := &system{Sim: sim, scenario: scenario, deletes: map[types.UID]bool{}}
 	if s.gateway, err = sim.NewGateway(); err != nil {
 		return err
 	}
@@ -171,8 +172,7 @@ func Simulate(scenario Scenario) error {
 		JobsGo: scenario.Options.Crashes == 0, // A controller that starts leaves them to the sweep, which the simulation lacks.
 		Clock:  sim.Clock,
 		Calm:   sim.Calm,
-
-		KeepsRuns: scenario.KeepsRuns,
+		Kept:   func(uid types.UID) bool { return scenario.Mishaps == 0 && !s.deletes[uid] }, // A mishap may be a deletion.
 	})
 	sim.Server.Observe(s.judge.Observe)
 	s.gateway.Passed = s.judge.PassedFence
@@ -349,6 +349,7 @@ func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, ru
 		s.cancel(ctx, users, run)
 	case Delete, DeleteAndTriggerAgain:
 		uid := run.UID
+		s.deletes[uid] = true
 		if err := users.Client.Delete(ctx, run, client.Preconditions{UID: &uid}); err == nil && t.Then == DeleteAndTriggerAgain {
 			s.gateway.Create(ctx, newRun(t), false)
 		}
