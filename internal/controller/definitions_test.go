@@ -53,6 +53,7 @@ type definitionBench struct {
 
 func newDefinitionBench(stored ...client.Object) definitionBench {
 	b := newBench(stored...)
+	b.CheckDefinition = checkSchedules
 	return definitionBench{b, newDefinitions(b.Reconciler)}
 }
 
