@@ -44,19 +44,20 @@ func newDefinitionNotes() *definitionNotes {
 	return &definitionNotes{notes: map[types.NamespacedName]*definitionNote{}}
 }
 
-// of returns the entry of a definition. The caller must have locked mu.
+// of returns the entry of a definition. It returns an entry that is not kept if the definition is gone, because a reconcile of it
+// may still be under way. The caller must have locked mu.
 func (n *definitionNotes) of(name types.NamespacedName) *definitionNote {
-	if n.notes[name] == nil {
-		n.notes[name] = &definitionNote{}
+	if note := n.notes[name]; note != nil {
+		return note
 	}
-	return n.notes[name]
+	return &definitionNote{}
 }
 
 // add records that a definition exists.
 func (n *definitionNotes) add(name types.NamespacedName) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.of(name)
+	n.notes[name] = n.of(name)
 }
 
 // remove records that a definition is gone.

@@ -13,7 +13,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -21,7 +20,6 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
-	"github.com/jobrun-dev/jobrun/internal/schedule"
 )
 
 // Reconcile triggers what the schedules of a definition ask for, writes its status and trims its history. Any number of
@@ -84,11 +82,7 @@ func (d *definitions) observe(ctx context.Context, definition *v1alpha1.JobDefin
 	name := client.ObjectKeyFromObject(definition)
 	o = decision.Definition{Now: metav1.NewTime(d.Clock.Now()), Definition: definition}
 	o.LastEnd = d.notes.count(name, o.Now.Time) // before the lists, so no later event is missed
-	check := d.CheckDefinition
-	if check == nil {
-		check = checkSchedules
-	}
-	o.Reason, o.Message = d.notes.check(name, definition, check)
+	o.Reason, o.Message = d.notes.check(name, definition, d.CheckDefinition)
 	if o.Waiting, err = d.countRuns(ctx, definition, v1alpha1.PhasePending); err != nil {
 		return o, nil, err
 	}
@@ -111,18 +105,6 @@ func (d *definitions) countRuns(ctx context.Context, definition *v1alpha1.JobDef
 	err := d.Client.List(ctx, &runs, client.InNamespace(definition.Namespace),
 		client.MatchingFields{cache.FieldJob: cache.JobRuns(definition.Name, phase)}, client.UnsafeDisableDeepCopy)
 	return len(runs.Items), err
-}
-
-// checkSchedules is the check of a definition whose schedules alone are checked.
-func checkSchedules(definition *v1alpha1.JobDefinition) (reason, message string) {
-	var errs field.ErrorList
-	for i, s := range definition.Spec.Schedules {
-		errs = append(errs, schedule.Validate(s, field.NewPath("spec", "schedules").Index(i))...)
-	}
-	if len(errs) > 0 {
-		return v1alpha1.ReasonInvalidSchedule, errs.ToAggregate().Error()
-	}
-	return v1alpha1.ReasonDefinitionValid, ""
 }
 
 // writeStatus stores the status of a definition if it has changed. News of schedules and conditions are stored at once,

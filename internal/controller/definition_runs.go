@@ -7,12 +7,11 @@ import (
 	"context"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/cache"
 	"github.com/jobrun-dev/jobrun/internal/decision"
 	"github.com/jobrun-dev/jobrun/internal/schedule"
 )
@@ -25,19 +24,10 @@ func (r *Reconciler) awaitsSchedule(ctx context.Context, run *v1alpha1.JobRun) (
 		return false, nil
 	}
 	key := types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}
-	definition := &v1alpha1.JobDefinition{}
-	err := r.Client.Get(ctx, key, definition, client.UnsafeDisableDeepCopy)
-	if apierrors.IsNotFound(err) || err == nil && schedule.Find(definition.Spec.Schedules, name) == nil {
-		definition = &v1alpha1.JobDefinition{}
-		err = r.Live.Get(ctx, key, definition)
-	}
-	switch {
-	case apierrors.IsNotFound(err):
-		return false, nil
-	case err != nil:
-		return false, err
-	}
-	return schedule.Awaits(run, definition), nil
+	found, err := cache.FindDefinition(ctx, r.Client, r.Live, key, func(d *v1alpha1.JobDefinition) bool {
+		return schedule.Find(d.Spec.Schedules, name) != nil
+	})
+	return found != nil && schedule.Awaits(run, found), err
 }
 
 const (

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/schedule"
 )
 
 // requests is a queue that records when its one request is due.
@@ -31,6 +33,16 @@ func (q *requests) due(now time.Time) bool {
 	before := len(q.at)
 	q.at = slices.DeleteFunc(q.at, func(t time.Time) bool { return !t.After(now) })
 	return len(q.at) < before
+}
+
+// checkSchedules is a check of a definition that reports wrong schedules.
+func checkSchedules(d *v1alpha1.JobDefinition) (reason, message string) {
+	for i, s := range d.Spec.Schedules {
+		if errs := schedule.Validate(s, field.NewPath("spec", "schedules").Index(i)); len(errs) > 0 {
+			return v1alpha1.ReasonInvalidSchedule, errs.ToAggregate().Error()
+		}
+	}
+	return v1alpha1.ReasonDefinitionValid, ""
 }
 
 func rawInput(json string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: []byte(json)} }

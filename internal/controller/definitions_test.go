@@ -53,6 +53,7 @@ type definitionBench struct {
 
 func newDefinitionBench(stored ...client.Object) definitionBench {
 	b := newBench(stored...)
+	b.CheckDefinition = checkSchedules
 	return definitionBench{b, newDefinitions(b.Reconciler)}
 }
 
@@ -541,6 +542,7 @@ func TestTheLastRunIsKnownAfterItIsGone(t *testing.T) {
 
 func TestReadySaysWhatIsWrong(t *testing.T) {
 	b := newDefinitionBench(makeDefinition(func(d *v1alpha1.JobDefinition) { d.Spec.Schedules[0].Schedule = "0 0 31 2 *" }))
+	b.notes.add(theDefinition.NamespacedName)
 	if _, err := b.Reconcile(t); err != nil {
 		t.Fatal(err)
 	}
@@ -566,6 +568,37 @@ func TestReadySaysWhatIsWrong(t *testing.T) {
 	}
 	if d := b.definition(t); d.NotReady() != nil || d.Status.ObservedGeneration != d.Generation || calls != 1 {
 		t.Errorf("status %+v after %d checks", d.Status, calls)
+	}
+}
+
+// A reconcile of a definition that is deleted meanwhile leaves nothing behind.
+func TestNotesOfADefinitionGoWithIt(t *testing.T) {
+	b := newDefinitionBench(makeDefinition(nil))
+	q := &requests{}
+	b.changes().Create(t.Context(), event.CreateEvent{Object: b.definition(t)}, q)
+	b.store.Before = func(verb string, o client.Object) error {
+		if _, isTick := o.(*v1alpha1.JobRun); isTick && verb == "create" {
+			b.changes().Delete(t.Context(), event.DeleteEvent{Object: b.definition(t)}, q)
+		}
+		return nil
+	}
+	if _, err := b.Reconcile(t); err != nil || len(b.runNames(t)) != 1 {
+		t.Fatalf("%v, %v", b.runNames(t), err)
+	}
+	if len(b.notes.notes) != 0 {
+		t.Errorf("%d notes are left", len(b.notes.notes))
+	}
+	if _, err := b.Reconcile(t); err != nil || len(b.notes.notes) != 0 {
+		t.Errorf("%d notes came back, %v", len(b.notes.notes), err)
+	}
+	q = &requests{}
+	b.runChanges().Create(t.Context(), event.CreateEvent{Object: wrappers.MakeJobRun("a").Created().Pending().Obj()}, q)
+	if len(q.at) != 0 {
+		t.Error("a run of a definition that is gone is counted")
+	}
+	b.changes().Create(t.Context(), event.CreateEvent{Object: b.definition(t)}, q)
+	if _, err := b.Reconcile(t); err != nil || b.notes.notes[theDefinition.NamespacedName].counted.IsZero() {
+		t.Errorf("the notes of a new definition are not kept, %v", err)
 	}
 }
 

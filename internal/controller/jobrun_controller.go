@@ -65,7 +65,7 @@ type Options struct {
 	// Notes reports whether all replicas know spec.unconfirmed of a RunKey: see decision.Observation. Nil means that they do.
 	Notes func() bool
 	// CheckDefinition returns the reason and the message of the condition Ready of a JobDefinition. The reason of a valid
-	// one is v1alpha1.ReasonDefinitionValid. Nil checks the schedules alone.
+	// one is v1alpha1.ReasonDefinitionValid.
 	CheckDefinition func(*v1alpha1.JobDefinition) (reason, message string)
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool

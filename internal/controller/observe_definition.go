@@ -5,10 +5,8 @@ package controller
 
 import (
 	"context"
-	"fmt"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -24,21 +22,10 @@ func (o *observer) observeDefinition(ctx context.Context) error {
 	if run == nil {
 		return nil
 	}
-	found := &v1alpha1.JobDefinition{}
 	name := client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.JobName}
-	err := o.Client.Get(ctx, name, found)
-	if apierrors.IsNotFound(err) {
-		err = o.Live.Get(ctx, name, found)
-	}
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read JobDefinition %s: %w", name, err)
-	default:
-		o.Definition = found
-		return nil
-	}
+	found, err := cache.FindDefinition(ctx, o.Client, o.Live, name, nil)
+	o.Definition = found
+	return err
 }
 
 // firstRuled returns a run that a definition rules; nil if there is none. All runs of a home are of one job.

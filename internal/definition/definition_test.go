@@ -396,15 +396,4 @@ func TestBuiltIns(t *testing.T) {
 	if diff := cmp.Diff(want, spec); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	replaced := &v1alpha1.JobRunSpec{MaxAttempts: 5}
-	definition.RestoreBuiltIns(replaced, spec)
-	want.MaxAttempts = 5
-	if diff := cmp.Diff(want, replaced); diff != "" {
-		t.Errorf("restored (-want +got):\n%s", diff)
-	}
-	bypassed := &v1alpha1.JobRunSpec{}
-	definition.RestoreBuiltIns(bypassed, &v1alpha1.JobRunSpec{})
-	if diff := cmp.Diff(&v1alpha1.JobRunSpec{}, bypassed); diff != "" {
-		t.Errorf("restored what was not stored:\n%s", diff)
-	}
 }

@@ -118,15 +118,6 @@ var stamped = func() []fieldOf {
 	return found
 }()
 
-// RestoreBuiltIns sets the fields of BuiltIns that spec leaves out to the values of the stored spec.
-func RestoreBuiltIns(spec, stored *v1alpha1.JobRunSpec) {
-	for _, f := range stamped {
-		if value := f.get(stored); value != nil && f.get(spec) == nil {
-			f.set(spec, value)
-		}
-	}
-}
-
 // Value is a field of a JobRun's spec, and what to set it to.
 type Value struct {
 	Name  string

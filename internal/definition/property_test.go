@@ -4,6 +4,7 @@
 package definition_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -94,6 +95,26 @@ func TestPropertyCompletedIsComplete(t *testing.T) {
 	})
 }
 
+// The trigger replaces the JobRun that it became: what completion set is restored, and nothing else differs.
+func TestPropertyTheTriggerIsRestored(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawDefinition(t)
+		trigger, labels := drawTrigger(t)
+		stored, errs := d.Complete(trigger, labels)
+		if len(errs) > 0 {
+			t.Skip(errs)
+		}
+		definition.BuiltIns(&stored)
+		stored.Admission = &v1alpha1.Admission{Definition: &v1alpha1.DefinitionReference{Name: "job"}}
+		sent := *reordered(trigger)
+		definition.Restore(&sent, &stored)
+		sent.Admission = stored.Admission
+		if diff := cmp.Diff(stored, sent, cmp.Comparer(sameInput)); diff != "" {
+			t.Fatalf("differs from what is stored (-stored +restored):\n%s", diff)
+		}
+	})
+}
+
 // The same trigger gets the same keys, or the same errors, each time, also from a definition that is compiled anew and for an input
 // whose fields come in another order.
 func TestPropertyKeysAreDeterministic(t *testing.T) {
@@ -153,7 +174,28 @@ func FuzzComplete(f *testing.F) {
 		if again, errs := compiled.Complete(&got, map[string]string{"team": "a"}); len(errs) > 0 || again.ConcurrencyKey != got.ConcurrencyKey {
 			t.Errorf("completed again: %q, %v", again.ConcurrencyKey, errs)
 		}
+		stored, sent := got, *trigger
+		stored.Admission = &v1alpha1.Admission{Definition: &v1alpha1.DefinitionReference{Name: "job"}}
+		if definition.Restore(&sent, &stored); !sameInput(sent.Input, stored.Input) || sent.ConcurrencyKey != stored.ConcurrencyKey {
+			t.Errorf("the trigger was not restored: %s, stored %s", sent.Input.Raw, stored.Input.Raw)
+		}
 	})
+}
+
+// sameInput reports whether two inputs are the same JSON. null is no input.
+func sameInput(a, b *apiextensionsv1.JSON) bool {
+	value := func(input *apiextensionsv1.JSON) (decoded any) {
+		if input == nil {
+			return nil
+		}
+		decoder := json.NewDecoder(bytes.NewReader(input.Raw))
+		decoder.UseNumber()
+		if decoder.Decode(&decoded) != nil {
+			return string(input.Raw)
+		}
+		return decoded
+	}
+	return cmp.Equal(value(a), value(b))
 }
 
 // parseYAML returns nil if a text is not of that type.

@@ -57,19 +57,32 @@ func newInputSchema(raw *apiextensionsv1.JSON, path *field.Path) (*inputSchema, 
 	if len(errs) > 0 {
 		return nil, errs
 	}
-	object := &apiextensions.JSONSchemaProps{Type: "object", Properties: map[string]apiextensions.JSONSchemaProps{inputField: *props}}
-	if errs := crdErrors(object, path); len(errs) > 0 {
+	if errs := crdErrors(withoutDefaults(props), path); len(errs) > 0 {
 		return nil, errs
-	}
-	structural, err := structuralschema.NewStructural(object)
-	if err != nil {
-		return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
 	}
 	validator, err := newNode(props)
 	if err != nil {
 		return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
 	}
+	if defaults := defaultsIn(props, validator, path); len(defaults) > 0 {
+		errs := defaultErrors(defaults, path)
+		if len(errs) == 0 {
+			errs = crdErrors(props, path)
+		}
+		if len(errs) > 0 {
+			return nil, errs
+		}
+	}
+	structural, err := structuralschema.NewStructural(objectOf(props))
+	if err != nil {
+		return nil, field.ErrorList{field.Invalid(path, "", err.Error())}
+	}
 	return &inputSchema{structural, validator}, nil
+}
+
+// objectOf returns the schema of {"input": ...}.
+func objectOf(input *apiextensions.JSONSchemaProps) *apiextensions.JSONSchemaProps {
+	return &apiextensions.JSONSchemaProps{Type: "object", Properties: map[string]apiextensions.JSONSchemaProps{inputField: *input}}
 }
 
 func parseSchema(raw []byte, path *field.Path) (*apiextensions.JSONSchemaProps, field.ErrorList) {
@@ -103,9 +116,9 @@ func parseSchema(raw []byte, path *field.Path) (*apiextensions.JSONSchemaProps, 
 	return props, nil
 }
 
-// crdErrors returns what the API server finds wrong with a CustomResourceDefinition of this schema. It checks that the schema
-// is structural, that its patterns are legal, and that its defaults fit.
-func crdErrors(schema *apiextensions.JSONSchemaProps, path *field.Path) field.ErrorList {
+// crdErrors returns what the API server finds wrong with a CustomResourceDefinition that has this schema of an input. It checks that
+// the schema is structural, that its patterns are legal, and that its defaults fit.
+func crdErrors(input *apiextensions.JSONSchemaProps, path *field.Path) field.ErrorList {
 	const plural, group, version = "inputs", "jobrun.dev", "v1"
 	found := crdvalidation.ValidateCustomResourceDefinition(context.Background(), &apiextensions.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: plural + "." + group},
@@ -117,7 +130,7 @@ func crdErrors(schema *apiextensions.JSONSchemaProps, path *field.Path) field.Er
 			PreserveUnknownFields: new(bool),
 			Version:               version,
 			Versions:              []apiextensions.CustomResourceDefinitionVersion{{Name: version, Served: true, Storage: true}},
-			Validation:            &apiextensions.CustomResourceValidation{OpenAPIV3Schema: schema},
+			Validation:            &apiextensions.CustomResourceValidation{OpenAPIV3Schema: objectOf(input)},
 		},
 		Status: apiextensions.CustomResourceDefinitionStatus{StoredVersions: []string{version}},
 	})

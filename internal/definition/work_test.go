@@ -109,6 +109,42 @@ func TestDefaultsAreBounded(t *testing.T) {
 	}
 }
 
+// The webhook also validates the defaults of a schema, when the definition is written. Each of these took seconds or minutes.
+func TestWorkOfDefaultsIsBounded(t *testing.T) {
+	alternatives := list(900, func(i int) string { return fmt.Sprintf(`{"maximum": -%d}`, i+1) })
+	text := `"` + strings.Repeat("a", 60000) + `"`
+	const schema, tooMuch = "spec.inputSchema.openAPIV3Schema", "its defaults have too many values, or too long texts"
+	for name, tc := range map[string]struct{ schema, field, says string }{
+		"many alternatives for many items": {
+			`{"type": "array", "items": {"type": "integer", "not": {"anyOf": [` + alternatives + `]}}, "default": [` + list(900, always("1")) + `]}`, schema, tooMuch,
+		},
+		"a large pattern for a long text": {`{"type": "string", "pattern": "^(a|aa){1000}", "default": ` + text + `}`, schema, tooMuch},
+		"many of them": {
+			`{"type": "object", "properties": {` + list(50, func(i int) string {
+				return fmt.Sprintf(`"%d": {"type": "string", "pattern": "^(a|aa){30}", "default": "%s"}`, i, strings.Repeat("a", 1000))
+			}) + `, "a": {"type": "array", "items": {"type": "integer", "not": {"anyOf": [` + list(100, always(`{"maximum": -1}`)) + `]}}, "default": [` +
+				list(900, always("1")) + `]}}}`, schema, tooMuch,
+		},
+		"inside items and additional properties": {
+			`{"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^(a|aa){1000}", "default": ` + text + `}}}`, schema, tooMuch,
+		},
+		"many errors": {
+			`{"type": "array", "items": {"type": "integer", "anyOf": [` + alternatives + `]}, "default": [` + list(50, always("1")) + `]}`, schema + ".default[0]", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, errs := definition.Compile(ofSchema(tc.schema))
+			if len(errs) == 0 || errs[0].Field != tc.field || !strings.HasPrefix(errs[0].Detail, tc.says) {
+				t.Errorf("errors: %.300s", errs.ToAggregate())
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
 func TestWorkOfUsualInputs(t *testing.T) {
 	for name, tc := range map[string]struct{ schema, input string }{
 		"64 KiB of items":        {`{"type": "array", "items": {"type": "integer", "minimum": 0}}`, "[" + list(32000, always("1")) + "]"},

@@ -23,15 +23,21 @@ var (
 	toVariable    = strings.NewReplacer("-", "_", ".", "_")
 )
 
+// MaxInputVariables bounds the variables of an input. Each container of a Job has them all, and the API server stores no object of
+// more than some MiB.
+const MaxInputVariables = 256
+
 // InputVariables returns the environment variables of the top-level texts, numbers and booleans of an input. A field has none if
-// WithoutVariable has its name, or if its text holds U+0000.
+// WithoutVariable has its name, or if its text holds U+0000. Of more than MaxInputVariables, it returns those whose fields come
+// first by name.
 func InputVariables(input *apiextensionsv1.JSON) map[string]string {
 	fields := topLevel(input)
-	without := WithoutVariable(slices.Collect(maps.Keys(fields)))
+	names := slices.Sorted(maps.Keys(fields))
+	without := WithoutVariable(names)
 	variables := map[string]string{}
-	for name, value := range fields {
+	for _, name := range names {
 		_, skip := slices.BinarySearch(without, name)
-		if text, ok := scalar(value); ok && !skip && !strings.ContainsRune(text, 0) {
+		if text, ok := scalar(fields[name]); ok && !skip && !strings.ContainsRune(text, 0) && len(variables) < MaxInputVariables {
 			variables[variableOf(name)] = text
 		}
 	}

@@ -4,6 +4,8 @@
 package executor
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,6 +44,18 @@ func TestInputVariables(t *testing.T) {
 				t.Errorf("variables (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// An input of 64 KiB has some 8,000 fields at most. Without a bound, each container of its Job would have 300 KiB of variables.
+func TestInputVariablesAreBounded(t *testing.T) {
+	fields := []string{`"a-a":1`, `"a.a":2`, `"aa":[]`}
+	for i := range 5000 {
+		fields = append(fields, fmt.Sprintf(`"f%04d":%d`, 4999-i, i))
+	}
+	got := InputVariables(&apiextensionsv1.JSON{Raw: []byte("{" + strings.Join(fields, ",") + "}")})
+	if len(got) != MaxInputVariables || got["JOBRUN_INPUT_F0000"] != "4999" || got["JOBRUN_INPUT_F0255"] != "4744" {
+		t.Errorf("%d variables: %v", len(got), got)
 	}
 }
 

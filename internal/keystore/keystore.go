@@ -29,10 +29,10 @@ type Store struct {
 	live   client.Reader
 	writer client.Writer
 	clock  clock.PassiveClock
-	shared *sharedReads[*v1alpha1.RunKey]
+	shared *cache.SharedReads[*v1alpha1.RunKey]
 	writes writes
 	// runs are the live reads of Exists. The value is the run of the name, the zero Identity if there is none.
-	runs *sharedReads[runkey.Identity]
+	runs *cache.SharedReads[runkey.Identity]
 }
 
 // Options of a Store.
@@ -49,12 +49,12 @@ type Options struct {
 // New returns a Store.
 func New(o Options) *Store {
 	s := &Store{cached: o.Cached, live: o.Live, writer: o.Writer, clock: o.Clock}
-	s.shared = newSharedReads(func(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
+	s.shared = cache.NewSharedReads(func(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
 		return get(ctx, s.live, name)
 	}, countShared)
-	s.runs = newSharedReads(func(ctx context.Context, name types.NamespacedName) (runkey.Identity, error) {
+	s.runs = cache.NewSharedReads(func(ctx context.Context, name types.NamespacedName) (runkey.Identity, error) {
 		return identityAt(ctx, s.live, name)
-	}, func(bool) {})
+	}, nil)
 	return s
 }
 
@@ -66,7 +66,7 @@ func (s *Store) Cached(ctx context.Context, name types.NamespacedName) (*v1alpha
 // Live returns the key as stored at some time after the call; nil if there is none. Callers share the answer
 // and must not change it.
 func (s *Store) Live(ctx context.Context, name types.NamespacedName) (*v1alpha1.RunKey, error) {
-	return s.shared.get(ctx, name)
+	return s.shared.Get(ctx, name)
 }
 
 // OwnedBy returns the idempotency keys that a run owns, as the cache shows them. Callers must not change them,

@@ -50,7 +50,7 @@ func (s *Store) Exists(ctx context.Context, namespace string, id runkey.Identity
 	if err != nil || cached == id {
 		return err == nil, err
 	}
-	stored, err := s.runs.get(ctx, name)
+	stored, err := s.runs.Get(ctx, name)
 	return stored == id, err
 }
 

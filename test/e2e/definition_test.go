@@ -48,6 +48,12 @@ spec:
 		wait("a", v1alpha1.ConditionComplete)
 		Expect(kubectl("get", "jobrun", "a", "-o", "jsonpath={.spec.concurrencyKey} {.status.output}")).To(Equal("ann hello ann"))
 
+		spec := kubectl("get", "jobrun", "a", "-o", "jsonpath={.spec}")
+		for _, again := range [][]string{{"replace"}, {"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
+			succeeded(tryWith(trigger, append(again, "-f", "-")...))
+			Expect(kubectl("get", "jobrun", "a", "-o", "jsonpath={.spec}")).To(Equal(spec), "%v", again)
+		}
+
 		scheduled := func() string {
 			return kubectl("get", "jobruns", "-l", v1alpha1.LabelSchedule+"=minutely", "-o", "jsonpath={.items[*].status.output}")
 		}

@@ -137,6 +137,38 @@ var _ = Describe("A Role with the name of one job", Ordered, Label(local), func(
 	})
 })
 
+// A schedule triggers its job with the operator's rights.
+var _ = Describe("A Role that defines jobs", Label(local), func() {
+	It("writes a schedule only with the verb trigger", func() {
+		useNamespace()
+		kubectl("create", "role", "defines", "--verb=create,update,patch,get", "--resource=jobdefinitions.batch.jobrun.dev")
+		kubectl("create", "serviceaccount", "author")
+		kubectl("create", "rolebinding", "defines", "--role=defines", "--serviceaccount="+ns+":author")
+		kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, ns, "author")
+		Expect(err).NotTo(HaveOccurred())
+		apply := func(spec string) answer {
+			before := kubectlEnv
+			defer func() { kubectlEnv = before }()
+			kubectlEnv = slices.Concat(before, []string{"KUBECONFIG=" + kubeconfig})
+			return tryWith("{apiVersion: batch.jobrun.dev/v1alpha1, kind: JobDefinition, metadata: {name: report}, spec: {"+spec+"}}", "apply", "-f", "-")
+		}
+		const nightly = "schedules: [{name: nightly, schedule: '0 3 * * *'}]"
+		Eventually(apply).WithArguments("description: Reports.").Should(HaveField("Code", 0))
+		refused := apply(nightly)
+		Expect(refused.Code).To(Equal(1), refused.String)
+		Expect(refused.Stderr).To(And(ContainSubstring("Error from server (Forbidden)"), ContainSubstring(`writing the schedule "nightly"`),
+			ContainSubstring("{apiGroups: [batch.jobrun.dev], resources: [jobdefinitions], resourceNames: [report], verbs: [trigger]}")))
+
+		// kubectl create role refuses a verb that it does not know.
+		succeeded(tryWith("{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: triggers-report}, "+
+			"rules: [{apiGroups: [batch.jobrun.dev], resources: [jobdefinitions], resourceNames: [report], verbs: [trigger]}]}", "apply", "-f", "-"))
+		kubectl("create", "rolebinding", "triggers-report", "--role=triggers-report", "--serviceaccount="+ns+":author")
+		Eventually(apply).WithArguments(nightly).Should(HaveField("Code", 0))
+		kubectl("delete", "rolebinding", "triggers-report")
+		succeeded(apply("schedules: [{name: nightly, schedule: '0 3 * * *', suspend: true}]"))
+	})
+})
+
 // jobrun-trigger opens all jobs of a namespace, and no template.
 var _ = Describe("The ClusterRole jobrun-trigger", Label(local), func() {
 	It("opens every job, and no template", func() {

@@ -471,9 +471,9 @@ var mutants = map[string]mutant{
 		pkg:  "./internal/webhook/v1alpha1", run: "^TestClaimOfADefinedRun$",
 	},
 	"definitions: one that the cache does not show yet counts as gone": {
-		file: "internal/controller/observe_definition.go",
-		from: `		err = o.Live.Get(ctx, name, found)`,
-		to:   `		_ = o.Live`,
+		file: "internal/cache/definition.go",
+		from: `	return ReadDefinition(ctx, live, name)`,
+		to:   `	return nil, nil`,
 		pkg:  "./internal/controller", run: "^TestDefinitionIsReadLive$",
 	},
 	"definitions: a change of one wakes no run": {

@@ -6,17 +6,14 @@ package v1alpha1
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
-	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
 // complete completes a trigger by the definition of its job, and sets what executes the run in spec.admission. sent.added then has
@@ -41,7 +38,8 @@ func (h *Handler) define(ctx context.Context, sent *submission) (field.ErrorList
 		return nil, nil // validate and the schema report it.
 	}
 	inline := run.Spec.Template != nil
-	found, err := h.definitions.find(ctx, types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}, inline)
+	job := types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}
+	found, err := h.definitions.find(ctx, job, inline)
 	switch {
 	case err != nil:
 		return nil, err
@@ -52,7 +50,11 @@ func (h *Handler) define(ctx context.Context, sent *submission) (field.ErrorList
 	case h.denyUndefined:
 		return field.ErrorList{field.NotFound(jobNamePath, run.Spec.JobName)}, nil
 	}
-	sent.warnings = append(sent.warnings, h.undefinedWarnings(ctx, run)...)
+	advice, err := h.definitions.advise(ctx, job)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Cannot list the JobDefinitions for a warning")
+	}
+	sent.warnings = append(sent.warnings, advice...)
 	return nil, nil
 }
 
@@ -78,26 +80,4 @@ func (h *Handler) completeBy(found *v1alpha1.JobDefinition, sent *submission) fi
 	spec.Admission = admission
 	run.Spec = spec
 	return errs
-}
-
-// undefinedWarnings returns the text that names the defined job whose name is nearest to that of an undefined one. There is none if
-// the namespace defines no jobs.
-func (h *Handler) undefinedWarnings(ctx context.Context, run *v1alpha1.JobRun) []string {
-	var defined v1alpha1.JobDefinitionList
-	if err := h.definitions.cached.List(ctx, &defined, client.InNamespace(run.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		log.FromContext(ctx).Error(err, "Cannot list the JobDefinitions for a warning")
-		return nil
-	}
-	var names []string
-	for i := range defined.Items {
-		if defined.Items[i].DeletionTimestamp == nil {
-			names = append(names, defined.Items[i].Name)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	slices.Sort(names)
-	return []string{fmt.Sprintf("job %q has no JobDefinition, so the run waits for an external worker; the nearest defined job is %q",
-		run.Spec.JobName, text.Nearest(run.Spec.JobName, names))}
 }

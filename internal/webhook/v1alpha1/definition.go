@@ -79,15 +79,28 @@ func storedDefinition(req admission.Request) *v1alpha1.JobDefinition {
 // variableWarnings tells which fields of the input get no environment variable of their own.
 func variableWarnings(d *v1alpha1.JobDefinition) []string {
 	var schema struct {
-		Properties map[string]json.RawMessage `json:"properties"`
+		Properties map[string]struct {
+			Type string `json:"type"`
+		} `json:"properties"`
 	}
 	if d.Spec.Template == nil || d.Spec.InputSchema == nil || json.Unmarshal(d.Spec.InputSchema.OpenAPIV3Schema.Raw, &schema) != nil {
 		return nil
 	}
+	names := slices.Sorted(maps.Keys(schema.Properties))
+	without := executor.WithoutVariable(names)
 	var warnings []string
-	for _, name := range executor.WithoutVariable(slices.Sorted(maps.Keys(schema.Properties))) {
+	for _, name := range without {
 		warnings = append(warnings, fmt.Sprintf("the input field %q gets no variable %s...: its name gives no legal one, or that of another field; "+
 			"%s has the field", name, v1alpha1.EnvInputPrefix, v1alpha1.EnvInput))
+	}
+	named := slices.DeleteFunc(names, func(name string) bool {
+		_, none := slices.BinarySearch(without, name)
+		return none || schema.Properties[name].Type == "object" || schema.Properties[name].Type == "array"
+	})
+	if len(named) > executor.MaxInputVariables {
+		warnings = append(warnings, fmt.Sprintf("an input with all fields of the inputSchema gets no variables %s... for the %d fields from %q on: "+
+			"of each input, the first %d by name get one; %s has all fields", v1alpha1.EnvInputPrefix, len(named)-executor.MaxInputVariables,
+			named[executor.MaxInputVariables], executor.MaxInputVariables, v1alpha1.EnvInput))
 	}
 	return warnings
 }

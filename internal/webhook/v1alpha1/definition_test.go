@@ -5,6 +5,7 @@ package v1alpha1_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -116,16 +117,27 @@ func TestDefinitionWithTheSameSpec(t *testing.T) {
 
 func TestDefinitionWarnings(t *testing.T) {
 	const schema = "inputSchema: {openAPIV3Schema: {type: object, properties: {org: {type: string}, a-b: {type: string}, a_b: {type: string}}}}\n"
+	many := func(fields int) string {
+		var properties strings.Builder
+		for i := range fields {
+			fmt.Fprintf(&properties, "f%03d: {type: string}, ", i)
+		}
+		return "inputSchema: {openAPIV3Schema: {type: object, properties: {" + properties.String() + "a: {type: array, items: {type: string}}}}}\n"
+	}
 	for name, tc := range map[string]struct {
 		spec string
 		want int
+		says string
 	}{
-		"fields that share a variable":    {schema + definedTemplate, 2},
-		"a worker gets no variables":      {schema, 0},
-		"each field has its own variable": {syncUsers + definedTemplate, 0},
+		"fields that share a variable":    {schema + definedTemplate, 2, `the input field "a-b" gets no variable`},
+		"a worker gets no variables":      {schema, 0, ""},
+		"each field has its own variable": {syncUsers + definedTemplate, 0, ""},
+		"as many as get one":              {many(256) + definedTemplate, 0, ""},
+		"more than get one":               {many(300) + definedTemplate, 1, `for the 44 fields from "f256" on`},
+		"more for a worker":               {many(300), 0, ""},
 	} {
 		response := review(t, "", "spec:\n"+indented(tc.spec))
-		if !response.Allowed || len(response.Warnings) != tc.want {
+		if !response.Allowed || len(response.Warnings) != tc.want || tc.says != "" && !strings.Contains(response.Warnings[0], tc.says) {
 			t.Errorf("%s: allowed %t, warnings %q", name, response.Allowed, response.Warnings)
 		}
 	}

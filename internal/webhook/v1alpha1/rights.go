@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/schedule"
 )
 
 // rightsTimeout bounds one question. It leaves the other half of admissionTimeout to the reservation.
@@ -55,7 +57,7 @@ type right struct {
 // 503 if the right is not known. A jobName that is too long is a 422, so that nobody fills the authorizer's cache with it. An
 // empty one is not looked up, because the schema refuses it.
 func (r rights) checkTrigger(ctx context.Context, req admission.Request, run *v1alpha1.JobRun) *apierrors.StatusError {
-	needed := triggerJob(run.Spec.JobName)
+	needed := triggerJob("a JobRun without spec.template", run.Spec.JobName)
 	switch {
 	case run.Spec.Template != nil:
 		needed = createJobs("a JobRun with spec.template")
@@ -69,25 +71,58 @@ func (r rights) checkTrigger(ctx context.Context, req admission.Request, run *v1
 	return refusal(ctx, denial, err, func(why error) *apierrors.StatusError { return apierrors.NewForbidden(resource, run.Name, why) })
 }
 
-// checkDefinition returns nil if the user of a request may write the template of a definition. old is nil on CREATE. A template
-// that stays the same, or goes, needs no right. Otherwise checkDefinition returns the errors of checkTrigger.
+// checkDefinition returns nil if the user of a request may write a definition. old is nil on CREATE. A template needs the right to
+// create Jobs, and a schedule the right to trigger the job, because the operator does both with its own rights. What stays the same,
+// or goes, needs no right. Otherwise checkDefinition returns the errors of checkTrigger.
 func (r rights) checkDefinition(ctx context.Context, req admission.Request, old, new *v1alpha1.JobDefinition) *apierrors.StatusError {
-	if new.Spec.Template == nil || (old != nil && apiequality.Semantic.DeepEqual(old.Spec.Template, new.Spec.Template)) {
-		return nil
+	if old == nil {
+		old = &v1alpha1.JobDefinition{}
 	}
-	denial, err := r.ask(ctx, req, createJobs("writing spec.template of a JobDefinition"))
-	return refusal(ctx, denial, err, func(why error) *apierrors.StatusError {
-		return apierrors.NewForbidden(definitionResource, new.Name, why)
-	})
+	var needs []right
+	if new.Spec.Template != nil && !apiequality.Semantic.DeepEqual(old.Spec.Template, new.Spec.Template) {
+		needs = append(needs, createJobs("writing spec.template of a JobDefinition"))
+	}
+	if name := newSchedule(old.Spec.Schedules, new.Spec.Schedules); name != "" {
+		needs = append(needs, triggerJob(fmt.Sprintf("writing the schedule %q of a JobDefinition", name), new.Name))
+	}
+	for _, needed := range needs {
+		denial, err := r.ask(ctx, req, needed)
+		denied := refusal(ctx, denial, err, func(why error) *apierrors.StatusError {
+			return apierrors.NewForbidden(definitionResource, new.Name, why)
+		})
+		if denied != nil {
+			return denied
+		}
+	}
+	return nil
 }
 
-func triggerJob(name string) right {
+// newSchedule returns the name of a schedule by which an update makes the operator trigger what it did not trigger before; empty if
+// there is none. A schedule that stays the same, is suspended or goes is not one.
+func newSchedule(old, new []v1alpha1.JobSchedule) string {
+	for i := range new {
+		if before := schedule.Find(old, new[i].Name); before == nil || triggersOtherwise(*before, new[i]) {
+			return new[i].Name
+		}
+	}
+	return ""
+}
+
+func triggersOtherwise(before, now v1alpha1.JobSchedule) bool {
+	resumed := ptr.Deref(before.Suspend, false) && !ptr.Deref(now.Suspend, false)
+	otherInput := !sameInput(before.Input, now.Input)
+	before.Suspend, now.Suspend, before.Input, now.Input = nil, nil, nil, nil
+	return resumed || otherInput || before != now
+}
+
+// triggerJob is the right to trigger a job. what needs it.
+func triggerJob(what, name string) right {
 	return right{
 		attributes: authorizer.AttributesRecord{
 			Verb: v1alpha1.VerbTrigger, APIGroup: definitionResource.Group, APIVersion: v1alpha1.GroupVersion.Version,
 			Resource: definitionResource.Resource, Name: name,
 		},
-		why: fmt.Sprintf("a JobRun without spec.template needs the verb trigger on %s %q", definitionResource, name),
+		why: fmt.Sprintf("%s needs the verb trigger on %s %q", what, definitionResource, name),
 		rule: fmt.Sprintf("{apiGroups: [%s], resources: [%s], resourceNames: [%s], verbs: [%s]}",
 			definitionResource.Group, definitionResource.Resource, name, v1alpha1.VerbTrigger),
 	}

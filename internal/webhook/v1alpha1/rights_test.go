@@ -20,6 +20,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -175,6 +176,73 @@ func TestRightsOfADefinition(t *testing.T) {
 			}
 			expectForbidden(t, denied, `jobdefinitions.batch.jobrun.dev "sync-users" is forbidden`, "create on jobs.batch")
 		})
+	}
+}
+
+// A schedule triggers the job with the operator's rights.
+func TestRightsOfASchedule(t *testing.T) {
+	const nightly = "{name: nightly, schedule: '0 3 * * *', timeZone: Europe/Berlin, input: {org: acme}, startingDeadlineSeconds: 60"
+	const weekly = "{name: weekly, schedule: '@weekly'}"
+	for name, tc := range map[string]struct {
+		old, new string
+		asks     bool
+	}{
+		"created with one":         {"", nightly + "}", true},
+		"created without one":      {"", "", false},
+		"a new one":                {weekly, weekly + ", " + nightly + "}", true},
+		"a new one, suspended":     {weekly, weekly + ", " + nightly + ", suspend: true}", true},
+		"the same":                 {nightly + "}", nightly + "}", false},
+		"the order":                {nightly + "}, " + weekly, weekly + ", " + nightly + "}", false},
+		"one goes":                 {nightly + "}, " + weekly, weekly, false},
+		"all go":                   {nightly + "}, " + weekly, "", false},
+		"another name":             {nightly + "}", strings.Replace(nightly, "nightly", "daily", 1) + "}", true},
+		"another time":             {nightly + "}", strings.Replace(nightly, "0 3", "0 4", 1) + "}", true},
+		"another time zone":        {nightly + "}", strings.Replace(nightly, "Berlin", "Paris", 1) + "}", true},
+		"another input":            {nightly + "}", strings.Replace(nightly, "acme", "other", 1) + "}", true},
+		"another deadline":         {nightly + "}", strings.Replace(nightly, "60", "90", 1) + "}", true},
+		"suspended":                {nightly + "}", nightly + ", suspend: true}", false},
+		"suspended, another time":  {nightly + "}", strings.Replace(nightly, "0 3", "0 4", 1) + ", suspend: true}", true},
+		"stays suspended":          {nightly + ", suspend: true}", nightly + ", suspend: true}", false},
+		"goes on":                  {nightly + ", suspend: true}", nightly + "}", true},
+		"goes on, in other words":  {nightly + ", suspend: true}", nightly + ", suspend: false}", true},
+		"says that it goes on":     {nightly + "}", nightly + ", suspend: false}", false},
+		"the input in other order": {"{name: a, schedule: '@daily', input: {b: 1, a: 2}}", "{name: a, schedule: '@daily', input: {a: 2, b: 1}}", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &asked{}
+			with := func(schedules string) *v1alpha1.JobDefinition {
+				d := &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Name: "sync-users"}}
+				if err := yaml.Unmarshal([]byte("["+schedules+"]"), &d.Spec.Schedules); err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			denied := newRights(Options{Authorizer: a}).checkDefinition(t.Context(), requestOf("ann"), with(tc.old), with(tc.new))
+			if !tc.asks {
+				if denied != nil || len(a.questions) > 0 {
+					t.Errorf("asked %v, %v", a.questions, denied)
+				}
+				return
+			}
+			if diff := cmp.Diff([]authorizer.AttributesRecord{mayTrigger}, a.questions); diff != "" {
+				t.Errorf("questions (-want +got):\n%s", diff)
+			}
+			expectForbidden(t, denied, `jobdefinitions.batch.jobrun.dev "sync-users" is forbidden`, "writing the schedule",
+				`needs the verb trigger on jobdefinitions.batch.jobrun.dev "sync-users"`, "resourceNames: [sync-users], verbs: [trigger]}")
+		})
+	}
+}
+
+// A definition with a template and a schedule needs both rights, and the operator none.
+func TestRightsOfADefinitionWithBoth(t *testing.T) {
+	both := &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Name: "sync-users"}}
+	both.Spec.Template, both.Spec.Schedules = jobOf("1"), []v1alpha1.JobSchedule{{Name: "nightly", Schedule: "@daily"}}
+	for user, want := range map[string][]authorizer.AttributesRecord{"ann": {mayCreateJobs, mayTrigger}, theOperator: nil} {
+		a := &asked{decision: authorizer.DecisionAllow}
+		denied := rights{a, theOperator}.checkDefinition(t.Context(), requestOf(user), nil, both)
+		if diff := cmp.Diff(want, a.questions); denied != nil || diff != "" {
+			t.Errorf("%s: %v, questions (-want +got):\n%s", user, denied, diff)
+		}
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
-// handleUpdate restores the stamps and the fields that every stored JobRun shows, and refuses a changed template or input. CEL cannot compare these two: a typed client
-// may render an equal template differently, and CEL does not see the untyped input.
+// handleUpdate restores the stamps and what completed the trigger, and refuses a changed template or input. CEL cannot compare these
+// two: a typed client may render an equal template differently, and CEL does not see the untyped input.
 func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
@@ -33,11 +33,11 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	if run.Spec.JobName == "" { // An object without a spec cannot be stamped.
 		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
 	}
+	before := run.Spec
+	definition.Restore(&run.Spec, &old.Spec)
 	if errs := immutable(old, run); len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	before := run.Spec
-	definition.RestoreBuiltIns(&run.Spec, &old.Spec)
 	restored := addFields(sent.absent(definition.Added(&before, &run.Spec)))
 	return admission.Patched("", append(sent.keepStamped(old), restored...)...)
 }

@@ -25,6 +25,8 @@ func (r replica) update(t *testing.T, before, after string) admission.Response {
 const (
 	labels = "{batch.jobrun.dev/job-name: job, batch.jobrun.dev/key: c-x, batch.jobrun.dev/disposition: created}"
 	answer = "{disposition: Created, runName: b, runToken: t, token: t}"
+	// definedAnswer is the answer to a trigger that a definition completed.
+	definedAnswer = "{disposition: Created, runName: b, runToken: t, token: t, executor: Job, definition: {name: job, uid: u, generation: 1}}"
 )
 
 // ours returns the manifest of a JobRun with these labels and these fields in its spec.
@@ -83,6 +85,28 @@ func TestUpdate(t *testing.T) {
 			before: ours(labels, "maxAttempts: 5, admission: "+answer), after: ours(labels, "maxAttempts: 0, admission: "+answer),
 		},
 		"a JobRun without them gets none": {before: stamped, after: stamped},
+		"what a definition gave is put back": {
+			before: ours(labels, "coalesce: Skip, idempotencyKey: i, ttlSecondsAfterFinished: 0, input: {a: 1, b: false}, admission: "+definedAnswer),
+			after:  "metadata: {name: b}\nspec: {jobName: job, input: {a: 1}}\n",
+			want:   ours(labels, "coalesce: Skip, idempotencyKey: i, ttlSecondsAfterFinished: 0, input: {a: 1, b: false}, admission: "+definedAnswer),
+		},
+		"another key stays for CEL to refuse": {
+			before: ours(labels, "admission: "+definedAnswer),
+			after:  "metadata: {name: b, labels: " + labels + "}\nspec: {jobName: job, concurrencyKey: other, admission: " + definedAnswer + "}\n",
+		},
+		"an empty key stays for the schema to refuse": {
+			before: ours(labels, "admission: "+definedAnswer),
+			after:  "metadata: {name: b, labels: " + labels + "}\nspec: {jobName: job, concurrencyKey: '', admission: " + definedAnswer + "}\n",
+		},
+		"an input that a definition completed has changed": {
+			before: ours(labels, "input: {a: 1, b: false}, admission: "+definedAnswer), after: ours(labels, "input: {a: 2}, admission: "+definedAnswer), field: "spec.input",
+		},
+		"a template of its own that is gone": {
+			before: ours(labels, definedTemplate+", admission: "+definedAnswer), after: ours(labels, "admission: "+definedAnswer), field: "spec.template",
+		},
+		"the key of a run without a definition stays away for CEL to refuse": {
+			before: stamped, after: "metadata: {name: b, labels: " + labels + "}\nspec: {jobName: job, admission: " + answer + "}\n",
+		},
 		"the executor's label is put back": {
 			before: ours("{batch.jobrun.dev/executor: worker}", ""), after: ours("{batch.jobrun.dev/executor: job}", ""), want: ours("{batch.jobrun.dev/executor: worker}", ""),
 		},

@@ -148,23 +148,15 @@ func (h *ClaimHandler) claimable(ctx context.Context, old *v1alpha1.JobRun) erro
 	return h.nothingExecutes(ctx, live)
 }
 
-// heldBack returns an error if the definition of a run keeps it from starting. It reads the definition from the cache, and
-// live if the cache does not show it.
+// heldBack returns an error if the definition of a run keeps it from starting.
 func (h *ClaimHandler) heldBack(ctx context.Context, run *v1alpha1.JobRun) error {
 	if !executor.IsDefined(run) {
 		return nil
 	}
-	found := &v1alpha1.JobDefinition{}
 	name := types.NamespacedName{Namespace: run.Namespace, Name: run.Spec.JobName}
-	err := h.Cached.Get(ctx, name, found)
-	if apierrors.IsNotFound(err) {
-		err = h.Live.Get(ctx, name, found)
-	}
-	switch {
-	case apierrors.IsNotFound(err):
-		found = nil
-	case err != nil:
-		return fmt.Errorf("read JobDefinition %s: %w", name, err)
+	found, err := cache.FindDefinition(ctx, h.Cached, h.Live, name, nil)
+	if err != nil {
+		return err
 	}
 	if why := executor.HoldsBack(found, run); why != "" {
 		return &notClaimableError{why}

@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -139,6 +141,60 @@ func TestRightsOfDefinitionsWithoutTheWebhook(t *testing.T) {
 	g.Expect(editor.Patch(ctx, define("sync-users", nil), patch(`{"spec": {"description": "x"}}`))).To(Succeed(), "the template stays")
 	g.Expect(editor.Patch(ctx, define("sync-users", nil), patch(`{"spec": {"template": null}}`))).To(Succeed(), "the template goes")
 	g.Expect(owner.Patch(ctx, define("report", nil), image)).To(Succeed())
+}
+
+// A schedule triggers its job with the operator's rights.
+func TestRightsOfSchedulesWithoutTheWebhook(t *testing.T) {
+	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
+	team := c.newNamespace(t)
+	open, _ := documentedExit(t)
+	t.Cleanup(func() { _, _ = c.shell("kubectl apply --server-side -f " + c.installer) })
+	c.writeCA(t, "of the manager")
+	_, err := c.shell(open)
+	g.Expect(err).NotTo(HaveOccurred())
+
+	define := func(name string, schedules ...v1alpha1.JobSchedule) *v1alpha1.JobDefinition {
+		return &v1alpha1.JobDefinition{
+			ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: name},
+			Spec:       v1alpha1.JobDefinitionSpec{Description: "Copies users.", Schedules: schedules},
+		}
+	}
+	nightly := v1alpha1.JobSchedule{Name: "nightly", Schedule: "@daily", Input: &apiextensionsv1.JSON{Raw: []byte(`{"org": "acme"}`)}}
+	owner := c.userWith(t, team, "owner", writeDefine, triggerSync)
+	editor := c.userWith(t, team, "editor", writeDefine)
+	const rule = `this rule of a Role grants it: {apiGroups: [batch.jobrun.dev], resources: [jobdefinitions], resourceNames: [sync-users], verbs: [trigger]}`
+	refused := And(Satisfy(apierrors.IsForbidden), MatchError(ContainSubstring(`writing the schedule "nightly"`)), MatchError(ContainSubstring(rule)))
+
+	g.Eventually(func() error { return owner.Create(ctx, define("sync-users", nightly)) }).WithTimeout(patience).Should(Succeed())
+	g.Expect(owner.Create(ctx, define("report", nightly))).To(Satisfy(apierrors.IsForbidden), "another name")
+
+	patch := func(schedules string) error {
+		return editor.Patch(ctx, define("sync-users"), client.RawPatch(types.MergePatchType, []byte(`{"spec": {"schedules": `+schedules+`}}`)))
+	}
+	for what, schedules := range map[string]string{
+		"another time":        `[{"name": "nightly", "schedule": "@hourly", "input": {"org": "acme"}}]`,
+		"another input":       `[{"name": "nightly", "schedule": "@daily", "input": {"org": "other"}}]`,
+		"no input":            `[{"name": "nightly", "schedule": "@daily"}]`,
+		"another time zone":   `[{"name": "nightly", "schedule": "@daily", "timeZone": "Europe/Berlin", "input": {"org": "acme"}}]`,
+		"another deadline":    `[{"name": "nightly", "schedule": "@daily", "startingDeadlineSeconds": 60, "input": {"org": "acme"}}]`,
+		"suspended, and more": `[{"name": "nightly", "schedule": "@hourly", "suspend": true, "input": {"org": "acme"}}]`,
+	} {
+		g.Expect(patch(schedules)).To(refused, what)
+	}
+	g.Expect(patch(`[{"name": "weekly", "schedule": "@weekly"}]`)).To(Satisfy(apierrors.IsForbidden), "another schedule")
+	suspended := `[{"name": "nightly", "schedule": "@daily", "suspend": true, "input": {"org": "acme"}}]`
+	g.Expect(patch(suspended)).To(Succeed(), "suspended")
+	g.Expect(patch(`[{"name": "nightly", "schedule": "@daily", "suspend": false, "input": {"org": "acme"}}]`)).To(refused, "goes on")
+	g.Expect(editor.Patch(ctx, define("sync-users"), client.RawPatch(types.MergePatchType, []byte(`{"spec": {"description": "x"}}`)))).
+		To(Succeed(), "the schedule stays")
+	g.Expect(patch("null")).To(Succeed(), "the schedule goes")
+
+	var policy admissionregistrationv1.ValidatingAdmissionPolicy
+	g.Eventually(func(g Gomega) {
+		g.Expect(c.admin.Get(ctx, client.ObjectKey{Name: "jobrun-rights"}, &policy)).To(Succeed())
+		g.Expect(policy.Status.TypeChecking).NotTo(BeNil())
+	}).WithTimeout(patience).Should(Succeed())
+	g.Expect(policy.Status.TypeChecking.ExpressionWarnings).To(BeEmpty())
 }
 
 // The ClusterRole for binding has this name to the letter.

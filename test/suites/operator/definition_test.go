@@ -148,27 +148,45 @@ overridable: [activeDeadlineSeconds]
 		Expect(keys()).To(BeEmpty())
 	})
 
-	It("is not completed again by an update, and a replace without the defaults works", func() {
+	It("is not completed again by an update, and its own manifest replaces it", func() {
 		d := define(syncUsers)
-		a := manifest("a", "\n  jobName: sync\n  input: {org: acme, full: true}\n  concurrencyKey: org_acme\n  coalesce: Skip")
-		Expect(k8s.Create(ctx, a)).To(Succeed())
+		Expect(k8s.Create(ctx, manifest("a", "\n  jobName: sync\n  input: {org: acme}"))).To(Succeed())
 		redefine(d, `"other"`, "spec", "concurrencyKeyExpression")
 
-		again := manifest("a", "\n  jobName: sync\n  input: {org: acme, full: true}\n  concurrencyKey: org_acme\n  coalesce: Skip\n  cancel: true")
-		again.SetResourceVersion(a.GetResourceVersion())
-		Eventually(func() error {
-			stored, err := get("a")()
-			if err == nil {
+		replaceBy := func(spec string) error {
+			return retry.RetryOnConflict(retry.DefaultRetry, func() error { // The operator may write the status meanwhile.
+				stored, err := get("a")()
+				if err != nil {
+					return err
+				}
+				again := manifest("a", spec)
 				again.SetResourceVersion(stored.ResourceVersion)
-				err = k8s.Update(ctx, again)
-			}
-			return err
-		}).Should(Succeed())
-		stored, err := get("a")()
+				return k8s.Update(ctx, again)
+			})
+		}
+		before, err := get("a")()
 		Expect(err).NotTo(HaveOccurred())
-		Expect(stored.Spec.ConcurrencyKey).To(Equal("org_acme"))
-		Expect(stored.Spec.MaxAttempts).To(BeEquivalentTo(5))
-		Expect(stored.Spec.Admission.Definition.Generation).To(BeEquivalentTo(1))
+		Expect(replaceBy("\n  jobName: sync\n  input: {org: acme}")).To(Succeed())
+		after, err := get("a")()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(after.Spec).To(Equal(before.Spec))
+		Expect(after.Labels).To(Equal(before.Labels))
+		Expect(after.Spec.ConcurrencyKey).To(Equal("org_acme"))
+		Expect(after.Spec.MaxAttempts).To(BeEquivalentTo(5))
+		Expect(after.Spec.Input.Raw).To(MatchJSON(`{"org": "acme", "full": false}`))
+		Expect(after.Spec.Admission.Definition.Generation).To(BeEquivalentTo(1))
+
+		for field, spec := range map[string]string{
+			"spec.input":          "\n  jobName: sync\n  input: {org: acme, full: true}",
+			"spec.concurrencyKey": "\n  jobName: sync\n  input: {org: acme}\n  concurrencyKey: other",
+			"spec.maxAttempts":    "\n  jobName: sync\n  input: {org: acme}\n  maxAttempts: 3",
+		} {
+			err := replaceBy(spec)
+			Expect(apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
+			Expect(fields(refusal(err))).To(ConsistOf(field), "%v", err)
+			Expect(err).To(MatchError(ContainSubstring("use a new name or metadata.generateName")))
+		}
+		Expect(replaceBy("\n  jobName: sync\n  input: {org: acme}\n  cancel: true")).To(Succeed())
 	})
 
 	DescribeTable("with a mistake is refused when it is written",

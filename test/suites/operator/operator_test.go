@@ -144,6 +144,7 @@ func production() controller.Options {
 		ReceiptHistory:   100,
 		ReservationGrace: 5 * time.Second,
 		IdempotencyGrace: 90 * time.Second,
+		CheckDefinition:  webhookv1alpha1.CheckDefinition,
 		BatchTimeout:     v1alpha1.BatchTimeoutSeconds * time.Second,
 		RunTTL:           168 * time.Hour,
 		JobTTL:           24 * time.Hour,

@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package keystore
+package cache
 
 import (
 	"context"
@@ -29,18 +29,18 @@ func slowly(begun *atomic.Int64) func(context.Context, types.NamespacedName) (*v
 	}
 }
 
-// asked is a call of get that may not have returned yet.
+// asked is a call of Get that may not have returned yet.
 type asked struct {
 	read int64
 	err  error
 	took time.Duration
 }
 
-func ask(ctx context.Context, s *sharedReads[*v1alpha1.RunKey], name types.NamespacedName) <-chan asked {
+func ask(ctx context.Context, s *SharedReads[*v1alpha1.RunKey], name types.NamespacedName) <-chan asked {
 	answer := make(chan asked, 1)
 	start := time.Now()
 	go func() {
-		key, err := s.get(ctx, name)
+		key, err := s.Get(ctx, name)
 		a := asked{err: err, took: time.Since(start)}
 		if key != nil {
 			a.read = key.Generation
@@ -54,7 +54,7 @@ func ask(ctx context.Context, s *sharedReads[*v1alpha1.RunKey], name types.Names
 func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun), countShared)
+		s := NewSharedReads(slowly(&begun), nil)
 		first := ask(t.Context(), s, sharedKey)
 		time.Sleep(500 * time.Millisecond)
 		second := ask(t.Context(), s, sharedKey)
@@ -71,7 +71,7 @@ func TestSharedReadsDoNotJoinABegunRead(t *testing.T) {
 func TestSharedReadsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun), countShared)
+		s := NewSharedReads(slowly(&begun), nil)
 		first := ask(t.Context(), s, sharedKey)
 		synctest.Wait()
 		var others []<-chan asked
@@ -94,7 +94,7 @@ func TestSharedReadsShare(t *testing.T) {
 func TestSharedReadsOfDifferentKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun), countShared)
+		s := NewSharedReads(slowly(&begun), nil)
 		first := ask(t.Context(), s, sharedKey)
 		second := ask(t.Context(), s, types.NamespacedName{Namespace: "other", Name: sharedKey.Name})
 		if a, b := <-first, <-second; a.took != time.Second || b.took != time.Second || a.read == b.read {
@@ -107,7 +107,7 @@ func TestSharedReadsOfDifferentKeys(t *testing.T) {
 func TestSharedReadsCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun), countShared)
+		s := NewSharedReads(slowly(&begun), nil)
 		impatient, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		owner := ask(impatient, s, sharedKey)
@@ -127,10 +127,10 @@ func TestSharedReadsCancellation(t *testing.T) {
 // A read has its own deadline, even if its callers have none.
 func TestSharedReadsHaveADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSharedReads(func(ctx context.Context, _ types.NamespacedName) (*v1alpha1.RunKey, error) {
+		s := NewSharedReads(func(ctx context.Context, _ types.NamespacedName) (*v1alpha1.RunKey, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		}, countShared)
+		}, nil)
 		if got := <-ask(t.Context(), s, sharedKey); !errors.Is(got.err, context.DeadlineExceeded) || got.took != sharedReadTimeout {
 			t.Errorf("the answer is %+v", got)
 		}
@@ -142,13 +142,13 @@ func TestSharedReadsErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection refused")
 		fails := true
-		s := newSharedReads(func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error) {
+		s := NewSharedReads(func(context.Context, types.NamespacedName) (*v1alpha1.RunKey, error) {
 			time.Sleep(time.Second)
 			if fails {
 				return nil, broken
 			}
 			return &v1alpha1.RunKey{}, nil
-		}, countShared)
+		}, nil)
 		if got := <-ask(t.Context(), s, sharedKey); !errors.Is(got.err, broken) {
 			t.Errorf("the answer is %+v", got)
 		}
@@ -163,7 +163,7 @@ func TestSharedReadsErrors(t *testing.T) {
 func TestSharedReadsForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begun atomic.Int64
-		s := newSharedReads(slowly(&begun), countShared)
+		s := NewSharedReads(slowly(&begun), nil)
 		for range 3 {
 			<-ask(t.Context(), s, sharedKey)
 			synctest.Wait()

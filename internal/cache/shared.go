@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package keystore
+package cache
 
 import (
 	"context"
@@ -14,12 +14,11 @@ import (
 // sharedReadTimeout bounds one live read. Each caller that waits for the read has its own deadline, too.
 const sharedReadTimeout = 8 * time.Second
 
-// sharedReads gives the answer of one live read to all callers that were waiting for the object when the read
+// SharedReads gives the answer of one live read to all callers that were waiting for the object when the read
 // began. So a storm of duplicates costs one read per round trip, not one per trigger. A caller never joins a
 // read that has begun, because that read may show a state from before the call.
-type sharedReads[T any] struct {
-	read func(context.Context, types.NamespacedName) (T, error)
-	// count is called for each caller, with whether it joined the read of another one.
+type SharedReads[T any] struct {
+	read  func(context.Context, types.NamespacedName) (T, error)
 	count func(joined bool)
 
 	mu      sync.Mutex
@@ -34,13 +33,19 @@ type sharedRead[T any] struct {
 	err   error
 }
 
-func newSharedReads[T any](read func(context.Context, types.NamespacedName) (T, error), count func(joined bool)) *sharedReads[T] {
-	return &sharedReads[T]{
+// NewSharedReads returns SharedReads of what read returns. count is called for each caller, with whether it joined the read of
+// another one; nil counts nothing.
+func NewSharedReads[T any](read func(context.Context, types.NamespacedName) (T, error), count func(joined bool)) *SharedReads[T] {
+	if count == nil {
+		count = func(bool) {}
+	}
+	return &SharedReads[T]{
 		read: read, count: count, waiting: map[types.NamespacedName]*sharedRead[T]{}, reading: map[types.NamespacedName]bool{},
 	}
 }
 
-func (s *sharedReads[T]) get(ctx context.Context, name types.NamespacedName) (T, error) {
+// Get returns the answer of a read that began after the call. Callers share it and must not change it.
+func (s *SharedReads[T]) Get(ctx context.Context, name types.NamespacedName) (T, error) {
 	r := s.join(name)
 	select {
 	case <-r.done:
@@ -52,7 +57,7 @@ func (s *sharedReads[T]) get(ctx context.Context, name types.NamespacedName) (T,
 }
 
 // join returns the read of name that begins next.
-func (s *sharedReads[T]) join(name types.NamespacedName) *sharedRead[T] {
+func (s *SharedReads[T]) join(name types.NamespacedName) *sharedRead[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, joined := s.waiting[name]
@@ -70,7 +75,7 @@ func (s *sharedReads[T]) join(name types.NamespacedName) *sharedRead[T] {
 }
 
 // serve reads name again and again until no caller waits for it.
-func (s *sharedReads[T]) serve(name types.NamespacedName) {
+func (s *SharedReads[T]) serve(name types.NamespacedName) {
 	for {
 		r := s.begin(name)
 		if r == nil {
@@ -84,7 +89,7 @@ func (s *sharedReads[T]) serve(name types.NamespacedName) {
 }
 
 // begin returns the next read of name, or nil if no caller waits. After that, no caller joins this read.
-func (s *sharedReads[T]) begin(name types.NamespacedName) *sharedRead[T] {
+func (s *SharedReads[T]) begin(name types.NamespacedName) *sharedRead[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.waiting[name]
