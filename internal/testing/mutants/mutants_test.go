@@ -482,8 +482,8 @@ var mutants = map[string]mutant{
 	},
 	"definitions: an older replica counts as one that knows them": {
 		file: "internal/membership/roster.go",
-		from: `min(level, levelOf(lease))`,
-		to:   `level`,
+		from: `		level = min(level, levelOf(lease))`,
+		to:   `		level = max(level, levelOf(lease))`,
 		pkg:  "./internal/membership", run: "^TestLevel$",
 	},
 	"definitions: a leader of a former version counts as one that knows them": {
