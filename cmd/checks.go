@@ -62,7 +62,7 @@ func addProbes(mgr manager.Manager, o options, c checks, p parts) error {
 		return nil
 	}
 	ready := []health.Check{
-		{Name: "caches", Run: cachesSynced(mgr.GetCache())},
+		{Name: "caches", Run: cachesSynced(mgr.GetCache(), p.members.Listed)},
 		{Name: "webhook", Run: p.webhook.StartedChecker()},
 	}
 	if p.rotator != nil {
@@ -86,11 +86,13 @@ func addProbes(mgr manager.Manager, o options, c checks, p parts) error {
 	})
 }
 
-func cachesSynced(c ctrlcache.Cache) healthz.Checker {
+// cachesSynced passes once the caches are filled. listed reports whether the membership has seen all replicas: until then, the
+// webhook refuses the triggers of defined jobs.
+func cachesSynced(c ctrlcache.Cache, listed func() bool) healthz.Checker {
 	return func(request *http.Request) error {
 		ctx, cancel := context.WithTimeout(request.Context(), syncPatience)
 		defer cancel()
-		if !c.WaitForCacheSync(ctx) {
+		if !c.WaitForCacheSync(ctx) || !listed() {
 			return errors.New("the caches are not synced yet")
 		}
 		return nil

@@ -111,6 +111,7 @@ func run(ctx context.Context, o options) error {
 func addControllerAndWebhook(mgr manager.Manager, o options, members *membership.Membership, keys *keystore.Store) error {
 	notes := func() bool { return members.Level() >= membership.NotesLevel }
 	memory := func() bool { return members.Level() >= membership.MemoryLevel }
+	defines := func() bool { return members.Level() >= membership.DefinitionsLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
@@ -127,6 +128,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		LeaderElection:   o.leaderElect,
 		Notes:            notes,
 		Memory:           memory,
+		Defines:          defines,
 		CheckDefinition:  webhookv1alpha1.CheckDefinition,
 	})
 	if err != nil {
@@ -146,6 +148,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		ReservationGrace: o.reservationGrace,
 		Notes:            notes,
 		Memory:           memory,
+		Defines:          defines,
 		Authorizer:       authorizer,
 		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
 	})

@@ -37,11 +37,11 @@ test-suites: k8s ## Run the tests that start an API server.
 STORE ?= etcd
 
 .PHONY: test-conformance
-test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance table through the API and the Go client. STORE=kine runs it on kine.
+test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance tables through the API and the Go client. STORE=kine runs it on kine.
 	STORE=$(STORE) go test -count=1 -timeout=15m $(TEST_FLAGS) -v ./test/conformance
 
 .PHONY: test-kine
-test-kine: ## Run the conformance table on kine with SQLite, the store of k3s.
+test-kine: ## Run the conformance tables on kine with SQLite, the store of k3s.
 	@$(MAKE) --no-print-directory test-conformance STORE=kine
 
 .PHONY: test-e2e

@@ -63,7 +63,7 @@ func (d *definitions) reconcile(ctx context.Context, definition *v1alpha1.JobDef
 		return 0, err
 	}
 	due := o.DueTicks()
-	results, failed := d.trigger(ctx, definition, due, o.Now)
+	results, delayed, failed := d.trigger(ctx, definition, due, o.Now)
 	status := o.Status(due, results)
 	written, err := d.writeStatus(ctx, definition, status)
 	if err != nil {
@@ -72,7 +72,7 @@ func (d *definitions) reconcile(ctx context.Context, definition *v1alpha1.JobDef
 	d.report(definition, results)
 	trimmed, err := d.trimHistory(ctx, definition, ended)
 	next := decision.NextTick(&status, metav1.NewTime(d.Clock.Now()))
-	return decision.Sooner(decision.Sooner(next, written), trimmed), errors.Join(failed, err)
+	return decision.Sooner(decision.Sooner(next, written), decision.Sooner(trimmed, delayed)), errors.Join(failed, err)
 }
 
 // observe returns what the decision about a definition needs, and the ended runs that it completed.

@@ -23,8 +23,12 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/text"
 )
 
-// maxEventNote is the API server's limit for the note of an Event, in bytes.
-const maxEventNote = 1024
+const (
+	// maxEventNote is the API server's limit for the note of an Event, in bytes.
+	maxEventNote = 1024
+	// delayedRetry is the time between two looks at ticks that wait until all replicas know definitions. No event tells when they do.
+	delayedRetry = 5 * time.Second
+)
 
 var scheduleTicks = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "jobrun_schedule_ticks_total",
@@ -38,10 +42,15 @@ func init() {
 	}
 }
 
-// trigger handles ticks. The error is that of the ticks that failed for now. They have no result and stay due.
+// trigger handles ticks. The error is that of the ticks that failed for now. They have no result and stay due. So do all ticks
+// while a replica does not know definitions: delayed is then the time until the next look.
 func (d *definitions) trigger(ctx context.Context, definition *v1alpha1.JobDefinition, due []decision.Tick, now metav1.Time) (
-	results []decision.TickResult, failed error,
+	results []decision.TickResult, delayed time.Duration, failed error,
 ) {
+	if len(due) > 0 && d.Defines != nil && !d.Defines() {
+		d.tellDelayed(definition, due)
+		return nil, delayedRetry, nil
+	}
 	for _, tick := range due {
 		if tick.Missed {
 			results = append(results, decision.MissedResult(tick, now))
@@ -54,7 +63,7 @@ func (d *definitions) trigger(ctx context.Context, definition *v1alpha1.JobDefin
 		}
 		results = append(results, result)
 	}
-	return results, failed
+	return results, 0, failed
 }
 
 // triggerTick creates the JobRun of a tick. If the create is refused, a live read tells whether the JobRun exists already: another
@@ -120,7 +129,20 @@ func (d *definitions) report(definition *v1alpha1.JobDefinition, results []decis
 		if result.Outcome == decision.TickMissed {
 			reason = decision.EventScheduleMissed
 		}
-		note := fmt.Sprintf("schedule %s of %s: %s", result.Schedule.Name, result.Time.UTC().Format(time.RFC3339), result.Text())
-		d.Events.Eventf(definition, nil, corev1.EventTypeWarning, reason, decision.ActionSchedule, "%s", text.Cut(note, maxEventNote))
+		d.tell(definition, reason, result.Tick, result.Text())
 	}
+}
+
+// tellDelayed emits an Event for each tick that waits until all replicas know definitions.
+func (d *definitions) tellDelayed(definition *v1alpha1.JobDefinition, due []decision.Tick) {
+	for _, tick := range due {
+		d.tell(definition, decision.EventScheduleDelayed, tick,
+			"a replica of the operator is of an older version, and would take the run for a worker's; triggers when the upgrade has ended")
+	}
+}
+
+// tell emits an Event about a tick.
+func (d *definitions) tell(definition *v1alpha1.JobDefinition, reason string, tick decision.Tick, what string) {
+	note := fmt.Sprintf("schedule %s of %s: %s", tick.Schedule.Name, tick.Time.UTC().Format(time.RFC3339), what)
+	d.Events.Eventf(definition, nil, corev1.EventTypeWarning, reason, decision.ActionSchedule, "%s", text.Cut(note, maxEventNote))
 }

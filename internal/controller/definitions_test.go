@@ -241,6 +241,34 @@ func TestATickIsNotRetriedAfterItsDeadline(t *testing.T) {
 	}
 }
 
+// An older replica would take the run of a tick for a worker's. The tick waits until there is none, and says so.
+func TestATickWaitsForOlderReplicas(t *testing.T) {
+	defines := false
+	b := newDefinitionBench(makeDefinition(nil))
+	b.bench.Defines = func() bool { return defines }
+	for range 2 {
+		result, err := b.Reconcile(t)
+		if err != nil || result.RequeueAfter != delayedRetry {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if e := b.nextEvent(); !strings.Contains(e, "ScheduleDelayed schedule minutely of 2026-01-02T03:05:00Z: a replica of the operator is of an older") {
+			t.Errorf("event %q", e)
+		}
+		known := b.definition(t).Status.Schedules[0]
+		if len(b.runNames(t)) > 0 || known.LastScheduleTime != nil || !known.NextScheduleTime.Time.Equal(tickTime) {
+			t.Errorf("runs %v, status %+v", b.runNames(t), known)
+		}
+		b.clock.Step(delayedRetry)
+	}
+	defines = true
+	if _, err := b.Reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	if names := b.runNames(t); !slices.Equal(names, []string{schedule.RunName(wrappers.JobName, "minutely", tickTime)}) {
+		t.Errorf("runs %v", names)
+	}
+}
+
 // Two controllers that both think the definition theirs, with clocks that differ by 40 s, act at the same time.
 func TestTwoControllersTriggerEachTimeOnce(t *testing.T) {
 	for round := range 20 {

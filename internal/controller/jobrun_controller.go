@@ -69,6 +69,8 @@ type Options struct {
 	CheckDefinition func(*v1alpha1.JobDefinition) (reason, message string)
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool
+	// Defines reports whether all replicas know JobDefinitions. While one does not, no schedule triggers. Nil means that they do.
+	Defines func() bool
 	// BatchTimeout is the time in which all members of a batch must be created.
 	BatchTimeout time.Duration
 	// RunTTL is how long JobRuns without their own ttlSecondsAfterFinished are kept after they have an outcome, and JobTTL is

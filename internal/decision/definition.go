@@ -120,6 +120,7 @@ func usable(s *v1alpha1.JobSchedule) *schedule.Schedule {
 //   - lastScheduleTime, or just before nextScheduleTime, which the status of this generation has;
 //   - now, if the definition was edited so that nextScheduleTime is no time of the schedule any more, or the schedule was
 //     added: the times before the edit were never promised;
+//   - now, if a wrong clock stored one of them that is ahead: which times before it triggered is not known;
 //   - the creation of the definition, if no status was written yet, or if the schedule was suspended before it ever fired.
 func (d Definition) handledUntil(name string, parsed *schedule.Schedule) time.Time {
 	handled, known := d.Definition.CreationTimestamp.Time, schedule.FindStatus(d.Definition.Status.Schedules, name)
@@ -128,6 +129,8 @@ func (d Definition) handledUntil(name string, parsed *schedule.Schedule) time.Ti
 		return d.Now.Time
 	case known == nil:
 		return handled
+	case schedule.IsAhead(known.LastScheduleTime, d.Now.Time), schedule.IsAhead(known.NextScheduleTime, d.Now.Time):
+		return d.Now.Time // A rare schedule whose next time is right is not due now either.
 	}
 	if last := known.LastScheduleTime; last != nil && last.After(handled) {
 		handled = last.Time
@@ -175,6 +178,9 @@ func (d Definition) schedules(due []Tick, results []TickResult) []v1alpha1.JobSc
 			known = *before.DeepCopy()
 		}
 		known.NextScheduleTime = nil
+		if schedule.IsAhead(known.LastScheduleTime, d.Now.Time) {
+			known.LastScheduleTime = nil // Otherwise the schedule would stop until then.
+		}
 		for _, result := range results {
 			if result.Schedule.Name == s.Name {
 				known.LastScheduleTime = &metav1.Time{Time: result.Time}

@@ -79,6 +79,8 @@ func TestDueTicks(t *testing.T) {
 		"edited to an earlier time of this day": {scheduled("0 9 * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("02 03:00"), NextScheduleTime: on("03 03:00")}), "", false},
 		"edited in another field":               {scheduled("0 9 * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("01 09:00"), NextScheduleTime: on("02 09:00")}), "02 09:00", false},
 		"handled by a clock that is ahead":      {scheduled("* * * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("02 12:03"), NextScheduleTime: on("02 12:04")}), "", false},
+		"handled by a clock that was wrong":     {scheduled("* * * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("03 12:00"), NextScheduleTime: on("03 12:01")}), "", false},
+		"a time that a wrong clock has set":     {scheduled("* * * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("02 11:00"), NextScheduleTime: on("03 12:01")}), "", false},
 		"a schedule that cannot be parsed":      {scheduled("x", &v1alpha1.JobScheduleStatus{NextScheduleTime: on("02 12:00")}), "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,6 +136,52 @@ func TestAnEditBetweenTwoTicks(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, story); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// One look after the other at a schedule of each hour. The clock of one look is wrong. Times before the first right look are not
+// known, so none of them is caught up; after it each one triggers.
+func TestAClockThatWasAhead(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wrong string
+		want  []string
+	}{
+		"by a day": {"03 12:30", []string{
+			"02 12:00: triggers 02 12:00", "02 12:00: last 02 12:00, next 02 13:00",
+			"03 12:30: triggers 03 12:00", "03 12:30: last 03 12:00, next 03 13:00",
+			"02 13:05: last , next 02 14:00", "02 13:55: last , next 02 14:00",
+			"02 14:00: triggers 02 14:00", "02 14:00: last 02 14:00, next 02 15:00",
+		}},
+		"by less than the skew of clocks": {"02 13:00", []string{
+			"02 12:00: triggers 02 12:00", "02 12:00: last 02 12:00, next 02 13:00",
+			"02 13:00: triggers 02 13:00", "02 13:00: last 02 13:00, next 02 14:00",
+			"02 12:55: last 02 13:00, next 02 14:00", "02 13:55: last 02 13:00, next 02 14:00",
+			"02 14:00: triggers 02 14:00", "02 14:00: last 02 14:00, next 02 15:00",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			right := "02 13:05"
+			if tc.wrong == "02 13:00" {
+				right = "02 12:55"
+			}
+			d := scheduled("0 * * * *", &v1alpha1.JobScheduleStatus{LastScheduleTime: on("02 11:00"), NextScheduleTime: on("02 12:00")})
+			var story []string
+			for _, when := range []string{"02 12:00", tc.wrong, right, "02 13:55", "02 14:00"} {
+				o := Definition{Now: *on(when), Definition: d, Reason: v1alpha1.ReasonDefinitionValid}
+				due := o.DueTicks()
+				var results []TickResult
+				for _, tick := range due {
+					results = append(results, TickResult{Tick: tick, Outcome: TickCreated})
+					story = append(story, when+": triggers "+tick.Time.Format(short))
+				}
+				d.Status = o.Status(due, results)
+				known := d.Status.Schedules[0]
+				story = append(story, when+": last "+shown(known.LastScheduleTime)+", next "+shown(known.NextScheduleTime))
+			}
+			if diff := cmp.Diff(tc.want, story); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

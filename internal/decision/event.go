@@ -47,6 +47,8 @@ const (
 	// EventScheduleRefused and EventScheduleMissed are about a JobDefinition: a time of a schedule triggered nothing.
 	EventScheduleRefused = "ScheduleRefused"
 	EventScheduleMissed  = "ScheduleMissed"
+	// EventScheduleDelayed is about a JobDefinition: a time of a schedule triggers later, once all replicas know definitions.
+	EventScheduleDelayed = "ScheduleDelayed"
 
 	ActionTrigger   = "run:trigger"
 	ActionCoalesced = "run:coalesced"

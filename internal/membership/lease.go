@@ -29,8 +29,11 @@ const (
 	NotesLevel = 2
 	// MemoryLevel is the first protocol level that knows what an idempotency RunKey remembers of its owner.
 	MemoryLevel = 3
+	// DefinitionsLevel is the first protocol level that knows JobDefinitions. A replica of a lower level takes a run of a
+	// definition for a worker's, and its lease for one that nobody renews.
+	DefinitionsLevel = 4
 	// ProtocolLevel is the level of this version: what it can read and write in RunKeys and statuses.
-	ProtocolLevel = MemoryLevel
+	ProtocolLevel = DefinitionsLevel
 	// formerLevel is the level of the versions that elect a leader and keep no Lease of a member.
 	formerLevel = 1
 	// formerPatience is the time for which the leader of a former version counts after its last renewal. It exceeds the 15 s

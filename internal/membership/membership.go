@@ -176,11 +176,21 @@ func (m *Membership) setLack(err error) {
 func (m *Membership) Level() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.synced == nil || !m.synced() {
+	if !m.listed() {
 		return formerLevel
 	}
 	return m.roster.level(m.identity, m.Clock.Now())
 }
+
+// Listed reports whether this process has seen the Leases of all replicas.
+func (m *Membership) Listed() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.listed()
+}
+
+// listed is Listed. The caller must have locked mu.
+func (m *Membership) listed() bool { return m.synced != nil && m.synced() }
 
 // OnGain registers what to call after this process has gained homes. gained tells which. Register before Start. The call must
 // return soon.
@@ -385,7 +395,7 @@ func (m *Membership) able() error {
 	if len(m.unseen) > 0 && now.Sub(m.unseen[0]) >= Duration+remains {
 		m.unseen = nil // Another member has deleted the Lease. The watch may never show these renewals: try again.
 	}
-	if m.synced == nil || !m.synced() {
+	if !m.listed() {
 		return errors.New("the Leases are not listed yet")
 	}
 	if len(m.unseen) > 0 && now.Sub(m.unseen[0]) >= Duration {

@@ -341,7 +341,7 @@ func TestOtherLeases(t *testing.T) {
 		t.Errorf("%d members of level %d", p.Members(), p.Level())
 	}
 	p.synced = func() bool { return false }
-	if p.Level() != formerLevel || p.able() == nil {
+	if p.Listed() || p.Level() != formerLevel || p.able() == nil {
 		t.Error("it does not wait for the list of Leases")
 	}
 }

@@ -19,8 +19,12 @@ import (
 type roster struct {
 	// others are the Leases of the other members, by name.
 	others map[string]sighting
-	// former is the Lease of the leader that versions without members elect.
+	// former is the Lease of the leader that versions without members elect, and leader the identity of its latest holder. With
+	// --leader-elect, the leader is a member.
 	former sighting
+	leader string
+	// levels are the levels of all members that were ever seen, by their identities. A leader may be a member that has gone.
+	levels map[string]int
 }
 
 // sighting is the latest state of a Lease, and when this process first saw it.
@@ -46,8 +50,9 @@ func (s sighting) expires() time.Time {
 // note records the state of another member's Lease.
 func (r *roster) note(lease *coordinationv1.Lease, now time.Time) {
 	if r.others == nil {
-		r.others = map[string]sighting{}
+		r.others, r.levels = map[string]sighting{}, map[string]int{}
 	}
+	r.levels[holderOf(lease)] = levelOf(lease)
 	r.others[lease.Name] = r.others[lease.Name].see(lease, now)
 }
 
@@ -60,7 +65,7 @@ func (r *roster) noteFormer(lease *coordinationv1.Lease, now time.Time) {
 	if r.former.lease == nil && holderOf(lease) == "" {
 		return
 	}
-	r.former = r.former.see(lease, now)
+	r.former, r.leader = r.former.see(lease, now), cmp.Or(holderOf(lease), r.leader)
 }
 
 // live returns the other members in the order of their names.
@@ -116,19 +121,21 @@ func (r *roster) leads(now time.Time) bool {
 }
 
 // forgetFormer records that the Lease of the leader is gone.
-func (r *roster) forgetFormer() { r.former = sighting{} }
+func (r *roster) forgetFormer() { r.former, r.leader = sighting{}, "" }
 
 // level returns the lowest protocol level of all replicas. own is the identity of this process.
 func (r *roster) level(own string, now time.Time) int {
-	level, members := ProtocolLevel, []string{own}
+	level := ProtocolLevel
 	for _, lease := range r.live(now) {
-		level, members = min(level, levelOf(lease)), append(members, holderOf(lease))
+		level = min(level, levelOf(lease))
 	}
-	former := r.former.lease
-	if former != nil && now.Sub(r.former.since) < formerPatience && !slices.Contains(members, holderOf(former)) {
-		return min(level, formerLevel)
+	if r.former.lease == nil || now.Sub(r.former.since) >= formerPatience || r.leader == own {
+		return level
 	}
-	return level
+	if led, isMember := r.levels[r.leader]; isMember {
+		return min(level, led)
+	}
+	return formerLevel
 }
 
 func holderOf(lease *coordinationv1.Lease) string { return ptr.Deref(lease.Spec.HolderIdentity, "") }

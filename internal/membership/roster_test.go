@@ -132,6 +132,7 @@ func TestLevel(t *testing.T) {
 		"a member of a lower level":     {func(r *roster) { r.note(old(sharing, "1"), at(0)) }, at(1), 1},
 		"it elects":                     {func(r *roster) { r.note(old(electing, "1"), at(0)) }, at(1), 1},
 		"a member that knows no memory": {func(r *roster) { r.note(old(sharing, "2"), at(0)) }, at(1), NotesLevel},
+		"one without definitions":       {func(r *roster) { r.note(old(sharing, "3"), at(0)) }, at(1), MemoryLevel},
 		"a member without a level":      {func(r *roster) { r.note(old(sharing, ""), at(0)) }, at(1), 1},
 		"it is dead":                    {func(r *roster) { r.note(old(sharing, "1"), at(0)) }, at(5), ProtocolLevel},
 		"a member of a higher level":    {func(r *roster) { r.note(old(sharing, "99"), at(0)) }, at(1), ProtocolLevel},
@@ -142,8 +143,16 @@ func TestLevel(t *testing.T) {
 		"it gave it back long ago":      {func(r *roster) { r.noteFormer(leader("", 0), at(0)) }, at(1), ProtocolLevel},
 		"this process leads":            {func(r *roster) { r.noteFormer(leader("host_self", 0), at(0)) }, at(1), ProtocolLevel},
 		"a member leads":                {func(r *roster) { r.note(lease("a", at(0)), at(0)); r.noteFormer(leader("host_a", 0), at(0)) }, at(1), ProtocolLevel},
-		"a member led and died":         {func(r *roster) { r.note(lease("a", at(0)), at(0)); r.noteFormer(leader("host_a", 0), at(0)) }, at(6), 1},
-		"a member took over from that":  {func(r *roster) { r.noteFormer(leader("old", 0), at(0)); r.noteFormer(leader("host_self", 2), at(2)) }, at(3), ProtocolLevel},
+		"a member led and died":         {func(r *roster) { r.note(lease("a", at(0)), at(0)); r.noteFormer(leader("host_a", 0), at(0)) }, at(6), ProtocolLevel},
+		"an older member led and died":  {func(r *roster) { r.note(old(sharing, "2"), at(0)); r.noteFormer(leader("host_a", 0), at(0)) }, at(6), NotesLevel},
+		"a member that led has left": {func(r *roster) {
+			r.note(lease("a", at(0)), at(0))
+			r.noteFormer(leader("host_a", 0), at(0))
+			r.noteFormer(leader("", 2), at(2))
+			r.forget("a")
+		}, at(3), ProtocolLevel},
+		"its Lease is shown later":     {func(r *roster) { r.noteFormer(leader("host_a", 0), at(0)); r.note(lease("a", at(0)), at(0)) }, at(1), ProtocolLevel},
+		"a member took over from that": {func(r *roster) { r.noteFormer(leader("old", 0), at(0)); r.noteFormer(leader("host_self", 2), at(2)) }, at(3), ProtocolLevel},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r roster

@@ -83,6 +83,14 @@ func Awaits(run *v1alpha1.JobRun, d *v1alpha1.JobDefinition) bool {
 	return (last == nil || at.After(last.Time)) && (next == nil || !at.Before(next.Time))
 }
 
+// maxAhead is how far the clock of one replica may be ahead of another one's. A longer one would let a wrong clock stop a schedule
+// for that long; a shorter one would let clocks that differ trigger a time twice, if its JobRun is gone.
+const maxAhead = 10 * time.Minute
+
+// IsAhead reports whether a time of a status is so far ahead that it says nothing about now: a clock that was wrong stored it, or, for
+// nextScheduleTime, the schedule is rare.
+func IsAhead(t *metav1.Time, now time.Time) bool { return t != nil && t.Sub(now) > maxAhead }
+
 // Find returns the schedule of a name; nil if there is none.
 func Find(schedules []v1alpha1.JobSchedule, name string) *v1alpha1.JobSchedule {
 	for i := range schedules {

@@ -86,3 +86,14 @@ func TestAwaits(t *testing.T) {
 		}
 	}
 }
+
+func TestIsAhead(t *testing.T) {
+	for after, want := range map[time.Duration]bool{-time.Hour: false, 0: false, 10 * time.Minute: false, 10*time.Minute + 1: true} {
+		if got := IsAhead(&metav1.Time{Time: parsedNow.Add(after)}, parsedNow); got != want {
+			t.Errorf("%s: ahead %t, want %t", after, got, want)
+		}
+	}
+	if IsAhead(nil, parsedNow) {
+		t.Error("no time is ahead")
+	}
+}

@@ -12,16 +12,25 @@ import (
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 const (
-	manyDefinitions = 10_000
-	sampledReceipts = 50
+	// manyDefinitions is not scaled: it is what the row states. They are in several namespaces, so that each can be emptied with one
+	// request.
+	manyDefinitions      = 10_000
+	definitionNamespaces = 10
+	sampledReceipts      = 50
+	// askedCreates is the number of triggers that measure the authorization, per round and side. The webhook remembers a right for
+	// 10 s, so at most a few of them ask the API server.
+	askedCreates = 400
 )
 
 // definition returns the definition of the job of jobRun: the template of the README's example, a schema of its input, and
@@ -62,6 +71,9 @@ func measureDefinitions(ctx context.Context, w *world, o Options) ([]Result, err
 		},
 		expect: answered(v1alpha1.DispositionCreated),
 	}
+	if err := w.awaitDefinitions(ctx); err != nil {
+		return nil, err
+	}
 	var ours, theirs []admitted
 	for round := range o.Rounds + 1 {
 		with, err := w.namespace(ctx)
@@ -85,35 +97,125 @@ func measureDefinitions(ctx context.Context, w *world, o Options) ([]Result, err
 	}
 	results := defined.results("create-defined", "template in the trigger", Goal{Kind: Ratio, AtLeast: 1.4}, ours[1:], theirs[1:])
 	results[0].What = "create throughput, 32 callers, distinct keys, job with a definition"
-	memory, err := w.definitionMemory(ctx, o)
-	return append(results, memory), err
+	authorization, err := w.authorization(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := w.definitionMemory(ctx)
+	return append(append(results, authorization), memory...), err
+}
+
+// awaitDefinitions waits until definitions complete triggers. The benchmark holds the Lease of the leader without being a member, so
+// for a while it counts as a replica of an older version.
+func (w *world) awaitDefinitions(ctx context.Context) error {
+	ns, err := w.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.jobruns.Create(ctx, definition(ns, "sync-users")); err != nil {
+		return err
+	}
+	return await(ctx, "definitions to complete triggers", func() (bool, error) {
+		err := w.jobruns.Create(ctx, definedRun(ns, "probe", "acme"), client.DryRunAll)
+		if apierrors.IsServiceUnavailable(err) {
+			return false, nil
+		}
+		return true, err
+	})
+}
+
+// authorization measures what it costs one trigger to ask for the right of its user, while the webhook remembers the answer. The
+// other user is the operator, about which neither webhook nor policy asks.
+func (w *world) authorization(ctx context.Context, o Options) (Result, error) {
+	operators := serviceaccount.MakeUsername(operator.Namespace, operator.ServiceAccount)
+	var asked, exempt []float64
+	for round := range o.Rounds + 1 {
+		if err := alternate(round,
+			func() error { return w.latencyAs(ctx, o, "bench-user", &asked) },
+			func() error { return w.latencyAs(ctx, o, operators, &exempt) },
+		); err != nil {
+			return Result{}, err
+		}
+	}
+	return compared(Result{
+		Row: "authorization", What: "median latency of a trigger of a defined job, one caller, whose right is remembered",
+		Against: "the operator, which is not asked about", Unit: "ms", Goal: Goal{Kind: Stated},
+	}, asked[1:], exempt[1:], differences), nil
+}
+
+// latencyAs adds the median latency of the triggers of a user.
+func (w *world) latencyAs(ctx context.Context, o Options, user string, figures *[]float64) error {
+	config := rest.CopyConfig(w.callers)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{callerGroup}}
+	api, err := newClient(config, oursScheme)
+	if err != nil {
+		return err
+	}
+	ns, err := w.namespace(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.jobruns.Create(ctx, definition(ns, "sync-users")); err != nil {
+		return err
+	}
+	if err := w.quiet(ctx); err != nil {
+		return err
+	}
+	s := storm{
+		api: api, callers: 1, creates: 1, expect: answered(v1alpha1.DispositionCreated),
+		trigger: func(int) *v1alpha1.JobRun { return definedRun(ns, "warm-up", "warm-up") },
+	}
+	if _, _, err := s.send(ctx); err != nil {
+		return err
+	}
+	s.creates = o.size(askedCreates)
+	s.trigger = func(i int) *v1alpha1.JobRun { return definedRun(ns, fmt.Sprintf("run-%d", i), strconv.Itoa(i)) }
+	_, latencies, err := s.send(ctx)
+	if err != nil {
+		return err
+	}
+	*figures = append(*figures, milliseconds(quantile(seconds(latencies), 0.5)))
+	return w.wipe(ctx, ns)
 }
 
 // definitionMemory measures the memory of a manager beside many definitions, and without them.
-func (w *world) definitionMemory(ctx context.Context, o Options) (Result, error) {
+func (w *world) definitionMemory(ctx context.Context) ([]Result, error) {
 	var with, without storedFigures
-	ns, err := w.namespace(ctx)
-	if err != nil {
-		return Result{}, err
-	}
 	if err := w.memory(ctx, &without); err != nil {
-		return Result{}, err
+		return nil, err
+	}
+	var namespaces []string
+	for range definitionNamespaces {
+		ns, err := w.namespace(ctx)
+		if err != nil {
+			return nil, err
+		}
+		namespaces = append(namespaces, ns)
 	}
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(admissionCallers)
-	for i := range o.size(manyDefinitions) {
-		group.Go(func() error { return w.jobruns.Create(limited, definition(ns, fmt.Sprintf("job-%d", i))) })
+	for i := range manyDefinitions {
+		group.Go(func() error {
+			return w.jobruns.Create(limited, definition(namespaces[i%definitionNamespaces], fmt.Sprintf("job-%d", i)))
+		})
 	}
 	if err := group.Wait(); err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if err := w.memory(ctx, &with); err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	return compared(Result{
-		Row: "memory-definitions", What: fmt.Sprintf("manager RSS, %d definitions", o.size(manyDefinitions)), Against: "none",
-		Unit: "MiB", Goal: Goal{Kind: Stated},
-	}, with.memory, without.memory, differences), w.admin.DeleteAllOf(ctx, &v1alpha1.JobDefinition{}, client.InNamespace(ns))
+	for _, ns := range namespaces {
+		if err := w.admin.DeleteAllOf(ctx, &v1alpha1.JobDefinition{}, client.InNamespace(ns)); err != nil {
+			return nil, err
+		}
+	}
+	stated := Goal{Kind: Stated}
+	all := compared(Result{
+		Row: "memory-definitions", What: fmt.Sprintf("manager RSS, %d definitions", manyDefinitions), Against: "none", Unit: "MiB", Goal: stated,
+	}, with.memory, without.memory, differences)
+	return []Result{all, alone(Result{Row: "memory-definition", What: "... per definition", Unit: "KiB", Goal: stated},
+		each(all.Value.Rounds, func(mebibytes float64) float64 { return mebibytes * 1024 / manyDefinitions }))}, nil
 }
 
 // measureReceipts measures what etcd stores for a receipt of a defined job that has its outcome.

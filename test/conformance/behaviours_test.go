@@ -9,13 +9,14 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // surfaces has all surfaces, by name.
-var surfaces = map[string]func(namespace string) surface{
-	"the API":       func(namespace string) surface { return raw{namespace} },
+var surfaces = map[string]func(api client.WithWatch, namespace string) surface{
+	"the API":       func(api client.WithWatch, namespace string) surface { return raw{api, namespace} },
 	"the Go client": newGoClient,
 }
 
@@ -23,11 +24,11 @@ var _ = Describe("Runs with a key, through", func() {
 	for name, open := range surfaces {
 		Describe(name, func() {
 			for _, b := range behaviours {
-				It(b.name, func() { b.check(surfaceOf{open(ns)}) })
+				It(b.name, func() { b.check(surfaceOf{open(k8s, ns)}) })
 			}
 			It("each namespace has its own keys", func() {
-				surfaceOf{open(ns)}.created(request{name: "a", key: "k"})
-				surfaceOf{open(newNamespace())}.created(request{name: "a", key: "k"})
+				surfaceOf{open(k8s, ns)}.created(request{name: "a", key: "k"})
+				surfaceOf{open(k8s, newNamespace())}.created(request{name: "a", key: "k"})
 			})
 		})
 	}
@@ -69,20 +70,20 @@ func expectConflict(refused *refusal, pending string) {
 	Expect(refused.pending).To(Equal(pending))
 }
 
-// invalid sends a trigger that must be refused because of a field, and must take no key.
-func (s surfaceOf) invalid(r request, field string) {
+// invalid sends a trigger that must be refused because of these fields, and must take no key.
+func (s surfaceOf) invalid(r request, fields ...string) {
 	GinkgoHelper()
 	_, refused := s.trigger(r)
-	expectInvalid(refused, field)
+	expectInvalid(refused, fields...)
 	Expect(runs()).To(BeEmpty())
 	Expect(keys()).To(BeEmpty())
 }
 
-func expectInvalid(refused *refusal, field string) {
+func expectInvalid(refused *refusal, fields ...string) {
 	GinkgoHelper()
 	Expect(refused).NotTo(BeNil())
 	Expect(refused.conflict).To(BeFalse(), "%s", refused)
-	Expect(refused.fields).To(ContainElement(field), "%s", refused)
+	Expect(refused.fields).To(ContainElements(fields), "%s", refused)
 }
 
 // executes triggers a run that executes until it is cancelled.

@@ -10,18 +10,34 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
 // goClient is the surface of pkg/jobrun.
-type goClient struct{ *jobrun.Client }
+type goClient struct {
+	*jobrun.Client
+	namespace string
+}
 
-func newGoClient(namespace string) surface { return goClient{jobrun.New(k8s, namespace)} }
+func newGoClient(api client.WithWatch, namespace string) surface {
+	return goClient{jobrun.New(api, namespace), namespace}
+}
+
+func (s goClient) as(api client.WithWatch) surface { return newGoClient(api, s.namespace) }
 
 func (s goClient) trigger(r request) (answer, *refusal) {
-	result, err := s.Trigger(ctx, r.spec(), jobrun.WithName(r.name), jobrun.WithLabels(r.labels))
+	options, spec := []jobrun.TriggerOption{jobrun.WithName(r.name), jobrun.WithLabels(r.labels)}, r.spec()
+	var result jobrun.TriggerResult
+	var err error
+	if apiequality.Semantic.DeepEqual(spec, v1alpha1.JobRunSpec{JobName: spec.JobName, Input: spec.Input}) {
+		result, err = s.TriggerDefined(ctx, spec.JobName, spec.Input, options...)
+	} else {
+		result, err = s.Trigger(ctx, spec, options...)
+	}
 	if err != nil {
 		return answer{}, clientRefusal(err)
 	}
@@ -60,6 +76,7 @@ func clientRefusal(err error) *refusal {
 	if errors.As(err, &conflict) {
 		r.conflict, r.pending = true, conflict.PendingRun
 	}
+	r.forbidden = errors.As(err, new(*jobrun.ForbiddenError))
 	var invalid *jobrun.ValidationError
 	if errors.As(err, &invalid) {
 		for _, f := range invalid.Fields {

@@ -16,13 +16,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // raw is the surface of the API itself.
-type raw struct{ namespace string }
+type raw struct {
+	api       client.WithWatch
+	namespace string
+}
+
+func (s raw) as(api client.WithWatch) surface { return raw{api, s.namespace} }
 
 func (s raw) trigger(r request) (answer, *refusal) { return s.create(s.object(r)) }
 
@@ -34,7 +40,7 @@ func (s raw) object(r request) *v1alpha1.JobRun {
 }
 
 func (s raw) create(run *v1alpha1.JobRun) (answer, *refusal) {
-	if err := k8s.Create(ctx, run); err != nil {
+	if err := s.api.Create(ctx, run); err != nil {
 		return answer{}, rawRefusal(err)
 	}
 	return answer{run.Name, run.Spec.Admission.Disposition, run.Spec.Admission.RunName}, nil
@@ -44,8 +50,8 @@ func rawRefusal(err error) *refusal {
 	GinkgoHelper()
 	var status apierrors.APIStatus
 	Expect(errors.As(err, &status)).To(BeTrue(), "%v", err)
-	r := &refusal{conflict: apierrors.IsConflict(err), err: err}
-	for _, cause := range status.Status().Details.Causes {
+	r := &refusal{conflict: apierrors.IsConflict(err), forbidden: apierrors.IsForbidden(err), err: err}
+	for _, cause := range ptr.Deref(status.Status().Details, metav1.StatusDetails{}).Causes {
 		if r.conflict && cause.Field == "spec.concurrencyKey" {
 			r.pending = cause.Message
 		}
@@ -104,14 +110,14 @@ func (s raw) outcome(name string) outcome {
 func (s raw) cancel(name string) {
 	GinkgoHelper()
 	run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
-	Expect(k8s.Patch(ctx, run, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`)))).To(Succeed())
+	Expect(s.api.Patch(ctx, run, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"cancel":true}}`)))).To(Succeed())
 }
 
 // events returns the Kubernetes Events about a run.
 func (s raw) events(name, reason string) []eventsv1.Event {
 	GinkgoHelper()
 	var all eventsv1.EventList
-	Expect(k8s.List(ctx, &all, client.InNamespace(s.namespace))).To(Succeed())
+	Expect(s.api.List(ctx, &all, client.InNamespace(s.namespace))).To(Succeed())
 	var found []eventsv1.Event
 	for _, e := range all.Items {
 		if e.Regarding.Name == name && e.Reason == reason {

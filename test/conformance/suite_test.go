@@ -6,6 +6,8 @@ package conformance
 import (
 	"context"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +40,8 @@ var (
 	config *rest.Config
 	// k8s is an administrator's client, without a cache.
 	k8s client.WithWatch
+	// managers are the replicas.
+	managers *operator.Operator
 	// ns is the namespace of the spec.
 	ns     string
 	scheme = runtime.NewScheme()
@@ -75,7 +79,7 @@ var _ = BeforeSuite(func() {
 
 	config = rest.CopyConfig(plane.AdminConfig())
 	config.QPS = -1
-	config.WarningHandler = rest.NoWarnings{}
+	config.WarningHandler = &warned
 	k8s, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 })
@@ -88,16 +92,44 @@ func start(plane *controlplane.ControlPlane, root string) {
 		_, err := plane.StartLocalNode(ctx, filepath.Join(root, "bin", "localnode"), "local")
 		return err
 	})
-	var jobrun *operator.Operator
 	group.Go(func() (err error) {
-		jobrun, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: 2})
+		managers, err = operator.Install(ctx, plane, operator.Options{Root: root, Managers: 2})
 		return err
 	})
 	Expect(group.Wait()).To(Succeed())
-	DeferCleanup(func() { Expect(jobrun.Stop()).To(Succeed()) })
+	DeferCleanup(func() { Expect(managers.Stop()).To(Succeed()) })
 }
 
-var _ = BeforeEach(func() { ns = newNamespace() })
+var _ = BeforeEach(func() {
+	ns = newNamespace()
+	warned.forget()
+})
+
+// warnings are the warnings in the answers to the requests of a spec.
+type warnings struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+var warned warnings
+
+func (w *warnings) HandleWarningHeader(_ int, _ string, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, text)
+}
+
+func (w *warnings) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = nil
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.texts)
+}
 
 func newNamespace() string {
 	GinkgoHelper()

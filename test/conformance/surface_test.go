@@ -7,12 +7,15 @@ import (
 	"fmt"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // surface is one way to use JobRun, in one namespace.
 type surface interface {
+	// as returns the same way in the same namespace, with another client.
+	as(client.WithWatch) surface
 	// trigger sends a trigger. The refusal is nil if the trigger was accepted.
 	trigger(request) (answer, *refusal)
 	// triggerAll sends a batch.
@@ -39,6 +42,7 @@ type request struct {
 	idempotency string
 	input       string
 	labels      map[string]string
+	attempts    int32
 	// script is the script of the Job. Without one the run waits for a worker.
 	script string
 }
@@ -53,6 +57,8 @@ type answer struct {
 // refusal is the answer to a refused trigger.
 type refusal struct {
 	conflict bool
+	// forbidden is true if the user lacks a right.
+	forbidden bool
 	// pending is the pending run that a conflict names.
 	pending string
 	// fields are the invalid fields.
@@ -64,7 +70,7 @@ func (r *refusal) String() string {
 	if r == nil {
 		return "accepted"
 	}
-	return fmt.Sprintf("conflict %t with %q, fields %v: %v", r.conflict, r.pending, r.fields, r.err)
+	return fmt.Sprintf("conflict %t with %q, forbidden %t, fields %v: %v", r.conflict, r.pending, r.forbidden, r.fields, r.err)
 }
 
 // outcome is how a trigger ended.
@@ -86,7 +92,7 @@ type skippedTrigger struct {
 // spec returns the JobRun's spec.
 func (r request) spec() v1alpha1.JobRunSpec {
 	spec := v1alpha1.JobRunSpec{
-		JobName: r.job, ConcurrencyKey: r.key, IdempotencyKey: r.idempotency, Coalesce: r.coalesce,
+		JobName: r.job, ConcurrencyKey: r.key, IdempotencyKey: r.idempotency, Coalesce: r.coalesce, MaxAttempts: r.attempts,
 	}
 	if spec.JobName == "" {
 		spec.JobName = "sync"

@@ -62,4 +62,18 @@ spec:
 			return kubectl("get", "jobdefinition", "greet", "-o", "jsonpath={.status.schedules[0].lastResult} {.status.lastOutcome}")
 		}).Should(Equal("Created Completed"))
 	})
+
+	It("is not triggered while an older replica works, and nothing is reserved", func() {
+		giveUp := joinOlder()
+		succeeded(tryWith(greet, "apply", "-f", "-"))
+		create := func(args ...string) answer { return tryWith(trigger, append([]string{"create", "-f", "-"}, args...)...) }
+		refused := HaveField("Stderr", And(ContainSubstring("(ServiceUnavailable)"), ContainSubstring("a replica of the operator is of an older version")))
+		Eventually(create).WithArguments("--dry-run=server").Should(refused)
+		Expect(create()).To(refused)
+		Expect(names("jobruns,runkeys")).To(BeEmpty())
+		giveUp()
+		Eventually(create).WithArguments("--dry-run=server").Should(HaveField("Code", 0))
+		succeeded(create())
+		wait("a", v1alpha1.ConditionComplete)
+	})
 })

@@ -7,12 +7,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -53,6 +55,22 @@ func withhold(home membership.Home) (giveBack func()) {
 	DeferCleanup(giveBack)
 	awaitMembers(managers+1, liveManagers()...)
 	return giveBack
+}
+
+// joinOlder lets a replica be a member that does not know JobDefinitions and owns no home, until giveUp is called.
+func joinOlder() (giveUp func()) {
+	GinkgoHelper()
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: operator.Namespace, Name: "jobrun-member-older", Labels: map[string]string{v1alpha1.LabelMember: "electing"},
+			Annotations: map[string]string{v1alpha1.AnnotationProtocolLevel: strconv.Itoa(membership.DefinitionsLevel - 1)},
+		},
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To("older"), LeaseDurationSeconds: ptr.To(int32(time.Hour.Seconds()))},
+	}
+	Expect(k8s.Create(ctx, lease)).To(Succeed())
+	giveUp = func() { Expect(client.IgnoreNotFound(k8s.Delete(ctx, lease))).To(Succeed()) }
+	DeferCleanup(giveUp)
+	return giveUp
 }
 
 func liveManagers() []*operator.Manager {

@@ -476,6 +476,44 @@ var mutants = map[string]mutant{
 		to:   `	return nil, nil`,
 		pkg:  "./internal/controller", run: "^TestDefinitionIsReadLive$",
 	},
+	"definitions: a wrong clock stops a schedule": {
+		file: "internal/decision/definition.go",
+		from: `known.LastScheduleTime = nil // Otherwise`,
+		to:   `// Otherwise`,
+		pkg:  "./internal/decision", run: "^TestAClockThatWasAhead$",
+	},
+	"definitions: what a wrong clock has stored is caught up": {
+		file: "internal/decision/definition.go",
+		from: `return d.Now.Time // A rare`,
+		to:   `return handled // A rare`,
+		pkg:  "./internal/decision", run: "^TestAClockThatWasAhead$|^TestDueTicks$",
+	},
+	"definitions: a trigger is completed while an older replica works": {
+		file: "internal/webhook/v1alpha1/complete.go",
+		from: `found != nil && !h.defines()`,
+		to:   `found != nil && !inline && !h.defines()`,
+		pkg:  "./internal/webhook/v1alpha1", run: "^TestCreateWaitsForOlderReplicas$",
+	},
+	"definitions: a schedule triggers while an older replica works": {
+		file: "internal/controller/definition_ticks.go",
+		from: `d.Defines != nil && !d.Defines()`,
+		to:   `d.Defines == nil`,
+		pkg:  rules, run: "^TestATickWaitsForOlderReplicas$",
+	},
+	"definitions: an older replica counts as one that knows them": {
+		file: "internal/membership/roster.go",
+		from: `		level = min(level, levelOf(lease))`,
+		to:   `		level = max(level, levelOf(lease))`,
+		pkg:  "./internal/membership", run: "^TestLevel$",
+	},
+	"definitions: a leader of a former version counts as one that knows them": {
+		file: "internal/membership/roster.go",
+		from: `	return formerLevel
+}`,
+		to: `	return level
+}`,
+		pkg: "./internal/membership", run: "^TestLevel$",
+	},
 	"definitions: a change of one wakes no run": {
 		file: "internal/controller/request.go",
 		from: `		return r.requestsForDefinition(ctx, object)`,

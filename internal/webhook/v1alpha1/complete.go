@@ -17,8 +17,7 @@ import (
 )
 
 // complete completes a trigger by the definition of its job, and sets what executes the run in spec.admission. sent.added then has
-// what the stamp must write. Field errors mean that the trigger is refused; the other error means that the definition could not
-// be read.
+// what the stamp must write. Field errors mean that the trigger is refused; the other error means that it cannot be completed now.
 func (h *Handler) complete(ctx context.Context, sent *submission) (field.ErrorList, error) {
 	run, before := sent.run, sent.run.Spec
 	run.Spec.Admission = nil
@@ -42,7 +41,10 @@ func (h *Handler) define(ctx context.Context, sent *submission) (field.ErrorList
 	found, err := h.definitions.find(ctx, job, inline)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("the definition of the job could not be read, try again: %w", err)
+	case found != nil && !h.defines():
+		return nil, fmt.Errorf("JobDefinition %s cannot complete the trigger yet: a replica of the operator is of an older version, "+
+			"and would take the run for a worker's; nothing is reserved; try again when the upgrade has ended", found.Name)
 	case found != nil:
 		return h.completeBy(found, sent), nil
 	case inline || h.definitions.cached == nil:

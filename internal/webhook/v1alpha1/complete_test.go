@@ -326,6 +326,39 @@ func TestCreateThatCannotReadTheDefinition(t *testing.T) {
 	}
 }
 
+// An older replica would take the run of a definition for a worker's. While there is one, such a trigger is refused, and nothing is
+// reserved. Triggers of undefined jobs are admitted.
+func TestCreateWaitsForOlderReplicas(t *testing.T) {
+	defines := false
+	older := func(o *webhook.Options) { o.Defines = func() bool { return defines } }
+	definition := definitionOf(t, "sync-users", syncUsers)
+	for name, cached := range map[string][]client.Object{"cached": {definition}, "read live": nil} {
+		defines = false
+		r := withDefinitions(t, cached, []client.Object{definition}, older)
+		for _, manifest := range []string{defined, "metadata: {name: b}\nspec: {jobName: sync-users, input: {org: a}, " + definedTemplate + "}\n"} {
+			response := r.create(t, manifest)
+			if response.Allowed || response.Result.Code != http.StatusServiceUnavailable {
+				t.Fatalf("%s: got %+v", name, response.Result)
+			}
+			want := "JobDefinition sync-users cannot complete the trigger yet: a replica of the operator is of an older version, " +
+				"and would take the run for a worker's; nothing is reserved; try again when the upgrade has ended"
+			if response.Result.Message != want {
+				t.Errorf("%s: says %q", name, response.Result.Message)
+			}
+		}
+		if writes := r.live.Writes(); len(writes) > 0 {
+			t.Errorf("%s: wrote %v", name, writes)
+		}
+		if response := r.create(t, plain, dryRun); !response.Allowed {
+			t.Errorf("%s: an undefined job: %+v", name, response.Result)
+		}
+		defines = true
+		if response := r.create(t, defined); !response.Allowed {
+			t.Errorf("%s: without older replicas: %+v", name, response.Result)
+		}
+	}
+}
+
 // A definition that has changed completes by what it says now.
 func TestCreateFollowsGenerations(t *testing.T) {
 	definition := definitionOf(t, "job", "concurrencyKeyExpression: '\"old\"'")

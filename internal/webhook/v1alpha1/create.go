@@ -37,7 +37,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	}
 	errs, err := h.complete(ctx, sent)
 	if err != nil {
-		return refused(apierrors.NewServiceUnavailable("the definition of the job could not be read, try again: " + err.Error()))
+		return refused(apierrors.NewServiceUnavailable(err.Error()))
 	}
 	sent.name(req)
 	if errs = append(errs, h.validate(sent)...); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.

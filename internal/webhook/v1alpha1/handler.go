@@ -56,6 +56,9 @@ type Options struct {
 	Notes func() bool
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool
+	// Defines reports whether all replicas know JobDefinitions. While one does not, no definition completes a trigger. Nil means
+	// that they do.
+	Defines func() bool
 	// Authorizer says what the user of a request may do. If it is nil, users need no right beyond that to write the object.
 	Authorizer authorizer.Authorizer
 	// Operator is the user name of the operator, which Authorizer is not asked about.
@@ -78,6 +81,7 @@ type Handler struct {
 	templates *knownTemplates
 
 	definitions   *definitions
+	defines       func() bool
 	denyUndefined bool
 }
 
@@ -93,10 +97,13 @@ func NewHandler(o Options) (*Handler, error) {
 	if o.Memory == nil {
 		o.Memory = func() bool { return true }
 	}
+	if o.Defines == nil {
+		o.Defines = func() bool { return true }
+	}
 	return &Handler{
 		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
 		rights: newRights(o), schema: validator, templates: newKnownTemplates(),
-		definitions: newDefinitions(o.Definitions, o.Live), denyUndefined: o.DenyUndefined,
+		definitions: newDefinitions(o.Definitions, o.Live), defines: o.Defines, denyUndefined: o.DenyUndefined,
 	}, nil
 }
 

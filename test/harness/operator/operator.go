@@ -57,6 +57,8 @@ type Replica struct {
 	Env []string
 	// Binary is the path of its binary. The default is that of the Operator.
 	Binary string
+	// Args are further arguments, after those of the Operator.
+	Args []string
 }
 
 // Operator is an installation of JobRun.
@@ -210,7 +212,7 @@ func (o *Operator) StartReplica(r Replica) (*Manager, error) {
 	process, err := o.cp.Run(controlplane.ProcessSpec{
 		Name: "manager-" + strconv.Itoa(len(o.managers)+1),
 		Path: cmp.Or(r.Binary, o.options.Binary, filepath.Join(o.options.Root, "bin", "manager")),
-		Args: append(o.managerArgs(m), o.options.Args...),
+		Args: slices.Concat(o.managerArgs(m), o.options.Args, r.Args),
 		Env:  append([]string{"KUBECONFIG=" + cmp.Or(r.Kubeconfig, o.kubeconfig)}, r.Env...),
 	})
 	if err != nil {
