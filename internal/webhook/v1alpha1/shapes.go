@@ -37,7 +37,7 @@ func (k *knownShapes) add(shape [sha256.Size]byte) { k.hashes.Add(shape, nil) }
 // valid, or both are not. ok is false if a key or the template is not known to be valid.
 func (s *submission) shape() (shape [sha256.Size]byte, ok bool) {
 	fields, err := s.fields()
-	if err != nil || len(s.run.Name) > v1alpha1.MaxTemplateRunName { // A rule bounds the names of runs with a Job.
+	if err != nil || fields == nil || len(s.run.Name) > v1alpha1.MaxTemplateRunName { // A rule bounds the names of runs with a Job.
 		return shape, false
 	}
 	fields = maps.Clone(fields)
