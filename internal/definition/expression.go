@@ -62,8 +62,8 @@ func keyOf(result ref.Val) (key, problem string) {
 	return string(text), ""
 }
 
-// KeyProblem returns what makes a text no key, for example "an empty text"; "" if it is a key. The schema of JobRun has the same
-// bounds.
+// KeyProblem returns what makes a text no key, for example "an empty text"; "" if it is a key. The schema of JobRun has the
+// same bounds.
 func KeyProblem(key string) string {
 	switch length := utf8.RuneCountInString(key); {
 	case key == "":

@@ -19,8 +19,8 @@ import (
 // maxKnownShapes bounds the memory of known shapes: a hash of 32 bytes each.
 const maxKnownShapes = 4096
 
-// knownShapes remembers the shapes of specs that the schema and the rules of the CRD accept, as hashes. The triggers of a job
-// mostly differ in their input and their keys alone, and to validate a spec costs more than the rest of the trigger.
+// knownShapes remembers the shapes of specs that the schema and the rules of the CRD accept, as hashes. The triggers of a
+// job mostly differ in their input and their keys alone, and to validate a spec costs more than the rest of the trigger.
 type knownShapes struct{ hashes *lru.Cache }
 
 func newKnownShapes() *knownShapes { return &knownShapes{hashes: lru.New(maxKnownShapes)} }
@@ -32,12 +32,13 @@ func (k *knownShapes) has(shape [sha256.Size]byte) bool {
 
 func (k *knownShapes) add(shape [sha256.Size]byte) { k.hashes.Add(shape, nil) }
 
-// shape returns a hash of the completed spec without what the CRD does not look into: the input, and a template that is known to
-// be valid. It leaves out the text of the keys too, because it checks them itself. So two specs of one shape are both
-// valid, or both are not. ok is false if a key or the template is not known to be valid.
+// shape returns a hash of the completed spec without what the CRD does not look into: the input, and a template that is
+// known to be valid. It leaves out the text of the keys too, because it checks them itself. So two specs of one shape are
+// both valid, or both are not. ok is false if a key or the template is not known to be valid.
 func (s *submission) shape() (shape [sha256.Size]byte, ok bool) {
 	fields, err := s.fields()
-	if err != nil || fields == nil || len(s.run.Name) > v1alpha1.MaxTemplateRunName { // A rule bounds the names of runs with a Job.
+	nameFits := len(s.run.Name) <= v1alpha1.MaxTemplateRunName // A rule of the CRD bounds the names of runs with a Job.
+	if err != nil || fields == nil || !nameFits {
 		return shape, false
 	}
 	fields = maps.Clone(fields)

@@ -5,10 +5,16 @@ package v1alpha1_test
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/jobrun-dev/jobrun/config/crd"
 )
 
 // A webhook that knows the shape of a spec answers like one that sees it for the first time.
@@ -65,5 +71,25 @@ func TestKnownShapes(t *testing.T) {
 				t.Errorf("the answer changed once the shape was known:\n%s", diff)
 			}
 		})
+	}
+}
+
+// The webhook leaves out the text of the keys in a shape, so no rule of a new JobRun may look at it beside the key's own one.
+func TestNoRuleLooksAtTheKeys(t *testing.T) {
+	definition := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.Unmarshal(crd.JobRuns, definition); err != nil {
+		t.Fatal(err)
+	}
+	whole := definition.Spec.Versions[0].Schema.OpenAPIV3Schema
+	rules := slices.Concat(whole.XValidations, whole.Properties["spec"].XValidations)
+	if len(rules) == 0 {
+		t.Fatal("no rules")
+	}
+	present := regexp.MustCompile(`has\([^()]*\)`)
+	for _, r := range rules {
+		rest := present.ReplaceAllString(r.Rule, "")
+		if !strings.Contains(r.Rule, "oldSelf") && regexp.MustCompile(`concurrencyKey|idempotencyKey\b`).MatchString(rest) {
+			t.Errorf("a rule looks at a key: %s", r.Rule)
+		}
 	}
 }

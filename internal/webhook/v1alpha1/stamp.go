@@ -43,9 +43,9 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	return ops
 }
 
-// untrack returns the patch that removes the managedFields of a receipt, which are more than a third of its bytes. The API server then
-// does not track who writes which field of it until a tool applies it. A receipt that a tool applied keeps them, because that tool
-// reads them.
+// untrack returns the patch that removes the managedFields of a receipt, which are more than a third of its bytes. The
+// API server then does not track who writes which field of it, until a tool applies it. A receipt that a tool applied
+// keeps them, because that tool reads them.
 func (s *submission) untrack() []jsonpatch.Operation {
 	_, applied := s.run.Annotations[corev1.LastAppliedConfigAnnotation]
 	applied = applied || slices.ContainsFunc(s.run.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool {
