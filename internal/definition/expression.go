@@ -56,21 +56,29 @@ func keyOf(result ref.Val) (key, problem string) {
 	if !ok {
 		return "", fmt.Sprintf("gives a value of type %s, not string", result.Type().TypeName())
 	}
-	key = string(text)
+	if problem := KeyProblem(string(text)); problem != "" {
+		return "", "gives " + problem
+	}
+	return string(text), ""
+}
+
+// KeyProblem returns what makes a text no key, for example "an empty text"; "" if it is a key. The schema of JobRun has the
+// same bounds.
+func KeyProblem(key string) string {
 	switch length := utf8.RuneCountInString(key); {
 	case key == "":
-		return "", "gives an empty text"
+		return "an empty text"
 	case length > maxKeyLength:
-		return "", fmt.Sprintf("gives %d characters, more than %d", length, maxKeyLength)
+		return fmt.Sprintf("%d characters, more than %d", length, maxKeyLength)
 	case !utf8.ValidString(key):
-		return "", "gives a text that is not UTF-8"
+		return "a text that is not UTF-8"
 	}
 	for _, c := range key {
 		if c < 0x20 || 0x7f <= c && c < 0xa0 {
-			return "", fmt.Sprintf("gives a control character, %U", c)
+			return fmt.Sprintf("a control character, %U", c)
 		}
 	}
-	return key, ""
+	return ""
 }
 
 // says returns a text about the expression of a definition.

@@ -79,6 +79,7 @@ type Handler struct {
 	rights    rights
 	schema    schemaValidators
 	templates *knownTemplates
+	shapes    *knownShapes
 
 	definitions   *definitions
 	defines       func() bool
@@ -102,7 +103,7 @@ func NewHandler(o Options) (*Handler, error) {
 	}
 	return &Handler{
 		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
-		rights: newRights(o), schema: validator, templates: newKnownTemplates(),
+		rights: newRights(o), schema: validator, templates: newKnownTemplates(), shapes: newKnownShapes(),
 		definitions: newDefinitions(o.Definitions, o.Live), defines: o.Defines, denyUndefined: o.DenyUndefined,
 	}, nil
 }

@@ -46,6 +46,8 @@ func (c oneDefinition) Get(ctx context.Context, key client.ObjectKey, into clien
 	return c.emptyClient.Get(ctx, key, into, opts...)
 }
 
+func (emptyClient) List(context.Context, client.ObjectList, ...client.ListOption) error { return nil }
+
 func (emptyClient) Create(context.Context, client.Object, ...client.CreateOption) error { return nil }
 
 // benchmarkedTrigger is a trigger of a job with the definition syncUsers.

@@ -5,9 +5,12 @@ package v1alpha1
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
@@ -30,11 +33,28 @@ func (s *submission) stamp(admission v1alpha1.Admission) []jsonpatch.Operation {
 	ops := append(s.stampLabels(labels), s.triggeredBy...)
 	ops = append(ops, s.dropped...)
 	ops = append(ops, addFields(s.added)...)
+	if admission.Disposition != v1alpha1.DispositionCreated {
+		ops = append(ops, s.untrack()...)
+	}
 	ops = append(ops, jsonpatch.NewOperation("add", "/spec/admission", admission))
 	if s.unnamed {
 		ops = append(ops, jsonpatch.NewOperation("add", "/metadata/name", run.Name))
 	}
 	return ops
+}
+
+// untrack returns the patch that removes the managedFields of a receipt, which are more than a third of its bytes. The
+// API server then does not track who writes which field of it, until a tool applies it. A receipt that a tool applied
+// keeps them, because that tool reads them.
+func (s *submission) untrack() []jsonpatch.Operation {
+	_, applied := s.run.Annotations[corev1.LastAppliedConfigAnnotation]
+	applied = applied || slices.ContainsFunc(s.run.ManagedFields, func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Operation == metav1.ManagedFieldsOperationApply
+	})
+	if applied || len(s.run.ManagedFields) == 0 {
+		return nil
+	}
+	return []jsonpatch.Operation{jsonpatch.NewOperation("remove", "/metadata/managedFields", nil)}
 }
 
 // addFields returns the patch that sets fields of the spec.

@@ -33,8 +33,9 @@ type submission struct {
 	template json.RawMessage
 	// templateElements is the approximate number of fields and items in the template, unless it is known.
 	templateElements int
-	// spec is the text of the spec.
-	spec json.RawMessage
+	// spec is the text of the spec. specFields are its fields, once they were asked for.
+	spec       json.RawMessage
+	specFields map[string]json.RawMessage
 	// added are the fields that the completed trigger has and the caller did not send.
 	added []definition.Value
 	// warnings are what to tell the caller, whatever becomes of the trigger.
@@ -122,10 +123,19 @@ func readTemplate(raw json.RawMessage) (template *batchv1.JobTemplateSpec, eleme
 	return template, elements, decode(raw, template, path)
 }
 
+// fields returns the text of each field of the spec that the caller sent. Nobody changes what it returns.
+func (s *submission) fields() (map[string]json.RawMessage, error) {
+	if s.specFields != nil {
+		return s.specFields, nil
+	}
+	err := json.Unmarshal(s.spec, &s.specFields)
+	return s.specFields, err
+}
+
 // absent returns the values whose fields the caller did not send at all. An empty text or a 0 that was sent stays, and is refused.
 func (s *submission) absent(values []definition.Value) []definition.Value {
-	var sent map[string]json.RawMessage
-	if err := json.Unmarshal(s.spec, &sent); err != nil {
+	sent, err := s.fields()
+	if err != nil {
 		return values // The caller sent no spec.
 	}
 	return slices.DeleteFunc(values, func(value definition.Value) bool {

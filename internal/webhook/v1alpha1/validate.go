@@ -22,10 +22,20 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 	if sent.templateElements > maxSchemaElements {
 		return errs
 	}
-	if errs = append(errs, h.schema.validate(ctx, sent)...); len(errs) == 0 && !sent.passed.has(validated) {
+	shape, hasShape := sent.shape()
+	if hasShape && h.shapes.has(shape) {
+		return errs
+	}
+	if errs = append(errs, h.schema.validate(ctx, sent)...); len(errs) > 0 {
+		return errs
+	}
+	if hasShape {
+		h.shapes.add(shape)
+	}
+	if !sent.passed.has(validated) {
 		h.templates.add(sent.template, validated)
 	}
-	return errs
+	return nil
 }
 
 // validate returns the errors in a new JobRun that the schema and CEL cannot find or cannot report as clearly.
