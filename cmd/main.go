@@ -65,7 +65,12 @@ func run(ctx context.Context, o options) error {
 	config.QPS = -1 // no client-side limit, because the API server has a priority level for the operator
 
 	rotator := newRotator(o)
-	webhookServer := newWebhookServer(o, rotator)
+	var certificate getCertificate
+	if rotator != nil {
+		certificate = rotator.GetCertificate
+	}
+	webhookServer := newWebhookServer(o, certificate)
+	ctx = webhookServer.drained(ctx)
 	find, err := decoding.JobRuns(config)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type options struct {
 	webhookHost     string
 	webhookPort     int
 	webhookCertPath string
+	drainTimeout    time.Duration
 
 	certRotation              bool
 	certSecretName            string
@@ -109,6 +110,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.webhookCertPath, "webhook-cert-path", "",
 		"The directory with the webhook's tls.crt and tls.key. The manager reads the files again when they change. "+
 			"Required, and used, only without --cert-rotation.")
+	flags.DurationVar(&o.drainTimeout, "drain-timeout", minDrainTime,
+		"How long the webhook goes on at most when the manager stops, until the API server has closed its connections, at least 2s. "+
+			"The API server keeps an idle one for 90s. If that takes longer than this flag says, a trigger may be refused.")
 
 	flags.BoolVar(&o.certRotation, "cert-rotation", false,
 		"Make and renew the webhook's certificate, store it in a Secret, and write its CA into the webhook configurations. "+
@@ -167,6 +171,8 @@ func (o *options) validate() error {
 	require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
 	require(o.webhookCertPath != "" || o.certRotation,
 		"--webhook-cert-path is required without --cert-rotation: the directory with the webhook's tls.crt and tls.key")
+	require(o.drainTimeout >= minDrainTime,
+		"--drain-timeout must be at least %s, not %s: the API server may still open connections", minDrainTime, o.drainTimeout)
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
 		o.pprofAddress)

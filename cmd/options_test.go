@@ -20,7 +20,7 @@ func TestParseOptionsDefaults(t *testing.T) {
 	if o.webhookPort != 9443 || o.metricsAddress != ":8443" || o.probeAddress != ":8081" || o.leaderElect ||
 		o.pprofAddress != "" || o.receiptHistory != 100 || o.concurrency != 8 || o.metricsJobs != 200 ||
 		time.Duration(o.jobTTL) != 24*time.Hour || time.Duration(o.runTTL) != 168*time.Hour ||
-		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.certRotation {
+		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.drainTimeout != 2*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
 	}
 	if o.leaderElectionNamespace != o.namespace {
@@ -45,6 +45,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"no history":                  {[]string{"--receipt-history=0"}, "--receipt-history must be at least 1, not 0"},
 		"grace shorter than a create": {[]string{"--reservation-grace=1s"}, "--reservation-grace must be at least 2s, not 1s"},
 		"undefined jobs":              {[]string{"--undefined-jobs=deny"}, `--undefined-jobs must be Allow or Deny, not "deny"`},
+		"no drain":                    {[]string{"--drain-timeout=1s"}, "--drain-timeout must be at least 2s, not 1s"},
 		"grace as long as a request":  {[]string{"--idempotency-grace=60s"}, "--idempotency-grace must exceed 1m0s, not be 1m0s"},
 		"a TTL without a unit":        {[]string{"--job-ttl=60"}, `invalid value "60" for flag -job-ttl: it must be a duration of at least 1m0s, such as 24h, or -1 for never`},
 		"a Job that goes too early":   {[]string{"--job-ttl=59s"}, `invalid value "59s" for flag -job-ttl`},

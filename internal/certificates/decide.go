@@ -14,10 +14,12 @@ import (
 )
 
 const (
-	// settleTime is how long all caBundles have had a root before a certificate of that root is served. In this time each
-	// API server reads the caBundles.
+	// settleTime is how long a replica has seen a root in all caBundles before it serves a certificate of that root. In this
+	// time each API server reads the caBundles.
 	settleTime = 5 * time.Second
-	// overlap is how long the root of an old certificate stays in the caBundles after a new certificate was made.
+	// settledAge is the least age of a certificate that a replica serves as soon as it starts.
+	settledAge = time.Minute
+	// overlap is how long the root of an old certificate stays in the caBundles after a replica saw the new certificate.
 	overlap = time.Hour
 	// pause is the shortest time between two new certificates. It exceeds settleTime, so that each one can be served.
 	pause = 2 * settleTime
@@ -45,10 +47,10 @@ type Memory struct {
 	Ready bool
 	// Stored is the last certificate that this replica has seen in the Secret, or nil.
 	Stored *Pair
-	// StoredAt is when Stored was made, or else when this replica first saw it.
+	// StoredAt is when this replica first saw Stored in the Secret.
 	StoredAt time.Time
-	// UntrustedAt is when this replica last saw a caBundle without the root of Stored.
-	UntrustedAt time.Time
+	// TrustedAt is since when this replica has seen the root of Stored in every caBundle. It is zero if one lacks the root.
+	TrustedAt time.Time
 }
 
 // Decision is what a replica does.
@@ -126,25 +128,51 @@ func ownerOf(secret *corev1.Secret) string {
 func (d *Decision) use(o Observation, stored *Pair) error {
 	m := &d.Memory
 	if !m.Stored.same(stored) {
-		m.Stored, m.StoredAt, m.UntrustedAt = stored, earlier(stored.created(), o.Now), time.Time{}
+		m.TrustedAt = time.Time{}
+		if settledBefore(o, stored) {
+			m.TrustedAt = stored.created()
+		}
+		m.Stored, m.StoredAt = stored, o.Now
 	}
 	if err := d.trust(o, stored); err != nil {
 		return err
 	}
-	trusted := allTrust(o.Bundles, stored)
-	if !trusted {
-		m.UntrustedAt = o.Now
-	}
-	settled := later(m.StoredAt, m.UntrustedAt).Add(settleTime)
-	if trusted && o.Now.Before(settled) {
-		d.again(settled)
-	}
-	trusted = trusted && !o.Now.Before(settled)
-	if trusted || !m.servesWell(o) {
+	settled := d.settled(o)
+	if settled || !m.servesWell(o) {
 		m.Served = stored
 	}
-	m.Ready = m.Ready || trusted
+	m.Ready = m.Ready || settled
 	return nil
+}
+
+// settled reports whether this replica has seen the root of the stored certificate in all caBundles for settleTime. The time
+// counts from the first look that saw all of them, because a caBundle may have got the root just before that look.
+func (d *Decision) settled(o Observation) bool {
+	m := &d.Memory
+	if !allTrust(o.Bundles, m.Stored) {
+		m.TrustedAt = time.Time{}
+		return false
+	}
+	if m.TrustedAt.IsZero() {
+		m.TrustedAt = o.Now
+	}
+	end := m.TrustedAt.Add(settleTime)
+	if o.Now.Before(end) {
+		d.again(end)
+		return false
+	}
+	return true
+}
+
+// settledBefore reports whether the root of a certificate settled before this look. CaBundles with several roots say that the
+// certificate changed in the last hour.
+func settledBefore(o Observation, p *Pair) bool {
+	for _, bundle := range o.Bundles {
+		if roots := parseBundle(bundle); len(roots) != 1 || !roots[0].Equal(p.root) {
+			return false
+		}
+	}
+	return o.Now.Sub(p.created()) >= settledAge
 }
 
 // servesWell reports whether the API server accepts the certificate that is served. If not, another one is not worse.
@@ -183,18 +211,4 @@ func (d *Decision) again(t time.Time) {
 	if d.Again.IsZero() || t.Before(d.Again) {
 		d.Again = t
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -57,7 +57,8 @@ func bundleOf(t *testing.T, pairs ...stored) []byte {
 
 // serving is the memory of a replica that has served a certificate for long.
 func serving(s stored) Memory {
-	return Memory{Served: s.pair, Ready: true, Stored: s.pair, StoredAt: s.pair.created().Add(-time.Hour)}
+	since := s.pair.created().Add(-time.Hour)
+	return Memory{Served: s.pair, Ready: true, Stored: s.pair, StoredAt: since, TrustedAt: since}
 }
 
 func TestDecide(t *testing.T) {
@@ -71,9 +72,9 @@ func TestDecide(t *testing.T) {
 		data[key] = []byte(value)
 		return stored{data: data}
 	}
-	// The replica sees the second certificate in the Secret for so long.
-	sees := func(m Memory, since time.Duration) Memory {
-		m.Stored, m.StoredAt = second.pair, now.Add(-since)
+	// The replica has seen the second certificate in the Secret since now, and its root in all caBundles.
+	sees := func(m Memory) Memory {
+		m.Stored, m.StoredAt, m.TrustedAt = second.pair, now, now
 		return m
 	}
 	one := bundleOf(t, first)
@@ -99,7 +100,7 @@ func TestDecide(t *testing.T) {
 			memory: serving(first), bundles: [][]byte{one, one}, make: "the Secret does not exist", serves: first.pair, ready: true,
 		},
 		"a lost Secret that is younger than the pause": {
-			at: pause - time.Second, memory: sees(serving(first), 0), bundles: [][]byte{both}, serves: first.pair, ready: true, again: pause,
+			at: pause - time.Second, memory: sees(serving(first)), bundles: [][]byte{both}, serves: first.pair, ready: true, again: pause,
 		},
 		"a key of another certificate": {
 			secret: secretOf(with(corev1.TLSPrivateKeyKey, string(second.data[corev1.TLSPrivateKeyKey]))),
@@ -124,11 +125,11 @@ func TestDecide(t *testing.T) {
 			serves: first.pair, ready: true, again: overlap,
 		},
 		"a new certificate waits until each API server has read the bundles": {
-			at: settleTime - time.Second, secret: secretOf(second), memory: sees(serving(first), 0), bundles: [][]byte{both, both},
+			at: settleTime - time.Second, secret: secretOf(second), memory: sees(serving(first)), bundles: [][]byte{both, both},
 			serves: first.pair, ready: true, again: settleTime,
 		},
 		"a new certificate is served": {
-			at: settleTime, secret: secretOf(second), memory: sees(serving(first), 0), bundles: [][]byte{both, both},
+			at: settleTime, secret: secretOf(second), memory: sees(serving(first)), bundles: [][]byte{both, both},
 			serves: second.pair, ready: true, again: overlap,
 		},
 		"a certificate that is not trusted gives way at once": {
@@ -136,29 +137,47 @@ func TestDecide(t *testing.T) {
 			serves: second.pair, ready: true, again: settleTime,
 		},
 		"the old root goes": {
-			at: overlap, secret: secretOf(second), memory: Memory{Served: second.pair, Ready: true, Stored: second.pair, StoredAt: now},
+			at: overlap, secret: secretOf(second), memory: sees(serving(second)),
 			bundles: [][]byte{both}, want: [][]byte{bundleOf(t, second)}, serves: second.pair, ready: true, again: lifetime,
 		},
 		"a bundle that somebody emptied": {
-			at: overlap, secret: secretOf(second), memory: Memory{Served: second.pair, Ready: true, Stored: second.pair, StoredAt: now},
+			at: overlap, secret: secretOf(second), memory: sees(serving(second)),
 			bundles: [][]byte{nil, bundleOf(t, second)}, want: [][]byte{bundleOf(t, second), bundleOf(t, second)},
 			serves: second.pair, ready: true, again: lifetime,
 		},
+		"a new certificate that this replica sees late waits, because another one may have written the bundles just now": {
+			at: time.Minute, secret: secretOf(second), memory: serving(first), bundles: [][]byte{both, both},
+			serves: first.pair, ready: true, again: time.Minute + settleTime,
+		},
+		"a new certificate waits although the write of the bundles took long": {
+			at: time.Minute, secret: secretOf(second), memory: Memory{Served: first.pair, Ready: true, Stored: second.pair, StoredAt: now},
+			bundles: [][]byte{both, both}, serves: first.pair, ready: true, again: time.Minute + settleTime,
+		},
+		"an old certificate that takes the place of another overlaps with it": {
+			at: 2 * overlap, secret: secretOf(second), memory: serving(first), bundles: [][]byte{one}, want: [][]byte{both},
+			serves: first.pair, ready: true, again: 3 * overlap,
+		},
 		"a replica that starts beside an old certificate is ready at once": {
-			at: 48 * time.Hour, secret: secretOf(second), bundles: [][]byte{bundleOf(t, second)}, serves: second.pair, ready: true, again: lifetime,
+			at: 48 * time.Hour, secret: secretOf(second), bundles: [][]byte{bundleOf(t, second)},
+			serves: second.pair, ready: true, again: 48*time.Hour + overlap,
+		},
+		"a replica that starts beside a certificate that has just taken the place of another is ready when it has settled": {
+			at: 48 * time.Hour, secret: secretOf(second), bundles: [][]byte{bundleOf(t, second), both},
+			serves: second.pair, again: 48*time.Hour + settleTime,
 		},
 		"a replica that starts beside a new certificate is ready when it has settled": {
-			secret: secretOf(second), bundles: [][]byte{both}, serves: second.pair, again: settleTime,
+			at: settledAge - time.Second, secret: secretOf(second), bundles: [][]byte{bundleOf(t, second)},
+			serves: second.pair, again: settledAge - time.Second + settleTime,
 		},
 		"a replica that starts before the new certificate is trusted": {
 			secret: secretOf(second), bundles: [][]byte{nil}, want: [][]byte{bundleOf(t, second)}, serves: second.pair, again: overlap,
 		},
 		"there are no webhooks": {
-			at: 48 * time.Hour, secret: secretOf(second), serves: second.pair, ready: true, again: lifetime,
+			at: 48 * time.Hour, secret: secretOf(second), serves: second.pair, ready: true, again: 48*time.Hour + overlap,
 		},
 		"a certificate of cert-manager's is used, and never renewed": {
 			at: lifetime * 3 / 4, secret: ofCertManager(secretOf(second)), bundles: [][]byte{bundleOf(t, second)},
-			serves: second.pair, ready: true,
+			serves: second.pair, ready: true, again: lifetime*3/4 + overlap,
 		},
 		"a Secret of cert-manager's is not overwritten": {
 			secret: ofCertManager(&corev1.Secret{}), memory: serving(first), bundles: [][]byte{one}, serves: first.pair, ready: true,

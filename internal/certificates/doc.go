@@ -12,14 +12,15 @@
 //  1. A replica stores a new certificate. All replicas still serve the old one.
 //  2. A replica adds the new root to each caBundle. The old roots stay.
 //  3. Each replica serves the new certificate, once it has seen the new root in every caBundle for settleTime.
-//  4. The old roots go when the new certificate is older than overlap. Until then, a replica that has not seen the new
-//     certificate serves one that the API server trusts.
+//  4. The old roots go when a replica has seen the new certificate for overlap. Until then, a replica that has not seen the
+//     new certificate serves one that the API server trusts.
 //
 // Each certificate has a root of its own, whose key is thrown away. So no stored key can sign another certificate, and a
 // lost Secret is replaced in the same way as a certificate that is due.
 //
 // Not promised: if a caBundle loses the root of the served certificate, the API server refuses calls until a replica has
 // put it back. If all replicas end while the Secret is missing, the old certificate is lost with them.
+// An API server that lags behind the caBundles by settleTime or more refuses the new certificate until it has read them.
 //
 // Decide is pure. Rotator observes and acts.
 package certificates

@@ -45,7 +45,7 @@ func TestReplicas(t *testing.T) {
 	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
 	binary := managerBinary(t)
 	c.createScraper(t)
-	replicas := []*replica{c.startReplica(t, binary, "manager-1"), c.startReplica(t, binary, "manager-2")}
+	replicas := []*replica{c.startReplica(t, binary, "manager-1", quickDrain), c.startReplica(t, binary, "manager-2", quickDrain)}
 	first, second := replicas[0], replicas[1]
 	g.Eventually(c.members(t)).WithTimeout(patience).Should(HaveLen(2))
 
@@ -82,7 +82,11 @@ func (r *replica) awaitReady(t *testing.T) {
 	NewWithT(t).Eventually(get("http://"+r.probe+"/readyz", "")).WithTimeout(patience).Should(Equal(http.StatusOK), r.LogTail())
 }
 
-func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
+// quickDrain is an argument for a replica whose end nobody waits 90 s for. A request at that moment may fail.
+const quickDrain = "--drain-timeout=2s"
+
+// startReplica starts a replica with the arguments of the Deployment, and these.
+func (c *cluster) startReplica(t *testing.T, binary, name string, args ...string) *replica {
 	t.Helper()
 	g := NewWithT(t)
 	r := &replica{}
@@ -94,11 +98,11 @@ func (c *cluster) startReplica(t *testing.T, binary, name string) *replica {
 	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), namespace, "jobrun-controller-manager")
 	g.Expect(err).NotTo(HaveOccurred())
 	host, port, _ := strings.Cut(r.webhook, ":")
-	args := slices.Concat(the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template.Spec.Containers[0].Args, []string{
+	args = slices.Concat(the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template.Spec.Containers[0].Args, []string{
 		"--webhook-host=" + host, "--webhook-port=" + port,
 		"--health-probe-bind-address=" + r.probe,
 		"--metrics-bind-address=" + r.metrics,
-	})
+	}, args)
 	r.Process, err = c.Run(controlplane.ProcessSpec{Name: name, Path: binary, Args: args, Env: []string{"KUBECONFIG=" + kubeconfig}})
 	g.Expect(err).NotTo(HaveOccurred())
 	return r
