@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The manager runs the webhook and the controller. Its replicas share the keys out.
+// The manager runs the webhook and the controller. Its replicas share the keys out. "manager gateway" runs the gateway instead.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -38,7 +39,7 @@ const serviceAccount = "jobrun-controller-manager"
 var operatorClock clock.WithTicker = clock.RealClock{}
 
 func main() {
-	o, err := parseOptions(os.Args[1:], os.Stdout)
+	start, logOptions, err := parseCommand(os.Args[1:], os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -46,14 +47,24 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%v\n(--help lists the flags)\n", err)
 		os.Exit(2)
 	}
-	logger := zap.New(zap.UseFlagOptions(&o.log))
+	logger := zap.New(zap.UseFlagOptions(logOptions))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	// The process must end after run, because run gives the Leases back.
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+	// The process must end after start, because the manager gives the Leases back.
+	if err := start(ctrl.SetupSignalHandler()); err != nil {
 		logger.Error(err, "The manager failed")
 		os.Exit(1)
 	}
+}
+
+// parseCommand returns what the arguments start: the gateway if the first one is "gateway", else the manager.
+func parseCommand(args []string, output io.Writer) (start func(context.Context) error, logOptions *zap.Options, err error) {
+	if len(args) > 0 && args[0] == gatewayCommand {
+		o, err := parseGatewayOptions(args[1:], output)
+		return func(ctx context.Context) error { return runGateway(ctx, o) }, &o.log, err
+	}
+	o, err := parseOptions(args, output)
+	return func(ctx context.Context) error { return run(ctx, o) }, &o.log, err
 }
 
 func run(ctx context.Context, o options) error {
