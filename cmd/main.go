@@ -35,6 +35,9 @@ var version = "dev" // set by the linker
 // serviceAccount is the operator's, in the namespace of --namespace. config/policy names it, too.
 const serviceAccount = "jobrun-controller-manager"
 
+// gatewayServiceAccount is the gateway's, in the same namespace.
+const gatewayServiceAccount = "jobrun-gateway"
+
 // operatorClock is the clock of the controller, of the RunKey store and of the membership.
 var operatorClock clock.WithTicker = clock.RealClock{}
 
@@ -159,6 +162,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Memory:           memory,
 		Authorizer:       authorizer,
 		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
+		Gateway:          o.gatewayUser,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)
