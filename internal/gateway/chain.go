@@ -5,10 +5,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +53,7 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		_, pattern := mux.Handler(r)
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
 		recorded, start := &recorder{ResponseWriter: w}, s.Clock.Now()
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
@@ -126,7 +129,6 @@ func (s *Server) guard(route route) http.Handler {
 
 // pass makes the checks in the order of the package's comment.
 func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error {
-	_ = http.NewResponseController(w).SetReadDeadline(s.Clock.Now().Add(bodyPatience)) // a recorder of a test has none
 	if route.public {
 		return route.serve(w, r)
 	}
@@ -143,7 +145,7 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 	}
 	defer leaveCaller()
 	r = r.WithContext(withUser(r.Context(), caller))
-	if err := checkPath(r); err != nil {
+	if err := errors.Join(checkPath(r), checkQuery(r, route.query)); err != nil {
 		return err
 	}
 	if route.needs != nil {
@@ -159,6 +161,19 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 		defer leave()
 	}
 	return route.serve(w, r)
+}
+
+// checkQuery returns a 400 for a parameter that the route does not have, and for one that is there twice.
+func checkQuery(r *http.Request, known []parameter) error {
+	for name, values := range r.URL.Query() {
+		if !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
+			return badRequest("this route has no parameter %q", name)
+		}
+		if len(values) > 1 {
+			return badRequest("the parameter %s is there %d times", name, len(values))
+		}
+	}
+	return nil
 }
 
 // checkPath returns a 404 for names that no object has. So nothing odd reaches the API server, or the memory of the authorizer.

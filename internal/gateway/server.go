@@ -5,9 +5,11 @@ package gateway
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
@@ -42,7 +44,11 @@ type Server struct {
 	callers, namespaces *inFlight
 	metrics             *metrics
 	draining            *draining
-	handler             http.Handler
+	// bodies bounds the bytes of bodies in memory.
+	bodies *semaphore.Weighted
+	// document returns the OpenAPI document. The first call makes it.
+	document func() ([]byte, error)
+	handler  http.Handler
 }
 
 // NewServer returns a Server.
@@ -53,7 +59,9 @@ func NewServer(o Options) *Server {
 		namespaces: newInFlight(o.NamespaceInFlight),
 		metrics:    newMetrics(o.Metrics),
 		draining:   newDraining(),
+		bodies:     semaphore.NewWeighted(maxBodiesBytes),
 	}
+	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()
 	return s
 }

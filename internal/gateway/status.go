@@ -13,7 +13,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -83,6 +85,15 @@ func statusOf(err error) metav1.Status {
 	}
 }
 
+// statusCode returns the code of a Status that is an error, or 0.
+func statusCode(err error) int32 {
+	var answer apierrors.APIStatus
+	if errors.As(err, &answer) {
+		return answer.Status().Code
+	}
+	return 0
+}
+
 // isOwn reports whether the gateway made an error itself, for the caller.
 func isOwn(err error) bool { return errors.As(err, new(*unauthorizedError)) }
 
@@ -112,6 +123,11 @@ func unavailable(message string) *apierrors.StatusError {
 	err := apierrors.NewServiceUnavailable(message)
 	err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: retrySeconds}
 	return err
+}
+
+// newInvalid is a 422 about a JobRun.
+func newInvalid(name string, errs field.ErrorList) *apierrors.StatusError {
+	return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind("JobRun").GroupKind(), name, errs)
 }
 
 // failed returns an error with any code.
