@@ -54,6 +54,9 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", ndjsonType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
+	if err := t.control.Flush(); err != nil { // a client may wait for it before it sends a line
+		s.Log.V(1).Info("The client of a stream is gone", "requestID", requestIDOf(ctx), "reason", err.Error())
+	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		defer close(t.answers)

@@ -29,7 +29,9 @@ func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
 			set[path] = query.Get(parameter)
 		}
 	}
-	page.FieldSelector = set.AsSelector()
+	if len(set) > 0 {
+		page.FieldSelector = set.AsSelector()
+	}
 	if page.LabelSelector, err = labels.Parse(query.Get("labels")); err != nil {
 		return badRequest("labels is no label selector: %v", err)
 	}

@@ -51,11 +51,11 @@ func newGate(t *testing.T, api client.WithWatch, change ...func(*Options)) *gate
 }
 
 func authenticateByName(r *http.Request) (*authenticator.Response, bool, error) {
-	switch token := bearerToken(r); token {
+	switch token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "); token {
 	case "":
 		return nil, false, nil
 	case "outage":
-		return nil, false, errors.New("no connection")
+		return nil, false, &outageError{errors.New("no connection")}
 	case "flood":
 		return nil, false, fmt.Errorf("client rate limiter: %w", errTooManyReviews)
 	default:
