@@ -29,7 +29,7 @@ test-mutants: ## Break each rule of the protocol in turn, and check that a test 
 	go test -count=1 -timeout=30m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
 
 .PHONY: test-suites
-test-suites: k8s ## Run the tests that start an API server.
+test-suites: k8s installed-curl ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 # The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark
@@ -48,7 +48,7 @@ test-kine: ## Run the conformance table on kine with SQLite, the store of k3s.
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# The end-to-end tests run the examples of docs/ that call curl and jq, and examples/worker.py.
+# The tests run the examples of docs/ that call curl and jq, and examples/worker.py.
 installed-%:
 	@command -v $* >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends $*; }
 
