@@ -109,6 +109,7 @@ func TestStreamOfTriggers(t *testing.T) {
 	s := admitting(apiserver.Created)
 	g := newGate(t, s)
 	g.denied["trigger default/jobdefinitions/secret"] = true
+	g.denied["trigger default/jobdefinitions/A"] = true // a job that cannot be is not asked about
 	body := strings.Join([]string{
 		`{"jobName":"a","input":1}`, ``, `{"jobName":"a",`, `{"jobName":"secret"}`, `{"jobName":"A"}`,
 		`{"jobName":"a","input":"` + strings.Repeat("x", maxTriggerBytes) + `"}`, `{"jobName":"a","inptu":1}`, `{"jobName":"b","labels":{"team":"x"}}`,

@@ -19,6 +19,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
@@ -176,16 +177,22 @@ func TestTriggerWithALostAnswer(t *testing.T) {
 	}
 }
 
+// leaving is an API server to which a request gets only while its context lasts. Its client leaves when a create begins.
+type leaving struct {
+	*apiserver.Server
+	leave func()
+}
+
+func (l leaving) Create(ctx context.Context, object client.Object, options ...client.CreateOption) error {
+	l.leave()
+	return errors.Join(ctx.Err(), l.Server.Create(ctx, object, options...))
+}
+
 // A client that leaves cancels nothing.
 func TestTriggerOfAClientThatLeaves(t *testing.T) {
-	s := apiserver.New()
-	g := newGate(t, s)
+	s := admitting(apiserver.Created)
 	ctx, leave := context.WithCancel(t.Context())
-	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
-		leave()
-		run.Spec.Admission = apiserver.Created(run.Name)
-		return store()
-	}
+	g := newGate(t, leaving{s, leave})
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, syncPath+"?wait=300s", http.NoBody)
 	r.Header.Set("Authorization", "Bearer ann")
 	w := httptest.NewRecorder()
