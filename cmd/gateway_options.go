@@ -49,7 +49,8 @@ func (l *list) Set(text string) error {
 	return nil
 }
 
-// parseGatewayOptions parses the arguments behind "gateway". For --help it prints the help text to output and returns flag.ErrHelp.
+// parseGatewayOptions parses the arguments behind "gateway". For --help it prints the help text to output and returns
+// flag.ErrHelp.
 func parseGatewayOptions(args []string, output io.Writer) (gatewayOptions, error) {
 	var o gatewayOptions
 	flags := flag.NewFlagSet("manager gateway", flag.ContinueOnError)

@@ -32,8 +32,8 @@ const (
 	tokenTTL = 10 * time.Second
 	// maxTokenBytes bounds a token. Those of ServiceAccounts have some 1 KiB.
 	maxTokenBytes = 16 << 10
-	// reviewsPerSecond and reviewsBurst bound the TokenReviews, so that a flood of bad tokens does not become one of the API server.
-	// They bound what is remembered, too.
+	// reviewsPerSecond and reviewsBurst bound the TokenReviews, so that a flood of bad tokens does not become one of the API
+	// server. They bound what is remembered, too.
 	reviewsPerSecond = 200
 	reviewsBurst     = 1000
 	// reviewTimeout bounds one TokenReview.
@@ -49,9 +49,9 @@ var errTooManyReviews = errors.New("too many unknown tokens at once")
 // outageError means that the API server did not say whose a token is.
 type outageError struct{ error }
 
-// NewAuthenticator returns an authenticator that asks the API server by a TokenReview. It remembers the answers for 10 s, also those
-// that no user has the token. It makes at most 200 TokenReviews a second, and 1,000 at once. These are the parts of
-// authenticatorfactory, which remembers no refusals and has no place for the bound.
+// NewAuthenticator returns an authenticator that asks the API server by a TokenReview. It remembers the answers for 10 s,
+// also those that no user has the token. It makes at most 200 TokenReviews a second, and 1,000 at once. These are the parts
+// of authenticatorfactory, which remembers no refusals and has no place for the bound.
 func NewAuthenticator(config *rest.Config, httpClient *http.Client) (authenticator.Request, error) {
 	reviews, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {

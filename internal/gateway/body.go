@@ -30,8 +30,8 @@ const (
 	maxBodiesBytes = 256 << 20
 )
 
-// readJSON decodes a JSON body of at most limit bytes. An empty body changes nothing. done gives back its part of the bound on all
-// bodies. Errors: 400, 413, 415, 429.
+// readJSON decodes a JSON body of at most limit bytes. An empty body changes nothing. done gives back its part of the bound
+// on all bodies. Errors: 400, 413, 415, 429.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, limit int64, into any) (done func(), err error) {
 	if kind := mediaType(r); kind != jsonType && kind != "" {
 		return nil, unsupportedType(kind, jsonType)

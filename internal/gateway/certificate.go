@@ -11,8 +11,8 @@ import (
 	certutil "k8s.io/client-go/util/cert"
 )
 
-// SelfSigned returns the TLS configuration of a certificate that is made now, for this process alone. It names localhost, the
-// loopback addresses and the host of the address. No client can verify it.
+// SelfSigned returns the TLS configuration of a certificate that is made now, for this process alone. It names localhost,
+// the loopback addresses and the host of the address. No client can verify it.
 func SelfSigned(address net.Addr) (*tls.Config, error) {
 	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	if tcp, ok := address.(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() && !tcp.IP.IsLoopback() {

@@ -176,7 +176,8 @@ func checkQuery(r *http.Request, known []parameter) error {
 	return nil
 }
 
-// checkPath returns a 404 for names that no object has. So nothing odd reaches the API server, or the memory of the authorizer.
+// checkPath returns a 404 for names that no object has. So nothing odd reaches the API server, or the memory of the
+// authorizer.
 func checkPath(r *http.Request) error {
 	for _, segment := range []struct {
 		path     string

@@ -16,8 +16,8 @@ const (
 	corsMaxAge  = "600"
 )
 
-// cors answers the preflights of allowed origins, and lets their pages read the answers. It allows no credentials: a caller's token
-// is in the Authorization header.
+// cors answers the preflights of allowed origins, and lets their pages read the answers. It allows no credentials: a
+// caller's token is in the Authorization header.
 func (s *Server) cors(next http.Handler) http.Handler {
 	if len(s.AllowedOrigins) == 0 {
 		return next

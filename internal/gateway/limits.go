@@ -21,7 +21,8 @@ func newInFlight(most int) *inFlight {
 	return &inFlight{most: most, count: map[string]int{}}
 }
 
-// enter counts one more request until leave is called. It returns a 429 if there are too many. what says what the name is of.
+// enter counts one more request until leave is called. It returns a 429 if there are too many. what says what the name is
+// of.
 func (f *inFlight) enter(what, name string) (leave func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -44,8 +44,8 @@ type stream struct {
 	answers chan chan LineAnswer
 }
 
-// streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the next one
-// goes on. The triggers of up to 32 lines are under way at once.
+// streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the
+// next one goes on. The triggers of up to 32 lines are under way at once.
 func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
@@ -192,8 +192,8 @@ func (t *stream) write(w io.Writer, answer LineAnswer) error {
 	return t.control.Flush()
 }
 
-// readLine returns the next line. If it has more than limit bytes, it skips the line and returns *http.MaxBytesError. At the end it
-// returns io.EOF, with the last line if that has no end.
+// readLine returns the next line. If it has more than limit bytes, it skips the line and returns *http.MaxBytesError. At
+// the end it returns io.EOF, with the last line if that has no end.
 func readLine(lines *bufio.Reader, limit int) ([]byte, error) {
 	var line []byte
 	tooLong := false

@@ -40,17 +40,20 @@ var allCodes = []int{
 	http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
 }
 
-// bodyCodes are those of a route with a body, writeCodes those of a trigger.
+// listCodes are those of a list, bodyCodes those of a route with a body, writeCodes those of a trigger.
 var (
+	listCodes  = []int{http.StatusGone}
 	bodyCodes  = []int{http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 	writeCodes = append([]int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusGatewayTimeout}, bodyCodes...)
 )
+
+// ok is the answer of a route that has only one.
+func ok(value any) map[int]any { return map[int]any{http.StatusOK: value} }
 
 // operations has the description of each pattern of the routing table.
 func operations() map[string]operation {
 	const namespaced = "/v1/namespaces/{ns}"
 	triggered := map[int]any{http.StatusCreated: TriggerAnswer{}, http.StatusOK: TriggerAnswer{}}
-	success := map[int]any{http.StatusOK: metav1.Status{}}
 	return map[string]operation{
 		"POST " + namespaced + "/jobs/{job}/runs": {
 			id: "trigger", summary: "Trigger a run of a job. 201: the trigger is a run. 200: another run stands for it.",
@@ -61,21 +64,43 @@ func operations() map[string]operation {
 			body: BatchRequest{}, lines: BatchItem{}, codes: writeCodes,
 			answers: map[int]any{http.StatusCreated: BatchAnswer{}, http.StatusOK: BatchAnswer{}},
 		},
-		"GET " + namespaced + "/runs":               {id: "listRuns", summary: "List the runs and receipts of a namespace.", answers: map[int]any{http.StatusOK: v1alpha1.JobRunList{}}, codes: []int{http.StatusGone}},
-		"GET /v1/runs":                              {id: "listAllRuns", summary: "List the runs and receipts of all namespaces.", answers: map[int]any{http.StatusOK: v1alpha1.JobRunList{}}, codes: []int{http.StatusGone}},
-		"GET " + namespaced + "/runs/{run}":         {id: "getRun", summary: "Read a run or a receipt.", answers: map[int]any{http.StatusOK: v1alpha1.JobRun{}}},
-		"DELETE " + namespaced + "/runs/{run}":      {id: "deleteRun", summary: "Delete a run or a receipt. A run without an outcome is cancelled.", answers: success, codes: []int{http.StatusConflict}},
-		"POST " + namespaced + "/runs/{run}/cancel": {id: "cancelRun", summary: "Ask a run to end without a result.", answers: success, codes: append([]int{http.StatusConflict, http.StatusUnprocessableEntity}, bodyCodes...)},
+		"GET " + namespaced + "/runs": {
+			id: "listRuns", summary: "List the runs and receipts of a namespace.",
+			answers: ok(v1alpha1.JobRunList{}), codes: listCodes,
+		},
+		"GET /v1/runs": {
+			id: "listAllRuns", summary: "List the runs and receipts of all namespaces.",
+			answers: ok(v1alpha1.JobRunList{}), codes: listCodes,
+		},
+		"GET " + namespaced + "/runs/{run}": {id: "getRun", summary: "Read a run or a receipt.", answers: ok(v1alpha1.JobRun{})},
+		"DELETE " + namespaced + "/runs/{run}": {
+			id: "deleteRun", summary: "Delete a run or a receipt. A run without an outcome is cancelled.",
+			answers: ok(metav1.Status{}), codes: []int{http.StatusConflict},
+		},
+		"POST " + namespaced + "/runs/{run}/cancel": {
+			id: "cancelRun", summary: "Ask a run to end without a result.", answers: ok(metav1.Status{}),
+			codes: append([]int{http.StatusConflict, http.StatusUnprocessableEntity}, bodyCodes...),
+		},
 		"POST " + namespaced + "/runs/{run}/retrigger": {
 			id: "retriggerRun", summary: "Trigger the same work again.", answers: triggered, codes: writeCodes,
 		},
-		"GET " + namespaced + "/keys":        {id: "listKeys", summary: "List the busy keys: who waits and who executes.", answers: map[int]any{http.StatusOK: KeyList{}}, codes: []int{http.StatusGone}},
-		"GET " + namespaced + "/definitions": {id: "listDefinitions", summary: "List what can be triggered.", answers: map[int]any{http.StatusOK: v1alpha1.JobDefinitionList{}}, codes: []int{http.StatusGone}},
-		"GET /v1/namespaces":                 {id: "listNamespaces", summary: "List the namespaces whose runs the caller may list.", answers: map[int]any{http.StatusOK: NamespaceList{}}, codes: []int{http.StatusGone}},
-		"GET /v1/whoami":                     {id: "whoAmI", summary: "Tell who the caller is.", answers: map[int]any{http.StatusOK: WhoAmI{}}},
-		"GET /openapi.json":                  {id: "openAPI", summary: "Read this document.", answers: map[int]any{http.StatusOK: nil}},
-		"GET /healthz":                       {id: "healthz", summary: "Tell that the gateway serves.", answers: map[int]any{http.StatusOK: ""}, text: true},
-		"GET /readyz":                        {id: "readyz", summary: "Tell whether the gateway takes requests.", answers: map[int]any{http.StatusOK: ""}, text: true, codes: []int{http.StatusServiceUnavailable}},
+		"GET " + namespaced + "/keys": {
+			id: "listKeys", summary: "List the busy keys: who waits and who executes.", answers: ok(KeyList{}), codes: listCodes,
+		},
+		"GET " + namespaced + "/definitions": {
+			id: "listDefinitions", summary: "List what can be triggered.", answers: ok(v1alpha1.JobDefinitionList{}), codes: listCodes,
+		},
+		"GET /v1/namespaces": {
+			id: "listNamespaces", summary: "List the namespaces whose runs the caller may list.",
+			answers: ok(NamespaceList{}), codes: listCodes,
+		},
+		"GET /v1/whoami":    {id: "whoAmI", summary: "Tell who the caller is.", answers: ok(WhoAmI{})},
+		"GET /openapi.json": {id: "openAPI", summary: "Read this document.", answers: ok(nil)},
+		"GET /healthz":      {id: "healthz", summary: "Tell that the gateway serves.", answers: ok(""), text: true},
+		"GET /readyz": {
+			id: "readyz", summary: "Tell whether the gateway takes requests.", answers: ok(""), text: true,
+			codes: []int{http.StatusServiceUnavailable},
+		},
 	}
 }
 

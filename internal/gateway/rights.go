@@ -86,8 +86,8 @@ func toTrigger(namespace, job string) []right {
 	}
 }
 
-// require returns nil if the caller has all rights. Otherwise it returns a 403 that names the first one that is missing, or a 503
-// if the answer is not known.
+// require returns nil if the caller has all rights. Otherwise it returns a 403 that names the first one that is missing, or
+// a 503 if the answer is not known.
 func (s *Server) require(ctx context.Context, rights ...right) error {
 	for _, needed := range rights {
 		denial, err := s.may(ctx, needed)

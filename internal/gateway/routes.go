@@ -9,7 +9,8 @@ import (
 
 // route is one line of the routing table.
 type route struct {
-	// pattern is the method and the path, as net/http.ServeMux has them. It is the label of the route's metrics, without the method.
+	// pattern is the method and the path, as net/http.ServeMux has them. It is the label of the route's metrics, without the
+	// method.
 	pattern string
 	// serve answers. It returns an error, or writes the answer.
 	serve func(http.ResponseWriter, *http.Request) error

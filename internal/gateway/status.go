@@ -58,8 +58,8 @@ func (s *Server) writeError(w http.ResponseWriter, err error) {
 	s.write(w, int(status.Code), append(text, '\n'))
 }
 
-// statusOf returns the Status for an error. What the API server answered is passed on, but for what it says about the gateway
-// itself: its token, its rights.
+// statusOf returns the Status for an error. What the API server answered is passed on, but for what it says about the
+// gateway itself: its token, its rights.
 func statusOf(err error) metav1.Status {
 	var (
 		unanswered *jobrun.UnansweredError

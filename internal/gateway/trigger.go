@@ -89,8 +89,8 @@ func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.
 	return triggered{result, warnings.all()}, err
 }
 
-// answerTrigger writes the answer to a trigger, after the outcome if the caller waits for it. The code tells what the trigger
-// became, not how the run ended.
+// answerTrigger writes the answer to a trigger, after the outcome if the caller waits for it. The code tells what the
+// trigger became, not how the run ended.
 func (s *Server) answerTrigger(w http.ResponseWriter, r *http.Request, t triggered, patience time.Duration) error {
 	answer := answerOf(t)
 	if patience > 0 {
@@ -117,8 +117,8 @@ func answerOf(t triggered) TriggerAnswer {
 	return answer
 }
 
-// await waits until the trigger has an outcome, the time is over, the client leaves, or the gateway stops. It adds what it saw to the
-// answer.
+// await waits until the trigger has an outcome, the time is over, the client leaves, or the gateway stops. It adds what it
+// saw to the answer.
 func (s *Server) await(r *http.Request, own *v1alpha1.JobRun, patience time.Duration, answer *TriggerAnswer) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()

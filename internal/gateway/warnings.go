@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Warnings collects the API server's warnings about a request, for the answer to the caller. It is the WarningHandlerWithContext
-// of the config of Options.API.
+// Warnings collects the API server's warnings about a request, for the answer to the caller. It is the
+// WarningHandlerWithContext of the config of Options.API.
 type Warnings struct{}
 
 type warningsKey struct{}

@@ -53,8 +53,9 @@ func gather[O Option](opts []O) options {
 	return o
 }
 
-// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if a Job executes the run, with
-// the template of the spec or of a JobDefinition. If the name is taken, the trigger is refused with an error for which apierrors.IsAlreadyExists is true.
+// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if a Job executes the run,
+// with the template of the spec or of a JobDefinition. If the name is taken, the trigger is refused with an error for which
+// apierrors.IsAlreadyExists is true.
 func WithName(name string) TriggerOption {
 	return triggerOption(func(o *options) { o.name = name })
 }
@@ -85,8 +86,8 @@ func DryRun() TriggerOption {
 	return triggerOption(func(o *options) { o.dryRun = true })
 }
 
-// WithPatience sets how long the trigger tries to learn the answer after that was lost, instead of 30 seconds. It does not bound
-// the first attempt: ctx does.
+// WithPatience sets how long the trigger tries to learn the answer after that was lost, instead of 30 seconds. It does not
+// bound the first attempt: ctx does.
 func WithPatience(patience time.Duration) TriggerOption {
 	return triggerOption(func(o *options) { o.patience = patience })
 }
