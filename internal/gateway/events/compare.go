@@ -111,6 +111,8 @@ func (p *past) list(ctx context.Context, namespace string, selected fields.Set, 
 
 // newest returns the version of now.
 func (p *past) newest(ctx context.Context, namespace string) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
+	defer cancel()
 	var page v1alpha1.JobRunList
 	if err := p.api.List(ctx, &page, client.InNamespace(namespace), client.Limit(1)); err != nil {
 		return 0, err

@@ -62,7 +62,7 @@ func (h *history) at(number uint64) *group { return h.groups[number-h.first] }
 func (h *history) add(g *group) {
 	h.groups = append(h.groups, g)
 	h.bytes += g.size()
-	for h.bytes > h.maxBytes && len(h.groups) > 0 {
+	for h.bytes > h.maxBytes && len(h.groups) > 1 { // The last one is kept, whatever its size.
 		oldest := h.groups[0]
 		h.groups[0] = nil
 		h.groups = h.groups[1:]

@@ -33,7 +33,6 @@ func (o *writer) begin(version uint64) {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")          // nginx would collect the events.
-	o.err = o.control.SetReadDeadline(time.Time{}) // A deadline for the body would end the stream.
 	o.within(func() error {
 		o.w.WriteHeader(http.StatusOK)
 		o.text("retry: ", retry(), "\n")
