@@ -86,6 +86,7 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 		Authorizer:        authorizer,
 		CallerInFlight:    o.callerInFlight,
 		NamespaceInFlight: o.namespaceInFlight,
+		Streams:           o.streams,
 		AllowedOrigins:    o.allowedOrigins,
 		Metrics:           metrics.Registry,
 		Clock:             operatorClock,

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 )
 
 // gatewayCommand is the first argument that starts the gateway instead of the manager.
@@ -26,6 +28,7 @@ type gatewayOptions struct {
 	allowedOrigins    list
 	callerInFlight    int
 	namespaceInFlight int
+	streams           events.Options
 	metricsAddress    string
 	metricsCertPath   string
 	pprofAddress      string
@@ -84,6 +87,11 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 		"How many requests of one caller this replica answers at once, streams included, at least 1. It answers more with 429.")
 	flags.IntVar(&o.namespaceInFlight, "gateway-namespace-in-flight", 16384,
 		"How many requests for one namespace this replica answers at once, streams included, at least 1. It answers more with 429.")
+	o.streams.HistoryBytes = events.DefaultOptions.HistoryBytes
+	flags.IntVar(&o.streams.PerCaller, "gateway-caller-streams", events.DefaultOptions.PerCaller,
+		"How many streams of events one caller may have open at this replica, at least 1. It answers more with 429.")
+	flags.IntVar(&o.streams.Total, "gateway-streams", events.DefaultOptions.Total,
+		"How many streams of events all callers may have open at this replica, at least 1. It answers more with 429.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
 		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
@@ -104,6 +112,8 @@ func (o *gatewayOptions) validate() error {
 	require(err == nil, "--gateway-bind-address must be an address and a port, e.g. 127.0.0.1:8444, not %q", o.address)
 	require(o.callerInFlight >= 1, "--gateway-caller-in-flight must be at least 1, not %d", o.callerInFlight)
 	require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
+	require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)
+	require(o.streams.Total >= 1, "--gateway-streams must be at least 1, not %d", o.streams.Total)
 	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
 		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the gateway",
 		o.pprofAddress)

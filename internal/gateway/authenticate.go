@@ -106,7 +106,9 @@ func isOutage(err error) bool {
 
 // authenticate returns who the caller is. Otherwise it returns a 401, or a 429 or 503 if that is not known.
 func (s *Server) authenticate(r *http.Request) (user.Info, error) {
-	answer, ok, err := s.Authenticator.AuthenticateRequest(r)
+	// The authenticator removes a token that it accepts. A stream asks about its token again.
+	asked := (&http.Request{Header: http.Header{"Authorization": r.Header["Authorization"]}}).WithContext(r.Context())
+	answer, ok, err := s.Authenticator.AuthenticateRequest(asked)
 	switch {
 	case ok && err == nil:
 		return answer.User, nil

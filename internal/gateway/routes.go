@@ -34,7 +34,9 @@ var (
 		{"limit", "The most items of one page, 1 to 500. The default is 100."},
 		{"continue", "The field continue of the page before."},
 	}
-	runFilter = append([]parameter{
+	labelParameter = parameter{"label", "Only events of runs, or of absorbed triggers, that this label selector matches. There may be several: all must match."}
+	eventFilter    = []parameter{jobParameter, labelParameter, {"run", "Only events of this JobRun, or of the run that stands for it: from its state to its end."}}
+	runFilter      = append([]parameter{
 		jobParameter,
 		{"phase", "Only JobRuns in this phase. Empty: those that have none yet."},
 		{"key", "Only JobRuns with this concurrencyKey."},
@@ -58,6 +60,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET " + namespaced + "/definitions", serve: s.listDefinitions, needs: inNamespace("list", jobDefinitions), query: page},
 		{pattern: "GET /v1/namespaces", serve: s.listNamespaces, query: page},
 		{pattern: "GET /v1/whoami", serve: s.whoami},
+		{pattern: "GET " + namespaced + "/events", serve: s.events, needs: needsEvents, query: eventFilter},
 		{pattern: "GET /openapi.json", serve: s.openAPI, public: true},
 		{pattern: "GET /healthz", serve: healthz, public: true},
 		{pattern: "GET /readyz", serve: s.readyz, public: true},

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	Authorizer authorizer.Authorizer
 	// CallerInFlight and NamespaceInFlight bound the requests in flight of one caller and for one namespace.
 	CallerInFlight, NamespaceInFlight int
+	// Streams bounds the streams of events.
+	Streams events.Options
 	// AllowedOrigins are the origins whose pages may call the gateway, for example https://jobs.example.com, or "*" for all. If
 	// it is empty, no page of another origin may.
 	AllowedOrigins []string
@@ -44,6 +47,7 @@ type Server struct {
 	callers, namespaces *inFlight
 	metrics             *metrics
 	draining            *draining
+	streams             *events.Streams
 	// bodies bounds the bytes of bodies in memory.
 	bodies *semaphore.Weighted
 	// document returns the OpenAPI document. The first call makes it.
@@ -59,6 +63,7 @@ func NewServer(o Options) *Server {
 		namespaces: newInFlight(o.NamespaceInFlight),
 		metrics:    newMetrics(o.Metrics),
 		draining:   newDraining(),
+		streams:    newStreams(o),
 		bodies:     semaphore.NewWeighted(maxBodiesBytes),
 	}
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })

@@ -29,7 +29,7 @@ func TestResume(t *testing.T) {
 		"by comparison at a gateway that has just started": {
 			history: 1 << 20,
 			starts:  true,
-			want: "progress(a 1) complete(a) trigger(b) leased(b 1)",
+			want:    "progress(a 1) complete(a) trigger(b) leased(b 1)",
 		},
 		"by comparison at a gateway without a history": {
 			want: "progress(a 1) complete(a) trigger(b) leased(b 1)",

@@ -249,7 +249,9 @@ func receipt(of *v1alpha1.JobRun) func(*v1alpha1.JobRun) {
 	}
 }
 
-func job(name string) func(*v1alpha1.JobRun) { return func(run *v1alpha1.JobRun) { run.Spec.JobName = name } }
+func job(name string) func(*v1alpha1.JobRun) {
+	return func(run *v1alpha1.JobRun) { run.Spec.JobName = name }
+}
 
 func label(name, value string) func(*v1alpha1.JobRun) {
 	return func(run *v1alpha1.JobRun) {

@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -70,6 +71,11 @@ func NewStreams(log logr.Logger, clock clock.WithTicker, api client.Client, hub 
 		metrics:  newMetrics(),
 		draining: make(chan struct{}),
 	}
+}
+
+// Follow keeps the streams up to date until ctx ends.
+func (s *Streams) Follow(ctx context.Context, jobRuns toolscache.ListerWatcher) {
+	s.hub.Follow(ctx, jobRuns)
 }
 
 // Drain ends all streams, whose clients then come back to another gateway, and refuses new ones.

@@ -32,7 +32,7 @@ func (o *writer) begin(version uint64) {
 	header := o.w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache, no-store, no-transform")
-	header.Set("X-Accel-Buffering", "no")          // nginx would collect the events.
+	header.Set("X-Accel-Buffering", "no") // nginx would collect the events.
 	o.within(func() error {
 		o.w.WriteHeader(http.StatusOK)
 		o.text("retry: ", retry(), "\n")
