@@ -166,6 +166,7 @@ func (c *listener) scan(body io.Reader, last string) {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	m := message{last: last}
+	id := last // It counts once the empty line is there.
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
@@ -174,8 +175,9 @@ func (c *listener) scan(body io.Reader, last string) {
 		case "data":
 			m.data = []byte(value)
 		case "id":
-			m.last = value
+			id = value
 		case "":
+			m.last = id
 			if m.data != nil {
 				c.messages <- m
 			}
