@@ -169,7 +169,7 @@ func checkQuery(r *http.Request, known []parameter) error {
 		if !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
 			return badRequest("this route has no parameter %q", name)
 		}
-		if len(values) > 1 {
+		if len(values) > 1 && name != labelParameter.name {
 			return badRequest("the parameter %s is there %d times", name, len(values))
 		}
 	}

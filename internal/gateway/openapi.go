@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 )
 
 // operation describes a route for the OpenAPI document.
@@ -28,6 +29,8 @@ type operation struct {
 	lines any
 	// answers has a value of the type of the answer for each code of success.
 	answers map[int]any
+	// events is a value of the type of the data of an event, if the answer is a stream of server-sent events, or nil.
+	events any
 	// text is true if the answer is plain text.
 	text bool
 	// codes are the codes of a Status that only this route has. allCodes are those of all routes with a caller.
@@ -83,6 +86,10 @@ func operations() map[string]operation {
 		},
 		"POST " + namespaced + "/runs/{run}/retrigger": {
 			id: "retriggerRun", summary: "Trigger the same work again.", answers: triggered, codes: writeCodes,
+		},
+		"GET " + namespaced + "/events": {
+			id: "streamEvents", events: events.Data{}, answers: map[int]any{http.StatusOK: "", http.StatusNoContent: nil},
+			summary: "Follow what happens to runs. Last-Event-ID goes on after an earlier stream. 204: that had everything of its run.",
 		},
 		"GET " + namespaced + "/keys": {
 			id: "listKeys", summary: "List the busy keys: who waits and who executes.", answers: ok(KeyList{}), codes: listCodes,
@@ -185,6 +192,14 @@ func (s *schemas) answer(code int, value any, o operation) object {
 	content := object{"text/plain": object{"schema": object{"type": "string"}}}
 	if !o.text {
 		content = s.content(value, jsonType)
+	}
+	if o.events != nil {
+		if code != http.StatusOK {
+			return object{"description": http.StatusText(code)}
+		}
+		s.of(reflect.TypeOf(o.events))
+		content = object{"text/event-stream": object{"schema": object{"type": "string", "description": "Server-sent events. The data of a run:... is " +
+			reflect.TypeOf(o.events).Name() + ", that of an error a Status."}}}
 	}
 	if o.lines != nil && code == http.StatusOK {
 		content[ndjsonType] = object{"schema": object{"type": "string", "description": "One LineAnswer on each line."}}

@@ -6,6 +6,7 @@ package events
 import (
 	"encoding/json"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -14,46 +15,34 @@ import (
 
 // Data is the JSON of an event. It is a jobrun.Event.
 type Data struct {
-	// Type is what happened.
-	Type jobrun.EventType `json:"type"`
-	// Run is the state of the run that showed the event. It has no template and not the inputs of absorbed triggers. Only a
-	// run:trigger has its input, and only a run:complete its output. In a run:delete it is the last state that was seen.
-	Run *v1alpha1.JobRun `json:"run"`
-	// Generation is the generation of the lease of a run:leased. It is not set if that lease was over before it was seen.
-	Generation int64 `json:"generation,omitempty"`
-	// Count is how many events this one stands for. It is more than 1 only for a run:coalesced without a receipt, and for a
-	// run:leased without a generation.
-	Count int64 `json:"count"`
-	// Receipt is the receipt of a run:coalesced. It is not set if neither it nor its entry of status.coalesced.recent was
-	// seen.
-	Receipt *v1alpha1.ObjectReference `json:"receipt,omitempty"`
-	// SkippedInput is the input of the absorbed trigger. If SkippedInputCut is set, it is a string: the first bytes of the
-	// input's JSON.
-	SkippedInput json.RawMessage `json:"skippedInput,omitempty"`
-	// SkippedInputCut reports whether the input was cut, because only status.coalesced.recent was seen of it.
-	SkippedInputCut bool `json:"skippedInputCut,omitempty"`
-	// SkippedLabels are the labels of the absorbed trigger, without those of the operator.
-	SkippedLabels map[string]string `json:"skippedLabels,omitempty"`
-	// SkippedTime is when the absorbed trigger was created.
-	SkippedTime *metav1.Time `json:"skippedTime,omitempty"`
+	Type       jobrun.EventType          `json:"type" doc:"What happened: run:trigger, run:coalesced, run:leased, run:progress, run:complete, run:fail, run:cancel or run:delete."`
+	Run        *v1alpha1.JobRun          `json:"run" doc:"The state of the run that showed the event, which may be later than the event. It has no template and not the entries of status.coalesced.recent. Only a run:trigger has the input, and only a run:complete the output. In a run:delete it is the last state that was seen. In a run:coalesced of a run that no longer exists it has only the namespace, name, uid and jobName."`
+	Generation int64                     `json:"generation,omitempty" doc:"The generation of the lease of a run:leased. Missing if that lease was over before it was seen."`
+	Count      int64                     `json:"count" doc:"How many events this one stands for. It is more than 1 only for a run:coalesced without a receipt, and for a run:leased without a generation."`
+	Receipt    *v1alpha1.ObjectReference `json:"receipt,omitempty" crd:"status.runRef" doc:"The receipt of a run:coalesced. Missing if neither it nor its entry of status.coalesced.recent was seen."`
+
+	SkippedInput    *apiextensionsv1.JSON `json:"skippedInput,omitempty" doc:"The input of the absorbed trigger: any JSON value. If skippedInputCut is true, it is a string, the first bytes of the JSON of that input."`
+	SkippedInputCut bool                  `json:"skippedInputCut,omitempty" doc:"The input was cut, because only status.coalesced.recent was seen of it."`
+	SkippedLabels   map[string]string     `json:"skippedLabels,omitempty" doc:"The labels of the absorbed trigger, without those of the operator."`
+	SkippedTime     *metav1.Time          `json:"skippedTime,omitempty" doc:"When the absorbed trigger was created."`
 }
 
 // encode makes an event for streams.
 func encode(e jobrun.Event) (*event, error) {
 	data := Data{Type: e.Type, Run: shown(e), Generation: e.Generation, Count: e.Count}
-	encoded := &event{kind: e.Type, run: e.Run.UID, jobName: e.Run.Spec.JobName, labels: e.Run.Labels}
+	made := &event{kind: e.Type, run: e.Run.UID, jobName: e.Run.Spec.JobName, labels: e.Run.Labels}
 	if skipped := e.Skipped; skipped != nil {
 		data.Receipt = &v1alpha1.ObjectReference{Name: skipped.Name, UID: skipped.UID}
 		data.SkippedInput, data.SkippedInputCut = skippedInput(skipped.Input)
 		data.SkippedLabels, data.SkippedTime = skipped.Labels, skipped.Time
-		encoded.skipped = skipped.Labels
+		made.skipped = skipped.Labels
 	}
 	text, err := json.Marshal(data)
 	if err != nil {
 		return nil, err
 	}
-	encoded.frame = frame(string(e.Type), text)
-	return encoded, nil
+	made.frame = frame(string(e.Type), text)
+	return made, nil
 }
 
 // frame returns the lines of an event. JSON has no line breaks, so it takes one line.
@@ -64,15 +53,14 @@ func frame(kind string, data []byte) []byte {
 }
 
 // skippedInput returns the input as JSON, and whether it was cut.
-func skippedInput(text string) (json.RawMessage, bool) {
+func skippedInput(text string) (*apiextensionsv1.JSON, bool) {
 	if text == "" {
 		return nil, false
 	}
 	if json.Valid([]byte(text)) {
-		return json.RawMessage(text), false
+		return &apiextensionsv1.JSON{Raw: []byte(text)}, false
 	}
-	cut, _ := json.Marshal(text) // A string always has a JSON form.
-	return cut, true
+	return &apiextensionsv1.JSON{Raw: encoded(text)}, true
 }
 
 // shown returns the run of an event as streams show it.

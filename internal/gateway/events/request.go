@@ -24,13 +24,10 @@ type request struct {
 	last uint64
 }
 
-// parse reads a request. Its error is a 400.
+// parse reads a request, whose parameters the gateway knows. Its error is a 400.
 func parse(r *http.Request) (request, error) {
 	var asked request
 	for name, values := range r.URL.Query() {
-		if name != "label" && len(values) > 1 {
-			return asked, apierrors.NewBadRequest(fmt.Sprintf("the parameter %q may be set once", name))
-		}
 		switch name {
 		case "jobName":
 			asked.selection.jobName = values[0]
@@ -47,8 +44,6 @@ func parse(r *http.Request) (request, error) {
 				}
 				asked.selection.labels = append(asked.selection.labels, selector)
 			}
-		default: // A misspelt name must not select more.
-			return asked, apierrors.NewBadRequest(fmt.Sprintf("unknown parameter %q: there are jobName, label and run", name))
 		}
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {

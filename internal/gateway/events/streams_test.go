@@ -64,7 +64,7 @@ func TestStreamRefuses(t *testing.T) {
 		s := newScene(t)
 		g := s.gateway(Options{PerCaller: 2, Total: 10, HistoryBytes: 1 << 20})
 		for query, want := range map[string]int{
-			"jobname=sync": 400, "jobName=a&jobName=b": 400, "label=a%20b": 400, "run=UPPER": 400, "run=none": 404,
+			"label=a%20b": 400, "run=UPPER": 400, "run=none": 404,
 		} {
 			mustEqual(t, query, g.connect(query, "").code, want)
 		}
