@@ -35,6 +35,7 @@ func TestResume(t *testing.T) {
 			want: "progress(a 1) complete(a) trigger(b) leased(b 1)",
 		},
 		"after the API server has forgotten": {
+			history: 1 << 20,
 			starts:  true,
 			between: func(s *scene) { s.Forget() },
 			want:    "reset",
@@ -69,6 +70,7 @@ func TestResume(t *testing.T) {
 				synctest.Wait()
 				s.Put(makeRun("short"))
 				s.Remove("short")
+				synctest.Wait()
 				c = second.connect("", last)
 				s.Put(makeRun("c"))
 				synctest.Wait()
