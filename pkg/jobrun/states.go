@@ -9,8 +9,8 @@ import "github.com/jobrun-dev/jobrun/api/v1alpha1"
 // It makes no request. It keeps the last state of each JobRun; see Watch for what the events promise. States in between may
 // be missing. It is not safe for concurrent use.
 //
-// Once the events of a call are used, the caller may drop from the states what no later event needs: the template, the output,
-// the inputs in status.coalesced.recent, and of an ended run or a bound receipt also the input.
+// Once the events of a call are used, the caller may drop from the states what no later event needs: the template, the
+// output, the inputs in status.coalesced.recent, and of an ended run or a bound receipt also the input.
 type Tracker struct{ states *tracker }
 
 // NewTracker returns a Tracker that knows no JobRun.

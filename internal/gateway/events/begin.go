@@ -104,8 +104,8 @@ func (s *Streams) resume(ctx context.Context, r *reader, last uint64) beginning 
 	return beginning{version: last, groups: []*group{missed}}
 }
 
-// maxHops bounds how many receipts standIn follows. A receipt names a run that stands for it itself. Only while that run becomes
-// a receipt, too, there are more.
+// maxHops bounds how many receipts standIn follows. A receipt names a run that stands for it itself. Only while that run
+// becomes a receipt, too, there are more.
 const maxHops = 8
 
 // standIn reads a JobRun, or of a bound receipt the run that stands for it. Its error is a 404 if there is none.
@@ -128,8 +128,8 @@ func (s *Streams) standIn(ctx context.Context, namespace, name string) (*v1alpha
 	return nil, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("jobruns").GroupResource(), next.Name)
 }
 
-// state returns the events that the state of a run shows, and makes the reader go on from there. The state was read after the
-// reader had a version.
+// state returns the events that the state of a run shows, and makes the reader go on from there. The state was read after
+// the reader had a version.
 func (s *Streams) state(r *reader, run *v1alpha1.JobRun, had uint64) ([]*group, error) {
 	version, err := parseVersion(run.ResourceVersion)
 	if err != nil {

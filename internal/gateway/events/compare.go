@@ -20,8 +20,7 @@ import (
 const (
 	// compareTimeout bounds how long a comparison takes, the wait for others included.
 	compareTimeout = 10 * time.Second
-	// comparisons bounds how many are under way, each of which has all JobRuns of a namespace in memory, without their inputs
-	// and outputs.
+	// comparisons bounds how many are under way. Each has all JobRuns of a namespace in memory, without what slim drops.
 	comparisons = 2
 	// pageSize bounds how many whole JobRuns a comparison has in memory.
 	pageSize = 500
@@ -38,8 +37,8 @@ func newPast(api client.Client) *past {
 	return &past{api: api, slots: make(chan struct{}, comparisons)}
 }
 
-// since returns what happened after a version, by comparing the JobRuns of a namespace at that version with those of now. fields
-// restrict the JobRuns. The error is the API server's: for example, the version is too old.
+// since returns what happened after a version, by comparing the JobRuns of a namespace at that version with those of now.
+// selected restricts the JobRuns. The error is the API server's: for example, the version is too old.
 func (p *past) since(ctx context.Context, namespace string, selected fields.Set, version uint64) (*group, error) {
 	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
@@ -78,9 +77,9 @@ func changedAfter(run *v1alpha1.JobRun, version uint64) bool {
 
 // list reads JobRuns at a version, or now if version is 0, and returns at which version it did. It slims those that drop
 // returns true for.
-func (p *past) list(ctx context.Context, namespace string, selected fields.Set, version uint64, drop func(*v1alpha1.JobRun) bool) (
-	[]v1alpha1.JobRun, uint64, error,
-) {
+func (p *past) list(
+	ctx context.Context, namespace string, selected fields.Set, version uint64, drop func(*v1alpha1.JobRun) bool,
+) ([]v1alpha1.JobRun, uint64, error) {
 	options := metav1.ListOptions{Limit: pageSize}
 	if version != 0 {
 		options.ResourceVersion = strconv.FormatUint(version, 10)
@@ -89,8 +88,10 @@ func (p *past) list(ctx context.Context, namespace string, selected fields.Set, 
 	var all []v1alpha1.JobRun
 	for {
 		var page v1alpha1.JobRunList
-		err := p.api.List(ctx, &page, client.InNamespace(namespace), client.MatchingFieldsSelector{Selector: selected.AsSelector()},
-			&client.ListOptions{Raw: &options, Limit: options.Limit, Continue: options.Continue})
+		err := p.api.List(ctx, &page, &client.ListOptions{
+			Namespace: namespace, FieldSelector: selected.AsSelector(),
+			Raw: &options, Limit: options.Limit, Continue: options.Continue,
+		})
 		if err != nil {
 			return nil, 0, err
 		}

@@ -3,9 +3,9 @@
 
 // Package events serves the events of runs as streams of server-sent events.
 //
-// A Hub follows all JobRuns with one watch. It derives the events by the Tracker of pkg/jobrun, encodes each event once, and
-// keeps the latest in a history of bounded size. Streams have no buffers: a reader is a place in that history. A reader whose
-// place has left the history is too slow, and its stream is cut. So slow clients cost no memory and slow no one.
+// A Hub follows all JobRuns with one watch. It derives the events by the Tracker of pkg/jobrun, encodes each event once,
+// and keeps the latest in a history of bounded size. Streams have no buffers: a reader is a place in that history. A reader
+// whose place has left the history is too slow, and its stream is cut. So slow clients cost no memory and slow no one.
 //
 // # Resume
 //
@@ -18,6 +18,6 @@
 //
 // # What the package does not promise
 //
-// An event may come twice after a resume: the client got it, but not yet the id behind it. Events of a run that was created
-// and deleted between the two versions are missing after a resume by comparison. So are the phases that a run passed through.
+// An event may come twice after a resume: the client got it, but not yet the id behind it. After a resume by comparison,
+// events of a run that was created and deleted in between are missing, and so is progress that was replaced.
 package events

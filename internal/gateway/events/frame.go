@@ -35,7 +35,9 @@ func encode(e jobrun.Event) (*event, error) {
 		data.Receipt = &v1alpha1.ObjectReference{Name: skipped.Name, UID: skipped.UID}
 		data.SkippedInput, data.SkippedInputCut = skippedInput(skipped.Input)
 		data.SkippedLabels, data.SkippedTime = skipped.Labels, skipped.Time
-		made.skipped = skipped.Labels
+		if made.skipped = skipped.Labels; made.skipped == nil {
+			made.skipped = map[string]string{}
+		}
 	}
 	text, err := json.Marshal(data)
 	if err != nil {

@@ -16,7 +16,7 @@ type event struct {
 	kind    jobrun.EventType
 	run     types.UID
 	jobName string
-	// labels are those of the run, skipped those of the absorbed trigger.
+	// labels are those of the run, skipped those of the absorbed trigger, or nil without one that was seen.
 	labels, skipped map[string]string
 	// frame is the event as text, without the id and the empty line that ends it.
 	frame []byte

@@ -150,8 +150,8 @@ func (h *Hub) restart(version uint64) {
 	h.history.clear(version)
 }
 
-// restored ends all readers, because the API server's store went back to an older version: all ids are void. When their clients
-// come back, they get a reset.
+// restored ends all readers, because the API server's store went back to an older version: all ids are void. When their
+// clients come back, they get a reset.
 func (h *Hub) restored(version uint64) {
 	h.log.Info("The API server went back to an older version, ends all streams", "from", h.version, "to", version)
 	h.version = version

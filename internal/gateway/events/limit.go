@@ -27,10 +27,12 @@ func (l *limit) enter(caller string) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.caller[caller] >= l.perCaller {
-		return nil, apierrors.NewTooManyRequests(fmt.Sprintf("%q has %d streams open, and may have no more", caller, l.perCaller), retryAfterSeconds)
+		message := fmt.Sprintf("%q has %d streams open, and may have no more", caller, l.perCaller)
+		return nil, apierrors.NewTooManyRequests(message, retryAfterSeconds)
 	}
 	if l.open >= l.total {
-		return nil, apierrors.NewTooManyRequests(fmt.Sprintf("%d streams are open, and this gateway takes no more", l.total), retryAfterSeconds)
+		message := fmt.Sprintf("%d streams are open, and this gateway takes no more", l.total)
+		return nil, apierrors.NewTooManyRequests(message, retryAfterSeconds)
 	}
 	if l.caller == nil {
 		l.caller = map[string]int{}

@@ -206,8 +206,8 @@ func (p *pair) check(t *rapid.T) {
 	}
 }
 
-// However often a client loses its gateway, at whatever byte, and whichever gateway it finds then: it gets all events of what still
-// exists.
+// However often a client loses its gateway, at whatever byte, and whichever gateway it finds then: it gets all events of
+// what still exists.
 func TestPropertyResumeMissesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := &pair{Server: apiserver.New(), clock: clocktesting.NewFakeClock(time.Unix(0, 0)), told: map[string]bool{}}

@@ -127,8 +127,8 @@ func (r *reader) follow(run types.UID) {
 	r.selected.run = run
 }
 
-// read returns the next groups, and the version up to which the reader has everything then. more reports whether there is more
-// to read.
+// read returns the next groups, and the version up to which the reader has everything then. more reports whether there is
+// more to read.
 func (r *reader) read() (groups []*group, version uint64, more bool, err error) {
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()

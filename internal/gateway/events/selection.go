@@ -8,8 +8,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
 // selection selects the events of a stream. Every field that is set must match.
@@ -25,7 +23,7 @@ func (s selection) has(e *event) bool {
 	if s.run != "" && s.run != e.run || s.jobName != "" && s.jobName != e.jobName {
 		return false
 	}
-	return s.matches(e.labels) || e.kind == jobrun.EventCoalesced && s.matches(e.skipped)
+	return s.matches(e.labels) || e.skipped != nil && s.matches(e.skipped)
 }
 
 func (s selection) matches(set labels.Set) bool {

@@ -21,8 +21,8 @@ import (
 
 const (
 	heartbeatInterval = 15 * time.Second
-	// accessInterval is how often a stream asks whether its caller may still watch. maxUnanswered is how many such questions in a
-	// row may stay without an answer.
+	// accessInterval is how often a stream asks whether its caller may still watch. maxUnanswered is how many such questions
+	// in a row may stay without an answer.
 	accessInterval = time.Minute
 	maxUnanswered  = 5
 	// askTimeout bounds one such question.
@@ -143,7 +143,8 @@ func (s *stream) passAll(groups []*group) error {
 	return s.out.err
 }
 
-// pass writes the events of a group that the stream selects. It returns errOver after the end of the run that the stream follows.
+// pass writes the events of a group that the stream selects. It returns errOver after the end of the run that the stream
+// follows.
 func (s *stream) pass(g *group) error {
 	var selected []*event
 	for _, e := range g.events {
@@ -212,7 +213,8 @@ func (s *stream) beat() error {
 	return s.out.err
 }
 
-// ask ends the stream if its caller may no longer watch. While the API server does not answer, the stream goes on for a while.
+// ask ends the stream if its caller may no longer watch. While the API server does not answer, the stream goes on for a
+// while.
 func (s *stream) ask(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

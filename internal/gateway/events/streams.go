@@ -35,8 +35,8 @@ var DefaultOptions = Options{PerCaller: 100, Total: 4096, HistoryBytes: 16 << 20
 type Caller struct {
 	// Name identifies the caller for Options.PerCaller.
 	Name string
-	// Allowed asks whether the caller may still watch the JobRuns of the stream's namespace. The answer no is an error of the API
-	// server: 401 or 403.
+	// Allowed asks whether the caller may still watch the JobRuns of the stream's namespace. The answer no is a 401 or a 403,
+	// as the API server's errors are.
 	Allowed func(context.Context) error
 }
 
@@ -81,8 +81,8 @@ func (s *Streams) Follow(ctx context.Context, jobRuns toolscache.ListerWatcher) 
 // Drain ends all streams, whose clients then come back to another gateway, and refuses new ones.
 func (s *Streams) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
-// Serve answers a request for the events of a namespace. It returns an error, one of the API server's, if it has not answered:
-// 400 for a wrong query, 404 if the run does not exist, 429 beyond the bounds, 503 while the gateway starts or ends.
+// Serve answers a request for the events of a namespace. It returns an error, as the API server's are, if it has not
+// answered: 400 for a wrong query, 404 if the run does not exist, 429 beyond the bounds, 503 while the gateway starts or ends.
 func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string, caller Caller) error {
 	asked, err := parse(r)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
@@ -79,13 +78,15 @@ func (o *writer) within(write func() error) {
 	if o.err != nil {
 		return
 	}
+	start := o.clock.Now()
 	o.err = errors.Join(
-		o.control.SetWriteDeadline(o.clock.Now().Add(writeTimeout)),
+		o.control.SetWriteDeadline(start.Add(writeTimeout)),
 		write(),
 		o.control.Flush(),
 		o.control.SetWriteDeadline(time.Time{}), // HTTP/2 would reset an idle stream.
 	)
-	if errors.Is(o.err, os.ErrDeadlineExceeded) {
-		o.err = fmt.Errorf("%w: it did not accept what was written in %v", errSlow, writeTimeout)
+	// HTTP/2 closes the stream at the deadline, with an error of its own.
+	if o.err != nil && o.clock.Since(start) >= writeTimeout {
+		o.err = fmt.Errorf("%w: it did not accept in %v what was written: %w", errSlow, writeTimeout, o.err)
 	}
 }

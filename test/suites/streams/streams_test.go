@@ -95,8 +95,8 @@ func (o *output) has(line string) bool {
 	}
 }
 
-// An EventSource that loses its gateway gets everything from the next one: from one that starts later, by what the API server knows
-// of the past, and from one that was there, by its history.
+// An EventSource that loses its gateway gets everything from the next one: from one that starts later, by what the API server
+// knows of the past, and from one that was there, by its history.
 func TestEventSourceSurvivesTheLossOfAGateway(t *testing.T) {
 	token, _ := viewer(t)
 	balancer, err := controlplane.NewBalancer()
