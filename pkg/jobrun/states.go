@@ -18,13 +18,17 @@ func NewTracker() *Tracker { return &Tracker{states: newTracker(nil)} }
 
 // Listed takes a list of all JobRuns, which it sorts. It returns the events since the last call. Of a Tracker that knew no
 // JobRun, these are the events that the states show: for example, a completed run was triggered, leased and completed.
-func (t *Tracker) Listed(all []v1alpha1.JobRun) []Event { return t.take(change{listed: true, all: all}) }
+func (t *Tracker) Listed(all []v1alpha1.JobRun) []Event {
+	return t.take(change{listed: true, all: all})
+}
 
 // Changed takes the state of one JobRun that was created or updated, and returns the events since the last call.
 func (t *Tracker) Changed(run *v1alpha1.JobRun) []Event { return t.take(change{run: run}) }
 
 // Deleted takes the last state of a JobRun that was deleted, and returns the events since the last call.
-func (t *Tracker) Deleted(run *v1alpha1.JobRun) []Event { return t.take(change{run: run, deleted: true}) }
+func (t *Tracker) Deleted(run *v1alpha1.JobRun) []Event {
+	return t.take(change{run: run, deleted: true})
+}
 
 func (t *Tracker) take(ch change) []Event {
 	t.states.take(ch)
