@@ -102,7 +102,8 @@ func TestSlim(t *testing.T) {
 	done := makeRun("b", heavy, ended(v1alpha1.PhaseCompleted))
 	slim(done)
 	mustEqual(t, "input of an ended run", done.InputText(), "")
-	mustEqual(t, "who triggered it", done.Annotations[v1alpha1.AnnotationTriggeredBy], "alice")
-	mustEqual(t, "annotations of an ended run", len(done.Annotations), 1)
+	mustEqual(t, "job", done.Spec.JobName, "sync")
+	mustEqual(t, "phase", done.Status.Phase, v1alpha1.PhaseCompleted)
+	mustEqual(t, "absorbed", done.Status.Coalesced.Recent[0].UID, "uid-r")
 	mustEqual(t, "labels", done.Labels["env"], "prod")
 }

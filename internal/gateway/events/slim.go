@@ -4,6 +4,8 @@
 package events
 
 import (
+	"unique"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -17,30 +19,48 @@ func trim(run *v1alpha1.JobRun) {
 }
 
 // slim drops from a state whose events are encoded what no later event needs. It keeps the input of a JobRun that may still
-// become an absorbed trigger. Of a JobRun that will not change again it keeps what an event of its deletion shows.
+// become an absorbed trigger.
 func slim(run *v1alpha1.JobRun) {
 	trim(run)
 	run.Status.Output = nil
 	if c := run.Status.Coalesced; c != nil {
 		for i := range c.Recent {
-			c.Recent[i].Input, c.Recent[i].Labels, c.Recent[i].Time = "", nil, nil
+			c.Recent[i] = v1alpha1.CoalescedTrigger{UID: c.Recent[i].UID}
 		}
 	}
 	if run.HasEnded() || run.IsReceipt() {
-		run.Spec.Input = nil
-		run.Annotations = kept(run.Annotations, v1alpha1.AnnotationTriggeredBy)
-		run.Status.Failure = nil
-		for i := range run.Status.Conditions {
-			c := &run.Status.Conditions[i]
-			*c = metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime}
-		}
+		slimEnded(run)
 	}
 }
 
-// kept returns the one entry of a map, or nil.
-func kept(all map[string]string, name string) map[string]string {
-	if value, ok := all[name]; ok {
-		return map[string]string{name: value}
+// slimEnded keeps what an event shows of the deletion of a run that was not seen, and what selects that event. There may be
+// many such JobRuns, for a long time.
+func slimEnded(run *v1alpha1.JobRun) {
+	full := *run
+	*run = v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         canonical(full.Namespace),
+			Name:              full.Name,
+			UID:               full.UID,
+			ResourceVersion:   full.ResourceVersion,
+			CreationTimestamp: full.CreationTimestamp,
+			Labels:            make(map[string]string, len(full.Labels)),
+		},
+		Spec: v1alpha1.JobRunSpec{JobName: canonical(full.Spec.JobName), ConcurrencyKey: canonical(full.Spec.ConcurrencyKey)},
+		Status: v1alpha1.JobRunStatus{
+			Phase:          canonical(full.Status.Phase),
+			Stored:         full.Status.Stored,
+			CompletionTime: full.Status.CompletionTime,
+			Coalesced:      full.Status.Coalesced,
+		},
 	}
-	return nil
+	for name, value := range full.Labels {
+		run.Labels[canonical(name)] = canonical(value)
+	}
+	if full.IsReceipt() {
+		run.Status.RunRef = full.Status.RunRef
+	}
 }
+
+// canonical makes equal texts share their memory.
+func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }
