@@ -17,6 +17,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	if isClosed(s.draining.stopping) {
 		return unavailable("the gateway is stopping")
 	}
+	if !isClosed(s.streams.Synced()) { // An EventSource that gets a 503 does not come back.
+		return unavailable("the gateway has not read the JobRuns yet")
+	}
 	return writeText(w, "ok")
 }
 

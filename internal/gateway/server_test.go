@@ -197,6 +197,10 @@ func TestRequestID(t *testing.T) {
 
 func TestPublicRoutesNeedNoToken(t *testing.T) {
 	g := newGate(t, apiserver.New())
+	g.send("GET", "/readyz", "").wantStatus(503, metav1.StatusReasonServiceUnavailable)
+	defer g.Drain()
+	go g.followEvents()
+	<-g.streams.Synced()
 	for _, path := range []string{"/healthz", "/readyz", "/openapi.json"} {
 		if got := g.send("GET", path, "", "Authorization", ""); got.Code != http.StatusOK {
 			t.Errorf("%s: %d %s", path, got.Code, got.Body)

@@ -21,7 +21,6 @@ import (
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -61,11 +60,6 @@ type gateway struct {
 	stop  func()
 }
 
-// plain keeps the reflector from asking for a list by a watch, which the model of the API server does not have.
-type plain struct{ toolscache.ListerWatcher }
-
-func (plain) IsWatchListSemanticsUnSupported() bool { return true }
-
 func (s *scene) gateway(options Options) *gateway {
 	hub := NewHub(logr.Discard(), options.HistoryBytes)
 	g := &gateway{
@@ -73,7 +67,7 @@ func (s *scene) gateway(options Options) *gateway {
 		scene:   s, conns: make(chan net.Conn),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	go hub.Follow(ctx, plain{ListerWatcher(s)})
+	go hub.Follow(ctx, ListerWatcher(s))
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second)) // as the gateway does for bodies
 		err := g.Serve(w, r, "default", Caller{Name: r.Header.Get("From"), Allowed: s.allowed})

@@ -20,7 +20,7 @@ import (
 
 // ListerWatcher lists and watches the JobRuns of all namespaces. api must not read from a cache.
 func ListerWatcher(api client.WithWatch) toolscache.ListerWatcher {
-	return &toolscache.ListWatch{
+	jobRuns := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list := &v1alpha1.JobRunList{}
 			return list, api.List(ctx, list, &client.ListOptions{Raw: &options, Limit: options.Limit, Continue: options.Continue})
@@ -29,6 +29,7 @@ func ListerWatcher(api client.WithWatch) toolscache.ListerWatcher {
 			return api.Watch(ctx, &v1alpha1.JobRunList{}, &client.ListOptions{Raw: &options})
 		},
 	}
+	return toolscache.ToListWatcherWithWatchListSemantics(jobRuns, api)
 }
 
 // Follow keeps the Hub up to date until ctx ends.

@@ -78,6 +78,9 @@ func (s *Streams) Follow(ctx context.Context, jobRuns toolscache.ListerWatcher) 
 	s.hub.Follow(ctx, jobRuns)
 }
 
+// Synced is closed once the JobRuns have been read. Streams wait for that for a while.
+func (s *Streams) Synced() <-chan struct{} { return s.hub.synced }
+
 // Drain ends all streams, whose clients then come back to another gateway, and refuses new ones.
 func (s *Streams) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
