@@ -163,6 +163,7 @@ func TestRightsAreAskedAgain(t *testing.T) {
 	watch := clocktesting.NewFakeClock(time.Now().Add(time.Hour))
 	address := startGateway(t, watch, events.DefaultOptions).Addr().String()
 	curl := run(t, nil, "curl", "-sNk", "-H", "Authorization: Bearer "+token, streamURL(address, ""))
+	curl.until("")
 	for i := range 3 {
 		trigger(t, fmt.Sprintf("while-allowed-%d", i))
 		curl.until("event: run:trigger")
