@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// The manager runs the webhook and the controller. Its replicas share the keys out.
+// The manager runs the webhook and the controller. Its replicas share the keys out. "manager gateway" runs the gateway instead.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -34,11 +35,14 @@ var version = "dev" // set by the linker
 // serviceAccount is the operator's, in the namespace of --namespace. config/policy names it, too.
 const serviceAccount = "jobrun-controller-manager"
 
+// gatewayServiceAccount is the gateway's, in the same namespace.
+const gatewayServiceAccount = "jobrun-gateway"
+
 // operatorClock is the clock of the controller, of the RunKey store and of the membership.
 var operatorClock clock.WithTicker = clock.RealClock{}
 
 func main() {
-	o, err := parseOptions(os.Args[1:], os.Stdout)
+	start, logOptions, err := parseCommand(os.Args[1:], os.Stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
@@ -46,14 +50,24 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%v\n(--help lists the flags)\n", err)
 		os.Exit(2)
 	}
-	logger := zap.New(zap.UseFlagOptions(&o.log))
+	logger := zap.New(zap.UseFlagOptions(logOptions))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
-	// The process must end after run, because run gives the Leases back.
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+	// The process must end after start, because the manager gives the Leases back.
+	if err := start(ctrl.SetupSignalHandler()); err != nil {
 		logger.Error(err, "The manager failed")
 		os.Exit(1)
 	}
+}
+
+// parseCommand returns what the arguments start: the gateway if the first one is "gateway", else the manager.
+func parseCommand(args []string, output io.Writer) (start func(context.Context) error, logOptions *zap.Options, err error) {
+	if len(args) > 0 && args[0] == gatewayCommand {
+		o, err := parseGatewayOptions(args[1:], output)
+		return func(ctx context.Context) error { return runGateway(ctx, o) }, &o.log, err
+	}
+	o, err := parseOptions(args, output)
+	return func(ctx context.Context) error { return run(ctx, o) }, &o.log, err
 }
 
 func run(ctx context.Context, o options) error {
@@ -156,6 +170,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Defines:          defines,
 		Authorizer:       authorizer,
 		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
+		Gateway:          o.gatewayUser,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
@@ -33,7 +34,8 @@ const (
 
 // options holds the values of the flags.
 type options struct {
-	namespace string
+	namespace   string
+	gatewayUser string
 
 	webhookHost     string
 	webhookPort     int
@@ -86,6 +88,9 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	if o.leaderElectionNamespace == "" {
 		o.leaderElectionNamespace = o.namespace
 	}
+	if o.gatewayUser == "" {
+		o.gatewayUser = serviceaccount.MakeUsername(o.namespace, gatewayServiceAccount)
+	}
 	return o, o.validate()
 }
 
@@ -104,6 +109,10 @@ func (o *options) bind(flags *flag.FlagSet) {
 	pods, _ := os.ReadFile(podNamespaceFile) // It does not exist outside of a Pod.
 	flags.StringVar(&o.namespace, "namespace", namespaceOf(pods),
 		"The namespace in which the operator is installed: that of the Pod, or jobrun-system outside of one.")
+
+	flags.StringVar(&o.gatewayUser, "gateway-user", "",
+		"The user name of the gateway. Only this user may say in batch.jobrun.dev/triggered-by for whom it triggers. "+
+			"If empty, it is that of the ServiceAccount "+gatewayServiceAccount+" in the namespace of --namespace.")
 
 	flags.StringVar(&o.webhookHost, "webhook-host", "", "The address on which the webhook listens. If empty, it listens on all addresses.")
 	flags.IntVar(&o.webhookPort, "webhook-port", 9443, "The port on which the webhook listens, 1 to 65535.")

@@ -23,6 +23,9 @@ func TestParseOptionsDefaults(t *testing.T) {
 		o.reservationGrace != 5*time.Second || o.idempotencyGrace != 90*time.Second || o.drainTimeout != 2*time.Second || o.certRotation {
 		t.Errorf("defaults: %+v", o)
 	}
+	if o.gatewayUser != "system:serviceaccount:"+o.namespace+":jobrun-gateway" {
+		t.Errorf("the gateway is %q", o.gatewayUser)
+	}
 	if o.leaderElectionNamespace != o.namespace {
 		t.Errorf("the leader's Lease is in %q, not in the operator's namespace", o.leaderElectionNamespace)
 	}

@@ -29,7 +29,7 @@ const (
 )
 
 // AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends, and
-// cuts it to MaxTriggeredByBytes.
+// cuts it to MaxTriggeredByBytes. Only the gateway may name another user, the one that it triggers for.
 const AnnotationTriggeredBy = "batch.jobrun.dev/triggered-by"
 
 // StampedAnnotations are the annotations of JobRuns that the webhook writes and keeps.

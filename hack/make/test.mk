@@ -28,8 +28,18 @@ test-property: ## Run the property tests (TestProperty...): the protocol in thou
 test-mutants: ## Break each rule of the protocol in turn, and check that a test fails.
 	go test -count=1 -timeout=30m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
 
+# What the tests of the gateway's streams use.
+EVENTSOURCE := bin/eventsource/node_modules/eventsource
+
+.PHONY: eventsource
+eventsource: $(EVENTSOURCE) ## Install an EventSource from npm: bin/eventsource.
+
+$(EVENTSOURCE):
+	@command -v npm >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; }
+	npm --prefix bin/eventsource install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error eventsource@4.1.1
+
 .PHONY: test-suites
-test-suites: k8s ## Run the tests that start an API server.
+test-suites: k8s installed-curl eventsource ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 # The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark
@@ -48,7 +58,7 @@ test-kine: ## Run the conformance tables on kine with SQLite, the store of k3s.
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# The end-to-end tests run the examples of docs/ that call curl and jq, and examples/worker.py.
+# The tests run the examples of docs/ that call curl and jq, and examples/worker.py.
 installed-%:
 	@command -v $* >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends $*; }
 

@@ -63,7 +63,7 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 	}
 	results := make([]TriggerResult, 0, len(runs))
 	for i, run := range runs {
-		stored, err := c.create(ctx, run, false)
+		stored, err := c.create(ctx, run, gather(items[i].Options))
 		if err != nil {
 			unanswered := errors.Is(err, ErrUnanswered)
 			if i > 0 || unanswered {

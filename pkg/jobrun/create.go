@@ -4,6 +4,7 @@
 package jobrun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -16,7 +17,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// createPatience is how long create tries to learn the result of a request whose answer was lost.
+// createPatience is how long create tries to learn the result of a request whose answer was lost, if the caller does not say.
 const createPatience = 30 * time.Second
 
 var createBackoff = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8, Cap: 10 * time.Second}
@@ -30,6 +31,8 @@ type creation struct {
 	api     client.WithWatch
 	sent    *v1alpha1.JobRun
 	options []client.CreateOption
+	// patience is how long run tries to learn the result after an answer was lost.
+	patience time.Duration
 	// lost means that the API server may have accepted an attempt whose answer was lost.
 	lost bool
 }
@@ -37,17 +40,17 @@ type creation struct {
 // create creates run and returns the stored JobRun. After a lost answer it tries again under the same name: either that
 // attempt is accepted, or the name is taken, by this trigger or by another one. It tries again for less than a second, too,
 // while the key is reserved.
-func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) (*v1alpha1.JobRun, error) {
+func (c *Client) create(ctx context.Context, run *v1alpha1.JobRun, o options) (*v1alpha1.JobRun, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	run.Annotations = merge(run.Annotations, map[string]string{v1alpha1.AnnotationTrigger: string(uuid.NewUUID())})
 	var options []client.CreateOption
-	if dryRun {
+	if o.dryRun {
 		options = []client.CreateOption{client.DryRunAll}
 	}
 	for backoff := reservedBackoff; ; {
-		creation := creation{api: c.api, sent: run, options: options}
+		creation := creation{api: c.api, sent: run, options: options, patience: cmp.Or(o.patience, createPatience)}
 		stored, err := creation.run(ctx)
 		if creation.lost || !errors.Is(err, ErrReserved) || backoff.Steps == 0 || !pause(ctx, backoff.Step()) {
 			return stored, err
@@ -60,7 +63,7 @@ func (c *creation) run(ctx context.Context) (*v1alpha1.JobRun, error) {
 	if err == nil || !c.lost || !transient(err) {
 		return run, err
 	}
-	patient, cancel := context.WithTimeout(ctx, createPatience)
+	patient, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	for backoff := createBackoff; pause(patient, backoff.Step()); {
 		run, next := c.attempt(patient)

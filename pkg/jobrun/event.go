@@ -37,8 +37,8 @@ type Event struct {
 	// Type is what happened.
 	Type EventType
 	// Run is the state of the run that showed the event. It may be later than the event. In an EventDelete it is the
-	// last state that was seen. In an EventCoalesced whose run no longer exists it has only the namespace, name and
-	// uid. Events share it: do not change it.
+	// last state that was seen. In an EventCoalesced whose run no longer exists it has only the namespace, name,
+	// uid and jobName. Events share it: do not change it.
 	Run *v1alpha1.JobRun
 	// Skipped is the absorbed trigger of an EventCoalesced. Its input and labels are complete if its receipt was seen,
 	// else they are those of status.coalesced.recent, which may be cut. It is nil if neither was seen.

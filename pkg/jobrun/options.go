@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"maps"
+	"time"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
@@ -29,6 +30,7 @@ type options struct {
 	idempotencyKey      string
 	labels, annotations map[string]string
 	dryRun              bool
+	patience            time.Duration
 	onProgress          func(v1alpha1.Progress)
 	onState             func(*v1alpha1.JobRun)
 }
@@ -51,8 +53,9 @@ func gather[O Option](opts []O) options {
 	return o
 }
 
-// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if a Job executes the run, with
-// the template of the spec or of a JobDefinition. If the name is taken, the trigger is refused with an error for which apierrors.IsAlreadyExists is true.
+// WithName sets the name of the JobRun: a DNS-1123 subdomain of at most 253 characters, or 52 if a Job executes the run,
+// with the template of the spec or of a JobDefinition. If the name is taken, the trigger is refused with an error for which
+// apierrors.IsAlreadyExists is true.
 func WithName(name string) TriggerOption {
 	return triggerOption(func(o *options) { o.name = name })
 }
@@ -81,6 +84,12 @@ func WithAnnotations(annotations map[string]string) TriggerOption {
 // DryRun makes the trigger a dry run: nothing is stored, and the result is what the trigger would get now.
 func DryRun() TriggerOption {
 	return triggerOption(func(o *options) { o.dryRun = true })
+}
+
+// WithPatience sets how long the trigger tries to learn the answer after that was lost, instead of 30 seconds. It does not
+// bound the first attempt: ctx does.
+func WithPatience(patience time.Duration) TriggerOption {
+	return triggerOption(func(o *options) { o.patience = patience })
 }
 
 // OnProgress calls report when new progress of the run that stands for the trigger is seen. Progress in between may be

@@ -139,6 +139,7 @@ func (t *tracker) takeReceipt(receipt *v1alpha1.JobRun, ref v1alpha1.ObjectRefer
 	if !known {
 		gone := &v1alpha1.JobRun{}
 		gone.Namespace, gone.Name, gone.UID = receipt.Namespace, ref.Name, ref.UID
+		gone.Spec.JobName = receipt.Spec.JobName
 		r = &record{run: gone}
 	}
 	t.tellAbsorbed(r, receipt.UID, entryOf(receipt))

@@ -83,6 +83,11 @@ func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOpti
 	if err != nil {
 		return TriggerResult{}, err
 	}
+	return c.RetriggerFor(ctx, original, opts...)
+}
+
+// RetriggerFor is like Retrigger, for the JobRun that Trigger or Get returned. It does not read it again.
+func (c *Client) RetriggerFor(ctx context.Context, original *v1alpha1.JobRun, opts ...TriggerOption) (TriggerResult, error) {
 	o := gather(opts)
 	o.labels = merge(original.CallersLabels(), o.labels)
 	spec, err := c.again(ctx, original)
@@ -122,7 +127,7 @@ func (c *Client) trigger(ctx context.Context, spec v1alpha1.JobRunSpec, o option
 	if err := c.validate(run); err != nil {
 		return TriggerResult{}, err
 	}
-	stored, err := c.create(ctx, run, o.dryRun)
+	stored, err := c.create(ctx, run, o)
 	if err != nil {
 		return TriggerResult{}, err
 	}

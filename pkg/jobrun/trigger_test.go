@@ -427,6 +427,32 @@ func TestLostAnswerIsNotLookedForForEver(t *testing.T) {
 	})
 }
 
+func TestPatienceBoundsTheSearchForALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, begun := newServer(), time.Now()
+		s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return apiserver.Reset() }
+		_, err := s.client().Trigger(t.Context(), spec, WithPatience(5*time.Second))
+		mustEqual(t, "unanswered", errors.Is(err, ErrUnanswered), true)
+		mustEqual(t, "the caller's deadline", errors.Is(err, context.DeadlineExceeded), false)
+		mustEqual(t, "seconds", time.Since(begun), 5*time.Second)
+	})
+}
+
+// RetriggerFor does not look at a later JobRun of that name.
+func TestRetriggerForTheJobRunThatWasRead(t *testing.T) {
+	s := newServer()
+	read := makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed})
+	read.Spec.JobName = "sync"
+	later := makeRun("a", v1alpha1.JobRunStatus{})
+	later.Spec.JobName = "other"
+	s.Put(later)
+	result, err := s.client().RetriggerFor(t.Context(), read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "job", result.JobRun.Spec.JobName, "sync")
+}
+
 func TestNoAnswerIsNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, begun := newServer(), time.Now()

@@ -247,13 +247,18 @@ func (s *Server) Get(ctx context.Context, name client.ObjectKey, o client.Object
 	})
 }
 
-// List implements client.Reader, for JobRuns.
+// List implements client.Reader, for JobRuns. It has all of them in one page. It can list what was at an exact resourceVersion, unless
+// that is forgotten.
 func (s *Server) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	return s.serve(ctx, "list jobruns", func() error {
 		scope := scopeOf(list, opts)
+		objects, version, err := s.asAsked(opts)
+		if err != nil {
+			return err
+		}
 		found := list.(*v1alpha1.JobRunList)
-		found.ResourceVersion = strconv.Itoa(s.version)
-		for _, o := range s.objects {
+		found.ResourceVersion = strconv.Itoa(version)
+		for _, o := range objects {
 			if scope.has(o) {
 				found.Items = append(found.Items, *clone(o.(*v1alpha1.JobRun)))
 			}
@@ -261,6 +266,32 @@ func (s *Server) List(ctx context.Context, list client.ObjectList, opts ...clien
 		slices.SortFunc(found.Items, func(a, b v1alpha1.JobRun) int { return strings.Compare(a.Name, b.Name) })
 		return nil
 	})
+}
+
+// asAsked returns the objects at the resourceVersion that a list asks for.
+func (s *Server) asAsked(opts []client.ListOption) (map[key]client.Object, int, error) {
+	raw := (&client.ListOptions{}).ApplyOptions(opts).Raw
+	if raw == nil || raw.ResourceVersionMatch != metav1.ResourceVersionMatchExact {
+		return s.objects, s.version, nil
+	}
+	version, err := strconv.Atoi(raw.ResourceVersion)
+	if err != nil {
+		return nil, 0, err
+	}
+	if version < s.forgotten {
+		return nil, 0, apierrors.NewResourceExpired("too old resource version")
+	}
+	objects := map[key]client.Object{}
+	for _, c := range s.history {
+		switch {
+		case c.version > version:
+		case c.after != nil:
+			objects[keyOf(c.after)] = c.after
+		default:
+			delete(objects, keyOf(c.before))
+		}
+	}
+	return objects, version, nil
 }
 
 // Create implements client.Writer.

@@ -82,6 +82,9 @@ func (s *Server) Watch(ctx context.Context, list client.ObjectList, opts ...clie
 	})
 }
 
+// IsWatchListSemanticsUnSupported tells reflectors to list instead of asking a watch for the initial state.
+func (s *Server) IsWatchListSemanticsUnSupported() bool { return true }
+
 // Cut ends all watches as a lost connection does, after a last event if one is given.
 func (s *Server) Cut(last ...watch.Event) {
 	defer s.lock()()

@@ -4,6 +4,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -31,7 +32,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	run := sent.identify(req, h.rights.isOperator(req))
+	run := sent.identify(req, h.rights)
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
@@ -81,11 +82,16 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	return response
 }
 
-// identify gives the run its namespace and its user, and returns it. byOperator means that the user is the operator.
-func (s *submission) identify(req admission.Request, byOperator bool) *v1alpha1.JobRun {
+// identify gives the run its namespace and its user, and returns it. The user of a trigger that the gateway sends is the one
+// whom the gateway names.
+func (s *submission) identify(req admission.Request, rights rights) *v1alpha1.JobRun {
 	s.run.Namespace = req.Namespace
-	s.setTriggeredBy(req.UserInfo.Username)
-	if !byOperator {
+	userName := req.UserInfo.Username
+	if rights.isGateway(req) {
+		userName = cmp.Or(s.run.Annotations[v1alpha1.AnnotationTriggeredBy], userName)
+	}
+	s.setTriggeredBy(userName)
+	if !rights.isOperator(req) {
 		s.dropSchedule()
 	}
 	return s.run

@@ -63,6 +63,8 @@ type Options struct {
 	Authorizer authorizer.Authorizer
 	// Operator is the user name of the operator, which Authorizer is not asked about.
 	Operator string
+	// Gateway is the user name of the gateway, which names the user of a trigger in an annotation. It is empty if there is none.
+	Gateway string
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }

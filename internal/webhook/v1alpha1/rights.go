@@ -37,13 +37,22 @@ type rights struct {
 	authorizer authorizer.Authorizer
 	// operator is the name of the user who needs none of these rights. An empty name is nobody's.
 	operator string
+	// gateway is the name of the user who triggers for others. An empty name is nobody's.
+	gateway string
 }
 
-func newRights(o Options) rights { return rights{authorizer: o.Authorizer, operator: o.Operator} }
+func newRights(o Options) rights {
+	return rights{authorizer: o.Authorizer, operator: o.Operator, gateway: o.Gateway}
+}
 
 // isOperator reports whether the operator sent a request. It is true if the operator's name is not known.
 func (r rights) isOperator(req admission.Request) bool {
 	return r.operator == "" || req.UserInfo.Username == r.operator
+}
+
+// isGateway reports whether the gateway sent a request.
+func (r rights) isGateway(req admission.Request) bool {
+	return r.gateway != "" && req.UserInfo.Username == r.gateway
 }
 
 // right is one verb on one resource in the namespace of a request.

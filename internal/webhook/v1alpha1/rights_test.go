@@ -98,7 +98,7 @@ func TestRightsOfATrigger(t *testing.T) {
 			for _, decision := range []authorizer.Decision{authorizer.DecisionAllow, authorizer.DecisionNoOpinion, authorizer.DecisionDeny} {
 				a := &asked{decision: decision}
 				run := &v1alpha1.JobRun{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: tc.spec}
-				denied := rights{a, theOperator}.checkTrigger(t.Context(), requestOf(tc.user), run)
+				denied := rights{a, theOperator, ""}.checkTrigger(t.Context(), requestOf(tc.user), run)
 				if len(a.questions) > 0 {
 					a.questions[0].User.(*user.DefaultInfo).Name = strings.ReplaceAll(tc.user, theOperator+"2", "ann")
 				}
@@ -133,7 +133,7 @@ func expectForbidden(t *testing.T, err *apierrors.StatusError, says ...string) {
 func TestRightsOfAnImpossibleJob(t *testing.T) {
 	a := &asked{}
 	check := func(jobName string) *apierrors.StatusError {
-		return rights{a, ""}.checkTrigger(t.Context(), requestOf("ann"), &v1alpha1.JobRun{Spec: v1alpha1.JobRunSpec{JobName: jobName}})
+		return rights{a, "", ""}.checkTrigger(t.Context(), requestOf("ann"), &v1alpha1.JobRun{Spec: v1alpha1.JobRunSpec{JobName: jobName}})
 	}
 	if err := check(strings.Repeat("j", 64)); err == nil || err.ErrStatus.Code != http.StatusUnprocessableEntity || err.ErrStatus.Details.Causes[0].Field != "spec.jobName" {
 		t.Errorf("a long jobName: got %v; want a 422", err)
@@ -250,7 +250,7 @@ func TestRightsOfADefinitionWithBoth(t *testing.T) {
 func TestRightsThatAreNotKnown(t *testing.T) {
 	a := &asked{decision: authorizer.DecisionAllow, err: errors.New("no connection")}
 	run := &v1alpha1.JobRun{Spec: v1alpha1.JobRunSpec{JobName: "sync-users"}}
-	err := rights{a, theOperator}.checkTrigger(t.Context(), requestOf("ann"), run)
+	err := rights{a, theOperator, ""}.checkTrigger(t.Context(), requestOf("ann"), run)
 	if err == nil || !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), "no connection") {
 		t.Errorf("got %v; want a 503", err)
 	}

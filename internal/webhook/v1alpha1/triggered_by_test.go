@@ -80,6 +80,30 @@ func TestCreateStampsItsUser(t *testing.T) {
 	}
 }
 
+// Only the gateway may name the user that it triggers for.
+func TestCreateKeepsTheUserThatTheGatewayNames(t *testing.T) {
+	const gateway = "system:serviceaccount:jobrun-system:jobrun-gateway"
+	for name, tc := range map[string]struct{ gateway, user, annotations, want string }{
+		"the gateway":                       {gateway, gateway, ", annotations: {batch.jobrun.dev/triggered-by: ann}", "ann"},
+		"the gateway for itself":            {gateway, gateway, "", gateway},
+		"the gateway without a name":        {gateway, gateway, ", annotations: {batch.jobrun.dev/triggered-by: ''}", gateway},
+		"the gateway with a long name":      {gateway, gateway, ", annotations: {batch.jobrun.dev/triggered-by: " + strings.Repeat("x", 1025) + "}", strings.Repeat("x", 1024)},
+		"another user":                      {gateway, "bob", ", annotations: {batch.jobrun.dev/triggered-by: ann}", "bob"},
+		"its namesake":                      {gateway, "system:serviceaccount:other:jobrun-gateway", ", annotations: {batch.jobrun.dev/triggered-by: ann}", "system:serviceaccount:other:jobrun-gateway"},
+		"a user without a name, no gateway": {"", "", ", annotations: {batch.jobrun.dev/triggered-by: ann}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			manifest := "metadata: {name: b" + tc.annotations + "}\nspec: {jobName: job, concurrencyKey: k}\n"
+			store := wrappers.NewStore(nil)
+			r := newReplicaOn(t, tokens("token-b"), store, store, func(o *webhook.Options) { o.Gateway = tc.gateway })
+			run, _ := admitted(t, manifest, r.create(t, manifest, by(tc.user)))
+			if got := run.Annotations[v1alpha1.AnnotationTriggeredBy]; got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 // The user's name counts for the limit on annotations before a key is taken.
 func TestCreateWithoutRoomForItsUser(t *testing.T) {
 	full := strings.Repeat("x", 256<<10-len("note"))

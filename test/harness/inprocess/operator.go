@@ -132,7 +132,7 @@ func newManager(ctx context.Context, cp *controlplane.ControlPlane, o Options, s
 	grace := cmp.Or(o.ReservationGrace, 5*time.Second)
 	err = webhookv1alpha1.SetupWithManager(mgr, webhookv1alpha1.Options{
 		Keys: keys, Cached: mgr.GetClient(), Live: mgr.GetAPIReader(), Definitions: mgr.GetClient(), Quotas: mgr.GetClient(), ReservationGrace: grace,
-		Authorizer: authorizer, Operator: controlplane.OperatorUser,
+		Authorizer: authorizer, Operator: controlplane.OperatorUser, Gateway: controlplane.GatewayUser,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,107 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/jobrun-dev/jobrun/internal/gateway"
+	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
+)
+
+// gatewayShutdown is longer than the gateway takes to answer what it has accepted.
+const gatewayShutdown = 90 * time.Second
+
+// runGateway serves the gateway until ctx ends.
+func runGateway(ctx context.Context, o gatewayOptions) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster (KUBECONFIG, or a Pod's ServiceAccount): %w", err)
+	}
+	config.UserAgent = "jobrun-gateway/" + version
+	config.QPS = -1 // no client-side limit, because the API server has a priority level for the gateway
+	config.WarningHandlerWithContext = gateway.Warnings{}
+
+	shutdown := gatewayShutdown
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme,
+		Metrics: metricsserver.Options{
+			BindAddress: o.metricsAddress, CertDir: o.metricsCertPath, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:  "0", // the gateway answers /healthz and /readyz itself
+		PprofBindAddress:        o.pprofAddress,
+		GracefulShutdownTimeout: &shutdown,
+	})
+	if err != nil {
+		return err
+	}
+	server, err := newGateway(mgr, config, o)
+	if err != nil {
+		return fmt.Errorf("set up the gateway: %w", err)
+	}
+	listener, err := net.Listen("tcp", o.address)
+	if err != nil {
+		return fmt.Errorf("listen on --gateway-bind-address: %w", err)
+	}
+	tlsConfig, err := gatewayTLS(mgr, o, listener.Addr())
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(&gateway.Endpoint{Server: server, Listener: listener, TLS: tlsConfig}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*gateway.Server, error) {
+	api, err := client.NewWithWatch(config, client.Options{Scheme: scheme, HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, err
+	}
+	authenticator, err := gateway.NewAuthenticator(config, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, err
+	}
+	authorizer, err := webhookv1alpha1.NewAuthorizer(config, mgr.GetHTTPClient())
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewServer(gateway.Options{
+		API:               api,
+		Authenticator:     authenticator,
+		Authorizer:        authorizer,
+		CallerInFlight:    o.callerInFlight,
+		NamespaceInFlight: o.namespaceInFlight,
+		Streams:           o.streams,
+		AllowedOrigins:    o.allowedOrigins,
+		Metrics:           metrics.Registry,
+		Clock:             operatorClock,
+		Log:               ctrl.Log.WithName("gateway"),
+	}), nil
+}
+
+// gatewayTLS returns the certificate of --gateway-cert-path, or one that is made now.
+func gatewayTLS(mgr manager.Manager, o gatewayOptions, address net.Addr) (*tls.Config, error) {
+	if o.certPath == "" {
+		return gateway.SelfSigned(address)
+	}
+	files, err := certwatcher.New(o.certPath+"/tls.crt", o.certPath+"/tls.key")
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate in --gateway-cert-path: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}, mgr.Add(files)
+}

@@ -1,0 +1,121 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"go.uber.org/zap/zapcore"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
+)
+
+// gatewayCommand is the first argument that starts the gateway instead of the manager.
+const gatewayCommand = "gateway"
+
+// gatewayOptions holds the values of the gateway's flags.
+type gatewayOptions struct {
+	address           string
+	certPath          string
+	allowedOrigins    list
+	callerInFlight    int
+	namespaceInFlight int
+	streams           events.Options
+	metricsAddress    string
+	metricsCertPath   string
+	pprofAddress      string
+
+	log zap.Options
+}
+
+// list is a flag with values that are separated by commas.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set parses the value of the flag.
+func (l *list) Set(text string) error {
+	*l = nil
+	for value := range strings.SplitSeq(text, ",") {
+		if value = strings.TrimSpace(value); value != "" {
+			*l = append(*l, value)
+		}
+	}
+	return nil
+}
+
+// parseGatewayOptions parses the arguments behind "gateway". For --help it prints the help text to output and returns
+// flag.ErrHelp.
+func parseGatewayOptions(args []string, output io.Writer) (gatewayOptions, error) {
+	var o gatewayOptions
+	flags := flag.NewFlagSet("manager gateway", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	o.bind(flags)
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(output)
+		flags.Usage()
+	}
+	if err != nil {
+		return gatewayOptions{}, err
+	}
+	if flags.NArg() > 0 {
+		return gatewayOptions{}, fmt.Errorf("unexpected argument %q: the gateway takes only flags", flags.Arg(0))
+	}
+	return o, o.validate()
+}
+
+func (o *gatewayOptions) bind(flags *flag.FlagSet) {
+	config.RegisterFlags(flags)
+	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // the default of --zap-time-encoding
+	o.log.BindFlags(flags)
+	flags.StringVar(&o.address, "gateway-bind-address", "127.0.0.1:8444", "The address on which the gateway serves HTTPS.")
+	flags.StringVar(&o.certPath, "gateway-cert-path", "",
+		"The directory with tls.crt and tls.key. The gateway reads the files again when they change. "+
+			"If empty, the gateway makes a certificate at its start, which no client can verify.")
+	flags.Var(&o.allowedOrigins, "gateway-allowed-origins",
+		"The origins whose pages may call the gateway (CORS), separated by commas, for example https://jobs.example.com. * allows all. If empty, none may.")
+	flags.IntVar(&o.callerInFlight, "gateway-caller-in-flight", 4096,
+		"How many requests of one caller this replica answers at once, streams included, at least 1. It answers more with 429.")
+	flags.IntVar(&o.namespaceInFlight, "gateway-namespace-in-flight", 16384,
+		"How many requests for one namespace this replica answers at once, streams included, at least 1. It answers more with 429.")
+	o.streams.HistoryBytes = events.DefaultOptions.HistoryBytes
+	flags.IntVar(&o.streams.PerCaller, "gateway-caller-streams", events.DefaultOptions.PerCaller,
+		"How many streams of events one caller may have open at this replica, at least 1. It answers more with 429.")
+	flags.IntVar(&o.streams.Total, "gateway-streams", events.DefaultOptions.Total,
+		"How many streams of events all callers may have open at this replica, at least 1. It answers more with 429.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
+		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
+	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
+		"The directory with tls.crt and tls.key for the metrics. If empty, the gateway uses a self-signed certificate.")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
+		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
+			"If empty, there are no profiles.")
+}
+
+func (o *gatewayOptions) validate() error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	_, _, err := net.SplitHostPort(o.address)
+	require(err == nil, "--gateway-bind-address must be an address and a port, e.g. 127.0.0.1:8444, not %q", o.address)
+	require(o.callerInFlight >= 1, "--gateway-caller-in-flight must be at least 1, not %d", o.callerInFlight)
+	require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
+	require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)
+	require(o.streams.Total >= 1, "--gateway-streams must be at least 1, not %d", o.streams.Total)
+	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
+		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the gateway",
+		o.pprofAddress)
+	return errors.Join(errs...)
+}

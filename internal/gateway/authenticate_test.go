@@ -1,0 +1,101 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/client-go/rest"
+)
+
+// reviewer is an API server that knows the token "good", and refuses the rest as a real one does.
+func reviewer(t *testing.T, fails bool) (authenticator.Request, *atomic.Int32) {
+	reviews := &atomic.Int32{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reviews.Add(1)
+		var review authenticationv1.TokenReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil || fails {
+			http.Error(w, "not now", http.StatusInternalServerError)
+			return
+		}
+		review.Status = authenticationv1.TokenReviewStatus{Error: "[invalid bearer token, token lookup failed]"}
+		if review.Spec.Token == "good" {
+			review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: "ann"}}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(review)
+	}))
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
+	a, err := NewAuthenticator(config, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, reviews
+}
+
+func authenticate(t *testing.T, a authenticator.Request, header string) (*authenticator.Response, bool, error) {
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/runs", http.NoBody)
+	r.Header.Set("Authorization", header)
+	return a.AuthenticateRequest(r)
+}
+
+func TestAuthenticator(t *testing.T) {
+	a, reviews := reviewer(t, false)
+	for header, want := range map[string]string{
+		"Bearer good": "ann", "bearer good": "ann", "Bearer bad": "", "": "", "Bearer": "", "Basic good": "", "Bearer " + strings.Repeat("x", maxTokenBytes+1): "",
+	} {
+		for range 3 {
+			answer, ok, err := authenticate(t, a, header)
+			if errors.As(err, new(*outageError)) || ok != (want != "") || ok && answer.User.GetName() != want {
+				t.Errorf("%.20q: %v %t %v", header, answer, ok, err)
+			}
+		}
+	}
+	if n := reviews.Load(); n != 2 {
+		t.Errorf("%d reviews, want one for each token", n)
+	}
+}
+
+// A flood of bad tokens makes a bounded number of reviews. What exceeds it is not known, so it is no 401.
+func TestAuthenticatorInAFlood(t *testing.T) {
+	a, reviews := reviewer(t, false)
+	if _, ok, err := authenticate(t, a, "Bearer good"); !ok {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := range 4 * reviewsBurst {
+		_, ok, err := authenticate(t, a, "Bearer bad"+strconv.Itoa(i))
+		if ok {
+			t.Fatal("a bad token is good")
+		}
+		if errors.Is(err, errTooManyReviews) {
+			refused++
+		} else if errors.As(err, new(*outageError)) {
+			t.Fatal(err)
+		}
+	}
+	if int(reviews.Load())+refused != 4*reviewsBurst+1 || refused == 0 {
+		t.Errorf("%d reviews, %d refused", reviews.Load(), refused)
+	}
+	if _, ok, err := authenticate(t, a, "Bearer good"); !ok {
+		t.Errorf("a known token is refused: %v", err)
+	}
+}
+
+func TestAuthenticatorWithoutAnAPIServer(t *testing.T) {
+	a, _ := reviewer(t, true)
+	if _, ok, err := authenticate(t, a, "Bearer good"); ok || !errors.As(err, new(*outageError)) {
+		t.Errorf("%t %v", ok, err)
+	}
+}

@@ -1,0 +1,111 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
+)
+
+const (
+	jsonType   = "application/json"
+	ndjsonType = "application/x-ndjson"
+)
+
+// Bounds of bodies.
+const (
+	// maxTriggerBytes leaves room for an input of 64 KiB that is written with escapes and spaces.
+	maxTriggerBytes = 256 << 10
+	// maxBatchBytes bounds a JSON batch. A larger one can be sent as application/x-ndjson.
+	maxBatchBytes = 4 << 20
+	// maxBodiesBytes bounds the bodies in the memory of this process.
+	maxBodiesBytes = 256 << 20
+)
+
+// readJSON decodes a JSON body of at most limit bytes. An empty body changes nothing. done gives back its part of the bound
+// on all bodies. Errors: 400, 413, 415, 429.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, limit int64, into any) (done func(), err error) {
+	if kind := mediaType(r); kind != jsonType && kind != "" {
+		return nil, unsupportedType(kind, jsonType)
+	}
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	size := limit
+	if r.ContentLength >= 0 {
+		size = r.ContentLength
+	}
+	if !s.bodies.TryAcquire(size) {
+		return nil, tooManyBodies()
+	}
+	done = func() { s.bodies.Release(size) }
+	controller := http.NewResponseController(w)
+	_ = controller.SetReadDeadline(s.Clock.Now().Add(bodyPatience)) // a recorder of a test has no deadlines
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = controller.SetReadDeadline(time.Time{}) // otherwise a long wait would end with this deadline
+	if err == nil {
+		err = decode(text, into)
+	}
+	if err != nil {
+		done()
+		return nil, bodyError(err, limit)
+	}
+	return done, nil
+}
+
+// decode decodes a JSON text strictly: it refuses unknown fields, fields in another case, and fields that are there twice.
+func decode(text []byte, into any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	strict, err := kjson.UnmarshalStrict(text, into)
+	if err == nil {
+		err = errors.Join(strict...)
+	}
+	if err != nil {
+		return badRequest("the body is not what this route takes: %v", err)
+	}
+	return nil
+}
+
+func bodyError(err error, limit int64) error {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge(limit)
+	case statusCode(err) != 0:
+		return err
+	default:
+		return badRequest("the body could not be read: %v", err)
+	}
+}
+
+func tooManyBodies() error {
+	return apierrors.NewTooManyRequests("the bodies in the memory of this gateway are too many or too large, try again later", retrySeconds)
+}
+
+func tooLarge(limit int64) error {
+	return failed(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge, "the body may have at most %d bytes", limit)
+}
+
+func unsupportedType(got, want string) error {
+	return failed(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "the body must be %s, not %s", want, got)
+}
+
+// mediaType returns the type of the body, without parameters. It is empty if the request does not say it.
+func mediaType(r *http.Request) string {
+	header := r.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return header
+	}
+	return kind
+}

@@ -1,0 +1,54 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package events
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// request is what a client asks for.
+type request struct {
+	selection selection
+	// run is the name of the JobRun whose events the stream has. The selection has its uid once that is known.
+	run string
+	// resumes reports whether the client had a stream before.
+	resumes bool
+	// last is the version up to which the client has everything, or 0 if that cannot be read.
+	last uint64
+}
+
+// parse reads a request, whose parameters the gateway knows. Its error is a 400.
+func parse(r *http.Request) (request, error) {
+	var asked request
+	for name, values := range r.URL.Query() {
+		switch name {
+		case "jobName":
+			asked.selection.jobName = values[0]
+		case "run":
+			asked.run = values[0]
+			if problems := validation.NameIsDNSSubdomain(asked.run, false); len(problems) > 0 {
+				return asked, apierrors.NewBadRequest("the parameter \"run\" is no name: " + strings.Join(problems, ", "))
+			}
+		case "label":
+			for _, value := range values {
+				selector, err := labels.Parse(value)
+				if err != nil {
+					return asked, apierrors.NewBadRequest(fmt.Sprintf("the parameter \"label\" is no label selector: %v", err))
+				}
+				asked.selection.labels = append(asked.selection.labels, selector)
+			}
+		}
+	}
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		asked.resumes = true
+		asked.last, _ = parseVersion(last)
+	}
+	return asked, nil
+}

@@ -1,0 +1,66 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package events
+
+import (
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+)
+
+// trim drops from a state what no event shows.
+func trim(run *v1alpha1.JobRun) {
+	run.ManagedFields, run.Spec.Template = nil, nil
+	delete(run.Annotations, corev1.LastAppliedConfigAnnotation)
+}
+
+// slim drops from a state whose events are encoded what no later event needs. It keeps the input of a JobRun that may still
+// become an absorbed trigger.
+func slim(run *v1alpha1.JobRun) {
+	trim(run)
+	run.Status.Output = nil
+	if c := run.Status.Coalesced; c != nil {
+		for i := range c.Recent {
+			c.Recent[i] = v1alpha1.CoalescedTrigger{UID: c.Recent[i].UID}
+		}
+	}
+	if run.HasEnded() || run.IsReceipt() {
+		slimEnded(run)
+	}
+}
+
+// slimEnded keeps what an event shows of the deletion of a run that was not seen, and what selects that event. There may be
+// many such JobRuns, for a long time.
+func slimEnded(run *v1alpha1.JobRun) {
+	full := *run
+	*run = v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         canonical(full.Namespace),
+			Name:              full.Name,
+			UID:               full.UID,
+			ResourceVersion:   full.ResourceVersion,
+			CreationTimestamp: full.CreationTimestamp,
+			Labels:            make(map[string]string, len(full.Labels)),
+		},
+		Spec: v1alpha1.JobRunSpec{JobName: canonical(full.Spec.JobName), ConcurrencyKey: canonical(full.Spec.ConcurrencyKey)},
+		Status: v1alpha1.JobRunStatus{
+			Phase:          canonical(full.Status.Phase),
+			Stored:         full.Status.Stored,
+			CompletionTime: full.Status.CompletionTime,
+			Coalesced:      full.Status.Coalesced,
+		},
+	}
+	for name, value := range full.Labels {
+		run.Labels[canonical(name)] = canonical(value)
+	}
+	if full.IsReceipt() {
+		run.Status.RunRef = full.Status.RunRef
+	}
+}
+
+// canonical makes equal texts share their memory.
+func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }

@@ -1,0 +1,31 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net/http"
+)
+
+// healthz answers that the process serves.
+func healthz(w http.ResponseWriter, _ *http.Request) error {
+	return writeText(w, "ok")
+}
+
+// readyz answers whether the gateway takes requests.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	if isClosed(s.draining.stopping) {
+		return unavailable("the gateway is stopping")
+	}
+	if !isClosed(s.streams.Synced()) { // An EventSource that gets a 503 does not come back.
+		return unavailable("the gateway has not read the JobRuns yet")
+	}
+	return writeText(w, "ok")
+}
+
+func writeText(w http.ResponseWriter, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte(text)) // that the client is gone is no error
+	return nil
+}

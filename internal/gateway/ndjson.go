@@ -1,0 +1,215 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+const (
+	// linesAtOnce bounds the triggers of one stream that are under way.
+	linesAtOnce = 32
+	// linePatience is how long a client may take to send the next line.
+	linePatience = time.Minute
+)
+
+// LineAnswer is the answer to one line of a stream of triggers.
+type LineAnswer struct {
+	Line   int            `json:"line" doc:"The number of the line that this answers, from 1. Empty lines count, but have no answer."`
+	Code   int            `json:"code" doc:"The code that the trigger alone would have been answered with."`
+	Answer *TriggerAnswer `json:"answer,omitempty" doc:"What became of the trigger, with the codes 200 and 201."`
+	Status *metav1.Status `json:"status,omitempty" doc:"Why there is no trigger, with all other codes. With 504, there may be one."`
+}
+
+// stream is one stream of triggers.
+type stream struct {
+	server  *Server
+	request *http.Request
+	control *http.ResponseController
+	// answers has one channel for each line, in order.
+	answers chan chan LineAnswer
+}
+
+// streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the
+// next one goes on. The triggers of up to 32 lines are under way at once.
+func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
+	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
+	t := &stream{server: s, request: r.WithContext(ctx), control: http.NewResponseController(w), answers: make(chan chan LineAnswer, linesAtOnce)}
+	_ = t.control.EnableFullDuplex() // HTTP/2 always is
+	w.Header().Set("Content-Type", ndjsonType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	if err := t.control.Flush(); err != nil { // a client may wait for it before it sends a line
+		s.Log.V(1).Info("The client of a stream is gone", "requestID", requestIDOf(ctx), "reason", err.Error())
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(t.answers)
+		t.read(ctx)
+	})
+	defer reading.Wait()
+	for answer := range t.answers {
+		if err := t.write(w, <-answer); err != nil {
+			stop()
+			t.stopReading()
+			break
+		}
+	}
+	for answer := range t.answers { // after a failed write
+		<-answer
+	}
+	return nil
+}
+
+// read starts the trigger of each line, until the body or ctx ends or the gateway stops.
+func (t *stream) read(ctx context.Context) {
+	defer t.untilDrained(ctx)()
+	lines, free := bufio.NewReaderSize(t.request.Body, 64<<10), make(chan struct{}, linesAtOnce)
+	for number := 1; ctx.Err() == nil; number++ {
+		_ = t.control.SetReadDeadline(t.server.Clock.Now().Add(linePatience)) // a recorder of a test has no deadlines
+		if isClosed(t.server.drained()) {
+			t.stopReading()
+		}
+		line, err := readLine(lines, maxTriggerBytes)
+		last := err != nil && !errors.As(err, new(*http.MaxBytesError))
+		if errors.Is(err, os.ErrDeadlineExceeded) && isClosed(t.server.drained()) {
+			t.answer(number, nil, unavailable("the gateway is stopping; send this line and those after it again"))
+			return
+		}
+		switch {
+		case err != nil && !last:
+			t.answer(number, nil, tooLarge(maxTriggerBytes))
+		case err != nil && !errors.Is(err, io.EOF):
+			t.answer(number, nil, badRequest("the line could not be read: %v", err))
+		case len(bytes.TrimSpace(line)) > 0:
+			free <- struct{}{}
+			t.start(ctx, number, line, func() { <-free })
+		}
+		if last {
+			return
+		}
+	}
+}
+
+// stopReading ends a read that is under way, and those after it.
+func (t *stream) stopReading() { _ = t.control.SetReadDeadline(time.Unix(1, 0)) }
+
+// untilDrained ends a read that is under way when the gateway stops. The result ends its watch.
+func (t *stream) untilDrained(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-t.server.drained():
+			t.stopReading()
+		case <-ctx.Done():
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
+
+// start begins the trigger of a line.
+func (t *stream) start(ctx context.Context, number int, line []byte, done func()) {
+	answer := make(chan LineAnswer, 1)
+	t.answers <- answer
+	go func() {
+		defer done()
+		triggered, err := t.trigger(ctx, line)
+		answer <- lineAnswer(number, triggered, err)
+	}()
+}
+
+// answer answers a line that becomes no trigger.
+func (t *stream) answer(number int, triggered *TriggerAnswer, err error) {
+	answer := make(chan LineAnswer, 1)
+	answer <- lineAnswer(number, triggered, err)
+	t.answers <- answer
+}
+
+func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
+	if err != nil {
+		status := statusOf(err)
+		return LineAnswer{Line: number, Code: int(status.Code), Status: &status}
+	}
+	return LineAnswer{Line: number, Code: codeOf(triggered.Disposition), Answer: triggered}
+}
+
+// trigger makes one trigger of a line.
+func (t *stream) trigger(ctx context.Context, line []byte) (*TriggerAnswer, error) {
+	size := int64(len(line))
+	if !t.server.bodies.TryAcquire(size) {
+		return nil, tooManyBodies()
+	}
+	defer t.server.bodies.Release(size)
+	var item BatchItem
+	if err := decode(line, &item); err != nil {
+		return nil, err
+	}
+	if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
+		return nil, err
+	}
+	triggered, err := t.server.create(ctx, func(ctx context.Context) (jobrun.TriggerResult, error) {
+		return t.server.runs(t.request).Trigger(ctx, item.spec(item.JobName), triggerOptions(ctx, item.Labels)...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := answerOf(triggered)
+	return &answer, nil
+}
+
+// write writes one answer, and sends it if no other one is ready.
+func (t *stream) write(w io.Writer, answer LineAnswer) error {
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	_ = t.control.SetWriteDeadline(t.server.Clock.Now().Add(writePatience)) // a recorder of a test has no deadlines
+	if _, err := w.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	if len(t.answers) > 0 {
+		return nil
+	}
+	return t.control.Flush()
+}
+
+// readLine returns the next line. If it has more than limit bytes, it skips the line and returns *http.MaxBytesError. At
+// the end it returns io.EOF, with the last line if that has no end.
+func readLine(lines *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	tooLong := false
+	for {
+		part, err := lines.ReadSlice('\n')
+		if tooLong = tooLong || len(line)+len(part) > limit; tooLong {
+			line = nil
+		} else {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if tooLong && err == nil {
+			return nil, &http.MaxBytesError{Limit: int64(limit)}
+		}
+		return line, err
+	}
+}

@@ -1,0 +1,71 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Bounds of connections. The chain bounds bodies, writeJSON bounds answers.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// maxHeaderBytes leaves room for a token.
+	maxHeaderBytes = 64 << 10
+	// maxStreams bounds the requests that one HTTP/2 connection has in flight.
+	maxStreams = 1000
+)
+
+const (
+	// stoppingTime is how long a gateway that stops goes on as before, so that no client is sent to it any more.
+	stoppingTime = 2 * time.Second
+	// drainTime bounds the time in which what was accepted is answered.
+	drainTime = 60 * time.Second
+)
+
+// Endpoint serves a Server over HTTPS. It implements manager.Runnable.
+type Endpoint struct {
+	Server   *Server
+	Listener net.Listener
+	TLS      *tls.Config
+}
+
+// NeedLeaderElection says that every replica serves.
+func (e *Endpoint) NeedLeaderElection() bool { return false }
+
+// Start serves until ctx ends, and then answers what was accepted.
+func (e *Endpoint) Start(ctx context.Context) error {
+	server := &http.Server{
+		Handler: e.Server, TLSConfig: e.TLS, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+	}
+	go e.Server.followEvents()
+	done := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { done <- e.stop(context.WithoutCancel(ctx), server) })
+	e.Server.Log.Info("The gateway serves", "address", e.Listener.Addr().String())
+	if err := server.ServeTLS(e.Listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("serve the gateway: %w", err)
+	}
+	return <-done
+}
+
+// stop ends the server in three steps: it goes on for a while, then refuses what is new, then waits for what was accepted.
+func (e *Endpoint) stop(ctx context.Context, server *http.Server) error {
+	e.Server.Stopping()
+	<-e.Server.Clock.NewTimer(stoppingTime).C()
+	e.Server.Drain()
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("answer what was accepted: %w", err), server.Close())
+	}
+	return nil
+}

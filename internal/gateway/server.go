@@ -1,0 +1,78 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+// Options are the parts of a Server. All are required unless they say otherwise.
+type Options struct {
+	// API reads and writes with the gateway's own user. It must not read from a cache.
+	API client.WithWatch
+	// Authenticator tells who a caller is.
+	Authenticator authenticator.Request
+	// Authorizer tells what a caller may do.
+	Authorizer authorizer.Authorizer
+	// CallerInFlight and NamespaceInFlight bound the requests in flight of one caller and for one namespace.
+	CallerInFlight, NamespaceInFlight int
+	// Streams bounds the streams of events.
+	Streams events.Options
+	// AllowedOrigins are the origins whose pages may call the gateway, for example https://jobs.example.com, or "*" for all. If
+	// it is empty, no page of another origin may.
+	AllowedOrigins []string
+	// Metrics registers the metrics.
+	Metrics prometheus.Registerer
+	Clock   clock.WithTicker
+	Log     logr.Logger
+}
+
+// Server answers the gateway's requests. It is safe for concurrent use.
+type Server struct {
+	Options
+
+	callers, namespaces *inFlight
+	metrics             *metrics
+	draining            *draining
+	streams             *events.Streams
+	// bodies bounds the bytes of bodies in memory.
+	bodies *semaphore.Weighted
+	// document returns the OpenAPI document. The first call makes it.
+	document func() ([]byte, error)
+	handler  http.Handler
+}
+
+// NewServer returns a Server.
+func NewServer(o Options) *Server {
+	s := &Server{
+		Options:    o,
+		callers:    newInFlight(o.CallerInFlight),
+		namespaces: newInFlight(o.NamespaceInFlight),
+		metrics:    newMetrics(o.Metrics),
+		draining:   newDraining(),
+		streams:    newStreams(o),
+		bodies:     semaphore.NewWeighted(maxBodiesBytes),
+	}
+	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
+	s.handler = s.newHandler()
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// runs returns the client of the JobRuns in the namespace of the path, or in all namespaces if the path has none.
+func (s *Server) runs(r *http.Request) *jobrun.Client { return jobrun.New(s.API, namespaceOf(r)) }
