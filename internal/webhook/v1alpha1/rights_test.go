@@ -239,7 +239,7 @@ func TestRightsOfADefinitionWithBoth(t *testing.T) {
 	both.Spec.Template, both.Spec.Schedules = jobOf("1"), []v1alpha1.JobSchedule{{Name: "nightly", Schedule: "@daily"}}
 	for user, want := range map[string][]authorizer.AttributesRecord{"ann": {mayCreateJobs, mayTrigger}, theOperator: nil} {
 		a := &asked{decision: authorizer.DecisionAllow}
-		denied := rights{a, theOperator}.checkDefinition(t.Context(), requestOf(user), nil, both)
+		denied := rights{authorizer: a, operator: theOperator}.checkDefinition(t.Context(), requestOf(user), nil, both)
 		if diff := cmp.Diff(want, a.questions); denied != nil || diff != "" {
 			t.Errorf("%s: %v, questions (-want +got):\n%s", user, denied, diff)
 		}
