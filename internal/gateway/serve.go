@@ -46,7 +46,7 @@ func (e *Endpoint) Start(ctx context.Context) error {
 		Handler: e.Server, TLSConfig: e.TLS, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
-	go e.Server.followEvents()
+	go e.Server.followEvents(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { done <- e.stop(context.WithoutCancel(ctx), server) })
 	e.Server.Log.Info("The gateway serves", "address", e.Listener.Addr().String())

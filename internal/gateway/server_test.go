@@ -199,7 +199,7 @@ func TestPublicRoutesNeedNoToken(t *testing.T) {
 	g := newGate(t, apiserver.New())
 	g.send("GET", "/readyz", "").wantStatus(503, metav1.StatusReasonServiceUnavailable)
 	defer g.Drain()
-	go g.followEvents()
+	go g.followEvents(t.Context())
 	<-g.streams.Synced()
 	for _, path := range []string{"/healthz", "/readyz", "/openapi.json"} {
 		if got := g.send("GET", path, "", "Authorization", ""); got.Code != http.StatusOK {

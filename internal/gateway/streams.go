@@ -18,8 +18,8 @@ func newStreams(o Options) *events.Streams {
 }
 
 // followEvents keeps the streams up to date until the gateway drains.
-func (s *Server) followEvents() {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *Server) followEvents(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		<-s.drained()

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -34,7 +33,7 @@ func ListerWatcher(api client.WithWatch) toolscache.ListerWatcher {
 
 // Follow keeps the Hub up to date until ctx ends.
 func (h *Hub) Follow(ctx context.Context, jobRuns toolscache.ListerWatcher) {
-	logger := klog.Logger(h.log)
+	logger := h.log
 	toolscache.NewReflectorWithOptions(jobRuns, &v1alpha1.JobRun{}, store{h}, toolscache.ReflectorOptions{
 		Name: "jobruns", Logger: &logger,
 	}).RunWithContext(ctx)
