@@ -60,7 +60,9 @@ spec:
 	It("is not triggered while an older replica works, and nothing is reserved", func() {
 		giveUp := joinOlder()
 		succeeded(tryWith(greet, "apply", "-f", "-"))
-		create := func(args ...string) answer { return tryWith(trigger, append([]string{"create", "-f", "-"}, args...)...) }
+		create := func(args ...string) answer {
+			return tryWith(trigger, append([]string{"create", "-f", "-"}, args...)...)
+		}
 		refused := HaveField("Stderr", And(ContainSubstring("(ServiceUnavailable)"), ContainSubstring("a replica of the operator is of an older version")))
 		Eventually(create).WithArguments("--dry-run=server").Should(refused)
 		Expect(create()).To(refused)
