@@ -15,8 +15,24 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// example is a command of docs/gateway.md, and the output that follows it.
-var example = regexp.MustCompile("(?s)```sh\n(.*?)```\n\n```json\n(.*?)```")
+// block is a block of code in a page: its language and its text.
+var block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
+
+// example is a command of a page, and the output that follows it.
+type example struct{ command, output string }
+
+// examplesIn returns the blocks of shell commands that a block of JSON follows at once.
+func examplesIn(page string) []example {
+	var found []example
+	blocks := block.FindAllStringSubmatchIndex(page, -1)
+	for i := 1; i < len(blocks); i++ {
+		before, at := blocks[i-1], blocks[i]
+		if page[before[2]:before[3]] == "sh" && page[at[2]:at[3]] == "json" && page[before[1]:at[0]] == "\n\n" {
+			found = append(found, example{page[before[4]:before[5]], page[at[4]:at[5]]})
+		}
+	}
+	return found
+}
 
 // random are the parts of an output that differ each time.
 var random = []struct {
@@ -40,16 +56,16 @@ var _ = Describe("docs/gateway.md", func() {
 	It("has the output of each example", func() {
 		page, err := os.ReadFile(checkout.Path("docs", "gateway.md"))
 		Expect(err).NotTo(HaveOccurred())
-		examples := example.FindAllStringSubmatch(string(page), -1)
+		examples := examplesIn(string(page))
 		Expect(len(examples)).To(BeNumerically(">=", 8))
 		var wrong []string
 		for _, found := range examples {
-			command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(found[1], "team-a", ns))
+			command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(found.command, "team-a", ns))
 			command.Env = append(os.Environ(), "GATEWAY="+gate.url, "AUTH=Authorization: Bearer "+editor)
 			output, err := command.CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), string(output))
-			if withoutRandom(string(output)) != withoutRandom(found[2]) {
-				wrong = append(wrong, found[1]+"prints\n"+string(output))
+			if withoutRandom(string(output)) != withoutRandom(found.output) {
+				wrong = append(wrong, found.command+"prints\n"+string(output))
 			}
 		}
 		Expect(wrong).To(BeEmpty(), strings.Join(wrong, "\n"))
