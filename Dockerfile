@@ -11,6 +11,7 @@ COPY api api
 COPY cmd cmd
 COPY config/crd config/crd
 COPY internal internal
+COPY pkg/jobrun pkg/jobrun
 ARG TARGETOS TARGETARCH VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \

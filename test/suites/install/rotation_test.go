@@ -186,10 +186,10 @@ func (d *deployment) set(replicas []*replica) {
 }
 
 // start starts a replica and waits until it is ready.
-func (d *deployment) start(t *testing.T) {
+func (d *deployment) start(t *testing.T, args ...string) {
 	t.Helper()
 	d.started++
-	r := d.startReplica(t, d.binary, "manager-"+strconv.Itoa(d.started))
+	r := d.startReplica(t, d.binary, "manager-"+strconv.Itoa(d.started), args...)
 	r.awaitReady(t)
 	d.set(append(d.ready(), r))
 }
