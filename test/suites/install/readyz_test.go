@@ -24,7 +24,7 @@ func TestReadyzSaysWhyNothingStarts(t *testing.T) {
 	defer func() { g.Expect(service.Close()).To(Succeed()) }()
 	c := startRotationCluster(t, service.Addr())
 	pods := &deployment{cluster: c, service: service, binary: managerBinary(t)}
-	pods.start(t)
+	pods.start(t, quickDrain)
 	manager := pods.ready()[0]
 	readyz := body("http://" + manager.probe + "/readyz?verbose")
 	probe := the[appsv1.Deployment](t, installed(t), "Deployment").Spec.Template.Spec.Containers[0].ReadinessProbe.HTTPGet.Path

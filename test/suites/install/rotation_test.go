@@ -185,11 +185,11 @@ func (d *deployment) set(replicas []*replica) {
 	d.service.SetBackends(addresses...)
 }
 
-// start starts a replica and waits until it is ready.
-func (d *deployment) start(t *testing.T) {
+// start starts a replica with these arguments, too, and waits until it is ready.
+func (d *deployment) start(t *testing.T, args ...string) {
 	t.Helper()
 	d.started++
-	r := d.startReplica(t, d.binary, "manager-"+strconv.Itoa(d.started))
+	r := d.startReplica(t, d.binary, "manager-"+strconv.Itoa(d.started), args...)
 	r.awaitReady(t)
 	d.set(append(d.ready(), r))
 }
