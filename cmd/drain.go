@@ -38,7 +38,7 @@ func (s *webhookServer) drain() {
 	if !s.started.Load() {
 		return
 	}
-	ctrl.Log.Info("Draining the webhook", "connections", s.connections.Load(), "timeout", s.drainTimeout)
+	ctrl.Log.Info("Draining the webhook", "connections", s.connections.Load(), "timeout", s.drainTimeout.String())
 	timeout := s.clock.After(s.drainTimeout)
 	<-s.clock.After(minDrainTime)
 	tick := s.clock.NewTicker(drainPeriod)
