@@ -26,7 +26,7 @@ test-property: ## Run the property tests (TestProperty...): the protocol in thou
 
 .PHONY: test-mutants
 test-mutants: ## Break each rule of the protocol in turn, and check that a test fails.
-	go test -count=1 -timeout=30m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
+	go test -count=1 -timeout=45m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
 
 # What the tests of the gateway's streams use.
 EVENTSOURCE := bin/eventsource/node_modules/eventsource
