@@ -24,6 +24,13 @@ test-unit: ## Run the tests that need nothing but Go, in every module.
 test-property: ## Run the property tests (TestProperty...): the protocol in thousands of schedules.
 	go test -count=1 -timeout=30m $(TEST_FLAGS) -run='^TestProperty' $(UNIT_PACKAGES)
 
+# How many schedules of each property make explore plays.
+CHECKS ?= 20000
+
+.PHONY: explore
+explore: ## Play CHECKS new schedules of each property. test-property plays the same ones each time.
+	go test -count=1 -timeout=24h $(TEST_FLAGS) -run='^TestProperty' ./internal/testing/simulation -rapid.seed=0 -rapid.checks=$(CHECKS)
+
 .PHONY: test-mutants
 test-mutants: ## Break each rule of the protocol in turn, and check that a test fails.
 	go test -count=1 -timeout=45m $(TEST_FLAGS) $(MUTANTS_PACKAGE)

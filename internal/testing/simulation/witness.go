@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -46,6 +47,9 @@ func (w *witness) Create(ctx context.Context, object client.Object, opts ...clie
 	job, isJob := object.(*batchv1.Job)
 	if !isJob {
 		return w.Client.Create(ctx, object, opts...)
+	}
+	if owner := metav1.GetControllerOf(job); owner == nil || w.judge.Stored(owner.UID) == nil {
+		return w.Client.Create(ctx, object, opts...) // The run is gone, and with it what the process knew. The fence refuses the Job.
 	}
 	id := executor.IdentityOf(job)
 	if w.completed[execution{id, executor.GenerationOf(job)}] {
