@@ -61,7 +61,7 @@ func runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := mgr.Add(&gateway.Endpoint{Server: server, Listener: listener, TLS: tlsConfig}); err != nil {
+	if err := mgr.Add(&gateway.Endpoint{Server: server, Listener: listener, TLS: tlsConfig, Connections: o.connections}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)

@@ -25,7 +25,8 @@ const (
 	requestIDHeader = "X-Request-Id"
 	// otherRoute is the route in the metrics of a request for no route.
 	otherRoute = "other"
-	// bodyPatience is how long a client may take to send its body, but for the streams of batches.go.
+	// bodyPatience is how long a client may take to send its body, but for the streams of ndjson.go. It is how long a
+	// connection lives whose body does not come.
 	bodyPatience = 30 * time.Second
 )
 
@@ -53,7 +54,7 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		_, pattern := mux.Handler(r)
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
+		s.setDeadlines(w, r)
 		recorded, start := &recorder{ResponseWriter: w}, s.Clock.Now()
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
@@ -69,6 +70,16 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(recorded, r.WithContext(context.WithValue(r.Context(), requestIDKey, id)))
 	})
+}
+
+// setDeadlines bounds how long the body is awaited. net/http awaits one that no handler reads, too, before it sends the
+// header of the answer.
+func (s *Server) setDeadlines(w http.ResponseWriter, r *http.Request) {
+	controller := http.NewResponseController(w)  // a recorder of a test has no deadlines
+	_ = controller.SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
+	if r.ContentLength != 0 {
+		_ = controller.SetReadDeadline(s.Clock.Now().Add(bodyPatience))
+	}
 }
 
 // routeLabel returns the path of a pattern.
