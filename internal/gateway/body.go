@@ -65,14 +65,19 @@ func decode(text []byte, into any) error {
 	if len(text) == 0 {
 		return nil
 	}
-	strict, err := kjson.UnmarshalStrict(text, into)
-	if err == nil {
-		err = errors.Join(strict...)
-	}
-	if err != nil {
+	err := strictly(text, into)
+	if err != nil && statusCode(err) == 0 {
 		return badRequest("the body is not what this route takes: %v", err)
 	}
-	return nil
+	return err
+}
+
+func strictly(text []byte, into any) error {
+	strict, err := kjson.UnmarshalStrict(text, into)
+	if err != nil {
+		return err
+	}
+	return errors.Join(strict...)
 }
 
 func bodyError(err error, limit int64) error {
