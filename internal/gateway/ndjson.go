@@ -154,11 +154,11 @@ func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
 
 // trigger makes one trigger of a line.
 func (t *stream) trigger(ctx context.Context, line []byte) (*TriggerAnswer, error) {
-	size := int64(len(line))
-	if !t.server.bodies.TryAcquire(size) {
+	size, caller := int64(len(line)), userOf(ctx).GetName()
+	if !t.server.bodies.take(caller, size) {
 		return nil, tooManyBodies()
 	}
-	defer t.server.bodies.Release(size)
+	defer t.server.bodies.give(caller, size)
 	var item BatchItem
 	if err := decode(line, &item); err != nil {
 		return nil, err

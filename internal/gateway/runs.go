@@ -64,7 +64,7 @@ func describe(object client.Object, kind string) {
 
 // cancelRun answers POST /v1/namespaces/{ns}/runs/{run}/cancel.
 func (s *Server) cancelRun(w http.ResponseWriter, r *http.Request) error {
-	done, err := s.readJSON(w, r, maxTriggerBytes, &struct{}{})
+	done, err := s.readJSON(w, r, maxEmptyBytes, &struct{}{})
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.readJSON(w, r, maxTriggerBytes, &struct{}{})
+	done, err := s.readJSON(w, r, maxEmptyBytes, &struct{}{})
 	if err != nil {
 		return err
 	}
@@ -121,6 +121,7 @@ func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done() // a wait may be long
 	return s.answerTrigger(w, r, triggered, patience)
 }
 

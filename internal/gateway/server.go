@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
@@ -49,7 +48,7 @@ type Server struct {
 	draining            *draining
 	streams             *events.Streams
 	// bodies bounds the bytes of bodies in memory.
-	bodies *semaphore.Weighted
+	bodies *bytesHeld
 	// document returns the OpenAPI document. The first call makes it.
 	document func() ([]byte, error)
 	handler  http.Handler
@@ -64,7 +63,7 @@ func NewServer(o Options) *Server {
 		metrics:    newMetrics(o.Metrics),
 		draining:   newDraining(),
 		streams:    newStreams(o),
-		bodies:     semaphore.NewWeighted(maxBodiesBytes),
+		bodies:     newBytesHeld(callerBodiesBytes, maxBodiesBytes),
 	}
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()

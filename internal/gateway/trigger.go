@@ -50,6 +50,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done() // a wait may be long
 	return s.answerTrigger(w, r, triggered, patience)
 }
 
