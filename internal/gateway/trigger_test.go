@@ -238,6 +238,28 @@ func TestWaitForTheOutcome(t *testing.T) {
 	}
 }
 
+// The outcome shows what other callers wrote. Without the right to read it, a wait is refused before anything is stored.
+func TestAWaitNeedsTheRightToRead(t *testing.T) {
+	s := admitting(apiserver.Created)
+	s.Put(&v1alpha1.JobRun{ObjectMeta: named("a"), Spec: v1alpha1.JobRunSpec{JobName: "sync"}})
+	g := newGate(t, s)
+	g.denied["get default/jobruns/"] = true // a Role that names single JobRuns
+	for _, path := range []string{syncPath, "/v1/namespaces/default/runs/a/retrigger"} {
+		status := g.send("POST", path+"?wait=1s", "").wantStatus(403, metav1.StatusReasonForbidden)
+		if !strings.Contains(status.Message, "the verb get on jobruns.batch.jobrun.dev") {
+			t.Error(status.Message)
+		}
+	}
+	if n := s.Stored(apiserver.JobRuns); n != 1 {
+		t.Errorf("%d are stored", n)
+	}
+	for _, path := range []string{syncPath, syncPath + "?wait=0s"} {
+		if got := g.send("POST", path, ""); got.Code != http.StatusCreated {
+			t.Errorf("%s: %d %s", path, got.Code, got.Body)
+		}
+	}
+}
+
 // A gateway that stops answers what it knows.
 func TestWaitEndsWithTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
