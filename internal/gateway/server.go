@@ -44,6 +44,8 @@ type Server struct {
 	Options
 
 	callers, namespaces *inFlight
+	// namespaceLists bounds the lists of namespaces of one caller, allNamespaceLists those of all.
+	namespaceLists, allNamespaceLists *inFlight
 	metrics             *metrics
 	draining            *draining
 	streams             *events.Streams
@@ -60,6 +62,9 @@ func NewServer(o Options) *Server {
 		Options:    o,
 		callers:    newInFlight(o.CallerInFlight),
 		namespaces: newInFlight(o.NamespaceInFlight),
+
+		namespaceLists:    newInFlight(1),
+		allNamespaceLists: newInFlight(namespacesInFlight),
 		metrics:    newMetrics(o.Metrics),
 		draining:   newDraining(),
 		streams:    newStreams(o),
