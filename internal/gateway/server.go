@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
@@ -46,6 +47,9 @@ type Server struct {
 	callers, namespaces *inFlight
 	// namespaceLists bounds the lists of namespaces of one caller, allNamespaceLists those of all.
 	namespaceLists, allNamespaceLists *inFlight
+	// questions shares the questions about rights that are asked at once, asking bounds those of one caller.
+	questions singleflight.Group
+	asking    *inFlight
 	metrics             *metrics
 	draining            *draining
 	streams             *events.Streams
@@ -65,6 +69,7 @@ func NewServer(o Options) *Server {
 
 		namespaceLists:    newInFlight(1),
 		allNamespaceLists: newInFlight(namespacesInFlight),
+		asking:     newInFlight(rightsInFlight),
 		metrics:    newMetrics(o.Metrics),
 		draining:   newDraining(),
 		streams:    newStreams(o),
