@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -174,9 +175,14 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 	return route.serve(w, r)
 }
 
-// checkQuery returns a 400 for a parameter that the route does not have, and for one that is there twice.
+// checkQuery returns a 400 for a parameter that the route does not have, for one that is there twice, and for a query that
+// cannot be read: URL.Query drops what it cannot read, and a dry run would execute.
 func checkQuery(r *http.Request, known []parameter) error {
-	for name, values := range r.URL.Query() {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("the query of the address cannot be read: %v", err)
+	}
+	for name, values := range query {
 		if !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
 			return badRequest("this route has no parameter %q", name)
 		}

@@ -100,6 +100,8 @@ func TestTriggerRefused(t *testing.T) {
 		"no time":               {syncPath + "?wait=30", ``, nil, 400, metav1.StatusReasonBadRequest, "wait must be"},
 		"a long time":           {syncPath + "?wait=301s", ``, nil, 400, metav1.StatusReasonBadRequest, "at most 5m0s"},
 		"a dry run of parts":    {syncPath + "?dryRun=true", ``, nil, 400, metav1.StatusReasonBadRequest, "dryRun must be All"},
+		"no dry run":            {syncPath + "?dryRun=All;", ``, nil, 400, metav1.StatusReasonBadRequest, "query"},
+		"no escape":             {syncPath + "?dryRun=All%2", ``, nil, 400, metav1.StatusReasonBadRequest, "query"},
 		"a dry run to wait for": {syncPath + "?dryRun=All&wait=1s", ``, nil, 400, metav1.StatusReasonBadRequest, "dry run"},
 		"another type":          {syncPath, `a=b`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, metav1.StatusReasonUnsupportedMediaType, "application/json"},
 		"too large":             {syncPath, `{"input":"` + strings.Repeat("x", maxTriggerBytes) + `"}`, nil, 413, metav1.StatusReasonRequestEntityTooLarge, "262144 bytes"},
