@@ -56,7 +56,8 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		}
 		_, pattern := mux.Handler(r)
 		s.setDeadlines(w, r)
-		recorded, start := &recorder{ResponseWriter: w}, s.Clock.Now()
+		recorded, start, traced := &recorder{ResponseWriter: w}, s.Clock.Now(), &trace{id: id}
+		r = r.WithContext(context.WithValue(r.Context(), traceKey, traced))
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
@@ -68,8 +69,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			}
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
 			s.Log.V(1).Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
+			s.audit(r, traced, routeLabel(pattern), recorded.code)
 		}()
-		next.ServeHTTP(recorded, r.WithContext(context.WithValue(r.Context(), requestIDKey, id)))
+		next.ServeHTTP(recorded, r)
 	})
 }
 
@@ -151,6 +153,7 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
+	traceOf(r.Context()).caller = caller
 	leaveCaller, err := s.callers.enter("the caller", caller.GetName())
 	if err != nil {
 		return err

@@ -38,6 +38,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	Clock   clock.WithTicker
 	Log     logr.Logger
+	// Audit has a line for each request that does more than read, with its caller. It should leave no line out.
+	Audit logr.Logger
 }
 
 // Server answers the gateway's requests. It is safe for concurrent use.

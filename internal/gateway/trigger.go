@@ -94,6 +94,7 @@ func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.
 // trigger became, not how the run ended.
 func (s *Server) answerTrigger(w http.ResponseWriter, r *http.Request, t triggered, patience time.Duration) error {
 	answer := answerOf(t)
+	traceOf(r.Context()).created = answer.Trigger
 	if patience > 0 {
 		s.await(r, t.JobRun, patience, &answer)
 	}
