@@ -35,25 +35,21 @@ func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
 	if page.LabelSelector, err = labels.Parse(query.Get("labels")); err != nil {
 		return badRequest("labels is no label selector: %v", err)
 	}
-	var list v1alpha1.JobRunList
-	if err := s.API.List(r.Context(), &list, page); err != nil {
-		return jobrun.Classify(err)
-	}
-	for i := range list.Items {
-		describe(&list.Items[i], "JobRun")
-	}
-	list.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRunList"}
-	return s.writeJSON(w, http.StatusOK, list)
+	return s.answerRead(w, r, listBytes, func(ctx context.Context) (any, error) {
+		return s.readPage(ctx, &v1alpha1.JobRunList{}, "JobRun", page)
+	})
 }
 
 // getRun answers GET /v1/namespaces/{ns}/runs/{run}.
 func (s *Server) getRun(w http.ResponseWriter, r *http.Request) error {
-	run, err := s.runs(r).Get(r.Context(), r.PathValue(pathRun))
-	if err != nil {
-		return err
-	}
-	describe(run, "JobRun")
-	return s.writeJSON(w, http.StatusOK, run)
+	return s.answerRead(w, r, objectBytes, func(ctx context.Context) (any, error) {
+		run, err := s.runs(r).Get(ctx, r.PathValue(pathRun))
+		if err != nil {
+			return nil, err
+		}
+		describe(run, "JobRun")
+		return run, nil
+	})
 }
 
 // describe completes an object of a typed client, and leaves out what only the API server needs.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -52,11 +53,16 @@ type Server struct {
 	// questions shares the questions about rights that are asked at once, asking bounds those of one caller.
 	questions singleflight.Group
 	asking    *inFlight
-	metrics             *metrics
-	draining            *draining
-	streams             *events.Streams
+	metrics   *metrics
+	draining  *draining
+	streams   *events.Streams
 	// bodies bounds the bytes of bodies in memory.
 	bodies *bytesHeld
+	// readers bounds the lists and reads of one caller, reads the bytes that those of all take, answers the bytes of answers that
+	// are being written.
+	readers *inFlight
+	reads   *semaphore.Weighted
+	answers *bytesHeld
 	// document returns the OpenAPI document. The first call makes it.
 	document func() ([]byte, error)
 	handler  http.Handler
@@ -71,12 +77,14 @@ func NewServer(o Options) *Server {
 
 		namespaceLists:    newInFlight(1),
 		allNamespaceLists: newInFlight(namespacesInFlight),
-		asking:     newInFlight(rightsInFlight),
-		metrics:    newMetrics(o.Metrics),
-		draining:   newDraining(),
-		streams:    newStreams(o),
-		bodies:     newBytesHeld(callerBodiesBytes, maxBodiesBytes),
+		asking:            newInFlight(rightsInFlight),
+		metrics:           newMetrics(o.Metrics),
+		draining:          newDraining(),
+		streams:           newStreams(o),
+		bodies:            newBytesHeld(callerBodiesBytes, maxBodiesBytes),
 	}
+	s.readers, s.reads = newInFlight(callerReads), semaphore.NewWeighted(maxReadBytes)
+	s.answers = newBytesHeld(callerAnswerBytes, maxAnswerBytes)
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()
 	return s
