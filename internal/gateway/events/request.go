@@ -21,6 +21,8 @@ const (
 
 // request is what a client asks for.
 type request struct {
+	// caller is the name of who asks.
+	caller    string
 	selection selection
 	// run is the name of the JobRun whose events the stream has. The selection has its uid once that is known.
 	run string

@@ -64,3 +64,27 @@ func slimEnded(run *v1alpha1.JobRun) {
 
 // canonical makes equal texts share their memory.
 func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }
+
+// weight returns about how many bytes a JobRun takes.
+func weight(run *v1alpha1.JobRun) int {
+	const overhead, entry = 1500, 200
+	size := overhead + len(run.Spec.ConcurrencyKey) + len(run.InputText()) + len(run.Status.Error) + sizeOf(run.Labels) + sizeOf(run.Annotations)
+	if run.Status.Output != nil {
+		size += len(run.Status.Output.Raw)
+	}
+	if c := run.Status.Coalesced; c != nil {
+		for i := range c.Recent {
+			size += entry + len(c.Recent[i].Input) + sizeOf(c.Recent[i].Labels)
+		}
+	}
+	return size
+}
+
+// sizeOf returns the bytes of all texts.
+func sizeOf(texts map[string]string) int {
+	size := 0
+	for name, value := range texts {
+		size += len(name) + len(value)
+	}
+	return size
+}

@@ -91,6 +91,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string
 	if err != nil {
 		return err
 	}
+	asked.caller = caller.Name
 	if err := s.ready(r.Context()); err != nil {
 		return err
 	}
