@@ -73,6 +73,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	ctx, warnings := collecting(ctx)
 	results, err := s.runs(r).BatchTrigger(ctx, items)
 	if err != nil {
+		s.logCause(requestIDOf(ctx), err)
 		return batchError(err)
 	}
 	answer, code := BatchAnswer{Warnings: warnings.all()}, http.StatusOK

@@ -133,6 +133,9 @@ func (t *stream) start(ctx context.Context, number int, line []byte, done func()
 	go func() {
 		defer done()
 		triggered, err := t.trigger(ctx, line)
+		if err != nil {
+			t.server.logCause(requestIDOf(ctx), err)
+		}
 		answer <- lineAnswer(number, triggered, err)
 	}()
 }
