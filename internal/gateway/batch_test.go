@@ -172,6 +172,23 @@ func TestStreamOfTriggers(t *testing.T) {
 	}
 }
 
+// A panic ends its line with a 500, and neither the stream nor the process.
+func TestAPanicOfALine(t *testing.T) {
+	s := apiserver.New()
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		if run.Spec.JobName == "bad" {
+			panic("a secret")
+		}
+		run.Spec.Admission = apiserver.Created(run.Name)
+		return store()
+	}
+	got := newGate(t, s).send("POST", batchPath, "{\"jobName\":\"bad\"}\n{\"jobName\":\"good\"}\n", "Content-Type", ndjsonType)
+	answers := lines(t, got.Body)
+	if len(answers) != 2 || answers[0].Code != 500 || strings.Contains(answers[0].Status.Message, "secret") || answers[1].Code != 201 {
+		t.Errorf("%s", got.Body)
+	}
+}
+
 // A client reads the answer to a line before it sends the next one, over HTTP/1 and HTTP/2.
 func TestStreamAnswersLineByLine(t *testing.T) {
 	for _, http2 := range []bool{false, true} {

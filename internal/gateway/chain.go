@@ -62,9 +62,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		defer s.metrics.inFlight.Dec()
 		defer func() {
 			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // panics have the error itself
-				s.Log.Error(fmt.Errorf("%v", cause), "A handler panicked", "requestID", id, "route", pattern, "stack", string(debug.Stack()))
+				err := s.panicked(id, pattern, cause)
 				if recorded.code == 0 {
-					s.writeError(recorded, apierrors.NewInternalError(fmt.Errorf("request %s: see the log of the gateway", id)))
+					s.writeError(recorded, err)
 				}
 			}
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
@@ -83,6 +83,12 @@ func (s *Server) setDeadlines(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = controller.SetReadDeadline(s.Clock.Now().Add(bodyPatience))
 	}
+}
+
+// panicked logs a panic in a handler and returns a 500.
+func (s *Server) panicked(id, route string, cause any) error {
+	s.Log.Error(fmt.Errorf("%v", cause), "A handler panicked", "requestID", id, "route", route, "stack", string(debug.Stack()))
+	return apierrors.NewInternalError(fmt.Errorf("request %s: see the log of the gateway", id))
 }
 
 // routeLabel returns the path of a pattern.

@@ -132,12 +132,22 @@ func (t *stream) start(ctx context.Context, number int, line []byte, done func()
 	t.answers <- answer
 	go func() {
 		defer done()
-		triggered, err := t.trigger(ctx, line)
+		triggered, err := t.calmly(ctx, line)
 		if err != nil {
 			t.server.logCause(requestIDOf(ctx), err)
 		}
 		answer <- lineAnswer(number, triggered, err)
 	}()
+}
+
+// calmly is trigger, with a 500 for a panic: the line has a goroutine of its own, so a panic would end the process.
+func (t *stream) calmly(ctx context.Context, line []byte) (triggered *TriggerAnswer, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			triggered, err = nil, t.server.panicked(requestIDOf(ctx), "the line of a stream", cause)
+		}
+	}()
+	return t.trigger(ctx, line)
 }
 
 // answer answers a line that becomes no trigger.
