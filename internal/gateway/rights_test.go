@@ -23,7 +23,11 @@ func (g *gate) slowRights() (answer func()) {
 	answers, slow := make(chan struct{}), g.Authorizer
 	g.Authorizer = authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 		if a.GetUser().GetName() == "ann" {
-			<-answers
+			select {
+			case <-answers:
+			case <-ctx.Done():
+				return authorizer.DecisionNoOpinion, "", ctx.Err()
+			}
 		}
 		return slow.Authorize(ctx, a)
 	})
@@ -81,6 +85,7 @@ func TestQuestionsAboutRightsAreShared(t *testing.T) {
 		clients.Go(func() { _ = ask(t.Context(), "ann", "y", needed) })
 		synctest.Wait()
 		leave()
+		synctest.Wait()
 		answer()
 		clients.Wait()
 		if n := g.asked.Load(); n != 3 {
