@@ -76,7 +76,7 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 }
 
 // setDeadlines bounds how long the body is awaited. net/http awaits one that no handler reads, too, before it sends the
-// header of the answer.
+// header of the answer. It drops the deadline itself when the body has come whole, so a wait after that may be long.
 func (s *Server) setDeadlines(w http.ResponseWriter, r *http.Request) {
 	controller := http.NewResponseController(w)  // a recorder of a test has no deadlines
 	_ = controller.SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
