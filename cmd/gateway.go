@@ -10,10 +10,13 @@ import (
 	"net"
 	"time"
 
+	"github.com/go-logr/logr"
+	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -61,7 +64,7 @@ func runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := mgr.Add(&gateway.Endpoint{Server: server, Listener: listener, TLS: tlsConfig}); err != nil {
+	if err := mgr.Add(&gateway.Endpoint{Server: server, Listener: listener, TLS: tlsConfig, Connections: o.connections}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -91,7 +94,15 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 		Metrics:           metrics.Registry,
 		Clock:             operatorClock,
 		Log:               ctrl.Log.WithName("gateway"),
+		Audit:             newAuditLog(o.log),
 	}), nil
+}
+
+// newAuditLog returns the log of who changed what. It has every line: controller-runtime leaves out most lines of the same
+// message beyond 100 a second, but at no level below -1.
+func newAuditLog(o zap.Options) logr.Logger {
+	o.Level = zapcore.Level(-2)
+	return zap.New(zap.UseFlagOptions(&o)).WithName("gateway").WithName("audit")
 }
 
 // gatewayTLS returns the certificate of --gateway-cert-path, or one that is made now.

@@ -25,6 +25,7 @@ const gatewayCommand = "gateway"
 type gatewayOptions struct {
 	address           string
 	certPath          string
+	connections       int
 	allowedOrigins    list
 	callerInFlight    int
 	namespaceInFlight int
@@ -81,6 +82,8 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.certPath, "gateway-cert-path", "",
 		"The directory with tls.crt and tls.key. The gateway reads the files again when they change. "+
 			"If empty, the gateway makes a certificate at its start, which no client can verify.")
+	flags.IntVar(&o.connections, "gateway-connections", 8192,
+		"How many connections this replica has open at once, at least 1. Further clients wait until one ends.")
 	flags.Var(&o.allowedOrigins, "gateway-allowed-origins",
 		"The origins whose pages may call the gateway (CORS), separated by commas, for example https://jobs.example.com. * allows all. If empty, none may.")
 	flags.IntVar(&o.callerInFlight, "gateway-caller-in-flight", 4096,
@@ -110,6 +113,7 @@ func (o *gatewayOptions) validate() error {
 	}
 	_, _, err := net.SplitHostPort(o.address)
 	require(err == nil, "--gateway-bind-address must be an address and a port, e.g. 127.0.0.1:8444, not %q", o.address)
+	require(o.connections >= 1, "--gateway-connections must be at least 1, not %d", o.connections)
 	require(o.callerInFlight >= 1, "--gateway-caller-in-flight must be at least 1, not %d", o.callerInFlight)
 	require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
 	require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)

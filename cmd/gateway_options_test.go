@@ -17,7 +17,7 @@ func TestParseGatewayOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || o.callerInFlight != 4096 ||
+	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || o.callerInFlight != 4096 || o.connections != 8192 ||
 		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" {
 		t.Errorf("defaults: %+v", o)
 	}
@@ -31,6 +31,7 @@ func TestParseGatewayOptions(t *testing.T) {
 	}
 	for arg, want := range map[string]string{
 		"--gateway-bind-address=8444":     "--gateway-bind-address must be an address and a port",
+		"--gateway-connections=0":         "--gateway-connections must be at least 1, not 0",
 		"--gateway-caller-in-flight=0":    "--gateway-caller-in-flight must be at least 1, not 0",
 		"--gateway-namespace-in-flight=0": "--gateway-namespace-in-flight must be at least 1, not 0",
 		"--pprof-bind-address=:6060":      "--pprof-bind-address must be a loopback address",

@@ -33,7 +33,7 @@ const (
 	// maxTokenBytes bounds a token. Those of ServiceAccounts have some 1 KiB.
 	maxTokenBytes = 16 << 10
 	// reviewsPerSecond and reviewsBurst bound the TokenReviews, so that a flood of bad tokens does not become one of the API
-	// server. They bound what is remembered, too.
+	// server. They bound what is remembered, too. They hold once for tokens that were accepted lately, and once for all others.
 	reviewsPerSecond = 200
 	reviewsBurst     = 1000
 	// reviewTimeout bounds one TokenReview.
@@ -43,15 +43,16 @@ const (
 // reviewRetries of one TokenReview take at most half a second, without the time of the requests.
 var reviewRetries = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
 
-// errTooManyReviews means that too many tokens that are not remembered came at once.
+// errTooManyReviews means that too many tokens whose answers are not remembered came at once.
 var errTooManyReviews = errors.New("too many unknown tokens at once")
 
 // outageError means that the API server did not say whose a token is.
 type outageError struct{ error }
 
 // NewAuthenticator returns an authenticator that asks the API server by a TokenReview. It remembers the answers for 10 s,
-// also those that no user has the token. It makes at most 200 TokenReviews a second, and 1,000 at once. These are the parts
-// of authenticatorfactory, which remembers no refusals and has no place for the bound.
+// also those that no user has the token. It makes at most 200 TokenReviews a second, and 1,000 at once, about tokens that it
+// accepted in the last hour, and as many about others: a flood of bad tokens does not lock callers out that were here before.
+// These are the parts of authenticatorfactory, which remembers no refusals and has no place for the bound.
 func NewAuthenticator(config *rest.Config, httpClient *http.Client) (authenticator.Request, error) {
 	reviews, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
@@ -64,7 +65,15 @@ func NewAuthenticator(config *rest.Config, httpClient *http.Client) (authenticat
 	if err != nil {
 		return nil, fmt.Errorf("make the authenticator: %w", err)
 	}
-	limited := &limitedTokens{next: reviewer, rate: flowcontrol.NewTokenBucketRateLimiter(reviewsPerSecond, reviewsBurst)}
+	accepted, err := newAcceptedTokens()
+	if err != nil {
+		return nil, err
+	}
+	limited := &limitedTokens{
+		next: reviewer, accepted: accepted,
+		known:   flowcontrol.NewTokenBucketRateLimiter(reviewsPerSecond, reviewsBurst),
+		unknown: flowcontrol.NewTokenBucketRateLimiter(reviewsPerSecond, reviewsBurst),
+	}
 	return group.NewAuthenticatedGroupAdder(bearertoken.New(shortTokens{tokencache.New(limited, false, tokenTTL, tokenTTL)})), nil
 }
 
@@ -81,20 +90,27 @@ func (s shortTokens) AuthenticateToken(ctx context.Context, token string) (*auth
 
 // limitedTokens bounds how often the next authenticator is asked.
 type limitedTokens struct {
-	next authenticator.Token
-	rate flowcontrol.RateLimiter
+	next     authenticator.Token
+	accepted *acceptedTokens
+	// known is the bound for tokens that were accepted lately, unknown that for all others.
+	known, unknown flowcontrol.RateLimiter
 }
 
 // AuthenticateToken returns false without an error for a token of no user, so that the cache in front of it remembers that.
 // errTooManyReviews and an outageError mean that the answer is not known.
 func (l *limitedTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
-	if !l.rate.TryAccept() {
+	rate := l.unknown
+	if l.accepted.has(token) {
+		rate = l.known
+	}
+	if !rate.TryAccept() {
 		return nil, false, errTooManyReviews
 	}
 	answer, ok, err := l.next.AuthenticateToken(ctx, token)
 	if err != nil && isOutage(err) {
 		return nil, false, &outageError{err}
 	}
+	l.accepted.note(token, ok)
 	return answer, ok, nil
 }
 

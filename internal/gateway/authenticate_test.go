@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 )
 
 // reviewer is an API server that knows the token "good", and refuses the rest as a real one does.
@@ -90,6 +92,46 @@ func TestAuthenticatorInAFlood(t *testing.T) {
 	}
 	if _, ok, err := authenticate(t, a, "Bearer good"); !ok {
 		t.Errorf("a known token is refused: %v", err)
+	}
+}
+
+// In a flood of bad tokens, a token that was accepted before is reviewed again. One that was accepted and is no more gets no
+// place before others.
+func TestAFloodLocksNoKnownCallerOut(t *testing.T) {
+	good := map[string]bool{"known": true, "revoked": true}
+	reviews := 0
+	accepted, err := newAcceptedTokens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &limitedTokens{
+		next: authenticator.TokenFunc(func(_ context.Context, token string) (*authenticator.Response, bool, error) {
+			reviews++
+			return &authenticator.Response{}, good[token], nil
+		}),
+		accepted: accepted,
+		known:    flowcontrol.NewTokenBucketRateLimiter(0.001, 4),
+		unknown:  flowcontrol.NewTokenBucketRateLimiter(0.001, 3),
+	}
+	ask := func(token string, want bool, wantErr error) {
+		t.Helper()
+		if _, ok, err := l.AuthenticateToken(t.Context(), token); ok != want || !errors.Is(err, wantErr) {
+			t.Errorf("%s: %t %v", token, ok, err)
+		}
+	}
+	ask("known", true, nil)
+	ask("revoked", true, nil)
+	ask("bad", false, nil)
+	ask("worse", false, errTooManyReviews)
+	good["revoked"] = false
+	ask("revoked", false, nil)
+	ask("revoked", false, errTooManyReviews)
+	for range 3 {
+		ask("known", true, nil)
+	}
+	ask("known", false, errTooManyReviews)
+	if reviews != 7 {
+		t.Errorf("%d reviews", reviews)
 	}
 }
 

@@ -26,7 +26,7 @@ const causeBatchItem metav1.CauseType = "BatchItem"
 
 // BatchRequest is a batch: all its triggers take effect, or none.
 type BatchRequest struct {
-	Items []BatchItem `json:"items" doc:"The triggers, 1 to 1000."`
+	Items BatchItems `json:"items" doc:"The triggers, 1 to 1000."`
 }
 
 // BatchItem is one trigger of a batch, and one line of a stream of triggers.
@@ -55,6 +55,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
+	if err := request.Items.check(); err != nil {
+		return err
+	}
 	items, jobs := make([]jobrun.BatchItem, len(request.Items)), sets.New[string]()
 	for i, item := range request.Items {
 		items[i] = jobrun.BatchItem{Spec: item.spec(item.JobName), Options: triggerOptions(r.Context(), item.Labels)}
@@ -70,6 +73,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	ctx, warnings := collecting(ctx)
 	results, err := s.runs(r).BatchTrigger(ctx, items)
 	if err != nil {
+		s.logCause(requestIDOf(ctx), err)
 		return batchError(err)
 	}
 	answer, code := BatchAnswer{Warnings: warnings.all()}, http.StatusOK

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -63,6 +64,9 @@ func TestBatchRefused(t *testing.T) {
 		item   string
 	}{
 		"no items":         {`{}`, 422, metav1.StatusReasonInvalid, ""},
+		"null":             {`{"items":null}`, 422, metav1.StatusReasonInvalid, ""},
+		"no list":          {`{"items":{"jobName":"a"}}`, 400, metav1.StatusReasonBadRequest, ""},
+		"an item twice":    {`{"items":[{"jobName":"a","jobName":"b"}]}`, 400, metav1.StatusReasonBadRequest, ""},
 		"an unknown field": {`{"items":[{"jobName":"a","inptu":1}]}`, 400, metav1.StatusReasonBadRequest, ""},
 		"an invalid item":  {`{"items":[{"jobName":"a"},{"jobName":"A"}]}`, 422, metav1.StatusReasonInvalid, "items[1]"},
 		"a refused item":   {`{"items":[{"jobName":"a"},{"jobName":"b","input":"full"}]}`, 403, metav1.StatusReasonForbidden, "items[1]"},
@@ -90,6 +94,40 @@ func TestBatchRefused(t *testing.T) {
 	g.send("POST", batchPath, `{"items":[{"jobName":"a"}]}`).wantStatus(409, metav1.StatusReasonConflict)
 	g.send("POST", batchPath, `{"items":[{"jobName":"a"}]}`, "Idempotency-Key", "k").wantStatus(400, metav1.StatusReasonBadRequest)
 	g.send("POST", batchPath, `a`, "Content-Type", "text/csv").wantStatus(415, metav1.StatusReasonUnsupportedMediaType)
+}
+
+// A batch is refused for its size and for what it lacks before it takes memory, and before any right is asked about its jobs.
+func TestBatchIsRefusedEarly(t *testing.T) {
+	many := make([]string, maxBatchItems+1)
+	for i := range many {
+		many[i] = fmt.Sprintf(`{"jobName":"job-%d"}`, i)
+	}
+	for name, tc := range map[string]struct{ body, want string }{
+		"many jobs":        {`{"items":[` + strings.Join(many, ",") + `]}`, "items"},
+		"many empty items": {`{"items":[` + strings.Repeat("{},", 1<<20) + `{}]}`, "items"},
+		"no job":           {`{"items":[{"jobName":"a"},{"input":1}]}`, "items[1].jobName"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := starting(v1alpha1.BatchStarted)
+			g := newGate(t, s)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			status := g.send("POST", batchPath, tc.body).wantStatus(422, metav1.StatusReasonInvalid)
+			runtime.ReadMemStats(&after)
+			if causes := causesOf(status); len(causes) != 1 || causes[0].Field != tc.want {
+				t.Errorf("causes: %+v", causes)
+			}
+			if n := g.asked.Load(); n != 1 {
+				t.Errorf("asked %d times for a right, want only for that of the route", n)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+				t.Errorf("it took %d MiB", took>>20)
+			}
+			if n := s.Stored(apiserver.JobRuns); n > 0 {
+				t.Errorf("%d are stored", n)
+			}
+		})
+	}
 }
 
 // lines decodes the answers of a stream.
@@ -131,6 +169,23 @@ func TestStreamOfTriggers(t *testing.T) {
 	}
 	if last := s.Read(answers[6].Answer.Trigger); last.Spec.JobName != "b" || last.Labels["team"] != "x" || last.Annotations[v1alpha1.AnnotationTriggeredBy] != "ann" {
 		t.Errorf("stored %+v", last)
+	}
+}
+
+// A panic ends its line with a 500, and neither the stream nor the process.
+func TestAPanicOfALine(t *testing.T) {
+	s := apiserver.New()
+	s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
+		if run.Spec.JobName == "bad" {
+			panic("a secret")
+		}
+		run.Spec.Admission = apiserver.Created(run.Name)
+		return store()
+	}
+	got := newGate(t, s).send("POST", batchPath, "{\"jobName\":\"bad\"}\n{\"jobName\":\"good\"}\n", "Content-Type", ndjsonType)
+	answers := lines(t, got.Body)
+	if len(answers) != 2 || answers[0].Code != 500 || strings.Contains(answers[0].Status.Message, "secret") || answers[1].Code != 201 {
+		t.Errorf("%s", got.Body)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"time"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,12 +26,15 @@ const (
 	maxTriggerBytes = 256 << 10
 	// maxBatchBytes bounds a JSON batch. A larger one can be sent as application/x-ndjson.
 	maxBatchBytes = 4 << 20
-	// maxBodiesBytes bounds the bodies in the memory of this process.
-	maxBodiesBytes = 256 << 20
+	// maxEmptyBytes bounds the body of a route that takes none: {} with spaces.
+	maxEmptyBytes = 4 << 10
+	// maxBodiesBytes bounds the bodies in the memory of this process, and callerBodiesBytes those of one caller.
+	maxBodiesBytes    = 256 << 20
+	callerBodiesBytes = 32 << 20
 )
 
-// readJSON decodes a JSON body of at most limit bytes. An empty body changes nothing. done gives back its part of the bound
-// on all bodies. Errors: 400, 413, 415, 429.
+// readJSON decodes a JSON body of at most limit bytes. An empty body changes nothing. The bytes count as held as they arrive;
+// done ends that, once. Errors: 400, 413, 415, 429.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, limit int64, into any) (done func(), err error) {
 	if kind := mediaType(r); kind != jsonType && kind != "" {
 		return nil, unsupportedType(kind, jsonType)
@@ -39,41 +42,56 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, limit int64, i
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	size := limit
-	if r.ContentLength >= 0 {
-		size = r.ContentLength
-	}
-	if !s.bodies.TryAcquire(size) {
-		return nil, tooManyBodies()
-	}
-	done = func() { s.bodies.Release(size) }
-	controller := http.NewResponseController(w)
-	_ = controller.SetReadDeadline(s.Clock.Now().Add(bodyPatience)) // a recorder of a test has no deadlines
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = controller.SetReadDeadline(time.Time{}) // otherwise a long wait would end with this deadline
+	body := &heldBody{Reader: http.MaxBytesReader(w, r.Body, limit), held: s.bodies, caller: userOf(r.Context()).GetName()}
+	text, err := io.ReadAll(body)
 	if err == nil {
 		err = decode(text, into)
 	}
 	if err != nil {
-		done()
+		body.done()
 		return nil, bodyError(err, limit)
 	}
-	return done, nil
+	return sync.OnceFunc(body.done), nil
 }
+
+// heldBody counts the bytes of a body as they arrive. It ends with a 429 beyond the bound on bodies.
+type heldBody struct {
+	io.Reader
+	held   *bytesHeld
+	caller string
+	size   int64
+}
+
+// Read reads and counts.
+func (b *heldBody) Read(into []byte) (int, error) {
+	n, err := b.Reader.Read(into)
+	if !b.held.take(b.caller, int64(n)) {
+		return 0, tooManyBodies()
+	}
+	b.size += int64(n)
+	return n, err
+}
+
+func (b *heldBody) done() { b.held.give(b.caller, b.size) }
 
 // decode decodes a JSON text strictly: it refuses unknown fields, fields in another case, and fields that are there twice.
 func decode(text []byte, into any) error {
 	if len(text) == 0 {
 		return nil
 	}
-	strict, err := kjson.UnmarshalStrict(text, into)
-	if err == nil {
-		err = errors.Join(strict...)
-	}
-	if err != nil {
+	err := strictly(text, into)
+	if err != nil && statusCode(err) == 0 {
 		return badRequest("the body is not what this route takes: %v", err)
 	}
-	return nil
+	return err
+}
+
+func strictly(text []byte, into any) error {
+	strict, err := kjson.UnmarshalStrict(text, into)
+	if err != nil {
+		return err
+	}
+	return errors.Join(strict...)
 }
 
 func bodyError(err error, limit int64) error {
@@ -89,7 +107,7 @@ func bodyError(err error, limit int64) error {
 }
 
 func tooManyBodies() error {
-	return apierrors.NewTooManyRequests("the bodies in the memory of this gateway are too many or too large, try again later", retrySeconds)
+	return apierrors.NewTooManyRequests("the caller's bodies in the memory of this gateway, or those of all, are too many or too large, try again later", retrySeconds)
 }
 
 func tooLarge(limit int64) error {

@@ -16,7 +16,7 @@ type contextKey int
 
 const (
 	userKey contextKey = iota
-	requestIDKey
+	traceKey
 )
 
 // userOf returns who the caller is. It is nil before authentication, and on public routes.
@@ -30,10 +30,7 @@ func withUser(ctx context.Context, u user.Info) context.Context {
 }
 
 // requestIDOf returns the id of the request, as the answer's X-Request-Id has it.
-func requestIDOf(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey).(string)
-	return id
-}
+func requestIDOf(ctx context.Context) string { return traceOf(ctx).id }
 
 // WhoAmI is who the caller is.
 type WhoAmI struct {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -25,7 +26,8 @@ const (
 	requestIDHeader = "X-Request-Id"
 	// otherRoute is the route in the metrics of a request for no route.
 	otherRoute = "other"
-	// bodyPatience is how long a client may take to send its body, but for the streams of batches.go.
+	// bodyPatience is how long a client may take to send its body, but for the streams of ndjson.go. It is how long a
+	// connection lives whose body does not come.
 	bodyPatience = 30 * time.Second
 )
 
@@ -53,22 +55,40 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			w.Header().Set("Connection", "close")
 		}
 		_, pattern := mux.Handler(r)
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
-		recorded, start := &recorder{ResponseWriter: w}, s.Clock.Now()
+		s.setDeadlines(w, r)
+		recorded, start, traced := &recorder{ResponseWriter: w}, s.Clock.Now(), &trace{id: id}
+		r = r.WithContext(context.WithValue(r.Context(), traceKey, traced))
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
 			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // panics have the error itself
-				s.Log.Error(fmt.Errorf("%v", cause), "A handler panicked", "requestID", id, "route", pattern, "stack", string(debug.Stack()))
+				err := s.panicked(id, pattern, cause)
 				if recorded.code == 0 {
-					s.writeError(recorded, apierrors.NewInternalError(fmt.Errorf("request %s: see the log of the gateway", id)))
+					s.writeError(recorded, err)
 				}
 			}
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
 			s.Log.V(1).Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
+			s.audit(r, traced, routeLabel(pattern), recorded.code)
 		}()
-		next.ServeHTTP(recorded, r.WithContext(context.WithValue(r.Context(), requestIDKey, id)))
+		next.ServeHTTP(recorded, r)
 	})
+}
+
+// setDeadlines bounds how long the body is awaited. net/http awaits one that no handler reads, too, before it sends the
+// header of the answer. It drops the deadline itself when the body has come whole, so a wait after that may be long.
+func (s *Server) setDeadlines(w http.ResponseWriter, r *http.Request) {
+	controller := http.NewResponseController(w)  // a recorder of a test has no deadlines
+	_ = controller.SetWriteDeadline(time.Time{}) // that of an earlier answer on this connection
+	if r.ContentLength != 0 {
+		_ = controller.SetReadDeadline(s.Clock.Now().Add(bodyPatience))
+	}
+}
+
+// panicked logs a panic in a handler and returns a 500.
+func (s *Server) panicked(id, route string, cause any) error {
+	s.Log.Error(fmt.Errorf("%v", cause), "A handler panicked", "requestID", id, "route", route, "stack", string(debug.Stack()))
+	return apierrors.NewInternalError(fmt.Errorf("request %s: see the log of the gateway", id))
 }
 
 // routeLabel returns the path of a pattern.
@@ -139,6 +159,7 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
+	traceOf(r.Context()).caller = caller
 	leaveCaller, err := s.callers.enter("the caller", caller.GetName())
 	if err != nil {
 		return err
@@ -163,9 +184,14 @@ func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error
 	return route.serve(w, r)
 }
 
-// checkQuery returns a 400 for a parameter that the route does not have, and for one that is there twice.
+// checkQuery returns a 400 for a parameter that the route does not have, for one that is there twice, and for a query that
+// cannot be read: URL.Query drops what it cannot read, and a dry run would execute.
 func checkQuery(r *http.Request, known []parameter) error {
-	for name, values := range r.URL.Query() {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("the query of the address cannot be read: %v", err)
+	}
+	for name, values := range query {
 		if !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
 			return badRequest("this route has no parameter %q", name)
 		}

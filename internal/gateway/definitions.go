@@ -4,12 +4,10 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
 // listDefinitions answers GET /v1/namespaces/{ns}/definitions.
@@ -18,13 +16,7 @@ func (s *Server) listDefinitions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var list v1alpha1.JobDefinitionList
-	if err := s.API.List(r.Context(), &list, page); err != nil {
-		return jobrun.Classify(err)
-	}
-	for i := range list.Items {
-		describe(&list.Items[i], "JobDefinition")
-	}
-	list.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobDefinitionList"}
-	return s.writeJSON(w, http.StatusOK, list)
+	return s.answerRead(w, r, listBytes, func(ctx context.Context) (any, error) {
+		return s.readPage(ctx, &v1alpha1.JobDefinitionList{}, "JobDefinition", page)
+	})
 }

@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,18 +40,20 @@ func (s *Server) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var rows v1alpha1.RunKeyList
-	if err := s.API.List(r.Context(), &rows, page); err != nil {
-		return jobrun.Classify(err)
-	}
 	job := r.URL.Query().Get("jobName")
-	keys := KeyList{Items: []Key{}, Continue: rows.Continue}
-	for i := range rows.Items {
-		if key, busy := keyOf(&rows.Items[i].Spec); busy && (job == "" || key.JobName == job) {
-			keys.Items = append(keys.Items, key)
+	return s.answerRead(w, r, listBytes, func(ctx context.Context) (any, error) {
+		var rows v1alpha1.RunKeyList
+		if err := s.API.List(ctx, &rows, page); err != nil {
+			return nil, jobrun.Classify(err)
 		}
-	}
-	return s.writeJSON(w, http.StatusOK, keys)
+		keys := KeyList{Items: []Key{}, Continue: rows.Continue}
+		for i := range rows.Items {
+			if key, busy := keyOf(&rows.Items[i].Spec); busy && (job == "" || key.JobName == job) {
+				keys.Items = append(keys.Items, key)
+			}
+		}
+		return keys, nil
+	})
 }
 
 // keyOf returns what a row says. busy is false for the row of an idempotencyKey, and for one that only notes Jobs.

@@ -4,6 +4,9 @@
 package gateway
 
 import (
+	"context"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -130,5 +133,83 @@ func TestListNamespaces(t *testing.T) {
 		if got := g.send("GET", "/v1/namespaces", ""); strings.TrimSpace(got.Body.String()) != want {
 			t.Errorf("%s, want %s", got.Body, want)
 		}
+	}
+	g.send("GET", "/v1/namespaces?continue=A_B", "").wantStatus(400, metav1.StatusReasonBadRequest)
+}
+
+// pagedAPI is an API server whose pages have two namespaces, and whose continue names the last one.
+type pagedAPI struct {
+	client.WithWatch
+	names []string
+}
+
+func (p pagedAPI) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	asked := (&client.ListOptions{}).ApplyOptions(options)
+	all := list.(*metav1.PartialObjectMetadataList)
+	all.Items, all.Continue = nil, ""
+	first, _ := slices.BinarySearch(p.names, asked.Continue)
+	if asked.Continue != "" {
+		first++
+	}
+	last := min(first+2, len(p.names))
+	for _, name := range p.names[first:last] {
+		all.Items = append(all.Items, metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	if last < len(p.names) {
+		all.Continue = p.names[last-1]
+	}
+	return nil
+}
+
+// The pages of a caller have no word of the namespaces that it may not know of, and none is missing.
+func TestPagesOfNamespaces(t *testing.T) {
+	g := newGate(t, pagedAPI{names: []string{"a", "b", "b-secret", "c", "d-secret", "e", "f-secret"}})
+	g.denied = map[string]bool{"list /jobruns/": true}
+	for _, secret := range []string{"b-secret", "d-secret", "f-secret"} {
+		g.denied["list "+secret+"/jobruns/"] = true
+	}
+	for limit, want := range map[string]string{"1": "a|b|c|e|", "2": "a b|c e|", "3": "a b c|e", "4": "a b c e|", "5": "a b c e"} {
+		var pages []string
+		for next := ""; ; {
+			got := g.send("GET", "/v1/namespaces?limit="+limit+"&continue="+next, "")
+			if strings.Contains(got.Body.String(), "secret") {
+				t.Fatal(got.Body)
+			}
+			var list NamespaceList
+			got.decode(&list)
+			pages = append(pages, strings.Join(list.Items, " "))
+			if next = list.Continue; next == "" {
+				break
+			}
+		}
+		if got := strings.Join(pages, "|"); got != want {
+			t.Errorf("limit %s: %q, want %q", limit, got, want)
+		}
+	}
+}
+
+// A list of namespaces asks for many rights, so a caller has one under way.
+func TestListsOfNamespacesAreBounded(t *testing.T) {
+	g := newGate(t, pagedAPI{names: []string{"a"}})
+	leave, err := g.enterNamespaces("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := g.send("GET", "/v1/namespaces", "")
+	if got.wantStatus(429, metav1.StatusReasonTooManyRequests); got.Header().Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	if got := g.send("GET", "/v1/namespaces", "", "Authorization", "Bearer bob"); got.Code != 200 {
+		t.Errorf("another caller: %d %s", got.Code, got.Body)
+	}
+	leave()
+	for i := range namespacesInFlight {
+		if _, err := g.enterNamespaces(strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.send("GET", "/v1/namespaces", "").wantStatus(429, metav1.StatusReasonTooManyRequests)
+	if len(g.namespaceLists.count) != namespacesInFlight {
+		t.Errorf("a refused list stays in flight: %v", g.namespaceLists.count)
 	}
 }

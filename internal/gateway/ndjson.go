@@ -132,9 +132,22 @@ func (t *stream) start(ctx context.Context, number int, line []byte, done func()
 	t.answers <- answer
 	go func() {
 		defer done()
-		triggered, err := t.trigger(ctx, line)
+		triggered, err := t.calmly(ctx, line)
+		if err != nil {
+			t.server.logCause(requestIDOf(ctx), err)
+		}
 		answer <- lineAnswer(number, triggered, err)
 	}()
+}
+
+// calmly is trigger, with a 500 for a panic: the line has a goroutine of its own, so a panic would end the process.
+func (t *stream) calmly(ctx context.Context, line []byte) (triggered *TriggerAnswer, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			triggered, err = nil, t.server.panicked(requestIDOf(ctx), "the line of a stream", cause)
+		}
+	}()
+	return t.trigger(ctx, line)
 }
 
 // answer answers a line that becomes no trigger.
@@ -154,11 +167,11 @@ func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
 
 // trigger makes one trigger of a line.
 func (t *stream) trigger(ctx context.Context, line []byte) (*TriggerAnswer, error) {
-	size := int64(len(line))
-	if !t.server.bodies.TryAcquire(size) {
+	size, caller := int64(len(line)), userOf(ctx).GetName()
+	if !t.server.bodies.take(caller, size) {
 		return nil, tooManyBodies()
 	}
-	defer t.server.bodies.Release(size)
+	defer t.server.bodies.give(caller, size)
 	var item BatchItem
 	if err := decode(line, &item); err != nil {
 		return nil, err

@@ -12,13 +12,18 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// rightsTimeout bounds one question about a right.
-const rightsTimeout = 5 * time.Second
+const (
+	// rightsTimeout bounds one question about a right.
+	rightsTimeout = 5 * time.Second
+	// rightsInFlight bounds the questions about different rights of one caller that wait for an answer.
+	rightsInFlight = 64
+)
 
 var (
 	jobRuns        = v1alpha1.GroupVersion.WithResource("jobruns")
@@ -50,6 +55,11 @@ func (r right) String() string {
 		return fmt.Sprintf("the verb %s on %s", r.verb, resource)
 	}
 	return fmt.Sprintf("the verb %s on %s %q", r.verb, resource, r.name)
+}
+
+// texts returns all that tells the right from others.
+func (r right) texts() []string {
+	return []string{r.verb, r.resource.Group, r.resource.Version, r.resource.Resource, r.subresource, r.namespace, r.name}
 }
 
 // rule returns the rule of a Role that grants the right.
@@ -87,10 +97,13 @@ func toTrigger(namespace, job string) []right {
 }
 
 // require returns nil if the caller has all rights. Otherwise it returns a 403 that names the first one that is missing, or
-// a 503 if the answer is not known.
+// a 429 or a 503 if the answer is not known.
 func (s *Server) require(ctx context.Context, rights ...right) error {
 	for _, needed := range rights {
 		denial, err := s.may(ctx, needed)
+		if apierrors.IsTooManyRequests(err) {
+			return err
+		}
 		if err != nil {
 			s.Log.Error(err, "Cannot look up the rights of a caller", "requestID", requestIDOf(ctx))
 			return unavailable("the rights of the caller could not be looked up, try again")
@@ -108,17 +121,13 @@ func (s *Server) may(ctx context.Context, needed right) (denial, err error) {
 	if caller == nil {
 		return nil, errors.New("the caller is not known")
 	}
-	ctx, cancel := context.WithTimeout(ctx, rightsTimeout)
-	defer cancel()
-	decision, reason, err := s.Authorizer.Authorize(ctx, authorizer.AttributesRecord{
-		User: caller, Verb: needed.verb, Namespace: needed.namespace, Name: needed.name, ResourceRequest: true,
-		APIGroup: needed.resource.Group, APIVersion: needed.resource.Version, Resource: needed.resource.Resource, Subresource: needed.subresource,
-	})
+	verdict, err := s.ask(ctx, caller, needed)
+	reason := verdict.reason
 	switch {
-	case decision == authorizer.DecisionAllow:
-		return nil, nil
 	case err != nil:
 		return nil, err
+	case verdict.allowed:
+		return nil, nil
 	case reason != "":
 		reason = " (" + reason + ")"
 	}
@@ -128,4 +137,36 @@ func (s *Server) may(ctx context.Context, needed right) (denial, err error) {
 	}
 	return fmt.Errorf("this needs %s, which user %q does not have %s%s; this rule of a Role grants it: %s",
 		needed, caller.GetName(), where, reason, needed.rule()), nil
+}
+
+// verdict is the answer to a question about a right.
+type verdict struct {
+	allowed bool
+	// reason is why, or empty.
+	reason string
+}
+
+// ask asks the authorizer, which remembers its answers. Requests that ask the same at once share one question, which goes on
+// if the first one of them leaves. It returns a 429 if too many other questions of the caller are under way.
+func (s *Server) ask(ctx context.Context, caller user.Info, needed right) (verdict, error) {
+	question := fmt.Sprintf("%q %q %q %q %q", caller.GetName(), caller.GetUID(), caller.GetGroups(), caller.GetExtra(), needed.texts())
+	answer, err, _ := s.questions.Do(question, func() (any, error) {
+		leave, err := s.asking.enter("the rights of the caller", caller.GetName())
+		if err != nil {
+			return verdict{}, err
+		}
+		defer leave()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rightsTimeout)
+		defer cancel()
+		decision, reason, err := s.Authorizer.Authorize(ctx, authorizer.AttributesRecord{
+			User: caller, Verb: needed.verb, Namespace: needed.namespace, Name: needed.name, ResourceRequest: true,
+			APIGroup: needed.resource.Group, APIVersion: needed.resource.Version, Resource: needed.resource.Resource, Subresource: needed.subresource,
+		})
+		if decision == authorizer.DecisionAllow {
+			err = nil
+		}
+		return verdict{decision == authorizer.DecisionAllow, reason}, err
+	})
+	got, _ := answer.(verdict)
+	return got, err
 }

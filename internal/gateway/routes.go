@@ -27,7 +27,7 @@ type route struct {
 type parameter struct{ name, doc string }
 
 var (
-	waitParameter   = parameter{"wait", "Answer when the run has ended, or after this time: a duration such as 30s, at most 300s."}
+	waitParameter   = parameter{"wait", "Answer when the run has ended, or after this time: a duration such as 30s, at most 300s. It needs the right to get the JobRuns of the namespace."}
 	dryRunParameter = parameter{"dryRun", "All: store nothing, and answer what the trigger would become now."}
 	jobParameter    = parameter{"jobName", "Only those of this job."}
 	page            = []parameter{

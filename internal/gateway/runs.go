@@ -35,25 +35,21 @@ func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
 	if page.LabelSelector, err = labels.Parse(query.Get("labels")); err != nil {
 		return badRequest("labels is no label selector: %v", err)
 	}
-	var list v1alpha1.JobRunList
-	if err := s.API.List(r.Context(), &list, page); err != nil {
-		return jobrun.Classify(err)
-	}
-	for i := range list.Items {
-		describe(&list.Items[i], "JobRun")
-	}
-	list.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "JobRunList"}
-	return s.writeJSON(w, http.StatusOK, list)
+	return s.answerRead(w, r, listBytes, func(ctx context.Context) (any, error) {
+		return s.readPage(ctx, &v1alpha1.JobRunList{}, "JobRun", page)
+	})
 }
 
 // getRun answers GET /v1/namespaces/{ns}/runs/{run}.
 func (s *Server) getRun(w http.ResponseWriter, r *http.Request) error {
-	run, err := s.runs(r).Get(r.Context(), r.PathValue(pathRun))
-	if err != nil {
-		return err
-	}
-	describe(run, "JobRun")
-	return s.writeJSON(w, http.StatusOK, run)
+	return s.answerRead(w, r, objectBytes, func(ctx context.Context) (any, error) {
+		run, err := s.runs(r).Get(ctx, r.PathValue(pathRun))
+		if err != nil {
+			return nil, err
+		}
+		describe(run, "JobRun")
+		return run, nil
+	})
 }
 
 // describe completes an object of a typed client, and leaves out what only the API server needs.
@@ -64,7 +60,7 @@ func describe(object client.Object, kind string) {
 
 // cancelRun answers POST /v1/namespaces/{ns}/runs/{run}/cancel.
 func (s *Server) cancelRun(w http.ResponseWriter, r *http.Request) error {
-	done, err := s.readJSON(w, r, maxTriggerBytes, &struct{}{})
+	done, err := s.readJSON(w, r, maxEmptyBytes, &struct{}{})
 	if err != nil {
 		return err
 	}
@@ -95,11 +91,11 @@ func (s *Server) writeSuccess(w http.ResponseWriter, r *http.Request) error {
 // retriggerRun answers POST /v1/namespaces/{ns}/runs/{run}/retrigger. The path tells only that the caller may read the
 // JobRun.
 func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
-	patience, err := waitOf(r)
+	patience, err := s.mayWait(r)
 	if err != nil {
 		return err
 	}
-	done, err := s.readJSON(w, r, maxTriggerBytes, &struct{}{})
+	done, err := s.readJSON(w, r, maxEmptyBytes, &struct{}{})
 	if err != nil {
 		return err
 	}
@@ -121,6 +117,7 @@ func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done() // a wait may be long
 	return s.answerTrigger(w, r, triggered, patience)
 }
 

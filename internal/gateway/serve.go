@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Bounds of connections. The chain bounds bodies, writeJSON bounds answers.
@@ -35,6 +37,8 @@ type Endpoint struct {
 	Server   *Server
 	Listener net.Listener
 	TLS      *tls.Config
+	// Connections bounds the open connections. Further clients wait until one ends. 0 means no bound.
+	Connections int
 }
 
 // NeedLeaderElection says that every replica serves.
@@ -50,7 +54,11 @@ func (e *Endpoint) Start(ctx context.Context) error {
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { done <- e.stop(context.WithoutCancel(ctx), server) })
 	e.Server.Log.Info("The gateway serves", "address", e.Listener.Addr().String())
-	if err := server.ServeTLS(e.Listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	listener := e.Listener
+	if e.Connections > 0 {
+		listener = netutil.LimitListener(listener, e.Connections)
+	}
+	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve the gateway: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
@@ -38,6 +39,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	Clock   clock.WithTicker
 	Log     logr.Logger
+	// Audit has a line for each request that does more than read, with its caller. It should leave no line out.
+	Audit logr.Logger
 }
 
 // Server answers the gateway's requests. It is safe for concurrent use.
@@ -45,11 +48,21 @@ type Server struct {
 	Options
 
 	callers, namespaces *inFlight
-	metrics             *metrics
-	draining            *draining
-	streams             *events.Streams
+	// namespaceLists bounds the lists of namespaces of one caller, allNamespaceLists those of all.
+	namespaceLists, allNamespaceLists *inFlight
+	// questions shares the questions about rights that are asked at once, asking bounds those of one caller.
+	questions singleflight.Group
+	asking    *inFlight
+	metrics   *metrics
+	draining  *draining
+	streams   *events.Streams
 	// bodies bounds the bytes of bodies in memory.
-	bodies *semaphore.Weighted
+	bodies *bytesHeld
+	// readers bounds the lists and reads of one caller, reads the bytes that those of all take, answers the bytes of answers that
+	// are being written.
+	readers *inFlight
+	reads   *semaphore.Weighted
+	answers *bytesHeld
 	// document returns the OpenAPI document. The first call makes it.
 	document func() ([]byte, error)
 	handler  http.Handler
@@ -61,11 +74,17 @@ func NewServer(o Options) *Server {
 		Options:    o,
 		callers:    newInFlight(o.CallerInFlight),
 		namespaces: newInFlight(o.NamespaceInFlight),
-		metrics:    newMetrics(o.Metrics),
-		draining:   newDraining(),
-		streams:    newStreams(o),
-		bodies:     semaphore.NewWeighted(maxBodiesBytes),
+
+		namespaceLists:    newInFlight(1),
+		allNamespaceLists: newInFlight(namespacesInFlight),
+		asking:            newInFlight(rightsInFlight),
+		metrics:           newMetrics(o.Metrics),
+		draining:          newDraining(),
+		streams:           newStreams(o),
+		bodies:            newBytesHeld(callerBodiesBytes, maxBodiesBytes),
 	}
+	s.readers, s.reads = newInFlight(callerReads), semaphore.NewWeighted(maxReadBytes)
+	s.answers = newBytesHeld(callerAnswerBytes, maxAnswerBytes)
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()
 	return s

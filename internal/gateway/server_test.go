@@ -11,12 +11,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -24,6 +28,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
@@ -210,6 +215,53 @@ func TestPublicRoutesNeedNoToken(t *testing.T) {
 		t.Error("asked for rights")
 	}
 }
+
+// Addresses of the cluster are for the log, not for callers.
+func TestErrorsShowNoAddresses(t *testing.T) {
+	refused := &url.Error{Op: "Post", URL: "https://10.96.0.1:443/apis", Err: errors.New("dial tcp 10.96.0.1:443: connect: connection refused")}
+	down := apierrors.NewInternalError(errors.New(`failed calling webhook "mjobrun.batch.jobrun.dev": Post "https://jobrun-webhook.jobrun-system.svc:443": dial tcp 10.96.0.7:443`))
+	for name, tc := range map[string]struct {
+		err  error
+		path string
+		body string
+		kind string
+	}{
+		"a lost answer":          {refused, syncPath, "{}", jsonType},
+		"no webhook":             {down, syncPath, "{}", jsonType},
+		"no webhook, of a batch": {down, batchPath, `{"items":[{"jobName":"a"},{"jobName":"b"}]}`, jsonType},
+		"no webhook, of a line":  {down, batchPath, `{"jobName":"a"}`, ndjsonType},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := apiserver.New()
+				s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return tc.err }
+				var logged []string
+				g := newGate(t, s, func(o *Options) {
+					o.Log = funcr.New(func(_, line string) { logged = append(logged, line) }, funcr.Options{})
+				})
+				got := g.send("POST", tc.path, tc.body, "Content-Type", tc.kind, "X-Request-Id", "id-1")
+				if text := got.Body.String(); strings.Contains(text, "10.96.0") || strings.Contains(text, ".svc") || !strings.Contains(text, "X-Request-Id") {
+					t.Error(text)
+				}
+				if text := strings.Join(logged, "|"); !strings.Contains(text, "dial tcp 10.96.0.") || !strings.Contains(text, `"requestID"="id-1"`) {
+					t.Errorf("logged %s", text)
+				}
+			})
+		})
+	}
+	got := newGate(t, failing{err: refused}).send("GET", "/v1/namespaces/default/runs", "")
+	if status := got.wantStatus(503, metav1.StatusReasonServiceUnavailable); strings.Contains(status.Message, "10.96.0") {
+		t.Error(status.Message)
+	}
+}
+
+// failing is an API server that lists nothing.
+type failing struct {
+	client.WithWatch
+	err error
+}
+
+func (f failing) List(context.Context, client.ObjectList, ...client.ListOption) error { return f.err }
 
 func TestDraining(t *testing.T) {
 	g := newGate(t, apiserver.New())

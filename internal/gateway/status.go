@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ func (s *Server) write(w http.ResponseWriter, code int, text []byte) {
 
 // writeError writes an error as a Status.
 func (s *Server) writeError(w http.ResponseWriter, err error) {
+	s.logCause(w.Header().Get(requestIDHeader), err)
 	status := statusOf(err)
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
@@ -59,7 +61,7 @@ func (s *Server) writeError(w http.ResponseWriter, err error) {
 }
 
 // statusOf returns the Status for an error. What the API server answered is passed on, but for what it says about the
-// gateway itself: its token, its rights.
+// gateway itself: its token, its rights. Errors of connections have addresses of the cluster, so logCause has them instead.
 func statusOf(err error) metav1.Status {
 	var (
 		unanswered *jobrun.UnansweredError
@@ -69,19 +71,31 @@ func statusOf(err error) metav1.Status {
 	)
 	switch {
 	case errors.As(err, &unanswered):
-		timeout := apierrors.NewTimeoutError(unanswered.Error(), 0).Status()
+		text := fmt.Sprintf("it is not known whether JobRun %s was created: the answer of the API server was lost%s", unanswered.Name, seeLog)
+		timeout := apierrors.NewTimeoutError(text, 0).Status()
 		timeout.Details.Group, timeout.Details.Kind, timeout.Details.Name = jobRuns.Group, jobRuns.Resource, unanswered.Name
 		return finished(timeout)
 	case errors.As(err, &down):
-		return finished(unavailable(down.Error()).Status())
+		return finished(unavailable(fmt.Sprintf("the API server could not call the webhook %s, so nothing was changed; try again%s", down.Webhook, seeLog)).Status())
 	case errors.As(err, &own):
 		return finished(apierrors.NewInternalError(fmt.Errorf("the gateway's own user: %w", own)).Status())
 	case !errors.As(err, &answer):
-		return finished(unavailable("the API server did not answer, try again: " + err.Error()).Status())
+		return finished(unavailable("the API server did not answer, try again" + seeLog).Status())
 	case answer.Status().Code == http.StatusUnauthorized && !isOwn(err):
 		return finished(unavailable("the API server does not know the gateway's user").Status())
 	default:
 		return finished(answer.Status())
+	}
+}
+
+// seeLog ends a message whose cause logCause has logged.
+const seeLog = " (the log of the gateway has the cause, under the X-Request-Id of this answer)"
+
+// logCause logs an error whose Status does not tell the cause.
+func (s *Server) logCause(requestID string, err error) {
+	hidden := errors.As(err, new(*jobrun.UnansweredError)) || errors.As(err, new(*jobrun.WebhookDownError)) || !errors.As(err, new(apierrors.APIStatus))
+	if hidden && !errors.Is(err, context.Canceled) { // the client is gone
+		s.Log.Error(err, "The API server did not answer a request", "requestID", requestID)
 	}
 }
 

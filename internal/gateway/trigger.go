@@ -26,7 +26,7 @@ const (
 
 // trigger answers POST /v1/namespaces/{ns}/jobs/{job}/runs.
 func (s *Server) trigger(w http.ResponseWriter, r *http.Request) error {
-	patience, err := waitOf(r)
+	patience, err := s.mayWait(r)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	done() // a wait may be long
 	return s.answerTrigger(w, r, triggered, patience)
 }
 
@@ -93,6 +94,7 @@ func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.
 // trigger became, not how the run ended.
 func (s *Server) answerTrigger(w http.ResponseWriter, r *http.Request, t triggered, patience time.Duration) error {
 	answer := answerOf(t)
+	traceOf(r.Context()).created = answer.Trigger
 	if patience > 0 {
 		s.await(r, t.JobRun, patience, &answer)
 	}
@@ -153,6 +155,16 @@ func (s *Server) await(r *http.Request, own *v1alpha1.JobRun, patience time.Dura
 			answer.Output = run.Status.Output
 		}
 	}
+}
+
+// mayWait returns the time of the parameter wait. An answer with the outcome shows what runs have, so the caller needs the right
+// to read them. It is asked about before the create: a 403 stores nothing.
+func (s *Server) mayWait(r *http.Request) (time.Duration, error) {
+	patience, err := waitOf(r)
+	if err != nil || patience == 0 {
+		return 0, err
+	}
+	return patience, s.require(r.Context(), right{verb: "get", resource: jobRuns, namespace: namespaceOf(r)})
 }
 
 // waitOf returns the time of the parameter wait.

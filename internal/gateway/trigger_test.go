@@ -100,6 +100,8 @@ func TestTriggerRefused(t *testing.T) {
 		"no time":               {syncPath + "?wait=30", ``, nil, 400, metav1.StatusReasonBadRequest, "wait must be"},
 		"a long time":           {syncPath + "?wait=301s", ``, nil, 400, metav1.StatusReasonBadRequest, "at most 5m0s"},
 		"a dry run of parts":    {syncPath + "?dryRun=true", ``, nil, 400, metav1.StatusReasonBadRequest, "dryRun must be All"},
+		"no dry run":            {syncPath + "?dryRun=All;", ``, nil, 400, metav1.StatusReasonBadRequest, "query"},
+		"no escape":             {syncPath + "?dryRun=All%2", ``, nil, 400, metav1.StatusReasonBadRequest, "query"},
 		"a dry run to wait for": {syncPath + "?dryRun=All&wait=1s", ``, nil, 400, metav1.StatusReasonBadRequest, "dry run"},
 		"another type":          {syncPath, `a=b`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, metav1.StatusReasonUnsupportedMediaType, "application/json"},
 		"too large":             {syncPath, `{"input":"` + strings.Repeat("x", maxTriggerBytes) + `"}`, nil, 413, metav1.StatusReasonRequestEntityTooLarge, "262144 bytes"},
@@ -235,6 +237,28 @@ func TestWaitForTheOutcome(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The outcome shows what other callers wrote. Without the right to read it, a wait is refused before anything is stored.
+func TestAWaitNeedsTheRightToRead(t *testing.T) {
+	s := admitting(apiserver.Created)
+	s.Put(&v1alpha1.JobRun{ObjectMeta: named("a"), Spec: v1alpha1.JobRunSpec{JobName: "sync"}})
+	g := newGate(t, s)
+	g.denied["get default/jobruns/"] = true // a Role that names single JobRuns
+	for _, path := range []string{syncPath, "/v1/namespaces/default/runs/a/retrigger"} {
+		status := g.send("POST", path+"?wait=1s", "").wantStatus(403, metav1.StatusReasonForbidden)
+		if !strings.Contains(status.Message, "the verb get on jobruns.batch.jobrun.dev") {
+			t.Error(status.Message)
+		}
+	}
+	if n := s.Stored(apiserver.JobRuns); n != 1 {
+		t.Errorf("%d are stored", n)
+	}
+	for _, path := range []string{syncPath, syncPath + "?wait=0s"} {
+		if got := g.send("POST", path, ""); got.Code != http.StatusCreated {
+			t.Errorf("%s: %d %s", path, got.Code, got.Body)
+		}
 	}
 }
 

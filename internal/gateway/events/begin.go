@@ -37,7 +37,7 @@ func (s *Streams) begin(ctx context.Context, r *reader, asked request, opened ui
 	if !asked.resumes {
 		return beginning{version: opened}, nil
 	}
-	begin := s.resume(ctx, r, asked.last)
+	begin := s.resume(ctx, r, asked)
 	if begin.reset != "" {
 		begin.version = r.restart()
 	}
@@ -59,13 +59,13 @@ func (s *Streams) beginRun(ctx context.Context, r *reader, asked request, opened
 	case run.HasOutcome() && !changedAfter(run, asked.last):
 		return beginning{over: true}, nil
 	case run.HasOutcome(): // What was missed is all that is to be told.
-		missed, err := s.past.since(ctx, r.namespace, fields.Set{"metadata.name": run.Name}, asked.last)
+		missed, err := s.past.since(ctx, asked.caller, r.namespace, fields.Set{"metadata.name": run.Name}, asked.last)
 		if err == nil {
 			return beginning{version: asked.last, groups: []*group{missed}, last: true}, nil
 		}
 		begin.reset = err.Error()
 	default:
-		begin = s.resume(ctx, r, asked.last)
+		begin = s.resume(ctx, r, asked)
 	}
 	if !asked.resumes || begin.reset != "" {
 		begin.groups, err = s.state(r, run, opened)
@@ -76,7 +76,8 @@ func (s *Streams) beginRun(ctx context.Context, r *reader, asked request, opened
 const unknownID = "the Last-Event-ID is not one of this API"
 
 // resume makes the reader go on after the last version that a client has, or says why it cannot.
-func (s *Streams) resume(ctx context.Context, r *reader, last uint64) beginning {
+func (s *Streams) resume(ctx context.Context, r *reader, asked request) beginning {
+	last := asked.last
 	if last == 0 {
 		return beginning{reset: unknownID}
 	}
@@ -93,7 +94,7 @@ func (s *Streams) resume(ctx context.Context, r *reader, last uint64) beginning 
 		}
 		return beginning{reset: err.Error()}
 	}
-	missed, err := s.past.since(ctx, r.namespace, fields.Set{}, last)
+	missed, err := s.past.since(ctx, asked.caller, r.namespace, fields.Set{}, last)
 	if err == nil && r.resume(missed.version) == forgotten {
 		err = errors.New("too much happened meanwhile")
 	}

@@ -22,7 +22,7 @@ type Data struct {
 	Receipt    *v1alpha1.ObjectReference `json:"receipt,omitempty" crd:"status.runRef" doc:"The receipt of a run:coalesced. Missing if neither it nor its entry of status.coalesced.recent was seen."`
 
 	SkippedInput    *apiextensionsv1.JSON `json:"skippedInput,omitempty" doc:"The input of the absorbed trigger: any JSON value. If skippedInputCut is true, it is a string, the first bytes of the JSON of that input."`
-	SkippedInputCut bool                  `json:"skippedInputCut,omitempty" doc:"The input was cut, because only status.coalesced.recent was seen of it."`
+	SkippedInputCut bool                  `json:"skippedInputCut,omitempty" doc:"The input was cut: it has more than 4 KiB, or only status.coalesced.recent was seen of it."`
 	SkippedLabels   map[string]string     `json:"skippedLabels,omitempty" doc:"The labels of the absorbed trigger, without those of the operator."`
 	SkippedTime     *metav1.Time          `json:"skippedTime,omitempty" doc:"When the absorbed trigger was created."`
 }

@@ -98,7 +98,8 @@ func TestSlim(t *testing.T) {
 	mustEqual(t, "output", waiting.Status.Output, nil)
 	mustEqual(t, "template", waiting.Spec.Template, nil)
 	mustEqual(t, "recent", waiting.Status.Coalesced.Recent[0].Input, "")
-	mustEqual(t, "annotations", len(waiting.Annotations), 2)
+	mustEqual(t, "annotations", len(waiting.Annotations), 1)
+	mustEqual(t, "user", waiting.Annotations[v1alpha1.AnnotationTriggeredBy], "alice")
 	done := makeRun("b", heavy, ended(v1alpha1.PhaseCompleted))
 	slim(done)
 	mustEqual(t, "input of an ended run", done.InputText(), "")
@@ -106,4 +107,23 @@ func TestSlim(t *testing.T) {
 	mustEqual(t, "phase", done.Status.Phase, v1alpha1.PhaseCompleted)
 	mustEqual(t, "absorbed", done.Status.Coalesced.Recent[0].UID, "uid-r")
 	mustEqual(t, "labels", done.Labels["env"], "prod")
+}
+
+// What is kept of a long input tells that it was cut.
+func TestSlimCutsLongInputs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		raw  string
+		kept int
+		cut  bool
+	}{
+		"short":         {`"` + strings.Repeat("x", maxKeptInput-2) + `"`, maxKeptInput, false},
+		"long":          {`"` + strings.Repeat("x", maxKeptInput-1) + `"`, maxKeptInput, true},
+		"a long number": {strings.Repeat("1", maxKeptInput+1), 0, false},
+	} {
+		run := makeRun("a", func(run *v1alpha1.JobRun) { run.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(tc.raw)} })
+		slim(run)
+		mustEqual(t, name+": kept", len(run.InputText()), tc.kept)
+		_, cut := skippedInput(run.InputText())
+		mustEqual(t, name+": cut", cut, tc.cut)
+	}
 }

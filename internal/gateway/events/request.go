@@ -13,8 +13,16 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
+// Bounds of the label selectors of one stream.
+const (
+	maxConditions = 32
+	maxValues     = 256
+)
+
 // request is what a client asks for.
 type request struct {
+	// caller is the name of who asks.
+	caller    string
 	selection selection
 	// run is the name of the JobRun whose events the stream has. The selection has its uid once that is known.
 	run string
@@ -37,12 +45,9 @@ func parse(r *http.Request) (request, error) {
 				return asked, apierrors.NewBadRequest("the parameter \"run\" is no name: " + strings.Join(problems, ", "))
 			}
 		case "label":
-			for _, value := range values {
-				selector, err := labels.Parse(value)
-				if err != nil {
-					return asked, apierrors.NewBadRequest(fmt.Sprintf("the parameter \"label\" is no label selector: %v", err))
-				}
-				asked.selection.labels = append(asked.selection.labels, selector)
+			var err error
+			if asked.selection.labels, err = parseLabels(values); err != nil {
+				return asked, err
 			}
 		}
 	}
@@ -51,4 +56,28 @@ func parse(r *http.Request) (request, error) {
 		asked.last, _ = parseVersion(last)
 	}
 	return asked, nil
+}
+
+// parseLabels reads label selectors. They are evaluated for each event, while all other streams wait, so they have bounds.
+// Its error is a 400.
+func parseLabels(values []string) ([]labels.Selector, error) {
+	var selectors []labels.Selector
+	conditions, compared := 0, 0
+	for _, value := range values {
+		selector, err := labels.Parse(value)
+		if err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("the parameter \"label\" is no label selector: %v", err))
+		}
+		selectors = append(selectors, selector)
+		requirements, _ := selector.Requirements()
+		conditions += len(requirements)
+		for _, requirement := range requirements {
+			compared += len(requirement.ValuesUnsorted())
+		}
+	}
+	if conditions > maxConditions || compared > maxValues {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the parameters \"label\" may have %d conditions and %d values in all, but have %d and %d",
+			maxConditions, maxValues, conditions, compared))
+	}
+	return selectors, nil
 }

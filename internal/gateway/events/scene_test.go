@@ -69,7 +69,6 @@ func (s *scene) gateway(options Options) *gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	go hub.Follow(ctx, ListerWatcher(s))
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second)) // as the gateway does for bodies
 		err := g.Serve(w, r, "default", Caller{Name: r.Header.Get("From"), Allowed: s.allowed})
 		if err != nil {
 			var answer apierrors.APIStatus

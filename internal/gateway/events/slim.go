@@ -4,9 +4,12 @@
 package events
 
 import (
+	"bytes"
+	"encoding/json"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -18,10 +21,16 @@ func trim(run *v1alpha1.JobRun) {
 	delete(run.Annotations, corev1.LastAppliedConfigAnnotation)
 }
 
-// slim drops from a state whose events are encoded what no later event needs. It keeps the input of a JobRun that may still
-// become an absorbed trigger.
+// maxKeptInput is how many bytes of an input slim keeps.
+const maxKeptInput = 4 << 10
+
+// slim drops from a state whose events are encoded what no later event needs. It keeps the begin of the input of a JobRun that
+// may still become an absorbed trigger. It keeps no annotation but the user: each gateway has all JobRuns without an outcome
+// in memory, and whoever may trigger chooses how large their annotations are.
 func slim(run *v1alpha1.JobRun) {
 	trim(run)
+	run.Annotations = onlyUser(run.Annotations)
+	run.Spec.Input = cutInput(run.Spec.Input)
 	run.Status.Output = nil
 	if c := run.Status.Coalesced; c != nil {
 		for i := range c.Recent {
@@ -31,6 +40,28 @@ func slim(run *v1alpha1.JobRun) {
 	if run.HasEnded() || run.IsReceipt() {
 		slimEnded(run)
 	}
+}
+
+// onlyUser returns the annotation that names the user of a trigger.
+func onlyUser(annotations map[string]string) map[string]string {
+	user, has := annotations[v1alpha1.AnnotationTriggeredBy]
+	if !has {
+		return nil
+	}
+	return map[string]string{v1alpha1.AnnotationTriggeredBy: user}
+}
+
+// cutInput returns the first bytes of an input that is too long to keep. They are no JSON, so that an event says that they
+// were cut; it returns nil if they are.
+func cutInput(input *apiextensionsv1.JSON) *apiextensionsv1.JSON {
+	if input == nil || len(input.Raw) <= maxKeptInput {
+		return input
+	}
+	begin := bytes.Clone(input.Raw[:maxKeptInput])
+	if json.Valid(begin) { // a long number
+		return nil
+	}
+	return &apiextensionsv1.JSON{Raw: begin}
 }
 
 // slimEnded keeps what an event shows of the deletion of a run that was not seen, and what selects that event. There may be
@@ -64,3 +95,27 @@ func slimEnded(run *v1alpha1.JobRun) {
 
 // canonical makes equal texts share their memory.
 func canonical[T ~string](text T) T { return T(unique.Make(string(text)).Value()) }
+
+// weight returns about how many bytes a JobRun takes.
+func weight(run *v1alpha1.JobRun) int {
+	const overhead, entry = 1500, 200
+	size := overhead + len(run.Spec.ConcurrencyKey) + len(run.InputText()) + len(run.Status.Error) + sizeOf(run.Labels) + sizeOf(run.Annotations)
+	if run.Status.Output != nil {
+		size += len(run.Status.Output.Raw)
+	}
+	if c := run.Status.Coalesced; c != nil {
+		for i := range c.Recent {
+			size += entry + len(c.Recent[i].Input) + sizeOf(c.Recent[i].Labels)
+		}
+	}
+	return size
+}
+
+// sizeOf returns the bytes of all texts.
+func sizeOf(texts map[string]string) int {
+	size := 0
+	for name, value := range texts {
+		size += len(name) + len(value)
+	}
+	return size
+}

@@ -91,12 +91,9 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string
 	if err != nil {
 		return err
 	}
+	asked.caller = caller.Name
 	if err := s.ready(r.Context()); err != nil {
 		return err
-	}
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Time{}); err != nil { // A deadline for the body would end the stream.
-		return apierrors.NewInternalError(err)
 	}
 	leave, err := s.limit.enter(caller.Name)
 	if err != nil {
@@ -117,7 +114,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string
 	defer s.metrics.open.Dec()
 	stream := &stream{
 		streams: s, reader: reader, caller: caller, run: asked.run,
-		out: &writer{w: w, control: control, clock: s.clock},
+		out: &writer{w: w, control: http.NewResponseController(w), clock: s.clock},
 	}
 	s.ended(stream.serve(r.Context(), begin), namespace, caller)
 	return nil

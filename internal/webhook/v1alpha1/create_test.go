@@ -199,6 +199,7 @@ func TestCreateBadInput(t *testing.T) {
 		"an invalid name":                 {"metadata: {name: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"an invalid generateName":         {"metadata: {generateName: A_b}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.name"},
 		"an invalid label":                {"metadata: {name: b, labels: {x: 'a b'}}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
+		"labels of more than 16 KiB":      {"metadata: {name: b, labels: " + labelsOf(16<<10+1) + "}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
 		"a 60-character name, a template": {withTemplate(strings.Repeat("n", 60), onePod), "metadata.name"},
 		"a 53-character name, a template": {withTemplate(strings.Repeat("n", 53), onePod), "metadata.name"},
 		"no container":                    {withTemplate("b", "{restartPolicy: Never, containers: []}"), containers},
@@ -232,6 +233,25 @@ func TestCreateBadInput(t *testing.T) {
 				t.Errorf("left taken: %v", writes)
 			}
 		})
+	}
+}
+
+// labelsOf returns labels with some bytes of names and values.
+func labelsOf(size int) string {
+	var labels []string
+	for i := 0; size > 0; i++ {
+		name := fmt.Sprintf("l%07d", i)
+		value := strings.Repeat("x", max(min(size-len(name), 56), 0))
+		labels = append(labels, name+": '"+value+"'")
+		size -= len(name) + len(value)
+	}
+	return "{" + strings.Join(labels, ", ") + "}"
+}
+
+func TestCreateAllowsLabelsUpToTheLimit(t *testing.T) {
+	response := newReplica(t).create(t, "metadata: {name: b, labels: "+labelsOf(16<<10)+"}\nspec: {jobName: job, concurrencyKey: k}\n")
+	if !response.Allowed {
+		t.Errorf("%.300v", response.Result)
 	}
 }
 

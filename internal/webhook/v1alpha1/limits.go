@@ -21,6 +21,9 @@ import (
 const (
 	// maxBytes bounds a new JobRun, and the spec of a changed one.
 	maxBytes = 512 << 10
+	// maxLabelBytes bounds the names and values of the labels of a new JobRun. The operator and the gateways have those of all
+	// JobRuns in memory, also of those that have ended.
+	maxLabelBytes = 16 << 10
 	// maxElements bounds the fields and items of a template. The smallest element, {}, may become a container of 400
 	// bytes and three errors.
 	maxElements = 10000
@@ -128,6 +131,18 @@ func nameLengthErrors(run *v1alpha1.JobRun) field.ErrorList {
 		return nil
 	}
 	return field.ErrorList{field.TooLong(field.NewPath("metadata", "name"), "", longest)}
+}
+
+// labelSizeErrors reports labels of more than maxLabelBytes.
+func labelSizeErrors(labels map[string]string) field.ErrorList {
+	size := 0
+	for name, value := range labels {
+		size += len(name) + len(value)
+	}
+	if size <= maxLabelBytes {
+		return nil
+	}
+	return field.ErrorList{field.TooLong(field.NewPath("metadata", "labels"), "", maxLabelBytes)}
 }
 
 // limitErrors keeps an answer small. It returns the first maxErrors errors, with shortened texts and bad values.

@@ -46,6 +46,7 @@ func (h *Handler) validate(sent *submission) field.ErrorList {
 		errs = inputErrors(run.Spec.Input.Raw)
 	}
 	errs = append(errs, nameLengthErrors(run)...)
+	errs = append(errs, labelSizeErrors(run.Labels)...)
 	if run.Spec.Template == nil || sent.passed.has(decoded) {
 		return errs
 	}

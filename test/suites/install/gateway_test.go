@@ -49,10 +49,15 @@ func TestGatewaysObjectsNameEachOther(t *testing.T) {
 		if !m.has("ClusterRole", binding.RoleRef.Name) || binding.Subjects[0].Name != account || binding.Subjects[0].Namespace != deployment.Namespace {
 			t.Errorf("the binding is %+v", binding)
 		}
-		schema := the[flowcontrolv1.FlowSchema](t, m, "FlowSchema")
-		subject := schema.Spec.Rules[0].Subjects[0].ServiceAccount
-		if !m.has("PriorityLevelConfiguration", schema.Spec.PriorityLevelConfiguration.Name) || subject.Name != account || subject.Namespace != deployment.Namespace {
-			t.Errorf("the FlowSchema is %+v", schema.Spec)
+		schemas := all[flowcontrolv1.FlowSchema](t, m, "FlowSchema")
+		if len(schemas) != 2 {
+			t.Errorf("%d FlowSchemas", len(schemas))
+		}
+		for _, schema := range schemas {
+			subject := schema.Spec.Rules[0].Subjects[0].ServiceAccount
+			if !m.has("PriorityLevelConfiguration", schema.Spec.PriorityLevelConfiguration.Name) || subject.Name != account || subject.Namespace != deployment.Namespace {
+				t.Errorf("the FlowSchema is %+v", schema.Spec)
+			}
 		}
 		policy := the[networkingv1.NetworkPolicy](t, m, "NetworkPolicy")
 		pods := labels.Set(deployment.Spec.Template.Labels)
