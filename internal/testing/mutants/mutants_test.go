@@ -307,7 +307,7 @@ var mutants = map[string]mutant{
 			continue
 		}
 		if ops := step.decide(s); len(ops) > 0 {
-			return Plan{Step: step.name, Ops: s.withBatchDecision(ops), After: s.LookAgain()}
+			return Plan{Step: step.name, Ops: withOwnCount(s.withBatchDecision(ops)), After: s.LookAgain()}
 		}
 	}
 	return Plan{After: s.LookAgain()}`,
