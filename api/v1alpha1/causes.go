@@ -21,3 +21,11 @@ const (
 	// starts later measures the grace period of the reservation anew.
 	CauseFreeBy metav1.CauseType = "FreeBy"
 )
+
+// CauseOlderReplica is the type of the cause in the details of a 503 that refuses spec.represents while a replica of the operator
+// is of a version that does not know it. The field is spec.represents. Nothing is reserved. Send each trigger alone.
+const CauseOlderReplica metav1.CauseType = "OlderReplica"
+
+// CauseRepresents is the type of the cause in the details of a 409 that refuses to cancel a JobRun, because it stands for several
+// triggers and does not execute yet. The field is spec.cancel. The message is the number of triggers.
+const CauseRepresents metav1.CauseType = "Represents"

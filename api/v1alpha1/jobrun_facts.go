@@ -152,6 +152,15 @@ func (r *JobRun) RefersToItself() bool {
 	return r.Status.RunRef != nil && r.Status.RunRef.UID == r.UID
 }
 
+// Represented returns the number of triggers that the JobRun stands for by itself: 1 without spec.represents. A run may also
+// stand for receipts, which are not included.
+func (r *JobRun) Represented() int64 {
+	if r.Spec.Represents == nil {
+		return 1
+	}
+	return max(1, int64(r.Spec.Represents.Count))
+}
+
 // LeadsBatch reports whether the JobRun is the leader of a batch.
 func (r *JobRun) LeadsBatch() bool { return r.Spec.Batch != nil && r.Spec.Batch.Leader == r.Name }
 

@@ -285,9 +285,20 @@ type JobRunSpec struct {
 	// +optional
 	Batch *BatchMember `json:"batch,omitempty"`
 
+	// represents says that this JobRun stands for several triggers, and not for one: those of callers who came
+	// while a create for the same key was under way. The gateway alone sets it. The others differ from this
+	// trigger in nothing but their input. Each of them is counted exactly once, in status.coalesced.count of the
+	// run that stands for them. Needs coalesce, and takes neither idempotencyKey nor batch. A JobRun that stands
+	// for several triggers cannot be cancelled before it executes. The operator deletes it 2 minutes after its
+	// creation at the earliest. Immutable.
+	//
+	// +optional
+	Represents *Represents `json:"represents,omitempty"`
+
 	// cancel asks the operator to end the run without a result. A waiting run leaves its key at once. An
 	// executing run ends when its Job and Pods are gone. cancel cannot be taken back. On a receipt without an
-	// outcome, it ends the receipt alone and never the run that stands for it.
+	// outcome, it ends the receipt alone and never the run that stands for it. With represents, cancel is
+	// refused before the run executes.
 	//
 	// +optional
 	Cancel *bool `json:"cancel,omitempty"`
@@ -327,6 +338,51 @@ type BatchMember struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Leader string `json:"leader,omitempty"`
+}
+
+// Represents says for how many triggers one JobRun stands, and describes the others.
+type Represents struct {
+	// count is the number of triggers that the JobRun stands for, itself included, 2 to 100000.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=100000
+	Count int32 `json:"count,omitempty"`
+
+	// recent has the latest of these triggers besides the first one, whose input is spec.input. It has at most 32
+	// and count - 1 entries, and its JSON at most 32 KiB. The oldest is first. An entry is whole or left out.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Recent []RepresentedTrigger `json:"recent,omitempty"`
+}
+
+// RepresentedTrigger describes one of the triggers that a JobRun stands for.
+type RepresentedTrigger struct {
+	// input is the input of the trigger: any JSON value, at most 64 levels of arrays and objects. Not set if the
+	// trigger has none.
+	//
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Input *apiextensionsv1.JSON `json:"input,omitempty"`
+
+	// time is when the trigger arrived. It has six fractional digits: 2026-01-02T15:04:05.000000Z.
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z$`
+	Time metav1.MicroTime `json:"time,omitzero"`
+
+	// user is the name of the user that sent the trigger. It is cut to 1 KiB.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	User string `json:"user,omitempty"`
 }
 
 // Admission is the webhook's record of a trigger.
@@ -375,6 +431,14 @@ type Admission struct {
 	//
 	// +optional
 	Definition *DefinitionReference `json:"definition,omitempty"`
+
+	// represents is spec.represents.count, if the webhook admitted the JobRun to stand for several triggers. Without it, the
+	// API server refuses spec.represents.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=100000
+	Represents int32 `json:"represents,omitempty"`
 }
 
 // DefinitionReference names one generation of a JobDefinition in the same namespace.
@@ -477,7 +541,8 @@ type RunLease struct {
 
 // CoalescedTriggers is the durable record of the triggers that a run absorbed.
 type CoalescedTriggers struct {
-	// count is the number of triggers that this run absorbed. Each is counted exactly once.
+	// count is the number of triggers that this run absorbed. Each is counted exactly once. A receipt with
+	// spec.represents counts as many as it represents. A run with spec.represents counts all of those but one.
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=1
@@ -525,6 +590,25 @@ type CoalescedTrigger struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	Input string `json:"input,omitempty"`
+
+	// represents is the number of triggers that the receipt stood for. Not set if it stood for one.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=100000
+	Represents int32 `json:"represents,omitempty"`
+
+	// moreInputs are skipped inputs of the latest further triggers that the receipt represents, as JSON texts. The
+	// oldest is first. They are whole, at most 8, and have 1 KiB together. The receipt has more of them in
+	// spec.represents.recent.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	MoreInputs []string `json:"moreInputs,omitempty"`
 
 	// labels are the labels of the receipt without those of the operator, at most 16.
 	//

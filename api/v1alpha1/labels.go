@@ -112,6 +112,19 @@ const (
 	MaxConditions = 16
 	// MaxRecentInputBytes bounds the input of one entry of status.coalesced.recent.
 	MaxRecentInputBytes = 1 << 10
+	// MaxMoreInputs bounds the further inputs of one entry of status.coalesced.recent, and MaxMoreInputsBytes all of their
+	// texts together.
+	MaxMoreInputs      = 8
+	MaxMoreInputsBytes = 1 << 10
+	// MaxRepresented bounds spec.represents.count.
+	MaxRepresented = 100000
+	// MaxRepresentedRecent bounds the entries of spec.represents.recent, and MaxRepresentedRecentBytes its JSON.
+	MaxRepresentedRecent      = 32
+	MaxRepresentedRecentBytes = 32 << 10
+	// RepresentativeSeconds is how long after its creation the operator keeps a JobRun that stands for several triggers. A
+	// create whose answer was lost may be sent again under the same name for 60 seconds. While the JobRun exists, it is not
+	// stored and counted again.
+	RepresentativeSeconds = 120
 	// MaxRecentLabels bounds the labels of one entry of status.coalesced.recent.
 	MaxRecentLabels = 16
 	// MaxOutputBytes bounds the termination message that becomes status.output.

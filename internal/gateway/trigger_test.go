@@ -308,7 +308,7 @@ func TestRetrigger(t *testing.T) {
 
 // The body of a trigger has all fields of JobRunSpec but those that are not a caller's.
 func TestTriggerRequestHasTheFieldsOfTheSpec(t *testing.T) {
-	notTheCallers := []string{"JobName", "Template", "Batch", "Cancel", "Admission"}
+	notTheCallers := []string{"JobName", "Template", "Batch", "Represents", "Cancel", "Admission"}
 	full := TriggerRequest{}
 	for field := range fieldsOf(reflect.TypeFor[v1alpha1.JobRunSpec]()) {
 		own, has := reflect.TypeFor[TriggerRequest]().FieldByName(field.Name)

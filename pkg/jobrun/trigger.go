@@ -119,6 +119,7 @@ func again(spec v1alpha1.JobRunSpec) v1alpha1.JobRunSpec {
 	spec.Coalesce = ""
 	spec.Admission = nil
 	spec.Batch = nil
+	spec.Represents = nil
 	return spec
 }
 

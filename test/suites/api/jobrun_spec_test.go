@@ -77,6 +77,51 @@ func TestJobRunSpec(t *testing.T) {
 	}
 }
 
+// representing returns a spec that represents several triggers, admitted for so many. rest are more fields.
+func representing(represents string, admitted int, rest string) string {
+	return fmt.Sprintf("{jobName: a, concurrencyKey: k, represents: %s, admission: {disposition: Created, runName: r, runToken: t, token: t, represents: %d}, %s}",
+		represents, admitted, rest)
+}
+
+func TestJobRunRepresents(t *testing.T) {
+	const (
+		skip     = "coalesce: Skip"
+		entry    = `{input: {org: acme}, time: "2026-01-02T03:04:05.000000Z", user: ann}`
+		needs    = "represents needs coalesce, and takes neither idempotencyKey nor batch"
+		admitted = "represents was not admitted: the operator's webhook did not answer, or is of an older version; send each trigger alone"
+	)
+	entries := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat(entry+", ", n), ", ") + "]" }
+	for name, tc := range map[string]struct {
+		spec string
+		want refusal
+	}{
+		"two":                      {spec: representing("{count: 2}", 2, skip)},
+		"100,000":                  {spec: representing("{count: 100000, recent: "+entries(32)+"}", 100000, skip)},
+		"an input is any JSON":     {spec: representing(`{count: 3, recent: [{input: "x", time: "2026-01-02T03:04:05.000000Z"}]}`, 3, skip)},
+		"no count":                 {representing("{}", 2, skip), refusal{"spec.represents.count", "Required value"}},
+		"one":                      {representing("{count: 1}", 2, skip), refusal{"spec.represents.count", "greater than or equal to 2"}},
+		"100,001":                  {representing("{count: 100001}", 2, skip), refusal{"spec.represents.count", "less than or equal to 100000"}},
+		"33 entries":               {representing("{count: 40, recent: "+entries(33)+"}", 40, skip), refusal{"spec.represents.recent", "must have at most 32 items"}},
+		"an entry without a time":  {representing("{count: 2, recent: [{user: ann}]}", 2, skip), refusal{"spec.represents.recent[0].time", "Required value"}},
+		"a time of whole seconds":  {representing(`{count: 2, recent: [{time: "2026-01-02T03:04:05Z"}]}`, 2, skip), refusal{"spec.represents.recent[0].time", "should match"}},
+		"a user of 1,025":          {representing(`{count: 2, recent: [{time: "2026-01-02T03:04:05.000000Z", user: `+strings.Repeat("u", 1025)+`}]}`, 2, skip), refusal{"spec.represents.recent[0].user", "may not be more than 1024"}},
+		"without coalesce":         {representing("{count: 2}", 2, "input: 1"), refusal{"spec.represents", needs}},
+		"with an idempotencyKey":   {representing("{count: 2}", 2, skip+", idempotencyKey: i"), refusal{"spec.represents", needs}},
+		"in a batch":               {representing("{count: 2}", 2, skip+", batch: {id: b, size: 1, leader: b}"), refusal{"spec.represents", needs}},
+		"admitted for another":     {representing("{count: 3}", 2, skip), refusal{"spec.represents", admitted}},
+		"without the webhook":      {`{jobName: a, concurrencyKey: k, coalesce: Skip, represents: {count: 2}}`, refusal{"spec.represents", admitted}},
+		"by a webhook that is old": {`{jobName: a, concurrencyKey: k, coalesce: Skip, represents: {count: 2}, admission: {disposition: Created, runName: r, runToken: t, token: t}}`, refusal{"spec.represents", admitted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.want.check(t, newClient(t).Create(context.Background(), object(t, "JobRun", "spec: "+tc.spec)))
+		})
+	}
+	stored, want := "spec: "+representing("{count: 2}", 2, skip), refusal{"spec.represents", "represents" + isImmutable}
+	testUpdate(t, "represents removed", stored, "spec: {represents: null}", want)
+	testUpdate(t, "represents unchanged", stored, "{metadata: {labels: {a: b}}}", refusal{})
+}
+
 func TestJobRunName(t *testing.T) {
 	template := `, template: {spec: {template: {spec: ` + podSpec + `}}}`
 	long := strings.Repeat("a", v1alpha1.MaxTemplateRunName)
