@@ -487,10 +487,9 @@ var mutants = map[string]mutant{
 	},
 	"P9: the history of a definition does not spare what represents several triggers": {
 		file: "internal/decision/history.go",
-		from: `		left = max(left, sparedFor(receipt, t.Now))
-`,
-		to:  ``,
-		pkg: rules, run: "^TestHistory$",
+		from: `left = max(left, sparedFor(receipt, t.Now))`,
+		to:   `left = max(left, sparedFor(receipt, t.Now)-spared)`,
+		pkg:  rules, run: "^TestHistory$",
 	},
 	"one caller cancels the triggers of others": {
 		file: "internal/webhook/v1alpha1/represents.go",
