@@ -58,7 +58,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
-			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // panics have the error itself
+			cause := recover()
+			aborted := cause == http.ErrAbortHandler //nolint:errorlint // panics have the error itself
+			if cause != nil && !aborted {
 				s.Log.Error(fmt.Errorf("%v", cause), "A handler panicked", "requestID", id, "route", pattern, "stack", string(debug.Stack()))
 				if recorded.code == 0 {
 					s.writeError(recorded, apierrors.NewInternalError(fmt.Errorf("request %s: see the log of the gateway", id)))
@@ -66,6 +68,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			}
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
 			s.Log.V(1).Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
+			if aborted { // The server closes the connection.
+				panic(cause)
+			}
 		}()
 		next.ServeHTTP(recorded, r.WithContext(context.WithValue(r.Context(), requestIDKey, id)))
 	})

@@ -87,6 +87,10 @@ func operations() map[string]operation {
 		"POST " + namespaced + "/runs/{run}/retrigger": {
 			id: "retriggerRun", summary: "Trigger the same work again.", answers: triggered, codes: writeCodes,
 		},
+		"GET " + namespaced + "/runs/{run}/logs": {
+			id: "readLogs", answers: ok(""), text: true, codes: []int{http.StatusConflict},
+			summary: "Read or follow the log of the run's current Pod. 409: there is none yet. 404: there will be none, or the gateway reads no logs.",
+		},
 		"GET " + namespaced + "/events": {
 			id: "streamEvents", events: events.Data{}, answers: map[int]any{http.StatusOK: "", http.StatusNoContent: nil},
 			summary: "Follow what happens to runs. Last-Event-ID goes on after an earlier stream. 204: that had everything of its run.",

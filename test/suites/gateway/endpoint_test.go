@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/internal/gateway"
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
@@ -49,8 +50,11 @@ func startGateway(change ...func(*gateway.Options)) *endpoint {
 	Expect(err).NotTo(HaveOccurred())
 	authorizer, err := webhookv1alpha1.NewAuthorizer(config, httpClient)
 	Expect(err).NotTo(HaveOccurred())
+	openLog, err := gateway.NewLogOpener(config, httpClient)
+	Expect(err).NotTo(HaveOccurred())
 	options := gateway.Options{
 		API: api, Authenticator: authenticator, Authorizer: authorizer, CallerInFlight: 100, NamespaceInFlight: 100,
+		Streams: events.DefaultOptions, OpenLog: openLog,
 		Metrics: prometheus.NewRegistry(), Clock: clock.RealClock{}, Log: ctrl.Log,
 	}
 	for _, change := range change {
