@@ -85,6 +85,7 @@ var _ = BeforeSuite(func() {
 	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{Root: checkout.Path(), Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(stop()).To(Succeed()) })
+	DeferCleanup(gateways.Wait)
 })
 
 var _ = BeforeEach(func() {
