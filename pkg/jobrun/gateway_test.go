@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -153,33 +152,5 @@ func TestGatewayTriggerRefuses(t *testing.T) {
 	}
 	if _, err := jobrun.NewForGateway(jobrun.GatewayOptions{URL: "https://a", Token: token}, ""); err == nil {
 		t.Error("all namespaces are accepted")
-	}
-}
-
-// A wait goes on after its stream breaks off, and reads the JobRun again after an event.
-func TestGatewayWaitSurvivesBrokenStreams(t *testing.T) {
-	var gets, streams atomic.Int32
-	runs := overHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/events") {
-			if streams.Add(1) == 1 {
-				panic(http.ErrAbortHandler)
-			}
-			_, _ = io.WriteString(w, "retry: 500\n\nevent: run:leased\ndata: {}\n\n")
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-			return
-		}
-		text := strings.Replace(stored, `"uid"`, `"resourceVersion":"1","uid"`, 1)
-		if gets.Add(1) >= 3 { // once at each of two turns, and after the event
-			text = strings.Replace(stored, `"uid"`, `"resourceVersion":"2","uid"`, 1)
-			text = strings.TrimSuffix(text, "}") + `,"status":{"phase":"Completed","output":{"n":1}}}`
-		}
-		_, _ = io.WriteString(w, text)
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	outcome, err := runs.Wait(ctx, "sync-1")
-	if err != nil || outcome.Output == nil || string(outcome.Output.Raw) != `{"n":1}` {
-		t.Errorf("%+v, %v", outcome, err)
 	}
 }
