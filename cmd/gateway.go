@@ -83,6 +83,12 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 	if err != nil {
 		return nil, err
 	}
+	var openLog gateway.LogOpener
+	if o.logs {
+		if openLog, err = gateway.NewLogOpener(config, mgr.GetHTTPClient()); err != nil {
+			return nil, err
+		}
+	}
 	return gateway.NewServer(gateway.Options{
 		API:               api,
 		Authenticator:     authenticator,
@@ -90,6 +96,7 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 		CallerInFlight:    o.callerInFlight,
 		NamespaceInFlight: o.namespaceInFlight,
 		Streams:           o.streams,
+		OpenLog:           openLog,
 		AllowedOrigins:    o.allowedOrigins,
 		Metrics:           metrics.Registry,
 		Clock:             operatorClock,

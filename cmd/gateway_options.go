@@ -30,6 +30,7 @@ type gatewayOptions struct {
 	callerInFlight    int
 	namespaceInFlight int
 	streams           events.Options
+	logs              bool
 	metricsAddress    string
 	metricsCertPath   string
 	pprofAddress      string
@@ -92,9 +93,11 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 		"How many requests for one namespace this replica answers at once, streams included, at least 1. It answers more with 429.")
 	o.streams.HistoryBytes = events.DefaultOptions.HistoryBytes
 	flags.IntVar(&o.streams.PerCaller, "gateway-caller-streams", events.DefaultOptions.PerCaller,
-		"How many streams of events one caller may have open at this replica, at least 1. It answers more with 429.")
+		"How many streams of events and of logs one caller may have open at this replica, at least 1. It answers more with 429.")
 	flags.IntVar(&o.streams.Total, "gateway-streams", events.DefaultOptions.Total,
-		"How many streams of events all callers may have open at this replica, at least 1. It answers more with 429.")
+		"How many streams of events and of logs all callers may have open at this replica, at least 1. It answers more with 429.")
+	flags.BoolVar(&o.logs, "gateway-logs", false,
+		"Let callers with the right to get pods/log read the logs of runs. The gateway then needs the rights of config/gateway/logs.")
 	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
 		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
 	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",

@@ -18,7 +18,7 @@ func TestParseGatewayOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || o.callerInFlight != 4096 || o.connections != 8192 ||
-		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" {
+		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" || o.logs {
 		t.Errorf("defaults: %+v", o)
 	}
 	o, err = parseGatewayOptions([]string{"--gateway-allowed-origins=https://a.example, https://b.example,"}, nil)

@@ -35,18 +35,19 @@ explore: ## Play CHECKS new schedules of each property. test-property plays the 
 test-mutants: ## Break each rule of the protocol in turn, and check that a test fails.
 	go test -count=1 -timeout=45m $(TEST_FLAGS) $(MUTANTS_PACKAGE)
 
-# What the tests of the gateway's streams use.
-EVENTSOURCE := bin/eventsource/node_modules/eventsource
+# What the tests of the gateway's streams and of its example in TypeScript use. The last package shows that all are there.
+EVENTSOURCE := bin/eventsource/node_modules/typescript
 
 .PHONY: eventsource
-eventsource: $(EVENTSOURCE) ## Install an EventSource from npm: bin/eventsource.
+eventsource: $(EVENTSOURCE) ## Install an EventSource and TypeScript from npm: bin/eventsource.
 
 $(EVENTSOURCE):
 	@command -v npm >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; }
-	npm --prefix bin/eventsource install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error eventsource@4.1.1
+	npm --prefix bin/eventsource install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error \
+		eventsource@4.1.1 @types/node@20.19.0 typescript@5.9.3
 
 .PHONY: test-suites
-test-suites: k8s installed-curl eventsource ## Run the tests that start an API server.
+test-suites: k8s installed-curl installed-python3 eventsource ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 # The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark
@@ -65,7 +66,7 @@ test-kine: ## Run the conformance tables on kine with SQLite, the store of k3s.
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 
-# The tests run the examples of docs/ that call curl and jq, and examples/worker.py.
+# The tests run the examples of docs/ that call curl and jq, and those of examples/.
 installed-%:
 	@command -v $* >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends $*; }
 

@@ -61,7 +61,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
-			if cause := recover(); cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // panics have the error itself
+			cause := recover()
+			aborted := cause == http.ErrAbortHandler //nolint:errorlint // panics have the error itself
+			if cause != nil && !aborted {
 				err := s.panicked(id, pattern, cause)
 				if recorded.code == 0 {
 					s.writeError(recorded, err)
@@ -70,6 +72,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
 			s.Log.V(1).Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
 			s.audit(r, traced, routeLabel(pattern), recorded.code)
+			if aborted { // The server closes the connection.
+				panic(cause)
+			}
 		}()
 		next.ServeHTTP(recorded, r)
 	})

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,14 +34,27 @@ type operation struct {
 	events any
 	// text is true if the answer is plain text.
 	text bool
-	// codes are the codes of a Status that only this route has. allCodes are those of all routes with a caller.
+	// codes are the codes of a Status that only this route has, besides its commonCodes.
 	codes []int
 }
 
-// allCodes are what every route with a caller may answer besides its own codes.
-var allCodes = []int{
-	http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
-	http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+// commonCodes are the codes of a Status that a route may answer because it is a route with a caller, with rights, or with
+// names in its path. A test of the suite gets each code that the document has.
+func commonCodes(route route) []int {
+	if route.public {
+		return nil
+	}
+	codes := []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable,
+	}
+	if route.needs != nil {
+		codes = append(codes, http.StatusForbidden)
+	}
+	if strings.Contains(route.pattern, "{") {
+		codes = append(codes, http.StatusNotFound)
+	}
+	return codes
 }
 
 // listCodes are those of a list, bodyCodes those of a route with a body, writeCodes those of a trigger.
@@ -86,6 +100,10 @@ func operations() map[string]operation {
 		},
 		"POST " + namespaced + "/runs/{run}/retrigger": {
 			id: "retriggerRun", summary: "Trigger the same work again.", answers: triggered, codes: writeCodes,
+		},
+		"GET " + namespaced + "/runs/{run}/logs": {
+			id: "readLogs", answers: ok(""), text: true, codes: []int{http.StatusConflict},
+			summary: "Read or follow the log of the run's current Pod. 409: there is none yet. 404: there will be none, or the gateway reads no logs.",
 		},
 		"GET " + namespaced + "/events": {
 			id: "streamEvents", events: events.Data{}, answers: map[int]any{http.StatusOK: "", http.StatusNoContent: nil},
@@ -159,14 +177,11 @@ func newDocument(routes []route) ([]byte, error) {
 
 // operation returns the description of a route.
 func (s *schemas) operation(route route, o operation) object {
-	answers, codes := object{}, o.codes
+	answers := object{}
 	for code, value := range o.answers {
 		answers[strconv.Itoa(code)] = s.answer(code, value, o)
 	}
-	if !route.public {
-		codes = append(codes[:len(codes):len(codes)], allCodes...)
-	}
-	for _, code := range codes {
+	for _, code := range slices.Concat(o.codes, commonCodes(route)) {
 		answers[strconv.Itoa(code)] = object{"description": http.StatusText(code), "content": s.content(metav1.Status{}, jsonType)}
 	}
 	described := object{"operationId": o.id, "summary": o.summary, "responses": answers}

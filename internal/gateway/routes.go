@@ -36,7 +36,15 @@ var (
 	}
 	labelParameter = parameter{"label", "Only events of runs, or of absorbed triggers, that this label selector matches. There may be several: all must match."}
 	eventFilter    = []parameter{jobParameter, labelParameter, {"run", "Only events of this JobRun, or of the run that stands for it: from its state to its end."}}
-	runFilter      = append([]parameter{
+	logFilter      = []parameter{
+		{"follow", "true: go on until the container ends."},
+		{"tailLines", "Only this many lines from the end."},
+		{"sinceSeconds", "Only what is at most this many seconds old, at least 1."},
+		{"previous", "true: the log of the container before it was restarted in its Pod."},
+		{"container", "The container. The default is the Pod's default container, or its first one."},
+		{"timestamps", "true: a time before each line."},
+	}
+	runFilter = append([]parameter{
 		jobParameter,
 		{"phase", "Only JobRuns in this phase. Empty: those that have none yet."},
 		{"key", "Only JobRuns with this concurrencyKey."},
@@ -56,6 +64,7 @@ func (s *Server) routes() []route {
 		{pattern: "DELETE " + namespaced + "/runs/{run}", serve: s.deleteRun, needs: onRun("delete")},
 		{pattern: "POST " + namespaced + "/runs/{run}/cancel", serve: s.cancelRun, needs: onRun("update")},
 		{pattern: "POST " + namespaced + "/runs/{run}/retrigger", serve: s.retriggerRun, needs: onRun("get"), query: []parameter{waitParameter}},
+		{pattern: "GET " + namespaced + "/runs/{run}/logs", serve: s.logs, needs: needsLogs, query: logFilter},
 		{pattern: "GET " + namespaced + "/keys", serve: s.listKeys, needs: inNamespace("list", runKeys), query: append([]parameter{jobParameter}, page...)},
 		{pattern: "GET " + namespaced + "/definitions", serve: s.listDefinitions, needs: inNamespace("list", jobDefinitions), query: page},
 		{pattern: "GET /v1/namespaces", serve: s.listNamespaces, query: page},

@@ -30,8 +30,10 @@ type Options struct {
 	Authorizer authorizer.Authorizer
 	// CallerInFlight and NamespaceInFlight bound the requests in flight of one caller and for one namespace.
 	CallerInFlight, NamespaceInFlight int
-	// Streams bounds the streams of events.
+	// Streams bounds the streams of events and of logs.
 	Streams events.Options
+	// OpenLog reads the logs of runs. If it is nil, the gateway reads no logs.
+	OpenLog LogOpener
 	// AllowedOrigins are the origins whose pages may call the gateway, for example https://jobs.example.com, or "*" for all. If
 	// it is empty, no page of another origin may.
 	AllowedOrigins []string

@@ -32,14 +32,7 @@ func (s *Server) followEvents(ctx context.Context) {
 // events answers with a stream of the events of the namespace's runs.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	return s.streams.Serve(w, r, namespaceOf(r), events.Caller{
-		Name: userOf(r.Context()).GetName(),
-		Allowed: func(ctx context.Context) error {
-			caller, err := s.authenticate(r.WithContext(ctx))
-			if err != nil {
-				return err
-			}
-			return s.require(withUser(ctx, caller), needsEvents(r)...)
-		},
+		Name: userOf(r.Context()).GetName(), Allowed: s.stillAllowed(r, needsEvents),
 	})
 }
 

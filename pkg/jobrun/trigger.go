@@ -65,7 +65,7 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 	if err != nil {
 		return Outcome{}, err
 	}
-	return c.await(ctx, subjectOf(result.JobRun), o)
+	return await(ctx, subjectOf(result.JobRun), o, c.feedOf)
 }
 
 // Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey and what

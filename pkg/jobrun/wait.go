@@ -28,18 +28,31 @@ func (c *Client) Wait(ctx context.Context, name string, opts ...WaitOption) (Out
 	if err := c.checkName(name); err != nil {
 		return Outcome{}, err
 	}
-	return c.await(ctx, &subject{name: name}, gather(opts))
+	return await(ctx, &subject{name: name}, gather(opts), c.feedOf)
 }
 
 // WaitFor is like Wait, for the JobRun that a trigger returned. It never waits for another JobRun of that name. It sees
 // the outcome even if the JobRun ended and was deleted shortly before the call.
 func (c *Client) WaitFor(ctx context.Context, run *v1alpha1.JobRun, opts ...WaitOption) (Outcome, error) {
-	return c.await(ctx, subjectOf(run), gather(opts))
+	return await(ctx, subjectOf(run), gather(opts), c.feedOf)
 }
 
-func (c *Client) await(ctx context.Context, own *subject, o options) (Outcome, error) {
+// follower calls tell with each change of a subject until tell returns false; then it returns nil. It returns an error when ctx
+// ends or when the server refuses for good.
+type follower interface {
+	follow(ctx context.Context, tell func(change) bool) error
+}
+
+// feedOf returns the feed of one JobRun, from the last state that was seen of it.
+func (c *Client) feedOf(s *subject) follower {
+	feed := c.newFeed(s.scope())
+	feed.version = s.version()
+	return feed
+}
+
+func await(ctx context.Context, own *subject, o options, feed func(*subject) follower) (Outcome, error) {
 	w := &waiter{
-		client: c, own: own, subject: own, report: o.onProgress, state: o.onState,
+		feed: feed, own: own, subject: own, report: o.onProgress, state: o.onState,
 		updates: make(chan update), done: make(chan struct{}),
 	}
 	err := w.wait(ctx)
@@ -55,7 +68,8 @@ type update struct {
 
 // waiter waits for the outcome of one trigger.
 type waiter struct {
-	client *Client
+	// feed returns what follows a subject.
+	feed func(*subject) follower
 	// own is the trigger's JobRun.
 	own *subject
 	// subject is the JobRun whose outcome ends the wait: own or, once own is gone, the run that stands for it.
@@ -101,8 +115,7 @@ func (w *waiter) wait(ctx context.Context) error {
 
 // follow sends the subject's changes to updates until ctx ends.
 func (w *waiter) follow(ctx context.Context, s *subject) {
-	feed := w.client.newFeed(s.scope())
-	feed.version = s.version()
+	feed := w.feed(s)
 	tell := func(u update) bool {
 		select {
 		case w.updates <- u:

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
@@ -46,7 +47,7 @@ func (s *Streams) begin(ctx context.Context, r *reader, asked request, opened ui
 
 // beginRun is begin for the stream of one run.
 func (s *Streams) beginRun(ctx context.Context, r *reader, asked request, opened uint64) (beginning, error) {
-	run, err := s.standIn(ctx, r.namespace, asked.run)
+	run, err := StandIn(ctx, s.api, r.namespace, asked.run)
 	if err != nil {
 		return beginning{}, err
 	}
@@ -105,16 +106,17 @@ func (s *Streams) resume(ctx context.Context, r *reader, asked request) beginnin
 	return beginning{version: last, groups: []*group{missed}}
 }
 
-// maxHops bounds how many receipts standIn follows. A receipt names a run that stands for it itself. Only while that run
+// maxHops bounds how many receipts StandIn follows. A receipt names a run that stands for it itself. Only while that run
 // becomes a receipt, too, there are more.
 const maxHops = 8
 
-// standIn reads a JobRun, or of a bound receipt the run that stands for it. Its error is a 404 if there is none.
-func (s *Streams) standIn(ctx context.Context, namespace, name string) (*v1alpha1.JobRun, error) {
+// StandIn reads a JobRun, or of a bound receipt the run that stands for it. api must not read from a cache. The error is a
+// 404 if there is none.
+func StandIn(ctx context.Context, api client.Reader, namespace, name string) (*v1alpha1.JobRun, error) {
 	next := v1alpha1.ObjectReference{Name: name}
 	for range maxHops {
 		run := &v1alpha1.JobRun{}
-		if err := s.api.Get(ctx, types.NamespacedName{Namespace: namespace, Name: next.Name}, run); err != nil {
+		if err := api.Get(ctx, types.NamespacedName{Namespace: namespace, Name: next.Name}, run); err != nil {
 			return nil, jobrun.Classify(err)
 		}
 		if next.UID != "" && next.UID != run.UID {

@@ -21,7 +21,7 @@ func newMetrics() metrics {
 	m := metrics{
 		open: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "jobrun_gateway_streams",
-			Help: "Streams of events that are open.",
+			Help: "Streams of events and of logs that are open.",
 		}),
 		cut: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "jobrun_gateway_streams_cut_total",

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -19,15 +18,7 @@ import (
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
-const (
-	heartbeatInterval = 15 * time.Second
-	// accessInterval is how often a stream asks whether its caller may still watch. maxUnanswered is how many such questions
-	// in a row may stay without an answer.
-	accessInterval = time.Minute
-	maxUnanswered  = 5
-	// askTimeout bounds one such question.
-	askTimeout = 10 * time.Second
-)
+const heartbeatInterval = 15 * time.Second
 
 var (
 	// errRefused means that the caller may no longer watch.
@@ -42,15 +33,13 @@ var (
 type stream struct {
 	streams *Streams
 	reader  *reader
-	caller  Caller
+	access  Access
 	out     *writer
 	// run is the name of the JobRun that the stream follows, or empty. The stream ends with the run.
 	run      string
 	throttle throttle
 	// passed is the version up to which the stream has everything but what the throttle holds.
 	passed uint64
-	// unanswered is how many questions for the caller's rights in a row had no answer.
-	unanswered int
 }
 
 // serve writes the stream until it ends, and returns why.
@@ -62,7 +51,7 @@ func (s *stream) serve(ctx context.Context, begin beginning) error {
 	c := s.streams.clock
 	heartbeat := c.NewTicker(heartbeatInterval)
 	defer heartbeat.Stop()
-	access := c.NewTicker(accessInterval - rand.N(accessInterval/10)) //nolint:gosec // G404: no secret
+	access := c.NewTicker(AccessInterval())
 	defer access.Stop()
 	timer := c.NewTimer(heartbeatInterval)
 	defer timer.Stop()
@@ -213,17 +202,10 @@ func (s *stream) beat() error {
 	return s.out.err
 }
 
-// ask ends the stream if its caller may no longer watch. While the API server does not answer, the stream goes on for a
-// while.
+// ask ends the stream if its caller may no longer watch.
 func (s *stream) ask(ctx context.Context) error {
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	err := s.caller.Allowed(asking)
+	err := s.access.Ask(ctx)
 	if err == nil {
-		s.unanswered = 0
-		return nil
-	}
-	if s.unanswered++; !apierrors.IsUnauthorized(err) && !apierrors.IsForbidden(err) && s.unanswered <= maxUnanswered {
 		return nil
 	}
 	s.fail(err)
@@ -247,7 +229,7 @@ func (s *stream) fail(err error) {
 // follow makes the stream follow the run that stands for its own, which became a receipt. It writes the state of that run.
 func (s *stream) follow(ctx context.Context) error {
 	had := s.reader.restart()
-	run, err := s.streams.standIn(ctx, s.reader.namespace, s.run)
+	run, err := StandIn(ctx, s.streams.api, s.reader.namespace, s.run)
 	var groups []*group
 	if err == nil {
 		s.reader.follow(run.UID)

@@ -95,7 +95,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string
 	if err := s.ready(r.Context()); err != nil {
 		return err
 	}
-	leave, err := s.limit.enter(caller.Name)
+	leave, err := s.Enter(caller.Name)
 	if err != nil {
 		return err
 	}
@@ -110,14 +110,25 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, namespace string
 		w.WriteHeader(http.StatusNoContent) // An EventSource comes back after each end but this one.
 		return nil
 	}
-	s.metrics.open.Inc()
-	defer s.metrics.open.Dec()
 	stream := &stream{
-		streams: s, reader: reader, caller: caller, run: asked.run,
+		streams: s, reader: reader, access: Access{Allowed: caller.Allowed}, run: asked.run,
 		out: &writer{w: w, control: http.NewResponseController(w), clock: s.clock},
 	}
 	s.ended(stream.serve(r.Context(), begin), namespace, caller)
 	return nil
+}
+
+// Enter counts a stream of a caller, until leave is called once. Its error is a 429 beyond the bounds. Serve calls it itself.
+func (s *Streams) Enter(caller string) (leave func(), err error) {
+	counted, err := s.limit.enter(caller)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics.open.Inc()
+	return func() {
+		s.metrics.open.Dec()
+		counted()
+	}, nil
 }
 
 // ready waits until the Hub has read the JobRuns.

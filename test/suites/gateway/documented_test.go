@@ -21,13 +21,14 @@ var block = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 // example is a command of a page, and the output that follows it.
 type example struct{ command, output string }
 
-// examplesIn returns the blocks of shell commands that a block of JSON follows at once.
+// examplesIn returns the blocks of shell commands that a block of JSON or text follows at once.
 func examplesIn(page string) []example {
 	var found []example
 	blocks := block.FindAllStringSubmatchIndex(page, -1)
 	for i := 1; i < len(blocks); i++ {
 		before, at := blocks[i-1], blocks[i]
-		if page[before[2]:before[3]] == "sh" && page[at[2]:at[3]] == "json" && page[before[1]:at[0]] == "\n\n" {
+		language := page[at[2]:at[3]]
+		if page[before[2]:before[3]] == "sh" && (language == "json" || language == "text") && page[before[1]:at[0]] == "\n\n" {
 			found = append(found, example{page[before[4]:before[5]], page[at[4]:at[5]]})
 		}
 	}
@@ -57,11 +58,12 @@ var _ = Describe("docs/gateway.md", func() {
 		page, err := os.ReadFile(checkout.Path("docs", "gateway.md"))
 		Expect(err).NotTo(HaveOccurred())
 		examples := examplesIn(string(page))
-		Expect(len(examples)).To(BeNumerically(">=", 8))
+		Expect(len(examples)).To(BeNumerically(">=", 9))
+		logging := startLogging("synced 40 users\n", "synced 41 users\n", "synced 42 users\n")
 		var wrong []string
 		for _, found := range examples {
 			command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(found.command, "team-a", ns))
-			command.Env = append(os.Environ(), "GATEWAY="+gate.url, "AUTH=Authorization: Bearer "+editor)
+			command.Env = append(os.Environ(), "GATEWAY="+gate.url, "AUTH=Authorization: Bearer "+editor, "RUN="+logging)
 			output, err := command.CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), string(output))
 			if withoutRandom(string(output)) != withoutRandom(found.output) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/internal/gateway"
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
@@ -49,8 +51,11 @@ func startGateway(change ...func(*gateway.Options)) *endpoint {
 	Expect(err).NotTo(HaveOccurred())
 	authorizer, err := webhookv1alpha1.NewAuthorizer(config, httpClient)
 	Expect(err).NotTo(HaveOccurred())
+	openLog, err := gateway.NewLogOpener(config, httpClient)
+	Expect(err).NotTo(HaveOccurred())
 	options := gateway.Options{
 		API: api, Authenticator: authenticator, Authorizer: authorizer, CallerInFlight: 100, NamespaceInFlight: 100,
+		Streams: events.DefaultOptions, OpenLog: openLog,
 		Metrics: prometheus.NewRegistry(), Clock: clock.RealClock{}, Log: ctrl.Log,
 	}
 	for _, change := range change {
@@ -62,22 +67,28 @@ func startGateway(change ...func(*gateway.Options)) *endpoint {
 	Expect(err).NotTo(HaveOccurred())
 	e := &endpoint{
 		url: "https://" + listener.Addr().String(), server: gateway.NewServer(options), ended: make(chan struct{}),
-		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}},
+		client: &http.Client{Transport: observed{&http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
+		}}},
 	}
 	serving, cancel := context.WithCancel(context.Background())
 	e.stop = cancel
+	gateways.Add(1)
 	go func() {
 		defer GinkgoRecover()
+		defer gateways.Done()
 		defer close(e.ended)
 		Expect((&gateway.Endpoint{Server: e.server, Listener: listener, TLS: tlsConfig}).Start(serving)).To(Succeed())
 	}()
 	DeferCleanup(func() {
 		cancel()
 		e.client.CloseIdleConnections()
-		<-e.ended
 	})
 	return e
 }
+
+// gateways are those that have not stopped yet. Each takes two seconds for it, in which the next spec begins.
+var gateways sync.WaitGroup
 
 // answer is the answer to a request.
 type answer struct {

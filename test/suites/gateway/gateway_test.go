@@ -154,6 +154,7 @@ var _ = Describe("a refusal", func() {
 		Entry("of another method", 405, "PATCH", "/v1/namespaces/NS/runs/a", "", "", "PATCH"),
 		Entry("of a large body", 413, "POST", runs, `"`+strings.Repeat("x", 300<<10)+`"`, "application/json", "bytes"),
 		Entry("of another type", 415, "POST", runs, "a=b", "text/plain", "application/json"),
+		Entry("of an empty batch", 422, "POST", batches, `{"items":[]}`, "application/json", "items"),
 		Entry("of a bad key", 422, "POST", runs, `{"concurrencyKey":"a\u0007"}`, "application/json", "spec.concurrencyKey"),
 	)
 

@@ -45,7 +45,8 @@ var (
 	// k8s is an administrator's client.
 	k8s client.Client
 	ns  string
-	// editor may do everything with JobRuns, and trigger the job sync. viewer may read. nobody has no right.
+	// editor may do everything with JobRuns, trigger the job sync, and read logs. viewer may read, but no logs. nobody has no
+	// right.
 	editor, viewer, nobody string
 	// gate is the gateway of the spec.
 	gate *endpoint
@@ -75,13 +76,16 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() { Expect(cp.Stop()).To(Succeed()) })
 	k8s, err = client.New(cp.AdminConfig(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	role, err := os.ReadFile(filepath.Join(checkout.Path(), "config", "gateway", "role.yaml"))
-	Expect(err).NotTo(HaveOccurred())
-	_, err = cp.InstallManifests(context.Background(), role)
-	Expect(err).NotTo(HaveOccurred())
+	for _, path := range []string{"role.yaml", "logs/role.yaml"} {
+		role, err := os.ReadFile(filepath.Join(checkout.Path(), "config", "gateway", path))
+		Expect(err).NotTo(HaveOccurred())
+		_, err = cp.InstallManifests(context.Background(), role)
+		Expect(err).NotTo(HaveOccurred())
+	}
 	stop, err := inprocess.Start(context.Background(), cp, inprocess.Options{Root: checkout.Path(), Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(func() { Expect(stop()).To(Succeed()) })
+	DeferCleanup(gateways.Wait)
 })
 
 var _ = BeforeEach(func() {
@@ -95,7 +99,8 @@ var _ = BeforeEach(func() {
 	editor = caller("editor",
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobruns", "runkeys"}, Verbs: all},
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, ResourceNames: []string{job}, Verbs: []string{"trigger"}},
-		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, Verbs: []string{"list"}})
+		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, Verbs: []string{"list"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}})
 	viewer = caller("viewer",
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: all, Verbs: []string{"get", "list"}})
 	nobody = caller("nobody")
