@@ -13,9 +13,11 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/internal/gateway/events"
+	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -48,6 +50,9 @@ type Server struct {
 	metrics             *metrics
 	draining            *draining
 	streams             *events.Streams
+	groups              *group.Groups
+	// compiled has compiled JobDefinitions.
+	compiled *lru.Cache
 	// bodies bounds the bytes of bodies in memory.
 	bodies *semaphore.Weighted
 	// document returns the OpenAPI document. The first call makes it.
@@ -65,7 +70,9 @@ func NewServer(o Options) *Server {
 		draining:   newDraining(),
 		streams:    newStreams(o),
 		bodies:     semaphore.NewWeighted(maxBodiesBytes),
+		compiled:   lru.New(maxCompiled),
 	}
+	s.groups = s.newGroups()
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()
 	return s
