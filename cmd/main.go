@@ -131,6 +131,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 	notes := func() bool { return members.Level() >= membership.NotesLevel }
 	memory := func() bool { return members.Level() >= membership.MemoryLevel }
 	defines := func() bool { return members.Level() >= membership.DefinitionsLevel }
+	represents := func() bool { return members.Level() >= membership.RepresentsLevel }
 	err := controller.SetupWithManager(mgr, controller.Options{
 		Keys:             keys,
 		ReceiptHistory:   o.receiptHistory,
@@ -168,6 +169,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Notes:            notes,
 		Memory:           memory,
 		Defines:          defines,
+		Represents:       represents,
 		Authorizer:       authorizer,
 		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
 		Gateway:          o.gatewayUser,

@@ -37,7 +37,7 @@ var _ toolscache.TransformFunc = Slim
 
 // Slim drops the fields that no reader of the cache needs. Readers need:
 //   - of an ended JobRun, which may stay for long: its identity, outcome and TTL, and the time of the schedule that triggered it
-//   - of any other JobRun: everything but the annotations that its Job does not get
+//   - of any other JobRun: everything but the annotations that its Job does not get, and the triggers that a bound receipt represents
 //   - of a Job: its identity, conditions and TTL, whether it is suspended, from which definition it was made, and how many Pods
 //     ended in a finished one
 //   - of a Lease: the holder and the renewTime
@@ -48,6 +48,9 @@ func Slim(object any) (any, error) {
 	switch object := object.(type) {
 	case *v1alpha1.JobRun:
 		object.ManagedFields, object.Annotations = nil, annotationsOf(object)
+		if r := object.Spec.Represents; r != nil && (object.IsReceipt() || object.HasOutcome()) {
+			r.Recent = nil // Its count is left, for the inputs have been recorded.
+		}
 		if condition := settled(object); condition != "" {
 			slimRun(object, condition)
 		}

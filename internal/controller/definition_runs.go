@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -94,7 +95,7 @@ func (d *definitions) decideHistory(ctx context.Context, run *v1alpha1.JobRun) (
 	} else {
 		unlocked = d.sightings.unchangedFor(subject, true)
 	}
-	return decision.DecideHistory(decision.Retention{Run: run, Unbound: unbound, Bound: bound, Held: held}, unlocked), nil
+	return decision.DecideHistory(decision.Retention{Now: metav1.NewTime(d.Clock.Now()), Run: run, Unbound: unbound, Bound: bound, Held: held}, unlocked), nil
 }
 
 // trim deletes a run and its receipts in the order of the plan, until one deletion fails.

@@ -451,6 +451,12 @@ func TestHistory(t *testing.T) {
 		"a run stays whose receipt is not counted": {limited, []client.Object{
 			run("a", 10).Obj(), run("c", 30).Obj(), wrappers.MakeJobRun("r").CoalescedBy("a", "4").Obj(),
 		}, nil},
+		"a run stays whose receipt represents several triggers and is young": {limited, []client.Object{
+			run("a", 10).Obj(), run("c", 30).Obj(), wrappers.MakeJobRun("r").CoalescedBy("a", "4").Represents(2).BoundTo("a").Settled().Obj(),
+		}, nil},
+		"a run stays that represents several triggers and is young": {limited, []client.Object{
+			run("a", 10).Represents(2).Obj(), run("c", 30).Obj(),
+		}, nil},
 		"a run stays that its idempotency key is to remember": {limited, []client.Object{
 			run("a", 10).IdempotencyKey("i").Remembered(60).Obj(), run("c", 30).Obj(),
 			wrappers.MakeIdempotencyKey("i").Owner("a").Remembered(60).Obj(),

@@ -425,12 +425,12 @@ func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v
 	if err != nil {
 		return 0, err
 	}
-	excess := max(len(bound)-r.ReceiptHistory, 0)
-	held, err := r.findHeld(ctx, run, bound[:excess])
+	now := metav1.NewTime(r.Clock.Now())
+	excess, _ := decision.BeyondReceiptHistory(bound, r.ReceiptHistory, now)
+	held, err := r.findHeld(ctx, run, excess)
 	if err != nil {
 		return 0, err
 	}
-	now := metav1.NewTime(r.Clock.Now())
 	if left, soon := r.expires(run, now); soon && left <= 0 && !held[run.UID] {
 		if held[run.UID], err = r.isAwaited(ctx, run); err != nil {
 			return 0, err

@@ -63,7 +63,7 @@ func Decide(s *Snapshot) Plan {
 			continue
 		}
 		if ops := step.decide(s); len(ops) > 0 {
-			return Plan{Step: step.name, Ops: s.withBatchDecision(ops), After: s.LookAgain()}
+			return Plan{Step: step.name, Ops: withOwnCount(s.withBatchDecision(ops)), After: s.LookAgain()}
 		}
 	}
 	return Plan{After: s.LookAgain()}

@@ -118,7 +118,7 @@ func DecideReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 	case run.HasEnded() && !isComplete(run):
 		return completeReport(run, now)
 	case run.MisstatesOutcome():
-		return Plan{Step: "observe-generation", Ops: []Op{WriteStatus{run, statusOf(run)}}}
+		return Plan{Step: "observe-generation", Ops: withOwnCount([]Op{WriteStatus{run, statusOf(run)}})}
 	default:
 		return Plan{}
 	}
@@ -137,7 +137,7 @@ func completeReport(run *v1alpha1.JobRun, now metav1.Time) Plan {
 		message = "reported by its worker"
 	}
 	setOutcome(&status, run, v1alpha1.OutcomeCondition(status.Phase), ReasonReported, message, now)
-	return Plan{Step: "report", Ops: []Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}}}
+	return Plan{Step: "report", Ops: withOwnCount([]Op{WriteStatus{run, status}, Emit{endedEvent(run, status)}})}
 }
 
 // isComplete reports whether the status of an ended run has its completionTime and its condition.

@@ -94,7 +94,7 @@ func tellTriggered(run *v1alpha1.JobRun) []Op {
 
 // TriggeredEvent is RunTriggered for a trigger that became a run.
 func TriggeredEvent(run *v1alpha1.JobRun) Event {
-	note := fmt.Sprintf("triggered for job %q", run.Spec.JobName)
+	note := fmt.Sprintf("triggered%s for job %q", representsText(run.Represented()), run.Spec.JobName)
 	if run.Spec.ConcurrencyKey != "" {
 		note += fmt.Sprintf(", concurrencyKey %q", run.Spec.ConcurrencyKey)
 	}

@@ -25,10 +25,12 @@ const (
 // tellCoalesced tells that a run absorbed triggers. status is the status of the run after that.
 func tellCoalesced(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, status v1alpha1.JobRunStatus) []Op {
 	total := status.Coalesced.Count
-	before := total - int64(len(receipts))
-	alone := min(max(toldAlone-before, 0), int64(len(receipts)))
-	ops := make([]Op, 0, alone+1)
-	for _, receipt := range receipts[:alone] {
+	told := total - represented(receipts)
+	var ops []Op
+	for _, receipt := range receipts {
+		if told += receipt.Represented(); told > toldAlone {
+			break
+		}
 		ops = append(ops, Emit{coalescedEvent(run, receipt)})
 	}
 	if total > toldAlone {
@@ -39,8 +41,8 @@ func tellCoalesced(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, status v1a
 
 // coalescedEvent tells that a run absorbed a trigger. The note has the input and the labels of the trigger.
 func coalescedEvent(run, receipt *v1alpha1.JobRun) Event {
-	note := fmt.Sprintf("absorbed trigger %s; skipped labels %s, input %s",
-		receipt.Name, text.Cut(labelsText(callersLabels(receipt)), maxNoteBytes/3), inputText(receipt.InputText()))
+	note := fmt.Sprintf("absorbed trigger %s%s; skipped labels %s, input %s",
+		receipt.Name, representsText(receipt.Represented()), text.Cut(labelsText(callersLabels(receipt)), maxNoteBytes/3), inputText(receipt.InputText()))
 	event := newEvent(run, EventCoalesced, ActionCoalesced, note)
 	event.Related = receipt
 	return event
@@ -53,7 +55,7 @@ func coalescedSeries(run, last *v1alpha1.JobRun, counted *v1alpha1.CoalescedTrig
 	fmt.Fprintf(note, "absorbed %d triggers; what was skipped is in their receipts and in status.coalesced.recent; latest", counted.Count)
 	separator := ": "
 	for _, t := range slices.Backward(counted.Recent[max(len(counted.Recent)-toldLast, 0):]) {
-		entry := fmt.Sprintf("%s input %s", t.Name, inputText(t.Input))
+		entry := fmt.Sprintf("%s%s input %s", t.Name, representsText(int64(t.Represents)), inputText(t.Input))
 		if len(t.Labels) > 0 {
 			entry += " labels " + labelsText(t.Labels)
 		}
@@ -63,6 +65,14 @@ func coalescedSeries(run, last *v1alpha1.JobRun, counted *v1alpha1.CoalescedTrig
 	event := newEvent(run, EventCoalesced, ActionCoalesced, note.String())
 	event.Related, event.Count = last, counted.Count-toldAlone
 	return event
+}
+
+// representsText says how many triggers a JobRun stands for; empty if it is one.
+func representsText(n int64) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" for %d triggers", n)
 }
 
 func inputText(input string) string { return cmp.Or(input, "null") }

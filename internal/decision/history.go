@@ -71,6 +71,13 @@ func DecideHistory(t Retention, unlocked time.Duration) Plan {
 	if left := JobLock - unlocked; left > 0 && t.Run.RunsAsJob() && t.Run.LeaseGeneration() > 0 {
 		return Plan{After: left}
 	}
+	left := sparedFor(t.Run, t.Now)
+	for _, receipt := range t.Bound {
+		left = max(left, sparedFor(receipt, t.Now))
+	}
+	if left > 0 {
+		return Plan{After: left}
+	}
 	plan := Plan{Step: "trim-history"}
 	for _, receipt := range t.Bound {
 		if receipt.DeletionTimestamp == nil {

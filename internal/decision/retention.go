@@ -38,34 +38,33 @@ type Retention struct {
 
 // DecideRetention decides which JobRuns to delete: a run after its TTL, and receipts beyond the history. A
 // run stays while one of its receipts has no outcome, because the receipt copies it from the run. A receipt
-// stays until it is counted (P9).
+// stays until it is counted. A JobRun that stands for several triggers stays while its create may be sent again (P9).
 func DecideRetention(t Retention) Plan {
 	var plan Plan
-	for _, receipt := range t.excess() {
+	excess, after := t.excess()
+	for _, receipt := range excess {
 		plan.Step, plan.Ops = "trim-receipts", append(plan.Ops, DeleteRun{receipt})
 	}
+	plan.After = after
 	left, kept := t.TimeToLive()
 	switch {
 	case !kept || t.isAwaited():
 	case left > t.Sweep: // A later sweep finds the run in time.
 	case left > 0:
-		plan.After = left
+		plan.After = Sooner(plan.After, left)
 	default:
 		plan.Step, plan.Ops = "expire-ttl", append(plan.Ops, DeleteRun{t.Run})
 	}
 	return plan
 }
 
-// excess returns the oldest receipts beyond the history. It leaves out receipts that are being deleted, which
-// a finalizer may hold.
-func (t Retention) excess() []*v1alpha1.JobRun {
-	var excess []*v1alpha1.JobRun
-	for _, receipt := range t.Bound[:max(len(t.Bound)-t.History, 0)] {
-		if !t.Held[receipt.UID] && receipt.DeletionTimestamp == nil {
-			excess = append(excess, receipt)
-		}
-	}
-	return excess
+// excess returns the receipts that go because they are beyond the history, and the time until more of them go. It leaves out
+// receipts that are being deleted, which a finalizer may hold.
+func (t Retention) excess() (excess []*v1alpha1.JobRun, after time.Duration) {
+	excess, after = BeyondReceiptHistory(t.Bound, t.History, t.Now)
+	return slices.DeleteFunc(excess, func(receipt *v1alpha1.JobRun) bool {
+		return t.Held[receipt.UID] || receipt.DeletionTimestamp != nil
+	}), after
 }
 
 // isAwaited reports whether a receipt, or a member of its batch, still needs the run.
@@ -80,7 +79,7 @@ func AllHaveOutcome(receipts []*v1alpha1.JobRun) bool {
 
 // TimeToLive returns how much longer the run is kept; ok is false if it has no TTL or has not ended. The TTL of a receipt that
 // was created after the end of its run starts with its creation. If a clock ahead of this one wrote completionTime, the TTL
-// starts when this process sees the run: see Seen.
+// starts when this process sees the run: see Seen. It lasts at least as long as the run is spared.
 func (t Retention) TimeToLive() (left time.Duration, ok bool) {
 	ttl, limited := ttlOf(t.Run, t.TTL)
 	ended := t.Run.Status.CompletionTime
@@ -91,7 +90,7 @@ func (t Retention) TimeToLive() (left time.Duration, ok bool) {
 	if created := t.Run.CreationTimestamp.Time; created.After(since) {
 		since = created
 	}
-	return ttl - max(t.Now.Sub(since), t.Seen), true
+	return max(ttl-max(t.Now.Sub(since), t.Seen), sparedFor(t.Run, t.Now)), true
 }
 
 // ttlOf returns how long a JobRun is kept after it has an outcome; ok is false if it is kept for ever. fallback is the TTL of

@@ -19,6 +19,9 @@ func TestDecideRetention(t *testing.T) {
 	unbound := answered("r", "a", "4").Obj()
 	open := answered("r", "a", "4").BoundTo("a").Obj()
 	settled := func(name string) *v1alpha1.JobRun { return answered(name, "a", "4").BoundTo("a").Settled().Obj() }
+	several := func(name string) *v1alpha1.JobRun {
+		return answered(name, "a", "4").Represents(2).BoundTo("a").Settled().Obj()
+	}
 	late := answered("r", "a", "4").TTL(60).BoundTo("a").Settled().Obj()
 	late.CreationTimestamp = metav1.NewTime(late.Status.CompletionTime.Add(time.Minute))
 	for name, tc := range map[string]struct {
@@ -63,6 +66,17 @@ func TestDecideRetention(t *testing.T) {
 		"no history at all": {
 			run: made("a").Leased(1, "5").Obj(), bound: []*v1alpha1.JobRun{settled("p")}, history: 0,
 			want: "trim-receipts: DeleteRun(p)",
+		},
+		"history spares a young receipt that represents several triggers": {
+			run: made("a").Leased(1, "5").Obj(), seconds: 100, history: 1, wantAfter: 21 * time.Second,
+			bound: []*v1alpha1.JobRun{several("p"), settled("q"), settled("r")}, want: "trim-receipts: DeleteRun(q)",
+		},
+		"history does not spare it for ever": {
+			run: made("a").Leased(1, "5").Obj(), seconds: 121, history: 1,
+			bound: []*v1alpha1.JobRun{several("p"), settled("q"), settled("r")}, want: "trim-receipts: DeleteRun(p); DeleteRun(q)",
+		},
+		"a run that represents several triggers, whose time is over": {
+			run: finished().Represents(2).Obj(), seconds: 70, wantAfter: 51 * time.Second,
 		},
 		"history keeps the leader of a batch that others look to": {
 			run: made("a").Leased(1, "5").Obj(), bound: []*v1alpha1.JobRun{settled("p"), settled("q"), settled("r")}, history: 1, held: "p",

@@ -183,15 +183,12 @@ func cancelledReceiptStatus(receipt *v1alpha1.JobRun, reason, message string, no
 	return status
 }
 
-// countedStatus returns the status of a run that counts these receipts. If recent has no room for them, countedStatus
-// removes its oldest entries whose receipts are marked (P8).
+// countedStatus returns the status of a run that counts these receipts. A receipt counts as many triggers as it represents. If
+// recent has no room for them, countedStatus removes its oldest entries whose receipts are marked (P8).
 func countedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map[types.UID]bool) v1alpha1.JobRunStatus {
 	status := statusOf(run)
-	counted := &v1alpha1.CoalescedTriggers{}
-	if status.Coalesced != nil {
-		counted = status.Coalesced
-	}
-	counted.Count = min(counted.Count+int64(len(receipts)), v1alpha1.MaxCount)
+	counted := cmp.Or(status.Coalesced, ownCount(run), &v1alpha1.CoalescedTriggers{})
+	counted.Count = min(counted.Count+represented(receipts), v1alpha1.MaxCount)
 	excess := len(counted.Recent) + len(receipts) - v1alpha1.MaxRecent
 	counted.Recent = slices.DeleteFunc(counted.Recent, func(entry v1alpha1.CoalescedTrigger) bool {
 		if excess <= 0 || !marked[entry.UID] {
@@ -208,13 +205,18 @@ func countedStatus(run *v1alpha1.JobRun, receipts []*v1alpha1.JobRun, marked map
 }
 
 func recentEntry(receipt *v1alpha1.JobRun) v1alpha1.CoalescedTrigger {
-	return v1alpha1.CoalescedTrigger{
-		Name:   receipt.Name,
-		UID:    receipt.UID,
-		Time:   &receipt.CreationTimestamp,
-		Input:  text.Cut(receipt.InputText(), v1alpha1.MaxRecentInputBytes),
-		Labels: callersLabels(receipt),
+	entry := v1alpha1.CoalescedTrigger{
+		Name:       receipt.Name,
+		UID:        receipt.UID,
+		Time:       &receipt.CreationTimestamp,
+		Input:      text.Cut(receipt.InputText(), v1alpha1.MaxRecentInputBytes),
+		MoreInputs: moreInputs(receipt),
+		Labels:     callersLabels(receipt),
 	}
+	if r := receipt.Spec.Represents; r != nil {
+		entry.Represents = r.Count
+	}
+	return entry
 }
 
 // callersLabels returns the labels of the caller that recent keeps: the first MaxRecentLabels, sorted by name.

@@ -32,8 +32,11 @@ const (
 	// DefinitionsLevel is the first protocol level that knows JobDefinitions. A replica of a lower level takes a run of a
 	// definition for a worker's, and its lease for one that nobody renews.
 	DefinitionsLevel = 4
+	// RepresentsLevel is the first protocol level that knows JobRuns that stand for several triggers. A replica of a lower level
+	// counts one trigger for each.
+	RepresentsLevel = 5
 	// ProtocolLevel is the level of this version: what it can read and write in RunKeys and statuses.
-	ProtocolLevel = DefinitionsLevel
+	ProtocolLevel = RepresentsLevel
 	// formerLevel is the level of the versions that elect a leader and keep no Lease of a member.
 	formerLevel = 1
 	// formerPatience is the time for which the leader of a former version counts after its last renewal. It exceeds the 15 s

@@ -16,7 +16,7 @@ import (
 // Data is the JSON of an event. It is a jobrun.Event.
 type Data struct {
 	Type       jobrun.EventType          `json:"type" doc:"What happened: run:trigger, run:coalesced, run:leased, run:progress, run:complete, run:fail, run:cancel or run:delete."`
-	Run        *v1alpha1.JobRun          `json:"run" doc:"The state of the run that showed the event, which may be later than the event. It has no template and not the entries of status.coalesced.recent. Only a run:trigger has the input, and only a run:complete the output. In a run:delete it is the last state, or if the deletion itself was not seen, only what names and selects the run, and its phase. In a run:coalesced of a run that no longer exists it has only the namespace, name, uid and jobName."`
+	Run        *v1alpha1.JobRun          `json:"run" doc:"The state of the run that showed the event, which may be later than the event. It has no template and not the entries of status.coalesced.recent. Only a run:trigger has the inputs, and only a run:complete the output. In a run:delete it is the last state, or if the deletion itself was not seen, only what names and selects the run, and its phase. In a run:coalesced of a run that no longer exists it has only the namespace, name, uid and jobName."`
 	Generation int64                     `json:"generation,omitempty" doc:"The generation of the lease of a run:leased. Missing if that lease was over before it was seen."`
 	Count      int64                     `json:"count" doc:"How many events this one stands for. It is more than 1 only for a run:coalesced without a receipt, and for a run:leased without a generation."`
 	Receipt    *v1alpha1.ObjectReference `json:"receipt,omitempty" crd:"status.runRef" doc:"The receipt of a run:coalesced. Missing if neither it nor its entry of status.coalesced.recent was seen."`
@@ -73,6 +73,9 @@ func shown(e jobrun.Event) *v1alpha1.JobRun {
 	run.Spec.Template = nil
 	if e.Type != jobrun.EventTrigger {
 		run.Spec.Input = nil
+		if r := run.Spec.Represents; r != nil {
+			run.Spec.Represents = &v1alpha1.Represents{Count: r.Count}
+		}
 	}
 	if e.Type != jobrun.EventComplete {
 		run.Status.Output = nil

@@ -89,6 +89,8 @@ type Judge struct {
 
 	freed map[delivery]bool // idempotency keys that were released or forgotten
 
+	sent map[string]types.UID // the last JobRun of each trigger with an annotation that identifies it
+
 	jobNamed     map[string]bool // tokens of the runs whose status ever named a Job
 	jobsOf       map[string]int  // number of Jobs that were created, by token
 	jobCompleted map[lease]bool  // leases whose Job completed before its deletion began
@@ -130,6 +132,7 @@ func New(o Options) *Judge {
 		made:     map[types.UID]uint64{},
 		finished: map[lease]bool{},
 		freed:    map[delivery]bool{},
+		sent:     map[string]types.UID{},
 
 		jobNamed:     map[string]bool{},
 		jobsOf:       map[string]int{},
@@ -171,6 +174,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	if old == nil {
 		old = &v1alpha1.JobRun{}
 		j.created[run.UID] = e.Revision
+		j.storedOnce(run)
 	}
 	if old.Status.Phase != run.Status.Phase {
 		j.phaseChanged(run)
@@ -183,6 +187,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.named(run)
 	j.completed(old, run)
 	j.counts(old, run)
+	j.standsAlone(e, run)
 	j.inherits(old, run)
 }
 
@@ -273,14 +278,15 @@ func (j *Judge) failed(run *v1alpha1.JobRun, key *v1alpha1.RunKeySpec) {
 	}
 }
 
-// counts checks I3: a run counts each receipt once.
+// counts checks I3: a run counts each receipt once, as often as the receipt represents triggers, and what it represents itself.
 func (j *Judge) counts(old, run *v1alpha1.JobRun) {
+	j.countsItself(old, run)
 	before, after := old.Status.Coalesced, run.Status.Coalesced
 	if after == nil {
 		return
 	}
 	known := map[types.UID]bool{}
-	var count int64
+	count := run.Represented() - 1
 	if before != nil {
 		count = before.Count
 		for _, entry := range before.Recent {
@@ -292,7 +298,7 @@ func (j *Judge) counts(old, run *v1alpha1.JobRun) {
 		if known[entry.UID] {
 			continue
 		}
-		fresh++
+		fresh += j.weight(entry.UID)
 		if j.counted[run.UID] == nil {
 			j.counted[run.UID] = map[types.UID]bool{}
 		}
@@ -302,7 +308,7 @@ func (j *Judge) counts(old, run *v1alpha1.JobRun) {
 		j.counted[run.UID][entry.UID] = true
 	}
 	if after.Count != count+fresh {
-		j.fail("I3: the count of %s is %d after %d, but it has %d new receipts", run.Name, after.Count, count, fresh)
+		j.fail("I3: the count of %s is %d after %d, but its new receipts stand for %d triggers", run.Name, after.Count, count, fresh)
 	}
 }
 

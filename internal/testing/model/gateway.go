@@ -33,6 +33,8 @@ const (
 	webhookName = "mjobrun.batch.jobrun.dev"
 	// webhookTimeout is timeoutSeconds of config/webhook.
 	webhookTimeout = 10 * time.Second
+	// User is the name of the user of each request.
+	User = "user"
 	// requestTimeout is the API server's default timeout of a request.
 	requestTimeout = time.Minute
 )
@@ -93,6 +95,27 @@ func (g *Gateway) ServeClaims(p *Process, handler admission.Handler) {
 // Create sends a user's request to create a JobRun. The context names the user.
 func (g *Gateway) Create(ctx context.Context, run *v1alpha1.JobRun, dryRun bool) Answer {
 	return g.do(ctx, admissionv1.Create, run, nil, dryRun)
+}
+
+// CreateInTime is Create on an API server that stores the JobRun within its own bound on a create, or never, also if the user has
+// gone by then.
+func (g *Gateway) CreateInTime(ctx context.Context, run *v1alpha1.JobRun) Answer {
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	return g.do(context.WithValue(ctx, boundKey{}, end), admissionv1.Create, run, nil, false)
+}
+
+// boundKey is the key of the time by which the API server has stored what a request creates.
+type boundKey struct{}
+
+// patience returns how long the API server may still store what a request creates; 0 for Options.Patience.
+func (g *Gateway) patience(ctx context.Context) time.Duration {
+	end, bounded := ctx.Value(boundKey{}).(time.Time)
+	if !bounded {
+		return 0
+	}
+	return max(end.Sub(g.server.sim.Clock.Now()), 1)
 }
 
 // Update sends a user's request to update a JobRun. Old is the version that the user has read.
@@ -189,7 +212,7 @@ func (g *Gateway) review(operation admissionv1.Operation, run, old *v1alpha1.Job
 		UID:  uuid.NewUUID(),
 		Kind: gvk, Resource: resource, RequestKind: &gvk, RequestResource: &resource,
 		Name: run.Name, Namespace: run.Namespace, Operation: operation,
-		UserInfo: authenticationv1.UserInfo{Username: "user"},
+		UserInfo: authenticationv1.UserInfo{Username: User},
 		Object:   runtime.RawExtension{Raw: body},
 		DryRun:   ptr.To(dryRun),
 	}
@@ -316,7 +339,7 @@ func (g *Gateway) store(ctx context.Context, verb Verb, run *v1alpha1.JobRun, bo
 		s.answer(c)
 	}}
 	response, err := g.server.sim.do(ctx, &call{
-		process: g.server, what: "stores: " + r.String(), writes: !dryRun,
+		process: g.server, what: "stores: " + r.String(), writes: !dryRun, patience: g.patience(ctx),
 		choices: []choice{executed, answeredSlowly, responseLost, callerGivesUp, refused},
 		serve:   func() (*Response, error) { return g.server.sim.Server.Serve(r) },
 	})

@@ -442,6 +442,62 @@ var mutants = map[string]mutant{
 		to:   `if s.runToCountOn(receipt) == run && (!counted || hasCounted(run, receipt.UID)) {`,
 		pkg:  rules, run: "^TestP8",
 	},
+	"I3: a receipt that represents several triggers counts as one": {
+		file: "internal/decision/status.go",
+		from: `counted.Count+represented(receipts)`,
+		to:   `counted.Count+int64(len(receipts))`,
+		pkg:  simulation, run: "^TestScheduleRunRepresentsSeveral$",
+	},
+	"I3: a run does not count what it represents": {
+		file: "internal/decision/represents.go",
+		from: `		write.Status.Coalesced = ownCount(write.Run)
+`,
+		to:  ``,
+		pkg: simulation, run: "^TestScheduleRunRepresentsSeveral$",
+	},
+	"I3: a run that counts a receipt first does not count what it represents": {
+		file: "internal/decision/status.go",
+		from: `cmp.Or(status.Coalesced, ownCount(run), &v1alpha1.CoalescedTriggers{})`,
+		to:   `cmp.Or(status.Coalesced, &v1alpha1.CoalescedTriggers{})`,
+		pkg:  simulation, run: "^TestScheduleRunCountsBeforeItsPhase$",
+	},
+	"I3: what a receipt represents is counted on the receipt, too": {
+		file: "internal/decision/represents.go",
+		from: ` || !isPhaseOfRun(write.Status.Phase) {`,
+		to:   ` {`,
+		pkg:  simulation, run: "^TestScheduleRunRepresentsSeveral$",
+	},
+	"I3: a run counts itself": {
+		file: "internal/decision/represents.go",
+		from: `Count: run.Represented() - 1}`,
+		to:   `Count: run.Represented()}`,
+		pkg:  simulation, run: "^TestScheduleReceiptOfNobodyIsPromoted$",
+	},
+	"P9: a receipt that represents several triggers is trimmed too early": {
+		file: "internal/decision/represents.go",
+		from: `if after := sparedFor(receipt, now); after > 0 {`,
+		to:   `if after := sparedFor(receipt, now); after > spared {`,
+		pkg:  simulation, run: "^TestScheduleReceiptIsSentAgain$",
+	},
+	"P9: a run that represents several triggers goes when its TTL is over": {
+		file: "internal/decision/retention.go",
+		from: `max(ttl-max(t.Now.Sub(since), t.Seen), sparedFor(t.Run, t.Now))`,
+		to:   `ttl - max(t.Now.Sub(since), t.Seen)`,
+		pkg:  simulation, run: "^TestScheduleRunIsSentAgain$",
+	},
+	"P9: the history of a definition does not spare what represents several triggers": {
+		file: "internal/decision/history.go",
+		from: `		left = max(left, sparedFor(receipt, t.Now))
+`,
+		to:  ``,
+		pkg: rules, run: "^TestHistory$",
+	},
+	"one caller cancels the triggers of others": {
+		file: "internal/webhook/v1alpha1/represents.go",
+		from: `old.Spec.Represents == nil || old.CancelRequested()`,
+		to:   `true || old.CancelRequested()`,
+		pkg:  "./internal/webhook/v1alpha1", run: "^TestUpdateCancelsNoneOfSeveral$",
+	},
 	"I4: a claim does not raise the generation": {
 		file: "internal/runkey/transition.go",
 		from: `max(key.Pending.Generation, last) + 1,`,

@@ -5,6 +5,7 @@ package simulation
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -229,6 +230,50 @@ func TestPropertyMemory(t *testing.T) {
 		}
 		return scenario
 	})
+}
+
+// TestPropertyRepresents sends triggers that stand for several. Answers are lost, and the creates are sent again under the same name.
+// Runs are displaced, cancelled and deleted, and receipts are promoted. Each trigger is counted once in the run that stands for it.
+func TestPropertyRepresents(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		triggers := rapid.SliceOfN(rapid.Custom(drawRepresented), 2, 6).Draw(rt, "triggers")
+		for i := range triggers {
+			triggers[i].Name = fmt.Sprintf("%c", 'a'+i)
+		}
+		scenario := Scenario{
+			Controllers: 1,
+			Replicas:    2,
+			Mishaps:     rapid.IntRange(0, 1).Draw(rt, "mishaps"),
+			Triggers:    triggers,
+			Workers:     []Way{rapid.SampledFrom([]Way{Works, Dies, GivesBack}).Draw(rt, "way"), Works},
+		}
+		if rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Controllers = rapid.IntRange(1, 2).Draw(rt, "controllers")
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 4).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
+// drawRepresented draws a trigger of one key that mostly stands for several.
+func drawRepresented(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Key, t.Idempotency, t.Skip = "k", "", true
+	t.Represents = rapid.SampledFrom([]int32{0, 2, 7, 1000}).Draw(rt, "represents")
+	if t.Represents == 0 {
+		t.Skip = rapid.Bool().Draw(rt, "often skip")
+	}
+	t.Again = time.Duration(rapid.SampledFrom([]int{0, 1, 20, 55}).Draw(rt, "again")) * time.Second
+	t.Worker = rapid.Bool().Draw(rt, "often worker")
+	t.Fleeting = t.Fleeting && !t.Worker
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Nothing, Nothing, Cancel, Delete}).Draw(rt, "seldom then")
+	t.After = time.Duration(rapid.SampledFrom([]int{0, 0, 0, 2, 40}).Draw(rt, "after")) * time.Second
+	t.More = rapid.SampledFrom([]int{0, 0, 1, 4}).Draw(rt, "more")
+	return t
 }
 
 // drawDelivery draws a trigger that mostly has the same idempotency key as the others. Nobody deletes its JobRun.

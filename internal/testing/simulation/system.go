@@ -71,6 +71,11 @@ type Trigger struct {
 	Then Afterthought
 	// More is the number of further triggers of the same kind. The user sends each one after the answer to the last.
 	More int
+	// Represents is spec.represents.count; 0 for a trigger that stands for itself. Its name must be its own.
+	Represents int32
+	// Again is when the user sends the trigger again under the same name if its answer was lost, after the first time. The user does
+	// so while a minute is not over. 0 is never.
+	Again time.Duration
 }
 
 // Batch is a batch of triggers from one user. Either all of them take effect, or none.
@@ -218,7 +223,7 @@ func watch(p *model.Process, handler model.Handler, objects ...client.Object) er
 }
 
 func (s *system) startWebhook(p *model.Process) (model.Source, error) {
-	options := webhookv1alpha1.Options{Keys: s.keys(p), Cached: p.Client, Live: p.Live}
+	options := webhookv1alpha1.Options{Keys: s.keys(p), Cached: p.Client, Live: p.Live, Gateway: model.User}
 	if s.scenario.Defined != nil {
 		options.Definitions = p.Client
 	}
@@ -236,7 +241,7 @@ func (s *system) startController(p *model.Process) (model.Source, error) {
 	w := s.newWitness(quota{p.Client})
 	r := controller.NewReconciler(w, p.Live, silent{}, controller.Options{
 		Keys: s.keys(p), ReceiptHistory: history, ReservationGrace: grace, IdempotencyGrace: idempotencyGrace, BatchTimeout: v1alpha1.BatchTimeoutSeconds * time.Second,
-		JobTTL: jobTTL, SweepPeriod: time.Minute, Clock: s.Clock, // There is no sweep: no TTL is longer than SweepPeriod.
+		JobTTL: jobTTL, SweepPeriod: s.scenario.longestTTL(), Clock: s.Clock, // There is no sweep: no TTL is longer than SweepPeriod.
 	})
 	c := model.NewController(p, 2, r.Reconcile)
 	enqueue := func(old, current client.Object, initial bool) {
@@ -336,7 +341,7 @@ func (s *system) use(ctx context.Context, users *model.Process, t Trigger) {
 		if n > 0 {
 			t.Name = fmt.Sprintf("%s-%d", name, n)
 		}
-		if answer := s.gateway.Create(ctx, newRun(t), false); answer.Err == nil {
+		if answer := s.trigger(ctx, t); answer.Err == nil {
 			s.regret(ctx, users, t, answer.Run)
 		}
 	}
@@ -407,6 +412,9 @@ func newRun(t Trigger) *v1alpha1.JobRun {
 	}
 	if t.Skip {
 		run.Spec.Coalesce = v1alpha1.CoalesceSkip
+	}
+	if t.Represents > 0 {
+		represent(run, t.Represents)
 	}
 	return run
 }

@@ -110,6 +110,17 @@ func (w *JobRunWrapper) ReleasedOnFailure() *JobRunWrapper {
 	return w
 }
 
+// Represents makes the JobRun stand for so many triggers. inputs are those of the latest ones, as JSON texts.
+func (w *JobRunWrapper) Represents(count int32, inputs ...string) *JobRunWrapper {
+	w.Spec.Represents = &v1alpha1.Represents{Count: count}
+	for _, input := range inputs {
+		w.Spec.Represents.Recent = append(w.Spec.Represents.Recent, v1alpha1.RepresentedTrigger{
+			Input: &apiextensionsv1.JSON{Raw: []byte(input)}, Time: metav1.NewMicroTime(Epoch.Time), User: "caller",
+		})
+	}
+	return w
+}
+
 // Input sets spec.input to JSON text.
 func (w *JobRunWrapper) Input(json string) *JobRunWrapper {
 	w.Spec.Input = &apiextensionsv1.JSON{Raw: []byte(json)}

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -36,15 +35,15 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
+	if refusal := h.checkRepresents(req, run); refusal != nil {
+		return refused(refusal)
+	}
 	errs, err := h.complete(ctx, sent)
 	if err != nil {
 		return refused(apierrors.NewServiceUnavailable(err.Error()))
 	}
 	sent.name(req)
-	if errs = append(errs, h.validate(sent)...); len(errs) > 0 || run.Spec.JobName == "" { // Without a jobName there may be no spec to stamp.
-		if errs = append(h.apiServerErrors(ctx, sent), errs...); len(errs) == 0 {
-			errs = field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
-		}
+	if errs = h.allErrors(ctx, sent, errs); len(errs) > 0 {
 		return invalid(run.Name, errs)
 	}
 	if err := h.keys.CheckName(ctx, client.ObjectKeyFromObject(run)); err != nil {
@@ -59,7 +58,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if h.memory() {
 		trigger.Terms, trigger.Request = runkey.TermsOf(run), string(req.UID)
 	}
-	dryRun := req.DryRun != nil && *req.DryRun
+	dryRun := isDryRun(req)
 	storable := func() error {
 		if errs := h.apiServerErrors(ctx, sent); len(errs) > 0 {
 			return newInvalid(run.Name, errs)
@@ -77,7 +76,7 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 		response = response.WithWarnings(h.warnings(ctx, run, out)...)
 	}
 	if !dryRun {
-		triggers.WithLabelValues(string(out.Disposition)).Inc()
+		countTriggers(run, out.Disposition)
 	}
 	return response
 }
@@ -131,7 +130,7 @@ func triggerOf(run *v1alpha1.JobRun, token string) runkey.Trigger {
 }
 
 func admissionOf(run *v1alpha1.JobRun, t runkey.Trigger, out keystore.Outcome) v1alpha1.Admission {
-	return v1alpha1.Admission{
+	a := v1alpha1.Admission{
 		Disposition: out.Disposition,
 		RunName:     out.Run.RunName,
 		RunToken:    out.Run.Token,
@@ -140,6 +139,10 @@ func admissionOf(run *v1alpha1.JobRun, t runkey.Trigger, out keystore.Outcome) v
 		Executor:    run.Spec.Admission.Executor,
 		Definition:  run.Spec.Admission.Definition,
 	}
+	if r := run.Spec.Represents; r != nil {
+		a.Represents = r.Count
+	}
+	return a
 }
 
 // generateName returns a name for a JobRun with generateName, because the API server generates names after admission. A

@@ -59,6 +59,8 @@ type Options struct {
 	// Defines reports whether all replicas know JobDefinitions. While one does not, no definition completes a trigger. Nil means
 	// that they do.
 	Defines func() bool
+	// Represents reports whether all replicas count JobRuns that stand for several triggers. Nil means that they do.
+	Represents func() bool
 	// Authorizer says what the user of a request may do. If it is nil, users need no right beyond that to write the object.
 	Authorizer authorizer.Authorizer
 	// Operator is the user name of the operator, which Authorizer is not asked about.
@@ -85,6 +87,7 @@ type Handler struct {
 
 	definitions   *definitions
 	defines       func() bool
+	represents    func() bool
 	denyUndefined bool
 }
 
@@ -103,10 +106,14 @@ func NewHandler(o Options) (*Handler, error) {
 	if o.Defines == nil {
 		o.Defines = func() bool { return true }
 	}
+	if o.Represents == nil {
+		o.Represents = func() bool { return true }
+	}
 	return &Handler{
 		keys: o.Keys, cached: o.Cached, live: o.Live, quotas: o.Quotas, grace: o.ReservationGrace, newToken: o.NewToken, memory: o.Memory,
 		rights: newRights(o), schema: validator, templates: newKnownTemplates(), shapes: newKnownShapes(),
-		definitions: newDefinitions(o.Definitions, o.Live), defines: o.Defines, denyUndefined: o.DenyUndefined,
+		definitions: newDefinitions(o.Definitions, o.Live), defines: o.Defines, represents: o.Represents,
+		denyUndefined: o.DenyUndefined,
 	}, nil
 }
 

@@ -37,6 +37,12 @@ var (
 	})
 )
 
+// countTriggers counts the triggers that an admitted JobRun stands for. All but the first one coalesced with it.
+func countTriggers(run *v1alpha1.JobRun, disposition v1alpha1.Disposition) {
+	triggers.WithLabelValues(string(disposition)).Inc()
+	triggers.WithLabelValues(string(v1alpha1.DispositionCoalesced)).Add(float64(run.Represented() - 1))
+}
+
 func init() {
 	metrics.Registry.MustRegister(triggers, conflicts, reservations, claims, fencedJobs, forbiddenRequests)
 	// Prometheus sees the first increase only of a series that exists from the start.

@@ -99,6 +99,9 @@ func (all schemaValidators) validate(ctx context.Context, sent *submission) fiel
 	delete(object, "status")
 	if spec, ok := object["spec"].(map[string]any); ok {
 		delete(spec, "admission")
+		if admission := admissionForRules(sent.run); admission != nil {
+			spec["admission"] = admission
+		}
 	}
 	if metadata, ok := object["metadata"].(map[string]any); ok {
 		metadata["name"] = sent.run.Name

@@ -77,7 +77,7 @@ func placeholderOf(name string, value json.RawMessage, passed checks) (placehold
 		var key string
 		err := json.Unmarshal(value, &key)
 		return json.RawMessage(`"k"`), err == nil && definition.KeyProblem(key) == ""
-	case "batch": // Each batch has another id, and the shapes of many batches would drive all others out.
+	case "batch", "represents": // Each batch has another id, and the shapes of many batches would drive all others out.
 		return nil, false
 	default:
 		return value, true

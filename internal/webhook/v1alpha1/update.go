@@ -18,8 +18,9 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
-// handleUpdate restores the stamps and what completed the trigger, and refuses a changed template or input. CEL cannot compare these
-// two: a typed client may render an equal template differently, and CEL does not see the untyped input.
+// handleUpdate restores the stamps and what completed the trigger, and refuses a changed template, input or represents. CEL cannot
+// compare these: a typed client may render an equal template differently, and CEL does not see an untyped input. It also refuses to
+// cancel what stands for several triggers.
 func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	old, errs := decodeStored(req.OldObject.Raw)
 	if len(errs) > 0 {
@@ -32,6 +33,9 @@ func (h *Handler) handleUpdate(req admission.Request) admission.Response {
 	run := sent.run
 	if run.Spec.JobName == "" { // An object without a spec cannot be stamped.
 		return invalid(req.Name, field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")})
+	}
+	if refusal := checkCancel(old, run); refusal != nil {
+		return refused(refusal)
 	}
 	before := run.Spec
 	definition.Restore(&run.Spec, &old.Spec)
@@ -53,6 +57,9 @@ func immutable(old, run *v1alpha1.JobRun) field.ErrorList {
 	}
 	if !sameInput(old.Spec.Input, run.Spec.Input) {
 		errs = append(errs, field.Forbidden(spec.Child("input"), "input"+isImmutable))
+	}
+	if !sameRepresents(old.Spec.Represents, run.Spec.Represents) {
+		errs = append(errs, field.Forbidden(representsPath, "represents"+isImmutable))
 	}
 	return errs
 }

@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,22 @@ func (h *Handler) apiServerErrors(ctx context.Context, sent *submission) field.E
 	return nil
 }
 
+// allErrors returns the errors in a new JobRun, those of its completion included. If there are any, it adds those that the API
+// server would find. The API server checks a trigger that is right after the webhook, and the webhook before it takes a key. A trigger
+// with spec.represents is checked in any case, because its answer is that of several callers.
+func (h *Handler) allErrors(ctx context.Context, sent *submission, completion field.ErrorList) field.ErrorList {
+	run := sent.run
+	errs := slices.Concat(completion, h.validate(sent))
+	if len(errs) == 0 && run.Spec.JobName != "" && run.Spec.Represents == nil {
+		return nil
+	}
+	errs = append(h.apiServerErrors(ctx, sent), errs...)
+	if len(errs) == 0 && run.Spec.JobName == "" { // Then there may be no spec to stamp.
+		return field.ErrorList{field.Required(field.NewPath("spec", "jobName"), "")}
+	}
+	return errs
+}
+
 // validate returns the errors in a new JobRun that the schema and CEL cannot find or cannot report as clearly.
 func (h *Handler) validate(sent *submission) field.ErrorList {
 	run := sent.run
@@ -46,6 +63,7 @@ func (h *Handler) validate(sent *submission) field.ErrorList {
 		errs = inputErrors(run.Spec.Input.Raw)
 	}
 	errs = append(errs, nameLengthErrors(run)...)
+	errs = append(errs, representsErrors(sent)...)
 	if run.Spec.Template == nil || sent.passed.has(decoded) {
 		return errs
 	}
