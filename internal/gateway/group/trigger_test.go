@@ -113,6 +113,7 @@ func TestRepresent(t *testing.T) {
 		many = append(many, fmt.Sprint(i))
 	}
 	long, half := `"`+strings.Repeat("x", 32<<10)+`"`, `"`+strings.Repeat("x", 16<<10)+`"`
+	nearly := `"` + strings.Repeat("x", 16<<10-100) + `"` // It fits beside half, but not with its time and user.
 	for name, tc := range map[string]struct {
 		all []*Trigger
 		// want are the beginnings of the inputs of recent.
@@ -122,6 +123,7 @@ func TestRepresent(t *testing.T) {
 		"the first is the run":  {inputs("1", "2", "3"), []string{"2", "3"}},
 		"the latest 32":         {inputs(many...), many[8:]},
 		"one that is too long":  {inputs("1", "2", long, "3"), []string{"2", "3"}},
+		"one that nearly fits":  {inputs("1", nearly, half), []string{half}},
 		"two that are too long": {inputs("1", half, "2", half, "3"), []string{"2", half, "3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
