@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -60,7 +61,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	}
 	items, jobs := make([]jobrun.BatchItem, len(request.Items)), sets.New[string]()
 	for i, item := range request.Items {
-		items[i] = jobrun.BatchItem{Spec: item.spec(item.JobName), Options: triggerOptions(r.Context(), item.Labels)}
+		items[i] = jobrun.BatchItem{Spec: item.spec(item.JobName), Options: triggerOptions(callerOf(r.Context()), item.Labels)}
 		jobs.Insert(item.JobName)
 	}
 	for _, job := range sets.List(jobs) {
@@ -79,7 +80,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	answer, code := BatchAnswer{Warnings: warnings.all()}, http.StatusOK
 	for _, result := range results {
 		code = max(code, codeOf(result.Disposition))
-		answer.Items = append(answer.Items, answerOf(triggered{TriggerResult: result}))
+		answer.Items = append(answer.Items, answerOf(group.Answer{TriggerResult: result}))
 	}
 	return s.writeJSON(w, code, answer)
 }

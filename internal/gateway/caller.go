@@ -25,6 +25,9 @@ func userOf(ctx context.Context) user.Info {
 	return u
 }
 
+// callerOf returns the name of the caller, after authentication.
+func callerOf(ctx context.Context) string { return userOf(ctx).GetName() }
+
 func withUser(ctx context.Context, u user.Info) context.Context {
 	return context.WithValue(ctx, userKey, u)
 }

@@ -17,12 +17,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 )
 
 const (
-	// linesAtOnce bounds the triggers of one stream that are under way.
-	linesAtOnce = 32
+	// linesAtOnce bounds the triggers of one stream that are under way. Lines of one key share JobRuns, so there is room for a
+	// batch of 100 of them.
+	linesAtOnce = 128
+	// rightsTTL is how long a stream believes that its caller may trigger a job. maxRights bounds the jobs.
+	rightsTTL = time.Second
+	maxRights = 1000
 	// linePatience is how long a client may take to send the next line.
 	linePatience = time.Minute
 )
@@ -42,14 +46,23 @@ type stream struct {
 	control *http.ResponseController
 	// answers has one channel for each line, in order.
 	answers chan chan LineAnswer
+	// firstJob is the job of the first line that could be read. Only read uses it.
+	firstJob string
+
+	mu sync.Mutex
+	// allowed has the jobs that the caller may trigger, and until when this is believed.
+	allowed map[string]time.Time
 }
 
 // streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the
-// next one goes on. The triggers of up to 32 lines are under way at once.
+// next one goes on. The triggers of up to linesAtOnce lines are under way at once.
 func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
-	t := &stream{server: s, request: r.WithContext(ctx), control: http.NewResponseController(w), answers: make(chan chan LineAnswer, linesAtOnce)}
+	t := &stream{
+		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w),
+		answers: make(chan chan LineAnswer, linesAtOnce), allowed: map[string]time.Time{},
+	}
 	_ = t.control.EnableFullDuplex() // HTTP/2 always is
 	w.Header().Set("Content-Type", ndjsonType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -81,7 +94,9 @@ func (t *stream) read(ctx context.Context) {
 	defer t.untilDrained(ctx)()
 	lines, free := bufio.NewReaderSize(t.request.Body, 64<<10), make(chan struct{}, linesAtOnce)
 	for number := 1; ctx.Err() == nil; number++ {
-		_ = t.control.SetReadDeadline(t.server.Clock.Now().Add(linePatience)) // a recorder of a test has no deadlines
+		if !hasLine(lines) {
+			_ = t.control.SetReadDeadline(t.server.Clock.Now().Add(linePatience)) // a recorder of a test has no deadlines
+		}
 		if isClosed(t.server.drained()) {
 			t.stopReading()
 		}
@@ -126,28 +141,38 @@ func (t *stream) untilDrained(ctx context.Context) (done func()) {
 	}
 }
 
-// start begins the trigger of a line.
+// start begins the trigger of a line. It does all that needs no waiting itself, so that a line costs little.
 func (t *stream) start(ctx context.Context, number int, line []byte, done func()) {
 	answer := make(chan LineAnswer, 1)
 	t.answers <- answer
+	rest, err := t.begin(ctx, line)
+	if err != nil {
+		t.server.logCause(requestIDOf(ctx), err)
+		answer <- lineAnswer(number, nil, err)
+		done()
+		return
+	}
 	go func() {
 		defer done()
-		triggered, err := t.calmly(ctx, line)
+		triggered, err := t.calmly(ctx, rest)
 		if err != nil {
 			t.server.logCause(requestIDOf(ctx), err)
+			answer <- lineAnswer(number, nil, err)
+			return
 		}
-		answer <- lineAnswer(number, triggered, err)
+		own := answerOf(triggered)
+		answer <- lineAnswer(number, &own, nil)
 	}()
 }
 
-// calmly is trigger, with a 500 for a panic: the line has a goroutine of its own, so a panic would end the process.
-func (t *stream) calmly(ctx context.Context, line []byte) (triggered *TriggerAnswer, err error) {
+// calmly is rest, with a 500 for a panic: the line has a goroutine of its own, so a panic would end the process.
+func (t *stream) calmly(ctx context.Context, rest func() (group.Answer, error)) (triggered group.Answer, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			triggered, err = nil, t.server.panicked(requestIDOf(ctx), "the line of a stream", cause)
+			triggered, err = group.Answer{}, t.server.panicked(requestIDOf(ctx), "the line of a stream", cause)
 		}
 	}()
-	return t.trigger(ctx, line)
+	return rest()
 }
 
 // answer answers a line that becomes no trigger.
@@ -165,28 +190,64 @@ func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
 	return LineAnswer{Line: number, Code: codeOf(triggered.Disposition), Answer: triggered}
 }
 
-// trigger makes one trigger of a line.
-func (t *stream) trigger(ctx context.Context, line []byte) (*TriggerAnswer, error) {
+// begin decodes a line and takes the place of its trigger. The rest waits for the answer.
+func (t *stream) begin(ctx context.Context, line []byte) (rest func() (group.Answer, error), err error) {
 	size, caller := int64(len(line)), userOf(ctx).GetName()
 	if !t.server.bodies.take(caller, size) {
 		return nil, tooManyBodies()
 	}
-	defer t.server.bodies.give(caller, size)
+	release := func() { t.server.bodies.give(caller, size) }
 	var item BatchItem
 	if err := decode(line, &item); err != nil {
+		release()
 		return nil, err
 	}
-	if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
-		return nil, err
+	begin := func() func() (group.Answer, error) {
+		return t.server.beginShare(ctx, namespaceOf(t.request), item.spec(item.JobName), item.Labels)
 	}
-	triggered, err := t.server.create(ctx, func(ctx context.Context) (jobrun.TriggerResult, error) {
-		return t.server.runs(t.request).Trigger(ctx, item.spec(item.JobName), triggerOptions(ctx, item.Labels)...)
-	})
-	if err != nil {
-		return nil, err
+	if t.firstJob == "" { // Most streams are of one job. The others ask for the rights of many jobs at once.
+		t.firstJob = item.JobName
+		if err := t.requireTrigger(ctx, item.JobName); err != nil {
+			release()
+			return nil, err
+		}
 	}
-	answer := answerOf(triggered)
-	return &answer, nil
+	if t.mayTrigger(item.JobName) {
+		wait := begin()
+		return func() (group.Answer, error) {
+			defer release()
+			return wait()
+		}, nil
+	}
+	return func() (group.Answer, error) {
+		defer release()
+		if err := t.requireTrigger(ctx, item.JobName); err != nil {
+			return group.Answer{}, err
+		}
+		return begin()()
+	}, nil
+}
+
+// mayTrigger reports whether the stream believes that its caller may trigger a job.
+func (t *stream) mayTrigger(job string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.server.Clock.Now().Before(t.allowed[job])
+}
+
+// requireTrigger is Server.requireTrigger, and lets the stream believe the answer for rightsTTL.
+func (t *stream) requireTrigger(ctx context.Context, job string) error {
+	asked := t.server.Clock.Now()
+	if err := t.server.requireTrigger(ctx, namespaceOf(t.request), job); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.allowed) >= maxRights {
+		clear(t.allowed)
+	}
+	t.allowed[job] = asked.Add(rightsTTL)
+	return nil
 }
 
 // write writes one answer, and sends it if no other one is ready.
@@ -203,6 +264,12 @@ func (t *stream) write(w io.Writer, answer LineAnswer) error {
 		return nil
 	}
 	return t.control.Flush()
+}
+
+// hasLine reports whether the next line can be read without waiting for the client.
+func hasLine(lines *bufio.Reader) bool {
+	read, _ := lines.Peek(lines.Buffered())
+	return bytes.IndexByte(read, '\n') >= 0
 }
 
 // readLine returns the next line. If it has more than limit bytes, it skips the line and returns *http.MaxBytesError. At

@@ -112,7 +112,7 @@ func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
 	}
 	// The options have no labels: RetriggerFor adds those of the original.
 	triggered, err := s.create(r.Context(), func(ctx context.Context) (jobrun.TriggerResult, error) {
-		return s.runs(r).RetriggerFor(ctx, original, triggerOptions(ctx, nil)...)
+		return s.runs(r).RetriggerFor(ctx, original, triggerOptions(callerOf(ctx), nil)...)
 	})
 	if err != nil {
 		return err

@@ -14,9 +14,11 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/internal/gateway/events"
+	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -58,6 +60,9 @@ type Server struct {
 	metrics   *metrics
 	draining  *draining
 	streams   *events.Streams
+	groups    *group.Groups
+	// compiled has compiled JobDefinitions.
+	compiled *lru.Cache
 	// bodies bounds the bytes of bodies in memory.
 	bodies *bytesHeld
 	// readers bounds the lists and reads of one caller, reads the bytes that those of all take, answers the bytes of answers that
@@ -84,9 +89,11 @@ func NewServer(o Options) *Server {
 		draining:          newDraining(),
 		streams:           newStreams(o),
 		bodies:            newBytesHeld(callerBodiesBytes, maxBodiesBytes),
+		compiled:          lru.New(maxCompiled),
 	}
 	s.readers, s.reads = newInFlight(callerReads), semaphore.NewWeighted(maxReadBytes)
 	s.answers = newBytesHeld(callerAnswerBytes, maxAnswerBytes)
+	s.groups = s.newGroups()
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()
 	return s

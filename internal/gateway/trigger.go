@@ -11,6 +11,7 @@ import (
 	"time"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -43,15 +44,24 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) error {
 	if err := request.takeHeader(r.Header.Get(idempotencyHeader)); err != nil {
 		return err
 	}
-	triggered, err := s.create(r.Context(), func(ctx context.Context) (jobrun.TriggerResult, error) {
-		options := append(triggerOptions(ctx, request.Labels), dryRun...)
-		return s.runs(r).Trigger(ctx, request.spec(r.PathValue(pathJob)), options...)
-	})
+	triggered, err := s.sendTrigger(r, request.spec(r.PathValue(pathJob)), request.Labels, dryRun)
 	if err != nil {
 		return err
 	}
 	done() // a wait may be long
 	return s.answerTrigger(w, r, triggered, patience)
+}
+
+// sendTrigger sends one trigger. Unless it is a dry run, it may share a JobRun with others.
+func (s *Server) sendTrigger(
+	r *http.Request, spec v1alpha1.JobRunSpec, labels map[string]string, dryRun []jobrun.TriggerOption,
+) (group.Answer, error) {
+	if len(dryRun) > 0 {
+		return s.create(r.Context(), func(ctx context.Context) (jobrun.TriggerResult, error) {
+			return s.runs(r).Trigger(ctx, spec, append(triggerOptions(callerOf(ctx), labels), dryRun...)...)
+		})
+	}
+	return s.share(r.Context(), namespaceOf(r), spec, labels)
 }
 
 // needsTrigger returns the rights that the trigger of the path needs.
@@ -67,32 +77,26 @@ func (t *TriggerRequest) takeHeader(key string) error {
 }
 
 // triggerOptions are those of every trigger for a caller. The caller becomes the user of the trigger.
-func triggerOptions(ctx context.Context, labels map[string]string) []jobrun.TriggerOption {
+func triggerOptions(caller string, labels map[string]string) []jobrun.TriggerOption {
 	return []jobrun.TriggerOption{
 		jobrun.WithLabels(labels),
-		jobrun.WithAnnotations(map[string]string{v1alpha1.AnnotationTriggeredBy: userOf(ctx).GetName()}),
+		jobrun.WithAnnotations(map[string]string{v1alpha1.AnnotationTriggeredBy: caller}),
 		jobrun.WithPatience(answerPatience),
 	}
 }
 
-// triggered is a stored trigger, and the warnings about it.
-type triggered struct {
-	jobrun.TriggerResult
-	warnings []string
-}
-
 // create creates one JobRun. It goes on if the client leaves, because a create cannot be taken back.
-func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.TriggerResult, error)) (triggered, error) {
+func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.TriggerResult, error)) (group.Answer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
 	ctx, warnings := collecting(ctx)
 	result, err := send(ctx)
-	return triggered{result, warnings.all()}, err
+	return group.Answer{TriggerResult: result, Warnings: warnings.all()}, err
 }
 
 // answerTrigger writes the answer to a trigger, after the outcome if the caller waits for it. The code tells what the
 // trigger became, not how the run ended.
-func (s *Server) answerTrigger(w http.ResponseWriter, r *http.Request, t triggered, patience time.Duration) error {
+func (s *Server) answerTrigger(w http.ResponseWriter, r *http.Request, t group.Answer, patience time.Duration) error {
 	answer := answerOf(t)
 	traceOf(r.Context()).created = answer.Trigger
 	if patience > 0 {
@@ -111,8 +115,8 @@ func codeOf(disposition v1alpha1.Disposition) int {
 }
 
 // answerOf returns what is known right after a create.
-func answerOf(t triggered) TriggerAnswer {
-	answer := TriggerAnswer{Disposition: t.Disposition, Run: t.Run.Name, Trigger: t.JobRun.Name, Warnings: t.warnings}
+func answerOf(t group.Answer) TriggerAnswer {
+	answer := TriggerAnswer{Disposition: t.Disposition, Run: t.Run.Name, Trigger: t.JobRun.Name, Warnings: t.Warnings}
 	if admission := t.JobRun.Spec.Admission; admission != nil {
 		answer.KeyVersion = admission.KeyVersion
 	}

@@ -50,7 +50,7 @@ func (t *TriggerRequest) spec(job string) v1alpha1.JobRunSpec {
 type TriggerAnswer struct {
 	Disposition v1alpha1.Disposition        `json:"disposition,omitempty" crd:"spec.admission.disposition" doc:"Created: the trigger is a run. Coalesced: a waiting run absorbed it. Idempotent: it was delivered before. Missing if the operator's webhook was bypassed: the operator decides later."`
 	Run         string                      `json:"run,omitempty" doc:"The name of the run that stands for the trigger. It is that of the trigger itself if Created."`
-	Trigger     string                      `json:"trigger" doc:"The name of the trigger's own JobRun, a run or a receipt."`
+	Trigger     string                      `json:"trigger" doc:"The name of the trigger's JobRun, a run or a receipt. It may stand for other triggers of the same caller, too: see its spec.represents."`
 	Phase       v1alpha1.Phase              `json:"phase,omitempty" crd:"status.phase" doc:"The phase of the run that stands for the trigger, as far as it is known: Completed, Failed or Cancelled if that run has ended. Missing right after the trigger was stored."`
 	KeyVersion  string                      `json:"keyVersion,omitempty" doc:"The version of the key that showed the run waiting. Only Coalesced triggers have it."`
 	Coalesced   *v1alpha1.CoalescedTriggers `json:"coalesced,omitempty" crd:"status.coalesced" doc:"What the run has absorbed, if the trigger is a run, as far as it is known."`

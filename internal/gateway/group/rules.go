@@ -1,0 +1,79 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"errors"
+	"time"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
+	"github.com/jobrun-dev/jobrun/pkg/jobrun"
+)
+
+const (
+	// crowd is how many waiting triggers make a key busy.
+	crowd = 128
+	// interval is the shortest time from the beginning of one commit of a busy key to that of the next one.
+	interval = 20 * time.Millisecond
+)
+
+// Answer is the answer to a trigger, and the warnings about it.
+type Answer struct {
+	jobrun.TriggerResult
+
+	Warnings []string
+}
+
+// pauseOf returns how long the next commit of a key waits. waiting is the number of triggers that wait, before is that of the
+// commit before, and since is the time from its beginning.
+func pauseOf(waiting, before int, since time.Duration) time.Duration {
+	if max(waiting, before) < crowd {
+		return 0
+	}
+	return max(interval-since, 0)
+}
+
+// isShared reports whether the answer to a JobRun for several triggers is the answer of all of them. If it is not, no trigger
+// but the first one has an answer.
+//
+// A conflict of the key is the conflict of all. If it is not known whether the JobRun was stored, it may stand for all, so none
+// may be sent again. A JobRun that was stored without spec.represents stands for the first trigger alone: the API server or the
+// webhook is older than the gateway.
+func isShared(answer Answer, err error, triggers int) bool {
+	if err == nil {
+		r := answer.JobRun.Spec.Represents
+		return triggers == 1 || r != nil && int(r.Count) == triggers
+	}
+	return errors.Is(err, jobrun.ErrConflict) || errors.Is(err, jobrun.ErrReserved) || errors.Is(err, jobrun.ErrUnanswered)
+}
+
+// goesOn reports whether a group may follow an answer. After an error, the group would fare no better. And spec.admission tells
+// by which definition its triggers are to be completed. It is missing if the webhook did not see the JobRun.
+func goesOn(answer Answer, err error) bool {
+	return err == nil && answer.JobRun.Spec.Admission != nil
+}
+
+// ofOther returns the answer of the triggers behind the first one. The first one is the run, the others were coalesced into it.
+func ofOther(answer Answer) Answer {
+	if answer.Disposition == v1alpha1.DispositionCreated {
+		answer.Disposition = v1alpha1.DispositionCoalesced
+	}
+	return answer
+}
+
+// completed returns the trigger as its definition completes it. It returns false if the definition refuses the trigger or gives
+// it a key of its own, so that it shares with none. Without a definition, the trigger is complete.
+func completed(t *Trigger, by *definition.Definition) (*Trigger, bool) {
+	if by == nil {
+		return t, true
+	}
+	spec, errs := by.Complete(&t.Spec, t.Labels)
+	if len(errs) > 0 || spec.ConcurrencyKey != t.Spec.ConcurrencyKey || spec.IdempotencyKey != "" {
+		return nil, false
+	}
+	complete := *t
+	complete.Spec.Input = spec.Input
+	return &complete, true
+}

@@ -1,0 +1,159 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/gateway"
+)
+
+// atOnce sends n triggers of the key k at once, each with its own input, and returns their answers.
+func atOnce(n int) []gateway.TriggerAnswer {
+	GinkgoHelper()
+	answers := make([]gateway.TriggerAnswer, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			defer GinkgoRecover()
+			got := gate.send(editor, "POST", runs, fmt.Sprintf(`{"concurrencyKey":"k","coalesce":"Skip","input":{"number":%d}}`, i))
+			Expect(got.code).To(Or(Equal(200), Equal(201)), got.body)
+			answers[i] = decode[gateway.TriggerAnswer](got)
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+var _ = Describe("many triggers of one key", func() {
+	It("share JobRuns, and each is counted once", func() {
+		const triggers = 64
+		first := waiting()
+		represented, shared := map[string]int64{}, ""
+		for _, answer := range atOnce(triggers) {
+			Expect(answer.Disposition).To(Equal(v1alpha1.DispositionCoalesced))
+			Expect(answer.Run).To(Equal(first))
+			represented[answer.Trigger]++
+		}
+		for name, callers := range represented {
+			receipt := stored(name)
+			Expect(receipt.Represented()).To(Equal(callers), "receipt %s", name)
+			if callers > 1 {
+				shared = name
+				Expect(receipt.Spec.Represents.Recent).To(HaveLen(min(int(callers)-1, v1alpha1.MaxRepresentedRecent)))
+				Expect(receipt.Spec.Represents.Recent[0].User).To(Equal("system:serviceaccount:" + ns + ":editor"))
+			}
+		}
+		Expect(shared).NotTo(BeEmpty(), "no two triggers met")
+		Expect(jobRuns()).To(HaveLen(1 + len(represented)))
+		Eventually(func() int64 {
+			if coalesced := stored(first).Status.Coalesced; coalesced != nil {
+				return coalesced.Count
+			}
+			return 0
+		}).Should(BeEquivalentTo(triggers))
+
+		By("cancelling one of them")
+		status := refused(gate.send(editor, "POST", "/v1/namespaces/NS/runs/"+shared+"/cancel", ""), 409)
+		Expect(status.Details.Causes).To(ContainElement(HaveField("Type", metav1.CauseType(v1alpha1.CauseRepresents))))
+	})
+
+	It("are all counted while their runs come and go", func() {
+		done, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer GinkgoRecover()
+			defer close(ended)
+			for {
+				for _, run := range jobRuns() {
+					if run.Status.Phase == v1alpha1.PhasePending {
+						complete(run.Name, "1")
+					}
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		}()
+		triggers := 0
+		for range 10 {
+			triggers += len(atOnce(32))
+		}
+		close(done)
+		<-ended
+		Eventually(func() int64 {
+			var counted int64
+			for _, run := range jobRuns() {
+				if run.Status.Phase == v1alpha1.PhaseCoalesced {
+					continue
+				}
+				if counted++; run.Status.Coalesced != nil {
+					counted += run.Status.Coalesced.Count
+				}
+			}
+			return counted
+		}).Should(BeEquivalentTo(triggers))
+		Consistently(func() int {
+			groups := 0
+			for _, run := range jobRuns() {
+				groups += min(int(run.Represented()-1), 1)
+			}
+			return groups
+		}, "1s").Should(BeNumerically(">", 0))
+	})
+
+	It("of a defined job are completed before they share a JobRun", func() {
+		definition := &v1alpha1.JobDefinition{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: job},
+			Spec: v1alpha1.JobDefinitionSpec{InputSchema: &v1alpha1.InputSchema{OpenAPIV3Schema: &apiextensionsv1.JSON{Raw: []byte(
+				`{"type":"object","required":["number"],"properties":{"number":{"type":"integer","maximum":40},"full":{"type":"boolean","default":false}}}`)}},
+				Overridable: []v1alpha1.OverridableField{v1alpha1.OverridableConcurrencyKey, v1alpha1.OverridableCoalesce}},
+		}
+		Expect(k8s.Create(ctx, definition)).To(Succeed())
+		Eventually(func() string {
+			return gate.send(editor, "POST", runs, `{"concurrencyKey":"k","coalesce":"Skip","input":{"number":0}}`).body
+		}).Should(ContainSubstring(`"Coalesced"`))
+		// If the first one of many is not valid, the others are sent alone. So it may take some rounds until two of them meet.
+		inputs := 0
+		for round := 0; round < 20 && inputs == 0; round++ {
+			manyNumbers()
+			for _, run := range jobRuns() {
+				if run.Spec.Represents == nil {
+					continue
+				}
+				for _, entry := range run.Spec.Represents.Recent {
+					inputs++
+					Expect(string(entry.Input.Raw)).To(ContainSubstring(`"full":false`))
+				}
+			}
+		}
+		Expect(inputs).To(BeNumerically(">", 0), "no two triggers met")
+	})
+})
+
+// manyNumbers sends 64 triggers of the key k at once. Those with a number above 40 are refused, each alone.
+func manyNumbers() {
+	GinkgoHelper()
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			defer GinkgoRecover()
+			got := gate.send(editor, "POST", runs, fmt.Sprintf(`{"concurrencyKey":"k","coalesce":"Skip","input":{"number":%d}}`, i))
+			if i <= 40 {
+				Expect(got.code).To(Equal(200), got.body)
+				return
+			}
+			Expect(refused(got, 422).Message).To(ContainSubstring("spec.input.number"))
+		})
+	}
+	all.Wait()
+}
