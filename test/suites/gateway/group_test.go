@@ -63,7 +63,7 @@ var _ = Describe("many triggers of one key", func() {
 
 		By("cancelling one of them")
 		status := refused(gate.send(editor, "POST", "/v1/namespaces/NS/runs/"+shared+"/cancel", ""), 409)
-		Expect(status.Details.Causes).To(ContainElement(HaveField("Type", metav1.CauseType(v1alpha1.CauseRepresents))))
+		Expect(status.Details.Causes).To(ContainElement(HaveField("Type", v1alpha1.CauseRepresents)))
 	})
 
 	It("are all counted while their runs come and go", func() {
