@@ -61,7 +61,7 @@ func commonCodes(route route) []int {
 var (
 	listCodes  = []int{http.StatusGone}
 	bodyCodes  = []int{http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
-	writeCodes = append([]int{http.StatusRequestTimeout, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusGatewayTimeout}, bodyCodes...)
+	writeCodes = append([]int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusGatewayTimeout}, bodyCodes...)
 )
 
 // ok is the answer of a route that has only one.
