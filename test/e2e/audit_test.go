@@ -7,6 +7,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,19 +111,22 @@ func requestsOf(user string) []auditv1.Event {
 		log, err := os.Open(file)
 		Expect(err).NotTo(HaveOccurred())
 		defer log.Close()
-		lines := bufio.NewScanner(log)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			if !bytes.Contains(lines.Bytes(), []byte(user)) {
+		lines := bufio.NewReader(log)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if errors.Is(err, io.EOF) {
+				break // The API server has not written the rest of this line yet.
+			}
+			Expect(err).NotTo(HaveOccurred())
+			if !bytes.Contains(line, []byte(user)) {
 				continue // Most lines are of other users, and there are many.
 			}
 			var event auditv1.Event
-			Expect(json.Unmarshal(lines.Bytes(), &event)).To(Succeed(), lines.Text)
+			Expect(json.Unmarshal(line, &event)).To(Succeed(), "%s", line)
 			if event.User.Username == user {
 				requests = append(requests, event)
 			}
 		}
-		Expect(lines.Err()).NotTo(HaveOccurred())
 	}
 	return requests
 }

@@ -16,6 +16,10 @@ import (
 
 // journal has the notes that the processes of runs write. A run's processes hold an exclusive lock on the file of their
 // key. The kernel releases the lock when the last process of the run has ended, even if it was killed.
+//
+// A process that finds the lock taken notes an overlap, but a twin if the holder executes the same generation of the same run. The
+// Job controller may make two Pods for one Job if the API server is killed, as the documentation of Jobs says: "the same program
+// may sometimes be started twice".
 type journal struct{ dir string }
 
 func newJournal() journal { return journal{GinkgoT().TempDir()} }
@@ -30,7 +34,13 @@ cd ` + j.dir + `
 note() { echo "$1 $JOBRUN_NAME $(date +%s%N) of $JOBRUN_CONCURRENCY_KEY, generation $JOBRUN_GENERATION" >> journal; }
 note start
 exec 9>> "$JOBRUN_CONCURRENCY_KEY.lock"
-flock --nonblock 9 || { note overlap; exit 1; }
+execution="$JOBRUN_NAME $JOBRUN_GENERATION"
+flock --nonblock 9 || {
+  sleep 0.1 # The holder may just have taken the lock.
+  test "$(cat "$JOBRUN_CONCURRENCY_KEY.holder")" = "$execution" && note twin || note overlap
+  exit 1
+}
+echo "$execution" > "$JOBRUN_CONCURRENCY_KEY.holder"
 ` + work + `
 note end
 `
