@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs compiles the Go snippets of the documents.
+// Package docs checks the documents: their links, the blocks of code, and that Go snippets compile.
 package docs
 
 import (
@@ -70,20 +70,21 @@ func pages(context.Context, int) iter.Seq[page] { return nil }
 
 // TestSnippetsCompile compiles each Go snippet of the documents, as declarations or as the statements of a function.
 func TestSnippetsCompile(t *testing.T) {
-	for _, document := range []string{"README.md", "docs/go-client.md", "docs/recipes.md", "docs/workers.md"} {
+	found := 0
+	for _, document := range documentNames(t) {
+		snippets := goSnippets(read(t, document))
+		if len(snippets) == 0 {
+			continue
+		}
+		found++
 		t.Run(document, func(t *testing.T) {
-			text, err := os.ReadFile(checkout.Path(document))
-			if err != nil {
-				t.Fatal(err)
-			}
-			snippets := goSnippets(string(text))
-			if len(snippets) == 0 {
-				t.Fatal("found no Go snippets: has their notation changed?")
-			}
 			for _, complaint := range compile(t, checkout.Path(), program(snippets)) {
 				t.Error(complaint)
 			}
 		})
+	}
+	if found < 4 {
+		t.Errorf("found Go snippets in %d documents: has their notation changed?", found)
 	}
 }
 
