@@ -15,7 +15,7 @@ mv $(GENERATE_DIR)/merged/$(1) $(2)
 endef
 
 .PHONY: generate
-generate: ## Generate deep copies, CRDs, the webhook configurations and docs/api.md.
+generate: ## Generate deep copies, CRDs, the webhook configurations, docs/api.md and docs/llms.txt.
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	rm -rf $(GENERATE_DIR)
 	mkdir -p $(GENERATE_DIR)/merged docs
@@ -32,6 +32,8 @@ generate: ## Generate deep copies, CRDs, the webhook configurations and docs/api
 	$(call install-merged,webhooks.yaml,config/webhook/manifests.yaml)
 	$(TOOL) crd-ref-docs --log-level=ERROR --config=hack/tools/crd-ref-docs.yaml --source-path=api \
 		--renderer=markdown --output-path=docs/api.md
+	go run ./hack/llms > $(GENERATE_DIR)/llms.txt
+	mv $(GENERATE_DIR)/llms.txt docs/llms.txt
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.

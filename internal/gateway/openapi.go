@@ -139,6 +139,9 @@ func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// OpenAPI returns the OpenAPI document that a gateway serves, as JSON.
+func OpenAPI() ([]byte, error) { return newDocument((&Server{}).routes()) }
+
 // newDocument makes the OpenAPI document of routes.
 func newDocument(routes []route) ([]byte, error) {
 	schemas, err := newSchemas()
