@@ -27,11 +27,26 @@ func Overlay(root, dir string, edits ...Edit) (string, error) {
 			}
 			texts[original] = string(source)
 		}
-		if n := strings.Count(texts[original], e.From); n != 1 {
-			return "", fmt.Errorf("%s has this text %d times, want once: update the mutant: %q", e.File, n, e.From)
+		text, err := e.apply(texts[original])
+		if err != nil {
+			return "", err
 		}
-		texts[original] = strings.Replace(texts[original], e.From, e.To, 1)
+		texts[original] = text
 	}
+	return writeOverlay(dir, texts)
+}
+
+// apply returns a text with the edit.
+func (e Edit) apply(text string) (string, error) {
+	if n := strings.Count(text, e.From); n != 1 {
+		return "", fmt.Errorf("%s has this text %d times, want once: update the mutant: %q", e.File, n, e.From)
+	}
+	return strings.Replace(text, e.From, e.To, 1), nil
+}
+
+// writeOverlay writes the texts, by the paths of the files that they stand for, to the directory dir. It returns the path of
+// the file that describes them to `go build -overlay`.
+func writeOverlay(dir string, texts map[string]string) (string, error) {
 	replace := map[string]string{}
 	for original, text := range texts {
 		broken := filepath.Join(dir, fmt.Sprintf("%d-%s", len(replace), filepath.Base(original)))

@@ -4,9 +4,15 @@
 package mutants
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +28,7 @@ type mutant struct {
 	from, to string
 	pkg      string
 	run      string // for go test -run
+	checks   string // how many schedules of a property are played
 }
 
 const (
@@ -872,43 +879,99 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edits := map[string]Edit{}
+	for name, m := range mutants {
+		edits[name] = Edit{m.file, m.from, m.to}
+	}
+	texts, alone, err := Combine(root, edits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	combined, err := writeOverlay(t.TempDir(), texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binaries := build{root: root, overlay: combined, dir: t.TempDir()}
 	for name, m := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			output, err := m.test(t, root)
+			binary := binaries.of
+			if slices.Contains(alone, name) {
+				overlay, err := Overlay(root, t.TempDir(), edits[name])
+				if err != nil {
+					t.Fatal(err)
+				}
+				binary = (&build{root: root, overlay: overlay, dir: t.TempDir()}).of
+			}
+			output, err := m.test(t, binary(t, m.pkg), name)
 			if err == nil {
 				t.Fatalf("no test notices the mutant:\n%s", output)
 			}
 			if !strings.Contains(output, "--- FAIL") {
-				t.Fatalf("go test failed, but no test did: %v\n%s", err, output)
+				t.Fatalf("the tests end with an error, but no test failed: %v\n%s", err, output)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) { testWithoutMutant(t, &binaries) })
+}
+
+// testWithoutMutant runs the tests of all mutants with none of them active. They must pass, or they would notice nothing.
+func testWithoutMutant(t *testing.T, binaries *build) {
+	patterns := map[string][]string{}
+	for _, m := range mutants {
+		patterns[m.pkg] = append(patterns[m.pkg], m.run)
+	}
+	for pkg, runs := range patterns {
+		t.Run(pkg, func(t *testing.T) {
+			t.Parallel()
+			m := mutant{pkg: pkg, run: strings.Join(runs, "|"), checks: "20"}
+			if output, err := m.test(t, binaries.of(t, pkg), ""); err != nil {
+				t.Fatalf("the tests fail without a mutant: %v\n%s", err, output)
 			}
 		})
 	}
 }
 
+// build builds test binaries of packages with an overlay.
+type build struct {
+	root, overlay, dir string
+	packages           sync.Map // of functions that build the test binary of a package once
+}
+
+// of returns the path of the test binary of a package. The first call builds it.
+func (b *build) of(t *testing.T, pkg string) string {
+	t.Helper()
+	once, _ := b.packages.LoadOrStore(pkg, sync.OnceValues(func() (string, error) {
+		binary := filepath.Join(b.dir, strings.NewReplacer("/", "_", ".", "").Replace(pkg)+".test")
+		// Debug information is for a debugger. Without it, the linker needs a third of the time.
+		command := exec.Command("go", "test", "-c", "-overlay", b.overlay, "-vet=off", "-ldflags=-w", "-o", binary, pkg)
+		command.Dir = b.root
+		output, err := command.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, output)
+		}
+		return binary, err
+	}))
+	binary, err := once.(func() (string, error))()
+	if err != nil {
+		t.Fatalf("cannot build the tests of %s: %v", pkg, err)
+	}
+	return binary
+}
+
 // test runs the tests that must notice a mutant. It returns their output, and an error if they fail.
-func (m mutant) test(t *testing.T, root string) (string, error) {
+func (m mutant) test(t *testing.T, binary, active string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	// Each mutant links a test binary. Without debug information for a debugger, that takes two thirds of the time.
-	args := []string{"test", "-overlay", m.overlay(t, root), "-count=1", "-vet=off", "-ldflags=-w", "-failfast", "-run", m.run, m.pkg}
+	args := []string{"-test.failfast", "-test.run", m.run}
 	if m.pkg == simulation {
 		// The seed makes the schedules the same in each run, so that a mutant is not noticed today and missed tomorrow.
-		args = append(args, "-rapid.seed=1", "-rapid.checks=20000", "-rapid.nofailfile", "-rapid.shrinktime=0s")
+		args = append(args, "-rapid.seed=1", "-rapid.checks="+cmp.Or(m.checks, "20000"), "-rapid.nofailfile", "-rapid.shrinktime=0s")
 	}
-	command := exec.CommandContext(ctx, "go", args...)
-	command.Dir = root
+	command := exec.CommandContext(ctx, binary, args...)
+	command.Dir = checkout.Path(m.pkg)
+	command.Env = append(os.Environ(), Variable+"="+active)
 	output, err := command.CombinedOutput()
 	return string(output), err
-}
-
-// overlay returns the path of the overlay with the mutant.
-func (m mutant) overlay(t *testing.T, root string) string {
-	t.Helper()
-	path, err := Overlay(root, t.TempDir(), Edit{m.file, m.from, m.to})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
