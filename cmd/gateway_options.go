@@ -54,23 +54,14 @@ func (l *list) Set(text string) error {
 	return nil
 }
 
-// parseGatewayOptions parses the arguments behind "gateway". For --help it prints the help text to output and returns
+// parseGatewayOptions parses the arguments behind "gateway". For --help and --version it prints the answer to output and returns
 // flag.ErrHelp.
 func parseGatewayOptions(args []string, output io.Writer) (gatewayOptions, error) {
 	var o gatewayOptions
 	flags := flag.NewFlagSet("manager gateway", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	o.bind(flags)
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(output)
-		flags.Usage()
-	}
-	if err != nil {
+	if err := parse(flags, args, output); err != nil {
 		return gatewayOptions{}, err
-	}
-	if flags.NArg() > 0 {
-		return gatewayOptions{}, fmt.Errorf("unexpected argument %q: the gateway takes only flags", flags.Arg(0))
 	}
 	return o, o.validate()
 }

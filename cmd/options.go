@@ -68,22 +68,13 @@ type options struct {
 	log zap.Options
 }
 
-// parseOptions parses the arguments. For --help it prints the help text to output and returns flag.ErrHelp.
+// parseOptions parses the arguments. For --help and --version it prints the answer to output and returns flag.ErrHelp.
 func parseOptions(args []string, output io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	o.bind(flags)
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(output)
-		flags.Usage()
-	}
-	if err != nil {
+	if err := parse(flags, args, output); err != nil {
 		return options{}, err
-	}
-	if flags.NArg() > 0 {
-		return options{}, fmt.Errorf("unexpected argument %q: the manager takes only flags", flags.Arg(0))
 	}
 	if o.leaderElectionNamespace == "" {
 		o.leaderElectionNamespace = o.namespace
@@ -92,6 +83,27 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 		o.gatewayUser = serviceaccount.MakeUsername(o.namespace, gatewayServiceAccount)
 	}
 	return o, o.validate()
+}
+
+// parse parses arguments that are flags only. For --help and --version it prints the answer to output and returns flag.ErrHelp.
+func parse(flags *flag.FlagSet, args []string, output io.Writer) error {
+	showVersion := flags.Bool("version", false, "Print the version and exit.")
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(output)
+		flags.Usage()
+		return err
+	case err != nil:
+		return err
+	case *showVersion:
+		fmt.Fprintln(output, version)
+		return flag.ErrHelp
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q: %s takes only flags", flags.Arg(0), flags.Name())
+	}
+	return nil
 }
 
 // podNamespaceFile is where the kubelet writes the namespace of a Pod.

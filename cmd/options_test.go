@@ -117,3 +117,12 @@ func TestParseOptionsHelp(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion(t *testing.T) {
+	for _, args := range [][]string{{"--version"}, {"-version"}, {"gateway", "--version"}} {
+		var output bytes.Buffer
+		if _, _, err := parseCommand(args, &output); !errors.Is(err, flag.ErrHelp) || output.String() != version+"\n" {
+			t.Errorf("%q: got %q, %v", args, output.String(), err)
+		}
+	}
+}
