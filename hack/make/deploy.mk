@@ -2,47 +2,87 @@
 ##@ Build and install
 
 # These targets build the manager and its image, and install JobRun on the cluster that kubectl talks to.
-DEPLOY_ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../..)
-DEPLOY_IMAGE := ghcr.io/jobrun-dev/jobrun:v0.1.0 # the image in config/manager
+DEPLOY_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
+DEPLOY_ROOT := $(abspath $(dir $(DEPLOY_MK))../..)
+DEPLOY_REPOSITORY := ghcr.io/jobrun-dev/jobrun
+DEPLOY_IMAGE := $(DEPLOY_REPOSITORY):v0.1.0# the image in config/manager
 
-IMG ?= $(strip $(DEPLOY_IMAGE))
+VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2>/dev/null),dev)
+# The image: that of VERSION if you name one, else that of the manifests.
+IMG ?= $(if $(filter command environment,$(firstword $(origin VERSION))),$(DEPLOY_REPOSITORY):$(VERSION),$(DEPLOY_IMAGE))
 # The namespace to install in.
 NAMESPACE ?= jobrun-system
-VERSION ?= $(or $(shell git -C $(DEPLOY_ROOT) describe --tags --always --dirty 2>/dev/null),dev)
 DIST ?= $(DEPLOY_ROOT)/dist
 KUBECTL ?= kubectl
 KUSTOMIZE ?= go -C $(DEPLOY_ROOT) tool -modfile=hack/tools/go.mod kustomize
 # Extra flags of go build, e.g. -race.
 BUILD_FLAGS ?=
 CONTAINER_TOOL ?= docker
-PLATFORMS ?= linux/amd64,linux/arm64,linux/ppc64le,linux/s390x
+PLATFORMS ?= linux/amd64,linux/arm64
+
+# hack/release makes the image and the files of a release. Its commands and flags: $(RELEASE) --help
+RELEASE = go -C $(DEPLOY_ROOT)/hack/release run .
+RELEASE_FLAGS = -root=$(DEPLOY_ROOT) -dist=$(abspath $(DIST)) -version=$(VERSION)
+
+# Static binaries, as in the image. The race detector needs cgo.
+GO_BUILD = CGO_ENABLED=$(if $(findstring -race,$(BUILD_FLAGS)),1,0) go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) \
+	-trimpath -ldflags "-X main.version=$(VERSION)"
 
 .PHONY: build
 build: ## Build the manager, bin/manager, and the kubectl plugin, bin/kubectl-jobrun.
-	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/manager ./cmd
-	go -C $(DEPLOY_ROOT) build $(BUILD_FLAGS) -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
+	$(GO_BUILD) -o bin/manager ./cmd
+	$(GO_BUILD) -o bin/kubectl-jobrun ./cmd/kubectl-jobrun
 	@ln -sf kubectl-jobrun $(DEPLOY_ROOT)/bin/kubectl_complete-jobrun # kubectl calls it to complete arguments.
 
 .PHONY: build-plugin
 build-plugin: ## Write the archives of the kubectl plugin for all platforms, and its krew manifest, to dist.
-	@$(DEPLOY_ROOT)/hack/krew/release.sh $(VERSION) $(DIST)
+	@$(RELEASE) plugin $(RELEASE_FLAGS)
+
+.PHONY: image
+image: ## Write the image IMG for PLATFORMS to dist/jobrun-image.tar, an OCI archive. Needs no Docker.
+	@$(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS)
+
+.PHONY: image-push
+image-push: ## Push dist/jobrun-image.tar as IMG, with the credentials of docker or podman.
+	@$(RELEASE) push $(RELEASE_FLAGS) -image=$(IMG)
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG for this machine's platform.
+docker-build: ## Build the image IMG for this machine's platform, with Docker.
 	$(CONTAINER_TOOL) build --build-arg VERSION=$(VERSION) --tag $(IMG) $(DEPLOY_ROOT)
 
 .PHONY: docker-buildx
-docker-buildx: ## Build the image IMG for all PLATFORMS and push it.
+docker-buildx: ## Build the image IMG for all PLATFORMS and push it, with Docker.
 	$(CONTAINER_TOOL) buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --tag $(IMG) --push $(DEPLOY_ROOT)
+
+# $(call write-installer,directory,file) builds the manifests of a directory, with the image IMG in the namespace NAMESPACE.
+define write-installer
+	@mkdir -p $(DIST)
+	@$(KUSTOMIZE) build $(1) > $(DIST)/$(2).tmp
+	@sed -e 's|image: $(DEPLOY_IMAGE)$$|image: $(IMG)|' -e 's|jobrun-system|$(NAMESPACE)|g' $(DIST)/$(2).tmp > $(DIST)/$(2)
+	@rm $(DIST)/$(2).tmp
+	@grep -q 'image: $(IMG)$$' $(DIST)/$(2) || { echo "$(1) has another image than $(DEPLOY_IMAGE)" >&2; exit 1; }
+	@echo "wrote $(DIST)/$(2): kubectl apply --server-side -f it"
+endef
 
 .PHONY: build-installer
 build-installer: ## Write dist/install.yaml, which installs JobRun with the image IMG in the namespace NAMESPACE.
-	@mkdir -p $(DIST)
-	@$(KUSTOMIZE) build config/default > $(DIST)/install.yaml.tmp
-	@sed -e 's|image: $(strip $(DEPLOY_IMAGE))$$|image: $(IMG)|' -e 's|jobrun-system|$(NAMESPACE)|g' \
-		$(DIST)/install.yaml.tmp > $(DIST)/install.yaml
-	@rm $(DIST)/install.yaml.tmp
-	@echo "wrote $(DIST)/install.yaml: kubectl apply --server-side -f it"
+	$(call write-installer,config/default,install.yaml)
+
+.PHONY: build-installers
+build-installers: build-installer ## Write dist/install.yaml, and the same with cert-manager and with the gateway.
+	$(call write-installer,config/overlays/cert-manager,install-cert-manager.yaml)
+	$(call write-installer,config/overlays/gateway,install-gateway.yaml)
+
+# make chart is not in this file, because it may be missing.
+.PHONY: release
+release: ## Write everything of the release VERSION to dist: image, manifests, plugin, SBOMs, notes and checksums.
+	@$(RELEASE) check $(RELEASE_FLAGS)
+	@image=$$($(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS)) && \
+		$(MAKE) --no-print-directory -f $(DEPLOY_MK) build-installers IMG="$$image"
+	@$(RELEASE) plugin $(RELEASE_FLAGS)
+	@if $(MAKE) -C $(DEPLOY_ROOT) --dry-run chart >/dev/null 2>&1; then $(MAKE) --no-print-directory -C $(DEPLOY_ROOT) chart; fi
+	@$(RELEASE) notes $(RELEASE_FLAGS)
+	@$(RELEASE) sums $(RELEASE_FLAGS)
 
 .PHONY: install
 install: ## Install only the CRDs.
