@@ -21,6 +21,7 @@ type demo struct {
 	root     string
 	cp       *controlplane.ControlPlane
 	operator *operator.Operator
+	made     *installation // nil if the cluster is the demo's own
 }
 
 // start starts the control plane, the node and the operator.
@@ -54,11 +55,18 @@ func (d *demo) populate(ctx context.Context) error {
 }
 
 func (d *demo) stop() error {
-	var err error
-	if d.operator != nil {
-		err = d.operator.Stop()
+	var errs []error
+	if d.made != nil {
+		d.say("Deleting what the demo made ...")
+		errs = append(errs, d.made.removeStory())
 	}
-	return errors.Join(err, d.cp.Stop())
+	if d.operator != nil {
+		errs = append(errs, d.operator.Stop())
+	}
+	if d.made != nil {
+		errs = append(errs, d.made.removeOperator())
+	}
+	return errors.Join(append(errs, d.cp.Stop())...)
 }
 
 func (d *demo) kubectlPath() string {

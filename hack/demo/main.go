@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command demo shows JobRun at work. It starts a Kubernetes control plane, a node and the operator on this machine, and
-// tells the story of a few runs with kubectl. It leaves nothing behind, unless -keep is set.
+// tells the story of a few runs with kubectl. It leaves nothing behind, unless -keep is set. With -cluster=current it tells the
+// story in the cluster of kubectl's current context.
 package main
 
 import (
@@ -17,15 +18,31 @@ import (
 )
 
 func main() {
-	keep := flag.Bool("keep", false, "leave everything up after the story, until Ctrl-C")
+	var o options
+	flag.BoolVar(&o.keep, "keep", false, "leave everything up after the story, until Ctrl-C")
+	flag.StringVar(&o.cluster, "cluster", clusterLocal, "local: a control plane on this machine; current: the cluster of kubectl's current context")
+	flag.StringVar(&o.address, "address", "127.0.0.1", "the address at which the API server of -cluster=current reaches this machine")
 	flag.Parse()
-	os.Exit(exitCode(*keep))
+	os.Exit(exitCode(o))
 }
 
-func exitCode(keep bool) int {
+// The values of -cluster.
+const (
+	clusterLocal   = "local"
+	clusterCurrent = "current"
+)
+
+// options are the flags.
+type options struct {
+	keep    bool
+	cluster string
+	address string
+}
+
+func exitCode(o options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, keep)
+	err := run(ctx, o)
 	switch {
 	case err == nil:
 		return 0
@@ -38,8 +55,23 @@ func exitCode(keep bool) int {
 	}
 }
 
-func run(ctx context.Context, keep bool) (err error) {
-	d, err := start(ctx)
+// startIn starts what the story needs in the cluster of -cluster.
+func startIn(ctx context.Context, o options) (*demo, error) {
+	switch o.cluster {
+	case clusterLocal:
+		return start(ctx)
+	case clusterCurrent:
+		root, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		return startCurrent(ctx, root, o.address)
+	}
+	return nil, fmt.Errorf("CLUSTER must be %s or %s, not %q", clusterLocal, clusterCurrent, o.cluster)
+}
+
+func run(ctx context.Context, o options) (err error) {
+	d, err := startIn(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -47,7 +79,7 @@ func run(ctx context.Context, keep bool) (err error) {
 	if err := d.tell(ctx); err != nil {
 		return err
 	}
-	if keep {
+	if o.keep {
 		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
 			"    export KUBECONFIG=%s\n    export PATH=%s:%s:$PATH\n    kubectl jobrun list",
 			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()), filepath.Join(d.root, "bin"))

@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# build.sh DIRECTORY: builds the Kubernetes binaries for the demo and the tests from their Go modules. It skips a binary
-# that was already built from these modules with these flags.
+# build.sh MODULE DIRECTORY [BINARY...]: builds the Kubernetes binaries for the demo and the tests from their Go modules, at the
+# versions of MODULE/go.mod. Without names it builds all. It skips a binary that was already built from these modules with these flags.
 set -euo pipefail
 
-# name, package, and build time on two cores with an empty build cache
+# name, package, and seconds to build it on two cores with an empty build cache
 components=(
-  "kubectl                 k8s.io/kubernetes/cmd/kubectl                  2min"
-  "kube-apiserver          k8s.io/kubernetes/cmd/kube-apiserver           3min"
-  "kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager  1min"
-  "kube-scheduler          k8s.io/kubernetes/cmd/kube-scheduler           20s"
-  "etcd                    go.etcd.io/etcd/server/v3                      15s"
+  "kubectl                 k8s.io/kubernetes/cmd/kubectl                  170"
+  "kube-apiserver          k8s.io/kubernetes/cmd/kube-apiserver           360"
+  "kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager  120"
+  "kube-scheduler          k8s.io/kubernetes/cmd/kube-scheduler           30"
+  "etcd                    go.etcd.io/etcd/server/v3                      30"
 )
 
-mkdir -p "$1"
-out=$(cd "$1" && pwd)
-cd "$(dirname "$0")"
+module=$1
+mkdir -p "$2"
+out=$(cd "$2" && pwd)
+wanted=" ${*:3} "
+cd "$module"
 # The binaries run on this machine. The caller may build for another one.
 unset GOOS GOARCH
 export CGO_ENABLED=0 GOWORK=off
@@ -27,6 +29,7 @@ ldflags="-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=$major -X $pkg.gitMi
 recipe=$(echo "$ldflags $(go env GOOS GOARCH)" | cat - go.mod go.sum | cksum)
 
 current() { [[ -x $out/$1 && -f $out/.$1.recipe && $(<"$out/.$1.recipe") == "$recipe" ]]; }
+is_wanted() { [[ $wanted == "  " || $wanted == *" $1 "* ]]; }
 
 # progress reads the output of `go build -v`. It counts modules and packages, and prints the other lines.
 progress() {
@@ -51,12 +54,22 @@ build() {
   echo "$recipe" >"$out/.$name.recipe"
 }
 
-step=0
+missing=() total=0
 for component in "${components[@]}"; do
-  read -r name package estimate <<<"$component"
+  read -r name _ seconds <<<"$component"
+  if is_wanted "$name" && ! current "$name"; then
+    missing+=("$component") total=$((total + seconds))
+  fi
+done
+((${#missing[@]})) || exit 0
+
+echo "Building ${#missing[@]} binaries of Kubernetes $version from Go modules, once:" \
+  "about $(((total + 59) / 60)) minutes on two cores when nothing is cached"
+step=0
+for component in "${missing[@]}"; do
+  read -r name package seconds <<<"$component"
   step=$((step + 1))
-  current "$name" && continue
-  echo "[$step/${#components[@]}] $name (about $estimate when nothing is cached)"
+  echo "[$step/${#missing[@]}] $name (about ${seconds}s when nothing is cached)"
   SECONDS=0
   build "$name" "$package"
   echo "      built in ${SECONDS}s"

@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 ##@ Demo
 
+# Where the demo runs: local is a control plane on this machine, current is the cluster of kubectl's current context.
+CLUSTER ?= local
+# The address at which the API server of CLUSTER=current reaches this machine.
+ADDRESS ?= 127.0.0.1
+
 .PHONY: demo
-demo: k8s build localnode ## Show JobRun at work on a local control plane. KEEP=1 leaves it running.
+ifeq ($(CLUSTER),local)
+demo: k8s-found build localnode ## Show JobRun at work on a local control plane. KEEP=1 leaves it running. CLUSTER=current uses kubectl's cluster.
 	@go build -o bin/demo ./hack/demo
-	@bin/demo $(if $(KEEP),-keep)
+	@KUBEBUILDER_ASSETS=$(K8S_FOUND) bin/demo $(if $(KEEP),-keep)
+else
+demo: kubectl-found build
+	@go build -o bin/demo ./hack/demo
+	@KUBEBUILDER_ASSETS=$(K8S_FOUND) bin/demo $(if $(KEEP),-keep) -cluster=$(CLUSTER) -address=$(ADDRESS)
+endif

@@ -8,12 +8,12 @@ TEST_FLAGS ?=
 # start an API server.
 SERVER_PACKAGES := ./test/suites/... ./test/harness/... ./internal/testing/model
 # The tests in these packages also start the operator's processes.
-PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/chaos
+PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/chaos ./hack/demo
 MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-e2e test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-release test-e2e test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -55,16 +55,21 @@ test-suites: k8s installed-curl installed-python3 eventsource ## Run the tests t
 STORE ?= etcd
 
 .PHONY: test-conformance
-test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance tables through the API and the Go client. STORE=kine runs it on kine.
+test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance tables through the API and the Go client. STORE=kine runs it on kine, K8S=oldest on the oldest Kubernetes.
 	STORE=$(STORE) go test -count=1 -timeout=15m $(TEST_FLAGS) -v ./test/conformance
 
 .PHONY: test-kine
 test-kine: ## Run the conformance tables on kine with SQLite, the store of k3s.
 	@$(MAKE) --no-print-directory test-conformance STORE=kine
 
+.PHONY: test-release
+test-release: ## Build the image for this machine, look into it, and run the other tests of hack/release.
+	go -C hack/release test -count=1 -timeout=20m $(TEST_FLAGS) ./...
+
 .PHONY: test-e2e
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
+	go test -count=1 -timeout=10m $(TEST_FLAGS) ./hack/demo
 
 # The tests run the examples of docs/ that call curl and jq, and those of examples/.
 installed-%:

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -236,7 +237,7 @@ func small(t *testing.T, source oci.Source, platforms ...string) v1.ImageIndex {
 }
 
 func TestPush(t *testing.T) {
-	server := httptest.NewServer(registry.New())
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no credentials of this machine
 	image := strings.TrimPrefix(server.URL, "http://") + "/team/jobrun:v9"

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,18 +154,19 @@ func TestNotesAndSums(t *testing.T) {
 	}
 }
 
-// plugins packs the plugin. In place of the plugin it packs this test, which is a Go binary.
+// plugins packs the plugin. In place of the plugin it packs a small Go program.
 func plugins(t *testing.T) settings {
 	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
+	program := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(program, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	s := settings{root: root, dist: t.TempDir(), version: "v1.2.3"}
-	content := []byte(readFile(t, path))
-	err = packPlugin(s, built, io.Discard, func(platform string) ([]byte, error) {
-		return append(content[:len(content):len(content)], platform...), nil
-	})
+	content, err := compile(t.Context(), s, program, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = packPlugin(s, built, io.Discard, func(platform string) ([]byte, error) { return slices.Concat(content, []byte(platform)), nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,22 +13,30 @@ import (
 )
 
 func findAssets(options Options) (string, error) {
-	dir := options.Assets
-	if dir == "" {
-		assets, err := checkout.Assets()
-		if err != nil {
-			return "", err
-		}
-		dir = assets
-	}
-	dir, err := filepath.Abs(dir)
+	dir, err := assetsDir(options)
 	if err != nil {
 		return "", err
 	}
-	return dir, checkAssets(dir, options)
+	return dir, checkAssets(dir, neededAssets(options))
 }
 
-func checkAssets(dir string, options Options) error {
+// findKubectl returns the directory of kubectl. The other binaries may be missing.
+func findKubectl(options Options) (string, error) {
+	dir, err := assetsDir(options)
+	if err != nil {
+		return "", err
+	}
+	return dir, checkAssets(dir, []string{"kubectl"})
+}
+
+func assetsDir(options Options) (string, error) {
+	if options.Assets != "" {
+		return filepath.Abs(options.Assets)
+	}
+	return checkout.Assets()
+}
+
+func neededAssets(options Options) []string {
 	needed := []string{"kube-apiserver", "kubectl"}
 	if options.Store != StoreKine {
 		needed = append(needed, "etcd")
@@ -39,6 +47,10 @@ func checkAssets(dir string, options Options) error {
 	if !options.NoScheduler {
 		needed = append(needed, "kube-scheduler")
 	}
+	return needed
+}
+
+func checkAssets(dir string, needed []string) error {
 	var missing []string
 	for _, name := range needed {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

@@ -27,7 +27,12 @@ type Balancer struct {
 
 // NewBalancer returns a Balancer on a free loopback port.
 func NewBalancer(backends ...string) (*Balancer, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewBalancerOn("127.0.0.1", backends...)
+}
+
+// NewBalancerOn returns a Balancer on a free port of an address of this machine.
+func NewBalancerOn(host string, backends ...string) (*Balancer, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/keyutil"
 )
 
@@ -75,6 +76,7 @@ type ControlPlane struct {
 	adminKubeconfig  string
 	adminConfig      *rest.Config
 	client           kubernetes.Interface
+	attached         *api.Cluster // nil if Start started the cluster
 
 	store, apiServer *component
 	components       []*component // in the order of their start
@@ -240,6 +242,10 @@ func (cp *ControlPlane) prepareAdmin() (err error) {
 	if cp.adminKubeconfig, err = cp.KubeconfigFor("admin", "system:masters"); err != nil {
 		return err
 	}
+	return cp.prepareClient()
+}
+
+func (cp *ControlPlane) prepareClient() (err error) {
 	if cp.adminConfig, err = clientcmd.BuildConfigFromFlags("", cp.adminKubeconfig); err != nil {
 		return err
 	}

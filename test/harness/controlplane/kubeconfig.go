@@ -50,7 +50,7 @@ func (cp *ControlPlane) ServiceAccountKubeconfig(ctx context.Context, namespace,
 func (cp *ControlPlane) writeKubeconfig(name string, auth *api.AuthInfo) (string, error) {
 	const cluster = "jobrun"
 	config := api.NewConfig()
-	config.Clusters[cluster] = &api.Cluster{Server: cp.apiServerURL(), CertificateAuthorityData: cp.ca.pem}
+	config.Clusters[cluster] = cp.cluster()
 	config.AuthInfos[name] = auth
 	config.Contexts[cluster] = &api.Context{Cluster: cluster, AuthInfo: name}
 	config.CurrentContext = cluster
@@ -59,4 +59,12 @@ func (cp *ControlPlane) writeKubeconfig(name string, auth *api.AuthInfo) (string
 		return "", fmt.Errorf("kubeconfig of %s: %w", name, err)
 	}
 	return path, nil
+}
+
+// cluster returns how clients reach and verify the API server.
+func (cp *ControlPlane) cluster() *api.Cluster {
+	if cp.attached != nil {
+		return cp.attached
+	}
+	return &api.Cluster{Server: cp.apiServerURL(), CertificateAuthorityData: cp.ca.pem}
 }

@@ -45,6 +45,8 @@ type Options struct {
 	Args []string
 	// Binary is the manager's binary. The default is bin/manager.
 	Binary string
+	// Host is the address at which the API server reaches this machine. The default is 127.0.0.1.
+	Host string
 	// WebhookVia returns an address that the API server calls instead of the webhooks' own, for example a proxy's.
 	WebhookVia func(address string) (string, error)
 }
@@ -97,10 +99,11 @@ func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Op
 
 func (o *Operator) install(ctx context.Context) error {
 	var err error
-	if o.balancer, err = controlplane.NewBalancer(); err != nil {
-		return err
+	host := cmp.Or(o.options.Host, "127.0.0.1")
+	if o.balancer, err = controlplane.NewBalancerOn(host); err != nil {
+		return fmt.Errorf("listen where the API server calls the webhook: %w", err)
 	}
-	ca, err := controlplane.NewServingCert(o.certs)
+	ca, err := controlplane.NewServingCert(o.certs, host, "localhost")
 	if err != nil {
 		return err
 	}
