@@ -16,6 +16,7 @@ import (
 // cluster starts a control plane, as the cluster of the current context. The context's namespace is default.
 func cluster(t *testing.T) *controlplane.ControlPlane {
 	t.Helper()
+	t.Chdir(checkout.Path()) // where the story finds its files
 	cp, err := controlplane.Start(t.Context(), controlplane.Options{NoScheduler: true})
 	if err != nil {
 		t.Fatal(err)

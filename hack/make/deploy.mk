@@ -77,8 +77,9 @@ build-installers: build-installer ## Write dist/install.yaml, and the same with 
 .PHONY: release
 release: ## Write everything of the release VERSION to dist: image, manifests, plugin, SBOMs, notes and checksums.
 	@$(RELEASE) check $(RELEASE_FLAGS)
-	@image=$$($(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS)) && \
-		$(MAKE) --no-print-directory -f $(DEPLOY_MK) build-installers IMG="$$image"
+	@mkdir -p $(DIST)
+	@$(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS) > $(DIST)/image.txt
+	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) build-installers IMG="$$(cat $(DIST)/image.txt)"
 	@$(RELEASE) plugin $(RELEASE_FLAGS)
 	@if $(MAKE) -C $(DEPLOY_ROOT) --dry-run chart >/dev/null 2>&1; then $(MAKE) --no-print-directory -C $(DEPLOY_ROOT) chart; fi
 	@$(RELEASE) notes $(RELEASE_FLAGS)

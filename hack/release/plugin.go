@@ -7,7 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"fmt"
+	"encoding/hex"
 	"io"
 	"strings"
 
@@ -54,7 +54,8 @@ func packPlugin(s settings, from commit, progress io.Writer, build func(platform
 		if err := s.write(krew.Archive(platform), packed, progress); err != nil {
 			return err
 		}
-		sums[platform] = fmt.Sprintf("%x", sha256.Sum256(packed))
+		sum := sha256.Sum256(packed)
+		sums[platform] = hex.EncodeToString(sum[:])
 	}
 	filled, err := krew.Fill(string(manifest), s.version, sums)
 	if err != nil {
