@@ -178,3 +178,18 @@ func TestAssembleSaysWhatItBuilds(t *testing.T) {
 		t.Errorf("it builds again:\n%s", output)
 	}
 }
+
+func TestAssembleTakesAllOfKubebuilderAssets(t *testing.T) {
+	m := newMachine(t)
+	for name, version := range map[string]string{
+		"etcd": "3.5.16", "kube-apiserver": "1.32.13", "kube-controller-manager": "1.32.13", "kube-scheduler": "1.32.13", "kubectl": "1.32.3",
+	} {
+		m.has("mine", name, version)
+	}
+	sources, output := m.assemble("KUBEBUILDER_ASSETS=" + filepath.Join(m.dir, "mine"))
+	for name, got := range sources {
+		if got != "mine" {
+			t.Errorf("%s comes from %s:\n%s", name, got, output)
+		}
+	}
+}

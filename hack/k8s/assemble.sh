@@ -3,7 +3,8 @@
 # assemble.sh MODULE BUILT LINKS [BINARY...]: fills the directory LINKS with links to the Kubernetes binaries of the demo, without
 # names to all. It takes those that are on this machine and fit the versions of MODULE/go.mod, and builds the others into BUILT.
 #
-# It looks into KUBEBUILDER_ASSETS, BUILT, the store of setup-envtest, /usr/local/kubebuilder/bin and PATH, in this order.
+# It looks into KUBEBUILDER_ASSETS, BUILT, the store of setup-envtest, /usr/local/kubebuilder/bin and PATH, in this order. If
+# KUBEBUILDER_ASSETS has all binaries, it takes them whatever their version.
 set -euo pipefail
 module=$1 built=$2 links=$3
 names=("${@:4}")
@@ -51,6 +52,14 @@ places() {
   tr : '\n' <<<"$PATH"
 }
 
+# chosen reports whether KUBEBUILDER_ASSETS has all binaries.
+chosen() {
+  local name
+  for name in "${names[@]}"; do
+    [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$name ]] || return 1
+  done
+}
+
 # find_binary prints the version and the path of the first binary that fits.
 find_binary() {
   local name=$1 place version
@@ -66,6 +75,13 @@ find_binary() {
 }
 
 mkdir -p "$links"
+if chosen; then
+  echo "Using the Kubernetes binaries in $KUBEBUILDER_ASSETS"
+  for name in "${names[@]}"; do
+    ln -sfn "$KUBEBUILDER_ASSETS/$name" "$links/$name"
+  done
+  exit 0
+fi
 missing=()
 for name in "${names[@]}"; do
   read -r version path <<<"$(find_binary "$name")"
