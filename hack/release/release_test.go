@@ -25,7 +25,7 @@ import (
 func TestCheckVersion(t *testing.T) {
 	for version, ok := range map[string]bool{
 		"v0.2.0": true, "v1.0.0-rc.1": true,
-		"": false, "0.2.0": false, "v0.2": false, "v1": false, "v01.2.3": false, "v1.2.3+build": false, "1a2b3c4-dirty": false, "v1.2.3 ": false,
+		"": false, "0.2.0": false, "v0.2": false, "v1": false, "v01.2.3": false, "v1.2.3+build": false, "1a2b3c4-dirty": false, "v1.2.3\t": false,
 	} {
 		if err := checkVersion(version); (err == nil) != ok {
 			t.Errorf("%q: %v", version, err)
