@@ -29,3 +29,12 @@ const CauseOlderReplica metav1.CauseType = "OlderReplica"
 // CauseRepresents is the type of the cause in the details of a 409 that refuses to cancel a JobRun, because it stands for several
 // triggers and does not execute yet. The field is spec.cancel. The message is the number of triggers.
 const CauseRepresents metav1.CauseType = "Represents"
+
+// Types of the causes in the details of the gateway's answer to a batch of which nothing executes.
+const (
+	// CauseBatchItem names the item that was refused. The field is items[INDEX], from 0.
+	CauseBatchItem metav1.CauseType = "BatchItem"
+	// CauseBatchWithdrawn means that the batch was withdrawn after all items were accepted. The message is spec.batch.id of the
+	// JobRuns, and the name of the details is that of the first item's JobRun.
+	CauseBatchWithdrawn metav1.CauseType = "BatchWithdrawn"
+)

@@ -15,15 +15,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
 // batchTimeout bounds a batch. The operator withdraws one that is not whole after 60 s.
 const batchTimeout = 90 * time.Second
-
-// causeBatchItem is the type of the cause that names the item of a batch that was refused.
-const causeBatchItem metav1.CauseType = "BatchItem"
 
 // BatchRequest is a batch: all its triggers take effect, or none.
 type BatchRequest struct {
@@ -110,12 +108,17 @@ func batchError(err error) error {
 			details = status.Details.DeepCopy()
 		}
 		details.Causes = append(details.Causes, metav1.StatusCause{
-			Type: causeBatchItem, Field: fmt.Sprintf("items[%d]", item.Index), Message: "this item was refused",
+			Type: v1alpha1.CauseBatchItem, Field: fmt.Sprintf("items[%d]", item.Index), Message: "this item was refused",
 		})
 		status.Details = details
 		return &apierrors.StatusError{ErrStatus: status}
 	case errors.As(err, &withdrawn):
-		return failed(http.StatusConflict, metav1.StatusReasonConflict, "%v", withdrawn)
+		answer := failed(http.StatusConflict, metav1.StatusReasonConflict, "%v", withdrawn)
+		answer.ErrStatus.Details = &metav1.StatusDetails{
+			Name: withdrawn.Leader, Group: v1alpha1.GroupVersion.Group, Kind: jobRuns.Resource,
+			Causes: []metav1.StatusCause{{Type: v1alpha1.CauseBatchWithdrawn, Field: "items", Message: withdrawn.ID}},
+		}
+		return answer
 	default:
 		return err
 	}

@@ -81,7 +81,7 @@ func TestBatchRefused(t *testing.T) {
 			status := g.send("POST", batchPath, tc.body).wantStatus(tc.code, tc.reason)
 			item := ""
 			for _, cause := range causesOf(status) {
-				if cause.Type == causeBatchItem {
+				if cause.Type == v1alpha1.CauseBatchItem {
 					item = cause.Field
 				}
 			}
@@ -91,7 +91,10 @@ func TestBatchRefused(t *testing.T) {
 		})
 	}
 	g := newGate(t, starting(v1alpha1.BatchWithdrawn))
-	g.send("POST", batchPath, `{"items":[{"jobName":"a"}]}`).wantStatus(409, metav1.StatusReasonConflict)
+	withdrawn := g.send("POST", batchPath, `{"items":[{"jobName":"a"}]}`).wantStatus(409, metav1.StatusReasonConflict)
+	if causes := causesOf(withdrawn); len(causes) != 1 || causes[0].Type != v1alpha1.CauseBatchWithdrawn || withdrawn.Details.Name == "" {
+		t.Errorf("withdrawn: %+v", withdrawn)
+	}
 	g.send("POST", batchPath, `{"items":[{"jobName":"a"}]}`, "Idempotency-Key", "k").wantStatus(400, metav1.StatusReasonBadRequest)
 	g.send("POST", batchPath, `a`, "Content-Type", "text/csv").wantStatus(415, metav1.StatusReasonUnsupportedMediaType)
 }

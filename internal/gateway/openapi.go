@@ -115,6 +115,9 @@ func operations() map[string]operation {
 		"GET " + namespaced + "/definitions": {
 			id: "listDefinitions", summary: "List what can be triggered.", answers: ok(v1alpha1.JobDefinitionList{}), codes: listCodes,
 		},
+		"GET " + namespaced + "/definitions/{job}": {
+			id: "getDefinition", summary: "Read the definition of a job.", answers: ok(v1alpha1.JobDefinition{}),
+		},
 		"GET /v1/namespaces": {
 			id: "listNamespaces", summary: "List the namespaces whose runs the caller may list.",
 			answers: ok(NamespaceList{}), codes: listCodes,

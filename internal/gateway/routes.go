@@ -67,6 +67,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET " + namespaced + "/runs/{run}/logs", serve: s.logs, needs: needsLogs, query: logFilter},
 		{pattern: "GET " + namespaced + "/keys", serve: s.listKeys, needs: inNamespace("list", runKeys), query: append([]parameter{jobParameter}, page...)},
 		{pattern: "GET " + namespaced + "/definitions", serve: s.listDefinitions, needs: inNamespace("list", jobDefinitions), query: page},
+		{pattern: "GET " + namespaced + "/definitions/{job}", serve: s.getDefinition, needs: toGetDefinition},
 		{pattern: "GET /v1/namespaces", serve: s.listNamespaces, query: page},
 		{pattern: "GET /v1/whoami", serve: s.whoami},
 		{pattern: "GET " + namespaced + "/events", serve: s.events, needs: needsEvents, query: eventFilter},

@@ -80,10 +80,19 @@ func (c *Client) BatchTrigger(ctx context.Context, items []BatchItem) ([]Trigger
 	return results, c.decided(ctx, results[0].JobRun)
 }
 
+var errNoDryRun = errors.New("a batch cannot be dry-run")
+
+func checkBatchSize(n int) error {
+	if n < 1 || n > maxBatchSize {
+		return invalid("", field.ErrorList{field.Invalid(field.NewPath("items"), n, validation.InclusiveRangeError(1, maxBatchSize))})
+	}
+	return nil
+}
+
 // newBatch returns the JobRuns to create. It validates all items before the first create is sent.
 func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
-	if n := len(items); n < 1 || n > maxBatchSize {
-		return nil, invalid("", field.ErrorList{field.Invalid(field.NewPath("items"), n, validation.InclusiveRangeError(1, maxBatchSize))})
+	if err := checkBatchSize(len(items)); err != nil {
+		return nil, err
 	}
 	id := string(uuid.NewUUID())
 	runs := make([]*v1alpha1.JobRun, len(items))
@@ -95,7 +104,7 @@ func (c *Client) newBatch(items []BatchItem) ([]*v1alpha1.JobRun, error) {
 			return nil, &BatchItemError{Index: i, err: err}
 		}
 		if o.dryRun {
-			return nil, &BatchItemError{Index: i, err: errors.New("a batch cannot be dry-run")}
+			return nil, &BatchItemError{Index: i, err: errNoDryRun}
 		}
 		runs[i] = run
 	}

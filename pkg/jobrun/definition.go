@@ -5,6 +5,7 @@ package jobrun
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -69,13 +70,12 @@ func (c *Client) Definitions(ctx context.Context) ([]v1alpha1.JobDefinition, err
 	if err := c.api.List(ctx, &list, client.InNamespace(c.namespace)); err != nil {
 		return nil, Classify(err)
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.JobDefinition) int {
-		if a.Namespace != b.Namespace {
-			return strings.Compare(a.Namespace, b.Namespace)
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	slices.SortFunc(list.Items, byName)
 	return list.Items, nil
+}
+
+func byName(a, b v1alpha1.JobDefinition) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 // againAsDefined returns the spec of a trigger that is to be completed by the definition once more. It leaves to the

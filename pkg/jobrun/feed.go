@@ -21,12 +21,13 @@ import (
 // watchDuration is the shortest duration of a watch. The longest is twice as long.
 const watchDuration = 5 * time.Minute
 
-// change is a list of all JobRuns, or one JobRun that changed or was deleted.
+// change is a list of all JobRuns, one JobRun that changed or was deleted, or an event that a gateway told.
 type change struct {
 	listed  bool
 	all     []v1alpha1.JobRun
 	run     *v1alpha1.JobRun
 	deleted bool
+	event   *Event
 }
 
 // feed lists JobRuns and then watches them. When a watch ends, the next one begins at the last version seen. If that is
@@ -43,18 +44,9 @@ func (c *Client) newFeed(scope ...client.ListOption) *feed {
 	return &feed{api: c.api, scope: append([]client.ListOption{client.InNamespace(c.namespace)}, scope...), pace: newPace()}
 }
 
-// follow calls tell with each change until tell returns false; then it returns nil. It returns an error when ctx ends or
-// when the API server refuses for good.
+// follow implements follower.
 func (f *feed) follow(ctx context.Context, tell func(change) bool) error {
-	for {
-		more, err := f.turn(ctx, tell)
-		if !more {
-			return nil
-		}
-		if err := f.pace.retry(ctx, err); err != nil {
-			return err
-		}
-	}
+	return f.pace.repeat(ctx, func() (bool, error) { return f.turn(ctx, tell) })
 }
 
 // turn lists if the version is not known, and watches until the watch ends.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,6 +33,10 @@ type Runs interface {
 	WaitFor(ctx context.Context, run *v1alpha1.JobRun, opts ...WaitOption) (Outcome, error)
 	Get(ctx context.Context, name string) (*v1alpha1.JobRun, error)
 	List(ctx context.Context, s Selector, phases ...v1alpha1.Phase) ([]v1alpha1.JobRun, error)
+	Watch(ctx context.Context, selector Selector, opts ...WatchOption) (iter.Seq2[Event, error], error)
+	BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error)
+	Definition(ctx context.Context, jobName string) (*v1alpha1.JobDefinition, error)
+	Definitions(ctx context.Context) ([]v1alpha1.JobDefinition, error)
 	Cancel(ctx context.Context, name string) error
 	Delete(ctx context.Context, name string) error
 }
@@ -112,7 +117,24 @@ const gatewayPage = "500"
 
 // List is Client.List. It reads page by page, all of them as of the same time.
 func (g *GatewayClient) List(ctx context.Context, s Selector, phases ...v1alpha1.Phase) ([]v1alpha1.JobRun, error) {
-	query := url.Values{"limit": {gatewayPage}}
+	query := s.query()
+	if len(phases) == 1 {
+		query.Set("phase", string(phases[0]))
+	}
+	runs, _, err := g.pages(ctx, query)
+	if err != nil {
+		return nil, Classify(err)
+	}
+	runs = slices.DeleteFunc(runs, func(run v1alpha1.JobRun) bool {
+		return len(phases) > 0 && !slices.Contains(phases, run.Status.Phase)
+	})
+	slices.SortFunc(runs, older)
+	return runs, nil
+}
+
+// query returns the parameters of a list.
+func (s Selector) query() url.Values {
+	query := url.Values{}
 	for name, value := range map[string]string{"jobName": s.JobName, "key": s.ConcurrencyKey} {
 		if value != "" {
 			query.Set(name, value)
@@ -121,26 +143,23 @@ func (g *GatewayClient) List(ctx context.Context, s Selector, phases ...v1alpha1
 	if s.Labels != nil {
 		query.Set("labels", s.Labels.String())
 	}
-	if len(phases) == 1 {
-		query.Set("phase", string(phases[0]))
-	}
-	var runs []v1alpha1.JobRun
+	return query
+}
+
+// pages reads all pages of a list of JobRuns. The version is that of all of them.
+func (g *GatewayClient) pages(ctx context.Context, query url.Values) (runs []v1alpha1.JobRun, version string, err error) {
+	query.Set("limit", gatewayPage)
 	for {
 		var page v1alpha1.JobRunList
 		if err := g.call(ctx, http.MethodGet, "/runs", query, nil, &page); err != nil {
-			return nil, Classify(err)
+			return nil, "", err
 		}
 		runs = append(runs, page.Items...)
 		if page.Continue == "" {
-			break
+			return runs, page.ResourceVersion, nil
 		}
 		query.Set("continue", page.Continue)
 	}
-	runs = slices.DeleteFunc(runs, func(run v1alpha1.JobRun) bool {
-		return len(phases) > 0 && !slices.Contains(phases, run.Status.Phase)
-	})
-	slices.SortFunc(runs, older)
-	return runs, nil
 }
 
 // call sends a request and decodes the answer.
@@ -160,8 +179,9 @@ func (g *GatewayClient) call(ctx context.Context, method, path string, query url
 	return nil
 }
 
-// open sends a request and returns the answer. The error of an answer that is no success is a *apierrors.StatusError.
-func (g *GatewayClient) open(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+// open sends a request with pairs of headers, and returns the answer. The error of an answer that is no success is a
+// *apierrors.StatusError.
+func (g *GatewayClient) open(ctx context.Context, method, path string, query url.Values, body any, headers ...string) (*http.Response, error) {
 	var text []byte
 	if body != nil {
 		var err error
@@ -181,6 +201,9 @@ func (g *GatewayClient) open(ctx context.Context, method, path string, query url
 	request.Header.Set("Authorization", "Bearer "+token)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	for pair := range slices.Chunk(headers, 2) {
+		request.Header.Set(pair[0], pair[1])
 	}
 	answer, err := g.options.HTTPClient.Do(request)
 	if err != nil || answer.StatusCode < http.StatusBadRequest {

@@ -4,19 +4,12 @@
 package jobrun
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
-
-// gatewayIdle is how long a stream of events may be silent. The gateway writes a comment each 15 s.
-const gatewayIdle = 45 * time.Second
 
 // Wait is Client.Wait. It keeps a stream of events open, which counts for the gateway's bound of streams, and reads the JobRun
 // after each event.
@@ -47,15 +40,7 @@ func (g *GatewayClient) feedOf(s *subject) follower {
 
 // follow implements follower.
 func (f *gatewayFeed) follow(ctx context.Context, tell func(change) bool) error {
-	for {
-		more, err := f.turn(ctx, tell)
-		if !more {
-			return nil
-		}
-		if err := f.pace.retry(ctx, err); err != nil {
-			return err
-		}
-	}
+	return f.pace.repeat(ctx, func() (bool, error) { return f.turn(ctx, tell) })
 }
 
 // turn reads the JobRun, and then once more after each event until the stream ends. After the end of its run, a receipt gets
@@ -67,42 +52,17 @@ func (f *gatewayFeed) turn(ctx context.Context, tell func(change) bool) (more bo
 	if f.seen == nil {
 		return true, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := f.client.open(ctx, http.MethodGet, "/events", url.Values{"run": {f.name}}, nil)
+	more, err = f.client.stream(ctx, url.Values{"run": {f.name}}, "", func(m message) (bool, error) {
+		if m.event == "" {
+			return true, nil
+		}
+		f.pace.lively()
+		return f.read(ctx, tell)
+	})
 	if errors.Is(Classify(err), ErrNotFound) { // it was deleted right now
 		return true, nil
 	}
-	if err != nil {
-		return true, err
-	}
-	defer stream.Body.Close()
-	silent := time.AfterFunc(gatewayIdle, cancel)
-	defer silent.Stop()
-	for lines := bufio.NewReader(stream.Body); ; {
-		isEvent, err := readEvent(lines)
-		if err != nil {
-			return true, nil // The next turn tells what there is to tell.
-		}
-		silent.Reset(gatewayIdle)
-		if !isEvent {
-			continue
-		}
-		f.pace.lively()
-		if more, err := f.read(ctx, tell); !more || err != nil {
-			return more, err
-		}
-	}
-}
-
-// readEvent reads one line of a stream, and reports whether an event begins with it.
-func readEvent(lines *bufio.Reader) (bool, error) {
-	line, part, err := lines.ReadLine()
-	isEvent := bytes.HasPrefix(line, []byte("event: "))
-	for part && err == nil {
-		_, part, err = lines.ReadLine()
-	}
-	return isEvent, err
+	return more, err
 }
 
 // read tells the state of the JobRun.

@@ -47,6 +47,20 @@ func (p *pace) lively() {
 	p.backoff = feedBackoff
 }
 
+// repeat calls turn until it returns false; then it returns nil. It pauses between the turns. It returns an error when ctx ends or
+// when the server refuses for good.
+func (p *pace) repeat(ctx context.Context, turn func() (more bool, err error)) error {
+	for {
+		more, err := turn()
+		if !more {
+			return nil
+		}
+		if err := p.retry(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
 // retry waits until the next attempt is due. It returns an error if there should be none.
 func (p *pace) retry(ctx context.Context, failed error) error {
 	if failed != nil && !transient(failed) && ctx.Err() == nil {

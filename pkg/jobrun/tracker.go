@@ -37,6 +37,8 @@ type record struct {
 	generation int64
 	progress   *v1alpha1.Progress
 	ended      bool
+	// receipts are those that takeEvent told of.
+	receipts []types.UID
 }
 
 func newTracker(selector labels.Selector) *tracker {
@@ -45,6 +47,8 @@ func newTracker(selector labels.Selector) *tracker {
 
 func (t *tracker) take(ch change) {
 	switch {
+	case ch.event != nil:
+		t.takeEvent(*ch.event)
 	case ch.listed:
 		t.takeAll(ch.all)
 	case ch.deleted:
@@ -96,12 +100,16 @@ func (t *tracker) takeOne(run *v1alpha1.JobRun) {
 func (t *tracker) remember(run *v1alpha1.JobRun) {
 	r, ok := t.records[run.UID]
 	if !ok {
-		r = &record{selected: t.labels == nil || t.labels.Matches(labels.Set(run.Labels)), run: run}
+		r = t.newRecord(run)
 		t.records[run.UID] = r
 	}
 	before := r.run
 	r.run = run
 	t.prune(before)
+}
+
+func (t *tracker) newRecord(run *v1alpha1.JobRun) *record {
+	return &record{selected: t.labels == nil || t.labels.Matches(labels.Set(run.Labels)), run: run}
 }
 
 // takeRun tells what is new of a run and of the receipts bound to it.

@@ -6,6 +6,8 @@ package jobrun
 import (
 	"context"
 	"iter"
+
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
 // WatchOption changes the stream of Watch.
@@ -42,7 +44,17 @@ func WithExisting() WatchOption {
 //
 // After a break, a second range over the stream goes on where the first one stopped. Only one loop may range at a time.
 func (c *Client) Watch(ctx context.Context, selector Selector, opts ...WatchOption) (iter.Seq2[Event, error], error) {
-	s := &stream{feed: c.newFeed(selector.fields()), tracker: newTracker(selector.Labels)}
+	return watchRuns(ctx, c.newFeed(selector.fields()), selector, opts)
+}
+
+// lister is a follower of many JobRuns. After list, it tells what happened since then.
+type lister interface {
+	follower
+	list(ctx context.Context) ([]v1alpha1.JobRun, error)
+}
+
+func watchRuns(ctx context.Context, feed lister, selector Selector, opts []WatchOption) (iter.Seq2[Event, error], error) {
+	s := &stream{feed: feed, tracker: newTracker(selector.Labels)}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -59,7 +71,7 @@ func (c *Client) Watch(ctx context.Context, selector Selector, opts ...WatchOpti
 
 // stream is the state of one Watch.
 type stream struct {
-	feed     *feed
+	feed     lister
 	tracker  *tracker
 	existing bool
 }

@@ -99,7 +99,7 @@ var _ = BeforeEach(func() {
 	editor = caller("editor",
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobruns", "runkeys"}, Verbs: all},
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, ResourceNames: []string{job}, Verbs: []string{"trigger"}},
-		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, Verbs: []string{"list"}},
+		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"jobdefinitions"}, Verbs: []string{"get", "list"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}})
 	viewer = caller("viewer",
 		rbacv1.PolicyRule{APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: all, Verbs: []string{"get", "list"}})
