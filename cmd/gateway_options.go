@@ -6,14 +6,9 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net"
 	"strings"
-
-	"go.uber.org/zap/zapcore"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 )
@@ -31,11 +26,8 @@ type gatewayOptions struct {
 	namespaceInFlight int
 	streams           events.Options
 	logs              bool
-	metricsAddress    string
-	metricsCertPath   string
-	pprofAddress      string
 
-	log zap.Options
+	commonOptions
 }
 
 // list is a flag with values that are separated by commas.
@@ -67,9 +59,7 @@ func parseGatewayOptions(args []string, output io.Writer) (gatewayOptions, error
 }
 
 func (o *gatewayOptions) bind(flags *flag.FlagSet) {
-	config.RegisterFlags(flags)
-	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // the default of --zap-time-encoding
-	o.log.BindFlags(flags)
+	o.commonOptions.bind(flags, "0")
 	flags.StringVar(&o.address, "gateway-bind-address", "127.0.0.1:8444", "The address on which the gateway serves HTTPS.")
 	flags.StringVar(&o.certPath, "gateway-cert-path", "",
 		"The directory with tls.crt and tls.key. The gateway reads the files again when they change. "+
@@ -89,31 +79,17 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 		"How many streams of events and of logs all callers may have open at this replica, at least 1. It answers more with 429.")
 	flags.BoolVar(&o.logs, "gateway-logs", false,
 		"Let callers with the right to get pods/log read the logs of runs. The gateway then needs the rights of config/gateway/logs.")
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0",
-		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. 0 turns metrics off.")
-	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
-		"The directory with tls.crt and tls.key for the metrics. If empty, the gateway uses a self-signed certificate.")
-	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
-		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
-			"If empty, there are no profiles.")
 }
 
 func (o *gatewayOptions) validate() error {
-	var errs []error
-	require := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
+	var p problems
 	_, _, err := net.SplitHostPort(o.address)
-	require(err == nil, "--gateway-bind-address must be an address and a port, e.g. 127.0.0.1:8444, not %q", o.address)
-	require(o.connections >= 1, "--gateway-connections must be at least 1, not %d", o.connections)
-	require(o.callerInFlight >= 1, "--gateway-caller-in-flight must be at least 1, not %d", o.callerInFlight)
-	require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
-	require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)
-	require(o.streams.Total >= 1, "--gateway-streams must be at least 1, not %d", o.streams.Total)
-	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
-		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the gateway",
-		o.pprofAddress)
-	return errors.Join(errs...)
+	p.require(err == nil, "--gateway-bind-address must be an address and a port, e.g. 127.0.0.1:8444, not %q", o.address)
+	p.require(o.connections >= 1, "--gateway-connections must be at least 1, not %d", o.connections)
+	p.require(o.callerInFlight >= 1, "--gateway-caller-in-flight must be at least 1, not %d", o.callerInFlight)
+	p.require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
+	p.require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)
+	p.require(o.streams.Total >= 1, "--gateway-streams must be at least 1, not %d", o.streams.Total)
+	o.commonOptions.validate(&p)
+	return errors.Join(p...)
 }

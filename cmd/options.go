@@ -7,17 +7,12 @@ import (
 	"cmp"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
-	"go.uber.org/zap/zapcore"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 // minReservationGrace is the least --reservation-grace. Creates take longer only while the API server is overloaded.
@@ -48,11 +43,8 @@ type options struct {
 	certWebhookName           string
 	certValidatingWebhookName string
 
-	metricsAddress  string
-	metricsCertPath string
-	metricsJobs     int
-	probeAddress    string
-	pprofAddress    string
+	metricsJobs  int
+	probeAddress string
 
 	leaderElect             bool
 	leaderElectionNamespace string
@@ -65,7 +57,7 @@ type options struct {
 	undefinedJobs    string
 	concurrency      int
 
-	log zap.Options
+	commonOptions
 }
 
 // parseOptions parses the arguments. For --help and --version it prints the answer to output and returns flag.ErrHelp.
@@ -85,27 +77,6 @@ func parseOptions(args []string, output io.Writer) (options, error) {
 	return o, o.validate()
 }
 
-// parse parses arguments that are flags only. For --help and --version it prints the answer to output and returns flag.ErrHelp.
-func parse(flags *flag.FlagSet, args []string, output io.Writer) error {
-	showVersion := flags.Bool("version", false, "Print the version and exit.")
-	flags.SetOutput(io.Discard)
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		flags.SetOutput(output)
-		flags.Usage()
-		return err
-	case err != nil:
-		return err
-	case *showVersion:
-		fmt.Fprintln(output, version)
-		return flag.ErrHelp
-	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q: %s takes only flags", flags.Arg(0), flags.Name())
-	}
-	return nil
-}
-
 // podNamespaceFile is where the kubelet writes the namespace of a Pod.
 const podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
@@ -115,9 +86,7 @@ func namespaceOf(text []byte) string {
 }
 
 func (o *options) bind(flags *flag.FlagSet) {
-	config.RegisterFlags(flags)
-	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // the default of --zap-time-encoding
-	o.log.BindFlags(flags)
+	o.commonOptions.bind(flags, ":8443")
 	pods, _ := os.ReadFile(podNamespaceFile) // It does not exist outside of a Pod.
 	flags.StringVar(&o.namespace, "namespace", namespaceOf(pods),
 		"The namespace in which the operator is installed: that of the Pod, or jobrun-system outside of one.")
@@ -147,16 +116,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.certValidatingWebhookName, "cert-validating-webhook-name", "jobrun-validating-webhook-configuration",
 		"With --cert-rotation, the ValidatingWebhookConfiguration that gets the CA.")
 
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443",
-		"The address that serves metrics over HTTPS. A client needs the right to GET /metrics. Set 0 to turn metrics off.")
-	flags.StringVar(&o.metricsCertPath, "metrics-cert-path", "",
-		"The directory with tls.crt and tls.key for the metrics. If empty, the manager uses a self-signed certificate.")
 	flags.IntVar(&o.metricsJobs, "metrics-jobs", 200,
 		"The number of jobs (namespace and jobName) that have metrics of their own on each replica, at least 0. The others share series with the labels \"other\".")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. Set 0 to turn them off.")
-	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "",
-		"The address that serves profiles (net/http/pprof) without authentication. It must be a loopback address with a port. "+
-			"If empty, there are no profiles.")
 
 	flags.BoolVar(&o.leaderElect, "leader-elect", false,
 		"Run the controller on one replica at a time, the leader. If false, all replicas run it and share the keys out. "+
@@ -182,42 +144,29 @@ func (o *options) bind(flags *flag.FlagSet) {
 }
 
 func (o *options) validate() error {
-	var errs []error
-	require := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	require(o.namespace != "", "--namespace must not be empty")
-	require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
-	require(o.webhookCertPath != "" || o.certRotation,
+	var p problems
+	p.require(o.namespace != "", "--namespace must not be empty")
+	p.require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
+	p.require(o.webhookCertPath != "" || o.certRotation,
 		"--webhook-cert-path is required without --cert-rotation: the directory with the webhook's tls.crt and tls.key")
-	require(o.drainTimeout >= minDrainTime,
+	p.require(o.drainTimeout >= minDrainTime,
 		"--drain-timeout must be at least %s, not %s: the API server may still open connections", minDrainTime, o.drainTimeout)
-	require(o.pprofAddress == "" || isLoopback(o.pprofAddress),
-		"--pprof-bind-address must be a loopback address and a port, e.g. 127.0.0.1:6060, not %q: profiles show the memory of the manager",
-		o.pprofAddress)
-	require(o.metricsJobs >= 0, "--metrics-jobs must be at least 0, not %d", o.metricsJobs)
-	require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
-	require(o.reservationGrace >= minReservationGrace,
+	o.commonOptions.validate(&p)
+	p.require(o.metricsJobs >= 0, "--metrics-jobs must be at least 0, not %d", o.metricsJobs)
+	p.require(o.receiptHistory >= 1, "--receipt-history must be at least 1, not %d", o.receiptHistory)
+	p.require(o.reservationGrace >= minReservationGrace,
 		"--reservation-grace must be at least %s, not %s: creates of admitted runs would lose their place", minReservationGrace, o.reservationGrace)
-	require(o.idempotencyGrace > apiServerTimeout,
+	p.require(o.idempotencyGrace > apiServerTimeout,
 		"--idempotency-grace must exceed %s, not be %s: the API server may store an admitted run that late",
 		apiServerTimeout, o.idempotencyGrace)
-	require(o.undefinedJobs == undefinedAllow || o.undefinedJobs == undefinedDeny,
+	p.require(o.undefinedJobs == undefinedAllow || o.undefinedJobs == undefinedDeny,
 		"--undefined-jobs must be %s or %s, not %q", undefinedAllow, undefinedDeny, o.undefinedJobs)
-	require(o.concurrency >= 1, "--concurrent-reconciles must be at least 1, not %d", o.concurrency)
+	p.require(o.concurrency >= 1, "--concurrent-reconciles must be at least 1, not %d", o.concurrency)
 	if o.certRotation {
-		require(o.certSecretName != "", "--cert-rotation needs --cert-secret-name")
-		require(o.certServiceName != "", "--cert-rotation needs --cert-service-name")
-		require(o.certWebhookName != "", "--cert-rotation needs --cert-webhook-name")
-		require(o.certValidatingWebhookName != "", "--cert-rotation needs --cert-validating-webhook-name")
+		p.require(o.certSecretName != "", "--cert-rotation needs --cert-secret-name")
+		p.require(o.certServiceName != "", "--cert-rotation needs --cert-service-name")
+		p.require(o.certWebhookName != "", "--cert-rotation needs --cert-webhook-name")
+		p.require(o.certValidatingWebhookName != "", "--cert-rotation needs --cert-validating-webhook-name")
 	}
-	return errors.Join(errs...)
-}
-
-// isLoopback reports whether only this machine, or this Pod, can reach an address with a port.
-func isLoopback(address string) bool {
-	parsed, err := netip.ParseAddrPort(address)
-	return err == nil && parsed.Addr().IsLoopback()
+	return errors.Join(p...)
 }
