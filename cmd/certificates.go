@@ -17,6 +17,20 @@ func newRotator(o options) *certificates.Rotator {
 	return certificates.New(certificateOptions(o))
 }
 
+// newIssuer returns what issues the gateway's certificate. It returns nil without --gateway-cert-secret-name.
+func newIssuer(o options) *certificates.Issuer {
+	if o.gatewayCertSecretName == "" {
+		return nil
+	}
+	return certificates.NewIssuer(certificates.IssuerOptions{
+		Namespace: o.namespace,
+		Secret:    o.gatewayCertSecretName,
+		ConfigMap: o.gatewayCAConfigMapName,
+		Service:   o.gatewayServiceName,
+		Clock:     operatorClock,
+	})
+}
+
 func certificateOptions(o options) certificates.Options {
 	return certificates.Options{
 		Secret:     types.NamespacedName{Namespace: o.namespace, Name: o.certSecretName},

@@ -123,6 +123,11 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("set up the rotation of certificates: %w", err)
 		}
 	}
+	if issuer := newIssuer(o); issuer != nil {
+		if err := issuer.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the gateway's certificate: %w", err)
+		}
+	}
 	ctrl.Log.Info("Starting", "version", version)
 	return mgr.Start(ctx)
 }

@@ -43,6 +43,10 @@ type options struct {
 	certWebhookName           string
 	certValidatingWebhookName string
 
+	gatewayCertSecretName  string
+	gatewayCAConfigMapName string
+	gatewayServiceName     string
+
 	metricsJobs  int
 	probeAddress string
 
@@ -116,6 +120,14 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.certValidatingWebhookName, "cert-validating-webhook-name", "jobrun-validating-webhook-configuration",
 		"With --cert-rotation, the ValidatingWebhookConfiguration that gets the CA.")
 
+	flags.StringVar(&o.gatewayCertSecretName, "gateway-cert-secret-name", "",
+		"The Secret in which to store a certificate for the gateway, in the namespace of --namespace. The manager makes its CA, and renews both. "+
+			"If empty, the manager makes none.")
+	flags.StringVar(&o.gatewayCAConfigMapName, "gateway-ca-config-map-name", "jobrun-gateway-ca",
+		"With --gateway-cert-secret-name, the ConfigMap that gets the CA, as ca.crt.")
+	flags.StringVar(&o.gatewayServiceName, "gateway-service-name", "jobrun-gateway",
+		"With --gateway-cert-secret-name, the Service that the certificate names.")
+
 	flags.IntVar(&o.metricsJobs, "metrics-jobs", 200,
 		"The number of jobs (namespace and jobName) that have metrics of their own on each replica, at least 0. The others share series with the labels \"other\".")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that serves /healthz and /readyz. Set 0 to turn them off.")
@@ -167,6 +179,11 @@ func (o *options) validate() error {
 		p.require(o.certServiceName != "", "--cert-rotation needs --cert-service-name")
 		p.require(o.certWebhookName != "", "--cert-rotation needs --cert-webhook-name")
 		p.require(o.certValidatingWebhookName != "", "--cert-rotation needs --cert-validating-webhook-name")
+	}
+	if o.gatewayCertSecretName != "" {
+		p.require(o.gatewayCertSecretName != o.certSecretName, "--gateway-cert-secret-name must not be --cert-secret-name")
+		p.require(o.gatewayCAConfigMapName != "", "--gateway-cert-secret-name needs --gateway-ca-config-map-name")
+		p.require(o.gatewayServiceName != "", "--gateway-cert-secret-name needs --gateway-service-name")
 	}
 	return errors.Join(p...)
 }

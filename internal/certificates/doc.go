@@ -1,7 +1,7 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certificates makes, renews and serves the webhook's certificate (--cert-rotation).
+// Package certificates makes, renews and serves the webhook's certificate (--cert-rotation), and issues that of the gateway.
 //
 // A Secret holds the certificate, and the caBundle of each webhook holds the roots that the API server trusts. Each replica
 // watches both, and serves the certificate from memory. Every change is a compare-and-swap, so replicas need no leader:
@@ -23,4 +23,11 @@
 // An API server that lags behind the caBundles by settleTime or more refuses the new certificate until it has read them.
 //
 // Decide is pure. Rotator observes and acts.
+//
+// # The gateway's certificate
+//
+// Issuer does the same for a Service whose Pods mount the Secret (--gateway-cert-secret-name), so that its clients need not learn a
+// new root with each certificate: a CA of its own, which lasts ten years, issues the certificates. The Secret has the CA's key. The
+// CA is for this one Service: who reads the Secret can make certificates that the clients of the gateway accept, and no others.
+// ca.crt of a ConfigMap has the roots to trust. DecideIssue is pure. It changes the CA in steps, as Decide changes a certificate.
 package certificates

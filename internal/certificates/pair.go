@@ -84,10 +84,7 @@ func parsePair(data map[string][]byte, dnsName string, now time.Time) (*Pair, er
 }
 
 // due returns when the certificate is to be renewed: when a third of its lifetime is left.
-func (p *Pair) due() time.Time {
-	leaf := p.certificate.Leaf
-	return leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3)
-}
+func (p *Pair) due() time.Time { return renewal(p.certificate.Leaf) }
 
 // created returns when the certificate was made, if newPair made it. The certificates of others may say a later time.
 func (p *Pair) created() time.Time { return p.certificate.Leaf.NotBefore.Add(backdating) }
