@@ -22,9 +22,11 @@ type demo struct {
 	cp       *controlplane.ControlPlane
 	operator *operator.Operator
 	made     *installation // nil if the cluster is the demo's own
+	// gateway is the URL of the gateway, or empty in a cluster that is not the demo's own. token is what the story sends to it.
+	gateway, token string
 }
 
-// start starts the control plane, the node and the operator.
+// start starts the control plane, the node, the operator and its gateway.
 func start(ctx context.Context) (*demo, error) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -48,10 +50,12 @@ func (d *demo) populate(ctx context.Context) error {
 	if _, err := d.cp.StartLocalNode(ctx, filepath.Join(d.root, "bin", "localnode"), "localnode"); err != nil {
 		return fmt.Errorf("start the node: %w", err)
 	}
-	d.say("Installing JobRun with `kubectl apply --server-side`, and starting two replicas of its manager ...")
+	d.say("Installing JobRun with `kubectl apply --server-side`, and starting two replicas of its manager, and a gateway ...")
 	var err error
-	d.operator, err = operator.Install(ctx, d.cp, operator.Options{Root: d.root, Managers: 2})
-	return err
+	if d.operator, err = operator.Install(ctx, d.cp, operator.Options{Root: d.root, Managers: 2}); err != nil {
+		return err
+	}
+	return d.startGateway(ctx)
 }
 
 func (d *demo) stop() error {
@@ -73,11 +77,14 @@ func (d *demo) kubectlPath() string {
 	return d.cp.Kubectl(context.Background()).Path
 }
 
-// replicas says where each replica of the manager answers, and where its log is.
+// replicas says where each replica of the manager, and the gateway, answers, and where its log is.
 func (d *demo) replicas() string {
 	var b strings.Builder
 	for _, m := range d.operator.Managers() {
 		fmt.Fprintf(&b, "\n    http://%s/readyz?verbose   https://%s/metrics   %s", m.Probes, m.Metrics, d.cp.LogFile(m.Name))
+	}
+	if d.gateway != "" {
+		fmt.Fprintf(&b, "\n    %s/openapi.json   %s", d.gateway, d.cp.LogFile("gateway"))
 	}
 	return b.String()
 }

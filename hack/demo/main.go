@@ -1,8 +1,8 @@
 // Copyright The JobRun Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows JobRun at work. It starts a Kubernetes control plane, a node and the operator on this machine, and
-// tells the story of a few runs with kubectl. It leaves nothing behind, unless -keep is set. With -cluster=current it tells the
+// Command demo shows JobRun at work. It starts a Kubernetes control plane, a node, the operator and its gateway on this machine,
+// and tells the story of a few runs with kubectl. It leaves nothing behind, unless -keep is set. With -cluster=current it tells the
 // story in the cluster of kubectl's current context.
 package main
 
@@ -83,7 +83,7 @@ func run(ctx context.Context, o options) (err error) {
 		d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
 			"    export KUBECONFIG=%s\n    export PATH=%s:%s:$PATH\n    kubectl jobrun list",
 			d.cp.AdminKubeconfig(), filepath.Dir(d.kubectlPath()), filepath.Join(d.root, "bin"))
-		d.say("The replicas of the manager are processes here, and no Pods:\n%s", d.replicas())
+		d.say("The replicas of the manager, and the gateway, are processes here, and no Pods:\n%s", d.replicas())
 		<-ctx.Done()
 	}
 	return nil

@@ -35,10 +35,21 @@ func (d *demo) defined(ctx context.Context) error {
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-users.yaml"); err != nil {
 		return err
 	}
+	if err := d.mayTrigger(ctx); err != nil {
+		return err
+	}
 	for _, name := range []string{"sync-users-1", "sync-users-2"} {
 		if err := d.jobrun(ctx, "trigger", "sync-users", "--input", `{"org":"acme"}`, "--name", name); err != nil {
 			return err
 		}
+		if name == "sync-users-1" {
+			if err := d.quietly(ctx, "wait", "--for=jsonpath={.status.phase}=Leased", "jobrun/"+name, "--timeout=30s"); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.overHTTP(ctx); err != nil {
+		return err
 	}
 	if err := d.kubectl(ctx, "get", "jobrun", "sync-users-2", "-o", "jsonpath={.spec.concurrencyKey} {.spec.input}{\"\\n\"}"); err != nil {
 		return err

@@ -8,7 +8,7 @@ ADDRESS ?= 127.0.0.1
 
 .PHONY: demo
 ifeq ($(CLUSTER),local)
-demo: k8s-found build localnode ## Show JobRun at work on a local control plane. KEEP=1 leaves it running. CLUSTER=current uses kubectl's cluster.
+demo: k8s-found build localnode installed-curl ## Show JobRun at work on a local control plane. KEEP=1 leaves it running. CLUSTER=current uses kubectl's cluster.
 	@go build -o bin/demo ./hack/demo
 	@KUBEBUILDER_ASSETS=$(K8S_FOUND) bin/demo $(if $(KEEP),-keep)
 else
