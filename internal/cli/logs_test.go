@@ -75,8 +75,10 @@ func TestThereAreNoLogs(t *testing.T) {
 		run    *v1alpha1.JobRun
 		stderr string
 	}{
-		"waits":           {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: run a has no logs: none of its Pods has started; -f waits for one\nNow: a: Pending\n"},
-		"ended":           {aRun("a", withTemplate, ending(failed)), "error: run a has no logs: it has ended, and its Pods are gone: a finished Job is kept for its template's ttlSecondsAfterFinished, or the operator's --job-ttl\nNow: a: Failed: it broke\n"},
+		"waits": {aRun("a", withTemplate, phase(v1alpha1.PhasePending)), "error: run a has no logs: none of its Pods has started; -f waits for one\n" +
+			"Now: a: Pending\n"},
+		"ended": {aRun("a", withTemplate, ending(failed)), "error: run a has no logs: it has ended, and its Pods are gone: " +
+			"a finished Job is kept for its template's ttlSecondsAfterFinished, or the operator's --job-ttl\nNow: a: Failed: it broke\n"},
 		"external worker": {aRun("a", leased), "~it has no template, and its worker has its logs\nNow: a: Leased by job/a-1"},
 		"not decided":     {aRun("a", withTemplate, receiptOf("b"), phase("")), "~the run that stands for a is not decided yet\n-f waits for it."},
 		"run is gone":     {aRun("a", withTemplate, receiptOf("b")), "~the run that stands for a is gone~JobRun a: Coalesced, run b stands for it"},

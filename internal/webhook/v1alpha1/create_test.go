@@ -169,7 +169,10 @@ const onePod = "{restartPolicy: Never, containers: [{name: main, image: busybox}
 // Each bad input is refused with an error that names the field, and no key stays reserved.
 func TestCreateBadInput(t *testing.T) {
 	spec := func(rest string) string { return "metadata: {name: b}\nspec: {" + rest + "}\n" }
-	containers := "spec.template.spec.template.spec.containers"
+	pod := func(rest string) string { return withTemplate("b", "{restartPolicy: Never, "+rest+"}") }
+	container := func(rest string) string { return pod("containers: [{name: a, image: x" + rest + "}]") }
+	ofPod := "spec.template.spec.template.spec."
+	containers := ofPod + "containers"
 	for name, tc := range map[string]struct{ manifest, field string }{
 		"no jobName":                      {spec("concurrencyKey: k"), "spec.jobName"},
 		"an empty jobName":                {spec("jobName: '', concurrencyKey: k"), "spec.jobName"},
@@ -202,22 +205,22 @@ func TestCreateBadInput(t *testing.T) {
 		"labels of more than 16 KiB":      {"metadata: {name: b, labels: " + labelsOf(16<<10+1) + "}\nspec: {jobName: job, concurrencyKey: k}\n", "metadata.labels"},
 		"a 60-character name, a template": {withTemplate(strings.Repeat("n", 60), onePod), "metadata.name"},
 		"a 53-character name, a template": {withTemplate(strings.Repeat("n", 53), onePod), "metadata.name"},
-		"no container":                    {withTemplate("b", "{restartPolicy: Never, containers: []}"), containers},
-		"a container without name":        {withTemplate("b", "{restartPolicy: Never, containers: [{image: x}]}"), containers + "[0].name"},
-		"a bad container name":            {withTemplate("b", "{restartPolicy: Never, containers: [{name: Main!, image: x}]}"), containers + "[0].name"},
-		"two containers of one name":      {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x}, {name: a, image: z}]}"), containers + "[1]"},
-		"one name in both lists":          {withTemplate("b", "{restartPolicy: Never, initContainers: [{name: a, image: x}], containers: [{name: a, image: z}]}"), containers + "[0].name"},
-		"a bad init container name":       {withTemplate("b", "{restartPolicy: Never, initContainers: [{name: A, image: x}], containers: [{name: a, image: z}]}"), "spec.template.spec.template.spec.initContainers[0].name"},
-		"a container without image":       {withTemplate("b", "{restartPolicy: Never, containers: [{name: a}]}"), containers + "[0].image"},
-		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
-		"a template of 1 MiB":             {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: "+strings.Repeat("x", 1<<20)+"}]}"), "spec"},
-		"a template of many elements":     {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, args: ["+strings.Repeat("a,", 10001)+"a]}]}"), "spec.template"},
-		"a limit with a long exponent":    {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
-		"a long exponent after a space":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: ' 1e-999999999'}}}]}"), containers + "[0].resources.limits[cpu]"},
-		"a request with a long exponent":  {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {requests: {memory: '+1.5E+100'}}}]}"), containers + "[0].resources.requests[memory]"},
-		"a limit of very many digits":     {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x, resources: {limits: {cpu: '"+strings.Repeat("1", 100)+"'}}}]}"), containers + "[0].resources.limits[cpu]"},
-		"a volume with a long exponent":   {withTemplate("b", "{restartPolicy: Never, containers: [{name: a, image: x}], volumes: [{name: v, emptyDir: {sizeLimit: '1e999999999'}}]}"), "spec.template.spec.template.spec.volumes[0].emptyDir.sizeLimit"},
-		"a restartPolicy of no Job":       {withTemplate("b", "{restartPolicy: Always, containers: [{name: a, image: x}]}"), "spec.template.spec.template.spec.restartPolicy"},
+		"no container":                    {pod("containers: []"), containers},
+		"a container without name":        {pod("containers: [{image: x}]"), containers + "[0].name"},
+		"a bad container name":            {pod("containers: [{name: Main!, image: x}]"), containers + "[0].name"},
+		"two containers of one name":      {pod("containers: [{name: a, image: x}, {name: a, image: z}]"), containers + "[1]"},
+		"one name in both lists":          {pod("initContainers: [{name: a, image: x}], containers: [{name: a, image: z}]"), containers + "[0].name"},
+		"a bad init container name":       {pod("initContainers: [{name: A, image: x}], containers: [{name: a, image: z}]"), ofPod + "initContainers[0].name"},
+		"a container without image":       {pod("containers: [{name: a}]"), containers + "[0].image"},
+		"no restartPolicy":                {withTemplate("b", "{containers: [{name: a, image: x}]}"), ofPod + "restartPolicy"},
+		"a template of 1 MiB":             {pod("containers: [{name: a, image: " + strings.Repeat("x", 1<<20) + "}]"), "spec"},
+		"a template of many elements":     {container(", args: [" + strings.Repeat("a,", 10001) + "a]"), "spec.template"},
+		"a limit with a long exponent":    {container(", resources: {limits: {cpu: '1e-999999999'}}"), containers + "[0].resources.limits[cpu]"},
+		"a long exponent after a space":   {container(", resources: {limits: {cpu: ' 1e-999999999'}}"), containers + "[0].resources.limits[cpu]"},
+		"a request with a long exponent":  {container(", resources: {requests: {memory: '+1.5E+100'}}"), containers + "[0].resources.requests[memory]"},
+		"a limit of very many digits":     {container(", resources: {limits: {cpu: '" + strings.Repeat("1", 100) + "'}}"), containers + "[0].resources.limits[cpu]"},
+		"a volume with a long exponent":   {pod("containers: [{name: a, image: x}], volumes: [{name: v, emptyDir: {sizeLimit: '1e999999999'}}]"), ofPod + "volumes[0].emptyDir.sizeLimit"},
+		"a restartPolicy of no Job":       {withTemplate("b", "{restartPolicy: Always, containers: [{name: a, image: x}]}"), ofPod + "restartPolicy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReplica(t)
