@@ -86,9 +86,36 @@ func TestOpenAPIHasTheBoundsOfTheCRD(t *testing.T) {
 	if phases := document.Components.Schemas["TriggerAnswer"].Properties["phase"].Enum; len(phases) != 7 {
 		t.Errorf("phases: %v", phases)
 	}
+	for _, kind := range []string{"JobRun", "JobDefinition"} {
+		for path, want := range map[string]string{"metadata": "ObjectMeta", "spec.template": "JobTemplate"} {
+			if got := referenced(t, text, kind, path); got != "#/components/schemas/"+want {
+				t.Errorf("%s of %s is %q", path, kind, got)
+			}
+		}
+	}
+	if name := document.Components.Schemas["ObjectMeta"].Properties["name"]; name.Type != "string" {
+		t.Errorf("the name of an object: %+v", name)
+	}
 	if strings.Contains(string(text), `"x-kubernetes-`) {
 		t.Error("has extensions of Kubernetes")
 	}
+}
+
+// referenced returns to which component a field of a component refers.
+func referenced(t *testing.T, document []byte, component, path string) string {
+	t.Helper()
+	var parsed spec3.OpenAPI
+	if err := json.Unmarshal(document, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	schema := parsed.Components.Schemas[component]
+	for _, name := range strings.Split(path, ".") {
+		schema = new(schema.Properties[name])
+	}
+	if len(schema.AllOf) == 1 {
+		schema = &schema.AllOf[0]
+	}
+	return schema.Ref.String()
 }
 
 func TestAFieldWithoutADescriptionIsAnError(t *testing.T) {

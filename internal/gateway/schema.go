@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -44,6 +45,9 @@ func newSchemas() (*schemas, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the CRD of %s: %w", kind, err)
 		}
+		if err := s.share(schema); err != nil {
+			return nil, fmt.Errorf("the CRD of %s: %w", kind, err)
+		}
 		s.components[kind] = schema
 		s.components[kind+"List"] = object{"type": "object", "properties": object{
 			"apiVersion": object{"type": "string"}, "kind": object{"type": "string"},
@@ -56,6 +60,43 @@ func newSchemas() (*schemas, error) {
 	}
 	s.jobRun, _ = s.components["JobRun"].(object)
 	return s, nil
+}
+
+// jobTemplate is the component with the schema of a Job template, which is most of the document.
+const jobTemplate = "JobTemplate"
+
+// share completes the schema of a CustomResourceDefinition: the Job template becomes a component, and the metadata, which a CRD leaves
+// to the API server, gets a schema. Otherwise each client would have a type for each template, and none for a name.
+func (s *schemas) share(schema object) error {
+	properties, _ := schema["properties"].(object)
+	properties["metadata"] = s.of(reflect.TypeFor[ObjectMeta]())
+	spec, _ := properties["spec"].(object)
+	fields, _ := spec["properties"].(object)
+	template, ok := fields["template"].(object)
+	if !ok {
+		return errors.New("spec has no template")
+	}
+	described := object{"allOf": []any{reference(jobTemplate)}, "description": template["description"]}
+	template = maps.Clone(template)
+	delete(template, "description")
+	if other, known := s.components[jobTemplate]; known && !reflect.DeepEqual(other, template) {
+		return errors.New("spec.template differs from that of the other CRD")
+	}
+	s.components[jobTemplate], fields["template"] = template, described
+	return nil
+}
+
+// ObjectMeta is what the document says about the metadata of an object. The answers may have more.
+type ObjectMeta struct {
+	Name              string            `json:"name" doc:"The name of the object, unique in its namespace."`
+	Namespace         string            `json:"namespace" doc:"The namespace of the object."`
+	UID               string            `json:"uid" doc:"The identity of the object. An object that is created later under the same name has another one."`
+	ResourceVersion   string            `json:"resourceVersion,omitempty" doc:"The version of the object. It changes with each write."`
+	Generation        int64             `json:"generation,omitempty" doc:"How often the spec was written."`
+	CreationTimestamp *metav1.Time      `json:"creationTimestamp,omitempty" doc:"When the object was created."`
+	DeletionTimestamp *metav1.Time      `json:"deletionTimestamp,omitempty" doc:"When the deletion of the object was asked for."`
+	Labels            map[string]string `json:"labels,omitempty" doc:"The labels of the object."`
+	Annotations       map[string]string `json:"annotations,omitempty" doc:"The annotations of the object."`
 }
 
 // schemaOfCRD returns the schema of the one version of a CustomResourceDefinition, without the extensions of Kubernetes.
