@@ -52,7 +52,7 @@ func runGateway(ctx context.Context, o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	server, err := newGateway(mgr, config, o)
+	server, err := newGateway(ctx, mgr, config, o)
 	if err != nil {
 		return fmt.Errorf("set up the gateway: %w", err)
 	}
@@ -70,7 +70,7 @@ func runGateway(ctx context.Context, o gatewayOptions) error {
 	return mgr.Start(ctx)
 }
 
-func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*gateway.Server, error) {
+func newGateway(ctx context.Context, mgr manager.Manager, config *rest.Config, o gatewayOptions) (*gateway.Server, error) {
 	api, err := client.NewWithWatch(config, client.Options{Scheme: scheme, HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return nil, err
@@ -89,6 +89,15 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 			return nil, err
 		}
 	}
+	var receivers *gateway.Receivers
+	if o.receivers {
+		if receivers, err = gateway.NewReceivers(ctx, config, mgr.GetHTTPClient(), scheme, o.receiversIn); err != nil {
+			return nil, err
+		}
+		if err := mgr.Add(receivers); err != nil {
+			return nil, err
+		}
+	}
 	return gateway.NewServer(gateway.Options{
 		API:               api,
 		Authenticator:     authenticator,
@@ -97,6 +106,7 @@ func newGateway(mgr manager.Manager, config *rest.Config, o gatewayOptions) (*ga
 		NamespaceInFlight: o.namespaceInFlight,
 		Streams:           o.streams,
 		OpenLog:           openLog,
+		Receivers:         receivers,
 		AllowedOrigins:    o.allowedOrigins,
 		Metrics:           metrics.Registry,
 		Clock:             operatorClock,

@@ -26,6 +26,8 @@ type gatewayOptions struct {
 	namespaceInFlight int
 	streams           events.Options
 	logs              bool
+	receivers         bool
+	receiversIn       list
 
 	commonOptions
 }
@@ -79,6 +81,10 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 		"How many streams of events and of logs all callers may have open at this replica, at least 1. It answers more with 429.")
 	flags.BoolVar(&o.logs, "gateway-logs", false,
 		"Let callers with the right to get pods/log read the logs of runs. The gateway then needs the rights of config/gateway/logs.")
+	flags.BoolVar(&o.receivers, "gateway-receivers", false,
+		"Take the deliveries of other systems to the receivers of JobDefinitions. The gateway then needs the rights of config/gateway/receivers.")
+	flags.Var(&o.receiversIn, "gateway-receiver-namespaces",
+		"The namespaces whose receivers take deliveries, separated by commas. If empty, those of all do, and the gateway reads Secrets of all.")
 }
 
 func (o *gatewayOptions) validate() error {
@@ -90,6 +96,7 @@ func (o *gatewayOptions) validate() error {
 	p.require(o.namespaceInFlight >= 1, "--gateway-namespace-in-flight must be at least 1, not %d", o.namespaceInFlight)
 	p.require(o.streams.PerCaller >= 1, "--gateway-caller-streams must be at least 1, not %d", o.streams.PerCaller)
 	p.require(o.streams.Total >= 1, "--gateway-streams must be at least 1, not %d", o.streams.Total)
+	p.require(o.receivers || len(o.receiversIn) == 0, "--gateway-receiver-namespaces needs --gateway-receivers")
 	o.commonOptions.validate(&p)
 	return errors.Join(p...)
 }

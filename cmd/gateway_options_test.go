@@ -18,7 +18,7 @@ func TestParseGatewayOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || o.callerInFlight != 4096 || o.connections != 8192 ||
-		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" || o.logs {
+		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" || o.logs || o.receivers || len(o.receiversIn) > 0 {
 		t.Errorf("defaults: %+v", o)
 	}
 	o, err = parseGatewayOptions([]string{"--gateway-allowed-origins=https://a.example, https://b.example,"}, nil)
@@ -34,6 +34,7 @@ func TestParseGatewayOptions(t *testing.T) {
 		"--gateway-connections=0":         "--gateway-connections must be at least 1, not 0",
 		"--gateway-caller-in-flight=0":    "--gateway-caller-in-flight must be at least 1, not 0",
 		"--gateway-namespace-in-flight=0": "--gateway-namespace-in-flight must be at least 1, not 0",
+		"--gateway-receiver-namespaces=a": "--gateway-receiver-namespaces needs --gateway-receivers",
 		"--pprof-bind-address=:6060":      "--pprof-bind-address must be a loopback address",
 		"--webhook-port=1":                "flag provided but not defined: -webhook-port",
 		"now":                             `unexpected argument "now"`,

@@ -33,3 +33,18 @@ func (d *JobDefinition) NotReady() *metav1.Condition {
 func (d *JobDefinition) Reference() *DefinitionReference {
 	return &DefinitionReference{Name: d.Name, UID: d.UID, Generation: d.Generation}
 }
+
+// Receiver returns the receiver of a name, or nil if the definition has none.
+func (d *JobDefinition) Receiver(name string) *JobReceiver {
+	for i := range d.Spec.Receivers {
+		if d.Spec.Receivers[i].Name == name {
+			return &d.Spec.Receivers[i]
+		}
+	}
+	return nil
+}
+
+// ReceiverUser returns the user name that a receiver has in AnnotationTriggeredBy.
+func ReceiverUser(namespace, definition, receiver string) string {
+	return "receiver:" + namespace + "/" + definition + "/" + receiver
+}

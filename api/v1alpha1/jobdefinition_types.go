@@ -160,6 +160,106 @@ type JobSchedule struct {
 	StartingDeadlineSeconds int64 `json:"startingDeadlineSeconds,omitempty"`
 }
 
+// ReceiverType says who sends the deliveries of a receiver, and so how they are signed.
+//
+// +kubebuilder:validation:Enum=GitHub;GitLab;StandardWebhooks;HMAC
+type ReceiverType string
+
+const (
+	// ReceiverGitHub is a webhook of GitHub. The header X-Hub-Signature-256 signs the body, X-GitHub-Event names the event, and
+	// X-GitHub-Delivery identifies the delivery.
+	ReceiverGitHub ReceiverType = "GitHub"
+	// ReceiverGitLab is a webhook of GitLab. Either the header webhook-signature signs id, time and body with the signing token, or
+	// X-Gitlab-Token has the secret token. X-Gitlab-Event names the event. Idempotency-Key, or else X-Gitlab-Event-UUID,
+	// identifies the delivery.
+	ReceiverGitLab ReceiverType = "GitLab"
+	// ReceiverStandardWebhooks is a webhook as standardwebhooks.com specifies it. The header webhook-signature signs webhook-id,
+	// webhook-timestamp and the body. The field type of the body names the event, and webhook-id identifies the delivery.
+	ReceiverStandardWebhooks ReceiverType = "StandardWebhooks"
+	// ReceiverHMAC is any other sender. The header X-Signature-256, or else X-Hub-Signature-256, has the HMAC with SHA-256 of
+	// the body in hexadecimal digits, with or without sha256= in front.
+	ReceiverHMAC ReceiverType = "HMAC"
+)
+
+// ReceiverSecretReference is a key of a Secret in the namespace of the definition.
+type ReceiverSecretReference struct {
+	// name is the name of the Secret. It must have the label batch.jobrun.dev/receiver: "true".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key is the key in the data of the Secret. Its value is the secret that the sender has, or two of them on a line each,
+	// while one replaces the other.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// JobReceiver lets another system trigger the job by a signed HTTP request, a delivery. The gateway takes it at
+// /v1/hooks/{namespace}/{definition}/{receiver}.
+type JobReceiver struct {
+	// name identifies the receiver in its definition, and is the last part of its address. It is a DNS-1123 label of at
+	// most 63 characters.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// type is who sends the deliveries: GitHub, GitLab, a sender that follows StandardWebhooks, or HMAC for any other one that
+	// signs the body.
+	//
+	// +required
+	Type ReceiverType `json:"type,omitempty"`
+
+	// secretRef names the secret that the sender signs with. Without it, and without its label, each delivery is refused.
+	//
+	// +required
+	SecretRef ReceiverSecretReference `json:"secretRef,omitzero"`
+
+	// events are the events that trigger the job, as the sender names them: push for GitHub, Push Hook for GitLab. Others
+	// are answered with 200 and ignored. If it is not set, all trigger the job, but for the ping of GitHub. The type HMAC has
+	// no events.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	Events []string `json:"events,omitempty"`
+
+	// filterExpression is a CEL expression that says whether a delivery triggers the job, for example
+	// body.ref == "refs/heads/main". It can use body, the JSON of the delivery, and headers, the headers of the request with
+	// their names in lower case. A delivery for which it is false is answered with 200 and ignored. One for which it fails
+	// is refused.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	FilterExpression string `json:"filterExpression,omitempty"`
+
+	// inputExpression is a CEL expression that gives the input of the run, at most 64 KiB, for example
+	// {"repo": body.repository.full_name}. It can use what filterExpression can. If it is not set, the body is the input.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	InputExpression string `json:"inputExpression,omitempty"`
+
+	// idempotencyHeader is the header that identifies a delivery, instead of the one of the type. A delivery that was sent
+	// twice then executes once. A delivery without the header is refused.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	IdempotencyHeader string `json:"idempotencyHeader,omitempty"`
+}
+
 // JobDefinitionSpec says how a job runs. An empty one is a job whose runs external workers execute.
 //
 // +kubebuilder:validation:MinProperties=0
@@ -231,6 +331,17 @@ type JobDefinitionSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Schedules []JobSchedule `json:"schedules,omitempty"`
 
+	// receivers let other systems trigger the job by signed HTTP requests, if the gateway takes them. Whoever adds or changes
+	// one needs the right to trigger the job. A run of a receiver has idempotencyRelease OnFailure and an
+	// idempotencyTTLSeconds of a day, unless defaults say otherwise.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Receivers []JobReceiver `json:"receivers,omitempty"`
+
 	// successfulRunsHistoryLimit is how many completed runs are kept, 0 to 10000, by default 100. The receipts of a
 	// run go with it. A run goes earlier if its ttlSecondsAfterFinished is over.
 	//
@@ -293,7 +404,7 @@ const (
 	ReasonDefinitionValid = "Valid"
 	// ReasonInvalidInputSchema means that inputSchema is not a structural schema.
 	ReasonInvalidInputSchema = "InvalidInputSchema"
-	// ReasonInvalidExpression means that an expression does not compile, has another type than string, or costs too much.
+	// ReasonInvalidExpression means that an expression does not compile, gives another type than it must, or costs too much.
 	ReasonInvalidExpression = "InvalidExpression"
 	// ReasonInvalidSchedule means that a schedule cannot be parsed, never fires, or has an input that does not fit.
 	ReasonInvalidSchedule = "InvalidSchedule"

@@ -28,8 +28,16 @@ const (
 	AnnotationScheduledTime = "batch.jobrun.dev/scheduled-time"
 )
 
+// LabelReceiver is on the JobRun of a receiver, and is the receiver's name. The gateway sets it, and the webhook removes it from
+// the triggers of others. On a Secret it is ReceiverSecret: the gateway may read the Secret for receivers.
+const LabelReceiver = "batch.jobrun.dev/receiver"
+
+// ReceiverSecret is the value of LabelReceiver on a Secret that receivers may use.
+const ReceiverSecret = "true"
+
 // AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends, and
-// cuts it to MaxTriggeredByBytes. Only the gateway may name another user, the one that it triggers for.
+// cuts it to MaxTriggeredByBytes. Only the gateway may name another user, the one that it triggers for. For a receiver, that
+// is its ReceiverUser.
 const AnnotationTriggeredBy = "batch.jobrun.dev/triggered-by"
 
 // StampedAnnotations are the annotations of JobRuns that the webhook writes and keeps.
@@ -140,6 +148,9 @@ const (
 	MaxFailureMessageBytes = 2 << 10
 	// BatchTimeoutSeconds is how long it may take until all members of a batch exist.
 	BatchTimeoutSeconds = 60
+	// ReceiverIdempotencyTTLSeconds is how long the idempotencyKey of a receiver's run is remembered after the end of the run
+	// if the definition does not set it: a day.
+	ReceiverIdempotencyTTLSeconds = 86400
 	// DefaultLeaseDurationSeconds is how long an external worker's lease lasts if the spec does not set it.
 	DefaultLeaseDurationSeconds = 30
 	// DefaultMaxAttempts is how many leases may expire before a run fails if the spec does not set it.

@@ -46,8 +46,19 @@ $(EVENTSOURCE):
 	npm --prefix bin/eventsource install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error \
 		eventsource@4.1.1 @types/node@20.19.0 typescript@5.9.3
 
+# GitHub's own examples of the deliveries of its webhooks. A test sends all of them to a receiver.
+WEBHOOKS_EXAMPLES := bin/webhooks-examples/node_modules/@octokit/webhooks-examples
+
+.PHONY: webhooks-examples
+webhooks-examples: $(WEBHOOKS_EXAMPLES) ## Install the examples of GitHub's webhooks from npm: bin/webhooks-examples.
+
+$(WEBHOOKS_EXAMPLES):
+	@command -v npm >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; }
+	npm --prefix bin/webhooks-examples install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error \
+		@octokit/webhooks-examples@7.6.1
+
 .PHONY: test-suites
-test-suites: k8s installed-curl installed-python3 eventsource ## Run the tests that start an API server.
+test-suites: k8s installed-curl installed-python3 installed-openssl eventsource webhooks-examples ## Run the tests that start an API server.
 	go test -count=1 -timeout=15m $(TEST_FLAGS) $(SERVER_PACKAGES)
 
 # The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark

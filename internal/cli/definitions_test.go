@@ -60,6 +60,13 @@ func withAll(d *v1alpha1.JobDefinition) {
 			{Name: "nightly", Schedule: "0 3 * * *", TimeZone: "Europe/Berlin", Input: jsonOf(`{"org":"acme"}`)},
 			{Name: "weekly", Schedule: "@weekly", Suspend: new(true)},
 		},
+		Receivers: []v1alpha1.JobReceiver{
+			{
+				Name: "push", Type: v1alpha1.ReceiverGitHub, SecretRef: v1alpha1.ReceiverSecretReference{Name: "hooks", Key: "github"},
+				Events: []string{"push", "release"}, FilterExpression: "!body.deleted", InputExpression: `{"org": body.organization.login}`,
+			},
+			{Name: "other", Type: v1alpha1.ReceiverHMAC, SecretRef: v1alpha1.ReceiverSecretReference{Name: "hooks", Key: "other"}},
+		},
 		SuccessfulRunsHistoryLimit: new(int32(7)),
 	}
 	d.Status.Waiting, d.Status.Executing = new(int32(2)), new(int32(1))
@@ -165,6 +172,10 @@ Schedules:
   NAME     SCHEDULE   TIME ZONE      LAST                  RUN             RESULT   NEXT                  INPUT
   nightly  0 3 * * *  Europe/Berlin  1999-12-31T02:00:00Z  sync-users-abc  Created  2000-01-01T02:00:00Z  {"org":"acme"}
   weekly   @weekly    UTC            -                     -               -        suspended             -
+Receivers:
+  NAME   TYPE    SECRET        EVENTS         FILTER         INPUT
+  push   GitHub  hooks/github  push, release  !body.deleted  {"org": body.organization.login}
+  other  HMAC    hooks/other   all            -              -
 Waiting and executing:
   NAME   KEY   PHASE    AGE  ERROR
   first  acme  Leased   2m   -

@@ -38,6 +38,7 @@ func (o *describeOptions) describeDefinition(ctx context.Context) error {
 	w.definition(d)
 	w.input(d)
 	w.schedules(d)
+	w.receivers(d)
 	w.activeRuns(runs, hidden)
 	w.conditions(d)
 	w.howToTrigger(d)
@@ -175,6 +176,17 @@ func (p *page) schedules(d *v1alpha1.JobDefinition) {
 		})
 	}
 	p.section("Schedules", false, []string{"NAME", "SCHEDULE", "TIME ZONE", "LAST", "RUN", "RESULT", "NEXT", "INPUT"}, rows)
+}
+
+func (p *page) receivers(d *v1alpha1.JobDefinition) {
+	rows := make([][]string, 0, len(d.Spec.Receivers))
+	for i := range d.Spec.Receivers {
+		r := &d.Spec.Receivers[i]
+		rows = append(rows, []string{
+			r.Name, string(r.Type), r.SecretRef.Name + "/" + r.SecretRef.Key, cmp.Or(strings.Join(r.Events, ", "), "all"), r.FilterExpression, r.InputExpression,
+		})
+	}
+	p.section("Receivers", false, []string{"NAME", "TYPE", "SECRET", "EVENTS", "FILTER", "INPUT"}, rows)
 }
 
 func timeText(t *metav1.Time) string {

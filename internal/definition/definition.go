@@ -4,6 +4,7 @@
 package definition
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -52,7 +53,7 @@ func Compile(from *v1alpha1.JobDefinition) (*Definition, field.ErrorList) {
 }
 
 // Complete returns the spec of a trigger as its definition completes it. labels are the labels of the trigger that the
-// webhook does not stamp. The errors name the fields of the JobRun. Complete changes neither argument. A completed trigger is
+// webhook does not stamp. With v1alpha1.LabelReceiver, it is the trigger of a receiver, which has defaults of its own. The errors name the fields of the JobRun. Complete changes neither argument. A completed trigger is
 // complete: completed again, it stays as it is.
 func (d *Definition) Complete(trigger *v1alpha1.JobRunSpec, labels map[string]string) (v1alpha1.JobRunSpec, field.ErrorList) {
 	spec := *trigger
@@ -65,7 +66,19 @@ func (d *Definition) Complete(trigger *v1alpha1.JobRunSpec, labels map[string]st
 		spec.Input = input.json
 		errs = append(errs, d.completeKeys(&spec, input.value, labels)...)
 	}
-	return spec, append(errs, d.completeFields(&spec)...)
+	return spec, append(errs, d.completeFields(&spec, d.defaultsFor(labels))...)
+}
+
+// defaultsFor returns the defaults of a trigger. The id of a delivery is remembered for a day, unless its run fails: who then sends
+// the delivery again wants it to execute.
+func (d *Definition) defaultsFor(labels map[string]string) *v1alpha1.JobRunDefaults {
+	if labels[v1alpha1.LabelReceiver] == "" {
+		return &d.defaults
+	}
+	defaults := d.defaults
+	defaults.IdempotencyRelease = cmp.Or(defaults.IdempotencyRelease, v1alpha1.IdempotencyReleaseOnFailure)
+	defaults.IdempotencyTTLSeconds = cmp.Or(defaults.IdempotencyTTLSeconds, v1alpha1.ReceiverIdempotencyTTLSeconds)
+	return &defaults
 }
 
 // input is a completed input.
@@ -116,13 +129,13 @@ func (d *Definition) completeKeys(spec *v1alpha1.JobRunSpec, input any, labels m
 
 // completeFields sets the fields that the trigger leaves to the definition, and reports those that the definition does not leave
 // to the trigger.
-func (d *Definition) completeFields(spec *v1alpha1.JobRunSpec) field.ErrorList {
+func (d *Definition) completeFields(spec *v1alpha1.JobRunSpec, defaults *v1alpha1.JobRunDefaults) field.ErrorList {
 	var errs field.ErrorList
 	for _, f := range fields {
 		if f.name == v1alpha1.OverridableConcurrencyKey && d.concurrencyKey != nil {
 			continue
 		}
-		sent, given := f.get(spec), f.given(&d.defaults)
+		sent, given := f.get(spec), f.given(defaults)
 		switch {
 		case sent == nil && given != nil && f.applies(spec):
 			f.set(spec, given)

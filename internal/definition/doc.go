@@ -7,5 +7,7 @@
 // It is pure: no clients, no clocks. It uses the API server's own code for schemas and CEL, so an input schema means the same
 // as the schema of a CustomResourceDefinition.
 //
+// It also evaluates the expressions of a receiver: whether a delivery triggers the job, and with which input.
+//
 // It does not look at schedules and templates, and it decides nothing about rights.
 package definition

@@ -119,8 +119,8 @@ func (c *compiler) program(text string) (program cel.Program, problem string) {
 	if output := checked.OutputType(); !output.IsExactType(cel.StringType) && !output.IsExactType(cel.DynType) {
 		return nil, fmt.Sprintf("must give a string, not %s", output)
 	}
-	if c.listsMap(checked.NativeRep()) {
-		return nil, "must not make a list of a map or an object, because these have no order"
+	if listsMap(checked.NativeRep(), c.schema != nil) {
+		return nil, mustNotListMap
 	}
 	if problem := functionProblem(checked.NativeRep()); problem != "" {
 		return nil, problem
@@ -168,16 +168,18 @@ func (c *compiler) prepare() error {
 	return nil
 }
 
+const mustNotListMap = "must not make a list of a map or an object, because these have no order"
+
 // listsMap reports whether an expression may build a list in the order of a map. That order differs from one evaluation to the
-// next, and so would the key. The maps of an untyped input are sorted.
-func (c *compiler) listsMap(checked *ast.AST) bool {
+// next, and so would the result. The maps of an untyped value are sorted. typed means that values of unknown types are not.
+func listsMap(checked *ast.AST, typed bool) bool {
 	found := false
 	ast.PostOrderVisit(checked.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() != ast.ComprehensionKind || e.AsComprehension().AccuInit().Kind() != ast.ListKind {
 			return
 		}
 		ranged := checked.GetType(e.AsComprehension().IterRange().ID())
-		found = found || ranged.Kind() != types.ListKind && (c.schema != nil || ranged.Kind() != types.DynKind)
+		found = found || ranged.Kind() != types.ListKind && (typed || ranged.Kind() != types.DynKind)
 	}))
 	return found
 }

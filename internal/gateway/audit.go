@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -38,7 +39,7 @@ func (s *Server) audit(r *http.Request, t *trace, route string, code int) {
 		t.created = "" // it is not stored
 	}
 	s.Audit.Info("Answered a caller", "user", t.caller.GetName(), "uid", t.caller.GetUID(), "method", methodLabel(r.Method), "route", route,
-		"namespace", short(namespaceOf(r)), "job", short(r.PathValue(pathJob)), "run", short(r.PathValue(pathRun)),
+		"namespace", short(namespaceOf(r)), "job", short(cmp.Or(r.PathValue(pathJob), r.PathValue(pathDefinition))), "run", short(r.PathValue(pathRun)),
 		"created", t.created, "requestID", t.id, "code", code)
 }
 

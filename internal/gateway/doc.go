@@ -19,6 +19,8 @@
 //	what the namespace has in flight             limits.go
 //	the handler                                  one file for each topic: trigger.go, runs.go, ...
 //
+// A delivery to a receiver has no token. Its handler, receive.go, checks the signature instead, and bounds what comes before that.
+//
 // A handler is a func(http.ResponseWriter, *http.Request) error. It writes an answer with writeJSON and returns nil, or
 // returns an error and writes nothing: the chain turns it into a Kubernetes Status (status.go). The handler finds the
 // caller with userOf, asks for rights that the path alone does not tell with Server.require, and reads and writes with

@@ -20,6 +20,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	if !isClosed(s.streams.Synced()) { // An EventSource that gets a 503 does not come back.
 		return unavailable("the gateway has not read the JobRuns yet")
 	}
+	if s.Receivers != nil && !isClosed(s.Receivers.Synced) { // GitHub sends what got a 503 no second time.
+		return unavailable("the gateway has not read the receivers and their Secrets yet")
+	}
 	return writeText(w, "ok")
 }
 

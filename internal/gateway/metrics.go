@@ -16,6 +16,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	// deliveries counts deliveries by the type of their receiver and by what became of them.
+	deliveries *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
@@ -31,7 +33,11 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "jobrun_gateway_requests_in_flight", Help: "Requests that are being answered, streams included.",
 		}),
 	}
-	registerer.MustRegister(m.requests, m.seconds, m.inFlight)
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "jobrun_gateway_deliveries_total",
+		Help: "Deliveries to receivers by type (unknown if there is no such receiver) and result: triggered, ignored, unauthorized or refused.",
+	}, []string{"type", "result"})
+	registerer.MustRegister(m.requests, m.seconds, m.inFlight, m.deliveries)
 	return m
 }
 

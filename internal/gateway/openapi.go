@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -32,6 +33,8 @@ type operation struct {
 	answers map[int]any
 	// events is a value of the type of the data of an event, if the answer is a stream of server-sent events, or nil.
 	events any
+	// anyBody is true if the body may be any JSON.
+	anyBody bool
 	// text is true if the answer is plain text.
 	text bool
 	// codes are the codes of a Status that only this route has, besides its commonCodes.
@@ -51,7 +54,7 @@ func commonCodes(route route) []int {
 	if route.needs != nil {
 		codes = append(codes, http.StatusForbidden)
 	}
-	if strings.Contains(route.pattern, "{") {
+	if strings.Contains(route.pattern, "{") && !route.signed {
 		codes = append(codes, http.StatusNotFound)
 	}
 	return codes
@@ -63,6 +66,9 @@ var (
 	bodyCodes  = []int{http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 	writeCodes = append([]int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusGatewayTimeout}, bodyCodes...)
 )
+
+// oneOf has values of the types that an answer may have.
+type oneOf []any
 
 // ok is the answer of a route that has only one.
 func ok(value any) map[int]any { return map[int]any{http.StatusOK: value} }
@@ -122,7 +128,16 @@ func operations() map[string]operation {
 			id: "listNamespaces", summary: "List the namespaces whose runs the caller may list.",
 			answers: ok(NamespaceList{}), codes: listCodes,
 		},
-		"GET /v1/whoami":    {id: "whoAmI", summary: "Tell who the caller is.", answers: ok(WhoAmI{})},
+		"GET /v1/whoami": {id: "whoAmI", summary: "Tell who the caller is.", answers: ok(WhoAmI{})},
+		"POST /v1/hooks/{ns}/{definition}/{receiver}": {
+			id: "deliver", answers: map[int]any{http.StatusCreated: TriggerAnswer{}, http.StatusOK: oneOf{TriggerAnswer{}, Ignored{}}}, anyBody: true,
+			summary: "Trigger a run by a signed delivery to a receiver of a JobDefinition. 201: it is a run. 200: another run stands for it, or it is ignored. " +
+				"404: the gateway takes no deliveries.",
+			codes: []int{
+				http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
+				http.StatusGatewayTimeout,
+			},
+		},
 		"GET /openapi.json": {id: "openAPI", summary: "Read this document.", answers: ok(nil)},
 		"GET /healthz":      {id: "healthz", summary: "Tell that the gateway serves.", answers: ok(""), text: true},
 		"GET /readyz": {
@@ -175,10 +190,32 @@ func newDocument(routes []route) ([]byte, error) {
 		"paths": paths,
 		"components": object{
 			"schemas":         schemas.components,
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}},
+			"securitySchemes": securitySchemes(),
 		},
 	})
 	return text, errors.Join(append(schemas.errs, err)...)
+}
+
+// signatures are the headers of which one lets a delivery in, by the name of their scheme.
+var signatures = map[string]string{
+	"hubSignature": "X-Hub-Signature-256", "signature": "X-Signature-256", "webhookSignature": "webhook-signature", "gitlabToken": "X-Gitlab-Token",
+}
+
+func securitySchemes() object {
+	schemes := object{"token": object{"type": "http", "scheme": "bearer"}}
+	for name, header := range signatures {
+		schemes[name] = object{"type": "apiKey", "in": "header", "name": header}
+	}
+	return schemes
+}
+
+// signedBy says that one of the signatures suffices.
+func signedBy() []any {
+	var all []any
+	for _, name := range slices.Sorted(maps.Keys(signatures)) {
+		all = append(all, object{name: []any{}})
+	}
+	return all
 }
 
 // operation returns the description of a route.
@@ -202,7 +239,13 @@ func (s *schemas) operation(route route, o operation) object {
 		}
 		described["requestBody"] = object{"content": content}
 	}
-	if !route.public {
+	if o.anyBody {
+		described["requestBody"] = object{"content": object{jsonType: object{"schema": object{}}}}
+	}
+	switch {
+	case route.signed:
+		described["security"] = signedBy()
+	case !route.public:
 		described["security"] = []any{object{"token": []any{}}}
 	}
 	return described
@@ -230,6 +273,13 @@ func (s *schemas) answer(code int, value any, o operation) object {
 
 func (s *schemas) content(value any, kind string) object {
 	schema := object{"type": "object"}
+	if several, ok := value.(oneOf); ok {
+		var all []any
+		for _, value := range several {
+			all = append(all, s.of(reflect.TypeOf(value)))
+		}
+		return object{kind: object{"schema": object{"oneOf": all}}}
+	}
 	if value != nil {
 		schema = s.of(reflect.TypeOf(value))
 	}
@@ -240,7 +290,8 @@ var pathParameters = regexp.MustCompile(`\{(\w+)\}`)
 
 // parametersOf returns the parameters of the path and of the query, and the header of a trigger.
 func parametersOf(route route) []any {
-	docs := map[string]string{pathNamespace: "The namespace.", pathJob: "The name of the job.", pathRun: "The name of the JobRun."}
+	docs := map[string]string{pathNamespace: "The namespace.", pathJob: "The name of the job.", pathRun: "The name of the JobRun.",
+		pathDefinition: "The name of the JobDefinition.", pathReceiver: "The name of its receiver."}
 	var parameters []any
 	for _, match := range pathParameters.FindAllStringSubmatch(route.pattern, -1) {
 		parameters = append(parameters, object{

@@ -21,6 +21,8 @@ type route struct {
 	query []parameter
 	// public means that the route is for everybody, without a token.
 	public bool
+	// signed means that a signature lets the caller in, which serve checks, and not a token.
+	signed bool
 }
 
 // parameter is one parameter of the query.
@@ -71,6 +73,7 @@ func (s *Server) routes() []route {
 		{pattern: "GET /v1/namespaces", serve: s.listNamespaces, query: page},
 		{pattern: "GET /v1/whoami", serve: s.whoami},
 		{pattern: "GET " + namespaced + "/events", serve: s.events, needs: needsEvents, query: eventFilter},
+		{pattern: "POST /v1/hooks/{ns}/{definition}/{receiver}", serve: s.receive, signed: true},
 		{pattern: "GET /openapi.json", serve: s.openAPI, public: true},
 		{pattern: "GET /healthz", serve: healthz, public: true},
 		{pattern: "GET /readyz", serve: s.readyz, public: true},
@@ -79,9 +82,11 @@ func (s *Server) routes() []route {
 
 // The names of the wildcards in the patterns.
 const (
-	pathNamespace = "ns"
-	pathJob       = "job"
-	pathRun       = "run"
+	pathNamespace  = "ns"
+	pathJob        = "job"
+	pathRun        = "run"
+	pathDefinition = "definition"
+	pathReceiver   = "receiver"
 )
 
 // namespaceOf returns the namespace of the path, or "" if the path has none.

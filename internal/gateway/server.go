@@ -36,6 +36,8 @@ type Options struct {
 	Streams events.Options
 	// OpenLog reads the logs of runs. If it is nil, the gateway reads no logs.
 	OpenLog LogOpener
+	// Receivers has the receivers and their secrets. If it is nil, the gateway takes no deliveries.
+	Receivers *Receivers
 	// AllowedOrigins are the origins whose pages may call the gateway, for example https://jobs.example.com, or "*" for all. If
 	// it is empty, no page of another origin may.
 	AllowedOrigins []string
@@ -65,6 +67,13 @@ type Server struct {
 	compiled *lru.Cache
 	// bodies bounds the bytes of bodies in memory.
 	bodies *bytesHeld
+	// deliveries bounds the deliveries of all receivers, receiverDeliveries those of one, deliveryBytes their bodies, and decoding what
+	// decoded bodies take.
+	deliveries, receiverDeliveries *inFlight
+	deliveryBytes                  *bytesHeld
+	decoding                       *semaphore.Weighted
+	// compiledReceivers has compiled receivers.
+	compiledReceivers *lru.Cache
 	// readers bounds the lists and reads of one caller, reads the bytes that those of all take, answers the bytes of answers that
 	// are being written.
 	readers *inFlight
@@ -93,6 +102,9 @@ func NewServer(o Options) *Server {
 	}
 	s.readers, s.reads = newInFlight(callerReads), semaphore.NewWeighted(maxReadBytes)
 	s.answers = newBytesHeld(callerAnswerBytes, maxAnswerBytes)
+	s.deliveries, s.receiverDeliveries = newInFlight(maxDeliveries), newInFlight(min(receiverDeliveries, o.CallerInFlight))
+	s.deliveryBytes, s.decoding = newBytesHeld(receiverBytes, maxDeliveriesBytes), semaphore.NewWeighted(maxDecodedBytes)
+	s.compiledReceivers = lru.New(maxCompiledReceivers)
 	s.groups = s.newGroups()
 	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(s.routes()) })
 	s.handler = s.newHandler()

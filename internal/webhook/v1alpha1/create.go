@@ -91,7 +91,10 @@ func (s *submission) identify(req admission.Request, rights rights) *v1alpha1.Jo
 	}
 	s.setTriggeredBy(userName)
 	if !rights.isOperator(req) {
-		s.dropSchedule()
+		s.dropLabel(v1alpha1.LabelSchedule)
+	}
+	if !rights.isReceiver(req, s.run) {
+		s.dropLabel(v1alpha1.LabelReceiver)
 	}
 	return s.run
 }

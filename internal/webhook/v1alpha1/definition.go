@@ -152,7 +152,7 @@ func definitionErrors(d *v1alpha1.JobDefinition) field.ErrorList {
 	for i := range d.Spec.Schedules {
 		errs = append(errs, scheduleErrors(d, compiled, i, spec.Child("schedules").Index(i))...)
 	}
-	return errs
+	return append(errs, definition.CompileReceivers(d)...)
 }
 
 // CheckDefinition returns the reason and the message of the condition Ready of a definition that is stored. The webhook refuses
@@ -165,7 +165,7 @@ func CheckDefinition(d *v1alpha1.JobDefinition) (reason, message string) {
 	switch first := errs[0].Field; {
 	case strings.HasPrefix(first, "spec.inputSchema"):
 		reason = v1alpha1.ReasonInvalidInputSchema
-	case strings.HasSuffix(first, "KeyExpression"):
+	case strings.HasSuffix(first, "Expression"):
 		reason = v1alpha1.ReasonInvalidExpression
 	case strings.HasPrefix(first, "spec.schedules"):
 		reason = v1alpha1.ReasonInvalidSchedule

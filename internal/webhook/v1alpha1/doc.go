@@ -14,7 +14,7 @@
 //
 // If the job has a JobDefinition, the webhook completes the trigger by it on CREATE, before it reserves a key. On UPDATE it restores
 // what completed the trigger, and never completes it again. Another webhook refuses a JobDefinition by which no trigger could be
-// completed, and a template or a schedule of a user without the right to it.
+// completed, and a template, a schedule or a receiver of a user without the right to it.
 //
 // Another webhook, the fence, answers the creates of the Jobs of runs. It lets a Job come to exist only while its run is
 // leased.

@@ -6,6 +6,7 @@ package v1alpha1
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -55,6 +56,14 @@ func (r rights) isGateway(req admission.Request) bool {
 	return r.gateway != "" && req.UserInfo.Username == r.gateway
 }
 
+// isReceiver reports whether the gateway sent a request for the receiver that the label of the run names. The callers of the
+// gateway may send such a label, too, but none of them has the user name of a receiver.
+func (r rights) isReceiver(req admission.Request, run *v1alpha1.JobRun) bool {
+	name, named := run.Labels[v1alpha1.LabelReceiver]
+	return named && r.isGateway(req) &&
+		run.Annotations[v1alpha1.AnnotationTriggeredBy] == v1alpha1.ReceiverUser(req.Namespace, run.Spec.JobName, name)
+}
+
 // right is one verb on one resource in the namespace of a request.
 type right struct {
 	attributes authorizer.AttributesRecord
@@ -81,8 +90,8 @@ func (r rights) checkTrigger(ctx context.Context, req admission.Request, run *v1
 }
 
 // checkDefinition returns nil if the user of a request may write a definition. old is nil on CREATE. A template needs the right to
-// create Jobs, and a schedule the right to trigger the job, because the operator does both with its own rights. What stays the same,
-// or goes, needs no right. Otherwise checkDefinition returns the errors of checkTrigger.
+// create Jobs, and a schedule or a receiver the right to trigger the job, because the operator and the gateway do this with their
+// own rights. What stays the same, or goes, needs no right. Otherwise checkDefinition returns the errors of checkTrigger.
 func (r rights) checkDefinition(ctx context.Context, req admission.Request, old, new *v1alpha1.JobDefinition) *apierrors.StatusError {
 	if old == nil {
 		old = &v1alpha1.JobDefinition{}
@@ -93,6 +102,9 @@ func (r rights) checkDefinition(ctx context.Context, req admission.Request, old,
 	}
 	if name := newSchedule(old.Spec.Schedules, new.Spec.Schedules); name != "" {
 		needs = append(needs, triggerJob(fmt.Sprintf("writing the schedule %q of a JobDefinition", name), new.Name))
+	}
+	if name := newReceiver(old.Spec.Receivers, new.Spec.Receivers); name != "" {
+		needs = append(needs, triggerJob(fmt.Sprintf("writing the receiver %q of a JobDefinition", name), new.Name))
 	}
 	for _, needed := range needs {
 		denial, err := r.ask(ctx, req, needed)
@@ -122,6 +134,17 @@ func triggersOtherwise(before, now v1alpha1.JobSchedule) bool {
 	otherInput := !sameInput(before.Input, now.Input)
 	before.Suspend, now.Suspend, before.Input, now.Input = nil, nil, nil, nil
 	return resumed || otherInput || before != now
+}
+
+// newReceiver returns the name of a receiver that an update adds or changes; empty if there is none.
+func newReceiver(old, new []v1alpha1.JobReceiver) string {
+	for i := range new {
+		same := func(before v1alpha1.JobReceiver) bool { return apiequality.Semantic.DeepEqual(before, new[i]) }
+		if !slices.ContainsFunc(old, same) {
+			return new[i].Name
+		}
+	}
+	return ""
 }
 
 // triggerJob is the right to trigger a job. what needs it.

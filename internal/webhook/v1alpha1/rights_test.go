@@ -233,6 +233,50 @@ func TestRightsOfASchedule(t *testing.T) {
 	}
 }
 
+// A receiver triggers the job with the gateway's rights.
+func TestRightsOfAReceiver(t *testing.T) {
+	const push = "{name: push, type: GitHub, secretRef: {name: s, key: k}, events: [push]"
+	const other = "{name: other, type: HMAC, secretRef: {name: s, key: k}}"
+	for name, tc := range map[string]struct {
+		old, new string
+		asks     bool
+	}{
+		"created with one": {"", push + "}", true},
+		"a new one":        {other, other + ", " + push + "}", true},
+		"the same":         {push + "}", push + "}", false},
+		"the order":        {push + "}, " + other, other + ", " + push + "}", false},
+		"one goes":         {push + "}, " + other, other, false},
+		"another name":     {push + "}", strings.Replace(push, "name: push", "name: pull", 1) + "}", true},
+		"another type":     {push + "}", strings.Replace(push, "GitHub", "GitLab", 1) + "}", true},
+		"another secret":   {push + "}", strings.Replace(push, "key: k", "key: l", 1) + "}", true},
+		"more events":      {push + "}", strings.Replace(push, "[push]", "[push, pull_request]", 1) + "}", true},
+		"a filter":         {push + "}", push + ", filterExpression: 'true'}", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &asked{}
+			with := func(receivers string) *v1alpha1.JobDefinition {
+				d := &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Name: "sync-users"}}
+				if err := yaml.Unmarshal([]byte("["+receivers+"]"), &d.Spec.Receivers); err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			denied := newRights(Options{Authorizer: a}).checkDefinition(t.Context(), requestOf("ann"), with(tc.old), with(tc.new))
+			if !tc.asks {
+				if denied != nil || len(a.questions) > 0 {
+					t.Errorf("asked %v, %v", a.questions, denied)
+				}
+				return
+			}
+			if diff := cmp.Diff([]authorizer.AttributesRecord{mayTrigger}, a.questions); diff != "" {
+				t.Errorf("questions (-want +got):\n%s", diff)
+			}
+			expectForbidden(t, denied, `jobdefinitions.batch.jobrun.dev "sync-users" is forbidden`, "writing the receiver",
+				"resourceNames: [sync-users], verbs: [trigger]}")
+		})
+	}
+}
+
 // A definition with a template and a schedule needs both rights, and the operator none.
 func TestRightsOfADefinitionWithBoth(t *testing.T) {
 	both := &v1alpha1.JobDefinition{ObjectMeta: metav1.ObjectMeta{Name: "sync-users"}}

@@ -81,14 +81,15 @@ func (s *submission) setTriggeredBy(userName string) {
 	maps.Copy(s.run.Annotations, want)
 }
 
-// dropSchedule removes the label of a schedule, which only the operator sets. With it, a trigger of somebody else could take the
-// name and the place of a time of a schedule, which would then start nothing.
-func (s *submission) dropSchedule() {
-	if _, has := s.run.Labels[v1alpha1.LabelSchedule]; !has {
+// dropLabel removes the label of a schedule, which only the operator sets, or that of a receiver, which only the gateway sets. With
+// the first one, a trigger of somebody else could take the name and the place of a time of a schedule, which would then start
+// nothing. With the second one, it would get the defaults of a receiver.
+func (s *submission) dropLabel(name string) {
+	if _, has := s.run.Labels[name]; !has {
 		return
 	}
-	delete(s.run.Labels, v1alpha1.LabelSchedule)
-	s.dropped = append(s.dropped, jsonpatch.NewOperation("remove", "/metadata/labels/"+strings.ReplaceAll(v1alpha1.LabelSchedule, "/", "~1"), nil))
+	delete(s.run.Labels, name)
+	s.dropped = append(s.dropped, jsonpatch.NewOperation("remove", "/metadata/labels/"+strings.ReplaceAll(name, "/", "~1"), nil))
 }
 
 // stampAnnotations returns the patch that sets the stamped annotations to want.

@@ -104,6 +104,38 @@ func TestCreateKeepsTheUserThatTheGatewayNames(t *testing.T) {
 	}
 }
 
+// Only the gateway sets the label of a receiver, and only for that receiver: its callers may send labels, too.
+func TestCreateDropsTheLabelOfAReceiver(t *testing.T) {
+	const gateway = "system:serviceaccount:jobrun-system:jobrun-gateway"
+	for name, tc := range map[string]struct {
+		user, triggeredBy, label string
+		kept                     bool
+	}{
+		"the gateway for the receiver":   {gateway, "receiver:default/job/push", "push", true},
+		"the gateway for a caller":       {gateway, "ann", "push", false},
+		"the gateway for another one":    {gateway, "receiver:default/job/pull", "push", false},
+		"the gateway for another job":    {gateway, "receiver:default/other/push", "push", false},
+		"another user":                   {"ann", "receiver:default/job/push", "push", false},
+		"another user, an empty name":    {"ann", "receiver:default/job/", "''", false},
+		"the gateway without a receiver": {gateway, "receiver:default/job/push", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			labels := "{team: a}"
+			if tc.label != "" {
+				labels = "{team: a, batch.jobrun.dev/receiver: " + tc.label + "}"
+			}
+			manifest := "metadata: {name: b, namespace: default, labels: " + labels + ", annotations: {batch.jobrun.dev/triggered-by: '" + tc.triggeredBy + "'}}\n" +
+				"spec: {jobName: job, concurrencyKey: k}\n"
+			store := wrappers.NewStore(nil)
+			r := newReplicaOn(t, tokens("token-b"), store, store, func(o *webhook.Options) { o.Gateway = gateway })
+			run, _ := admitted(t, manifest, r.create(t, manifest, by(tc.user)))
+			if _, kept := run.Labels[v1alpha1.LabelReceiver]; kept != tc.kept || run.Labels["team"] != "a" {
+				t.Errorf("labels %v", run.Labels)
+			}
+		})
+	}
+}
+
 // The user's name counts for the limit on annotations before a key is taken.
 func TestCreateWithoutRoomForItsUser(t *testing.T) {
 	full := strings.Repeat("x", 256<<10-len("note"))

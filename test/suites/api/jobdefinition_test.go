@@ -23,6 +23,7 @@ func TestJobDefinitionSpec(t *testing.T) {
 			"idempotencyKeyExpression: input.b, defaults: {coalesce: Skip, ttlSecondsAfterFinished: 0}, overridable: [coalesce, onJobLost], " +
 			"template: {spec: {template: {spec: {containers: [{name: main}]}}}}, " +
 			"schedules: [{name: a, schedule: '0 3 * * *', timeZone: Europe/Berlin, input: [1], suspend: false, startingDeadlineSeconds: 600}], " +
+			"receivers: [{name: a, type: GitHub, secretRef: {name: s.t, key: k_1.a-B}, events: [push], filterExpression: 'true', inputExpression: body, idempotencyHeader: X-My_Id}], " +
 			"successfulRunsHistoryLimit: 0, failedRunsHistoryLimit: 10000"},
 		"a description of two lines":           {`description: "a\nb"`, refusal{"spec.description", "must be one line"}},
 		"no schema":                            {"inputSchema: {}", refusal{"spec.inputSchema.openAPIV3Schema", "Required value"}},
@@ -38,6 +39,16 @@ func TestJobDefinitionSpec(t *testing.T) {
 		"a schedule whose name is no label":    {"schedules: [{name: A, schedule: '@daily'}]", refusal{"spec.schedules[0].name", label}},
 		"two schedules of one name":            {"schedules: [{name: a, schedule: '@daily'}, {name: a, schedule: '@hourly'}]", refusal{"spec.schedules[1]", "Duplicate value"}},
 		"a schedule without a name":            {"schedules: [{schedule: '@daily'}]", refusal{"spec.schedules[0].name", "Required value"}},
+		"a receiver whose name is no label":    {"receivers: [{name: A, type: HMAC, secretRef: {name: s, key: k}}]", refusal{"spec.receivers[0].name", label}},
+		"two receivers of one name":            {"receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}}, {name: a, type: GitHub, secretRef: {name: s, key: k}}]", refusal{"spec.receivers[1]", "Duplicate value"}},
+		"a receiver of an unknown type":        {"receivers: [{name: a, type: Slack, secretRef: {name: s, key: k}}]", refusal{"spec.receivers[0].type", "Unsupported value"}},
+		"a receiver without a type":            {"receivers: [{name: a, secretRef: {name: s, key: k}}]", refusal{"spec.receivers[0].type", "Required value"}},
+		"a receiver without a secret":          {"receivers: [{name: a, type: HMAC}]", refusal{"spec.receivers[0].secretRef", "Required value"}},
+		"a receiver with a key of no Secret":   {"receivers: [{name: a, type: HMAC, secretRef: {name: s, key: a/b}}]", refusal{"spec.receivers[0].secretRef.key", "must be a key of a Secret"}},
+		"a receiver with no name of a Secret":  {"receivers: [{name: a, type: HMAC, secretRef: {name: S, key: k}}]", refusal{"spec.receivers[0].secretRef.name", "must be the name of a Secret"}},
+		"a receiver with no name of a header":  {"receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, idempotencyHeader: 'a b'}]", refusal{"spec.receivers[0].idempotencyHeader", "must be the name of a header"}},
+		"an event twice":                       {"receivers: [{name: a, type: GitHub, secretRef: {name: s, key: k}, events: [push, push]}]", refusal{"spec.receivers[0].events[1]", "Duplicate value"}},
+		"an event of an HMAC":                  {"receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, events: [push]}]", refusal{"spec.receivers[0].events", "has no events"}},
 		"a policy that there is not":           {"defaults: {coalesce: Replace}", refusal{"spec.defaults.coalesce", "Unsupported value"}},
 		"a policy for the end that is unknown": {"defaults: {onJobLost: Retry}", refusal{"spec.defaults.onJobLost", "Unsupported value"}},
 	} {
@@ -79,6 +90,13 @@ func TestJobDefinitionBounds(t *testing.T) {
 		{"spec.idempotencyKeyExpression", "spec: {idempotencyKeyExpression: %s}", 1, 1024},
 		{"spec.defaults.concurrencyKey", "spec: {defaults: {concurrencyKey: %s}}", 1, 256},
 		{"spec.schedules[0].schedule", "spec: {schedules: [{name: a, schedule: %s}]}", 1, 256},
+		{"spec.receivers[0].filterExpression", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, filterExpression: %s}]}", 1, 4096},
+		{"spec.receivers[0].inputExpression", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, inputExpression: %s}]}", 1, 4096},
+		{"spec.receivers[0].idempotencyHeader", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, idempotencyHeader: %s}]}", 1, 128},
+		{"spec.receivers[0].secretRef.name", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: %s, key: k}}]}", 1, 253},
+		{"spec.receivers[0].secretRef.key", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: %s}}]}", 1, 253},
+		{"spec.receivers[0].name", "spec: {receivers: [{name: %s, type: HMAC, secretRef: {name: s, key: k}}]}", 1, 63},
+		{"spec.receivers[0].events[0]", "spec: {receivers: [{name: a, type: GitHub, secretRef: {name: s, key: k}, events: [%s]}]}", 1, 128},
 		{"spec.schedules[0].timeZone", "spec: {schedules: [{name: a, schedule: '@daily', timeZone: %s}]}", 1, 64},
 	})
 }

@@ -11,7 +11,11 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
+	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
@@ -40,7 +44,7 @@ var random = []struct {
 	pattern *regexp.Regexp
 	by      string
 }{
-	{regexp.MustCompile(`sync-[a-z0-9]{10}`), "sync-NAME"},
+	{regexp.MustCompile(`(sync|deploy)-[a-z0-9]{10}`), "${1}-NAME"},
 	{regexp.MustCompile(`"keyVersion":"\d+"`), `"keyVersion":"VERSION"`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "TIME"},
 	{regexp.MustCompile(`team-a|spec-[a-z0-9]{5}`), "NAMESPACE"},
@@ -53,17 +57,39 @@ func withoutRandom(text string) string {
 	return strings.TrimSpace(text)
 }
 
+// defineDocumented stores the JobDefinition of a page, and its Secret, and waits until the gateway knows both.
+func defineDocumented(page string) {
+	GinkgoHelper()
+	definition := &v1alpha1.JobDefinition{}
+	for _, found := range block.FindAllStringSubmatch(page, -1) {
+		if found[1] == "yaml" && strings.Contains(found[2], "kind: JobDefinition") {
+			Expect(yaml.UnmarshalStrict([]byte(found[2]), definition)).To(Succeed())
+		}
+	}
+	definition.Namespace = ns
+	Expect(k8s.Create(ctx, definition)).To(Succeed())
+	receiver := definition.Spec.Receivers[0]
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: receiver.SecretRef.Name, Labels: forReceivers}}
+	secret.StringData = map[string]string{receiver.SecretRef.Key: sharedSecret}
+	Expect(k8s.Create(ctx, secret)).To(Succeed())
+	path := "/v1/hooks/NS/" + definition.Name + "/" + receiver.Name
+	Eventually(func() int {
+		return gate.send("", "POST", path, "{}", "X-Hub-Signature-256", hub(sharedSecret, "{}"), "X-GitHub-Event", "ping").code
+	}).Should(Equal(200))
+}
+
 var _ = Describe("docs/gateway.md", func() {
 	It("has the output of each example", func() {
 		page, err := os.ReadFile(checkout.Path("docs", "gateway.md"))
 		Expect(err).NotTo(HaveOccurred())
 		examples := examplesIn(string(page))
 		Expect(len(examples)).To(BeNumerically(">=", 9))
+		defineDocumented(string(page))
 		logging := startLogging("synced 40 users\n", "synced 41 users\n", "synced 42 users\n")
 		var wrong []string
 		for _, found := range examples {
 			command := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(found.command, "team-a", ns))
-			command.Env = append(os.Environ(), "GATEWAY="+gate.url, "AUTH=Authorization: Bearer "+editor, "RUN="+logging)
+			command.Env = append(os.Environ(), "GATEWAY="+gate.url, "AUTH=Authorization: Bearer "+editor, "RUN="+logging, "SECRET="+sharedSecret)
 			output, err := command.CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), string(output))
 			if withoutRandom(string(output)) != withoutRandom(found.output) {

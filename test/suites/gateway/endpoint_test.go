@@ -53,9 +53,12 @@ func startGateway(change ...func(*gateway.Options)) *endpoint {
 	Expect(err).NotTo(HaveOccurred())
 	openLog, err := gateway.NewLogOpener(config, httpClient)
 	Expect(err).NotTo(HaveOccurred())
+	serving, cancel := context.WithCancel(context.Background())
+	receivers, err := gateway.NewReceivers(serving, config, httpClient, scheme, nil)
+	Expect(err).NotTo(HaveOccurred())
 	options := gateway.Options{
 		API: api, Authenticator: authenticator, Authorizer: authorizer, CallerInFlight: 100, NamespaceInFlight: 100,
-		Streams: events.DefaultOptions, OpenLog: openLog,
+		Streams: events.DefaultOptions, OpenLog: openLog, Receivers: receivers,
 		Metrics: prometheus.NewRegistry(), Clock: clock.RealClock{}, Log: ctrl.Log,
 	}
 	for _, change := range change {
@@ -71,8 +74,11 @@ func startGateway(change ...func(*gateway.Options)) *endpoint {
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 		}}},
 	}
-	serving, cancel := context.WithCancel(context.Background())
 	e.stop = cancel
+	gateways.Go(func() {
+		defer GinkgoRecover()
+		Expect(receivers.Start(serving)).To(Succeed())
+	})
 	gateways.Add(1)
 	go func() {
 		defer GinkgoRecover()

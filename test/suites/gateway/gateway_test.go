@@ -305,7 +305,9 @@ var _ = Describe("the gateway's user", func() {
 		keys := &v1alpha1.RunKeyList{}
 		Expect(api.List(ctx, keys, client.InNamespace(ns))).To(Succeed())
 		Expect(api.Delete(ctx, &keys.Items[0])).To(MatchError(ContainSubstring("forbidden")))
-		Expect(api.List(ctx, &corev1.SecretList{})).To(MatchError(ContainSubstring("forbidden")))
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "hooks"}}
+		Expect(api.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(MatchError(ContainSubstring("forbidden")))
+		Expect(api.Create(ctx, secret)).To(MatchError(ContainSubstring("forbidden")))
 	})
 
 	It("is the only one that may name another user", func() {

@@ -76,7 +76,7 @@ var _ = BeforeSuite(func() {
 	DeferCleanup(func() { Expect(cp.Stop()).To(Succeed()) })
 	k8s, err = client.New(cp.AdminConfig(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	for _, path := range []string{"role.yaml", "logs/role.yaml"} {
+	for _, path := range []string{"role.yaml", "logs/role.yaml", "receivers/role.yaml"} {
 		role, err := os.ReadFile(filepath.Join(checkout.Path(), "config", "gateway", path))
 		Expect(err).NotTo(HaveOccurred())
 		_, err = cp.InstallManifests(context.Background(), role)

@@ -143,8 +143,8 @@ func TestRightsOfDefinitionsWithoutTheWebhook(t *testing.T) {
 	g.Expect(owner.Patch(ctx, define("report", nil), image)).To(Succeed())
 }
 
-// A schedule triggers its job with the operator's rights.
-func TestRightsOfSchedulesWithoutTheWebhook(t *testing.T) {
+// A schedule triggers its job with the operator's rights, and a receiver with the gateway's.
+func TestRightsOfSchedulesAndReceiversWithoutTheWebhook(t *testing.T) {
 	c, g, ctx := testCluster(t), NewWithT(t), t.Context()
 	team := c.newNamespace(t)
 	open, _ := documentedExit(t)
@@ -188,6 +188,16 @@ func TestRightsOfSchedulesWithoutTheWebhook(t *testing.T) {
 	g.Expect(editor.Patch(ctx, define("sync-users"), client.RawPatch(types.MergePatchType, []byte(`{"spec": {"description": "x"}}`)))).
 		To(Succeed(), "the schedule stays")
 	g.Expect(patch("null")).To(Succeed(), "the schedule goes")
+
+	receiver := func(by client.Client, rest string) error {
+		text := `{"spec": {"receivers": [{"name": "push", "type": "GitHub", "secretRef": {"name": "s", "key": "k"}` + rest + `}]}}`
+		return by.Patch(ctx, define("sync-users"), client.RawPatch(types.MergePatchType, []byte(text)))
+	}
+	g.Expect(receiver(editor, "")).To(And(Satisfy(apierrors.IsForbidden), MatchError(ContainSubstring(`writing the receiver "push"`)), MatchError(ContainSubstring(rule))))
+	g.Expect(receiver(owner, "")).To(Succeed())
+	g.Expect(editor.Patch(ctx, define("sync-users"), client.RawPatch(types.MergePatchType, []byte(`{"spec": {"description": "y"}}`)))).
+		To(Succeed(), "the receiver stays")
+	g.Expect(receiver(editor, `, "filterExpression": "true"`)).To(Satisfy(apierrors.IsForbidden), "the receiver says something else")
 
 	var policy admissionregistrationv1.ValidatingAdmissionPolicy
 	g.Eventually(func(g Gomega) {

@@ -1,0 +1,167 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
+	"github.com/jobrun-dev/jobrun/internal/gateway/signature"
+)
+
+// Bounds of deliveries. Anybody can send one, so they have their own bounds, and take nothing from callers with a token.
+const (
+	// maxDeliveryBytes is what GitHub sends at most.
+	maxDeliveryBytes = 25 << 20
+	// maxDeliveriesBytes bounds the bodies in memory whose signatures are not checked yet, and receiverBytes those of one address:
+	// a body of the largest size, and some small ones.
+	maxDeliveriesBytes = 64 << 20
+	receiverBytes      = 32 << 20
+	// deliveryPatience is how long the body of a delivery may take. GitHub and GitLab give up after 10 s.
+	deliveryPatience = 15 * time.Second
+	// maxDeliveries bounds the deliveries under way, and receiverDeliveries those to one address, if that is less than what a caller
+	// may have in flight.
+	maxDeliveries, receiverDeliveries = 1024, 256
+	// pieceBytes is how much of a body is read at once. A client that sends nothing holds one piece.
+	pieceBytes = 16 << 10
+	// maxDecodedBytes bounds what decoded bodies take, and decodePatience is how long a body waits for its turn.
+	maxDecodedBytes = 256 << 20
+	decodePatience  = 10 * time.Second
+	// evaluationTimeout bounds the expressions of a delivery. Their cost is bounded, too: this is for a busy machine.
+	evaluationTimeout = 5 * time.Second
+	// elementBytes is about what one field or item of a decoded body takes.
+	elementBytes = 192
+	formType     = "application/x-www-form-urlencoded"
+	// formPayload is the field of a form of GitHub that has the JSON.
+	formPayload = "payload"
+)
+
+// readDelivery reads the body of a delivery in pieces, which count as held until done is called. It decodes nothing. Errors: 400,
+// 413, 429.
+func (s *Server) readDelivery(w http.ResponseWriter, r *http.Request, address string) (body signature.Body, done func(), err error) {
+	if r.ContentLength > maxDeliveryBytes {
+		return nil, nil, tooLarge(maxDeliveryBytes)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(s.Clock.Now().Add(deliveryPatience)) // a recorder of a test has none
+	held := &heldBody{Reader: http.MaxBytesReader(w, r.Body, maxDeliveryBytes), held: s.deliveryBytes, caller: address}
+	for {
+		piece := make([]byte, pieceBytes)
+		n, err := io.ReadFull(held, piece)
+		body = append(body, piece[:n])
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return body, sync.OnceFunc(held.done), nil
+		case err != nil:
+			held.done()
+			return nil, nil, bodyError(err, maxDeliveryBytes)
+		}
+	}
+}
+
+// evaluation is what a delivery with a right signature gives.
+type evaluation struct {
+	// ignored is why the delivery triggers nothing; empty if it triggers.
+	ignored string
+	// input is the JSON of the input.
+	input []byte
+}
+
+// evaluate decodes a delivery and evaluates the expressions of its receiver. What it takes is freed when it returns. Errors: 400,
+// 413, 422, 429.
+func (s *Server) evaluate(r *http.Request, to *receiver, body signature.Body) (evaluation, error) {
+	if to.Type == v1alpha1.ReceiverGitHub && mediaType(r) == formType {
+		payload, err := s.payloadOf(r.Context(), body)
+		if err != nil {
+			return evaluation{}, err
+		}
+		body = payload
+	}
+	size, elements := measure(body)
+	leave, err := s.awaitDecoding(r.Context(), 2*size+elementBytes*elements)
+	if err != nil {
+		return evaluation{}, err
+	}
+	defer leave()
+	delivery, err := definition.NewDelivery(bytes.Join(body, nil), headersOf(r.Header))
+	if err != nil {
+		return evaluation{}, badRequest("%v", err)
+	}
+	if to.Type == v1alpha1.ReceiverStandardWebhooks {
+		if ignored := ignoredEvent(to, delivery.Type()); ignored != "" {
+			return evaluation{ignored: ignored}, nil
+		}
+	}
+	return s.evaluateBy(r.Context(), to, delivery)
+}
+
+// payloadOf returns the JSON in a form of GitHub.
+func (s *Server) payloadOf(ctx context.Context, body signature.Body) (signature.Body, error) {
+	size, _ := measure(body)
+	leave, err := s.awaitDecoding(ctx, 4*size)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	form, err := url.ParseQuery(string(bytes.Join(body, nil)))
+	if err != nil || !form.Has(formPayload) {
+		return nil, badRequest("the body is a form without the field %s", formPayload)
+	}
+	return signature.Body{[]byte(form.Get(formPayload))}, nil
+}
+
+// awaitDecoding waits until there is room for a decoded body of a size in bytes.
+func (s *Server) awaitDecoding(ctx context.Context, size int64) (leave func(), err error) {
+	if size > maxDecodedBytes {
+		return nil, failed(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge, "the body has too many fields and items")
+	}
+	waiting, cancel := context.WithTimeout(ctx, decodePatience)
+	defer cancel()
+	if err := s.decoding.Acquire(waiting, size); err != nil {
+		return nil, apierrors.NewTooManyRequests("too many large deliveries are under way, try again later", retrySeconds)
+	}
+	return func() { s.decoding.Release(size) }, nil
+}
+
+// measure returns the bytes of a JSON text, and about how many fields and items it has: the commas, braces and brackets outside of
+// its texts.
+func measure(body signature.Body) (size, elements int64) {
+	quoted, escaped := false, false
+	for _, piece := range body {
+		size += int64(len(piece))
+		for _, c := range piece {
+			switch {
+			case escaped:
+				escaped = false
+			case quoted && c == '\\':
+				escaped = true
+			case c == '"':
+				quoted = !quoted
+			case !quoted && (c == ',' || c == '{' || c == '['):
+				elements++
+			}
+		}
+	}
+	return size, elements
+}
+
+// headersOf returns the headers as expressions see them.
+func headersOf(header http.Header) map[string]string {
+	all := make(map[string]string, len(header))
+	for name, values := range header {
+		all[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	return all
+}
