@@ -170,8 +170,8 @@ const (
 	// X-GitHub-Delivery identifies the delivery.
 	ReceiverGitHub ReceiverType = "GitHub"
 	// ReceiverGitLab is a webhook of GitLab. Either the header webhook-signature signs id, time and body with the signing token, or
-	// X-Gitlab-Token has the secret token. X-Gitlab-Event names the event. Idempotency-Key, or else X-Gitlab-Event-UUID,
-	// identifies the delivery.
+	// X-Gitlab-Token has the secret token. X-Gitlab-Event names the event. The first of webhook-id, Idempotency-Key and
+	// X-Gitlab-Event-UUID that is there identifies the delivery.
 	ReceiverGitLab ReceiverType = "GitLab"
 	// ReceiverStandardWebhooks is a webhook as standardwebhooks.com specifies it. The header webhook-signature signs webhook-id,
 	// webhook-timestamp and the body. The field type of the body names the event, and webhook-id identifies the delivery.

@@ -4,6 +4,7 @@
 package definition
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -184,4 +185,33 @@ func TestDefaultsOfReceivers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the expressions and the body are, what comes out is the same each time, is JSON, and is small.
+func FuzzReceiver(f *testing.F) {
+	f.Add(`body.ref == "refs/heads/main"`, `{"repo": body.repository.full_name, ?"who": body.?sender.?login}`, `{"ref":"refs/heads/main","repository":{"full_name":"a/b"}}`)
+	f.Add(`body.all(k, body[k] in [1, {"a": [2.5]}])`, `body.map(k, {k: body[k]}) + [headers["x-github-event"].split("u"), b"x", duration("1s")]`, `{"b":1,"a":{"a":[2.5]}}`)
+	f.Add(`body.exists(x, x.matches("^a+$") || x.replace("a", "bb").size() > 3)`, `optional.of(body)`, `["aaa", "b"]`)
+	f.Fuzz(func(t *testing.T, filter, input, body string) {
+		r, errs := CompileReceiver(&v1alpha1.JobReceiver{FilterExpression: filter, InputExpression: input}, receiverPath)
+		if len(errs) > 0 {
+			return
+		}
+		d, err := NewDelivery([]byte(body), map[string]string{"x-github-event": "push"})
+		if err != nil {
+			return
+		}
+		first, problem := r.Accepts(t.Context(), d)
+		if second, again := r.Accepts(t.Context(), d); first != second || (problem == nil) != (again == nil) {
+			t.Errorf("%v, %v and then %v, %v", first, problem, second, again)
+		}
+		text, err := r.Input(t.Context(), d)
+		second, again := r.Input(t.Context(), d)
+		if string(text) != string(second) || (err == nil) != (again == nil) {
+			t.Errorf("%s, %v and then %s, %v", text, err, second, again)
+		}
+		if err == nil && (!json.Valid(text) || len(text) > v1alpha1.MaxInputBytes) {
+			t.Errorf("%d bytes that are no input: %.200s", len(text), text)
+		}
+	})
 }

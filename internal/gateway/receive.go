@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -127,22 +128,21 @@ func (s *Server) verify(r *http.Request, body signature.Body) (*receiver, error)
 	}
 	if err != nil {
 		s.metrics.deliveries.WithLabelValues(kind, deliveryUnauthorized).Inc()
-		s.logUnverified(r.Context(), to, problem, err)
+		s.logUnverified(r, to, problem, err)
 		return nil, unverified()
 	}
 	traceOf(r.Context()).caller = &user.DefaultInfo{Name: to.user()}
 	return to, nil
 }
 
-// logUnverified says why a delivery to a receiver that exists was refused, which the answer does not.
-func (s *Server) logUnverified(ctx context.Context, to *receiver, problem string, err error) {
+// logUnverified says why a delivery was refused, which the answer does not. A line about a receiver that does not exist takes the same
+// time as one about another.
+func (s *Server) logUnverified(r *http.Request, to *receiver, problem string, err error) {
+	reason := cmp.Or(problem, err.Error())
 	if to == nil {
-		return
+		reason = "there is no such receiver"
 	}
-	if problem == "" {
-		problem = err.Error()
-	}
-	s.Log.Info("Refused a delivery", "receiver", to.user(), "reason", problem, "requestID", requestIDOf(ctx))
+	s.Log.Info("Refused a delivery", "receiver", addressOf(r), "reason", reason, "requestID", requestIDOf(r.Context()))
 }
 
 // take triggers a run by a delivery whose signature is right, unless its receiver ignores it, and writes the answer. result is what

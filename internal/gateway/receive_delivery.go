@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -61,10 +62,8 @@ func deliveryID(to *receiver, header http.Header) (string, error) {
 	case v1alpha1.ReceiverGitHub:
 		return header.Get(githubDelivery), nil
 	case v1alpha1.ReceiverGitLab:
-		if id := header.Get(idempotencyHeader); id != "" {
-			return id, nil
-		}
-		return header.Get(gitlabUUID), nil
+		// The signature covers webhook-id, so nobody else can send the delivery again with another one.
+		return cmp.Or(header.Get(standardID), header.Get(idempotencyHeader), header.Get(gitlabUUID)), nil
 	case v1alpha1.ReceiverStandardWebhooks:
 		return header.Get(standardID), nil
 	default:

@@ -178,7 +178,7 @@ func TestEveryDeliveryWithoutTheSecretIsTheSame401(t *testing.T) {
 		}
 	}
 	for _, reason := range []string{
-		"no signature or token is that of the secret", "there is no Secret nothing with the label", "there is no Secret mislabelled", "Secret right has no key other",
+		"there is no such receiver", "no signature or token is that of the secret", "there is no Secret nothing with the label", "there is no Secret mislabelled", "Secret right has no key other",
 		"key three of Secret right: the value has more than two lines",
 	} {
 		if !strings.Contains(logged.String(), reason) {
@@ -391,7 +391,7 @@ func TestDeliveryID(t *testing.T) {
 	}
 	all := header("X-GitHub-Delivery", "github", "Idempotency-Key", "key", "X-Gitlab-Event-UUID", "uuid", "webhook-id", "standard")
 	for kind, want := range map[v1alpha1.ReceiverType]string{
-		v1alpha1.ReceiverGitHub: "github", v1alpha1.ReceiverGitLab: "key", v1alpha1.ReceiverStandardWebhooks: "standard", v1alpha1.ReceiverHMAC: "",
+		v1alpha1.ReceiverGitHub: "github", v1alpha1.ReceiverGitLab: "standard", v1alpha1.ReceiverStandardWebhooks: "standard", v1alpha1.ReceiverHMAC: "",
 	} {
 		of := &receiver{JobReceiver: &v1alpha1.JobReceiver{Type: kind}}
 		if got, err := deliveryID(of, all); got != want || err != nil {
@@ -403,6 +403,9 @@ func TestDeliveryID(t *testing.T) {
 		}
 	}
 	of := &receiver{JobReceiver: &v1alpha1.JobReceiver{Type: v1alpha1.ReceiverGitLab}}
+	if got, _ := deliveryID(of, header("X-Gitlab-Event-UUID", "uuid", "Idempotency-Key", "key")); got != "key" {
+		t.Errorf("GitLab without a signature: %q", got)
+	}
 	if got, _ := deliveryID(of, header("X-Gitlab-Event-UUID", "uuid")); got != "uuid" {
 		t.Errorf("an older GitLab: %q", got)
 	}
