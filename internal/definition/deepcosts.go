@@ -27,7 +27,7 @@ func (c deepCosts) CallCost(function, overload string, args []ref.Val, result re
 	case "split": // Each part takes more memory than a character.
 		if list, ok := result.(traits.Lister); ok {
 			length, _ := list.Size().(types.Int)
-			cost := textCost(args[0]) + uint64(max(length, 0)) //nolint:gosec // a length is not negative
+			cost := textCost(args[0]) + uint64(max(length, 0))
 			return &cost
 		}
 	case "replace":
@@ -36,7 +36,7 @@ func (c deepCosts) CallCost(function, overload string, args []ref.Val, result re
 	case operators.In:
 		if list, ok := args[1].(traits.Lister); ok && isAggregate(args[0]) {
 			length, _ := list.Size().(types.Int)
-			cost := deepSize(args[0]) * uint64(max(length, 1)) //nolint:gosec // a length is not negative
+			cost := deepSize(args[0]) * uint64(max(length, 1))
 			return &cost
 		}
 	}

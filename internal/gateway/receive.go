@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -77,14 +78,11 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) error {
 
 // addressOf returns what the path names. All paths that name nothing legal are one.
 func addressOf(r *http.Request) string {
-	address := ""
-	for _, name := range []string{namespaceOf(r), r.PathValue(pathDefinition), r.PathValue(pathReceiver)} {
-		if len(validation.IsDNS1123Label(name)) > 0 {
-			return unknownType
-		}
-		address += "/" + name
+	names := []string{namespaceOf(r), r.PathValue(pathDefinition), r.PathValue(pathReceiver)}
+	if slices.ContainsFunc(names, func(name string) bool { return len(validation.IsDNS1123Label(name)) > 0 }) {
+		return unknownType
 	}
-	return address
+	return "/" + strings.Join(names, "/")
 }
 
 // enterDelivery counts a delivery until leave is called. It returns a 429 if too many are under way.

@@ -160,8 +160,14 @@ func (r *Receivers) secretsOf(ctx context.Context, of *receiver) (secrets []sign
 	if !ok {
 		return nil, fmt.Sprintf("Secret %s has no key %s of at most %d bytes", ref.Name, ref.Key, maxSecretBytes), nil
 	}
-	if secrets, err = signature.ParseSecrets(of.Type, value); err != nil {
-		return nil, fmt.Sprintf("key %s of Secret %s: %v", ref.Key, ref.Name, err), nil
+	secrets, invalid := signature.ParseSecrets(of.Type, value)
+	return secrets, secretProblem(ref, invalid), nil
+}
+
+// secretProblem says what is wrong with a value of a Secret; empty if nothing is.
+func secretProblem(ref v1alpha1.ReceiverSecretReference, invalid error) string {
+	if invalid == nil {
+		return ""
 	}
-	return secrets, "", nil
+	return fmt.Sprintf("key %s of Secret %s: %v", ref.Key, ref.Name, invalid)
 }

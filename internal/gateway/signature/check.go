@@ -21,7 +21,7 @@ import (
 // The headers that are read here.
 const (
 	githubSignature   = "X-Hub-Signature-256"
-	gitlabToken       = "X-Gitlab-Token" //nolint:gosec // it is the name of a header
+	gitlabToken       = "X-Gitlab-Token"
 	plainSignature    = "X-Signature-256"
 	standardID        = "Webhook-Id"
 	standardTime      = "Webhook-Timestamp"
