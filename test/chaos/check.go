@@ -13,7 +13,7 @@ import (
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/runkey"
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
-	"github.com/jobrun-dev/jobrun/test/harness/operator"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 )
 
 // receiptHistory is the default of the managers' --receipt-history: how many receipts of a run they keep.
@@ -35,7 +35,7 @@ func check(h *records, namespace string, punctual, rested bool) *Report {
 	r.checkAnswers(h, namespace, writes, all)
 	r.checkOutcomes(h, namespace, all, rested)
 	rows, operations := r.readKeys(h, writes)
-	r.checkKeys(h, namespace, rows, operations)
+	r.checkKeys(h, append(h.aboutKeys(namespace), r.checkGateways(h, namespace, writes, all)...), rows, operations)
 	r.checkJobs(h, writes, rows)
 	r.checkExpiries(writes)
 	r.checkLeases(h, writes)
@@ -76,7 +76,7 @@ func split(err error) []string {
 	return found
 }
 
-// checkAnswers compares the answers to triggers with the stored JobRuns.
+// checkAnswers compares the answers of the API server to triggers with the stored JobRuns.
 func (r *Report) checkAnswers(h *records, namespace string, writes []write, all map[types.UID]*life) {
 	stored := map[string]*life{} // by the id of the request
 	for _, l := range all {
@@ -85,7 +85,7 @@ func (r *Report) checkAnswers(h *records, namespace string, writes []write, all 
 	named := namesInKeys(writes)
 	for i := range h.requests {
 		asked := &h.requests[i]
-		if asked.Namespace != namespace {
+		if asked.Namespace != namespace || asked.Gateway != "" {
 			continue
 		}
 		l := stored[asked.ID]
@@ -133,12 +133,7 @@ func namesInKeys(writes []write) map[string]bool {
 // checkOutcomes checks that every JobRun has one outcome, which never changes, unless a caller deleted it before. A
 // receipt has the outcome of its run.
 func (r *Report) checkOutcomes(h *records, namespace string, all map[types.UID]*life, rested bool) {
-	regretted := map[string]bool{}
-	for i := range h.requests {
-		if asked := &h.requests[i]; asked.Verb == deleteRun && asked.Namespace == namespace {
-			regretted[asked.Name] = true
-		}
-	}
+	regretted := h.regretted(namespace)
 	for _, l := range all {
 		r.put(oneOutcome, 1)
 		name := l.last.Name
@@ -201,20 +196,20 @@ func (r *Report) checkLeft(h *records, w *world, undeleted string) {
 	}
 }
 
-// crash matches what a manager prints when it panics or has a data race. Panics in reconcilers and in webhooks are
-// recovered, and only logged.
-var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$|^.*(Observed a panic|\[recovered\]).*$`)
+// crash matches what a process prints when it panics or has a data race. Panics in reconcilers, in webhooks and in handlers of
+// the gateway are recovered, and only logged.
+var crash = regexp.MustCompile(`(?m)^(panic: |fatal error: |WARNING: DATA RACE).*$|^.*(Observed a panic|A handler panicked|\[recovered\]).*$`)
 
-// checkManagers searches the logs of all manager processes for crashes.
-func (r *Report) checkManagers(managers []*operator.Manager) error {
-	for _, m := range managers {
-		log, err := os.ReadFile(m.LogFile)
+// checkProcesses searches the logs of all processes of managers and gateways for crashes.
+func (r *Report) checkProcesses(processes []*controlplane.Process) error {
+	for _, p := range processes {
+		log, err := os.ReadFile(p.LogFile)
 		if err != nil {
 			return err
 		}
 		r.put(sound, 1)
 		if at := crash.FindIndex(log); at != nil {
-			r.violate(sound, "%s: %s", m.Name, log[at[0]:min(len(log), at[0]+crashShown)])
+			r.violate(sound, "%s: %s", p.Name, log[at[0]:min(len(log), at[0]+crashShown)])
 		}
 	}
 	return nil

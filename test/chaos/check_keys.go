@@ -38,19 +38,31 @@ func (t timeline[T]) ever(from, to uint64, so func(T) bool) bool {
 	return slices.ContainsFunc(t[i:], func(s state[T]) bool { return s.revision <= to && so(s.value) })
 }
 
-// checkKeys checks the answers to triggers against the RunKeys: each answer by itself, then all answers and all
-// writes of a key together. Keys with a wrong answer are left out of the second check.
-func (r *Report) checkKeys(h *records, namespace string, rows map[string]timeline[*v1alpha1.RunKeySpec], operations []history.Operation) {
-	broken := map[string]bool{}
+// aboutKeys returns the requests whose answers tell something about a key, but for the triggers that a gateway accepted.
+func (h *records) aboutKeys(namespace string) []*request {
+	var found []*request
 	for i := range h.requests {
 		asked := &h.requests[i]
-		if asked.Namespace == namespace && (asked.creates() || asked.Verb == dryRun) && asked.ConcurrencyKey+asked.IdempotencyKey != "" {
-			k := &keyCheck{Report: r, asked: asked, rows: rows, from: h.pulse.after(asked.Sent), to: h.pulse.before(asked.Answered)}
-			if o, ok := k.check(); ok {
-				operations = append(operations, o)
-			}
-			broken[k.name()] = broken[k.name()] || k.broken
+		if asked.Namespace == namespace && (asked.creates() || asked.Verb == dryRun) && (asked.Gateway == "" || asked.Outcome == conflict) {
+			found = append(found, asked)
 		}
+	}
+	return found
+}
+
+// checkKeys checks the answers to triggers against the RunKeys: each answer by itself, then all answers and all
+// writes of a key together. Keys with a wrong answer are left out of the second check.
+func (r *Report) checkKeys(h *records, requests []*request, rows map[string]timeline[*v1alpha1.RunKeySpec], operations []history.Operation) {
+	broken := map[string]bool{}
+	for _, asked := range requests {
+		if asked.ConcurrencyKey+asked.IdempotencyKey == "" {
+			continue
+		}
+		k := &keyCheck{Report: r, asked: asked, rows: rows, from: h.pulse.after(asked.Sent), to: h.pulse.before(asked.Answered)}
+		if o, ok := k.check(); ok {
+			operations = append(operations, o)
+		}
+		broken[k.name()] = broken[k.name()] || k.broken
 	}
 	operations = slices.DeleteFunc(operations, func(o history.Operation) bool { return broken[o.Key] })
 	if err := history.Check(history.Register(), withoutReserved(operations), porcupineTimeout); err != nil {

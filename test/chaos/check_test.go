@@ -23,7 +23,6 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/judge"
 	w "github.com/jobrun-dev/jobrun/internal/testing/wrappers"
 	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
-	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
 // script is a history written by hand, in which etcd stores one revision a second.
@@ -401,8 +400,11 @@ var badHistories = map[string]func(*script){
 }
 
 // TestBadHistories shows that the report names the promise that each of badHistories breaks.
-func TestBadHistories(t *testing.T) {
-	for name, tell := range badHistories {
+func TestBadHistories(t *testing.T) { testBad(t, badHistories) }
+
+func testBad(t *testing.T, histories map[string]func(*script)) {
+	t.Helper()
+	for name, tell := range histories {
 		t.Run(name, func(t *testing.T) {
 			promise, _, _ := strings.Cut(name, ":")
 			s := newScript()
@@ -461,11 +463,12 @@ func TestReservationWithoutAnswer(t *testing.T) {
 
 func TestCrashesAreFound(t *testing.T) {
 	for log, want := range map[string]bool{
-		"all is well\n":                                                                   false,
-		`{"msg":"panic: in a message"}`:                                                   false,
-		"starting\npanic: assignment to a nil map\n":                                      true,
-		"WARNING: DATA RACE\nRead at":                                                     true,
-		"fatal error: concurrent map writes\n":                                            true,
+		"all is well\n":                              false,
+		`{"msg":"panic: in a message"}`:              false,
+		"starting\npanic: assignment to a nil map\n": true,
+		"WARNING: DATA RACE\nRead at":                true,
+		"fatal error: concurrent map writes\n":       true,
+		`{"level":"error","msg":"A handler panicked","error":"assignment to a nil map"}`:  true,
 		`{"level":"ERROR","msg":"Observed a panic","panic":"nil map"}`:                    true,
 		`{"msg":"Reconciler error","error":"panic: assignment to a nil map [recovered]"}`: true,
 	} {
@@ -474,8 +477,7 @@ func TestCrashesAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &Report{Promises: newPromises()}
-		m := &operator.Manager{Process: &controlplane.Process{Name: "manager-1", LogFile: path}}
-		if err := r.checkManagers([]*operator.Manager{m}); err != nil {
+		if err := r.checkProcesses([]*controlplane.Process{{Name: "manager-1", LogFile: path}}); err != nil {
 			t.Fatal(err)
 		}
 		if found := len(r.Violations(sound)) > 0; found != want {

@@ -30,6 +30,7 @@ import (
 
 const (
 	managers     = 3
+	gateways     = 2
 	pollInterval = 100 * time.Millisecond
 
 	// apiTimeout is the API server's request timeout. Like the one in production, it is longer than the timeout of
@@ -51,7 +52,7 @@ func init() {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 }
 
-// cluster is the control plane, its node and the managers, with clients for them.
+// cluster is the control plane, its node, the managers and the gateways, with clients for them.
 type cluster struct {
 	plane    *controlplane.ControlPlane
 	operator *operator.Operator
@@ -59,6 +60,7 @@ type cluster struct {
 	// webhook is the link from the API server to the managers.
 	webhook  *link
 	replicas []*replica
+	gateways []*gateway
 	traffic  *traffic
 	etcd     *clientv3.Client
 	// api is an administrator's client.
@@ -112,7 +114,7 @@ func (c *cluster) populate(ctx context.Context, config Config) error {
 func (c *cluster) install(ctx context.Context, config Config) error {
 	var err error
 	c.operator, err = operator.Install(ctx, c.plane, operator.Options{
-		Root: config.Root, Binary: config.Manager,
+		Root: config.Root, Binary: config.Manager, Base: "config/overlays/gateway",
 		Args: []string{"--reservation-grace=" + reservationGrace.String(), "--idempotency-grace=" + idempotencyGrace.String()},
 		WebhookVia: func(address string) (string, error) {
 			var err error
@@ -135,13 +137,21 @@ func (c *cluster) install(ctx context.Context, config Config) error {
 		c.replicas = append(c.replicas, r)
 		r.keeping.Go(func() { r.keep(running) })
 	}
-	return c.awaitManagers(ctx)
+	if err := c.startGateways(ctx, running, config); err != nil {
+		return err
+	}
+	return c.awaitReady(ctx)
 }
 
-// awaitManagers waits until all managers work.
-func (c *cluster) awaitManagers(ctx context.Context) error {
+// awaitReady waits until all managers and gateways work.
+func (c *cluster) awaitReady(ctx context.Context) error {
 	for _, r := range c.replicas {
 		if err := r.awaitMember(ctx); err != nil {
+			return err
+		}
+	}
+	for _, g := range c.gateways {
+		if err := g.awaitReady(ctx); err != nil {
 			return err
 		}
 	}
@@ -156,6 +166,9 @@ func (c *cluster) close() error {
 		r.keeping.Wait()
 	}
 	var errs []error
+	for _, g := range c.gateways {
+		errs = append(errs, g.close())
+	}
 	if c.operator != nil {
 		errs = append(errs, c.operator.Stop())
 	}

@@ -113,6 +113,25 @@ var faults = []fault{
 		punctual: true, every: 4 * time.Second, inject: killWorker,
 	},
 	{
+		name: "kill-gateway", about: "kill -9 of a gateway while commits are under way",
+		punctual: true, every: 4 * time.Second, inject: killGateway,
+	},
+	{
+		name: "pause-gateway", about: "SIGSTOP of a gateway while commits are under way, then SIGCONT",
+		punctual: true,
+		least:    2 * time.Second, most: 6 * time.Second, every: 10 * time.Second, inject: pauseGateway,
+	},
+	{
+		name: "cut-gateway", about: "answers of a gateway to its callers cut off",
+		punctual: true,
+		least:    time.Second, most: 4 * time.Second, inject: cutGateway,
+	},
+	{
+		name: "cut-gateway-api", about: "answers of the API server to a gateway cut off after it executed the request",
+		punctual: true,
+		least:    2 * time.Second, most: 5 * time.Second, inject: cutGatewayAPI,
+	},
+	{
 		name: "late-jobs", about: "creates of Jobs that are sent after their runs have lost the lease",
 		every: 10 * time.Second, inject: lateJobs,
 	},
@@ -121,6 +140,7 @@ var faults = []fault{
 // stories are a part of every scenario, whatever its faults. Without them, chance would decide what a scenario tests.
 var stories = []fault{
 	{name: "meet", about: "a delivery twice, an absorbed trigger and a dry run", punctual: true, every: 5 * time.Second, inject: meet},
+	{name: "share", about: "triggers of a key share a JobRun at a gateway", punctual: true, every: 5 * time.Second, inject: share},
 	{name: "expire-alone", about: "a lease expires while no run waits", punctual: true, every: 5 * time.Second, inject: expireAlone},
 	{name: "expire-behind", about: "a lease expires while a run waits", punctual: true, every: 5 * time.Second, inject: expireBehind},
 	{name: "expire-into", about: "a lease expires while a run waits that gives way", punctual: true, every: 5 * time.Second, inject: expireInto},

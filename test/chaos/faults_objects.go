@@ -85,6 +85,7 @@ func deleteNamespace(ctx context.Context, w *world, _ Injection) error {
 	}
 	calling, stop := context.WithCancel(ctx)
 	doomed := *w.crowd
+	doomed.gateways = nil
 	doomed.namespace, doomed.callers, doomed.hotKeys, doomed.seed = name, 4, 2, doomed.seed+uint64(w.doomed)
 	var work sync.WaitGroup
 	defer work.Wait()

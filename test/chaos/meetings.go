@@ -33,3 +33,20 @@ func (a *author) isAbsorbed() bool {
 	}
 	return false
 }
+
+// shareMost is how many triggers of a key are sent at once, so that some share a JobRun.
+const shareMost = 12
+
+// share lets triggers of a key share a JobRun at a gateway.
+func share(ctx context.Context, w *world, i Injection) error {
+	return w.tell(ctx, i, func(_ context.Context, a *author) bool {
+		a.count++
+		c := a.atGateway()
+		answered := c.atOnce(w.drawnGateway(i), c.stormOf(a.title, shareMost))
+		names := map[string]bool{}
+		for i := range answered {
+			names[answered[i].Name] = true
+		}
+		return len(names) < len(answered) && !names[""]
+	})
+}

@@ -15,7 +15,7 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/mutants"
 )
 
-// broken is a manager with a bug that a reasonable person might write.
+// broken is a build of the managers and gateways with a bug that a reasonable person might write.
 type broken struct {
 	edits   []mutants.Edit
 	faults  []string // make the bug show
@@ -129,9 +129,51 @@ var brokenBuilds = map[string]broken{
 		}},
 		promise: "I4",
 	},
+	"the gateway answers before the commit": {
+		edits: []mutants.Edit{{
+			File: "internal/gateway/share.go",
+			From: `		return jobrun.New(s.API, t.Namespace).Trigger(ctx, t.Spec, triggerOptions(t.User, t.Labels)...)
+`,
+			To: `		options := append(triggerOptions(t.User, t.Labels), jobrun.WithName(fmt.Sprintf("early-%d", time.Now().UnixNano())))
+		go func() {
+			_, _ = jobrun.New(s.API, t.Namespace).Trigger(context.WithoutCancel(ctx), t.Spec, options...)
+		}()
+		return jobrun.New(s.API, t.Namespace).Trigger(ctx, t.Spec, append(options, jobrun.DryRun())...)
+`,
+		}},
+		faults:  []string{"kill-gateway"},
+		promise: atGateways,
+	},
+	"a lost create is sent again under a new name": {
+		edits: []mutants.Edit{{
+			File: "pkg/jobrun/create.go",
+			From: `	run := c.sent.DeepCopy()
+	err := c.api.Create(ctx, run, c.options...)
+`,
+			To: `	if c.lost {
+		c.sent.Name = generateName("", c.sent.Spec.JobName)
+	}
+	run := c.sent.DeepCopy()
+	err := c.api.Create(ctx, run, c.options...)
+`,
+		}},
+		faults:  []string{"cut-gateway-api"},
+		promise: atGateways,
+	},
+	"the triggers of a lost group are sent again alone": {
+		edits: []mutants.Edit{{
+			File: "internal/gateway/group/rules.go",
+			From: ` || errors.Is(err, jobrun.ErrUnanswered)
+`,
+			To: `
+`,
+		}},
+		faults:  []string{"kill-apiserver", "cut-gateway-api"},
+		promise: atGateways,
+	},
 }
 
-// TestMutants plays a scenario with each broken manager. The report must name the broken promise.
+// TestMutants plays a scenario with each broken build. The report must name the broken promise.
 func TestMutants(t *testing.T) {
 	for name, b := range brokenBuilds {
 		t.Run(name, func(t *testing.T) {

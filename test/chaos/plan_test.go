@@ -38,7 +38,7 @@ func TestPlanHasEverything(t *testing.T) {
 		for seed := range uint64(2000) {
 			names := planned(tc.faults)
 			plan := Plan(seed, tc.duration, names)
-			for _, name := range append(names, "meet", "expire-alone", "expire-behind", "expire-into") {
+			for _, name := range append(names, "meet", "share", "expire-alone", "expire-behind", "expire-into") {
 				if !slices.ContainsFunc(plan, func(i Injection) bool { return i.Fault == name && i.At < tc.duration }) {
 					t.Fatalf("the plan of %s with seed %d does not have %s", tc.duration, seed, name)
 				}

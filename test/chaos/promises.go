@@ -21,6 +21,7 @@ type promise struct {
 const (
 	linearizable = "linearizable"
 	answered     = "answers"
+	atGateways   = "gateway"
 	oneOutcome   = "outcomes"
 	leases       = "leases"
 	nothingLeft  = "nothing left"
@@ -41,10 +42,11 @@ func newPromises() []*promise {
 		{Name: "I8", About: "a key is released only when no Job and no Pod executes for it"},
 		{Name: linearizable, About: "one order explains all answers and all writes of a key"},
 		{Name: answered, About: "an accepted trigger is stored, a refused one is not"},
+		{Name: atGateways, About: "each trigger that a gateway accepts is stored before its answer, and counted exactly once"},
 		{Name: oneOutcome, About: "every accepted trigger has exactly one outcome"},
 		{Name: leases, About: "no lease expires that is renewed in time"},
 		{Name: otherwise, About: "the rules P1 to P13"},
-		{Name: sound, About: "no manager panics or has a data race"},
+		{Name: sound, About: "no manager and no gateway panics or has a data race"},
 		{Name: nothingLeft, About: "no RunKey, Job, Pod or receipt is left over"},
 		{Name: becomesQuiet, About: "everything comes to rest"},
 	}

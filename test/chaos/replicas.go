@@ -160,8 +160,8 @@ func (r *replica) pause(ctx context.Context, d time.Duration) error {
 }
 
 // unlessExited returns errNoEffect instead of err if the process has exited, which explains the error.
-func unlessExited(m *operator.Manager, err error) error {
-	if m.Exited() {
+func unlessExited(p interface{ Exited() bool }, err error) error {
+	if p.Exited() {
 		return errNoEffect
 	}
 	return err

@@ -42,12 +42,17 @@ const (
 
 // request is a request of a caller, with its answer.
 type request struct {
-	// ID identifies the request. The JobRun has it in an annotation.
-	ID        string `json:"id"`
+	// ID identifies the request. The JobRun has it in an annotation, and the input of a trigger at a gateway has it.
+	ID string `json:"id"`
+	// Gateway is the gateway that the request was sent to. It is empty for a request to the API server.
+	Gateway   string `json:"gateway,omitempty"`
 	Verb      verb   `json:"verb"`
 	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	// Name is the name of the JobRun. That of a trigger at a gateway is in the answer.
+	Name string `json:"name"`
 
+	// User is who sent a trigger to a gateway.
+	User           string `json:"user,omitempty"`
 	JobName        string `json:"jobName,omitempty"`
 	ConcurrencyKey string `json:"concurrencyKey,omitempty"`
 	IdempotencyKey string `json:"idempotencyKey,omitempty"`
@@ -59,6 +64,11 @@ type request struct {
 	Outcome   outcome             `json:"outcome"`
 	UID       types.UID           `json:"uid,omitempty"`
 	Admission *v1alpha1.Admission `json:"admission,omitempty"`
+	// Disposition, Run, KeyVersion and Phase are those of a gateway's answer.
+	Disposition v1alpha1.Disposition `json:"disposition,omitempty"`
+	Run         string               `json:"run,omitempty"`
+	KeyVersion  string               `json:"keyVersion,omitempty"`
+	Phase       v1alpha1.Phase       `json:"phase,omitempty"`
 	// Pending is the run that a conflict names.
 	Pending string `json:"pending,omitempty"`
 	Error   string `json:"error,omitempty"`

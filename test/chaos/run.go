@@ -35,7 +35,7 @@ func Start(ctx context.Context, c Config) (*Suite, error) {
 	if s.cluster, err = startCluster(ctx, c, s.say); err != nil {
 		return nil, err
 	}
-	s.say("the control plane, a node and %d managers are up after %.0fs", managers, time.Since(began).Seconds())
+	s.say("the control plane, a node, %d managers and %d gateways are up after %.0fs", managers, gateways, time.Since(began).Seconds())
 	return s, nil
 }
 
@@ -49,7 +49,7 @@ func (s *Suite) say(format string, args ...any) {
 // Play plays a scenario with the given faults and reports which promises held. It returns an error if the scenario
 // could not be played.
 func (s *Suite) Play(ctx context.Context, faults []string) (*Report, error) {
-	if err := s.cluster.awaitManagers(ctx); err != nil {
+	if err := s.cluster.awaitReady(ctx); err != nil {
 		return nil, err
 	}
 	s.played++
@@ -98,7 +98,7 @@ func (s *Suite) judge(ctx context.Context, w *world, recording *recording, punct
 		}
 		report.checkLeft(h, w, undeleted)
 	}
-	return report, errors.Join(report.checkManagers(s.cluster.operator.Managers()), h.save(s.config.HistoryFile))
+	return report, errors.Join(report.checkProcesses(s.cluster.processes()), h.save(s.config.HistoryFile))
 }
 
 // planned returns what a plan injects: the stories, and the faults that do not change the scenario from its start.
@@ -126,7 +126,7 @@ func (s *Suite) newWorld(names []string) (*world, error) {
 	}
 	w.crowd = &crowd{
 		api: users, log: &requestLog{}, namespace: w.namespace, seed: s.config.Seed, callers: callers,
-		hotKeys: 3 + int(s.config.Seed%6),
+		hotKeys: 3 + int(s.config.Seed%6), gateways: s.cluster.gateways,
 	}
 	w.crew = &crew{config: s.cluster.plane.AdminConfig(), namespace: w.namespace, say: s.say, victims: map[string]*victim{}}
 	for _, name := range names {
@@ -146,6 +146,9 @@ func (w *world) play(ctx context.Context, plan []Injection, clock *stopwatch) er
 		w.crew.working.Wait()
 	}
 	if err := errors.Join(w.prepareNamespace(ctx, w.namespace), w.installPolicy(ctx)); err != nil {
+		return err
+	}
+	if err := w.makeAccounts(ctx); err != nil {
 		return err
 	}
 	for range workers {

@@ -46,13 +46,22 @@ type crowd struct {
 	refused bool
 	// brief gives every JobRun a short TTL.
 	brief bool
+	// gateways are those that every gatewayShare-th caller speaks to instead of the API server; without any, all speak to the API
+	// server. tokens are those of the callers.
+	gateways []*gateway
+	tokens   []string
 }
 
 // call runs all callers until the context is done, and waits for their last answers.
 func (c *crowd) call(ctx context.Context) {
 	var calling sync.WaitGroup
 	for n := range c.callers {
-		calling.Go(func() { c.newCaller(n).run(ctx) })
+		caller := c.newCaller(n)
+		if len(c.gateways) > 0 && n%gatewayShare == 0 {
+			calling.Go(func() { caller.run(ctx, caller.atGateway().act) })
+		} else {
+			calling.Go(func() { caller.run(ctx, caller.act) })
+		}
 	}
 	calling.Wait()
 }
@@ -70,9 +79,10 @@ func (c *crowd) newCaller(n int) *caller {
 	return &caller{crowd: c, number: n, random: rand.New(rand.NewPCG(c.seed, uint64(n)))}
 }
 
-func (c *caller) run(ctx context.Context) {
+// run calls act again and again, with pauses, until the context is done.
+func (c *caller) run(ctx context.Context, act func()) {
 	for ctx.Err() == nil {
-		c.act()
+		act()
 		select {
 		case <-ctx.Done():
 		case <-time.After(pauseLeast + time.Duration(c.random.Int64N(int64(pauseMost-pauseLeast)))):

@@ -9,11 +9,13 @@ import (
 	"sync"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -24,6 +26,8 @@ const (
 	// namespacePrefix begins the names of all namespaces of callers.
 	namespacePrefix = "chaos-"
 	workers         = 8
+	// accounts is the number of users who call the gateways. Triggers of one user may share a JobRun.
+	accounts = 2
 	// doomedFor is how long callers work in a namespace before it is deleted.
 	doomedFor = 4 * time.Second
 )
@@ -61,7 +65,10 @@ func (w *world) prepareNamespace(ctx context.Context, name string) error {
 		&rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "developers"},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "developers"}},
+			Subjects: []rbacv1.Subject{
+				{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "developers"},
+				{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: serviceaccount.MakeNamespaceGroupName(name)},
+			},
 		},
 	}
 	for _, object := range objects {
@@ -74,6 +81,25 @@ func (w *world) prepareNamespace(ctx context.Context, name string) error {
 		return w.crowd.api.List(ctx, &v1alpha1.JobRunList{}, client.InNamespace(name), client.Limit(1))
 	})
 }
+
+// makeAccounts makes the ServiceAccounts whose tokens the callers of the gateways send.
+func (w *world) makeAccounts(ctx context.Context) error {
+	for n := range accounts {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: accountName(n)}}
+		token := &authenticationv1.TokenRequest{}
+		err := w.persist(ctx, func() error { return w.cluster.api.Create(ctx, account) })
+		if err == nil {
+			err = w.persist(ctx, func() error { return w.cluster.api.SubResource("token").Create(ctx, account, token) })
+		}
+		if err != nil {
+			return fmt.Errorf("make the account %s: %w", account.Name, err)
+		}
+		w.crowd.tokens = append(w.crowd.tokens, token.Status.Token)
+	}
+	return nil
+}
+
+func accountName(n int) string { return fmt.Sprintf("caller-%d", n) }
 
 // persist tries again until the operation succeeds or has already been done.
 func (w *world) persist(ctx context.Context, try func() error) error {

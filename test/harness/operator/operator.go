@@ -39,6 +39,8 @@ type Options struct {
 	Root string
 	// Namespace is where to install, by config/namespace. The default is the constant Namespace.
 	Namespace string
+	// Base is the kustomization of the repository to install. The default is config/default.
+	Base string
 	// Managers is the number of managers to start.
 	Managers int
 	// Args are additional arguments of every manager.
@@ -83,7 +85,7 @@ type Manager struct {
 	Webhook, Metrics, Probes string
 }
 
-// Install applies config/default, as `kubectl apply --server-side -k` does, and starts the managers.
+// Install applies Options.Base, as `kubectl apply --server-side -k` does, and starts the managers.
 func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Operator, error) {
 	op := &Operator{cp: cp, options: o, certs: filepath.Join(cp.Dir(), "webhook-certs")}
 	if err := op.install(ctx); err != nil {
@@ -129,12 +131,13 @@ func (o *Operator) install(ctx context.Context) error {
 	return err
 }
 
-// manifests returns config/default, in another namespace if the options name one.
+// manifests returns what to install, in another namespace if the options name one.
 func (o *Operator) manifests(ctx context.Context) ([]byte, error) {
-	dir := filepath.Join(o.options.Root, "config", "default")
+	base := cmp.Or(o.options.Base, "config/default")
+	dir := filepath.Join(o.options.Root, base)
 	if o.options.Namespace != "" {
 		dir = filepath.Join(o.cp.Dir(), "overlay")
-		if err := WriteOverlay(dir, o.options.Root, "config/default", o.options.Namespace); err != nil {
+		if err := WriteOverlay(dir, o.options.Root, base, o.options.Namespace); err != nil {
 			return nil, err
 		}
 	}
