@@ -95,7 +95,10 @@ func TestAWaitIsLongerThanTheTimeForABody(t *testing.T) {
 			})
 			return store()
 		}
-		answer := newGate(t, s).overPipe(t, fmt.Sprintf("POST %s?wait=%s HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer ann\r\n"+
+		g := newGate(t, s)
+		defer g.Drain()
+		go g.followEvents(t.Context())
+		answer := g.overPipe(t, fmt.Sprintf("POST %s?wait=%s HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer ann\r\n"+
 			"Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", syncPath, 4*bodyPatience))
 		if !strings.HasPrefix(answer, "HTTP/1.1 201 ") || !strings.Contains(answer, `"phase":"Completed"`) {
 			t.Error(answer)

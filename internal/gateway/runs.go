@@ -91,10 +91,11 @@ func (s *Server) writeSuccess(w http.ResponseWriter, r *http.Request) error {
 // retriggerRun answers POST /v1/namespaces/{ns}/runs/{run}/retrigger. The path tells only that the caller may read the
 // JobRun.
 func (s *Server) retriggerRun(w http.ResponseWriter, r *http.Request) error {
-	patience, err := s.mayWait(r)
+	patience, leave, err := s.mayWait(r)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	done, err := s.readJSON(w, r, maxEmptyBytes, &struct{}{})
 	if err != nil {
 		return err

@@ -63,6 +63,9 @@ type Server struct {
 	draining  *draining
 	streams   *events.Streams
 	groups    *group.Groups
+	// sharing is API, but that the waits for single JobRuns share one watch. waits bounds the waits of all callers.
+	sharing client.WithWatch
+	waits   *inFlight
 	// compiled has compiled JobDefinitions.
 	compiled *lru.Cache
 	// bodies bounds the bytes of bodies in memory.
@@ -100,6 +103,7 @@ func NewServer(o Options) *Server {
 		bodies:            newBytesHeld(callerBodiesBytes, maxBodiesBytes),
 		compiled:          lru.New(maxCompiled),
 	}
+	s.sharing, s.waits = s.streams.SharedWatches(o.API), newInFlight(maxWaits)
 	s.readers, s.reads = newInFlight(callerReads), semaphore.NewWeighted(maxReadBytes)
 	s.answers = newBytesHeld(callerAnswerBytes, maxAnswerBytes)
 	s.deliveries, s.receiverDeliveries = newInFlight(maxDeliveries), newInFlight(min(receiverDeliveries, o.CallerInFlight))

@@ -23,14 +23,17 @@ const (
 	answerPatience = 5 * time.Second
 	// maxWait is the longest wait=.
 	maxWait = 300 * time.Second
+	// maxWaits bounds the waits of all callers. Each takes some 30 KiB and what its JobRun takes. They share one watch.
+	maxWaits = 16384
 )
 
 // trigger answers POST /v1/namespaces/{ns}/jobs/{job}/runs.
 func (s *Server) trigger(w http.ResponseWriter, r *http.Request) error {
-	patience, err := s.mayWait(r)
+	patience, leave, err := s.mayWait(r)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	dryRun, err := dryRunOf(r)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ func (s *Server) await(r *http.Request, own *v1alpha1.JobRun, patience time.Dura
 		case <-ctx.Done():
 		}
 	}()
-	runs := s.runs(r)
+	runs := jobrun.New(s.sharing, namespaceOf(r))
 	outcome, err := runs.WaitFor(ctx, own)
 	seen := outcome.JobRun
 	if seen == nil {
@@ -161,14 +164,17 @@ func (s *Server) await(r *http.Request, own *v1alpha1.JobRun, patience time.Dura
 	}
 }
 
-// mayWait returns the time of the parameter wait. An answer with the outcome shows what runs have, so the caller needs the right
-// to read them. It is asked about before the create: a 403 stores nothing.
-func (s *Server) mayWait(r *http.Request) (time.Duration, error) {
-	patience, err := waitOf(r)
-	if err != nil || patience == 0 {
-		return 0, err
+// mayWait returns the time of the parameter wait, and counts the wait until leave is called. An answer with the outcome shows what
+// runs have, so the caller needs the right to read them. All this comes before the create: a 403 or a 429 stores nothing.
+func (s *Server) mayWait(r *http.Request) (patience time.Duration, leave func(), err error) {
+	if patience, err = waitOf(r); err != nil || patience == 0 {
+		return 0, func() {}, err
 	}
-	return patience, s.require(r.Context(), right{verb: "get", resource: jobRuns, namespace: namespaceOf(r)})
+	if err := s.require(r.Context(), right{verb: "get", resource: jobRuns, namespace: namespaceOf(r)}); err != nil {
+		return 0, nil, err
+	}
+	leave, err = s.waits.enter("the parameter wait", "")
+	return patience, leave, err
 }
 
 // waitOf returns the time of the parameter wait.

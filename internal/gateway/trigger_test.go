@@ -224,8 +224,10 @@ func TestWaitForTheOutcome(t *testing.T) {
 					defer time.AfterFunc(time.Second, func() { s.Change(name, func(run *v1alpha1.JobRun) { run.Status = tc.status }) })
 					return store()
 				}
-				begun := time.Now()
-				got := newGate(t, s).send("POST", syncPath+"?wait=30s", "{}")
+				g, begun := newGate(t, s), time.Now()
+				defer g.Drain()
+				go g.followEvents(t.Context())
+				got := g.send("POST", syncPath+"?wait=30s", "{}")
 				var answer TriggerAnswer
 				got.decode(&answer)
 				took := time.Since(begun)

@@ -7,6 +7,8 @@
 // and keeps the latest in a history of bounded size. Streams have no buffers: a reader is a place in that history. A reader
 // whose place has left the history is too slow, and its stream is cut. So slow clients cost no memory and slow no one.
 //
+// Who waits for the end of a single JobRun shares the watch, too: SharedWatches.
+//
 // # Resume
 //
 // The id of an event is a resourceVersion V: the stream has passed everything that happened up to V. Another gateway derives

@@ -29,6 +29,8 @@ type Hub struct {
 	version uint64
 	// readers are the open readers by namespace.
 	readers map[string]map[*reader]struct{}
+	// watches are the open watches of single JobRuns.
+	watches map[types.NamespacedName]map[*sharedWatch]struct{}
 }
 
 // NewHub returns a Hub whose history has at most historyBytes, about.
@@ -39,6 +41,7 @@ func NewHub(log logr.Logger, historyBytes int) *Hub {
 		synced:  make(chan struct{}),
 		history: history{maxBytes: historyBytes},
 		readers: map[string]map[*reader]struct{}{},
+		watches: map[types.NamespacedName]map[*sharedWatch]struct{}{},
 	}
 }
 
@@ -61,6 +64,7 @@ func (h *Hub) listed(all []v1alpha1.JobRun, version uint64) {
 	} else {
 		h.publish(version, h.byNamespace(found), boundOf(all))
 	}
+	h.tellAll(all)
 	for i := range all {
 		slim(&all[i])
 	}
@@ -73,6 +77,7 @@ func (h *Hub) changed(run *v1alpha1.JobRun, version uint64, deleted bool) {
 		tell = h.tracker.Deleted
 	}
 	h.publish(version, h.byNamespace(tell(run)), boundOf([]v1alpha1.JobRun{*run}))
+	h.tell(run, version, deleted)
 	slim(run)
 }
 
@@ -159,6 +164,11 @@ func (h *Hub) restored(version uint64) {
 	for _, readers := range h.readers {
 		for r := range readers {
 			r.end(errRestored)
+		}
+	}
+	for _, watches := range h.watches {
+		for w := range watches {
+			w.end()
 		}
 	}
 }
