@@ -40,6 +40,9 @@ type BatchAnswer struct {
 	Warnings []string        `json:"warnings,omitempty" doc:"Warnings about all of the triggers."`
 }
 
+// needsBatch returns the right that the path of a batch tells. Each of its triggers needs that to trigger its job, too.
+var needsBatch = inNamespace("create", jobRuns)
+
 // batch answers POST /v1/namespaces/{ns}/batches: a JSON batch, or a stream of independent triggers.
 func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get(idempotencyHeader) != "" {

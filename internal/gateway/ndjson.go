@@ -6,6 +6,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	"github.com/jobrun-dev/jobrun/internal/gateway/group"
 )
 
@@ -27,9 +29,14 @@ const (
 	// rightsTTL is how long a stream believes that its caller may trigger a job. maxRights bounds the jobs.
 	rightsTTL = time.Second
 	maxRights = 1000
-	// linePatience is how long a client may take to send the next line.
+	// linePatience is how long a client may take to send the next line that is not empty.
 	linePatience = time.Minute
+	// lineBuffer is the buffer of each stream.
+	lineBuffer = 16 << 10
 )
+
+// errIdle ends a stream whose client sends nothing.
+var errIdle error = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "no trigger came for %s, so the stream ends", linePatience)
 
 // LineAnswer is the answer to one line of a stream of triggers.
 type LineAnswer struct {
@@ -50,13 +57,20 @@ type stream struct {
 	firstJob string
 
 	mu sync.Mutex
+	// over is why no further line is taken, or nil.
+	over error
 	// allowed has the jobs that the caller may trigger, and until when this is believed.
 	allowed map[string]time.Time
 }
 
 // streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the
-// next one goes on. The triggers of up to linesAtOnce lines are under way at once.
+// next one goes on. The triggers of up to linesAtOnce lines are under way at once. It counts as one of the caller's streams.
 func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
+	leave, err := s.streams.Enter(callerOf(r.Context()))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	t := &stream{
@@ -89,60 +103,105 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// read starts the trigger of each line, until the body or ctx ends or the gateway stops.
+// read starts the trigger of each line, until the body or ctx ends, the gateway stops, the caller may trigger no longer, or no
+// line comes.
 func (t *stream) read(ctx context.Context) {
-	defer t.untilDrained(ctx)()
-	lines, free := bufio.NewReaderSize(t.request.Body, 64<<10), make(chan struct{}, linesAtOnce)
+	defer t.guard(ctx)()
+	lines, free := bufio.NewReaderSize(t.request.Body, lineBuffer), make(chan struct{}, linesAtOnce)
+	begun := t.server.Clock.Now()
 	for number := 1; ctx.Err() == nil; number++ {
 		if !hasLine(lines) {
-			_ = t.control.SetReadDeadline(t.server.Clock.Now().Add(linePatience)) // a recorder of a test has no deadlines
+			_ = t.control.SetReadDeadline(begun.Add(linePatience)) // a recorder of a test has no deadlines
 		}
-		if isClosed(t.server.drained()) {
+		if t.isOver() != nil {
 			t.stopReading()
 		}
-		line, err := readLine(lines, maxTriggerBytes)
-		last := err != nil && !errors.As(err, new(*http.MaxBytesError))
-		if errors.Is(err, os.ErrDeadlineExceeded) && isClosed(t.server.drained()) {
-			t.answer(number, nil, unavailable("the gateway is stopping; send this line and those after it again"))
+		line, err := t.readLine(lines)
+		isEmpty := err == nil && len(bytes.TrimSpace(line.text)) == 0
+		if !t.take(ctx, number, line, err, free) {
 			return
 		}
-		switch {
-		case err != nil && !last:
-			t.answer(number, nil, tooLarge(maxTriggerBytes))
-		case err != nil && !errors.Is(err, io.EOF):
-			t.answer(number, nil, badRequest("the line could not be read: %v", err))
-		case len(bytes.TrimSpace(line)) > 0:
-			free <- struct{}{}
-			t.start(ctx, number, line, func() { <-free })
-		}
-		if last {
-			return
+		if !isEmpty { // An empty line keeps no stream alive.
+			begun = t.server.Clock.Now()
 		}
 	}
+}
+
+// take answers a line, or starts its trigger. It reports whether there may be a next line.
+func (t *stream) take(ctx context.Context, number int, line heldLine, err error, free chan struct{}) (more bool) {
+	last := err != nil && statusCode(err) == 0
+	isEmpty := len(bytes.TrimSpace(line.text)) == 0
+	switch {
+	case isEmpty && (err == nil || errors.Is(err, io.EOF)):
+		line.done()
+	case t.isRefused() || errors.Is(err, os.ErrDeadlineExceeded):
+		line.done()
+		t.answer(number, nil, cmp.Or(t.isOver(), errIdle))
+		return false
+	case last && !errors.Is(err, io.EOF):
+		line.done()
+		t.answer(number, nil, badRequest("the line could not be read: %v", err))
+	case err != nil && !last:
+		t.answer(number, nil, err)
+	default:
+		free <- struct{}{}
+		t.start(ctx, number, line, func() { <-free })
+	}
+	return !last
 }
 
 // stopReading ends a read that is under way, and those after it.
 func (t *stream) stopReading() { _ = t.control.SetReadDeadline(time.Unix(1, 0)) }
 
-// untilDrained ends a read that is under way when the gateway stops. The result ends its watch.
-func (t *stream) untilDrained(ctx context.Context) (done func()) {
+// isOver returns why no further line is taken, or nil.
+func (t *stream) isOver() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.over
+}
+
+// isRefused reports whether the caller may trigger no longer. What a caller sent before the gateway stops is still taken.
+func (t *stream) isRefused() bool { return t.isOver() != nil && !isClosed(t.server.drained()) }
+
+// guard ends the reading when the gateway stops, and when the caller may trigger no longer. The result ends the guard.
+func (t *stream) guard(ctx context.Context) (done func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case <-t.server.drained():
+	var guarding sync.WaitGroup
+	guarding.Go(func() {
+		if err := t.untilOver(ctx); err != nil {
+			t.mu.Lock()
+			t.over = err
+			t.mu.Unlock()
 			t.stopReading()
-		case <-ctx.Done():
 		}
 	})
 	return func() {
 		cancel()
-		watching.Wait()
+		guarding.Wait()
+	}
+}
+
+// untilOver waits until no further line must be taken, and returns why. It returns nil once ctx ends.
+func (t *stream) untilOver(ctx context.Context) error {
+	access := events.Access{Allowed: t.server.stillAllowed(t.request, needsBatch)}
+	ticker := t.server.Clock.NewTicker(events.AccessInterval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.server.drained():
+			return unavailable("the gateway is stopping; send this line and those after it again")
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+			if err := access.Ask(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
 	}
 }
 
 // start begins the trigger of a line. It does all that needs no waiting itself, so that a line costs little.
-func (t *stream) start(ctx context.Context, number int, line []byte, done func()) {
+func (t *stream) start(ctx context.Context, number int, line heldLine, done func()) {
 	answer := make(chan LineAnswer, 1)
 	t.answers <- answer
 	rest, err := t.begin(ctx, line)
@@ -191,15 +250,10 @@ func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
 }
 
 // begin decodes a line and takes the place of its trigger. The rest waits for the answer.
-func (t *stream) begin(ctx context.Context, line []byte) (rest func() (group.Answer, error), err error) {
-	size, caller := int64(len(line)), userOf(ctx).GetName()
-	if !t.server.bodies.take(caller, size) {
-		return nil, tooManyBodies()
-	}
-	release := func() { t.server.bodies.give(caller, size) }
+func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.Answer, error), err error) {
 	var item BatchItem
-	if err := decode(line, &item); err != nil {
-		release()
+	if err := decode(line.text, &item); err != nil {
+		line.done()
 		return nil, err
 	}
 	begin := func() func() (group.Answer, error) {
@@ -208,19 +262,19 @@ func (t *stream) begin(ctx context.Context, line []byte) (rest func() (group.Ans
 	if t.firstJob == "" { // Most streams are of one job. The others ask for the rights of many jobs at once.
 		t.firstJob = item.JobName
 		if err := t.requireTrigger(ctx, item.JobName); err != nil {
-			release()
+			line.done()
 			return nil, err
 		}
 	}
 	if t.mayTrigger(item.JobName) {
 		wait := begin()
 		return func() (group.Answer, error) {
-			defer release()
+			defer line.done()
 			return wait()
 		}, nil
 	}
 	return func() (group.Answer, error) {
-		defer release()
+		defer line.done()
 		if err := t.requireTrigger(ctx, item.JobName); err != nil {
 			return group.Answer{}, err
 		}
@@ -272,23 +326,54 @@ func hasLine(lines *bufio.Reader) bool {
 	return bytes.IndexByte(read, '\n') >= 0
 }
 
-// readLine returns the next line. If it has more than limit bytes, it skips the line and returns *http.MaxBytesError. At
-// the end it returns io.EOF, with the last line if that has no end.
-func readLine(lines *bufio.Reader, limit int) ([]byte, error) {
+// heldLine is a line whose bytes count as held until done is called.
+type heldLine struct {
+	text []byte
+	done func()
+}
+
+// readLine returns the next line. It skips a line that is too long or for which there is no room, and returns a 413 or a 429. At the
+// end it returns io.EOF, with the last line if that has no end. The line is done if the error has a Status.
+func (t *stream) readLine(lines *bufio.Reader) (heldLine, error) {
+	caller, held := callerOf(t.request.Context()), int64(0)
+	line := heldLine{done: sync.OnceFunc(func() { t.server.bodies.give(caller, held) })}
+	text, err := readLine(lines, func(size int) error {
+		switch {
+		case held+int64(size) > maxTriggerBytes:
+			return tooLarge(maxTriggerBytes)
+		case !t.server.bodies.take(caller, int64(size)):
+			return tooManyBodies()
+		}
+		held += int64(size)
+		return nil
+	})
+	if statusCode(err) != 0 {
+		line.done()
+	}
+	line.text = text
+	return line, err
+}
+
+// readLine returns the next line. It skips a line of which take refuses a part, and returns that error. At the end it returns io.EOF,
+// with the last line if that has no end.
+func readLine(lines *bufio.Reader, take func(size int) error) ([]byte, error) {
 	var line []byte
-	tooLong := false
+	var refused error
 	for {
 		part, err := lines.ReadSlice('\n')
-		if tooLong = tooLong || len(line)+len(part) > limit; tooLong {
-			line = nil
-		} else {
+		if refused == nil {
+			refused = take(len(part))
+		}
+		if refused == nil {
 			line = append(line, part...)
+		} else {
+			line = nil
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if tooLong && err == nil {
-			return nil, &http.MaxBytesError{Limit: int64(limit)}
+		if refused != nil && (err == nil || errors.Is(err, io.EOF)) {
+			return nil, refused
 		}
 		return line, err
 	}

@@ -59,7 +59,7 @@ func (s *Server) routes() []route {
 	const namespaced = "/v1/namespaces/{ns}"
 	return []route{
 		{pattern: "POST " + namespaced + "/jobs/{job}/runs", serve: s.trigger, needs: needsTrigger, query: []parameter{waitParameter, dryRunParameter}},
-		{pattern: "POST " + namespaced + "/batches", serve: s.batch, needs: inNamespace("create", jobRuns)},
+		{pattern: "POST " + namespaced + "/batches", serve: s.batch, needs: needsBatch},
 		{pattern: "GET " + namespaced + "/runs", serve: s.listRuns, needs: inNamespace("list", jobRuns), query: runFilter},
 		{pattern: "GET /v1/runs", serve: s.listRuns, needs: inNamespace("list", jobRuns), query: runFilter},
 		{pattern: "GET " + namespaced + "/runs/{run}", serve: s.getRun, needs: onRun("get")},

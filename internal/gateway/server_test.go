@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
@@ -46,6 +47,7 @@ func newGate(t *testing.T, api client.WithWatch, change ...func(*Options)) *gate
 	g := &gate{t: t, denied: map[string]bool{}, unknown: map[string]bool{}, registry: prometheus.NewRegistry()}
 	o := Options{
 		API: api, Clock: clock.RealClock{}, Log: logr.Discard(), Metrics: g.registry, CallerInFlight: 10, NamespaceInFlight: 10,
+		Streams:       events.DefaultOptions,
 		Authenticator: authenticator.RequestFunc(authenticateByName), Authorizer: authorizer.AuthorizerFunc(g.authorize),
 	}
 	for _, change := range change {
