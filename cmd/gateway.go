@@ -75,7 +75,7 @@ func newGateway(ctx context.Context, mgr manager.Manager, config *rest.Config, o
 	if err != nil {
 		return nil, err
 	}
-	authenticator, err := gateway.NewAuthenticator(config, mgr.GetHTTPClient())
+	authenticator, err := gateway.NewAuthenticator(config, mgr.GetHTTPClient(), o.audiences...)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type gatewayOptions struct {
 	certPath          string
 	connections       int
 	allowedOrigins    list
+	audiences         list
 	callerInFlight    int
 	namespaceInFlight int
 	streams           events.Options
@@ -70,15 +71,18 @@ func (o *gatewayOptions) bind(flags *flag.FlagSet) {
 		"How many connections this replica has open at once, at least 1. Further clients wait until one ends.")
 	flags.Var(&o.allowedOrigins, "gateway-allowed-origins",
 		"The origins whose pages may call the gateway (CORS), separated by commas, for example https://jobs.example.com. * allows all. If empty, none may.")
+	flags.Var(&o.audiences, "gateway-audiences",
+		"The audiences of the tokens that the gateway accepts, separated by commas: a token must be for one of them. "+
+			"If empty, the gateway accepts the tokens that the API server accepts.")
 	flags.IntVar(&o.callerInFlight, "gateway-caller-in-flight", 4096,
 		"How many requests of one caller this replica answers at once, streams included, at least 1. It answers more with 429.")
 	flags.IntVar(&o.namespaceInFlight, "gateway-namespace-in-flight", 16384,
 		"How many requests for one namespace this replica answers at once, streams included, at least 1. It answers more with 429.")
 	o.streams.HistoryBytes = events.DefaultOptions.HistoryBytes
 	flags.IntVar(&o.streams.PerCaller, "gateway-caller-streams", events.DefaultOptions.PerCaller,
-		"How many streams of events and of logs one caller may have open at this replica, at least 1. It answers more with 429.")
+		"How many streams of events, of logs and of triggers one caller may have open at this replica, at least 1. It answers more with 429.")
 	flags.IntVar(&o.streams.Total, "gateway-streams", events.DefaultOptions.Total,
-		"How many streams of events and of logs all callers may have open at this replica, at least 1. It answers more with 429.")
+		"How many streams of events, of logs and of triggers all callers may have open at this replica, at least 1. It answers more with 429.")
 	flags.BoolVar(&o.logs, "gateway-logs", false,
 		"Let callers with the right to get pods/log read the logs of runs. The gateway then needs the rights of config/gateway/logs.")
 	flags.BoolVar(&o.receivers, "gateway-receivers", false,

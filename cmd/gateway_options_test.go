@@ -17,13 +17,18 @@ func TestParseGatewayOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || o.callerInFlight != 4096 || o.connections != 8192 ||
-		o.namespaceInFlight != 16384 || o.metricsAddress != "0" || o.pprofAddress != "" || o.logs || o.receivers || len(o.receiversIn) > 0 {
+	if o.address != "127.0.0.1:8444" || o.certPath != "" || len(o.allowedOrigins) > 0 || len(o.audiences) > 0 ||
+		o.callerInFlight != 4096 || o.connections != 8192 || o.namespaceInFlight != 16384 ||
+		o.metricsAddress != "0" || o.pprofAddress != "" || o.logs || o.receivers || len(o.receiversIn) > 0 {
 		t.Errorf("defaults: %+v", o)
 	}
 	o, err = parseGatewayOptions([]string{"--gateway-allowed-origins=https://a.example, https://b.example,"}, nil)
 	if err != nil || !slices.Equal(o.allowedOrigins, []string{"https://a.example", "https://b.example"}) {
 		t.Errorf("origins: %q, %v", o.allowedOrigins, err)
+	}
+	o, err = parseGatewayOptions([]string{"--gateway-audiences=jobrun-gateway, other"}, nil)
+	if err != nil || !slices.Equal(o.audiences, []string{"jobrun-gateway", "other"}) {
+		t.Errorf("audiences: %q, %v", o.audiences, err)
 	}
 	var help bytes.Buffer
 	if _, err := parseGatewayOptions([]string{"--help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "gateway-bind-address") {

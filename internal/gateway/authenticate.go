@@ -52,8 +52,9 @@ type outageError struct{ error }
 // NewAuthenticator returns an authenticator that asks the API server by a TokenReview. It remembers the answers for 10 s,
 // also those that no user has the token. It makes at most 200 TokenReviews a second, and 1,000 at once, about tokens that it
 // accepted in the last hour, and as many about others: a flood of bad tokens does not lock callers out that were here before.
+// It accepts tokens for one of the audiences, or those for the API server if there are none.
 // These are the parts of authenticatorfactory, which remembers no refusals and has no place for the bound.
-func NewAuthenticator(config *rest.Config, httpClient *http.Client) (authenticator.Request, error) {
+func NewAuthenticator(config *rest.Config, httpClient *http.Client, audiences ...string) (authenticator.Request, error) {
 	reviews, err := authenticationclient.NewForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("make a client for TokenReviews: %w", err)
@@ -74,7 +75,22 @@ func NewAuthenticator(config *rest.Config, httpClient *http.Client) (authenticat
 		known:   flowcontrol.NewTokenBucketRateLimiter(reviewsPerSecond, reviewsBurst),
 		unknown: flowcontrol.NewTokenBucketRateLimiter(reviewsPerSecond, reviewsBurst),
 	}
-	return group.NewAuthenticatedGroupAdder(bearertoken.New(shortTokens{tokencache.New(limited, false, tokenTTL, tokenTTL)})), nil
+	remembered := tokencache.New(limited, false, tokenTTL, tokenTTL)
+	return group.NewAuthenticatedGroupAdder(bearertoken.New(shortTokens{audienceTokens{remembered, audiences}})), nil
+}
+
+// audienceTokens asks for tokens for one of its audiences. Without any, the API server asks for its own.
+type audienceTokens struct {
+	next      authenticator.Token
+	audiences authenticator.Audiences
+}
+
+// AuthenticateToken returns false for a token that is for none of the audiences.
+func (a audienceTokens) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	if len(a.audiences) > 0 {
+		ctx = authenticator.WithAudiences(ctx, a.audiences)
+	}
+	return a.next.AuthenticateToken(ctx, token)
 }
 
 // shortTokens refuses tokens of more than maxTokenBytes.

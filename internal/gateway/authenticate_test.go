@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,8 +21,9 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-// reviewer is an API server that knows the token "good", and refuses the rest as a real one does.
-func reviewer(t *testing.T, fails bool) (authenticator.Request, *atomic.Int32) {
+// reviewer is an API server that knows the token "good", and for each audience one of that name. It refuses the rest as a real one
+// does. About the token "unaware" it answers as an API server that knows no audiences.
+func reviewer(t *testing.T, fails bool, audiences ...string) (authenticator.Request, *atomic.Int32) {
 	reviews := &atomic.Int32{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reviews.Add(1)
@@ -31,15 +33,20 @@ func reviewer(t *testing.T, fails bool) (authenticator.Request, *atomic.Int32) {
 			return
 		}
 		review.Status = authenticationv1.TokenReviewStatus{Error: "[invalid bearer token, token lookup failed]"}
-		if review.Spec.Token == "good" {
+		if review.Spec.Token == "good" && len(review.Spec.Audiences) == 0 || review.Spec.Token == "unaware" {
 			review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, User: authenticationv1.UserInfo{Username: "ann"}}
+		}
+		if slices.Contains(review.Spec.Audiences, review.Spec.Token) {
+			review.Status = authenticationv1.TokenReviewStatus{
+				Authenticated: true, User: authenticationv1.UserInfo{Username: "ann"}, Audiences: []string{review.Spec.Token},
+			}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(review)
 	}))
 	t.Cleanup(server.Close)
 	config := &rest.Config{Host: server.URL, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
-	a, err := NewAuthenticator(config, server.Client())
+	a, err := NewAuthenticator(config, server.Client(), audiences...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +73,20 @@ func TestAuthenticator(t *testing.T) {
 	}
 	if n := reviews.Load(); n != 2 {
 		t.Errorf("%d reviews, want one for each token", n)
+	}
+}
+
+// A gateway with audiences accepts tokens for one of them alone.
+func TestAudiences(t *testing.T) {
+	for token, want := range map[string][2]bool{
+		"good": {true, false}, "a": {false, true}, "b": {false, true}, "c": {false, false}, "unaware": {true, false},
+	} {
+		for i, audiences := range [][]string{nil, {"a", "b"}} {
+			a, _ := reviewer(t, false, audiences...)
+			if _, ok, _ := authenticate(t, a, "Bearer "+token); ok != want[i] {
+				t.Errorf("token %s with audiences %q: %t, want %t", token, audiences, ok, want[i])
+			}
+		}
 	}
 }
 
@@ -132,6 +153,26 @@ func TestAFloodLocksNoKnownCallerOut(t *testing.T) {
 	ask("known", false, errTooManyReviews)
 	if reviews != 7 {
 		t.Errorf("%d reviews", reviews)
+	}
+}
+
+// The tokens that were accepted lately are known up to a number. The one that was not used for the longest time is forgotten.
+func TestAcceptedTokensAreBounded(t *testing.T) {
+	a, err := newAcceptedTokens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxAccepted {
+		a.note(strconv.Itoa(i), true)
+	}
+	if !a.has("0") {
+		t.Error("the first one is forgotten too early")
+	}
+	a.note("one more", true)
+	for token, want := range map[string]bool{"0": true, "1": false, "2": true, "one more": true} {
+		if got := a.has(token); got != want {
+			t.Errorf("token %s is known: %t, want %t", token, got, want)
+		}
 	}
 }
 
