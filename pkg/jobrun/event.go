@@ -16,7 +16,8 @@ const (
 	// EventTrigger means that there is a new run: a JobRun that was answered Created, or a receipt that became a run
 	// because no other run stands for it.
 	EventTrigger EventType = "run:trigger"
-	// EventCoalesced means that the run absorbed a trigger. Event.Skipped is that trigger.
+	// EventCoalesced means that the run absorbed a trigger, or several that share a receipt. Event.Skipped is that trigger, or the
+	// first of them.
 	EventCoalesced EventType = "run:coalesced"
 	// EventLeased means that a holder acquired the run's lease.
 	EventLeased EventType = "run:leased"
@@ -45,8 +46,9 @@ type Event struct {
 	Skipped *v1alpha1.CoalescedTrigger
 	// Generation is the generation of the lease of an EventLeased. It is 0 if that lease was over before it was seen.
 	Generation int64
-	// Count is how many events this one stands for. It is more than 1 only for an EventCoalesced without Skipped and
-	// for an EventLeased without Generation.
+	// Count is how many events this one stands for. It is more than 1 only for an EventCoalesced without Skipped or with
+	// Skipped.Represents, and for an EventLeased without Generation. The triggers that a run represents itself, but for the first
+	// one, are an EventCoalesced without Skipped.
 	Count int64
 }
 
@@ -75,13 +77,17 @@ func absorber(receipt *v1alpha1.JobRun) (v1alpha1.ObjectReference, bool) {
 
 // entryOf returns the uncut entry of status.coalesced.recent for a receipt.
 func entryOf(receipt *v1alpha1.JobRun) *v1alpha1.CoalescedTrigger {
-	return &v1alpha1.CoalescedTrigger{
+	entry := &v1alpha1.CoalescedTrigger{
 		Name:   receipt.Name,
 		UID:    receipt.UID,
 		Time:   receipt.CreationTimestamp.DeepCopy(),
 		Input:  receipt.InputText(),
 		Labels: receipt.CallersLabels(),
 	}
+	if n := receipt.Represented(); n > 1 {
+		entry.Represents = int32(n)
+	}
+	return entry
 }
 
 // heldGeneration returns the generation of the lease that is held or was held until the run ended, or 0.

@@ -177,8 +177,8 @@ func (t *tracker) tellAbsorbed(r *record, receipt types.UID, entry *v1alpha1.Coa
 		return
 	}
 	t.told[receipt] = r.run.UID
-	r.absorbed++
-	event := Event{Type: EventCoalesced, Skipped: entry}
+	event := Event{Type: EventCoalesced, Skipped: entry, Count: max(1, int64(entry.Represents))}
+	r.absorbed += event.Count
 	if own, ok := t.records[receipt]; ok && own.selected && !r.selected {
 		t.append(r, event)
 		return

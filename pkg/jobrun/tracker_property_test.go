@@ -28,7 +28,8 @@ type world struct {
 // tally is what happened to a run.
 type tally struct {
 	trigger, leased, end, deleted int64
-	coalesced                     map[types.UID]bool
+	// coalesced has the number of triggers of each receipt.
+	coalesced map[types.UID]int64
 }
 
 func (w *world) write(run *v1alpha1.JobRun) {
@@ -84,22 +85,30 @@ func (w *world) waits() bool {
 
 func (w *world) counted(receipt types.UID) bool {
 	for _, tally := range w.all {
-		if tally.coalesced[receipt] {
+		if tally.coalesced[receipt] > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-func (w *world) newRun(disposition v1alpha1.Disposition) *v1alpha1.JobRun {
+// newRun returns a JobRun that represents some triggers.
+func (w *world) newRun(t *rapid.T, disposition v1alpha1.Disposition) *v1alpha1.JobRun {
 	w.next++
 	run := withUID(makeRun(fmt.Sprintf("r%04d", w.next), v1alpha1.JobRunStatus{}))
 	run.Spec.Admission.Disposition = disposition
+	if n := rapid.Int32Range(1, 4).Draw(t, "represents"); n > 1 {
+		run.Spec.Represents = &v1alpha1.Represents{Count: n}
+	}
 	return run
 }
 
 func (w *world) enter(run *v1alpha1.JobRun) {
-	w.all[run.UID] = &tally{trigger: 1, coalesced: map[types.UID]bool{}}
+	w.all[run.UID] = &tally{trigger: 1, coalesced: map[types.UID]int64{}}
+	if n := run.Represented(); n > 1 {
+		run.Status.Coalesced = &v1alpha1.CoalescedTriggers{Count: n - 1}
+		w.all[run.UID].coalesced[run.UID] = n - 1
+	}
 	run.Status.Phase, run.Status.RunRef = v1alpha1.PhasePending, refTo(run)
 	w.write(run)
 }
@@ -111,7 +120,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			if w.waits() {
 				t.Skip("taken")
 			}
-			w.enter(w.newRun(v1alpha1.DispositionCreated))
+			w.enter(w.newRun(t, v1alpha1.DispositionCreated))
 		},
 		"promote": func(t *rapid.T) {
 			if w.waits() {
@@ -121,7 +130,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		},
 		"absorb": func(t *rapid.T) {
 			for range rapid.IntRange(1, 20).Draw(t, "receipts") {
-				w.write(w.newRun(v1alpha1.DispositionCoalesced))
+				w.write(w.newRun(t, v1alpha1.DispositionCoalesced))
 			}
 		},
 		"fold":   w.fold,
@@ -174,8 +183,8 @@ func (w *world) fold(t *rapid.T) {
 		receipt := w.objects[uid]
 		if unbound(receipt) && !w.counted(uid) && len(coalesced.Recent) < v1alpha1.MaxRecent {
 			coalesced.Recent = append(coalesced.Recent, *entryOf(receipt))
-			coalesced.Count++
-			w.all[run.UID].coalesced[uid] = true
+			coalesced.Count += receipt.Represented()
+			w.all[run.UID].coalesced[uid] = receipt.Represented()
 		}
 	}
 	if coalesced.Count == 0 {
@@ -188,7 +197,7 @@ func (w *world) fold(t *rapid.T) {
 func (w *world) mark(t *rapid.T) {
 	receipt := w.find(t, func(run *v1alpha1.JobRun) bool { return unbound(run) && w.counted(run.UID) })
 	for uid, tally := range w.all {
-		if tally.coalesced[receipt.UID] {
+		if tally.coalesced[receipt.UID] > 0 {
 			receipt.Status.Phase = v1alpha1.PhaseCoalesced
 			receipt.Status.RunRef = &v1alpha1.ObjectReference{Name: string(uid[len("uid-"):]), UID: uid}
 		}
@@ -235,7 +244,7 @@ func (w *world) compare(t *rapid.T, tr *tracker, sawAll bool) {
 	for i, e := range tr.events {
 		got := told[e.Run.UID]
 		if got == nil {
-			got = &tally{coalesced: map[types.UID]bool{}}
+			got = &tally{coalesced: map[types.UID]int64{}}
 			told[e.Run.UID] = got
 			if e.Type != EventTrigger && w.objects[e.Run.UID] != nil {
 				t.Fatalf("event %d of %s is %s and comes first", i, e.Run.Name, e.Type)
@@ -267,8 +276,15 @@ func (w *world) compare(t *rapid.T, tr *tracker, sawAll bool) {
 }
 
 func (w *world) add(t *rapid.T, got *tally, e Event, sawAll bool) {
-	if sawAll && e.Count != 1 {
-		t.Fatalf("an event that was seen has count %d", e.Count)
+	want := int64(1)
+	switch {
+	case e.Type == EventCoalesced && e.Skipped != nil:
+		want = max(1, int64(e.Skipped.Represents))
+	case e.Type == EventCoalesced: // what the run represents itself
+		want = e.Run.Represented() - 1
+	}
+	if (sawAll || e.Skipped != nil) && e.Count != want {
+		t.Fatalf("an event that was seen has count %d, want %d", e.Count, want)
 	}
 	switch e.Type {
 	case EventTrigger:
@@ -281,20 +297,22 @@ func (w *world) add(t *rapid.T, got *tally, e Event, sawAll bool) {
 		got.deleted++
 	case EventCoalesced:
 		uid := types.UID(fmt.Sprintf("lost-%d", len(got.coalesced)))
-		if e.Skipped == nil {
-			for i := range e.Count {
-				got.coalesced[types.UID(fmt.Sprintf("%s-%d", uid, i))] = true
-			}
-			return
+		if e.Skipped != nil {
+			uid = e.Skipped.UID
 		}
-		if got.coalesced[e.Skipped.UID] {
-			t.Fatalf("%s was told of twice", e.Skipped.UID)
+		if got.coalesced[uid] > 0 {
+			t.Fatalf("%s was told of twice", uid)
 		}
-		got.coalesced[e.Skipped.UID] = true
+		got.coalesced[uid] = e.Count
 	}
 }
 
-func (t *tally) coalescedCount() int64 { return int64(len(t.coalesced)) }
+func (t *tally) coalescedCount() (n int64) {
+	for _, count := range t.coalesced {
+		n += count
+	}
+	return n
+}
 
 // A tracker that misses writes tells the same of the runs that exist as one that sees all.
 func TestPropertyEventsAreTheSameHoweverMuchIsSeen(t *testing.T) {

@@ -74,8 +74,11 @@ func counts(n int64, recent ...*v1alpha1.JobRun) func(*v1alpha1.JobRun) {
 	return func(run *v1alpha1.JobRun) {
 		run.Status.Coalesced = &v1alpha1.CoalescedTriggers{Count: n}
 		for _, receipt := range recent {
-			run.Status.Coalesced.Recent = append(run.Status.Coalesced.Recent,
-				v1alpha1.CoalescedTrigger{Name: receipt.Name, UID: receipt.UID, Input: "cut"})
+			entry := v1alpha1.CoalescedTrigger{Name: receipt.Name, UID: receipt.UID, Input: "cut"}
+			if r := receipt.Spec.Represents; r != nil {
+				entry.Represents = r.Count
+			}
+			run.Status.Coalesced.Recent = append(run.Status.Coalesced.Recent, entry)
 		}
 	}
 }
@@ -83,6 +86,10 @@ func counts(n int64, recent ...*v1alpha1.JobRun) func(*v1alpha1.JobRun) {
 func TestEvents(t *testing.T) {
 	a := withUID(makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhasePending}))
 	b, c := withUID(receiptOf(a, "b")), withUID(receiptOf(a, "c"))
+	shared := withUID(receiptOf(a, "s"))
+	shared.Spec.Represents = &v1alpha1.Represents{Count: 40}
+	unboundShared := shared.DeepCopy()
+	unboundShared.Status = v1alpha1.JobRunStatus{}
 	unbound := b.DeepCopy()
 	unbound.Status = v1alpha1.JobRunStatus{}
 	idempotent := withUID(receiptOf(a, "i"))
@@ -115,6 +122,25 @@ func TestEvents(t *testing.T) {
 		"receipts that are gone": {
 			[]change{listed(a), listed(changed(a, counts(7, b)).run, c)},
 			"trigger(a) coalesced(a c) coalesced(a b) coalesced(a x5)",
+		},
+		"a receipt of several triggers, as it is bound": {
+			[]change{listed(a), changed(shared), changed(a, counts(40, shared)), {run: shared, deleted: true}},
+			"trigger(a) coalesced(a s x40)",
+		},
+		"a receipt of several triggers, as it is counted": {
+			[]change{listed(a), changed(unboundShared), changed(a, counts(40, shared)), changed(shared), changed(a, counts(41, shared, b))},
+			"trigger(a) coalesced(a s x40) coalesced(a b)",
+		},
+		"a receipt of several triggers that is gone": {
+			[]change{listed(changed(a, counts(42, shared)).run)},
+			"trigger(a) coalesced(a s x40) coalesced(a x2)",
+		},
+		"a receipt of several triggers that is promoted": {
+			[]change{listed(), changed(unboundShared, func(run *v1alpha1.JobRun) {
+				run.Status.Phase, run.Status.RunRef = v1alpha1.PhasePending, refTo(run)
+				counts(39)(run)
+			})},
+			"trigger(s) coalesced(s x39)",
 		},
 		"a receipt of a run that is gone": {
 			[]change{listed(b)},

@@ -18,10 +18,10 @@ type Data struct {
 	Type       jobrun.EventType          `json:"type" doc:"What happened: run:trigger, run:coalesced, run:leased, run:progress, run:complete, run:fail, run:cancel or run:delete."`
 	Run        *v1alpha1.JobRun          `json:"run" doc:"The state of the run that showed the event, which may be later than the event. It has no template and not the entries of status.coalesced.recent. Only a run:trigger has the inputs, and only a run:complete the output. In a run:delete it is the last state, or if the deletion itself was not seen, only what names and selects the run, and its phase. In a run:coalesced of a run that no longer exists it has only the namespace, name, uid and jobName."`
 	Generation int64                     `json:"generation,omitempty" doc:"The generation of the lease of a run:leased. Missing if that lease was over before it was seen."`
-	Count      int64                     `json:"count" doc:"How many events this one stands for. It is more than 1 only for a run:coalesced without a receipt, and for a run:leased without a generation."`
+	Count      int64                     `json:"count" doc:"How many events this one stands for. It is more than 1 only for a run:coalesced whose receipt stands for several triggers or that has no receipt, and for a run:leased without a generation."`
 	Receipt    *v1alpha1.ObjectReference `json:"receipt,omitempty" crd:"status.runRef" doc:"The receipt of a run:coalesced. Missing if neither it nor its entry of status.coalesced.recent was seen."`
 
-	SkippedInput    *apiextensionsv1.JSON `json:"skippedInput,omitempty" doc:"The input of the absorbed trigger: any JSON value. If skippedInputCut is true, it is a string, the first bytes of the JSON of that input."`
+	SkippedInput    *apiextensionsv1.JSON `json:"skippedInput,omitempty" doc:"The input of the absorbed trigger, or of the first one that the receipt stands for: any JSON value. If skippedInputCut is true, it is a string, the first bytes of the JSON of that input."`
 	SkippedInputCut bool                  `json:"skippedInputCut,omitempty" doc:"The input was cut: it has more than 4 KiB, or only status.coalesced.recent was seen of it."`
 	SkippedLabels   map[string]string     `json:"skippedLabels,omitempty" doc:"The labels of the absorbed trigger, without those of the operator."`
 	SkippedTime     *metav1.Time          `json:"skippedTime,omitempty" doc:"When the absorbed trigger was created."`

@@ -109,6 +109,20 @@ func TestSlim(t *testing.T) {
 	mustEqual(t, "labels", done.Labels["env"], "prod")
 }
 
+// Of the triggers that a JobRun stands for, only their number is kept, which the events of a receipt have.
+func TestSlimOfSharedJobRuns(t *testing.T) {
+	shared := func(run *v1alpha1.JobRun) {
+		run.Spec.Represents = &v1alpha1.Represents{Count: 40, Recent: []v1alpha1.RepresentedTrigger{{User: "alice"}}}
+	}
+	for _, run := range []*v1alpha1.JobRun{makeRun("a", shared), makeRun("r", shared, receipt(makeRun("a")))} {
+		before := weight(run)
+		slim(run)
+		mustEqual(t, "count", run.Represented(), int64(40))
+		mustEqual(t, "recent", len(run.Spec.Represents.Recent), 0)
+		mustEqual(t, "its weight is less", weight(run) < before-200, true)
+	}
+}
+
 // What is kept of a long input tells that it was cut.
 func TestSlimCutsLongInputs(t *testing.T) {
 	for name, tc := range map[string]struct {

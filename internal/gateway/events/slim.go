@@ -31,6 +31,7 @@ func slim(run *v1alpha1.JobRun) {
 	trim(run)
 	run.Annotations = onlyUser(run.Annotations)
 	run.Spec.Input = cutInput(run.Spec.Input)
+	run.Spec.Represents = onlyCount(run.Spec.Represents)
 	run.Status.Output = nil
 	if c := run.Status.Coalesced; c != nil {
 		for i := range c.Recent {
@@ -49,6 +50,14 @@ func onlyUser(annotations map[string]string) map[string]string {
 		return nil
 	}
 	return map[string]string{v1alpha1.AnnotationTriggeredBy: user}
+}
+
+// onlyCount returns how many triggers a JobRun stands for, without what describes them.
+func onlyCount(represents *v1alpha1.Represents) *v1alpha1.Represents {
+	if represents == nil {
+		return nil
+	}
+	return &v1alpha1.Represents{Count: represents.Count}
 }
 
 // cutInput returns the first bytes of an input that is too long to keep. They are no JSON, so that an event says that they
@@ -89,7 +98,7 @@ func slimEnded(run *v1alpha1.JobRun) {
 		run.Labels[canonical(name)] = canonical(value)
 	}
 	if full.IsReceipt() {
-		run.Status.RunRef = full.Status.RunRef
+		run.Status.RunRef, run.Spec.Represents = full.Status.RunRef, full.Spec.Represents
 	}
 }
 
@@ -102,6 +111,14 @@ func weight(run *v1alpha1.JobRun) int {
 	size := overhead + len(run.Spec.ConcurrencyKey) + len(run.InputText()) + len(run.Status.Error) + sizeOf(run.Labels) + sizeOf(run.Annotations)
 	if run.Status.Output != nil {
 		size += len(run.Status.Output.Raw)
+	}
+	if r := run.Spec.Represents; r != nil {
+		for i := range r.Recent {
+			size += entry + len(r.Recent[i].User)
+			if input := r.Recent[i].Input; input != nil {
+				size += len(input.Raw)
+			}
+		}
 	}
 	if c := run.Status.Coalesced; c != nil {
 		for i := range c.Recent {
