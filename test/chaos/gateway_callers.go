@@ -8,10 +8,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -95,9 +98,6 @@ func (c *gatewayCaller) newTrigger() api.BatchItem {
 	item := api.BatchItem{JobName: jobByWorker}
 	item.ConcurrencyKey, item.Coalesce, item.IdempotencyKey = spec.ConcurrencyKey, spec.Coalesce, spec.IdempotencyKey
 	item.LeaseDurationSeconds, item.OnLeaseExpired = workerLease, spec.OnLeaseExpired
-	if c.brief {
-		item.TTLSecondsAfterFinished = spec.TTLSecondsAfterFinished
-	}
 	return item
 }
 
@@ -162,7 +162,7 @@ func (c *gatewayCaller) send(g *gateway, item api.BatchItem, wait time.Duration)
 	code, text, err := c.do(g, http.MethodPost, path, body)
 	switch {
 	case err != nil:
-		asked.Error = err.Error()
+		asked.fail(err)
 	case code == http.StatusOK || code == http.StatusCreated:
 		asked.takeAnswer(text)
 	default:
@@ -178,7 +178,7 @@ func (c *gatewayCaller) change(g *gateway, v verb, method, name, action string) 
 	code, text, err := c.do(g, method, "/runs/"+name+action, nil)
 	switch {
 	case err != nil:
-		asked.Error = err.Error()
+		asked.fail(err)
 	case code == http.StatusOK:
 		asked.Outcome = accepted
 	default:
@@ -207,7 +207,23 @@ func (c *gatewayCaller) open(ctx context.Context, g *gateway, method, path, kind
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	r.Header.Set("Content-Type", kind)
-	return g.client.Do(r)
+	var sent atomic.Bool
+	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}))
+	response, err := g.client.Do(r)
+	if err != nil && !sent.Load() {
+		err = fmt.Errorf("%w: %w", errUnsent, err)
+	}
+	return response, err
+}
+
+// errUnsent means that there was no connection to send a request on.
+var errUnsent = errors.New("not sent")
+
+// fail records that no answer came.
+func (r *request) fail(err error) {
+	if r.Error = err.Error(); errors.Is(err, errUnsent) {
+		r.Outcome = refused
+	}
 }
 
 // lines sends triggers as the lines of one stream. What breaks the stream is the answer of all lines that have none.
@@ -235,7 +251,7 @@ func (c *gatewayCaller) stream(g *gateway, body []byte, asked []request) (n int,
 	defer cancel()
 	response, err := c.open(ctx, g, http.MethodPost, "/batches", "application/x-ndjson", body)
 	if err != nil {
-		return 0, func(r *request) { r.Error = err.Error() }
+		return 0, func(r *request) { r.fail(err) }
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

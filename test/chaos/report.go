@@ -135,6 +135,9 @@ func (p *promise) print(out io.Writer) {
 func (r *Report) count(h *records, writes []write, all map[types.UID]*life) {
 	for i := range h.requests {
 		r.Numbers["requests "+string(h.requests[i].Outcome)]++
+		if h.requests[i].Gateway != "" {
+			r.Numbers["at gateways "+string(h.requests[i].Outcome)]++
+		}
 	}
 	r.Numbers["writes"], r.Numbers["handed over"] = len(writes), h.handedOver
 	for i := range h.creates {

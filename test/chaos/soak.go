@@ -54,7 +54,7 @@ func (s *Suite) Soak(ctx context.Context) ([]Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.crowd.brief, w.crowd.callers = true, soakCallers
+	w.crowd.brief, w.crowd.callers, w.crowd.gateways = true, soakCallers, nil // A soak samples the managers alone.
 	s.cluster.traffic.forgetWriters()
 	clock := &stopwatch{began: time.Now()}
 	w.crowd.clock = clock
