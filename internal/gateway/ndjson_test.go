@@ -89,7 +89,7 @@ func TestAStreamWithoutTriggersEnds(t *testing.T) {
 				defer sending.Wait()
 				defer talk.close()
 				sending.Go(func() {
-					for talk.say(sent) == nil {
+					for time.Since(begun) < 5*linePatience && talk.say(sent) == nil {
 						time.Sleep(10 * time.Second)
 					}
 				})
@@ -127,12 +127,13 @@ func TestAStreamIsAskedAboutAgain(t *testing.T) {
 				var sending sync.WaitGroup
 				defer sending.Wait()
 				defer talk.close()
+				begun := time.Now()
+				over := begun.Add(20 * time.Minute)
 				sending.Go(func() {
-					for talk.say(`{"jobName":"sync"}`+"\n") == nil {
+					for time.Now().Before(over) && talk.say(`{"jobName":"sync"}`+"\n") == nil {
 						time.Sleep(20 * time.Second)
 					}
 				})
-				begun := time.Now()
 				for time.Since(begun) < 10*time.Minute {
 					if answer, _ := talk.hear(); answer.Code != http.StatusCreated {
 						t.Fatalf("%+v after %s", answer, time.Since(begun))

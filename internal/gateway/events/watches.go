@@ -166,7 +166,7 @@ func (w *sharedWatch) add(event watch.Event, version uint64) {
 	w.passed = version
 	last := len(w.queue) - 1
 	switch {
-	case last >= 0 && w.queue[last].Type == watch.Modified && uidOf(w.queue[last]) == uidOf(event):
+	case last >= 0 && uidOf(w.queue[last]) == uidOf(event): // Another JobRun of that name comes after the deletion of this one.
 		w.queue[last] = event
 	case last+1 == maxQueued:
 		w.end()
