@@ -254,12 +254,12 @@ func (c *gatewayCaller) stream(g *gateway, body []byte, asked []request) (n int,
 		return 0, func(r *request) { r.fail(err) }
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	if code := response.StatusCode; code != http.StatusOK {
 		text, err := io.ReadAll(response.Body)
 		if err != nil {
 			return 0, func(r *request) { r.Error = err.Error() }
 		}
-		return 0, func(r *request) { r.takeStatus(response.StatusCode, text) }
+		return 0, func(r *request) { r.takeStatus(code, text) }
 	}
 	answers := bufio.NewScanner(response.Body)
 	for ; n < len(asked) && answers.Scan(); n++ {
