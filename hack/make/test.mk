@@ -91,7 +91,7 @@ test-chaos: chaos-binaries ## Run half a minute of faults, and the tests of the 
 	go test -count=1 -timeout=15m $(TEST_FLAGS) -skip='^TestMutants$$' -v ./test/chaos
 
 .PHONY: test-chaos-mutants
-test-chaos-mutants: chaos-binaries ## Check that the chaos suite catches nine broken builds of the manager and the gateway (about 15 minutes).
+test-chaos-mutants: chaos-binaries ## Check that the chaos suite catches eight broken builds of the manager and the gateway (about 15 minutes).
 	go test -count=1 -timeout=60m $(TEST_FLAGS) -run='^TestMutants$$' -v ./test/chaos
 
 .PHONY: race

@@ -160,17 +160,6 @@ var brokenBuilds = map[string]broken{
 		faults:  []string{"cut-gateway-api"},
 		promise: atGateways,
 	},
-	"the triggers of a lost group are sent again alone": {
-		edits: []mutants.Edit{{
-			File: "internal/gateway/group/rules.go",
-			From: ` || errors.Is(err, jobrun.ErrUnanswered)
-`,
-			To: `
-`,
-		}},
-		faults:  []string{"kill-apiserver", "cut-gateway-api"},
-		promise: atGateways,
-	},
 }
 
 // TestMutants plays a scenario with each broken build. The report must name the broken promise.
