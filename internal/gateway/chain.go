@@ -40,11 +40,11 @@ func (s *Server) newHandler() http.Handler {
 	for _, route := range s.routes() {
 		mux.Handle(route.pattern, s.guard(route))
 	}
-	return s.observe(mux, s.cors(s.unknown(mux)))
+	return s.observe(s.cors(s.unknown(mux)))
 }
 
 // observe gives the request its id, counts it, and answers a panic with a 500.
-func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
+func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
 		if !legalRequestID.MatchString(id) {
@@ -54,14 +54,13 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 		if isClosed(s.draining.stopping) {
 			w.Header().Set("Connection", "close")
 		}
-		_, pattern := mux.Handler(r)
 		s.setDeadlines(w, r)
 		recorded, start, traced := &recorder{ResponseWriter: w}, s.Clock.Now(), &trace{id: id}
 		r = r.WithContext(context.WithValue(r.Context(), traceKey, traced))
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
-			cause := recover()
+			cause, pattern := recover(), r.Pattern   // of the mux
 			aborted := cause == http.ErrAbortHandler //nolint:errorlint // panics have the error itself
 			if cause != nil && !aborted {
 				err := s.panicked(id, pattern, cause)
@@ -70,7 +69,9 @@ func (s *Server) observe(mux *http.ServeMux, next http.Handler) http.Handler {
 				}
 			}
 			s.metrics.observe(routeLabel(pattern), methodLabel(r.Method), recorded.code, s.Clock.Since(start))
-			s.Log.V(1).Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
+			if log := s.Log.V(1); log.Enabled() {
+				log.Info("Answered", "requestID", id, "method", r.Method, "route", pattern, "code", recorded.code)
+			}
 			s.audit(r, traced, routeLabel(pattern), recorded.code)
 			if aborted { // The server closes the connection.
 				panic(cause)

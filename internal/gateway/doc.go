@@ -29,5 +29,6 @@
 // # What the package does not promise
 //
 // The bounds on what is in flight hold for one process, not for all replicas together. An answer of the API server about a
-// token or a right is believed for 10 s, so what is revoked works for that long.
+// token or a right is believed for 10 s, so a token that is revoked works for that long. That a caller has a right is believed
+// for a second more, without a look at the authorizer (known_rights.go).
 package gateway

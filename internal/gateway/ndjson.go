@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -26,25 +25,14 @@ const (
 	// linesAtOnce bounds the triggers of one stream that are under way. Lines of one key share JobRuns, so there is room for a
 	// batch of 100 of them.
 	linesAtOnce = 128
-	// rightsTTL is how long a stream believes that its caller may trigger a job. maxRights bounds the jobs.
-	rightsTTL = time.Second
-	maxRights = 1000
 	// linePatience is how long a client may take to send the next line that is not empty.
 	linePatience = time.Minute
-	// lineBuffer is the buffer of each stream.
-	lineBuffer = 16 << 10
+	// lineBuffer and answerBuffer are the sizes of the buffers of a stream.
+	lineBuffer, answerBuffer = 16 << 10, 16 << 10
 )
 
 // errIdle ends a stream whose client sends nothing.
 var errIdle error = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "no trigger came for %s, so the stream ends", linePatience)
-
-// LineAnswer is the answer to one line of a stream of triggers.
-type LineAnswer struct {
-	Line   int            `json:"line" doc:"The number of the line that this answers, from 1. Empty lines count, but have no answer."`
-	Code   int            `json:"code" doc:"The code that the trigger alone would have been answered with."`
-	Answer *TriggerAnswer `json:"answer,omitempty" doc:"What became of the trigger, with the codes 200 and 201."`
-	Status *metav1.Status `json:"status,omitempty" doc:"Why there is no trigger, with all other codes. With 504, there may be one."`
-}
 
 // stream is one stream of triggers.
 type stream struct {
@@ -52,15 +40,15 @@ type stream struct {
 	request *http.Request
 	control *http.ResponseController
 	// answers has one channel for each line, in order.
-	answers chan chan LineAnswer
+	answers chan chan answeredLine
+	// text encodes the answers.
+	text lineText
 	// firstJob is the job of the first line that could be read. Only read uses it.
 	firstJob string
 
 	mu sync.Mutex
 	// over is why no further line is taken, or nil.
 	over error
-	// allowed has the jobs that the caller may trigger, and until when this is believed.
-	allowed map[string]time.Time
 }
 
 // streamTriggers answers each line of the body, in order. The triggers are independent: a bad line is answered, and the
@@ -75,7 +63,7 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	defer stop()
 	t := &stream{
 		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w),
-		answers: make(chan chan LineAnswer, linesAtOnce), allowed: map[string]time.Time{},
+		answers: make(chan chan answeredLine, linesAtOnce),
 	}
 	_ = t.control.EnableFullDuplex() // HTTP/2 always is
 	w.Header().Set("Content-Type", ndjsonType)
@@ -90,8 +78,9 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 		t.read(ctx)
 	})
 	defer reading.Wait()
+	lines := bufio.NewWriterSize(w, answerBuffer)
 	for answer := range t.answers {
-		if err := t.write(w, <-answer); err != nil {
+		if err := t.write(lines, <-answer); err != nil {
 			stop()
 			t.stopReading()
 			break
@@ -136,13 +125,13 @@ func (t *stream) take(ctx context.Context, number int, line heldLine, err error,
 		line.done()
 	case t.isRefused() || errors.Is(err, os.ErrDeadlineExceeded):
 		line.done()
-		t.answer(number, nil, cmp.Or(t.isOver(), errIdle))
+		t.refuse(number, cmp.Or(t.isOver(), errIdle))
 		return false
 	case last && !errors.Is(err, io.EOF):
 		line.done()
-		t.answer(number, nil, badRequest("the line could not be read: %v", err))
+		t.refuse(number, badRequest("the line could not be read: %v", err))
 	case err != nil && !last:
-		t.answer(number, nil, err)
+		t.refuse(number, err)
 	default:
 		free <- struct{}{}
 		t.start(ctx, number, line, func() { <-free })
@@ -202,12 +191,12 @@ func (t *stream) untilOver(ctx context.Context) error {
 
 // start begins the trigger of a line. It does all that needs no waiting itself, so that a line costs little.
 func (t *stream) start(ctx context.Context, number int, line heldLine, done func()) {
-	answer := make(chan LineAnswer, 1)
+	answer := make(chan answeredLine, 1)
 	t.answers <- answer
 	rest, err := t.begin(ctx, line)
 	if err != nil {
 		t.server.logCause(requestIDOf(ctx), err)
-		answer <- lineAnswer(number, nil, err)
+		answer <- answeredLine{number: number, err: err}
 		done()
 		return
 	}
@@ -216,11 +205,8 @@ func (t *stream) start(ctx context.Context, number int, line heldLine, done func
 		triggered, err := t.calmly(ctx, rest)
 		if err != nil {
 			t.server.logCause(requestIDOf(ctx), err)
-			answer <- lineAnswer(number, nil, err)
-			return
 		}
-		own := answerOf(triggered)
-		answer <- lineAnswer(number, &own, nil)
+		answer <- answeredLine{number, triggered, err}
 	}()
 }
 
@@ -234,19 +220,11 @@ func (t *stream) calmly(ctx context.Context, rest func() (group.Answer, error)) 
 	return rest()
 }
 
-// answer answers a line that becomes no trigger.
-func (t *stream) answer(number int, triggered *TriggerAnswer, err error) {
-	answer := make(chan LineAnswer, 1)
-	answer <- lineAnswer(number, triggered, err)
+// refuse answers a line that becomes no trigger.
+func (t *stream) refuse(number int, err error) {
+	answer := make(chan answeredLine, 1)
+	answer <- answeredLine{number: number, err: err}
 	t.answers <- answer
-}
-
-func lineAnswer(number int, triggered *TriggerAnswer, err error) LineAnswer {
-	if err != nil {
-		status := statusOf(err)
-		return LineAnswer{Line: number, Code: int(status.Code), Status: &status}
-	}
-	return LineAnswer{Line: number, Code: codeOf(triggered.Disposition), Answer: triggered}
 }
 
 // begin decodes a line and takes the place of its trigger. The rest waits for the answer.
@@ -261,12 +239,12 @@ func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.A
 	}
 	if t.firstJob == "" { // Most streams are of one job. The others ask for the rights of many jobs at once.
 		t.firstJob = item.JobName
-		if err := t.requireTrigger(ctx, item.JobName); err != nil {
+		if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
 			line.done()
 			return nil, err
 		}
 	}
-	if t.mayTrigger(item.JobName) {
+	if t.mayTrigger(ctx, item.JobName) {
 		wait := begin()
 		return func() (group.Answer, error) {
 			defer line.done()
@@ -275,47 +253,38 @@ func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.A
 	}
 	return func() (group.Answer, error) {
 		defer line.done()
-		if err := t.requireTrigger(ctx, item.JobName); err != nil {
+		if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
 			return group.Answer{}, err
 		}
 		return begin()()
 	}, nil
 }
 
-// mayTrigger reports whether the stream believes that its caller may trigger a job.
-func (t *stream) mayTrigger(job string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.server.Clock.Now().Before(t.allowed[job])
-}
-
-// requireTrigger is Server.requireTrigger, and lets the stream believe the answer for rightsTTL.
-func (t *stream) requireTrigger(ctx context.Context, job string) error {
-	asked := t.server.Clock.Now()
-	if err := t.server.requireTrigger(ctx, namespaceOf(t.request), job); err != nil {
-		return err
+// mayTrigger reports whether the caller was found to have the rights to trigger a job a moment ago.
+func (t *stream) mayTrigger(ctx context.Context, job string) bool {
+	for _, needed := range toTrigger(namespaceOf(t.request), job) {
+		if !t.server.rights.has(userOf(ctx), needed) {
+			return false
+		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.allowed) >= maxRights {
-		clear(t.allowed)
-	}
-	t.allowed[job] = asked.Add(rightsTTL)
-	return nil
+	return true
 }
 
 // write writes one answer, and sends it if no other one is ready.
-func (t *stream) write(w io.Writer, answer LineAnswer) error {
-	text, err := json.Marshal(answer)
+func (t *stream) write(w *bufio.Writer, line answeredLine) error {
+	text, err := t.text.encode(line)
 	if err != nil {
 		return err
 	}
 	_ = t.control.SetWriteDeadline(t.server.Clock.Now().Add(writePatience)) // a recorder of a test has no deadlines
-	if _, err := w.Write(append(text, '\n')); err != nil {
+	if _, err := w.Write(text); err != nil {
 		return err
 	}
 	if len(t.answers) > 0 {
 		return nil
+	}
+	if err := w.Flush(); err != nil {
+		return err
 	}
 	return t.control.Flush()
 }

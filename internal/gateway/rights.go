@@ -121,12 +121,17 @@ func (s *Server) may(ctx context.Context, needed right) (denial, err error) {
 	if caller == nil {
 		return nil, errors.New("the caller is not known")
 	}
+	if s.rights.has(caller, needed) {
+		return nil, nil
+	}
+	asked := s.Clock.Now()
 	verdict, err := s.ask(ctx, caller, needed)
 	reason := verdict.reason
 	switch {
 	case err != nil:
 		return nil, err
 	case verdict.allowed:
+		s.rights.add(caller, needed, s.Clock.Since(asked))
 		return nil, nil
 	case reason != "":
 		reason = " (" + reason + ")"

@@ -56,6 +56,8 @@ type Server struct {
 	callers, namespaces *inFlight
 	// namespaceLists bounds the lists of namespaces of one caller, allNamespaceLists those of all.
 	namespaceLists, allNamespaceLists *inFlight
+	// rights has those that callers were found to have a moment ago.
+	rights knownRights
 	// questions shares the questions about rights that are asked at once, asking bounds those of one caller.
 	questions singleflight.Group
 	asking    *inFlight
@@ -96,6 +98,7 @@ func NewServer(o Options) *Server {
 
 		namespaceLists:    newInFlight(1),
 		allNamespaceLists: newInFlight(namespacesInFlight),
+		rights:            newKnownRights(o.Clock),
 		asking:            newInFlight(rightsInFlight),
 		metrics:           newMetrics(o.Metrics),
 		draining:          newDraining(),

@@ -156,7 +156,7 @@ func TestLinesShareOneJobRun(t *testing.T) {
 				created++
 			}
 		}
-		if len(got) != 100 || created != 1 || s.Stored(apiserver.JobRuns) != 2 || g.asked.Load() != 3 {
+		if len(got) != 100 || created != 1 || s.Stored(apiserver.JobRuns) != 2 || g.asked.Load() != 2 {
 			t.Errorf("%d lines, %d created, %d stored, asked for %d rights", len(got), created, s.Stored(apiserver.JobRuns), g.asked.Load())
 		}
 	})
