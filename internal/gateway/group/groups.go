@@ -54,15 +54,22 @@ type line struct {
 	// waiting are in the order of arrival. Some of them may have left: left has how many at least.
 	waiting []*waiter
 	left    int
+	// enough is closed once wanted triggers wait. It is nil if nobody waits for that.
+	enough chan struct{}
+	wanted int
 
 	// The other fields belong to the trigger that has the turn.
 
-	// sent is when the latest create began, and size how many triggers it stands for.
+	// sent is when the latest create began, took is how long it took, and size is how many triggers it stands for.
 	sent time.Time
+	took time.Duration
 	size int
 	// definition is the one that completed the latest JobRun, or nil if the job has none.
 	definition *v1alpha1.DefinitionReference
 }
+
+// present returns how many triggers wait whose callers have not left.
+func (l *line) present() int { return len(l.waiting) - l.left }
 
 // state is what became of a trigger that waits.
 type state int
@@ -133,6 +140,10 @@ func (g *Groups) join(key string, t Trigger) (*line, *waiter) {
 	}
 	w := &waiter{Trigger: t, turns: make(chan turn, 1)}
 	l.waiting = append(l.waiting, w)
+	if l.enough != nil && l.present() >= l.wanted {
+		close(l.enough)
+		l.enough = nil
+	}
 	return l, w
 }
 
@@ -230,14 +241,37 @@ func (g *Groups) definitionOf(ctx context.Context, l *line, w *waiter) (*definit
 	return g.Definition(ctx, w.Namespace, *l.definition)
 }
 
-// pause waits until the next commit of a busy key may begin.
+// pause waits until the next commit may begin: a key with many triggers gathers as many as before, and a busy key has an interval.
 func (g *Groups) pause(l *line) {
+	g.gather(l)
 	g.mu.Lock()
-	waiting := len(l.waiting)
+	waiting := l.present()
 	g.mu.Unlock()
 	if pause := pauseOf(waiting, l.size, g.Clock.Since(l.sent)); pause > 0 {
 		<-g.Clock.After(pause)
 	}
+}
+
+// gather waits until as many triggers wait as the latest commit had, but not for long.
+func (g *Groups) gather(l *line) {
+	triggers, patience := gatherOf(l.size, l.took)
+	g.mu.Lock()
+	if l.present() >= triggers {
+		g.mu.Unlock()
+		return
+	}
+	enough := make(chan struct{})
+	l.enough, l.wanted = enough, triggers
+	g.mu.Unlock()
+	timer := g.Clock.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-enough:
+	case <-timer.C():
+	}
+	g.mu.Lock()
+	l.enough = nil
+	g.mu.Unlock()
 }
 
 // seal returns the triggers of the next group. It is w that has the turn, and leaves if its caller has left.
@@ -306,12 +340,13 @@ func (g *Groups) sendAll(ctx context.Context, l *line, members []member) (goOn b
 
 // send sends the JobRun of size triggers, and keeps what the next group needs to know.
 func (g *Groups) send(ctx context.Context, l *line, t *Trigger, size int) (Answer, error) {
-	l.sent, l.size = g.Clock.Now(), size
+	l.sent, l.took, l.size = g.Clock.Now(), 0, size
 	answer, err := g.Send(ctx, t)
 	if err != nil {
 		return answer, err
 	}
-	g.metrics.observe(size, g.Clock.Since(l.sent))
+	l.took = g.Clock.Since(l.sent)
+	g.metrics.observe(size, l.took)
 	l.definition = nil
 	if a := answer.JobRun.Spec.Admission; a != nil {
 		l.definition = a.Definition

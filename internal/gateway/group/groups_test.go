@@ -441,6 +441,62 @@ func TestAFewTriggersDoNotWait(t *testing.T) {
 	})
 }
 
+// Callers of a group come back, one of them before the others. The next group waits for as many as before, not longer than the
+// commit before took.
+func TestAGroupGathers(t *testing.T) {
+	const late = 3 * time.Millisecond
+	for name, tc := range map[string]struct {
+		before, back, leave int
+		want                int
+		pause               time.Duration
+	}{
+		"all come back":         {several, several, 0, several, latency + late},
+		"more come":             {several, several + 5, 0, several, latency + late},
+		"one does not come":     {several, several - 1, 0, several - 1, 2 * latency},
+		"only one comes":        {several, 1, 0, 1, 2 * latency},
+		"one leaves":            {several, several, 1, several - 1, 2 * latency},
+		"there were few before": {several - 1, several - 1, 0, 1, latency},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t)
+				all := a.triggers(tc.before + 1)
+				time.Sleep(latency + 1) // The second create is under way.
+				all = append(all, a.trigger(0))
+				time.Sleep(latency + late - 1)
+				for i := range tc.back - 1 {
+					c := a.trigger(0)
+					if i < tc.leave {
+						c.leave()
+						synctest.Wait()
+					}
+					all = append(all, c)
+				}
+				for _, c := range all {
+					<-c.done
+				}
+				if got := represented(a.sent[2]); got != tc.want {
+					t.Errorf("the JobRun stands for %d, want %d", got, tc.want)
+				}
+				if pause := a.begun[2].Sub(a.begun[1]); pause != tc.pause {
+					t.Errorf("%s between the commits, want %s", pause, tc.pause)
+				}
+				if len(a.lines) > 0 {
+					t.Errorf("%d lines are left", len(a.lines))
+				}
+			})
+		})
+	}
+}
+
+// represented returns how many triggers a JobRun stands for.
+func represented(run *v1alpha1.JobRun) int {
+	if run.Spec.Represents == nil {
+		return 1
+	}
+	return int(run.Spec.Represents.Count)
+}
+
 // A group has no more triggers than the API allows.
 func TestTheLargestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

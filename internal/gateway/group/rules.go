@@ -17,6 +17,10 @@ const (
 	crowd = 128
 	// interval is the shortest time from the beginning of one commit of a busy key to that of the next one.
 	interval = 20 * time.Millisecond
+	// several is how many triggers a JobRun stands for at least, if the next commit waits for as many.
+	several = 16
+	// longestGather bounds that wait.
+	longestGather = 100 * time.Millisecond
 )
 
 // Answer is the answer to a trigger, and the warnings about it.
@@ -33,6 +37,16 @@ func pauseOf(waiting, before int, since time.Duration) time.Duration {
 		return 0
 	}
 	return max(interval-since, 0)
+}
+
+// gatherOf returns how many triggers the next commit of a key waits for, and how long at most. before is the number of triggers of
+// the commit before, and took is how long that took. Callers who trigger again as soon as they have an answer come back within
+// that time. Without the wait, the next JobRun would stand for the first one of them, and every other JobRun for few.
+func gatherOf(before int, took time.Duration) (triggers int, patience time.Duration) {
+	if before < several {
+		return 0, 0
+	}
+	return before, min(took, longestGather)
 }
 
 // isShared reports whether the answer to a JobRun for several triggers is the answer of all of them. If it is not, no trigger
