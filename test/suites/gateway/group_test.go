@@ -33,6 +33,45 @@ func atOnce(n int) []gateway.TriggerAnswer {
 	return answers
 }
 
+// comeAndGo completes each run of the spec that waits, one after the other, until stop is called.
+func comeAndGo() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer GinkgoRecover()
+		defer close(ended)
+		for {
+			for _, run := range jobRuns() {
+				if run.Status.Phase == v1alpha1.PhasePending {
+					complete(run.Name, "1")
+				}
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// counted returns how many triggers the runs of the spec stand for.
+func counted() int64 {
+	var all int64
+	for _, run := range jobRuns() {
+		if run.Status.Phase == v1alpha1.PhaseCoalesced {
+			continue
+		}
+		if all++; run.Status.Coalesced != nil {
+			all += run.Status.Coalesced.Count
+		}
+	}
+	return all
+}
+
 var _ = Describe("many triggers of one key", func() {
 	It("share JobRuns, and each is counted once", func() {
 		const triggers = 64
@@ -67,41 +106,13 @@ var _ = Describe("many triggers of one key", func() {
 	})
 
 	It("are all counted while their runs come and go", func() {
-		done, ended := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer GinkgoRecover()
-			defer close(ended)
-			for {
-				for _, run := range jobRuns() {
-					if run.Status.Phase == v1alpha1.PhasePending {
-						complete(run.Name, "1")
-					}
-				}
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		}()
+		stop := comeAndGo()
 		triggers := 0
 		for range 10 {
 			triggers += len(atOnce(32))
 		}
-		close(done)
-		<-ended
-		Eventually(func() int64 {
-			var counted int64
-			for _, run := range jobRuns() {
-				if run.Status.Phase == v1alpha1.PhaseCoalesced {
-					continue
-				}
-				if counted++; run.Status.Coalesced != nil {
-					counted += run.Status.Coalesced.Count
-				}
-			}
-			return counted
-		}).Should(BeEquivalentTo(triggers))
+		stop()
+		Eventually(counted).Should(BeEquivalentTo(triggers))
 		Consistently(func() int {
 			groups := 0
 			for _, run := range jobRuns() {
