@@ -300,8 +300,9 @@ type member struct {
 
 // split returns those that may share a JobRun, and those that are sent alone.
 func split(group []*waiter, by *definition.Definition) (members []member, alone []*waiter) {
+	c := completion{by: by}
 	for _, w := range group {
-		if complete, ok := completed(&w.Trigger, by); ok {
+		if complete, ok := c.of(&w.Trigger); ok {
 			members = append(members, member{w, complete})
 		} else {
 			alone = append(alone, w)

@@ -452,9 +452,9 @@ func TestAGroupGathers(t *testing.T) {
 	}{
 		"all come back":         {several, several, 0, several, latency + late},
 		"more come":             {several, several + 5, 0, several, latency + late},
-		"one does not come":     {several, several - 1, 0, several - 1, 2 * latency},
-		"only one comes":        {several, 1, 0, 1, 2 * latency},
-		"one leaves":            {several, several, 1, several - 1, 2 * latency},
+		"one does not come":     {several, several - 1, 0, several - 1, 3 * latency},
+		"only one comes":        {several, 1, 0, 1, 3 * latency},
+		"one leaves":            {several, several, 1, several - 1, 3 * latency},
 		"there were few before": {several - 1, several - 1, 0, 1, latency},
 	} {
 		t.Run(name, func(t *testing.T) {

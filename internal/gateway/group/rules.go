@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
@@ -41,12 +43,12 @@ func pauseOf(waiting, before int, since time.Duration) time.Duration {
 
 // gatherOf returns how many triggers the next commit of a key waits for, and how long at most. before is the number of triggers of
 // the commit before, and took is how long that took. Callers who trigger again as soon as they have an answer come back within
-// that time. Without the wait, the next JobRun would stand for the first one of them, and every other JobRun for few.
+// twice that time. Without the wait, the next JobRun would stand for the first one of them, and every other JobRun for few.
 func gatherOf(before int, took time.Duration) (triggers int, patience time.Duration) {
 	if before < several {
 		return 0, 0
 	}
-	return before, min(took, longestGather)
+	return before, min(2*took, longestGather)
 }
 
 // isShared reports whether the answer to a JobRun for several triggers is the answer of all of them. If it is not, no trigger
@@ -77,17 +79,50 @@ func ofOther(answer Answer) Answer {
 	return answer
 }
 
-// completed returns the trigger as its definition completes it. It returns false if the definition refuses the trigger or gives
-// it a key of its own, so that it shares with none. Without a definition, the trigger is complete.
-func completed(t *Trigger, by *definition.Definition) (*Trigger, bool) {
-	if by == nil {
+// completion completes the triggers of one group by the definition of their job, or by none. They differ in their inputs alone,
+// and many have the same one, so it completes each input once.
+type completion struct {
+	by *definition.Definition
+	// inputs has what each input becomes.
+	inputs map[string]completedInput
+}
+
+// completedInput is what a definition makes of an input, unless the trigger with it shares with none.
+type completedInput struct {
+	input  *apiextensionsv1.JSON
+	shares bool
+}
+
+// of returns the trigger as its definition completes it. It returns false if the definition refuses the trigger or gives it a
+// key of its own, so that it shares with none. Without a definition, the trigger is complete.
+func (c *completion) of(t *Trigger) (*Trigger, bool) {
+	if c.by == nil {
 		return t, true
 	}
-	spec, errs := by.Complete(&t.Spec, t.Labels)
-	if len(errs) > 0 || spec.ConcurrencyKey != t.Spec.ConcurrencyKey || spec.IdempotencyKey != "" {
+	text := ""
+	if t.Spec.Input != nil {
+		text = string(t.Spec.Input.Raw)
+	}
+	known, ok := c.inputs[text]
+	if !ok {
+		known = completed(t, c.by)
+		if c.inputs == nil {
+			c.inputs = map[string]completedInput{}
+		}
+		c.inputs[text] = known
+	}
+	if !known.shares {
 		return nil, false
 	}
 	complete := *t
-	complete.Spec.Input = spec.Input
+	complete.Spec.Input = known.input
 	return &complete, true
+}
+
+func completed(t *Trigger, by *definition.Definition) completedInput {
+	spec, errs := by.Complete(&t.Spec, t.Labels)
+	return completedInput{
+		input:  spec.Input,
+		shares: len(errs) == 0 && spec.ConcurrencyKey == t.Spec.ConcurrencyKey && spec.IdempotencyKey == "",
+	}
 }
