@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
@@ -44,4 +45,9 @@ func (s *Server) audit(r *http.Request, t *trace, route string, code int) {
 }
 
 // short cuts a name of the path, which is none yet if the answer is a 404.
-func short(name string) string { return fmt.Sprintf("%.253s", name) }
+func short(name string) string {
+	if len(name) <= validation.DNS1123SubdomainMaxLength {
+		return name
+	}
+	return fmt.Sprintf("%.*s", validation.DNS1123SubdomainMaxLength, name)
+}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -273,4 +274,29 @@ func causesOf(status metav1.Status) []metav1.StatusCause {
 		return nil
 	}
 	return status.Details.Causes
+}
+
+// A line that repeats the one before it is a trigger of its own.
+func TestLinesThatRepeat(t *testing.T) {
+	s := admitting(apiserver.Created)
+	const one, bad, two = `{"jobName":"a","input":1,"labels":{"team":"x"}}`, `{"jobName":"a","inptu":1}`, `{"jobName":"b","input":2}`
+	all := []string{one, one, bad, bad, one, two, one, one}
+	var jobs []string
+	for i, line := range lines(t, newGate(t, s).send("POST", batchPath, strings.Join(all, "\n"), "Content-Type", ndjsonType).Body) {
+		if line.Code == http.StatusBadRequest && all[i] == bad {
+			continue
+		}
+		if line.Code != http.StatusCreated || all[i] == bad {
+			t.Fatalf("line %d: %+v", i+1, line)
+		}
+		run := s.Read(line.Answer.Trigger)
+		if want := map[string]string{one: "a 1 x", two: "b 2 "}[all[i]]; want != fmt.Sprintf("%s %s %s", run.Spec.JobName, run.Spec.Input.Raw, run.Labels["team"]) {
+			t.Errorf("line %d is stored as %+v", i+1, run)
+		}
+		jobs = append(jobs, run.Name)
+	}
+	slices.Sort(jobs)
+	if len(slices.Compact(jobs)) != 6 {
+		t.Errorf("stored %q", jobs)
+	}
 }

@@ -29,6 +29,8 @@ const (
 	linePatience = time.Minute
 	// lineBuffer and answerBuffer are the sizes of the buffers of a stream.
 	lineBuffer, answerBuffer = 16 << 10, 16 << 10
+	// maxRepeated is the longest line that a stream keeps for the next one. Nothing counts the bytes that it keeps.
+	maxRepeated = 1 << 10
 )
 
 // errIdle ends a stream whose client sends nothing.
@@ -45,6 +47,9 @@ type stream struct {
 	text lineText
 	// firstJob is the job of the first line that could be read. Only read uses it.
 	firstJob string
+	// latestLine is the line that was decoded last, unless it is long, and latestItem what it says. Only read uses them.
+	latestLine []byte
+	latestItem BatchItem
 
 	mu sync.Mutex
 	// over is why no further line is taken, or nil.
@@ -229,8 +234,8 @@ func (t *stream) refuse(number int, err error) {
 
 // begin decodes a line and takes the place of its trigger. The rest waits for the answer.
 func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.Answer, error), err error) {
-	var item BatchItem
-	if err := decode(line.text, &item); err != nil {
+	item, err := t.decode(line.text)
+	if err != nil {
 		line.done()
 		return nil, err
 	}
@@ -258,6 +263,22 @@ func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.A
 		}
 		return begin()()
 	}, nil
+}
+
+// decode decodes a line. Duplicates of a trigger are often the same text, and nothing changes what was decoded, so a line that
+// repeats the one before it is not decoded again.
+func (t *stream) decode(line []byte) (item BatchItem, err error) {
+	if t.latestLine != nil && bytes.Equal(line, t.latestLine) {
+		return t.latestItem, nil
+	}
+	if err := decode(line, &item); err != nil {
+		return item, err
+	}
+	t.latestLine, t.latestItem = nil, BatchItem{}
+	if len(line) <= maxRepeated {
+		t.latestLine, t.latestItem = line, item
+	}
+	return item, nil
 }
 
 // mayTrigger reports whether the caller was found to have the rights to trigger a job a moment ago.
