@@ -5,7 +5,7 @@ comma := ,
 
 # Only the rows of these names need kine and the peers.
 .PHONY: bench
-bench: k8s build kwok $(filter kine peers,$(if $(ROWS),$(subst $(comma), ,$(ROWS)),kine peers)) ## Measure what JobRun costs. ROWS=create,writes selects rows, SCALE=0.1 makes the workloads smaller, ROUNDS=5, BEFORE=another manager.
+bench: k8s build kwok $(patsubst gateway-peers,peers,$(filter kine peers gateway-peers,$(if $(ROWS),$(subst $(comma), ,$(ROWS)),kine peers))) ## Measure what JobRun costs. ROWS=create,writes selects rows, SCALE=0.1 makes the workloads smaller, ROUNDS=5, BEFORE=another manager.
 	@go build -o bin/bench ./hack/bench
 	@bin/bench $(if $(ROWS),-rows=$(ROWS)) $(if $(SCALE),-scale=$(SCALE)) $(if $(ROUNDS),-rounds=$(ROUNDS)) $(if $(BEFORE),-before=$(BEFORE)) \
 		-json=bin/bench.json -markdown=bin/bench.md

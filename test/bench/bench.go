@@ -63,7 +63,14 @@ type measure struct {
 
 // measures returns all measures, in an order that rarely changes the controller's state.
 func measures() []measure {
-	return slices.Concat(admissionMeasures(idle), []measure{{"definitions", idle, measureDefinitions}}, admissionMeasures(working), []measure{
+	return slices.Concat(admissionMeasures(idle), []measure{
+		{"definitions", idle, measureDefinitions},
+		{"gateway-keys", idle, measureGatewayKeys},
+		{"gateway-latency", idle, measureGatewayLatency},
+	}, admissionMeasures(working), []measure{
+		{"gateway-absorb", working, measureGatewayAbsorb},
+		{"gateway-other-key", working, measureGatewayOtherKey},
+		{"gateway-peers", working, measureGatewayPeers},
 		{"receipts", working, measureReceipts},
 		{"latency", working, measureLatency},
 		{"succession", working, measureSuccession},

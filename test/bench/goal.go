@@ -9,7 +9,7 @@ type Kind string
 const (
 	// Count is a value that does not depend on the machine's speed. A median beyond the bound breaks the promise.
 	Count Kind = "count"
-	// Ratio is a ratio of two times, on a machine that may do other work. The promise is broken only if every round misses
+	// Ratio is a ratio of two times, or a speed, on a machine that may do other work. The promise is broken only if every round misses
 	// the bound.
 	Ratio Kind = "ratio"
 	// Stated is a value that is shown and not judged.

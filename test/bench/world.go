@@ -45,6 +45,9 @@ type world struct {
 	// jobruns is a client of JobRuns. noops is a client of the copied type that the no-op webhook admits.
 	jobruns, noops client.WithWatch
 
+	// gateway is nil until a measure of it begins.
+	gateway *gateway
+
 	state      state
 	namespaces int
 }
@@ -74,7 +77,9 @@ func (w *world) populate(ctx context.Context, o Options) (err error) {
 		return err
 	})
 	group.Go(func() (err error) {
-		w.op, err = operator.Install(ctx, w.cp, operator.Options{Root: o.Root, Managers: 1, Args: []string{"--leader-elect"}})
+		w.op, err = operator.Install(ctx, w.cp, operator.Options{
+			Root: o.Root, Base: operator.GatewayBase, Managers: 1, Args: []string{"--leader-elect"},
+		})
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -120,6 +125,9 @@ func (w *world) close() error {
 	var errs []error
 	if w.noop != nil {
 		errs = append(errs, w.noop.balancer.Close())
+	}
+	if w.gateway != nil {
+		errs = append(errs, w.gateway.Stop(stopGrace))
 	}
 	if w.op != nil {
 		errs = append(errs, w.op.Stop())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Usage: node bullmq.mjs PORT-OF-REDIS SIZE
+// Usage: node bullmq.mjs PORT-OF-REDIS EXECUTIONS DUPLICATES IN-FLIGHT
 import { Queue, QueueEvents, Worker } from 'bullmq'
 import { measure } from './rates.mjs'
 
@@ -16,4 +16,5 @@ const input = { org: 'acme', full: false, since: '2026-01-01T00:00:00Z' }
 await measure(
   async (name) => (await queue.add(name, input)).waitUntilFinished(events),
   () => hot.add('hot', input, { deduplication: { id: 'hot' } }),
+  (size) => hot.addBulk(Array.from({ length: size }, () => ({ name: 'hot', data: input, opts: { deduplication: { id: 'hot' } } }))),
 )

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Usage: node durably.mjs DATABASE-FILE SIZE
+// Usage: node durably.mjs DATABASE-FILE EXECUTIONS DUPLICATES IN-FLIGHT
 import { createDurably, defineJob } from '@coji/durably'
 import { createClient } from '@libsql/client'
 import { LibsqlDialect } from '@libsql/kysely-libsql'

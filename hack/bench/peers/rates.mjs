@@ -10,14 +10,22 @@ export async function rate(total, inFlight, task) {
   return total / ((performance.now() - begin) / 1000)
 }
 
-// measure prints the rates of a peer, each after a warm-up: executions with 20 in flight, and duplicates of a job that
-// waits with 32 in flight.
-export async function measure(execute, duplicate) {
-  const size = Number(process.argv[3])
-  await rate(100, 20, (i) => execute(`warm-up-${i}`))
-  const throughput = await rate(size, 20, (i) => execute(`job-${i}`))
+// measure prints the rates of a peer, each after a warm-up: executions with 20 in flight, duplicates of a job that waits, and, if
+// the peer can, duplicates in batches of 100. EXECUTIONS may be 0.
+export async function measure(execute, duplicate, duplicates) {
+  const [executions, total, inFlight] = process.argv.slice(3).map(Number)
+  const rates = { throughput: 0, absorb: 0, batch: 0 }
+  if (executions > 0) {
+    await rate(100, 20, (i) => execute(`warm-up-${i}`))
+    rates.throughput = await rate(executions, 20, (i) => execute(`job-${i}`))
+  }
   await duplicate()
-  const absorb = await rate(size, 32, duplicate)
-  console.log(JSON.stringify({ throughput, absorb }))
+  await rate(Math.min(total, 1000), inFlight, duplicate)
+  rates.absorb = await rate(total, inFlight, duplicate)
+  if (duplicates) {
+    await rate(10, inFlight, () => duplicates(100))
+    rates.batch = 100 * await rate(Math.ceil(total / 20), inFlight, () => duplicates(100))
+  }
+  console.log(JSON.stringify(rates))
   process.exit(0)
 }

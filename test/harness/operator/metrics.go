@@ -42,11 +42,15 @@ func (m Metrics) Sum(name string) float64 {
 
 // Metrics reads the metrics of a manager. The manager may serve them only a moment after it is ready.
 func (o *Operator) Metrics(ctx context.Context, m *Manager) (Metrics, error) {
+	return o.metricsAt(ctx, m.Name, m.Metrics)
+}
+
+func (o *Operator) metricsAt(ctx context.Context, name, address string) (Metrics, error) {
 	token, err := o.scraperToken(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("make a ServiceAccount that may read metrics: %w", err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+m.Metrics+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +65,7 @@ func (o *Operator) Metrics(ctx context.Context, m *Manager) (Metrics, error) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("metrics of %s: %s", m.Name, response.Status)
+		return nil, fmt.Errorf("metrics of %s: %s", name, response.Status)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	return parser.TextToMetricFamilies(response.Body)
