@@ -141,6 +141,9 @@ func (r *JobRun) WasAbsorbed() bool {
 // BypassedWebhook reports whether the JobRun was stored without the webhook. Its trigger has no answer yet.
 func (r *JobRun) BypassedWebhook() bool { return r.Spec.Admission == nil }
 
+// WasRestored reports whether a restore created the JobRun from a backup. It stands for no trigger.
+func (r *JobRun) WasRestored() bool { return r.Spec.Admission != nil && r.Spec.Admission.Restore != "" }
+
 // WasRun reports whether the status shows that the JobRun was a run at some time: it announced itself, was
 // leased, or counted triggers. Receipts may be bound to it.
 func (r *JobRun) WasRun() bool {
@@ -153,9 +156,9 @@ func (r *JobRun) RefersToItself() bool {
 }
 
 // Represented returns the number of triggers that the JobRun stands for by itself: 1 without spec.represents. A run may also
-// stand for receipts, which are not included.
+// stand for receipts, which are not included. A JobRun that was restored from a backup does not count what it stood for again.
 func (r *JobRun) Represented() int64 {
-	if r.Spec.Represents == nil {
+	if r.Spec.Represents == nil || r.WasRestored() {
 		return 1
 	}
 	return max(1, int64(r.Spec.Represents.Count))

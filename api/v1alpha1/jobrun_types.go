@@ -439,6 +439,14 @@ type Admission struct {
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=100000
 	Represents int32 `json:"represents,omitempty"`
+
+	// restore is the name of the Velero restore that created this JobRun from a backup. It had been triggered before the backup,
+	// so it does not execute again: spec.cancel is true, and it ends Cancelled with the reason Restored.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Restore string `json:"restore,omitempty"`
 }
 
 // DefinitionReference names one generation of a JobDefinition in the same namespace.

@@ -35,6 +35,9 @@ const LabelReceiver = "batch.jobrun.dev/receiver"
 // ReceiverSecret is the value of LabelReceiver on a Secret that receivers may use.
 const ReceiverSecret = "true"
 
+// LabelVeleroRestore is the label that Velero sets on each object that it restores: the name of the restore.
+const LabelVeleroRestore = "velero.io/restore-name"
+
 // AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends, and
 // cuts it to MaxTriggeredByBytes. Only the gateway may name another user, the one that it triggers for. For a receiver, that
 // is its ReceiverUser.

@@ -171,9 +171,12 @@ func bringer(bound, receipt *v1alpha1.JobRun) *v1alpha1.JobRun {
 }
 
 // mayOwn reports whether a run may get an idempotency key from a delivery. A run that has ended gets none whose row is gone,
-// because the key may have been released or forgotten. Otherwise the run gets it only from a delivery that can have brought
+// because the key may have been released or forgotten. A run that was restored from a backup gets none. Otherwise the run gets it only from a delivery that can have brought
 // it, and only on terms under which the key would still last.
 func (s *Snapshot) mayOwn(run, delivery *v1alpha1.JobRun) bool {
+	if run.WasRestored() {
+		return false
+	}
 	if s.isWithdrawn(run) || !run.HasEnded() {
 		return !s.isWithdrawn(run)
 	}

@@ -37,6 +37,8 @@ const (
 	ReasonCancelled = "Cancelled"
 	// ReasonBatchWithdrawn means that the batch of the trigger was withdrawn.
 	ReasonBatchWithdrawn = "BatchWithdrawn"
+	// ReasonRestored means that a restore created the JobRun from a backup, and that it does not execute again.
+	ReasonRestored = "Restored"
 	// ReasonRunDeleted means that the run of a receipt was deleted before it ended.
 	ReasonRunDeleted = "RunDeleted"
 	// ReasonConflict means that the trigger bypassed the webhook while another run was pending for its key.

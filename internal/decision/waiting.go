@@ -193,7 +193,12 @@ func (s *Snapshot) cancellation(run *v1alpha1.JobRun) ending {
 		phase: v1alpha1.PhaseCancelled, reason: ReasonCancelled, message: "cancelled on request",
 		generation: run.LeaseGeneration(), now: s.Now,
 	}
-	if s.isWithdrawn(run) && !run.EndRequested() {
+	switch {
+	case run.WasRestored():
+		end.reason = ReasonRestored
+		end.message = fmt.Sprintf("restored by Velero (restore %s): it was triggered before the backup, so it does not execute again; "+
+			"to execute it, trigger it again: kubectl jobrun retrigger %s", run.Spec.Admission.Restore, run.Name)
+	case s.isWithdrawn(run) && !run.EndRequested():
 		b := run.Spec.Batch
 		end.reason = ReasonBatchWithdrawn
 		end.message = fmt.Sprintf("batch %s was withdrawn: not all of its %d members were created", b.ID, b.Size)

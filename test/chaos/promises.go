@@ -45,7 +45,7 @@ func newPromises() []*promise {
 		{Name: atGateways, About: "each trigger that a gateway accepts is stored before its answer, and counted exactly once"},
 		{Name: oneOutcome, About: "every accepted trigger has exactly one outcome"},
 		{Name: leases, About: "no lease expires that is renewed in time"},
-		{Name: otherwise, About: "the rules P1 to P13"},
+		{Name: otherwise, About: "the rules P1 to P14"},
 		{Name: sound, About: "no manager and no gateway panics or has a data race"},
 		{Name: nothingLeft, About: "no RunKey, Job, Pod or receipt is left over"},
 		{Name: becomesQuiet, About: "everything comes to rest"},

@@ -188,6 +188,7 @@ func (j *Judge) observeRun(e *Event, run *v1alpha1.JobRun) {
 	j.completed(old, run)
 	j.counts(old, run)
 	j.standsAlone(e, run)
+	j.neverRuns(run)
 	j.inherits(old, run)
 }
 
@@ -334,6 +335,7 @@ func (j *Judge) observeKey(e *Event, key *v1alpha1.RunKey) {
 	if key.Spec.Kind == v1alpha1.RunKeyIdempotency {
 		j.ownerChanged(before, after)
 	}
+	j.takesNoKey(key.Name, after)
 	if after != nil && after.Leased != nil {
 		j.rises(key.Name, after.Leased)
 	}

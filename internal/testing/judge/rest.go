@@ -21,7 +21,7 @@ func (j *Judge) AtRest() error {
 	var errs []error
 	for _, run := range j.runs {
 		errs = append(errs, j.hasOutcome(run), j.startedAfter(run), j.countsWhatItStandsFor(run), j.countsNothingElse(run), j.countsAll(run),
-			j.allOrNothing(run), health.Check(run))
+			j.allOrNothing(run), j.endsRestored(run), health.Check(run))
 	}
 	errs = append(errs, j.nothingLeft(), j.idempotent())
 	return errors.Join(errs...)

@@ -413,6 +413,24 @@ var mutants = map[string]mutant{
 		to:  ``,
 		pkg: rules, run: "^TestP13",
 	},
+	"P14: what is restored is answered as a trigger": {
+		file: "internal/webhook/v1alpha1/create.go",
+		from: `restore := restoreOf(run); restore != ""`,
+		to:   `restore := restoreOf(run); restore == "?"`,
+		pkg:  simulation, run: "^TestPropertyRestored$",
+	},
+	"P14: what is restored keeps its token": {
+		file: "internal/webhook/v1alpha1/restored.go",
+		from: `token := h.newToken()`,
+		to:   `token := run.Spec.Admission.Token`,
+		pkg:  simulation, run: "^TestPropertyRestored$",
+	},
+	"P14: what is restored gets its idempotency key": {
+		file: "internal/decision/idempotency.go",
+		from: `	if run.WasRestored() {`,
+		to:   `	if false {`,
+		pkg:  simulation, run: "^TestPropertyRestored$",
+	},
 	"I1: the status before the key": {
 		file: "internal/decision/claim.go",
 		from: `		checks,

@@ -276,6 +276,36 @@ func drawRepresented(rt *rapid.T) Trigger {
 	return t
 }
 
+// TestPropertyRestored deletes JobRuns and restores them from a backup, while others of the same keys are triggered, executed and
+// counted. What is restored takes no key, never executes, and ends Cancelled (P14).
+func TestPropertyRestored(t *testing.T) {
+	simulate(t, func(rt *rapid.T) Scenario {
+		scenario := Scenario{
+			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
+			Replicas:    2,
+			Mishaps:     rapid.IntRange(0, 1).Draw(rt, "mishaps"),
+			Triggers:    rapid.SliceOfN(rapid.Custom(drawRestored), 2, 5).Draw(rt, "triggers"),
+			Workers:     []Way{rapid.SampledFrom([]Way{Works, Dies}).Draw(rt, "way"), Works},
+		}
+		if rapid.Bool().Draw(rt, "calm") {
+			return scenario
+		}
+		scenario.Options = model.Options{
+			Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
+			Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),
+		}
+		return scenario
+	})
+}
+
+// drawRestored draws a trigger whose JobRun is mostly restored from a backup.
+func drawRestored(rt *rapid.T) Trigger {
+	t := drawTrigger(rt)
+	t.Then = rapid.SampledFrom([]Afterthought{Nothing, Cancel, DeleteAndRestore, DeleteAndRestore}).Draw(rt, "mostly restored")
+	t.After = time.Duration(rapid.SampledFrom([]int{0, 0, 1, 30}).Draw(rt, "after")) * time.Second
+	return t
+}
+
 // drawDelivery draws a trigger that mostly has the same idempotency key as the others. Nobody deletes its JobRun.
 func drawDelivery(rt *rapid.T) Trigger {
 	t := drawTrigger(rt)

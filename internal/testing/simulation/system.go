@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -94,6 +95,8 @@ const (
 	Cancel
 	Delete
 	DeleteAndTriggerAgain
+	// DeleteAndRestore deletes the JobRun, and creates it again as a restore of a backup does.
+	DeleteAndRestore
 )
 
 // Edit is a change of the definition, and the time before it.
@@ -352,12 +355,28 @@ func (s *system) regret(ctx context.Context, users *model.Process, t Trigger, ru
 	switch t.Then {
 	case Cancel:
 		s.cancel(ctx, users, run)
-	case Delete, DeleteAndTriggerAgain:
+	case Delete, DeleteAndTriggerAgain, DeleteAndRestore:
 		uid := run.UID
 		s.deletes[uid] = true
-		if err := users.Client.Delete(ctx, run, client.Preconditions{UID: &uid}); err == nil && t.Then == DeleteAndTriggerAgain {
-			s.gateway.Create(ctx, newRun(t), false)
+		if err := users.Client.Delete(ctx, run, client.Preconditions{UID: &uid}); err != nil {
+			return
 		}
+		switch t.Then {
+		case DeleteAndTriggerAgain:
+			s.gateway.Create(ctx, newRun(t), false)
+		case DeleteAndRestore:
+			s.gateway.Create(ctx, restoredFrom(run), false)
+		}
+	}
+}
+
+// restoredFrom returns a JobRun as Velero restores it: without the status, and with a label.
+func restoredFrom(run *v1alpha1.JobRun) *v1alpha1.JobRun {
+	labels := map[string]string{v1alpha1.LabelVeleroRestore: "nightly"}
+	maps.Copy(labels, run.Labels)
+	return &v1alpha1.JobRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name, Labels: labels, Annotations: run.Annotations},
+		Spec:       *run.Spec.DeepCopy(),
 	}
 }
 

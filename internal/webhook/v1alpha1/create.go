@@ -35,6 +35,9 @@ func (h *Handler) handleCreate(ctx context.Context, req admission.Request) admis
 	if denied := h.rights.checkTrigger(ctx, req, run); denied != nil {
 		return refused(denied)
 	}
+	if restore := restoreOf(run); restore != "" {
+		return h.admitRestored(ctx, req, sent, restore)
+	}
 	if refusal := h.checkRepresents(req, run); refusal != nil {
 		return refused(refusal)
 	}
