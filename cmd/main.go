@@ -155,6 +155,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Memory:           memory,
 		Defines:          defines,
 		CheckDefinition:  webhookv1alpha1.CheckDefinition,
+		CheckStored:      webhookv1alpha1.CheckStored,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)

@@ -124,15 +124,17 @@ func (s *eventSeries) write(ctx context.Context, e decision.Event) error {
 	return nil
 }
 
-// event returns the Event of a series as it is created.
+// event returns the Event of a series as it is created. e.Related may be nil.
 func (s *eventSeries) event(e decision.Event) (*corev1.Event, error) {
 	about, err := reference.GetReference(s.writer.Scheme(), e.Run)
 	if err != nil {
 		return nil, err
 	}
-	related, err := reference.GetReference(s.writer.Scheme(), e.Related)
-	if err != nil {
-		return nil, err
+	var related *corev1.ObjectReference
+	if e.Related != nil {
+		if related, err = reference.GetReference(s.writer.Scheme(), e.Related); err != nil {
+			return nil, err
+		}
 	}
 	host, err := os.Hostname()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
@@ -67,6 +68,8 @@ type Options struct {
 	// CheckDefinition returns the reason and the message of the condition Ready of a JobDefinition. The reason of a valid
 	// one is v1alpha1.ReasonDefinitionValid.
 	CheckDefinition func(*v1alpha1.JobDefinition) (reason, message string)
+	// CheckStored returns what a new JobRun like this one would be refused for. If it is nil, no JobRun is checked.
+	CheckStored func(context.Context, *v1alpha1.JobRun) (field.ErrorList, error)
 	// Memory reports whether all replicas know what an idempotency key remembers. Nil means that they do.
 	Memory func() bool
 	// Defines reports whether all replicas know JobDefinitions. While one does not, no schedule triggers. Nil means that they do.
@@ -147,6 +150,11 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 	}
 	if err := errors.Join(mgr.Add(jobWatch{r, mgr.GetCache()}), mgr.Add(r.Events.series)); err != nil {
 		return err
+	}
+	if o.CheckStored != nil {
+		if err := mgr.Add(storedRules{r, mgr.GetCache()}); err != nil {
+			return err
+		}
 	}
 	if err := newDefinitions(r).setupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the controller of JobDefinitions: %w", err)

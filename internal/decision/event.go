@@ -43,6 +43,7 @@ const (
 	EventUnclaimed    = "RunUnclaimed"
 	EventJobLost      = "JobLost"
 	EventOutputLost   = "RunOutputLost"
+	EventNewerRule    = "RunBreaksNewerRule"
 
 	// EventScheduleRefused and EventScheduleMissed are about a JobDefinition: a time of a schedule triggered nothing.
 	EventScheduleRefused = "ScheduleRefused"
@@ -59,6 +60,7 @@ const (
 	ActionCancel    = "run:cancel"
 	ActionBlocked   = "run:blocked"
 	ActionUnclaimed = "run:unclaimed"
+	ActionNewerRule = "run:check"
 	ActionSchedule  = "schedule:trigger"
 )
 
@@ -77,7 +79,7 @@ func newEvent(run *v1alpha1.JobRun, reason, action, note string) Event {
 // isWarning reports whether events with a reason are warnings.
 func isWarning(reason string) bool {
 	switch reason {
-	case EventLeaseExpired, EventBlocked, EventUnclaimed, EventFailed, EventJobLost, EventOutputLost:
+	case EventLeaseExpired, EventBlocked, EventUnclaimed, EventFailed, EventJobLost, EventOutputLost, EventNewerRule:
 		return true
 	default:
 		return false
@@ -137,6 +139,13 @@ func tellOutputLost(run *v1alpha1.JobRun, end ending) []Op {
 		return nil
 	}
 	return []Op{Emit{newEvent(run, EventOutputLost, ActionComplete, end.warning)}}
+}
+
+// NewerRuleEvent tells that a stored JobRun breaks a rule of a later version.
+func NewerRuleEvent(run *v1alpha1.JobRun, problems string) Event {
+	e := newEvent(run, EventNewerRule, ActionNewerRule, "it was stored before a rule that it breaks, and goes on; a new trigger like it is refused: "+problems)
+	e.Count = 1
+	return e
 }
 
 func blockedEvent(run *v1alpha1.JobRun, message string) Event {

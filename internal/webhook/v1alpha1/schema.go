@@ -106,6 +106,11 @@ func (all schemaValidators) validate(ctx context.Context, sent *submission) fiel
 	if metadata, ok := object["metadata"].(map[string]any); ok {
 		metadata["name"] = sent.run.Name
 	}
+	return v.check(ctx, object)
+}
+
+// check returns the errors that the API server would find in a new object.
+func (v *schemaValidator) check(ctx context.Context, object map[string]any) field.ErrorList {
 	errs := validation.ValidateCustomResource(nil, object, v.schema)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, object)...)
 	if len(errs) > 0 {
