@@ -8,12 +8,12 @@ TEST_FLAGS ?=
 # start an API server.
 SERVER_PACKAGES := ./test/suites/... ./test/harness/... ./internal/testing/model
 # The tests in these packages also start the operator's processes.
-PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/chaos ./hack/demo
+PROCESS_PACKAGES := ./test/conformance ./test/e2e ./test/upgrade ./test/chaos ./hack/demo
 MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-release test-e2e test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-release test-e2e test-upgrade test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -81,6 +81,10 @@ test-release: ## Build the image for this machine, look into it, and run the oth
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 	go test -count=1 -timeout=10m $(TEST_FLAGS) ./hack/demo
+
+.PHONY: test-upgrade
+test-upgrade: k8s build localnode testworker ## Upgrade from an older commit under load, roll back and upgrade again. It needs the history of git.
+	go test -count=1 -timeout=20m $(TEST_FLAGS) -v ./test/upgrade
 
 # The tests run the examples of docs/ that call curl and jq, and those of examples/.
 installed-%:

@@ -38,15 +38,15 @@ var _ = Describe("Heartbeats of a Job's container", Label(local), func() {
 		j := newJournal()
 		apply(documentedHeartbeat("hangs", func(script string) string {
 			setUp, _, _ := strings.Cut(script, "for part in")
-			return setUp + "beat\n" + j.locked("if [ $JOBRUN_GENERATION = 1 ]; then sleep 600 & sleep 600; fi")
+			return setUp + "beat\n" + j.Locked("if [ $JOBRUN_GENERATION = 1 ]; then sleep 600 & sleep 600; fi")
 		}))
 		wait("hangs", "Complete")
 		stored := get("hangs")
 		Expect(stored.Status.Attempts).To(BeEquivalentTo(1))
 		Expect(stored.Status.FinishedGeneration).To(BeEquivalentTo(3))
 		Expect(names("jobs")).To(ConsistOf("hangs-3"))
-		Expect(j.entries("start")).To(HaveLen(2))
-		Expect(j.entries("overlap")).To(BeEmpty(), "processes of both generations executed at the same time")
+		Expect(j.Entries("start")).To(HaveLen(2))
+		Expect(j.Entries("overlap")).To(BeEmpty(), "processes of both generations executed at the same time")
 	})
 })
 

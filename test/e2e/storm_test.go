@@ -13,22 +13,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/test/harness/journal"
 )
 
 var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure, Label(local), func() {
-	var j journal
+	var j journal.Journal
 	var s *storm
 
 	BeforeAll(func() {
 		useNamespace()
 		j = newJournal()
-		s = startStorm(j.script(), "k0", "k1", "k2", "k3", "k4")
+		s = startStorm(j.Locked("sleep 0.5"), "k0", "k1", "k2", "k3", "k4")
 	})
 
 	// goesOn waits until triggers are accepted and runs end again.
 	goesOn := func() {
 		GinkgoHelper()
-		ended := func() int { return len(j.entries("end")) }
+		ended := func() int {
+			lines, err := j.Entries("end")
+			Expect(err).NotTo(HaveOccurred())
+			return len(lines)
+		}
 		accepted, before := s.numberAccepted(), ended()
 		Eventually(s.numberAccepted).Should(BeNumerically(">", accepted+callers/4), s.why)
 		Eventually(ended).Should(BeNumerically(">", before+len(s.keys)))
@@ -103,11 +108,12 @@ var _ = Describe("A storm of triggers on a few keys", Ordered, ContinueOnFailure
 	})
 
 	It("never executes two runs of a key at the same time", func() {
-		Expect(j.entries("overlap")).To(BeEmpty())
+		Expect(j.Entries("overlap")).To(BeEmpty())
 	})
 
 	It("starts the run of each trigger after the trigger was sent", func() {
-		started := j.lastStarts()
+		started, err := j.LastStarts()
+		Expect(err).NotTo(HaveOccurred())
 		for _, run := range all {
 			if run.Status.Phase != v1alpha1.PhaseIdempotent {
 				Expect(started[run.Status.RunRef.Name]).To(BeTemporally(">", s.accepted[run.Name]), run.Name)

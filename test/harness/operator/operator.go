@@ -73,6 +73,8 @@ type Operator struct {
 	options    Options
 	balancer   *controlplane.Balancer
 	certs      string
+	address    string // that the API server calls for webhooks
+	ca         []byte // of the webhooks' certificate
 	kubeconfig string
 	token      string // of the ServiceAccount scraper
 
@@ -107,39 +109,43 @@ func (o *Operator) install(ctx context.Context) error {
 	if o.balancer, err = controlplane.NewBalancerOn(host); err != nil {
 		return fmt.Errorf("listen where the API server calls the webhook: %w", err)
 	}
-	ca, err := controlplane.NewServingCert(o.certs, host, "localhost")
-	if err != nil {
+	if o.ca, err = controlplane.NewServingCert(o.certs, host, "localhost"); err != nil {
 		return err
 	}
-	manifests, err := o.manifests(ctx)
-	if err != nil {
-		return err
-	}
-	address := o.balancer.Addr()
+	o.address = o.balancer.Addr()
 	if via := o.options.WebhookVia; via != nil {
-		if address, err = via(address); err != nil {
+		if o.address, err = via(o.address); err != nil {
 			return err
 		}
 	}
-	_, err = o.cp.InstallManifests(ctx, manifests,
-		controlplane.WebhooksAt(address, ca), controlplane.WithoutReplicas)
-	if err != nil {
-		return err
-	}
-	if err := o.served(ctx); err != nil {
+	if err := o.Apply(ctx, o.options.Root); err != nil {
 		return err
 	}
 	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, o.namespace(), ServiceAccount)
 	return err
 }
 
-// manifests returns what to install, in another namespace if the options name one.
-func (o *Operator) manifests(ctx context.Context) ([]byte, error) {
+// Apply applies the manifests of a checkout of the repository, as an upgrade or a rollback does, and waits until the API server
+// serves the custom resources. The managers go on.
+func (o *Operator) Apply(ctx context.Context, root string) error {
+	manifests, err := o.manifests(ctx, root)
+	if err != nil {
+		return err
+	}
+	_, err = o.cp.InstallManifests(ctx, manifests, controlplane.WebhooksAt(o.address, o.ca), controlplane.WithoutReplicas)
+	if err != nil {
+		return err
+	}
+	return o.served(ctx)
+}
+
+// manifests returns what to install from a checkout, in another namespace if the options name one.
+func (o *Operator) manifests(ctx context.Context, root string) ([]byte, error) {
 	base := cmp.Or(o.options.Base, "config/default")
-	dir := filepath.Join(o.options.Root, base)
+	dir := filepath.Join(root, base)
 	if o.options.Namespace != "" {
 		dir = filepath.Join(o.cp.Dir(), "overlay")
-		if err := WriteOverlay(dir, o.options.Root, base, o.options.Namespace); err != nil {
+		if err := WriteOverlay(dir, root, base, o.options.Namespace); err != nil {
 			return nil, err
 		}
 	}
@@ -270,6 +276,18 @@ func (o *Operator) Rebalance() {
 		}
 	}
 	o.balancer.SetBackends(live...)
+}
+
+// Retire stops a manager gracefully, as the end of a Pod does: it gets no new connections, and then SIGTERM.
+func (o *Operator) Retire(m *Manager, grace time.Duration) error {
+	var others []string
+	for _, other := range o.Managers() {
+		if other != m && !other.Exited() {
+			others = append(others, other.Webhook)
+		}
+	}
+	o.balancer.SetBackends(others...)
+	return m.Stop(grace)
 }
 
 // Kill kills a manager, as a node failure would.

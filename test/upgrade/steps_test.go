@@ -1,0 +1,62 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package upgrade
+
+import (
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
+)
+
+// upgrade applies the manifests of this version and replaces the managers, as "Upgrade and rollback" says.
+func upgrade() {
+	GinkgoHelper()
+	Expect(jobrun.Apply(ctx, checkout.Path())).To(Succeed())
+	roll(operator.Replica{Binary: checkout.Path("bin", "manager"), Args: []string{"--leader-elect=false"}})
+}
+
+// rollBack deletes what the older version would stumble over, applies its manifests and replaces the managers, as "Upgrade and
+// rollback" says.
+func rollBack() {
+	GinkgoHelper()
+	kubectl("delete", "validatingwebhookconfiguration", "jobrun-validating-webhook-configuration")
+	Expect(jobrun.Apply(ctx, before.root)).To(Succeed())
+	kubectl("delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", "jobrun-rights")
+	roll(operator.Replica{Binary: before.manager})
+}
+
+// roll replaces each manager, as the Deployment does: another one is ready before one ends. So both versions act side by side.
+func roll(by operator.Replica) {
+	GinkgoHelper()
+	for _, m := range live() {
+		next, err := jobrun.StartReplica(by)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(jobrun.AwaitReady(ctx, next)).To(Succeed())
+		Expect(jobrun.Retire(m, patience)).To(Succeed())
+	}
+	jobrun.Rebalance()
+}
+
+// live returns the managers that live.
+func live() []*operator.Manager {
+	var found []*operator.Manager
+	for _, m := range jobrun.Managers() {
+		if !m.Exited() {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// kubectl runs kubectl as an administrator.
+func kubectl(args ...string) string {
+	GinkgoHelper()
+	output, err := plane.Kubectl(ctx, args...).CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "kubectl %s: %s", strings.Join(args, " "), output)
+	return string(output)
+}
