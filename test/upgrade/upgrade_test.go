@@ -83,7 +83,8 @@ var _ = Describe("An upgrade from an older version", Ordered, ContinueOnFailure,
 	It("leaves an outcome for each accepted trigger, and no other JobRuns", func() {
 		c.end()
 		AddReportEntry("callers", c.String())
-		Expect(c.forbidden).To(BeEmpty())
+		Expect(c.forbidden).To(BeEmpty(), "triggers of users who lack a right")
+		Expect(c.delays).NotTo(HaveKey(ContainSubstring("is forbidden")), "triggers that the operator lacked a right for")
 		Eventually(withoutOutcome).WithArguments(namespace).Should(BeEmpty())
 		stored = all(namespace)
 		Expect(stored).To(HaveLen(len(c.accepted)))
