@@ -172,7 +172,8 @@ func newNamespace() string {
 func (c *callers) String() string {
 	var text string
 	c.note(func() {
-		text = fmt.Sprintf("accepted %d, conflicts %d, the longest answer took %s, sent again: %v", len(c.accepted), c.conflicts, c.longest, c.delays)
+		text = fmt.Sprintf("accepted %d, conflicts %d, the longest answer took %s, sent again: %v",
+			len(c.accepted), c.conflicts, c.longest, c.delays)
 	})
 	return text
 }

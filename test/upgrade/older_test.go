@@ -29,14 +29,15 @@ func buildOlder() older {
 	git := func(args ...string) *exec.Cmd {
 		return exec.CommandContext(ctx, "git", append([]string{"-C", checkout.Path()}, args...)...)
 	}
-	Expect(git("cat-file", "-e", olderCommit+"^{commit}").Run()).To(Succeed(),
-		"the test upgrades from commit %s, which this clone does not have: clone all of the history, or run `git fetch --unshallow`", olderCommit)
+	Expect(git("cat-file", "-e", olderCommit+"^{commit}").Run()).To(Succeed(), "the test upgrades from commit %s, "+
+		"which this clone does not have: clone all of the history, or run `git fetch --unshallow`", olderCommit)
 
 	archive := filepath.Join(o.root, "source.tar")
 	succeed(git("archive", "--output="+archive, olderCommit))
 	succeed(exec.CommandContext(ctx, "tar", "-x", "-f", archive, "-C", o.root))
 	Expect(os.Mkdir(filepath.Join(o.root, "bin"), 0o755)).To(Succeed())
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "bin/", "./cmd", "./test/testworker")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "bin/",
+		"./cmd", "./test/testworker")
 	build.Dir = o.root
 	succeed(build)
 	return o

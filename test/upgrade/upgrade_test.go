@@ -90,7 +90,8 @@ var _ = Describe("An upgrade from an older version", Ordered, ContinueOnFailure,
 		Expect(stored).To(HaveLen(len(c.accepted)))
 		for _, run := range stored {
 			Expect(c.accepted).To(HaveKey(run.Name))
-			Expect(meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete)).To(BeTrue(), "%s: %s", run.Name, run.Status.Error)
+			completed := meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionComplete)
+			Expect(completed).To(BeTrue(), "%s: %s", run.Name, run.Status.Error)
 		}
 	})
 
@@ -206,7 +207,8 @@ func startDeployers(c *callers, by client.Client, namespace string, j journal.Jo
 func startDevelopers(c *callers, by client.Client, namespace string) {
 	for caller := range 4 {
 		c.call(by, time.Second, func(n int) []*v1alpha1.JobRun {
-			return []*v1alpha1.JobRun{makeRun(namespace, fmt.Sprintf("w-%d-%d", caller, n), key(fmt.Sprint("w", caller/2)), skip, steps(4))}
+			name, k := fmt.Sprintf("w-%d-%d", caller, n), key(fmt.Sprint("w", caller/2))
+			return []*v1alpha1.JobRun{makeRun(namespace, name, k, skip, steps(4))}
 		})
 	}
 	c.call(by, 3*time.Second, func(n int) []*v1alpha1.JobRun {

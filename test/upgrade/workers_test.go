@@ -29,7 +29,9 @@ func newWorkers(namespace string) *workers {
 	newUser(namespace, "worker",
 		rbacv1.PolicyRule{APIGroups: groups, Resources: []string{"jobruns"}, Verbs: []string{"get", "list", "watch"}},
 		rbacv1.PolicyRule{APIGroups: groups, Resources: []string{"jobruns/status"}, Verbs: []string{"update", "patch"}},
-		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}})
+		rbacv1.PolicyRule{
+			APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"},
+		})
 	kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, namespace, "worker")
 	Expect(err).NotTo(HaveOccurred())
 	return &workers{namespace: namespace, kubeconfig: kubeconfig, logs: GinkgoT().TempDir(), world: GinkgoT().TempDir()}
