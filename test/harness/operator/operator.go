@@ -37,8 +37,6 @@ const (
 type Options struct {
 	// Root is the directory of the repository. It has bin/manager, unless Binary is set.
 	Root string
-	// Base is what to install. The default is config/default.
-	Base string
 	// Namespace is where to install, by config/namespace. The default is the constant Namespace.
 	Namespace string
 	// Base is the kustomization of the repository to install. The default is config/default.
