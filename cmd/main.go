@@ -85,7 +85,7 @@ func run(ctx context.Context, o options) error {
 	}
 	webhookServer := newWebhookServer(o, certificate)
 	ctx = webhookServer.drained(ctx)
-	find, err := decoding.JobRuns(config)
+	find, err := decoding.JobRuns(config, o.namespaces...)
 	if err != nil {
 		return err
 	}
@@ -179,6 +179,7 @@ func addControllerAndWebhook(mgr manager.Manager, o options, members *membership
 		Authorizer:       authorizer,
 		Operator:         serviceaccount.MakeUsername(o.namespace, serviceAccount),
 		Gateway:          o.gatewayUser,
+		Namespaces:       o.namespaces,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)

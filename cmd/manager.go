@@ -58,13 +58,13 @@ func managerOptions(o options, webhookServer webhook.Server, checks checks, lock
 }
 
 func cacheOptions(o options, checks checks) ctrlcache.Options {
+	served := servedNamespaces(o)
 	ofRun, err := labels.NewRequirement(v1alpha1.LabelRun, selection.Exists, nil)
 	utilruntime.Must(err)
 	byObject := map[client.Object]ctrlcache.ByObject{
-		&batchv1.Job{}: {Label: labels.NewSelector().Add(*ofRun)},
-		&corev1.Pod{}:  {Label: labels.NewSelector().Add(*ofRun)},
-		// Workers may keep their Leases in any namespace. The Leases of nodes are many and change all the time.
-		&coordinationv1.Lease{}: {Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)},
+		&batchv1.Job{}:          {Label: labels.NewSelector().Add(*ofRun)},
+		&corev1.Pod{}:           {Label: labels.NewSelector().Add(*ofRun)},
+		&coordinationv1.Lease{}: leasesToCache(o),
 	}
 	if o.certRotation {
 		maps.Copy(byObject, certificates.Caches(certificateOptions(o)))
@@ -72,8 +72,32 @@ func cacheOptions(o options, checks checks) ctrlcache.Options {
 	return ctrlcache.Options{
 		DefaultTransform:         cache.Slim,
 		DefaultWatchErrorHandler: checks.handleWatchError,
+		DefaultNamespaces:        served,
 		ByObject:                 byObject,
 	}
+}
+
+// servedNamespaces returns the namespaces that are cached. It returns nil if those are all.
+func servedNamespaces(o options) map[string]ctrlcache.Config {
+	if len(o.namespaces) == 0 {
+		return nil
+	}
+	served := map[string]ctrlcache.Config{}
+	for _, namespace := range o.namespaces {
+		served[namespace] = ctrlcache.Config{}
+	}
+	return served
+}
+
+// leasesToCache returns which Leases are cached: those of workers and of the replicas. Workers may keep them in any namespace that
+// is served. The Leases of nodes are many and change all the time.
+func leasesToCache(o options) ctrlcache.ByObject {
+	served := servedNamespaces(o)
+	if served == nil {
+		return ctrlcache.ByObject{Field: fields.OneTermNotEqualSelector("metadata.namespace", corev1.NamespaceNodeLease)}
+	}
+	served[o.leaderElectionNamespace] = ctrlcache.Config{}
+	return ctrlcache.ByObject{Namespaces: served}
 }
 
 // cacheOnEveryReplica caches on every replica what the webhook reads. With --leader-elect, the watches of the controller start

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 )
 
@@ -30,6 +31,7 @@ const (
 // options holds the values of the flags.
 type options struct {
 	namespace   string
+	namespaces  list
 	gatewayUser string
 
 	webhookHost     string
@@ -95,6 +97,10 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", namespaceOf(pods),
 		"The namespace in which the operator is installed: that of the Pod, or jobrun-system outside of one.")
 
+	flags.Var(&o.namespaces, "namespaces",
+		"The namespaces whose JobRuns the operator serves, separated by commas. The webhook refuses JobRuns in any other one. "+
+			"If empty, it serves all. Set it to the same on all replicas.")
+
 	flags.StringVar(&o.gatewayUser, "gateway-user", "",
 		"The user name of the gateway. Only this user may say in batch.jobrun.dev/triggered-by for whom it triggers. "+
 			"If empty, it is that of the ServiceAccount "+gatewayServiceAccount+" in the namespace of --namespace.")
@@ -158,6 +164,10 @@ func (o *options) bind(flags *flag.FlagSet) {
 func (o *options) validate() error {
 	var p problems
 	p.require(o.namespace != "", "--namespace must not be empty")
+	for _, namespace := range o.namespaces {
+		faults := validation.IsDNS1123Label(namespace)
+		p.require(len(faults) == 0, "--namespaces has %q, which is no name of a namespace: %s", namespace, strings.Join(faults, "; "))
+	}
 	p.require(o.webhookPort > 0 && o.webhookPort < 1<<16, "--webhook-port must be 1 to 65535, not %d", o.webhookPort)
 	p.require(o.webhookCertPath != "" || o.certRotation,
 		"--webhook-cert-path is required without --cert-rotation: the directory with the webhook's tls.crt and tls.key")

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,7 @@ func TestParseOptionsRefuses(t *testing.T) {
 		"no concurrency":              {[]string{"--concurrent-reconciles=0"}, "--concurrent-reconciles must be at least 1, not 0"},
 		"port too high":               {[]string{"--webhook-port=65536"}, "--webhook-port must be 1 to 65535, not 65536"},
 		"no namespace":                {[]string{"--namespace="}, "--namespace must not be empty"},
+		"a wrong namespace":           {[]string{"--namespaces=team-a,Team_B"}, `--namespaces has "Team_B", which is no name of a namespace`},
 		"rotation without a Secret":   {[]string{"--cert-rotation", "--cert-secret-name="}, "--cert-rotation needs --cert-secret-name"},
 		"rotation without a Service":  {[]string{"--cert-rotation", "--cert-service-name="}, "--cert-rotation needs --cert-service-name"},
 		"rotation without a webhook":  {[]string{"--cert-rotation", "--cert-webhook-name="}, "--cert-rotation needs --cert-webhook-name"},
@@ -79,6 +82,40 @@ func TestParseOptionsRefuses(t *testing.T) {
 			_, err := parseOptions(args, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+// A replica caches what it serves, and the Leases of the replicas.
+func TestNamespacesAreCached(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args                []string
+		served, leasesServe []string
+	}{
+		"all":  {nil, nil, nil},
+		"some": {[]string{"--namespaces=team-a, team-b", "--namespace=jobs"}, []string{"team-a", "team-b"}, []string{"jobs", "team-a", "team-b"}},
+		"its own, too": {
+			[]string{"--namespaces=jobs", "--namespace=jobs"}, []string{"jobs"}, []string{"jobs"},
+		},
+		"Leases elsewhere": {
+			[]string{"--namespaces=team-a", "--leader-election-namespace=locks"}, []string{"team-a"}, []string{"locks", "team-a"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := parseOptions(append([]string{"--webhook-cert-path=/certs"}, tc.args...), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			served, leases := cacheOptions(o, checks{}).DefaultNamespaces, leasesToCache(o)
+			if got := slices.Sorted(maps.Keys(served)); !slices.Equal(got, tc.served) {
+				t.Errorf("cached are %q, want %q", got, tc.served)
+			}
+			if got := slices.Sorted(maps.Keys(leases.Namespaces)); !slices.Equal(got, tc.leasesServe) {
+				t.Errorf("Leases are cached in %q, want %q", got, tc.leasesServe)
+			}
+			if everywhere := leases.Field != nil; everywhere != (tc.served == nil) {
+				t.Errorf("all Leases but those of nodes are cached: %t", everywhere)
 			}
 		})
 	}

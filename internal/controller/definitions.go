@@ -132,7 +132,7 @@ func changesItsJob(before, after client.Object) bool {
 // takeovers returns a source that enqueues the definitions that this process has gained.
 func (d *definitions) takeovers(informers cache.Informers, g *gains) source.Source {
 	return source.Func(func(ctx context.Context, q definitionQueue) error {
-		store, err := storeOf(ctx, informers, &v1alpha1.JobDefinition{})
+		store, err := storeOf(ctx, d.Client, informers, &v1alpha1.JobDefinition{})
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -117,13 +116,13 @@ func (g *gains) take() func(namespace, home string) bool {
 // such a home while no process owned it. This process owns the home before the source looks, so it drops no later event.
 func (r *Reconciler) takeovers(informers cache.Informers, g *gains) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, q queue) error {
-		var stores []toolscache.Store
+		var stores []store
 		for _, object := range []client.Object{&v1alpha1.JobRun{}, &v1alpha1.RunKey{}, &batchv1.Job{}} {
-			store, err := storeOf(ctx, informers, object)
+			all, err := storeOf(ctx, r.Client, informers, object)
 			if err != nil {
 				return fmt.Errorf("look at the homes that this replica gains: %w", err)
 			}
-			stores = append(stores, store)
+			stores = append(stores, all)
 		}
 		go func() {
 			for {
@@ -139,22 +138,9 @@ func (r *Reconciler) takeovers(informers cache.Informers, g *gains) source.Typed
 	})
 }
 
-// storeOf returns the objects that an informer shows. A list through the client would copy each of them.
-func storeOf(ctx context.Context, informers cache.Informers, object client.Object) (toolscache.Store, error) {
-	informer, err := informers.GetInformer(ctx, object, cache.BlockUntilSynced(false))
-	if err != nil {
-		return nil, err
-	}
-	shared, ok := informer.(toolscache.SharedInformer)
-	if !ok {
-		return nil, fmt.Errorf("%T has no store", informer)
-	}
-	return shared.GetStore(), nil
-}
-
 // takeOver forgets what this process saw of the gained homes when it owned them before, and enqueues them like the objects of
 // the initial list.
-func (r *Reconciler) takeOver(ctx context.Context, stores []toolscache.Store, gained func(namespace, home string) bool, q queue) {
+func (r *Reconciler) takeOver(ctx context.Context, stores []store, gained func(namespace, home string) bool, q queue) {
 	for _, store := range stores {
 		for _, object := range store.List() {
 			r.forgetGained(object, gained)

@@ -139,7 +139,7 @@ func TestAHomeThatIsGainedIsLookedAt(t *testing.T) {
 	g, q := newGains(), newQueue(t)
 	g.add(partOf(keyHome).Owns)
 	g.add(partOf(runHome).Owns)
-	b.takeOver(t.Context(), stores, g.take(), q)
+	b.takeOver(t.Context(), []store{stores[0], stores[1]}, g.take(), q)
 	if got, want := enqueued(q), []Request{home}; !slices.Equal(got, want) {
 		t.Errorf("enqueued %v", got)
 	}
@@ -148,7 +148,7 @@ func TestAHomeThatIsGainedIsLookedAt(t *testing.T) {
 			t.Errorf("%s is known: %v", seen[i], !want)
 		}
 	}
-	b.takeOver(t.Context(), stores, g.take(), q)
+	b.takeOver(t.Context(), []store{stores[0], stores[1]}, g.take(), q)
 	if got := enqueued(q); got != nil {
 		t.Errorf("enqueued again: %v", got)
 	}

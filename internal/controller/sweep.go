@@ -11,7 +11,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -27,15 +26,15 @@ const sweepRoom = 10_000
 // SweepPeriod. Those with a longer TTL take no memory in the queue.
 func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request] {
 	return source.TypedFunc[Request](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[Request]) error {
-		runs, err := storeOf(ctx, objects, &v1alpha1.JobRun{})
+		runs, err := storeOf(ctx, r.Client, objects, &v1alpha1.JobRun{})
 		if err != nil {
 			return fmt.Errorf("sweep JobRuns whose TTL is over: %w", err)
 		}
-		jobs, err := storeOf(ctx, objects, &batchv1.Job{})
+		jobs, err := storeOf(ctx, r.Client, objects, &batchv1.Job{})
 		if err != nil {
 			return fmt.Errorf("sweep Jobs whose TTL is over: %w", err)
 		}
-		keys, err := storeOf(ctx, objects, &v1alpha1.RunKey{})
+		keys, err := storeOf(ctx, r.Client, objects, &v1alpha1.RunKey{})
 		if err != nil {
 			return fmt.Errorf("sweep RunKeys whose TTL is over: %w", err)
 		}
@@ -49,7 +48,7 @@ func (r *Reconciler) sweeps(objects cache.Informers) source.TypedSource[Request]
 }
 
 // sweep enqueues each run of an owned home whose TTL ends before the next sweep, for the time when the TTL ends.
-func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+func (r *Reconciler) sweep(runs store, queue workqueue.TypedDelayingInterface[Request]) {
 	now := metav1.NewTime(r.Clock.Now())
 	room := sweepRoom - queue.Len()
 	for _, object := range runs.List() {
@@ -65,7 +64,7 @@ func (r *Reconciler) sweep(runs toolscache.Store, queue workqueue.TypedDelayingI
 }
 
 // sweepJobs enqueues each finished Job of an owned home whose TTL ends before the next sweep, for the time when the TTL ends.
-func (r *Reconciler) sweepJobs(ctx context.Context, jobs toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+func (r *Reconciler) sweepJobs(ctx context.Context, jobs store, queue workqueue.TypedDelayingInterface[Request]) {
 	room := sweepRoom - queue.Len()
 	for _, object := range jobs.List() {
 		job, ok := object.(*batchv1.Job)
@@ -80,7 +79,7 @@ func (r *Reconciler) sweepJobs(ctx context.Context, jobs toolscache.Store, queue
 }
 
 // sweepKeys enqueues each owned idempotency key that is forgotten before the next sweep, for that time.
-func (r *Reconciler) sweepKeys(keys toolscache.Store, queue workqueue.TypedDelayingInterface[Request]) {
+func (r *Reconciler) sweepKeys(keys store, queue workqueue.TypedDelayingInterface[Request]) {
 	room := sweepRoom - queue.Len()
 	for _, object := range keys.List() {
 		key, ok := object.(*v1alpha1.RunKey)

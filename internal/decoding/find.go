@@ -28,8 +28,8 @@ const (
 	searchTimeout = time.Minute
 )
 
-// JobRuns returns a Finder of the first JobRun that cannot be decoded.
-func JobRuns(config *rest.Config) (Finder, error) {
+// JobRuns returns a Finder of the first JobRun that cannot be decoded, in some namespaces or, if none is named, in all.
+func JobRuns(config *rest.Config, namespaces ...string) (Finder, error) {
 	config = rest.CopyConfig(config)
 	config.APIPath, config.GroupVersion = "/apis", &v1alpha1.GroupVersion
 	config.NegotiatedSerializer = serializer.NewCodecFactory(runtime.NewScheme()).WithoutConversion()
@@ -37,24 +37,38 @@ func JobRuns(config *rest.Config) (Finder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
 	return func(ctx context.Context) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, searchTimeout)
 		defer cancel()
-		for next := ""; ; {
-			raw, err := api.Get().Resource("jobruns").Param("limit", strconv.Itoa(pageSize)).Param("continue", next).Do(ctx).Raw()
-			if err != nil {
-				return "", err
+		for _, namespace := range namespaces {
+			if found, err := findIn(ctx, api, namespace); found != "" || err != nil {
+				return found, err
 			}
-			list := &page{}
-			if err := json.Unmarshal(text.CutLevels(raw, decodable), list); err != nil {
-				return "", err
-			}
-			if found := list.undecodable(); found != "" || list.Metadata.Continue == "" {
-				return found, nil
-			}
-			next = list.Metadata.Continue
 		}
+		return "", nil
 	}, nil
+}
+
+// findIn reads the JobRuns of a namespace, or of all, page by page.
+func findIn(ctx context.Context, api rest.Interface, namespace string) (string, error) {
+	for next := ""; ; {
+		raw, err := api.Get().Namespace(namespace).Resource("jobruns").
+			Param("limit", strconv.Itoa(pageSize)).Param("continue", next).Do(ctx).Raw()
+		if err != nil {
+			return "", err
+		}
+		list := &page{}
+		if err := json.Unmarshal(text.CutLevels(raw, decodable), list); err != nil {
+			return "", err
+		}
+		if found := list.undecodable(); found != "" || list.Metadata.Continue == "" {
+			return found, nil
+		}
+		next = list.Metadata.Continue
+	}
 }
 
 // page is a part of a list.

@@ -7,11 +7,38 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/client-go/rest"
 )
+
+// With namespaces, only those are read, in their order.
+func TestFindJobRunInNamespaces(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		w.Header().Set("Content-Type", "application/json")
+		item := ""
+		if strings.Contains(r.URL.Path, "/team-b/") {
+			item = `{"metadata":{"namespace":"team-b","name":"late"},"status":{"startTime":"now"}}`
+		}
+		fmt.Fprintf(w, `{"metadata":{},"items":[%s]}`, item)
+	}))
+	defer server.Close()
+	find, err := JobRuns(&rest.Config{Host: server.URL}, "team-a", "team-b", "team-c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := find(t.Context()); err != nil || !strings.HasPrefix(found, "JobRun team-b/late: ") {
+		t.Errorf("found %q, error %v", found, err)
+	}
+	const path = "/apis/batch.jobrun.dev/v1alpha1/namespaces/%s/jobruns"
+	if want := []string{fmt.Sprintf(path, "team-a"), fmt.Sprintf(path, "team-b")}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q", asked, want)
+	}
+}
 
 // The second page of the list has the object that cannot be decoded.
 func TestFindJobRun(t *testing.T) {

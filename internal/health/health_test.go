@@ -89,3 +89,19 @@ func TestWatches(t *testing.T) {
 	w.note(r, errors.New("refused"))
 	expect("after the first failure of another row", "")
 }
+
+// With --namespaces, a kind has a cache for each namespace. One of them follows, and the other one does not.
+func TestWatchesOfOneKind(t *testing.T) {
+	clock := testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	w, broken, well := NewWatches(clock), &aReflector{version: "1"}, &aReflector{version: "1"}
+	for range 3 {
+		w.note(broken, errors.New("forbidden in team-a"))
+		w.note(well, errors.New("refused in team-b"))
+		well.version += "1"
+		clock.Step(behindFor / 2)
+	}
+	err := w.Check(nil)
+	if err == nil || !strings.Contains(err.Error(), "forbidden in team-a") || strings.Contains(err.Error(), "team-b") {
+		t.Errorf("got %v", err)
+	}
+}

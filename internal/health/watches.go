@@ -4,6 +4,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,12 +30,11 @@ type Watches struct {
 	clock clock.PassiveClock
 
 	mu      sync.Mutex
-	failing map[string]outage
+	failing map[reflector]outage // With --namespaces, a kind has several reflectors.
 }
 
 // outage is a row of failures of one cache.
 type outage struct {
-	reflector reflector
 	// version is what the cache had synced when it failed. It changes when the cache follows again.
 	version     string
 	first, last time.Time
@@ -49,7 +49,7 @@ type reflector interface {
 
 // NewWatches returns a Watches that has seen no failure.
 func NewWatches(c clock.PassiveClock) *Watches {
-	return &Watches{clock: c, failing: map[string]outage{}}
+	return &Watches{clock: c, failing: map[reflector]outage{}}
 }
 
 // HandleWatchError records that a list or a watch has failed. It is a toolscache.WatchErrorHandlerWithContext.
@@ -61,15 +61,15 @@ func (w *Watches) note(r reflector, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.Now()
-	known, found := w.failing[r.TypeDescription()]
-	if !found || known.over(now) {
+	known, found := w.failing[r]
+	if !found || known.over(r, now) {
 		known.first = now
 	}
-	w.failing[r.TypeDescription()] = outage{r, r.LastSyncResourceVersion(), known.first, now, err}
+	w.failing[r] = outage{r.LastSyncResourceVersion(), known.first, now, err}
 }
 
-func (o outage) over(now time.Time) bool {
-	return o.reflector.LastSyncResourceVersion() != o.version || now.Sub(o.last) > forgetAfter
+func (o outage) over(r reflector, now time.Time) bool {
+	return r.LastSyncResourceVersion() != o.version || now.Sub(o.last) > forgetAfter
 }
 
 // Check returns an error while a cache does not follow. It is a healthz.Checker.
@@ -77,11 +77,15 @@ func (w *Watches) Check(*http.Request) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.Now()
-	maps.DeleteFunc(w.failing, func(_ string, o outage) bool { return o.over(now) })
+	maps.DeleteFunc(w.failing, func(r reflector, o outage) bool { return o.over(r, now) })
+	byKind := slices.SortedFunc(maps.Keys(w.failing), func(a, b reflector) int {
+		return cmp.Or(cmp.Compare(a.TypeDescription(), b.TypeDescription()), w.failing[a].first.Compare(w.failing[b].first))
+	})
 	var errs []error
-	for _, kind := range slices.Sorted(maps.Keys(w.failing)) {
-		if o := w.failing[kind]; now.Sub(o.first) >= behindFor {
-			errs = append(errs, fmt.Errorf("the cache of %s has not followed since %s: %w", kind, o.first.UTC().Format(time.RFC3339), o.err))
+	for _, r := range byKind {
+		if o := w.failing[r]; now.Sub(o.first) >= behindFor {
+			since := o.first.UTC().Format(time.RFC3339)
+			errs = append(errs, fmt.Errorf("the cache of %s has not followed since %s: %w", r.TypeDescription(), since, o.err))
 		}
 	}
 	return errors.Join(errs...)

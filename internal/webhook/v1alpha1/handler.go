@@ -67,6 +67,9 @@ type Options struct {
 	Operator string
 	// Gateway is the user name of the gateway, which names the user of a trigger in an annotation. It is empty if there is none.
 	Gateway string
+	// Namespaces are the namespaces that the operator serves. Requests for objects in any other one are refused. If there are
+	// none, the operator serves all.
+	Namespaces []string
 	// NewToken returns a token that was never used before. If NewToken is nil, tokens are random.
 	NewToken func() string
 }
@@ -124,11 +127,15 @@ func SetupWithManager(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	server := mgr.GetWebhookServer()
-	server.Register(Path, NewHTTPHandler(handler))
-	server.Register(ClaimPath, NewHTTPHandler(NewClaimHandler(o)))
-	server.Register(DefinitionPath, NewHTTPHandler(NewDefinitionHandler(o)))
-	server.Register(FencePath, NewHTTPHandler(NewFenceHandler(o)))
-	server.Register(OutputPath, NewHTTPHandler(admission.HandlerFunc(HandleOutput)))
+	for path, handler := range map[string]admission.Handler{
+		Path:           handler,
+		ClaimPath:      NewClaimHandler(o),
+		DefinitionPath: NewDefinitionHandler(o),
+		FencePath:      NewFenceHandler(o),
+		OutputPath:     admission.HandlerFunc(HandleOutput),
+	} {
+		server.Register(path, NewHTTPHandler(servedOnly(o.Namespaces, handler)))
+	}
 	return nil
 }
 
