@@ -8,7 +8,7 @@ SHELL := /usr/bin/env bash
 ROOT := $(CURDIR)
 # All Go modules of the repository, and the modules that have code.
 MODULES := $(sort $(patsubst %/go.mod,%,$(patsubst go.mod,./go.mod,$(wildcard go.mod hack/*/go.mod hack/*/*/go.mod test/harness/*/go.mod))))
-CODE_MODULES := . hack/release test/harness/localnode
+CODE_MODULES := . hack/helm hack/release test/harness/localnode
 
 # hack/tools/go.mod pins these tools. The Go command builds and caches them.
 TOOL := go tool -modfile=$(ROOT)/hack/tools/go.mod

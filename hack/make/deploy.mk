@@ -73,7 +73,6 @@ build-installers: build-installer ## Write dist/install.yaml, and the same with 
 	$(call write-installer,config/overlays/cert-manager,install-cert-manager.yaml)
 	$(call write-installer,config/overlays/gateway,install-gateway.yaml)
 
-# make chart is not in this file, because it may be missing.
 .PHONY: release
 release: ## Write everything of the release VERSION to dist: image, manifests, plugin, SBOMs, notes and checksums.
 	@$(RELEASE) check $(RELEASE_FLAGS)
@@ -81,9 +80,15 @@ release: ## Write everything of the release VERSION to dist: image, manifests, p
 	@$(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS) > $(DIST)/image.txt
 	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) build-installers IMG="$$(cat $(DIST)/image.txt)"
 	@$(RELEASE) plugin $(RELEASE_FLAGS)
-	@if $(MAKE) -C $(DEPLOY_ROOT) --dry-run chart >/dev/null 2>&1; then $(MAKE) --no-print-directory -C $(DEPLOY_ROOT) chart; fi
+	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) chart
 	@$(RELEASE) notes $(RELEASE_FLAGS)
 	@$(RELEASE) sums $(RELEASE_FLAGS)
+
+# The chart's own version is that of Chart.yaml. A version that git describes is none for Helm.
+.PHONY: chart
+chart: ## Write dist/jobrun-<version>.tgz, the Helm chart. VERSION=v1.2.3 sets the versions of the chart and of its image.
+	@go -C $(DEPLOY_ROOT)/hack/helm run . -chart=$(DEPLOY_ROOT)/charts/jobrun -destination=$(abspath $(DIST)) \
+		-version=$(if $(filter file,$(origin VERSION)),,$(VERSION))
 
 .PHONY: install
 install: ## Install only the CRDs.

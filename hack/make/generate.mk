@@ -15,7 +15,7 @@ mv $(GENERATE_DIR)/merged/$(1) $(2)
 endef
 
 .PHONY: generate
-generate: ## Generate deep copies, CRDs, the webhook configurations, docs/api.md and docs/llms.txt.
+generate: ## Generate deep copies, CRDs, the webhook configurations, docs/api.md, docs/llms.txt and the Helm chart.
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	rm -rf $(GENERATE_DIR)
 	mkdir -p $(GENERATE_DIR)/merged docs
@@ -34,6 +34,7 @@ generate: ## Generate deep copies, CRDs, the webhook configurations, docs/api.md
 		--renderer=markdown --output-path=docs/api.md
 	go run ./hack/llms > $(GENERATE_DIR)/llms.txt
 	mv $(GENERATE_DIR)/llms.txt docs/llms.txt
+	go run ./hack/chart
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.

@@ -13,7 +13,7 @@ MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-mutants test-fuzz test-suites test-conformance test-kine test-release test-e2e test-upgrade test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-helm test-suites test-conformance test-kine test-release test-e2e test-upgrade test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -64,6 +64,11 @@ test-suites: k8s installed-curl installed-python3 installed-openssl eventsource 
 # The store of the conformance tests: etcd or kine. All other tests run on etcd: the chaos suite, the soak and the benchmark
 # read etcd's history and metrics.
 STORE ?= etcd
+
+# Helm's library is in a module of its own: hack/helm.
+.PHONY: test-helm
+test-helm: k8s build ## Render the Helm chart with several values, and install, upgrade and uninstall it.
+	go -C hack/helm test -count=1 -timeout=15m $(TEST_FLAGS) ./...
 
 .PHONY: test-conformance
 test-conformance: k8s $(if $(filter kine,$(STORE)),kine) build localnode ## Run the conformance tables through the API and the Go client. STORE=kine runs it on kine, K8S=oldest on the oldest Kubernetes.

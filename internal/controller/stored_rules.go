@@ -30,7 +30,7 @@ func (s storedRules) Start(ctx context.Context) error {
 	if !s.objects.WaitForCacheSync(ctx) {
 		return nil // The process stops.
 	}
-	runs, err := storeOf(ctx, s.objects, &v1alpha1.JobRun{})
+	runs, err := storeOf(ctx, s.r.Client, s.objects, &v1alpha1.JobRun{})
 	if err != nil {
 		return fmt.Errorf("look for JobRuns that break a newer rule: %w", err)
 	}

@@ -49,6 +49,8 @@ type Options struct {
 	Binary string
 	// Host is the address at which the API server reaches this machine. The default is 127.0.0.1.
 	Host string
+	// Apply installs the manifests, with these changes. The default applies Base.
+	Apply func(context.Context, ...controlplane.Transform) error
 	// WebhookVia returns an address that the API server calls instead of the webhooks' own, for example a proxy's.
 	WebhookVia func(address string) (string, error)
 }
@@ -87,7 +89,7 @@ type Manager struct {
 	Webhook, Metrics, Probes string
 }
 
-// Install applies Options.Base, as `kubectl apply --server-side -k` does, and starts the managers.
+// Install applies Options.Base, or what Options.Apply applies, and starts the managers.
 func Install(ctx context.Context, cp *controlplane.ControlPlane, o Options) (*Operator, error) {
 	op := &Operator{cp: cp, options: o, certs: filepath.Join(cp.Dir(), "webhook-certs")}
 	if err := op.install(ctx); err != nil {
@@ -116,11 +118,27 @@ func (o *Operator) install(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := o.Apply(ctx, o.options.Root); err != nil {
+	if err := o.apply(ctx); err != nil {
 		return err
 	}
 	o.kubeconfig, err = o.cp.ServiceAccountKubeconfig(ctx, o.namespace(), ServiceAccount)
 	return err
+}
+
+// apply applies what the options name.
+func (o *Operator) apply(ctx context.Context) error {
+	if o.options.Apply == nil {
+		return o.Apply(ctx, o.options.Root)
+	}
+	if err := o.options.Apply(ctx, o.transforms()...); err != nil {
+		return err
+	}
+	return o.served(ctx)
+}
+
+// transforms returns how manifests must change for this machine.
+func (o *Operator) transforms() []controlplane.Transform {
+	return []controlplane.Transform{controlplane.WebhooksAt(o.address, o.ca), controlplane.WithoutReplicas}
 }
 
 // Apply applies the manifests of a checkout of the repository, as an upgrade or a rollback does, and waits until the API server
@@ -130,8 +148,7 @@ func (o *Operator) Apply(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	_, err = o.cp.InstallManifests(ctx, manifests, controlplane.WebhooksAt(o.address, o.ca), controlplane.WithoutReplicas)
-	if err != nil {
+	if _, err = o.cp.InstallManifests(ctx, manifests, o.transforms()...); err != nil {
 		return err
 	}
 	return o.served(ctx)

@@ -1,0 +1,30 @@
+{{/* The image: with the tag or the appVersion, and the digest if there is one. */}}
+{{- define "jobrun.image" -}}
+{{- with .Values.image -}}
+{{ .registry }}/{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ with .digest }}@{{ . }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the certificate of the webhook, if it is mounted. */}}
+{{- define "jobrun.webhookSecret" -}}
+{{- if eq .Values.certificates.provider "secret" -}}
+{{ .Values.certificates.secretName }}
+{{- else -}}
+webhook-server-cert
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the certificate of the metrics, if it is mounted. */}}
+{{- define "jobrun.metricsSecret" -}}
+{{- if eq .Values.certificates.provider "secret" -}}
+{{ .Values.certificates.metricsSecretName | default .Values.certificates.secretName }}
+{{- else -}}
+metrics-server-cert
+{{- end -}}
+{{- end -}}
+
+{{/* The labels of the objects that config/ does not have. */}}
+{{- define "jobrun.labels" -}}
+app.kubernetes.io/name: jobrun
+app.kubernetes.io/part-of: jobrun
+{{- end -}}

@@ -1,0 +1,284 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	commonmodel "github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"k8s.io/client-go/rest"
+
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
+	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
+	"github.com/jobrun-dev/jobrun/test/harness/operator"
+)
+
+// promQL parses the queries of the dashboards.
+var promQL = parser.NewParser(parser.Options{})
+
+// dashboard has what the tests look at.
+type dashboard struct {
+	file       string
+	UID        string  `json:"uid"`
+	Title      string  `json:"title"`
+	Panels     []panel `json:"panels"`
+	Templating struct {
+		List []variable `json:"list"`
+	} `json:"templating"`
+}
+
+type panel struct {
+	ID          int    `json:"id"`
+	Type        string `json:"type"`
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	GridPos     struct{ X, Y, W, H int }
+	Targets     []struct {
+		Expr       string `json:"expr"`
+		Datasource struct {
+			UID string `json:"uid"`
+		} `json:"datasource"`
+	} `json:"targets"`
+}
+
+type variable struct {
+	Type       string `json:"type"`
+	Name       string `json:"name"`
+	Definition string `json:"definition"`
+}
+
+func dashboards(t *testing.T) (all []dashboard) {
+	t.Helper()
+	files, err := filepath.Glob(checkout.Path("config/prometheus/dashboards/*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d dashboards, error %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := dashboard{file: filepath.Base(file)}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// expressions returns the queries of the panels and of the variables, with values for the variables.
+func (d dashboard) expressions() (all []string) {
+	queries := []string{}
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			queries = append(queries, target.Expr)
+		}
+	}
+	for _, v := range d.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		// label_values(selector, label)
+		arguments := strings.TrimSuffix(strings.TrimPrefix(v.Definition, "label_values("), ")")
+		comma := strings.LastIndex(arguments, ",")
+		queries = append(queries, "sum by ("+arguments[comma+1:]+") ("+arguments[:comma]+")")
+	}
+	values := []string{"$__rate_interval", "5m", "$__range", "6h"}
+	for _, v := range d.Templating.List {
+		values = append(values, "$"+v.Name, "x")
+	}
+	for _, query := range queries {
+		all = append(all, strings.NewReplacer(values...).Replace(query))
+	}
+	return all
+}
+
+func TestDashboards(t *testing.T) {
+	uids := map[string]string{}
+	for _, d := range dashboards(t) {
+		g := NewWithT(t)
+		g.Expect(uids).NotTo(HaveKey(d.UID), d.file)
+		uids[d.UID] = d.file
+		g.Expect(d.Title).To(HavePrefix("JobRun / "), d.file)
+		g.Expect(d.Templating.List[0]).To(Equal(variable{Type: "datasource", Name: "datasource"}), d.file)
+		ids := map[int]bool{}
+		for _, p := range d.Panels {
+			g.Expect(ids[p.ID]).To(BeFalse(), "%s: two panels have the id %d", d.file, p.ID)
+			ids[p.ID] = true
+			g.Expect(p.Title).NotTo(BeEmpty(), d.file)
+			if p.Type == "row" {
+				continue
+			}
+			g.Expect(p.Description).NotTo(BeEmpty(), "%s: %s", d.file, p.Title)
+			g.Expect(p.Targets).NotTo(BeEmpty(), "%s: %s", d.file, p.Title)
+			g.Expect(p.GridPos.X+p.GridPos.W).To(BeNumerically("<=", 24), "%s: %s", d.file, p.Title)
+			for _, target := range p.Targets {
+				g.Expect(target.Datasource.UID).To(Equal("${datasource}"), "%s: %s", d.file, p.Title)
+			}
+		}
+		for _, expression := range d.expressions() {
+			g.Expect(expression).NotTo(ContainSubstring("$"), "%s has a variable that it does not define", d.file)
+			_, err := promQL.ParseExpr(expression)
+			g.Expect(err).NotTo(HaveOccurred(), "%s: %s", d.file, expression)
+		}
+	}
+}
+
+// targetLabels are the labels that Prometheus gives each series of a scraped target.
+var targetLabels = []string{"instance", "job", "namespace", "pod", "service", "endpoint", "container"}
+
+// testDashboards compares the metrics and labels in the dashboards with those that a manager, a gateway and the API server serve.
+func testDashboards(t *testing.T, c *cluster, manager *operator.Manager) {
+	served := map[string]map[string]bool{} // the labels of each metric
+	note := func(families map[string]*dto.MetricFamily) {
+		for name, family := range families {
+			noteFamily(served, name, family)
+		}
+	}
+	families, err := c.operator.Metrics(t.Context(), manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note(families)
+	note(c.gatewayMetrics(t))
+	note(c.apiServerMetrics(t))
+	for _, d := range dashboards(t) {
+		for _, expression := range d.expressions() {
+			parsed, err := promQL.ParseExpr(expression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for metric, names := range usedLabels(parsed) {
+				known, exists := served[metric]
+				if !exists {
+					t.Errorf("%s: no metric %s is served: %s", d.file, metric, expression)
+					continue
+				}
+				for _, name := range names {
+					if !known[name] && !slices.Contains(targetLabels, name) {
+						t.Errorf("%s: %s has no label %s, only %v: %s", d.file, metric, name, slices.Sorted(maps.Keys(known)), expression)
+					}
+				}
+			}
+		}
+	}
+}
+
+// noteFamily records the names and labels of the series of a metric.
+func noteFamily(served map[string]map[string]bool, name string, family *dto.MetricFamily) {
+	names := []string{name}
+	if family.GetType() == dto.MetricType_HISTOGRAM {
+		names = []string{name + "_bucket", name + "_sum", name + "_count"}
+	}
+	for _, name := range names {
+		if served[name] == nil {
+			served[name] = map[string]bool{}
+		}
+		for _, metric := range family.GetMetric() {
+			for _, pair := range metric.GetLabel() {
+				served[name][pair.GetName()] = true
+			}
+		}
+		if strings.HasSuffix(name, "_bucket") {
+			served[name]["le"] = true
+		}
+	}
+}
+
+// usedLabels returns the metrics in an expression, with the labels that the expression selects and groups them by.
+func usedLabels(expression parser.Expr) map[string][]string {
+	used := map[string][]string{}
+	parser.Inspect(expression, func(node parser.Node, path []parser.Node) error {
+		selector, ok := node.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		used[selector.Name] = append(used[selector.Name], matched(selector.LabelMatchers)...)
+		for _, parent := range path {
+			if aggregate, ok := parent.(*parser.AggregateExpr); ok && !aggregate.Without {
+				used[selector.Name] = append(used[selector.Name], aggregate.Grouping...)
+			}
+		}
+		return nil
+	})
+	return used
+}
+
+func matched(matchers []*labels.Matcher) (names []string) {
+	for _, m := range matchers {
+		if m.Name != "__name__" {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// gatewayMetrics starts a gateway, sends it a request, and returns its metrics.
+func (c *cluster) gatewayMetrics(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	g := NewWithT(t)
+	var addresses [2]string
+	for i := range addresses {
+		var err error
+		addresses[i], err = controlplane.FreeAddress()
+		g.Expect(err).NotTo(HaveOccurred())
+	}
+	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), namespace, "jobrun-gateway")
+	g.Expect(err).NotTo(HaveOccurred())
+	gateway, err := c.Run(controlplane.ProcessSpec{
+		Name: "gateway", Path: checkout.Path("bin/manager"), Env: []string{"KUBECONFIG=" + kubeconfig},
+		Args: []string{"gateway", "--gateway-bind-address=" + addresses[0], "--metrics-bind-address=" + addresses[1]},
+	})
+	g.Expect(err).NotTo(HaveOccurred())
+	defer func() { g.Expect(gateway.Kill9()).To(Succeed()) }()
+
+	httpClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer httpClient.CloseIdleConnections()
+	var families map[string]*dto.MetricFamily
+	g.Eventually(func() error {
+		response, err := httpClient.Get("https://" + addresses[0] + "/v1/namespaces/" + served + "/runs")
+		if err != nil {
+			return err
+		}
+		if err := response.Body.Close(); err != nil {
+			return err
+		}
+		families, err = c.operator.Metrics(t.Context(), &operator.Manager{Process: gateway, Metrics: addresses[1]})
+		if families["jobrun_gateway_requests_total"] == nil {
+			err = errors.Join(err, errors.New("no request is counted yet"))
+		}
+		return err
+	}).WithTimeout(patience).Should(Succeed())
+	return families
+}
+
+// apiServerMetrics returns the metrics of the API server. It has called a webhook that did not answer: see testReinstall.
+func (c *cluster) apiServerMetrics(t *testing.T) map[string]*dto.MetricFamily {
+	t.Helper()
+	g := NewWithT(t)
+	httpClient, err := rest.HTTPClientFor(c.AdminConfig())
+	g.Expect(err).NotTo(HaveOccurred())
+	response, err := httpClient.Get(c.AdminConfig().Host + "/metrics")
+	g.Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	textParser := expfmt.NewTextParser(commonmodel.UTF8Validation)
+	families, err := textParser.TextToMetricFamilies(response.Body)
+	g.Expect(err).NotTo(HaveOccurred())
+	return families
+}

@@ -1,0 +1,93 @@
+// Copyright The JobRun Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"sigs.k8s.io/yaml"
+)
+
+// An error names the value.
+func TestRefusedValues(t *testing.T) {
+	for values, wants := range map[string][]string{
+		"manager: {replica: 3}":               {"manager", "additional properties 'replica' not allowed"},
+		"managers: {}":                        {"additional properties 'managers' not allowed"},
+		"manager: {replicas: two}":            {"/manager/replicas", "got string, want integer"},
+		"manager: {replicas: -1}":             {"/manager/replicas", "minimum"},
+		"manager: {extraArgs: [run-ttl=24h]}": {"/manager/extraArgs/0"},
+		"manager: {affinity: none}":           {"/manager/affinity"},
+		"image: {digest: sha256:abc}":         {"/image/digest"},
+		"image: {pullPolicy: Sometimes}":      {"/image/pullPolicy"},
+		"namespaces: team-a":                  {"/namespaces", "want array"},
+		"namespaces: [Team_A]":                {"/namespaces/0"},
+		"certificates: {provider: vault}":     {"/certificates/provider", "'rotation', 'cert-manager', 'secret'"},
+		"certificates: {provider: secret}":    {"certificates.secretName is required"},
+		"{certificates: {provider: secret, secretName: certs}, gateway: {enabled: true}}": {"gateway.secretName is required"},
+		"certificates: {secretName: certs}":                                               {"only if certificates.provider is secret"},
+		"certificates: {issuerRef: {name: internal}}":                                     {"only if certificates.provider is cert-manager"},
+		"gateway: {ingress: {enabled: true}}":                                             {"need gateway.enabled"},
+		"gateway: {httpRoute: {enabled: true}}":                                           {"need gateway.enabled"},
+		"networkPolicy: {apiServers: [10.0.0.10]}":                                        {"/networkPolicy/apiServers/0"},
+		"crds: {keep: \"yes\"}":                                                           {"/crds/keep", "want boolean"},
+		"monitoring: {dashboard: {enabled: true}}":                                        {"additional properties 'dashboard' not allowed"},
+		"monitoring: {serviceMonitor: {reader: {user: x}}}":                               {"/monitoring/serviceMonitor/reader", "additional properties 'user' not allowed"},
+		"gateway: {enabled: true, ingress: {enabled: true}}":                              {"gateway.ingress.hosts is required"},
+		"gateway: {enabled: true, httpRoute: {enabled: true}}":                            {"gateway.httpRoute.parentRefs is required"},
+		"gateway: {enabled: true, httpRoute: {backendTLS: {enabled: true}}}":              {"needs gateway.httpRoute.enabled"},
+		"networkPolicy: {enabled: false, apiServers: [10.0.0.10/32]}":                     {"networkPolicy.apiServers needs networkPolicy.enabled"},
+	} {
+		var parsed map[string]any
+		if err := yaml.Unmarshal([]byte(values), &parsed); err != nil {
+			t.Fatal(err)
+		}
+		_, err := render(parsed, namespace)
+		if err == nil {
+			t.Errorf("%s: accepted", values)
+			continue
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %q", values, err, want)
+			}
+		}
+	}
+}
+
+// A chart that has this one as a part passes its values "global" on.
+func TestGlobalValuesAreAccepted(t *testing.T) {
+	if _, err := render(map[string]any{"global": map[string]any{"region": "eu"}}, namespace); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLint(t *testing.T) {
+	if err := lint(chartDir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPack(t *testing.T) {
+	dir := t.TempDir()
+	file, err := pack(chartDir, "v1.2.3-rc.1", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "jobrun-1.2.3-rc.1.tgz"); file != want {
+		t.Errorf("wrote %s, want %s", file, want)
+	}
+	packed, err := loader.LoadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packed.Metadata.AppVersion != "v1.2.3-rc.1" || packed.Schema == nil || len(packed.Templates) < 20 {
+		t.Errorf("packed %+v with %d templates", packed.Metadata, len(packed.Templates))
+	}
+	if _, err := pack(chartDir, "latest", dir); err == nil || !strings.Contains(err.Error(), `-version "latest"`) {
+		t.Errorf("a version that is none: %v", err)
+	}
+}
