@@ -92,12 +92,15 @@ func TestJobDefinitionBounds(t *testing.T) {
 		{"spec.schedules[0].schedule", "spec: {schedules: [{name: a, schedule: %s}]}", 1, 256},
 		{"spec.receivers[0].filterExpression", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, filterExpression: %s}]}", 1, 4096},
 		{"spec.receivers[0].inputExpression", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, inputExpression: %s}]}", 1, 4096},
+		{"spec.receivers[0].events[0]", "spec: {receivers: [{name: a, type: GitHub, secretRef: {name: s, key: k}, events: [%s]}]}", 1, 128},
+		{"spec.schedules[0].timeZone", "spec: {schedules: [{name: a, schedule: '@daily', timeZone: %s}]}", 1, 64},
+	})
+	letters := func(n int) string { return strconv.Quote(strings.Repeat("a", n)) }
+	testBounds(t, "JobDefinition", letters, []bounds{
 		{"spec.receivers[0].idempotencyHeader", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: k}, idempotencyHeader: %s}]}", 1, 128},
 		{"spec.receivers[0].secretRef.name", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: %s, key: k}}]}", 1, 253},
 		{"spec.receivers[0].secretRef.key", "spec: {receivers: [{name: a, type: HMAC, secretRef: {name: s, key: %s}}]}", 1, 253},
 		{"spec.receivers[0].name", "spec: {receivers: [{name: %s, type: HMAC, secretRef: {name: s, key: k}}]}", 1, 63},
-		{"spec.receivers[0].events[0]", "spec: {receivers: [{name: a, type: GitHub, secretRef: {name: s, key: k}, events: [%s]}]}", 1, 128},
-		{"spec.schedules[0].timeZone", "spec: {schedules: [{name: a, schedule: '@daily', timeZone: %s}]}", 1, 64},
 	})
 }
 
