@@ -118,6 +118,7 @@ func TestCheckStandardWebhooks(t *testing.T) {
 		"right":                         {standardSecret, standardMessage, at(0), right, nil},
 		"without whsec_":                {strings.TrimPrefix(standardSecret, "whsec_"), standardMessage, at(0), right, nil},
 		"one of several":                {standardSecret, standardMessage, at(0), "v1a,abc " + wrong + " v1,no " + right + " ", nil},
+		"before a wrong one":            {standardSecret + "\nwhsec_bmV3", standardMessage, at(0), right + " " + wrong, nil},
 		"of the old secret":             {"whsec_bmV3\n" + standardSecret, standardMessage, at(0), right, nil},
 		"5 minutes old":                 {standardSecret, standardMessage, at(-5 * time.Minute), sign(standardMessage, at(-5*time.Minute), `{"test": 1}`), nil},
 		"5 minutes early":               {standardSecret, standardMessage, at(5 * time.Minute), sign(standardMessage, at(5*time.Minute), `{"test": 1}`), nil},
