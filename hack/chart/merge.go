@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -107,7 +108,7 @@ func merge(values map[int]*yaml.Node) (*node, error) {
 			first = value
 		}
 		if value.Kind != first.Kind {
-			return nil, fmt.Errorf("the builds have a mapping, a sequence or a scalar at one place: express that in hack/chart")
+			return nil, errors.New("the builds have a mapping, a sequence or a scalar at one place: express that in hack/chart")
 		}
 		if value.Kind == yaml.ScalarNode && (value.Value != first.Value || value.Tag != first.Tag) {
 			merged.differs = value.Value

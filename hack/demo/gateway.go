@@ -40,7 +40,7 @@ func (d *demo) startGateway(ctx context.Context) error {
 		return err
 	}
 	d.gateway = "https://" + address
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it made its certificate itself
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()
 	return process.WaitReady(ctx, controlplane.HTTPReady(client, d.gateway+"/readyz"))
 }

@@ -50,6 +50,7 @@ func DecideIssue(o IssueObservation) (Issue, error) {
 	}
 	ca, err := parseAuthority(data, o.Now)
 	if err != nil {
+		//nolint:nilerr // What is wrong with the CA is why a new one is issued.
 		return Issue{Authority: err.Error(), Leaf: "its CA is new", Roots: o.Published, Again: o.Now}, nil
 	}
 	d := Issue{Again: renewal(ca.root)}

@@ -105,7 +105,7 @@ func TestReceiverInput(t *testing.T) {
 	spaced := `{"a": "` + strings.Repeat("x", 40<<10) + `",` + strings.Repeat(" ", 40<<10) + `"b":1}`
 	for name, tc := range map[string]struct{ input, body, want, problem string }{
 		"the body":                   {body: ` {"a": [1, 2.50, "<é>"]} `, want: `{"a":[1,2.50,"<é>"]}`},
-		"the body without spaces":    {body: spaced, want: strings.ReplaceAll(strings.ReplaceAll(spaced, " ", ""), `"a":`, `"a":`)},
+		"the body without spaces":    {body: spaced, want: strings.ReplaceAll(spaced, " ", "")},
 		"a large integer":            {input: "body.id", body: `{"id":9223372036854775807}`, want: "9223372036854775807"},
 		"an object in order":         {input: `{"z": body.b, "a": body.a, "m": headers["x-github-event"]}`, body: `{"a":{"y":1,"x":null},"b":[true,-1.5]}`, want: `{"a":{"x":null,"y":1},"m":"push","z":[true,-1.5]}`},
 		"what is there":              {input: `{?"a": body.?a, ?"b": body.?b}`, body: `{"b":"<"}`, want: `{"b":"<"}`},

@@ -88,7 +88,7 @@ func (g *GatewayClient) stream(ctx context.Context, query url.Values, last strin
 			return true, err
 		}
 		if err != nil {
-			return true, nil //nolint:nilerr // The stream ended, in whatever way.
+			return true, nil // The stream ended, in whatever way.
 		}
 		silent.Stop() // take may wait for the caller
 		if more, err := take(next); !more || err != nil {
