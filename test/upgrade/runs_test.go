@@ -20,8 +20,9 @@ import (
 const (
 	// workersJob is the job whose runs workers execute.
 	workersJob = "work"
-	// leaseSeconds is so long that a busy machine does not make a worker lose a lease.
-	leaseSeconds = 10
+	// leaseSeconds is so long that no worker loses a lease: on a busy machine, or while the API server refuses an end with an
+	// output because an older replica does not serve the webhook for it.
+	leaseSeconds = 60
 )
 
 // makeRun returns a run of a worker.
