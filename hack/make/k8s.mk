@@ -16,7 +16,7 @@ export KUBEBUILDER_ASSETS := $(K8S_ASSETS)
 
 .PHONY: k8s
 ifeq ($(K8S_ASSETS),$(K8S_BUILT))
-k8s: ## Build etcd and the Kubernetes binaries into bin/k8s (once, about 12 minutes on two cores). K8S=oldest: into bin/k8s-oldest.
+k8s: ## Build etcd and the Kubernetes binaries into bin/k8s (once, 7 to 15 minutes on two cores). K8S=oldest: into bin/k8s-oldest.
 	@$(K8S_HACK)/build.sh $(K8S_MODULE) $(K8S_BUILT)
 else
 k8s:

@@ -15,7 +15,7 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// This file admits JobRuns that Velero restores from a backup (P12). Velero drops the status, so nobody can tell whether the run had
+// This file admits JobRuns that Velero restores from a backup (P14). Velero drops the status, so nobody can tell whether the run had
 // ended.
 
 // restoreOf returns the name of the restore that sends a JobRun; empty for a new trigger. Only a JobRun that was stored has a token:

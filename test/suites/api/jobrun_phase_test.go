@@ -78,6 +78,15 @@ func TestJobRunDisplaced(t *testing.T) {
 	want.check(t, patchStatus(t, run, "{phase: Pending}"))
 }
 
+// A worker may claim a run that has no phase yet, and so before the operator ends what was restored.
+func TestRestoredJobRunIsNeverLeased(t *testing.T) {
+	run := create(t, "JobRun", "spec: {jobName: a, cancel: true, admission: {disposition: Created, runName: a, runToken: t, "+
+		"token: t, executor: Worker, restore: nightly}}")
+	want := refusal{"status.phase", "a JobRun that was restored from a backup never executes"}
+	want.check(t, patchStatus(t, run, leased))
+	refusal{}.check(t, patchStatus(t, run, "{phase: Cancelled}"))
+}
+
 // entering returns a patch that only the rule about transitions can refuse.
 func entering(phase v1alpha1.Phase, generation int) string {
 	nobody := ""
