@@ -65,6 +65,7 @@ func TestListRuns(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got.Code, got.Body)
 		}
 	}
+	g.send("GET", "/v1/runs?phase=completed", "").wantStatus(400, metav1.StatusReasonBadRequest)
 	g.denied["list /jobruns/"] = true
 	g.send("GET", "/v1/runs", "").wantStatus(403, metav1.StatusReasonForbidden)
 }

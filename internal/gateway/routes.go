@@ -48,7 +48,7 @@ var (
 	}
 	runFilter = append([]parameter{
 		jobParameter,
-		{"phase", "Only JobRuns in this phase. Empty: those that have none yet."},
+		{"phase", "Only JobRuns in this phase, such as Completed. Empty: those that have none yet."},
 		{"key", "Only JobRuns with this concurrencyKey."},
 		{"labels", "Only JobRuns that this label selector matches."},
 	}, page...)

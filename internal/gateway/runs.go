@@ -6,6 +6,8 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -16,6 +18,12 @@ import (
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
+
+// phases are the values of the parameter phase. An unknown one would have an empty list.
+var phases = []string{
+	"", string(v1alpha1.PhasePending), string(v1alpha1.PhaseLeased), string(v1alpha1.PhaseCompleted), string(v1alpha1.PhaseFailed),
+	string(v1alpha1.PhaseCancelled), string(v1alpha1.PhaseCoalesced), string(v1alpha1.PhaseIdempotent),
+}
 
 // listRuns answers GET /v1/namespaces/{ns}/runs and GET /v1/runs. The list has runs and receipts, in the API server's order.
 func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
@@ -28,6 +36,9 @@ func (s *Server) listRuns(w http.ResponseWriter, r *http.Request) error {
 		if query.Has(parameter) {
 			set[path] = query.Get(parameter)
 		}
+	}
+	if phase := query.Get("phase"); !slices.Contains(phases, phase) {
+		return badRequest("phase must be one of %s, or empty, not %q", strings.Join(phases[1:], ", "), phase)
 	}
 	if len(set) > 0 {
 		page.FieldSelector = set.AsSelector()
