@@ -5,7 +5,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -31,8 +30,9 @@ func (s storedRules) Start(ctx context.Context) error {
 		return nil // The process stops.
 	}
 	runs, err := storeOf(ctx, s.r.Client, s.objects, &v1alpha1.JobRun{})
-	if err != nil {
-		return fmt.Errorf("look for JobRuns that break a newer rule: %w", err)
+	if err != nil { // Nothing depends on what it tells, so the process goes on.
+		log.FromContext(ctx).WithName(controllerName).Error(err, "Could not look for JobRuns that break a newer rule")
+		return nil
 	}
 	for _, object := range runs.List() {
 		if run, ok := object.(*v1alpha1.JobRun); ok && !run.HasOutcome() && ctx.Err() == nil {
@@ -61,7 +61,7 @@ func (s storedRules) check(ctx context.Context, run *v1alpha1.JobRun) {
 }
 
 // tell creates the Event of a JobRun. All replicas look, and the one that creates the Event tells. So the name of the Event comes from
-// the JobRun alone.
+// the JobRun alone. Once the API server has dropped the Event, the next process that starts tells again.
 func (s storedRules) tell(ctx context.Context, run *v1alpha1.JobRun, errs field.ErrorList) (told bool, err error) {
 	event, err := s.r.Events.series.event(decision.NewerRuleEvent(run, errs.ToAggregate().Error()))
 	if err != nil {
