@@ -167,6 +167,9 @@ func decodeEvent(data []byte) (Event, error) {
 	event.Skipped = &v1alpha1.CoalescedTrigger{
 		Name: told.Receipt.Name, UID: told.Receipt.UID, Time: told.SkippedTime, Input: string(told.SkippedInput), Labels: told.SkippedLabels,
 	}
+	if event.Count > 1 {
+		event.Skipped.Represents = int32(min(event.Count, v1alpha1.MaxRepresented))
+	}
 	if told.SkippedInputCut {
 		if err := json.Unmarshal(told.SkippedInput, &event.Skipped.Input); err != nil {
 			return Event{}, fmt.Errorf("skippedInput: %w", err)

@@ -86,6 +86,9 @@ func short(e jobrun.Event) string {
 	if e.Count > 1 {
 		text += fmt.Sprintf(" x%d", e.Count)
 	}
+	if e.Skipped != nil && e.Skipped.Represents != 0 {
+		text += fmt.Sprintf(" for %d", e.Skipped.Represents)
+	}
 	return text + ")"
 }
 
@@ -188,6 +191,28 @@ func TestGatewayWatchCountsOnce(t *testing.T) {
 	}
 	got, err := watched(t, s, jobrun.Selector{ConcurrencyKey: "k"})
 	want := []string{"coalesced(a x3)", "leased(a x2)", "coalesced(a x2)", "trigger(last)", "delete(last)"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// A receipt that several triggers share is told once, for all of them. Triggers without a receipt come on top.
+func TestGatewayWatchOfASharedReceipt(t *testing.T) {
+	coalesced := func(total, n int, more, id string) string {
+		a := strings.Replace(runIn("a", v1alpha1.PhasePending), `"phase"`, fmt.Sprintf(`"coalesced":{"count":%d},"phase"`, total), 1)
+		return strings.Replace(told(jobrun.EventCoalesced, a, more, id), `"count":1,"run"`, fmt.Sprintf(`"count":%d,"run"`, n), 1)
+	}
+	const shared, single = `,"receipt":{"name":"s","uid":"uid-s"}`, `,"receipt":{"name":"r","uid":"uid-r"}`
+	s := &streams{
+		lists: []string{listOf("7", runIn("a", v1alpha1.PhasePending))},
+		texts: []string{
+			coalesced(40, 40, shared, ""),
+			// It repeats what had no id, and goes on.
+			coalesced(40, 40, shared, "") + coalesced(41, 1, single, "") + coalesced(43, 5, "", "8") + last(),
+		},
+	}
+	got, err := watched(t, s, jobrun.Selector{})
+	want := []string{"coalesced(a s  x40 for 40)", "coalesced(a r )", "coalesced(a x2)", "trigger(last)", "delete(last)"}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v", got, err)
 	}

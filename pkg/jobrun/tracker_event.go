@@ -75,8 +75,8 @@ func (t *tracker) newlyAbsorbed(r *record, e Event) int64 {
 		if t.told[receipt] = e.Run.UID; exists(e) {
 			r.receipts = append(r.receipts, receipt)
 		}
-		r.absorbed++
-		return 1
+		r.absorbed += e.Count
+		return e.Count
 	}
 	more := e.Count
 	if coalesced := e.Run.Status.Coalesced; coalesced != nil {
