@@ -22,7 +22,8 @@ const batchReads = 8
 
 // BatchTrigger is Client.BatchTrigger, but for lost answers. The gateway names the JobRuns, so a lost answer is a *UnansweredError,
 // which has no Name unless the gateway gave one. Once ctx has ended, the gateway goes on: the batch may start. The results come after
-// further requests, which read the JobRuns, as for Trigger.
+// further requests, which read the JobRuns, as for Trigger. Once one of them cannot be read, others may have nothing but their names,
+// labels and specs, too.
 func (g *GatewayClient) BatchTrigger(ctx context.Context, items []BatchItem) ([]TriggerResult, error) {
 	sent, bodies, err := g.newBatch(items)
 	if err != nil {
@@ -41,18 +42,24 @@ func (g *GatewayClient) BatchTrigger(ctx context.Context, items []BatchItem) ([]
 		return nil, &UnansweredError{err: fmt.Errorf("the gateway answered for %d items, not %d", len(answer.Items), len(items))}
 	}
 	results := make([]TriggerResult, len(items))
+	for i, item := range answer.Items {
+		if results[i], err = g.accepted(sent[i], item); err != nil {
+			return nil, err
+		}
+	}
+	g.completeAll(ctx, results, items)
+	return results, nil
+}
+
+// completeAll reads the JobRuns of a batch that has started. It gives up after the first one that cannot be read, without an error,
+// which would make the caller trigger the batch again.
+func (g *GatewayClient) completeAll(ctx context.Context, results []TriggerResult, items []BatchItem) {
 	reads, ctx := errgroup.WithContext(ctx)
 	reads.SetLimit(batchReads)
-	for i, item := range answer.Items {
-		reads.Go(func() (err error) {
-			results[i], err = g.resultOf(ctx, sent[i], item, gather(items[i].Options))
-			return err
-		})
+	for i := range results {
+		reads.Go(func() error { return g.complete(ctx, &results[i], gather(items[i].Options)) })
 	}
-	if err := reads.Wait(); err != nil {
-		return nil, err
-	}
-	return results, nil
+	_ = reads.Wait()
 }
 
 // newBatch returns the JobRuns of a batch, and what is sent of each. It validates all items.

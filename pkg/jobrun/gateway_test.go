@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -152,5 +153,54 @@ func TestGatewayTriggerRefuses(t *testing.T) {
 	}
 	if _, err := jobrun.NewForGateway(jobrun.GatewayOptions{URL: "https://a", Token: token}, ""); err == nil {
 		t.Error("all namespaces are accepted")
+	}
+}
+
+// Once the gateway has answered, the trigger is accepted, whatever becomes of reading its JobRun.
+func TestGatewayTriggerWhoseJobRunIsNotRead(t *testing.T) {
+	for name, read := range map[string]http.HandlerFunc{
+		"refused": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"kind":"Status","code":403,"reason":"Forbidden"}`)
+		},
+		"unavailable": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"lost":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			runs := overHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					read(w, r)
+					return
+				}
+				_, _ = io.WriteString(w, `{"disposition":"Coalesced","run":"sync-1","trigger":"sync-2"}`)
+			})
+			check := func(how string, result jobrun.TriggerResult, err error) {
+				t.Helper()
+				if err != nil || result.JobRun.Name != "sync-2" || result.Disposition != v1alpha1.DispositionCoalesced || result.Run.Name != "sync-1" {
+					t.Errorf("%s: %+v, %v", how, result, err)
+				}
+			}
+			result, err := runs.Trigger(t.Context(), v1alpha1.JobRunSpec{JobName: "sync"}, jobrun.WithPatience(100*time.Millisecond))
+			check("Trigger", result, err)
+			result, err = runs.Retrigger(t.Context(), "sync-0", jobrun.WithPatience(100*time.Millisecond))
+			check("Retrigger", result, err)
+		})
+	}
+}
+
+// An answer without a name leaves open what became of the trigger.
+func TestGatewayTriggerAnsweredWithoutAName(t *testing.T) {
+	runs := overHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			t.Errorf("%s", r.URL)
+		}
+		_, _ = io.WriteString(w, `{"items":[{}]}`)
+	})
+	if _, err := runs.Trigger(t.Context(), v1alpha1.JobRunSpec{JobName: "sync"}); !errors.Is(err, jobrun.ErrUnanswered) {
+		t.Errorf("Trigger: %v", err)
+	}
+	_, err := runs.BatchTrigger(t.Context(), []jobrun.BatchItem{{Spec: v1alpha1.JobRunSpec{JobName: "sync"}}})
+	if !errors.Is(err, jobrun.ErrUnanswered) {
+		t.Errorf("BatchTrigger: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -27,8 +28,8 @@ type gatewayAnswer struct {
 
 // Trigger is Client.Trigger, but for lost answers. The gateway names the JobRun, so a trigger is sent again only if it has an
 // idempotencyKey, with which it executes once. Without one, a lost answer is a *UnansweredError, which has no Name. The result
-// comes after a second request, which reads the JobRun. If it is gone by then, the result has nothing but its name, labels and
-// spec.
+// comes after a second request, which reads the JobRun. If that fails, for example because the JobRun is gone or the caller may not
+// read it, there is no error: the JobRun of the result has nothing but its name, labels and spec, and Run has no token.
 func (g *GatewayClient) Trigger(ctx context.Context, spec v1alpha1.JobRunSpec, opts ...TriggerOption) (TriggerResult, error) {
 	return g.trigger(ctx, spec, gather(opts))
 }
@@ -56,7 +57,7 @@ func (g *GatewayClient) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRun
 }
 
 // Retrigger is Client.Retrigger. The gateway takes no labels for it, and retriggers no run with a template of its own. A lost
-// answer is a *UnansweredError, which has no Name.
+// answer is a *UnansweredError, which has no Name. If the new JobRun cannot be read, the JobRun of the result has nothing but its name.
 func (g *GatewayClient) Retrigger(ctx context.Context, name string, opts ...TriggerOption) (TriggerResult, error) {
 	o := gather(opts)
 	errs := refusedOptions(o)
@@ -73,7 +74,7 @@ func (g *GatewayClient) Retrigger(ctx context.Context, name string, opts ...Trig
 	if err := g.call(ctx, http.MethodPost, "/runs/"+name+"/retrigger", nil, nil, &answer); err != nil {
 		return TriggerResult{}, triggerError(err)
 	}
-	return g.resultOf(ctx, &v1alpha1.JobRun{}, answer, o)
+	return g.read(ctx, &v1alpha1.JobRun{}, answer, o)
 }
 
 func (g *GatewayClient) trigger(ctx context.Context, spec v1alpha1.JobRunSpec, o options) (TriggerResult, error) {
@@ -101,7 +102,7 @@ func (g *GatewayClient) trigger(ctx context.Context, spec v1alpha1.JobRunSpec, o
 			return TriggerResult{}, triggerError(err)
 		}
 	}
-	return g.resultOf(ctx, sent, answer, o)
+	return g.read(ctx, sent, answer, o)
 }
 
 // sendAgain repeats a trigger with an idempotencyKey until it is answered.
@@ -183,24 +184,39 @@ func triggerError(err error) error {
 	}
 }
 
-// resultOf returns the result of a trigger that was accepted.
-func (g *GatewayClient) resultOf(ctx context.Context, sent *v1alpha1.JobRun, answer gatewayAnswer, o options) (TriggerResult, error) {
-	sent.Namespace, sent.Name = g.namespace, answer.Trigger
-	result := TriggerResult{JobRun: sent, Disposition: answer.Disposition, Run: RunIdentity{Name: answer.Run}}
-	if o.dryRun {
-		return result, nil
+// read returns the result of a trigger that was accepted, with its JobRun as far as it can be read.
+func (g *GatewayClient) read(ctx context.Context, sent *v1alpha1.JobRun, answer gatewayAnswer, o options) (TriggerResult, error) {
+	result, err := g.accepted(sent, answer)
+	if err != nil || o.dryRun {
+		return result, err
 	}
+	_ = g.complete(ctx, &result, o) // An error would make the caller trigger again.
+	return result, nil
+}
+
+// accepted returns what the gateway's answer says of a trigger. Without the name of a JobRun, it says nothing.
+func (g *GatewayClient) accepted(sent *v1alpha1.JobRun, answer gatewayAnswer) (TriggerResult, error) {
+	if err := New(nil, g.namespace).checkName(answer.Trigger); err != nil {
+		return TriggerResult{}, &UnansweredError{err: fmt.Errorf("the gateway's answer names no JobRun: %w", err)}
+	}
+	sent.Namespace, sent.Name = g.namespace, answer.Trigger
+	return TriggerResult{JobRun: sent, Disposition: answer.Disposition, Run: RunIdentity{Name: answer.Run}}, nil
+}
+
+// complete reads the JobRun of a result. If it is gone, or cannot be read for longer than the patience, it leaves the result as it is.
+func (g *GatewayClient) complete(ctx context.Context, result *TriggerResult, o options) error {
 	patient, cancel := context.WithTimeout(ctx, cmp.Or(o.patience, createPatience))
 	defer cancel()
 	for backoff := createBackoff; ; {
-		stored, err := g.Get(patient, answer.Trigger)
+		stored, err := g.Get(patient, result.JobRun.Name)
 		switch {
 		case err == nil:
-			return resultOf(stored), nil
+			*result = resultOf(stored)
+			return nil
 		case errors.Is(err, ErrNotFound):
-			return result, nil
+			return nil
 		case !transient(err) || !pause(patient, backoff.Step()):
-			return TriggerResult{}, &UnansweredError{Name: answer.Trigger, err: errors.Join(err, ctx.Err())}
+			return err
 		}
 	}
 }

@@ -282,6 +282,35 @@ func TestGatewayBatch(t *testing.T) {
 	}
 }
 
+// A batch that was answered has started: no failure to read its JobRuns is an error, because a caller would trigger it again.
+func TestGatewayBatchWhoseJobRunsAreNotRead(t *testing.T) {
+	var items []jobrun.BatchItem
+	var answers []string
+	for i := range 20 {
+		items = append(items, jobrun.BatchItem{Spec: v1alpha1.JobRunSpec{JobName: "sync"}})
+		answers = append(answers, fmt.Sprintf(`{"disposition":"Created","run":"sync-%d","trigger":"sync-%d"}`, i, i))
+	}
+	runs := overHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, `{"items":[`+strings.Join(answers, ",")+`]}`)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"kind":"Status","code":403,"reason":"Forbidden"}`)
+	})
+	results, err := runs.BatchTrigger(t.Context(), items)
+	if err != nil || len(results) != len(items) {
+		t.Fatalf("%d results, %v", len(results), err)
+	}
+	for i, result := range results {
+		name := fmt.Sprintf("sync-%d", i)
+		if result.JobRun.Name != name || result.Run.Name != name || result.Disposition != v1alpha1.DispositionCreated || result.JobRun.Spec.JobName != "sync" {
+			t.Errorf("%d: %+v", i, result)
+		}
+	}
+}
+
 func TestGatewayBatchRefuses(t *testing.T) {
 	runs := overHTTP(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s %s", r.Method, r.URL) })
 	good := jobrun.BatchItem{Spec: v1alpha1.JobRunSpec{JobName: "sync"}}
