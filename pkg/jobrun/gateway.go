@@ -53,7 +53,7 @@ type GatewayOptions struct {
 	// Token returns the bearer token of a request. It is called for each one, so it can return a new token in time.
 	Token func(context.Context) (string, error)
 	// HTTPClient sends the requests. It verifies the gateway's certificate, and must have no Timeout, because a wait is one long
-	// request. The default is http.DefaultClient.
+	// request. A request that reads ends by itself when there is silence for 45 s. The default is http.DefaultClient.
 	HTTPClient *http.Client
 }
 
@@ -205,7 +205,11 @@ func (g *GatewayClient) open(ctx context.Context, method, path string, query url
 	for pair := range slices.Chunk(headers, 2) {
 		request.Header.Set(pair[0], pair[1])
 	}
-	answer, err := g.options.HTTPClient.Do(request)
+	send := g.options.HTTPClient.Do
+	if method == http.MethodGet {
+		send = g.get
+	}
+	answer, err := send(request)
 	if err != nil || answer.StatusCode < http.StatusBadRequest {
 		return answer, err
 	}

@@ -11,15 +11,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"time"
 )
 
-const (
-	// gatewayIdle is how long a stream of events may be silent. The gateway writes a comment each 15 s.
-	gatewayIdle = 45 * time.Second
-	// maxLineBytes bounds a line of a stream. The largest is the JSON of a JobRun, which etcd bounds.
-	maxLineBytes = 8 << 20
-)
+// maxLineBytes bounds a line of a stream. The largest is the JSON of a JobRun, which etcd bounds.
+const maxLineBytes = 8 << 20
 
 // message is one of server-sent events. A comment makes a message without an event.
 type message struct {
@@ -69,8 +64,6 @@ func (m *messages) next() (message, error) {
 // stream opens a stream of events, and passes each message to take until take returns false or an error, or the stream ends or is
 // silent for too long. last is the id after which it is to begin, or empty. An end is no error: the next stream goes on.
 func (g *GatewayClient) stream(ctx context.Context, query url.Values, last string, take func(message) (more bool, err error)) (bool, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var headers []string
 	if last != "" {
 		headers = []string{"Last-Event-ID", last}
@@ -80,8 +73,6 @@ func (g *GatewayClient) stream(ctx context.Context, query url.Values, last strin
 		return true, err
 	}
 	defer answer.Body.Close()
-	silent := time.AfterFunc(gatewayIdle, cancel)
-	defer silent.Stop()
 	for messages := newMessages(answer.Body); ; {
 		next, err := messages.next()
 		if errors.Is(err, bufio.ErrTooLong) {
@@ -90,10 +81,8 @@ func (g *GatewayClient) stream(ctx context.Context, query url.Values, last strin
 		if err != nil {
 			return true, nil // The stream ended, in whatever way.
 		}
-		silent.Stop() // take may wait for the caller
 		if more, err := take(next); !more || err != nil {
 			return more, err
 		}
-		silent.Reset(gatewayIdle)
 	}
 }
