@@ -139,6 +139,7 @@ func TestGatewayWatchOfASlowLoop(t *testing.T) {
 				opened++
 				reading, writing := io.Pipe()
 				text = reading
+				context.AfterFunc(r.Context(), func() { _ = reading.CloseWithError(context.Canceled) })
 				go func() {
 					_, _ = io.WriteString(writing, told(jobrun.EventTrigger, runIn("a", v1alpha1.PhasePending), "", "8"))
 					for range 4 {
