@@ -38,6 +38,12 @@ const ReceiverSecret = "true"
 // LabelVeleroRestore is the label that Velero sets on each object that it restores: the name of the restore.
 const LabelVeleroRestore = "velero.io/restore-name"
 
+// LabelVeleroBackup is the other label that Velero sets then: the name of the backup.
+const LabelVeleroBackup = "velero.io/backup-name"
+
+// RestoredLabels are the labels that say of an object that it was restored, and from what. They do not hold for what is made of it.
+var RestoredLabels = []string{LabelVeleroRestore, LabelVeleroBackup}
+
 // AnnotationTriggeredBy is the name of the user that created the JobRun. The webhook writes it, whatever the caller sends, and
 // cuts it to MaxTriggeredByBytes. Only the gateway may name another user, the one that it triggers for. For a receiver, that
 // is its ReceiverUser.

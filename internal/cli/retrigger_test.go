@@ -12,7 +12,7 @@ import (
 func original() *v1alpha1.JobRun {
 	return aRun("a", ending(failed), func(r *v1alpha1.JobRun) {
 		r.Spec.IdempotencyKey, r.Spec.Coalesce, r.Spec.Input = "i", v1alpha1.CoalesceSkip, jsonOf("[1]")
-		r.Labels["env"] = "prod"
+		r.Labels["env"], r.Labels[v1alpha1.LabelVeleroRestore] = "prod", "nightly"
 	})
 }
 
@@ -23,7 +23,7 @@ func TestRetrigger(t *testing.T) {
 		if b.Spec.IdempotencyKey != "" || b.Spec.Coalesce != "" || b.Spec.ConcurrencyKey != "acme" || string(b.Spec.Input.Raw) != "[1]" {
 			t.Errorf("it was triggered with %+v", b.Spec)
 		}
-		if b.Labels["env"] != "prod" || b.Labels["try"] != "2" {
+		if b.Labels["env"] != "prod" || b.Labels["try"] != "2" || b.Labels[v1alpha1.LabelVeleroRestore] != "" {
 			t.Errorf("its labels are %v", b.Labels)
 		}
 	}, original())

@@ -31,6 +31,7 @@ var ownNames = []string{
 	"app.kubernetes.io/instance",   // Argo CD tracks by it, unless it is set up otherwise.
 	"app.kubernetes.io/managed-by", // The operator manages the Job.
 	"job-name", "controller-uid",   // The Job controller sets these.
+	v1alpha1.LabelVeleroRestore, v1alpha1.LabelVeleroBackup,
 }
 
 // kueueDomain is the domain of Kueue. It reads its labels and annotations from the Job, and would queue a Pod that has them

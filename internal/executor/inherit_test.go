@@ -25,6 +25,8 @@ func TestInherited(t *testing.T) {
 		"helm.sh":                                        {true, true}, // a name without a domain
 		"kueue.x-k8s.io/queue-name":                      {true, false},
 		"kueue.x-k8s.io/priority-class":                  {true, false},
+		"velero.io/exclude-from-backup":                  {true, true},
+		"backup.velero.io/backup-volumes":                {true, true},
 
 		"batch.jobrun.dev/job-name":                        {},
 		"batch.jobrun.dev/disposition":                     {},
@@ -51,6 +53,8 @@ func TestInherited(t *testing.T) {
 		"kapp.k14s.io/app":                                 {},
 		"objectset.rio.cattle.io/hash":                     {},
 		"configmanagement.gke.io/managed":                  {},
+		"velero.io/restore-name":                           {},
+		"velero.io/backup-name":                            {},
 	} {
 		own := map[string]string{name: "x"}
 		if _, got := Inherited(own)[name]; got != want.job {

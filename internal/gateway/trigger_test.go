@@ -286,7 +286,7 @@ func TestDryRunStoresNothing(t *testing.T) {
 func TestRetrigger(t *testing.T) {
 	s := admitting(apiserver.Created)
 	s.Put(&v1alpha1.JobRun{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a", Labels: map[string]string{"team": "a"}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a", Labels: map[string]string{"team": "a", v1alpha1.LabelVeleroRestore: "nightly"}},
 		Spec:       v1alpha1.JobRunSpec{JobName: "sync", Input: &apiextensionsv1.JSON{Raw: []byte(`1`)}, IdempotencyKey: "once"},
 	})
 	g := newGate(t, s)
@@ -297,7 +297,8 @@ func TestRetrigger(t *testing.T) {
 		t.Fatalf("%d %s", got.Code, got.Body)
 	}
 	run := s.Read(answer.Trigger)
-	if string(run.Spec.Input.Raw) != `1` || run.Spec.IdempotencyKey != "" || run.Labels["team"] != "a" || run.Annotations[v1alpha1.AnnotationTriggeredBy] != "ann" {
+	_, restored := run.Labels[v1alpha1.LabelVeleroRestore]
+	if string(run.Spec.Input.Raw) != `1` || run.Spec.IdempotencyKey != "" || run.Labels["team"] != "a" || restored || run.Annotations[v1alpha1.AnnotationTriggeredBy] != "ann" {
 		t.Errorf("stored %+v", run)
 	}
 	g.send("POST", "/v1/namespaces/default/runs/a/retrigger", `{"input":2}`).wantStatus(400, metav1.StatusReasonBadRequest)

@@ -71,7 +71,7 @@ func (c *Client) TriggerAndWait(ctx context.Context, spec v1alpha1.JobRunSpec, o
 // Retrigger triggers a new run with the spec and labels of a JobRun, run or receipt, but without its idempotencyKey and what
 // belongs to it, and without cancel, coalesce and batch. It does not ask to coalesce: while a run waits for the key it returns
 // a *ConflictError, and while the key is reserved for a run that does not exist a *ReservedError. Labels of the options are
-// added.
+// added. The labels with which Velero marks what it restored are left out, because the new run is not restored.
 //
 // If a JobDefinition completed the JobRun and still exists, it completes the new one as it is now. Retrigger then keeps the
 // input, and the fields that the definition leaves to the trigger. A definition whose default is coalesce: Skip still lets a
@@ -89,7 +89,11 @@ func (c *Client) Retrigger(ctx context.Context, name string, opts ...TriggerOpti
 // RetriggerFor is like Retrigger, for the JobRun that Trigger or Get returned. It does not read it again.
 func (c *Client) RetriggerFor(ctx context.Context, original *v1alpha1.JobRun, opts ...TriggerOption) (TriggerResult, error) {
 	o := gather(opts)
-	o.labels = merge(original.CallersLabels(), o.labels)
+	labels := original.CallersLabels()
+	for _, label := range v1alpha1.RestoredLabels {
+		delete(labels, label)
+	}
+	o.labels = merge(labels, o.labels)
 	spec, err := c.again(ctx, original)
 	if err != nil {
 		return TriggerResult{}, err

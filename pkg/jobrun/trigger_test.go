@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -486,6 +487,8 @@ func TestRetrigger(t *testing.T) {
 	s := newServer()
 	original := makeRun("a", v1alpha1.JobRunStatus{Phase: v1alpha1.PhaseFailed})
 	original.Labels = map[string]string{"env": "prod", v1alpha1.LabelJobName: "sync", v1alpha1.LabelKey: "c-x", v1alpha1.LabelDisposition: "created"}
+	original.Labels["velero.io/restore-name"], original.Labels["velero.io/backup-name"] = "after-the-fire", "nightly"
+	original.Labels["velero.io/exclude-from-backup"] = "true"
 	cancel := true
 	original.Spec.IdempotencyTTLSeconds, original.Spec.IdempotencyRelease = 60, v1alpha1.IdempotencyReleaseOnFailure
 	original.Spec.IdempotencyKey, original.Spec.Cancel, original.Spec.Coalesce = "once", &cancel, v1alpha1.CoalesceSkip
@@ -504,7 +507,10 @@ func TestRetrigger(t *testing.T) {
 	mustEqual(t, "input", string(got.Spec.Input.Raw), `{"org":"acme"}`)
 	mustEqual(t, "amounts", got.Spec.LeaseDurationSeconds*10+got.Spec.MaxAttempts, 75)
 	mustEqual(t, "template", got.Spec.Template != nil, true)
-	mustEqual(t, "labels", len(got.Labels) == 2 && got.Labels["env"] == "prod" && got.Labels["again"] == "1", true)
+	want := map[string]string{"env": "prod", "again": "1", "velero.io/exclude-from-backup": "true"}
+	if diff := cmp.Diff(want, got.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
 
 	s.OnCreate = func(*v1alpha1.JobRun, func() error) error { return conflict("b") }
 	_, err = s.client().Retrigger(t.Context(), "a")
