@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
@@ -190,6 +192,27 @@ func TestAPanicOfALine(t *testing.T) {
 	answers := lines(t, got.Body)
 	if len(answers) != 2 || answers[0].Code != 500 || strings.Contains(answers[0].Status.Message, "secret") || answers[1].Code != 201 {
 		t.Errorf("%s", got.Body)
+	}
+}
+
+// So does a panic before the trigger of a line begins.
+func TestAPanicAtTheBeginningOfALine(t *testing.T) {
+	g := newGate(t, admitting(apiserver.Created))
+	calm, panics := g.Authorizer, true
+	g.Authorizer = authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		if a.GetName() == "first" && panics {
+			panics = false
+			panic("a secret")
+		}
+		return calm.Authorize(ctx, a)
+	})
+	got := g.send("POST", batchPath, "{\"jobName\":\"first\"}\n{\"jobName\":\"second\"}\n", "Content-Type", ndjsonType)
+	answers := lines(t, got.Body)
+	if len(answers) != 2 || answers[0].Code != 500 || strings.Contains(answers[0].Status.Message, "secret") || answers[1].Code != 201 {
+		t.Errorf("%s", got.Body)
+	}
+	if g.bodies.all != 0 {
+		t.Errorf("%d bytes are still held", g.bodies.all)
 	}
 }
 

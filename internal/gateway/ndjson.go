@@ -198,8 +198,9 @@ func (t *stream) untilOver(ctx context.Context) error {
 func (t *stream) start(ctx context.Context, number int, line heldLine, done func()) {
 	answer := make(chan answeredLine, 1)
 	t.answers <- answer
-	rest, err := t.begin(ctx, line)
+	rest, err := calmly(ctx, t.server, func() (func() (group.Answer, error), error) { return t.begin(ctx, line) })
 	if err != nil {
+		line.done()
 		t.server.logCause(requestIDOf(ctx), err)
 		answer <- answeredLine{number: number, err: err}
 		done()
@@ -207,7 +208,7 @@ func (t *stream) start(ctx context.Context, number int, line heldLine, done func
 	}
 	go func() {
 		defer done()
-		triggered, err := t.calmly(ctx, rest)
+		triggered, err := calmly(ctx, t.server, rest)
 		if err != nil {
 			t.server.logCause(requestIDOf(ctx), err)
 		}
@@ -215,14 +216,14 @@ func (t *stream) start(ctx context.Context, number int, line heldLine, done func
 	}()
 }
 
-// calmly is rest, with a 500 for a panic: the line has a goroutine of its own, so a panic would end the process.
-func (t *stream) calmly(ctx context.Context, rest func() (group.Answer, error)) (triggered group.Answer, err error) {
+// calmly is do, with a 500 for a panic: the goroutines of a stream are its own, so a panic would end the process.
+func calmly[T any](ctx context.Context, s *Server, do func() (T, error)) (result T, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			triggered, err = group.Answer{}, t.server.panicked(requestIDOf(ctx), "the line of a stream", cause)
+			err = s.panicked(requestIDOf(ctx), "the line of a stream", cause)
 		}
 	}()
-	return rest()
+	return do()
 }
 
 // refuse answers a line that becomes no trigger.
@@ -232,11 +233,10 @@ func (t *stream) refuse(number int, err error) {
 	t.answers <- answer
 }
 
-// begin decodes a line and takes the place of its trigger. The rest waits for the answer.
+// begin decodes a line and takes the place of its trigger. The rest waits for the answer, and the line is done with it.
 func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.Answer, error), err error) {
 	item, err := t.decode(line.text)
 	if err != nil {
-		line.done()
 		return nil, err
 	}
 	begin := func() func() (group.Answer, error) {
@@ -245,7 +245,6 @@ func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.A
 	if t.firstJob == "" { // Most streams are of one job. The others ask for the rights of many jobs at once.
 		t.firstJob = item.JobName
 		if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
-			line.done()
 			return nil, err
 		}
 	}

@@ -68,7 +68,7 @@ type generation struct {
 }
 
 // definition returns the JobDefinition of a reference in its latest generation, compiled.
-func (s *Server) definition(ctx context.Context, namespace string, of v1alpha1.DefinitionReference) (*definition.Definition, error) {
+func (s *Server) definition(ctx context.Context, namespace string, of v1alpha1.DefinitionReference) (group.Definition, error) {
 	if known, ok := s.compiled.Get(generation{of.UID, of.Generation}); ok {
 		return known.(*definition.Definition), nil
 	}

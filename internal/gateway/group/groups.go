@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/definition"
 )
 
 // ErrLeft means that the caller left while its trigger waited. The trigger was not sent.
@@ -22,13 +22,19 @@ var ErrLeft = errors.New("the caller left before the trigger was sent")
 // errBroken is the answer of a group whose commit panicked.
 var errBroken = errors.New("the gateway failed while it sent the trigger")
 
+// Definition says what the triggers of a job become. *definition.Definition is one.
+type Definition interface {
+	// Complete returns the spec of a trigger with labels as it is stored, or what is wrong with it. It does not change trigger.
+	Complete(trigger *v1alpha1.JobRunSpec, labels map[string]string) (v1alpha1.JobRunSpec, field.ErrorList)
+}
+
 // Options are the parts of Groups. All are required.
 type Options struct {
 	// Send creates the JobRun of a trigger, and returns only when the API server has answered. The end of the context does not
 	// end it: what it sends may stand for others.
 	Send func(context.Context, *Trigger) (Answer, error)
 	// Definition returns a JobDefinition in its latest generation. The reference names it.
-	Definition func(ctx context.Context, namespace string, of v1alpha1.DefinitionReference) (*definition.Definition, error)
+	Definition func(ctx context.Context, namespace string, of v1alpha1.DefinitionReference) (Definition, error)
 	Clock      clock.Clock
 }
 
@@ -234,7 +240,7 @@ func (g *Groups) commit(ctx context.Context, l *line, w *waiter) {
 	end(len(members) == 0 || g.sendAll(ctx, l, members))
 }
 
-func (g *Groups) definitionOf(ctx context.Context, l *line, w *waiter) (*definition.Definition, error) {
+func (g *Groups) definitionOf(ctx context.Context, l *line, w *waiter) (Definition, error) {
 	if l.definition == nil {
 		return nil, nil
 	}
@@ -298,8 +304,16 @@ type member struct {
 	complete *Trigger
 }
 
-// split returns those that may share a JobRun, and those that are sent alone.
-func split(group []*waiter, by *definition.Definition) (members []member, alone []*waiter) {
+// split returns those that may share a JobRun, and those that are sent alone. If it panics, it tells all of them.
+func split(group []*waiter, by Definition) (members []member, alone []*waiter) {
+	isSplit := false
+	defer func() {
+		for _, w := range group {
+			if !isSplit { // The expressions and the schema are those of a user.
+				w.turns <- turn{err: errBroken}
+			}
+		}
+	}()
 	c := completion{by: by}
 	for _, w := range group {
 		if complete, ok := c.of(&w.Trigger); ok {
@@ -308,6 +322,7 @@ func split(group []*waiter, by *definition.Definition) (members []member, alone 
 			alone = append(alone, w)
 		}
 	}
+	isSplit = true
 	return members, alone
 }
 

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/definition"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -34,7 +34,7 @@ type api struct {
 	// lose returns the error of a create that was stored, but whose answer is lost. It may be nil.
 	lose func(n int) error
 	// by is the definition of the job, or nil.
-	by *definition.Definition
+	by Definition
 
 	mu sync.Mutex
 	// sent has all creates, and stored those that were stored.
@@ -49,7 +49,7 @@ func newAPI(t *testing.T) *api {
 	return a
 }
 
-func (a *api) definition(context.Context, string, v1alpha1.DefinitionReference) (*definition.Definition, error) {
+func (a *api) definition(context.Context, string, v1alpha1.DefinitionReference) (Definition, error) {
 	if a.by == nil {
 		return nil, errors.New("gone")
 	}
@@ -604,4 +604,34 @@ func TestAPanic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// broken is a definition that panics.
+type broken struct{}
+
+func (broken) Complete(*v1alpha1.JobRunSpec, map[string]string) (v1alpha1.JobRunSpec, field.ErrorList) {
+	panic("broken")
+}
+
+// A definition that panics ends neither the wait of the others nor the line.
+func TestADefinitionThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.by = broken{}
+		all := a.triggers(4)
+		time.Sleep(time.Minute)
+		for i, c := range all {
+			select {
+			case <-c.done:
+				if i > 1 && !errors.Is(c.err, errBroken) {
+					t.Errorf("trigger %d was told %s", i, c)
+				}
+			default:
+				t.Errorf("trigger %d waits for ever", i)
+			}
+		}
+		if len(a.lines) > 0 {
+			t.Error("the line is left")
+		}
+	})
 }

@@ -10,7 +10,6 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
-	"github.com/jobrun-dev/jobrun/internal/definition"
 	"github.com/jobrun-dev/jobrun/pkg/jobrun"
 )
 
@@ -82,7 +81,7 @@ func ofOther(answer Answer) Answer {
 // completion completes the triggers of one group by the definition of their job, or by none. They differ in their inputs alone,
 // and many have the same one, so it completes each input once.
 type completion struct {
-	by *definition.Definition
+	by Definition
 	// inputs has what each input becomes.
 	inputs map[string]completedInput
 }
@@ -119,7 +118,7 @@ func (c *completion) of(t *Trigger) (*Trigger, bool) {
 	return &complete, true
 }
 
-func completed(t *Trigger, by *definition.Definition) completedInput {
+func completed(t *Trigger, by Definition) completedInput {
 	spec, errs := by.Complete(&t.Spec, t.Labels)
 	return completedInput{
 		input:  spec.Input,

@@ -251,7 +251,7 @@ func TestCompleted(t *testing.T) {
 	withIDs := func(d *v1alpha1.JobDefinition) { d.Spec.IdempotencyKeyExpression = "input.org" }
 	for name, tc := range map[string]struct {
 		input string
-		by    *definition.Definition
+		by    Definition
 		// want is the input, or empty if the trigger shares with none.
 		want string
 	}{
