@@ -59,20 +59,32 @@ type heldBody struct {
 	io.Reader
 	held   *bytesHeld
 	caller string
+	// passes means that nobody keeps the body: its bytes count for the caller's bound, not as held.
+	passes bool
 	size   int64
 }
 
 // Read reads and counts.
 func (b *heldBody) Read(into []byte) (int, error) {
 	n, err := b.Reader.Read(into)
-	if !b.held.take(b.caller, int64(n)) {
+	take := b.held.take
+	if b.passes {
+		take = b.held.pass
+	}
+	if !take(b.caller, int64(n)) {
 		return 0, tooManyBodies()
 	}
 	b.size += int64(n)
 	return n, err
 }
 
-func (b *heldBody) done() { b.held.give(b.caller, b.size) }
+func (b *heldBody) done() {
+	if b.passes {
+		b.held.passed(b.caller, b.size)
+		return
+	}
+	b.held.give(b.caller, b.size)
+}
 
 // decode decodes a JSON text strictly: it refuses unknown fields, fields in another case, and fields that are there twice.
 func decode(text []byte, into any) error {

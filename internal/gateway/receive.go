@@ -62,13 +62,18 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) error {
 		s.metrics.deliveries.WithLabelValues(unknownType, deliveryUnauthorized).Inc()
 		return unverified()
 	}
-	body, done, err := s.readDelivery(w, r, address)
+	to, problem, err := s.Receivers.find(r.Context(), namespaceOf(r), r.PathValue(pathDefinition), r.PathValue(pathReceiver))
+	if err != nil {
+		s.Log.Error(err, "Cannot look up a receiver", "requestID", requestIDOf(r.Context()))
+		return unavailable("the receiver could not be looked up, try again")
+	}
+	checker := checkerOf(to, r.Header)
+	body, done, err := s.readDelivery(w, r, incoming{address, checker, to != nil && len(to.secrets) > 0})
 	if err != nil {
 		return err
 	}
 	defer done()
-	to, err := s.verify(r, body)
-	if err != nil {
+	if err := s.verify(r, to, problem, checker); err != nil {
 		return err
 	}
 	result, err := s.take(w, r, to, body, done)
@@ -107,30 +112,27 @@ func unverified() error {
 	return unauthorized("there is no such receiver, or the signature is not that of its secret")
 }
 
-// verify returns the receiver of a delivery whose signature is right, and notes who triggers. It does the same work for a receiver
-// that does not exist.
-func (s *Server) verify(r *http.Request, body signature.Body) (*receiver, error) {
-	to, problem, err := s.Receivers.find(r.Context(), namespaceOf(r), r.PathValue(pathDefinition), r.PathValue(pathReceiver))
-	if err != nil {
-		s.Log.Error(err, "Cannot look up a receiver", "requestID", requestIDOf(r.Context()))
-		return nil, unavailable("the receiver could not be looked up, try again")
-	}
+// checkerOf returns what checks a delivery. It does the same work for a receiver that does not exist.
+func checkerOf(to *receiver, header http.Header) *signature.Checker {
 	if to == nil || len(to.secrets) == 0 {
-		err = signature.Unknown(r.Header, body)
-	} else {
-		err = signature.Check(to.Type, r.Header, body, to.secrets, s.Clock.Now())
+		return signature.NewChecker(v1alpha1.ReceiverHMAC, header, nil)
 	}
-	kind := unknownType
+	return signature.NewChecker(to.Type, header, to.secrets)
+}
+
+// verify returns nil if the signature of a delivery is right, and notes who triggers. problem is why the receiver has no secrets.
+func (s *Server) verify(r *http.Request, to *receiver, problem string, checker *signature.Checker) error {
+	kind, err := unknownType, checker.Check(s.Clock.Now())
 	if to != nil {
 		kind = string(to.Type)
 	}
 	if err != nil {
 		s.metrics.deliveries.WithLabelValues(kind, deliveryUnauthorized).Inc()
 		s.logUnverified(r, to, problem, err)
-		return nil, unverified()
+		return unverified()
 	}
 	traceOf(r.Context()).caller = &user.DefaultInfo{Name: to.user()}
-	return to, nil
+	return nil
 }
 
 // logUnverified says why a delivery was refused, which the answer does not. A line about a receiver that does not exist takes the same

@@ -16,6 +16,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/definition"
@@ -27,11 +28,14 @@ const (
 	// maxDeliveryBytes is what GitHub sends at most.
 	maxDeliveryBytes = 25 << 20
 	// maxDeliveriesBytes bounds the bodies in memory whose signatures are not checked yet, and receiverBytes those of one address:
-	// a body of the largest size, and some small ones.
-	maxDeliveriesBytes = 64 << 20
-	receiverBytes      = 32 << 20
-	// deliveryPatience is how long the body of a delivery may take. GitHub and GitLab give up after 10 s.
+	// a body of the largest size, and some small ones. So no receiver can take the room of the others.
+	maxDeliveriesBytes = 96 << 20
+	receiverBytes      = 28 << 20
+	// deliveryPatience is how long the body of a delivery may take. GitHub and GitLab give up after 10 s. stepPatience is how long
+	// each stepBytes of it may take, so that a client that sends nothing soon holds nothing.
 	deliveryPatience = 15 * time.Second
+	stepPatience     = 5 * time.Second
+	stepBytes        = 1 << 20
 	// maxDeliveries bounds the deliveries under way, and receiverDeliveries those to one address, if that is less than what a caller
 	// may have in flight.
 	maxDeliveries, receiverDeliveries = 1024, 256
@@ -50,18 +54,28 @@ const (
 	formPayload = "payload"
 )
 
-// readDelivery reads the body of a delivery in pieces, which count as held until done is called. It decodes nothing. Errors: 400,
-// 413, 429.
-func (s *Server) readDelivery(w http.ResponseWriter, r *http.Request, address string) (body signature.Body, done func(), err error) {
+// incoming is a delivery whose body has not come yet.
+type incoming struct {
+	address string
+	checker *signature.Checker
+	// isKept is false if no signature is right. Then the body need not be kept.
+	isKept bool
+}
+
+// readDelivery reads the body of a delivery in pieces and hands them to the checker. The pieces of a body that is kept count as held
+// until done is called. It decodes nothing. Errors: 400, 413, 429.
+func (s *Server) readDelivery(w http.ResponseWriter, r *http.Request, to incoming) (body signature.Body, done func(), err error) {
 	if r.ContentLength > maxDeliveryBytes {
 		return nil, nil, tooLarge(maxDeliveryBytes)
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(s.Clock.Now().Add(deliveryPatience)) // a recorder of a test has none
-	held := &heldBody{Reader: http.MaxBytesReader(w, r.Body, maxDeliveryBytes), held: s.deliveryBytes, caller: address}
+	held := &heldBody{Reader: s.hurried(w, r), held: s.deliveryBytes, caller: to.address, passes: !to.isKept}
+	piece := make([]byte, pieceBytes)
 	for {
-		piece := make([]byte, pieceBytes)
 		n, err := io.ReadFull(held, piece)
-		body = append(body, piece[:n])
+		_, _ = to.checker.Write(piece[:n])
+		if to.isKept {
+			body, piece = append(body, piece[:n]), make([]byte, pieceBytes)
+		}
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 			return body, sync.OnceFunc(held.done), nil
@@ -70,6 +84,41 @@ func (s *Server) readDelivery(w http.ResponseWriter, r *http.Request, address st
 			return nil, nil, bodyError(err, maxDeliveryBytes)
 		}
 	}
+}
+
+// hurriedBody is a body that must come at some speed. A recorder of a test has no deadlines.
+type hurriedBody struct {
+	io.Reader
+	clock   clock.PassiveClock
+	control *http.ResponseController
+	end     time.Time
+	// step is how much may come before the next deadline.
+	step int
+}
+
+func (s *Server) hurried(w http.ResponseWriter, r *http.Request) *hurriedBody {
+	return &hurriedBody{
+		Reader: http.MaxBytesReader(w, r.Body, maxDeliveryBytes), clock: s.Clock, control: http.NewResponseController(w),
+		end: s.Clock.Now().Add(deliveryPatience),
+	}
+}
+
+// Read reads. There is no deadline any more after the end.
+func (b *hurriedBody) Read(into []byte) (int, error) {
+	if b.step <= 0 {
+		next := b.clock.Now().Add(stepPatience)
+		if next.After(b.end) {
+			next = b.end
+		}
+		b.step = stepBytes
+		_ = b.control.SetReadDeadline(next)
+	}
+	n, err := b.Reader.Read(into)
+	b.step -= n
+	if errors.Is(err, io.EOF) {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // evaluation is what a delivery with a right signature gives.

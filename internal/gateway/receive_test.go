@@ -17,12 +17,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
@@ -264,7 +266,9 @@ func TestDeliveriesAreBounded(t *testing.T) {
 		return w
 	}
 	endless := func(n int64) io.Reader { return io.LimitReader(zeros{}, n) }
-	g := newGate(t, admitting(apiserver.Created), taking(receiversOf()))
+	g := newGate(t, admitting(apiserver.Created), taking(receiversOf(
+		v1alpha1.JobReceiver{Name: "r", Type: v1alpha1.ReceiverHMAC}, v1alpha1.JobReceiver{Name: "other", Type: v1alpha1.ReceiverHMAC},
+	)))
 	for name, tc := range map[string]struct {
 		body   io.Reader
 		length int64
@@ -280,6 +284,12 @@ func TestDeliveriesAreBounded(t *testing.T) {
 		}
 	}
 	if !g.deliveryBytes.take("/default/sync/r", receiverBytes-1) || !g.deliveryBytes.take("/default/sync/q", receiverBytes) {
+		t.Fatal("bytes are still held")
+	}
+	if w := send(g, "s", endless(2), -1); w.Code != 401 {
+		t.Errorf("two receivers have taken the room of all: %d", w.Code)
+	}
+	if !g.deliveryBytes.take("/default/sync/p", receiverBytes) || !g.deliveryBytes.take("/default/sync/o", maxDeliveriesBytes-3*receiverBytes) {
 		t.Fatal("bytes are still held")
 	}
 	if w := send(g, "r", endless(2), -1); w.Code != 429 {
@@ -308,6 +318,71 @@ func TestDeliveriesAreBounded(t *testing.T) {
 	if w := send(g, "other", endless(2), -1); w.Code != 429 {
 		t.Errorf("too many of all: %d", w.Code)
 	}
+}
+
+// The bodies of deliveries to what does not exist take no room, though their answers are those of all others.
+func TestADeliveryToNobodyIsNotKept(t *testing.T) {
+	g := newGate(t, admitting(apiserver.Created), taking(receiversOf(v1alpha1.JobReceiver{Name: "r", Type: v1alpha1.ReceiverHMAC})))
+	for name, kept := range map[string]bool{"r": true, "nobody": false} {
+		address, ended := "/default/sync/"+name, false
+		body := io.MultiReader(io.LimitReader(zeros{}, 22<<20), atEnd(func() {
+			ended = true
+			if held := g.deliveryBytes.all; kept != (held == 22<<20) || !kept && held != 0 {
+				t.Errorf("%s: %d bytes are held", name, held)
+			}
+			if got := g.deliveryBytes.caller[address]; got != 22<<20 {
+				t.Errorf("%s: %d bytes count for the address", name, got)
+			}
+		}))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, hookPath+name, body)
+		r.Header.Set("X-Signature-256", "00")
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, r); w.Code != 401 || !ended || len(g.deliveryBytes.caller) > 0 || g.deliveryBytes.all != 0 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// A delivery must come at some speed. Once it has come, nothing hurries.
+func TestASlowDelivery(t *testing.T) {
+	begun := time.Unix(1, 0)
+	now, recorded := testingclock.NewFakeClock(begun), &deadlines{ResponseWriter: httptest.NewRecorder()}
+	s := &Server{Options: Options{Clock: now}}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", io.LimitReader(zeros{}, 4*stepBytes))
+	body := s.hurried(recorded, r)
+	for range 4 {
+		if _, err := io.ReadFull(body, make([]byte, stepBytes)); err != nil {
+			t.Fatal(err)
+		}
+		now.SetTime(now.Now().Add(4 * time.Second))
+	}
+	if _, err := body.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	want := []time.Time{begun.Add(5 * time.Second), begun.Add(9 * time.Second), begun.Add(13 * time.Second), begun.Add(15 * time.Second), begun.Add(15 * time.Second), {}}
+	if fmt.Sprint(recorded.all) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", recorded.all, want)
+	}
+}
+
+// deadlines notes the deadlines of reads.
+type deadlines struct {
+	http.ResponseWriter
+
+	all []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.all = append(d.all, at)
+	return nil
+}
+
+// atEnd is an empty body that is asked for.
+type atEnd func()
+
+func (f atEnd) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }
 
 // zeros is an endless body.

@@ -4,12 +4,14 @@
 package signature
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,7 +39,7 @@ const (
 	standardV1    = "v1,"
 )
 
-// The errors of Check.
+// The errors of Checker.Check.
 var (
 	ErrWrong = errors.New("no signature or token is that of the secret")
 	ErrTime  = errors.New("the signature is right, but its time is more than 5 minutes from now, or missing")
@@ -56,23 +58,58 @@ func IsPresent(header http.Header) bool {
 	return false
 }
 
-// Check returns nil if a delivery to a receiver of a type comes from who has one of the secrets. Otherwise it returns ErrWrong or
-// ErrTime.
-func Check(kind v1alpha1.ReceiverType, header http.Header, body Body, secrets []Secret, now time.Time) error {
-	switch kind {
+// Checker checks the signature of one delivery while its body comes. It does the same work for one secret, for two and for none, so
+// the time that it takes does not tell whether there is a receiver.
+type Checker struct {
+	kind   v1alpha1.ReceiverType
+	header http.Header
+	// secrets are those of the receiver, and unknown ones in place of those that it does not have. sums has one for each.
+	secrets [maxSecrets]Secret
+	sums    [maxSecrets]hash.Hash
+}
+
+// NewChecker returns the Checker of a delivery to a receiver of a type with at most two secrets. Without secrets, no signature is
+// right.
+func NewChecker(kind v1alpha1.ReceiverType, header http.Header, secrets []Secret) *Checker {
+	c := &Checker{kind: kind, header: header, secrets: [maxSecrets]Secret{unknown, unknown}}
+	copy(c.secrets[:], secrets)
+	for i, secret := range c.secrets {
+		c.sums[i] = newSum(c.kind, header, secret)
+	}
+	return c
+}
+
+// newSum returns the HMAC that begins a signature: Standard Webhooks, as GitLab has it, too, sign the id and the time before the body.
+func newSum(kind v1alpha1.ReceiverType, header http.Header, secret Secret) hash.Hash {
+	if kind != v1alpha1.ReceiverStandardWebhooks && kind != v1alpha1.ReceiverGitLab {
+		return hmac.New(sha256.New, secret.text)
+	}
+	sum := hmac.New(sha256.New, secret.key)
+	sum.Write([]byte(header.Get(standardID) + "." + header.Get(standardTime) + "."))
+	return sum
+}
+
+// Write adds the next piece of the body. It keeps nothing of it, and returns no error.
+func (c *Checker) Write(piece []byte) (int, error) {
+	for _, sum := range c.sums {
+		sum.Write(piece)
+	}
+	return len(piece), nil
+}
+
+// Check returns nil if the delivery comes from who has one of the secrets. Otherwise it returns ErrWrong or ErrTime. The body has
+// come whole.
+func (c *Checker) Check(now time.Time) error {
+	switch c.kind {
 	case v1alpha1.ReceiverGitHub:
-		return checkHex(body, secrets, header.Get(githubSignature), true)
+		return c.checkHex(c.header.Get(githubSignature), true)
 	case v1alpha1.ReceiverHMAC:
-		signature := header.Get(plainSignature)
-		if signature == "" {
-			signature = header.Get(githubSignature)
-		}
-		return checkHex(body, secrets, signature, false)
+		return c.checkHex(cmp.Or(c.header.Get(plainSignature), c.header.Get(githubSignature)), false)
 	case v1alpha1.ReceiverStandardWebhooks:
-		return checkStandard(header, body, secrets, now)
+		return c.checkStandard(now)
 	case v1alpha1.ReceiverGitLab:
-		err := checkStandard(header, body, secrets, now)
-		if hasToken(header, secrets) {
+		err := c.checkStandard(now)
+		if hasToken(c.header, c.secrets[:]) {
 			return nil
 		}
 		return err
@@ -81,22 +118,16 @@ func Check(kind v1alpha1.ReceiverType, header http.Header, body Body, secrets []
 	}
 }
 
-// Unknown does the work of Check for a delivery to a receiver that does not exist, and returns ErrWrong.
-func Unknown(header http.Header, body Body) error {
-	_ = Check(v1alpha1.ReceiverHMAC, header, body, []Secret{unknown}, time.Time{})
-	return ErrWrong
-}
-
 // checkHex checks a signature of the body in hexadecimal digits.
-func checkHex(body Body, secrets []Secret, signature string, needsPrefix bool) error {
+func (c *Checker) checkHex(signature string, needsPrefix bool) error {
 	digits, prefixed := strings.CutPrefix(signature, hexPrefix)
 	got, err := hex.DecodeString(digits)
 	if err != nil || needsPrefix && !prefixed {
 		got = nil
 	}
 	right := false
-	for _, secret := range secrets {
-		right = hmac.Equal(sum(secret.text, "", body), got) || right
+	for _, sum := range c.sums {
+		right = hmac.Equal(sum.Sum(nil), got) || right
 	}
 	if !right {
 		return ErrWrong
@@ -105,20 +136,19 @@ func checkHex(body Body, secrets []Secret, signature string, needsPrefix bool) e
 }
 
 // checkStandard checks the signatures of Standard Webhooks: of id, time and body.
-func checkStandard(header http.Header, body Body, secrets []Secret, now time.Time) error {
-	id, at := header.Get(standardID), header.Get(standardTime)
-	signatures := standardSignatures(header.Get(standardSignature))
+func (c *Checker) checkStandard(now time.Time) error {
+	signatures := standardSignatures(c.header.Get(standardSignature))
 	right := false
-	for _, secret := range secrets {
-		want := sum(secret.key, id+"."+at+".", body)
+	for _, sum := range c.sums {
+		want := sum.Sum(nil)
 		for _, got := range signatures {
 			right = hmac.Equal(want, got) || right
 		}
 	}
 	switch {
-	case !right || id == "":
+	case !right || c.header.Get(standardID) == "":
 		return ErrWrong
-	case !isNear(at, now):
+	case !isNear(c.header.Get(standardTime), now):
 		return ErrTime
 	default:
 		return nil
@@ -162,14 +192,4 @@ func hasToken(header http.Header, secrets []Secret) bool {
 		right |= subtle.ConstantTimeCompare(want[:], got[:])
 	}
 	return right == 1
-}
-
-// sum returns the HMAC of a prefix and a body.
-func sum(key []byte, prefix string, body Body) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(prefix))
-	for _, piece := range body {
-		mac.Write(piece)
-	}
-	return mac.Sum(nil)
 }
