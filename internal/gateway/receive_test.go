@@ -413,6 +413,29 @@ func TestDeliveriesThatCannotBeLookedUp(t *testing.T) {
 	full.deliver("r", "1").wantStatus(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 }
 
+// Whether a namespace is among those whose receivers take deliveries is nobody's business.
+func TestADeliveryToAnotherNamespace(t *testing.T) {
+	strict, receivers := &knownReceivers{}, receiversOf(v1alpha1.JobReceiver{Name: "r", Type: v1alpha1.ReceiverGitHub})
+	*strict = *receivers
+	strict.err = errors.New("unknown namespace for the cache")
+	var logged bytes.Buffer
+	for in, want := range map[string]int{"default": http.StatusCreated, "other": http.StatusUnauthorized} {
+		g := newGate(t, admitting(apiserver.Created), taking(receivers), func(o *Options) {
+			o.Log = funcr.New(func(_, line string) { logged.WriteString(line + "\n") }, funcr.Options{})
+			o.Receivers.namespaces = []string{in}
+			if in == "other" {
+				o.Receivers.Reader = strict
+			}
+		})
+		if answer := g.deliver("r", "1"); answer.Code != want {
+			t.Errorf("receivers in %s: %d %s", in, answer.Code, answer.Body)
+		}
+	}
+	if strings.Contains(logged.String(), "Cannot look up") {
+		t.Error(logged.String())
+	}
+}
+
 // A delivery whose sender is known has a line in the log of who changed what, and no other one.
 func TestAuditOfADelivery(t *testing.T) {
 	var logged []string

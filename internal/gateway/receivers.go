@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +33,9 @@ type Receivers struct {
 	client.Reader
 	// Synced is closed once the cache has read all of them.
 	Synced <-chan struct{}
+
+	// namespaces are those whose receivers take deliveries. If there are none, all do.
+	namespaces []string
 
 	cache ctrlcache.Cache
 	sync  func()
@@ -68,7 +72,7 @@ func NewReceivers(ctx context.Context, config *rest.Config, httpClient *http.Cli
 		}
 	}
 	synced := make(chan struct{})
-	return &Receivers{Reader: cache, Synced: synced, cache: cache, sync: func() { close(synced) }}, nil
+	return &Receivers{Reader: cache, Synced: synced, namespaces: namespaces, cache: cache, sync: func() { close(synced) }}, nil
 }
 
 // NeedLeaderElection says that every replica takes deliveries.
@@ -131,6 +135,9 @@ func (r *receiver) user() string { return v1alpha1.ReceiverUser(r.namespace, r.o
 // find returns the receiver of an address, or nil. The receiver has no secrets if problem says why. An error means that it is not
 // known.
 func (r *Receivers) find(ctx context.Context, namespace, definition, name string) (found *receiver, problem string, err error) {
+	if len(r.namespaces) > 0 && !slices.Contains(r.namespaces, namespace) { // The cache would return an error.
+		return nil, "", nil
+	}
 	d := &v1alpha1.JobDefinition{}
 	err = r.Get(ctx, types.NamespacedName{Namespace: namespace, Name: definition}, d)
 	switch {
