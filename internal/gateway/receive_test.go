@@ -436,6 +436,23 @@ func TestADeliveryToAnotherNamespace(t *testing.T) {
 	}
 }
 
+// Receivers that cannot be read keep a gateway from being ready for a while alone: it has other callers.
+func TestReadyWithoutReceivers(t *testing.T) {
+	now := testingclock.NewFakeClock(time.Now())
+	g := newGate(t, admitting(apiserver.Created), func(o *Options) {
+		o.Receivers, o.Clock = &Receivers{Synced: make(chan struct{})}, now
+	})
+	go g.followEvents(t.Context())
+	<-g.streams.Synced()
+	for _, want := range []int{http.StatusServiceUnavailable, http.StatusOK} {
+		if answer := g.send("GET", "/readyz", ""); answer.Code != want {
+			t.Errorf("after %s: %d %s", g.Clock.Since(g.started), answer.Code, answer.Body)
+		}
+		now.Step(receiversPatience)
+	}
+	g.deliver("r", "1").wantStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
+}
+
 // A delivery whose sender is known has a line in the log of who changed what, and no other one.
 func TestAuditOfADelivery(t *testing.T) {
 	var logged []string

@@ -6,6 +6,7 @@ package gateway
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,6 +54,7 @@ type Options struct {
 type Server struct {
 	Options
 
+	started             time.Time
 	callers, namespaces *inFlight
 	// namespaceLists bounds the lists of namespaces of one caller, allNamespaceLists those of all.
 	namespaceLists, allNamespaceLists *inFlight
@@ -93,6 +95,7 @@ type Server struct {
 func NewServer(o Options) *Server {
 	s := &Server{
 		Options:    o,
+		started:    o.Clock.Now(),
 		callers:    newInFlight(o.CallerInFlight),
 		namespaces: newInFlight(o.NamespaceInFlight),
 
