@@ -182,15 +182,19 @@ func (s *Server) evaluateBy(ctx context.Context, to *receiver, delivery *definit
 	ctx, cancel := context.WithTimeout(ctx, evaluationTimeout)
 	defer cancel()
 	accepts, problem := compiled.Accepts(ctx, delivery)
-	if problem != nil {
+	switch {
+	case problem != nil && ctx.Err() != nil:
+		return evaluation{}, outOfTime()
+	case problem != nil:
 		return evaluation{}, invalidReceiver(to, field.ErrorList{problem})
-	}
-	if !accepts {
+	case !accepts:
 		return evaluation{ignored: "filterExpression is false"}, nil
 	}
 	input, err := compiled.Input(ctx, delivery)
 	var large *definition.InputTooLargeError
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return evaluation{}, outOfTime()
 	case errors.As(err, &large):
 		return evaluation{}, inputTooLarge(large)
 	case errors.As(err, &problem):
@@ -198,6 +202,11 @@ func (s *Server) evaluateBy(ctx context.Context, to *receiver, delivery *definit
 	default:
 		return evaluation{input: input}, err
 	}
+}
+
+// outOfTime is a 503 for a delivery that could not be evaluated in time. That is not the fault of its expressions.
+func outOfTime() error {
+	return unavailable("the gateway had no time to evaluate the delivery, try again")
 }
 
 // receiverKey identifies what a receiver says.

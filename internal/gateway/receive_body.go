@@ -179,7 +179,11 @@ func (s *Server) awaitDecoding(ctx context.Context, size int64) (leave func(), e
 	}
 	waiting, cancel := context.WithTimeout(ctx, decodePatience)
 	defer cancel()
-	if err := s.decoding.Acquire(waiting, size); err != nil {
+	err = s.decoding.Acquire(waiting, size)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, outOfTime()
+	case err != nil:
 		return nil, apierrors.NewTooManyRequests("too many large deliveries are under way, try again later", retrySeconds)
 	}
 	return func() { s.decoding.Release(size) }, nil

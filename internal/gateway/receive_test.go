@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/definition"
 	"github.com/jobrun-dev/jobrun/internal/gateway/signature"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
@@ -451,6 +452,35 @@ func TestReadyWithoutReceivers(t *testing.T) {
 		now.Step(receiversPatience)
 	}
 	g.deliver("r", "1").wantStatus(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
+}
+
+// What a gateway has no time for is not the fault of an expression.
+func TestAnEvaluationWithoutTime(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	g := newGate(t, admitting(apiserver.Created), taking(receiversOf()))
+	delivery, err := definition.NewDelivery([]byte(`{"a":[1,2]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, said := range map[string]v1alpha1.JobReceiver{
+		"filter": {FilterExpression: "body.a.all(x, x > 0)"}, "input": {InputExpression: "body.a.map(x, x)"},
+	} {
+		said.Name = name
+		to := &receiver{JobReceiver: &said, of: &v1alpha1.JobDefinition{}}
+		if _, err := g.evaluateBy(t.Context(), to, delivery); err != nil {
+			t.Errorf("%s, in time: %v", name, err)
+		}
+		if _, err := g.evaluateBy(over, to, delivery); statusCode(err) != http.StatusServiceUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !g.decoding.TryAcquire(maxDecodedBytes) {
+		t.Fatal("something is decoded")
+	}
+	if _, err := g.awaitDecoding(over, 1); statusCode(err) != http.StatusServiceUnavailable {
+		t.Errorf("no room: %v", err)
+	}
 }
 
 // A delivery whose sender is known has a line in the log of who changed what, and no other one.
