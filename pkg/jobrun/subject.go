@@ -60,10 +60,15 @@ const (
 
 func (s *subject) take(ch change) presence {
 	if !ch.listed {
-		if s.see(ch.run) && ch.deleted {
+		seen := s.see(ch.run)
+		switch {
+		case seen && ch.deleted:
 			return deleted
+		case !seen && ch.run.Name == s.name && !ch.deleted: // Another JobRun has got the name: the deletion was not seen.
+			return vanished
+		default:
+			return present
 		}
-		return present
 	}
 	for i := range ch.all {
 		if s.see(&ch.all[i]) {

@@ -19,7 +19,8 @@ import (
 const maxQueued = 64
 
 // SharedWatches returns a client whose watches of single JobRuns get what the one watch of the Hub shows. All else is that of
-// api, which must not read from a cache. A watch may leave out states in between, but no deletion.
+// api, which must not read from a cache. A watch may leave out states in between, but no deletion, unless another JobRun has got the
+// name: then the reader sees that one.
 func (s *Streams) SharedWatches(api client.WithWatch) client.WithWatch {
 	return sharedWatches{api, s.hub}
 }

@@ -60,6 +60,13 @@ func TestWaitsWithASharedWatch(t *testing.T) {
 		"the run is deleted":   {nil, func(s *scene) { s.Remove("a") }, "run a was cancelled: it was deleted before it ended"},
 		"the run was deleted":  {func(s *scene) { s.Remove("a") }, nil, "not found"},
 		"a name is used again": {nil, func(s *scene) { s.Remove("a"); s.Put(makeRun("a")) }, "run a was cancelled: it was deleted before it ended"},
+		"a name was used again": {func(s *scene) { s.Remove("a"); s.Put(makeRun("a")) }, nil, "not found"},
+		"a name is used again while the watch is lost": {nil, func(s *scene) {
+			s.Cut()
+			s.Remove("a")
+			s.Put(makeRun("a"))
+			s.Forget()
+		}, "not found"},
 		"the watch is lost": {nil, func(s *scene) {
 			s.Cut()
 			s.Change("a", held(1))
