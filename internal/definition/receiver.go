@@ -23,8 +23,8 @@ import (
 const (
 	bodyVariable    = "body"
 	headersVariable = "headers"
-	// maxReceiverCost bounds the evaluation of one expression of a receiver, in CEL's units: some half a second. Nothing bounds
-	// the parts of a body, so no cost is estimated before.
+	// maxReceiverCost bounds the evaluation of one expression of a receiver, in CEL's units. They are not time: it is the
+	// context that bounds that. Nothing bounds the parts of a body, so no cost is estimated before.
 	maxReceiverCost = 1_000_000
 )
 

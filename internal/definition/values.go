@@ -4,10 +4,10 @@
 package definition
 
 import (
-	"iter"
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
@@ -17,20 +17,42 @@ import (
 )
 
 // sorted returns an untyped JSON value as a value of CEL whose maps have an order.
-func sorted(value any) ref.Val { return sortedValues{}.NativeToValue(value) }
+func sorted(value any) ref.Val { return new(sortedValues).NativeToValue(value) }
 
 func labelValues(labels map[string]string) ref.Val {
-	return sortedMap{types.NewStringStringMap(types.DefaultTypeAdapter, labels), maps.Keys(labels)}
+	keys := sync.OnceValue(func() []string { return slices.Sorted(maps.Keys(labels)) })
+	return sortedMap{types.NewStringStringMap(types.DefaultTypeAdapter, labels), keys}
 }
 
-// sortedValues makes each map sorted, at all levels.
-type sortedValues struct{}
+// sortedValues makes each map of one value sorted, at all levels.
+type sortedValues struct {
+	mu sync.Mutex
+	// keys has the sorted keys of each map that was iterated, by the address of the map. CEL asks for a value of a map at each
+	// access, so the values cannot keep them.
+	keys map[uintptr][]string
+}
+
+// keysOf returns the sorted keys of a map. It sorts each map once, because CEL counts no cost for it.
+func (s *sortedValues) keysOf(value map[string]any) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	address := reflect.ValueOf(value).Pointer()
+	keys, known := s.keys[address]
+	if !known {
+		if s.keys == nil {
+			s.keys = map[uintptr][]string{}
+		}
+		keys = slices.Sorted(maps.Keys(value))
+		s.keys[address] = keys
+	}
+	return keys
+}
 
 // NativeToValue returns a value of CEL.
-func (s sortedValues) NativeToValue(value any) ref.Val {
+func (s *sortedValues) NativeToValue(value any) ref.Val {
 	switch value := value.(type) {
 	case map[string]any:
-		return sortedMap{types.NewStringInterfaceMap(s, value), maps.Keys(value)}
+		return sortedMap{types.NewStringInterfaceMap(s, value), func() []string { return s.keysOf(value) }}
 	case []any:
 		return types.NewDynamicList(s, value)
 	case string:
@@ -70,10 +92,10 @@ func (longText) Value() any { return nil }
 // sortedMap is a map whose iterator goes through the keys in order.
 type sortedMap struct {
 	traits.Mapper
-	keys iter.Seq[string]
+	keys func() []string
 }
 
-// Iterator returns an iterator over the sorted keys. Only an iteration sorts them: CEL counts no cost for access to a field.
+// Iterator returns an iterator over the sorted keys. Only an iteration sorts them, and the first one alone.
 func (m sortedMap) Iterator() traits.Iterator {
-	return types.NewStringList(types.DefaultTypeAdapter, slices.Sorted(m.keys)).Iterator()
+	return types.NewStringList(types.DefaultTypeAdapter, m.keys()).Iterator()
 }

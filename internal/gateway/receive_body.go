@@ -47,8 +47,8 @@ const (
 	// evaluationTimeout bounds the expressions of a delivery. Their cost is bounded, too: this is for a busy machine.
 	evaluationTimeout = 5 * time.Second
 	// elementBytes is what one field or item of a decoded body takes at most: 182 bytes in an object of one field, 16 in an array of
-	// numbers.
-	elementBytes = 192
+	// numbers. An expression that goes through objects sorts their keys, which takes 16 bytes of a field, and more of an object.
+	elementBytes = 256
 	formType     = "application/x-www-form-urlencoded"
 	// formPayload is the field of a form of GitHub that has the JSON.
 	formPayload = "payload"

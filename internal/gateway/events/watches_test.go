@@ -55,11 +55,11 @@ func TestWaitsWithASharedWatch(t *testing.T) {
 		before, then func(*scene)
 		want         string
 	}{
-		"the end comes later":  {nil, func(s *scene) { s.Change("a", completed(`"yes"`)) }, done},
-		"the end came before":  {func(s *scene) { s.Change("a", completed(`"yes"`)) }, nil, done},
-		"the run is deleted":   {nil, func(s *scene) { s.Remove("a") }, "run a was cancelled: it was deleted before it ended"},
-		"the run was deleted":  {func(s *scene) { s.Remove("a") }, nil, "not found"},
-		"a name is used again": {nil, func(s *scene) { s.Remove("a"); s.Put(makeRun("a")) }, "run a was cancelled: it was deleted before it ended"},
+		"the end comes later":   {nil, func(s *scene) { s.Change("a", completed(`"yes"`)) }, done},
+		"the end came before":   {func(s *scene) { s.Change("a", completed(`"yes"`)) }, nil, done},
+		"the run is deleted":    {nil, func(s *scene) { s.Remove("a") }, "run a was cancelled: it was deleted before it ended"},
+		"the run was deleted":   {func(s *scene) { s.Remove("a") }, nil, "not found"},
+		"a name is used again":  {nil, func(s *scene) { s.Remove("a"); s.Put(makeRun("a")) }, "run a was cancelled: it was deleted before it ended"},
 		"a name was used again": {func(s *scene) { s.Remove("a"); s.Put(makeRun("a")) }, nil, "not found"},
 		"a name is used again while the watch is lost": {nil, func(s *scene) {
 			s.Cut()
