@@ -30,6 +30,8 @@ func (e *editor) arguments() {
 	e.lines(manager, args, extraArguments("manager")...)
 	e.lines(gatewayDeployment, args,
 		`{{- with .Values.gateway.allowedOrigins }}`, `- {{ printf "--gateway-allowed-origins=%s" (join "," .) | quote }}`, `{{- end }}`)
+	e.lines(gatewayDeployment, args, `{{- if and .Values.namespaces .Values.gateway.receivers }}`,
+		`- --gateway-receiver-namespaces={{ join "," .Values.namespaces }}`, `{{- end }}`)
 	e.lines(gatewayDeployment, args, extraArguments("gateway")...)
 }
 

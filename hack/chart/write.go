@@ -84,10 +84,16 @@ func removeGenerated(dir string) error {
 func document(o *object) (string, error) {
 	w := &writer{}
 	w.guarded(o.body.in, setOf(len(builds)), o.when, 0, func() {
-		w.line(0, "---")
-		w.mapping(o.body, 0)
+		var when []string
+		if o.namespaced != nil && o.namespaced.instead {
+			when = []string{allNamespaces}
+		}
+		w.guarded(o.body.in, o.body.in, when, 0, func() {
+			w.line(0, "---")
+			w.mapping(o.body, 0)
+		})
 		if o.namespaced != nil {
-			w.roles(o)
+			w.roles(o.namespaced)
 		}
 	})
 	return strings.Join(w.lines, "\n") + "\n", w.err

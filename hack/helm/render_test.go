@@ -134,7 +134,7 @@ func kustomized(t *testing.T, dir string) map[string]unstructured.Unstructured {
 
 // valueSets are the files of testdata/values.
 var valueSets = []string{
-	"default", "minimal", "cert-manager", "gateway-ingress", "gateway-httproute-monitoring", "namespaced-networkpolicy",
+	"default", "minimal", "cert-manager", "gateway-ingress", "gateway-httproute-monitoring", "namespaced-networkpolicy", "namespaced-gateway",
 }
 
 // The API types refuse unknown fields, and fields of another type. The files of testdata/golden are for reviews.
@@ -232,7 +232,7 @@ func TestChartInstallsWhatKustomizeDoes(t *testing.T) {
 // Wherever config/ names its namespace, the chart has the release's. A name of digits alone must stay a string.
 func TestReleaseInAnotherNamespace(t *testing.T) {
 	for _, elsewhere := range []string{"platform-jobs", "123"} {
-		for _, set := range []string{"default", "cert-manager", "gateway-httproute-monitoring", "namespaced-networkpolicy"} {
+		for _, set := range []string{"default", "cert-manager", "gateway-httproute-monitoring", "namespaced-networkpolicy", "namespaced-gateway"} {
 			here, err := render(valuesOf(t, set), namespace)
 			if err != nil {
 				t.Fatal(err)
