@@ -26,11 +26,16 @@ var conditions = map[string]string{
 	"FlowSchema":                                    ".Values.flowControl.enabled",
 	"PriorityLevelConfiguration":                    ".Values.flowControl.enabled",
 	"NetworkPolicy":                                 ".Values.networkPolicy.enabled",
-	"PodDisruptionBudget/jobrun-controller-manager": ".Values.manager.podDisruptionBudget.enabled",
-	"PodDisruptionBudget/jobrun-gateway":            ".Values.gateway.podDisruptionBudget.enabled",
+	"PodDisruptionBudget/jobrun-controller-manager": budget("manager"),
+	"PodDisruptionBudget/jobrun-gateway":            budget("gateway"),
 	"ServiceMonitor":                                ".Values.monitoring.serviceMonitor.enabled",
 	"PrometheusRule":                                ".Values.monitoring.rules.enabled",
 	"ConfigMap":                                     ".Values.monitoring.dashboards.enabled",
+}
+
+// budget is the condition of a PodDisruptionBudget. With one replica, it would block each drain of its node.
+func budget(group string) string {
+	return "and .Values." + group + ".podDisruptionBudget.enabled (gt (int .Values." + group + ".replicas) 1)"
 }
 
 // unwanted are the kinds that a chart does not have: Helm creates the namespace.
@@ -55,6 +60,7 @@ func edit(objects *[]*object, v *values) error {
 	for _, o := range e.objects {
 		e.depend(o)
 	}
+	e.memory(v)
 	e.pods(manager, "manager")
 	e.pods(gatewayDeployment, "gateway")
 	e.arguments()

@@ -3,7 +3,12 @@
 
 package main
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // The edits of this file add what kustomize does not have.
 
@@ -15,6 +20,27 @@ func (e *editor) pods(deployment, group string) {
 	for field, value := range map[string]string{"annotations": "podAnnotations", "labels": "podLabels"} {
 		e.lines(deployment, "spec.template.metadata."+field,
 			"{{- with .Values."+group+"."+value+" }}", "{{- toYaml . | nindent +0 }}", "{{- end }}")
+	}
+}
+
+// memory lets the gateway's limit of memory follow the switch gateway.receivers, unless the user sets a limit.
+func (e *editor) memory(v *values) {
+	const path = podSpec + ".containers.0.resources"
+	limit := e.node(gatewayDeployment, path+".limits.memory")
+	if limit == nil || limit.differs == "" {
+		e.fail("%s has no limit of memory that config/gateway/receivers raises", gatewayDeployment)
+		return
+	}
+	less, more := limit.scalar.Value, limit.differs
+	e.put(gatewayDeployment, path, &template{with: fmt.Sprintf(
+		`include "jobrun.withMemory" (list .Values.gateway.resources (ternary %q %q .Values.%s)) | fromYaml`, more, less, receivers)})
+	for _, leaf := range v.leaves() {
+		if leaf.path == "gateway.resources" {
+			leaf.initial = clone(leaf.initial)
+			get(get(leaf.initial, "limits"), "memory").Value = ""
+			get(get(leaf.initial, "limits"), "memory").Style = yaml.DoubleQuotedStyle
+			leaf.describe(fmt.Sprintf("If `limits.memory` is empty: %s, and with `receivers` %s. `null`: no limit.", less, more))
+		}
 	}
 }
 
@@ -92,8 +118,7 @@ func (e *editor) webhooks() {
 			for _, webhook := range configuration.body.field("webhooks").items {
 				webhook.add("{{- with .Values.namespaces }}", "namespaceSelector:", "  matchExpressions:",
 					"  - key: kubernetes.io/metadata.name", "    operator: In", "    values:", "    {{- toYaml . | nindent +4 }}", "{{- end }}")
-				webhook.field("clientConfig").add(`{{- if and (eq .Values.certificates.provider "secret") .Values.certificates.caBundle }}`,
-					"caBundle: {{ .Values.certificates.caBundle | quote }}", "{{- end }}")
+				webhook.field("clientConfig").add("{{- with .Values.certificates.caBundle }}", "caBundle: {{ . | quote }}", "{{- end }}")
 			}
 		}
 	}

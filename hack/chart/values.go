@@ -76,6 +76,12 @@ func (v *values) leaves() (all []*value) {
 	return all
 }
 
+// describe adds a sentence to the description.
+func (v *value) describe(sentence string) {
+	v.description += " " + sentence
+	get(v.schema, "description").Value = v.description
+}
+
 // kind returns the type in the schema: "" if there are several.
 func (v *value) kind() string {
 	if kind := get(v.schema, "type"); kind.Kind == yaml.ScalarNode {

@@ -28,3 +28,13 @@ metrics-server-cert
 app.kubernetes.io/name: jobrun
 app.kubernetes.io/part-of: jobrun
 {{- end -}}
+
+{{/* Resources, with a limit of memory if theirs is empty. Arguments: the resources and the limit. */}}
+{{- define "jobrun.withMemory" -}}
+{{- $resources := deepCopy (index . 0 | default dict) -}}
+{{- $limits := $resources.limits | default dict -}}
+{{- if and (hasKey $limits "memory") (not $limits.memory) -}}
+{{- $_ := set $limits "memory" (index . 1) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
