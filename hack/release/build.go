@@ -16,6 +16,13 @@ import (
 	"time"
 )
 
+// defaults are the settings of the go command that change a binary. The builder's own must not: an empty one is Go's default, and
+// GOENV=off leaves those of `go env -w` out.
+var defaults = []string{
+	"GOENV=off", "GOWORK=off", "GOFLAGS=", "GOEXPERIMENT=", "GOFIPS140=", "CGO_ENABLED=0",
+	"GOAMD64=", "GOARM64=", "GOARM=", "GO386=", "GOPPC64=", "GORISCV64=",
+}
+
 // compile returns the binary of a command of the repository for a platform, such as linux/amd64. The flags are those of the
 // Dockerfile. The commit is in no binary, so that the same sources give the same binary wherever they are.
 func compile(ctx context.Context, s settings, command, platform string) ([]byte, error) {
@@ -32,7 +39,7 @@ func compile(ctx context.Context, s settings, command, platform string) ([]byte,
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X main.version="+s.version, "-o", binary, command)
 	build.Dir = s.root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS="+system, "GOARCH="+architecture)
+	build.Env = append(append(os.Environ(), defaults...), "GOOS="+system, "GOARCH="+architecture)
 	if output, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build %s for %s: %w\n%s", command, platform, err, output)
 	}

@@ -154,6 +154,50 @@ func TestNotesAndSums(t *testing.T) {
 	}
 }
 
+// The same sources and the same Go give the same binary, whatever the builder's settings are.
+func TestCompileIgnoresSettingsOfTheBuilder(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(program, []byte("package main\n\nimport \"math/bits\"\n\nvar n uint\n\nfunc main() { println(bits.OnesCount(n)) }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := settings{root: root, version: "v1.2.3"}
+	build := func(t *testing.T, platform string) []byte {
+		t.Helper()
+		content, err := compile(t.Context(), s, program, platform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	platforms := []string{"linux/amd64", "linux/arm64"}
+	var want [][]byte
+	for _, platform := range platforms {
+		want = append(want, build(t, platform))
+	}
+	for name, env := range map[string]map[string]string{
+		"the processor": {"GOAMD64": "v3", "GOARM64": "v9.0"},
+		"an experiment": {"GOEXPERIMENT": "unknown"}, // Go refuses it
+		"flags":         {"GOFLAGS": "-tags=other"},
+		"go env -w":     {"GOENV": filepath.Join(t.TempDir(), "env")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if file, ok := env["GOENV"]; ok {
+				if err := os.WriteFile(file, []byte("GOAMD64=v3\nGOARM64=v9.0\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for key, value := range env {
+				t.Setenv(key, value)
+			}
+			for i, platform := range platforms {
+				if !bytes.Equal(build(t, platform), want[i]) {
+					t.Errorf("%v: another binary for %s", env, platform)
+				}
+			}
+		})
+	}
+}
+
 // plugins packs the plugin. In place of the plugin it packs a small Go program.
 func plugins(t *testing.T) settings {
 	t.Helper()
