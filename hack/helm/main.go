@@ -23,9 +23,10 @@ import (
 func main() {
 	dir := flag.String("chart", "../../charts/jobrun", "The `directory` of the chart.")
 	version := flag.String("version", "", "The version of the release, for example v0.2.0. The chart gets it without the v, and the image with it.")
+	image := flag.String("image", "", "The `name` of the image, with its digest if it has one. It becomes the default of the packaged chart.")
 	destination := flag.String("destination", "../../dist", "The `directory` to write to.")
 	flag.Parse()
-	file, err := pack(*dir, *version, *destination)
+	file, err := pack(*dir, *version, *image, *destination)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "package the chart:", err)
 		os.Exit(1)
@@ -34,7 +35,7 @@ func main() {
 }
 
 // pack checks the chart and writes its archive. It returns the path of the archive.
-func pack(dir, version, destination string) (string, error) {
+func pack(dir, version, image, destination string) (string, error) {
 	if err := lint(dir); err != nil {
 		return "", err
 	}
@@ -43,6 +44,9 @@ func pack(dir, version, destination string) (string, error) {
 		return "", err
 	}
 	if err := setVersion(c, version); err != nil {
+		return "", err
+	}
+	if err := setImage(c, image); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(destination, 0o755); err != nil {

@@ -73,6 +73,10 @@ func render(values map[string]any, namespace string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return renderChart(c, values, namespace)
+}
+
+func renderChart(c *chart.Chart, values map[string]any, namespace string) (string, error) {
 	install := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
 	install.DryRun, install.ClientOnly, install.Replace = true, true, true
 	install.ReleaseName, install.Namespace = "jobrun", namespace

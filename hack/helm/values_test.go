@@ -4,11 +4,15 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
+	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -74,7 +78,8 @@ func TestLint(t *testing.T) {
 
 func TestPack(t *testing.T) {
 	dir := t.TempDir()
-	file, err := pack(chartDir, "v1.2.3-rc.1", dir)
+	image := "mirror.example.com:5000/team/jobrun:v1.2.3-rc.1@sha256:" + strings.Repeat("0a", 32)
+	file, err := pack(chartDir, "v1.2.3-rc.1", image, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +93,52 @@ func TestPack(t *testing.T) {
 	if packed.Metadata.AppVersion != "v1.2.3-rc.1" || packed.Schema == nil || len(packed.Templates) < 20 {
 		t.Errorf("packed %+v with %d templates", packed.Metadata, len(packed.Templates))
 	}
-	if _, err := pack(chartDir, "latest", dir); err == nil || !strings.Contains(err.Error(), `-version "latest"`) {
+	if _, err := pack(chartDir, "latest", "", dir); err == nil || !strings.Contains(err.Error(), `-version "latest"`) {
 		t.Errorf("a version that is none: %v", err)
+	}
+	if got := imageOf(t, packed, map[string]any{}); got != image {
+		t.Errorf("the packed chart installs %s, want %s", got, image)
+	}
+	if got, want := imageOf(t, packed, map[string]any{"registry": "ghcr.io", "digest": ""}), "ghcr.io/team/jobrun:v1.2.3-rc.1"; got != want {
+		t.Errorf("with values, it installs %s, want %s", got, want)
+	}
+	if text := string(packed.Raw[slices.IndexFunc(packed.Raw, func(f *chart.File) bool { return f.Name == "values.yaml" })].Data); !strings.Contains(text,
+		"  # The registry, for example that of a mirror.\n  registry: \"mirror.example.com:5000\"\n") {
+		t.Error("the comments of values.yaml are lost")
+	}
+}
+
+// imageOf returns the image of the manager that a chart installs.
+func imageOf(t *testing.T, c *chart.Chart, image map[string]any) string {
+	t.Helper()
+	manifest, err := renderChart(c, map[string]any{"image": image}, namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployment := as[appsv1.Deployment](t, parse(t, manifest)["Deployment "+namespace+"/jobrun-controller-manager"])
+	return deployment.Spec.Template.Spec.Containers[0].Image
+}
+
+func TestSetImage(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("0a", 32)
+	for image, want := range map[string]string{
+		"":                                 "ghcr.io/jobrun-dev/jobrun:v0.1.0",
+		"ghcr.io/jobrun-dev/jobrun:v0.1.0": "ghcr.io/jobrun-dev/jobrun:v0.1.0",
+		"localhost:5000/jobrun:latest":     "localhost:5000/jobrun:latest",
+		"example.com/a/b/c" + digest:       "example.com/a/b/c:v0.1.0" + digest,
+		"example.com/a/b:v2" + digest:      "example.com/a/b:v2" + digest,
+	} {
+		c := loaded(t)
+		c.Metadata.AppVersion = "v0.1.0"
+		if err := setImage(c, image); err != nil {
+			t.Errorf("%s: %v", image, err)
+		} else if got := imageOf(t, c, map[string]any{}); got != want {
+			t.Errorf("%s: it installs %s, want %s", image, got, want)
+		}
+	}
+	for _, image := range []string{"jobrun:v1", "example.com/jobrun", "example.com/jobrun:v1@sha256:0a", "example.com/jobrun:", "/jobrun:v1"} {
+		if err := setImage(loaded(t), image); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("-image %q", image)) {
+			t.Errorf("%s: got %v", image, err)
+		}
 	}
 }

@@ -80,15 +80,15 @@ release: ## Write everything of the release VERSION to dist: image, manifests, p
 	@$(RELEASE) image $(RELEASE_FLAGS) -image=$(IMG) -platforms=$(PLATFORMS) > $(DIST)/image.txt
 	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) build-installers IMG="$$(cat $(DIST)/image.txt)"
 	@$(RELEASE) plugin $(RELEASE_FLAGS)
-	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) chart
+	@$(MAKE) --no-print-directory -f $(DEPLOY_MK) chart IMG="$$(cat $(DIST)/image.txt)"
 	@$(RELEASE) notes $(RELEASE_FLAGS)
 	@$(RELEASE) sums $(RELEASE_FLAGS)
 
-# The chart's own version is that of Chart.yaml. A version that git describes is none for Helm.
+# The chart's own version is that of Chart.yaml. A version that git describes is none for Helm. The image IMG becomes its default.
 .PHONY: chart
 chart: ## Write dist/jobrun-<version>.tgz, the Helm chart. VERSION=v1.2.3 sets the versions of the chart and of its image.
 	@go -C $(DEPLOY_ROOT)/hack/helm run . -chart=$(DEPLOY_ROOT)/charts/jobrun -destination=$(abspath $(DIST)) \
-		-version=$(if $(filter file,$(origin VERSION)),,$(VERSION))
+		-version=$(if $(filter file,$(origin VERSION)),,$(VERSION)) -image=$(IMG)
 
 .PHONY: install
 install: ## Install only the CRDs.
