@@ -32,9 +32,10 @@ const (
 
 // installation is what the demo makes in a cluster that is not its own. It is made of the manifests, and of storyNamespace.
 type installation struct {
-	cp    *controlplane.ControlPlane
-	file  string // the manifests
-	began bool   // it may have made something
+	cp       *controlplane.ControlPlane
+	file     string // the manifests
+	story    bool   // it made storyNamespace
+	operator bool   // it may have made something of the manifests
 }
 
 // startCurrent installs JobRun in the cluster of kubectl's current context. The replicas of the manager run on this machine, and
@@ -126,10 +127,11 @@ func (d *demo) installCurrent(ctx context.Context, address string) error {
 		"and the API server must reach them at %s. All of it is deleted at the end. If the demo is killed, delete it with\n\n"+
 		"    kubectl delete namespace %s && kubectl kustomize config/default | kubectl delete --ignore-not-found -f -",
 		operator.Namespace, storyNamespace, address, storyNamespace)
-	d.made.began = true
 	if err := d.quietly(ctx, "create", "namespace", storyNamespace); err != nil {
-		return err
+		return err // it may be the namespace of somebody else
 	}
+	d.made.story = true
+	d.made.operator = true
 	var err error
 	if d.operator, err = operator.Install(ctx, d.cp, operator.Options{Root: d.root, Managers: 2, Host: address}); err != nil {
 		return err
@@ -158,16 +160,21 @@ func (i *installation) existing(ctx context.Context) (string, error) {
 
 // removeStory deletes the JobRuns, their Jobs and all else of the story. The operator must still run.
 func (i *installation) removeStory() error {
+	if !i.story {
+		return nil
+	}
 	return i.delete("namespace", storyNamespace)
 }
 
 // removeOperator deletes what the manifests made, which includes all JobRuns.
-func (i *installation) removeOperator() error { return i.delete("--filename=" + i.file) }
-
-func (i *installation) delete(args ...string) error {
-	if !i.began {
+func (i *installation) removeOperator() error {
+	if !i.operator {
 		return nil
 	}
+	return i.delete("--filename=" + i.file)
+}
+
+func (i *installation) delete(args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), tidyTimeout)
 	defer cancel()
 	args = append([]string{"delete", "--ignore-not-found"}, args...)

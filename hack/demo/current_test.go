@@ -97,6 +97,36 @@ func TestCurrentClusterOutOfReach(t *testing.T) {
 	}
 }
 
+// A namespace that somebody makes while the demo starts is not the demo's to delete.
+func TestCurrentClusterLeavesTheNamespaceOfOthers(t *testing.T) {
+	cp := cluster(t)
+	kubeconfig, err := currentContext()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &demo{root: checkout.Path()}
+	if d.cp, err = controlplane.Attach(kubeconfig, controlplane.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if d.made, err = d.prepareInstallation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, cp, "create", "namespace", storyNamespace)
+	before := inventory(t, cp)
+	if err := d.installCurrent(t.Context(), "127.0.0.1"); err == nil {
+		t.Error("it takes the namespace of somebody else")
+	}
+	if err := d.stop(); err != nil {
+		t.Error(err)
+	}
+	if after := inventory(t, cp); !slices.Contains(after, "namespace/"+storyNamespace) || len(left(before, after)) > 0 {
+		t.Errorf("the namespace is gone, or the demo left %q", left(before, after))
+	}
+	if phase := kubectl(t, cp, "get", "namespace", storyNamespace, "--output=jsonpath={.status.phase}"); phase != "Active" {
+		t.Errorf("the namespace is %s", phase)
+	}
+}
+
 func TestCurrentContextMustExist(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/dev/null")
 	if _, err := startCurrent(t.Context(), checkout.Path(), "127.0.0.1"); err == nil || !strings.Contains(err.Error(), "has no current context") {
