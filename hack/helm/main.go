@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
@@ -24,9 +25,10 @@ func main() {
 	dir := flag.String("chart", "../../charts/jobrun", "The `directory` of the chart.")
 	version := flag.String("version", "", "The version of the release, for example v0.2.0. The chart gets it without the v, and the image with it.")
 	image := flag.String("image", "", "The `name` of the image, with its digest if it has one. It becomes the default of the packaged chart.")
+	date := flag.Int64("date", 0, "The date of the files in the archive, in `seconds` since 1970.")
 	destination := flag.String("destination", "../../dist", "The `directory` to write to.")
 	flag.Parse()
-	file, err := pack(*dir, *version, *image, *destination)
+	file, err := pack(*dir, *version, *image, time.Unix(*date, 0), *destination)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "package the chart:", err)
 		os.Exit(1)
@@ -35,7 +37,7 @@ func main() {
 }
 
 // pack checks the chart and writes its archive. It returns the path of the archive.
-func pack(dir, version, image, destination string) (string, error) {
+func pack(dir, version, image string, date time.Time, destination string) (string, error) {
 	if err := lint(dir); err != nil {
 		return "", err
 	}
@@ -54,6 +56,9 @@ func pack(dir, version, image, destination string) (string, error) {
 	}
 	file, err := chartutil.Save(c, destination)
 	if err != nil {
+		return "", err
+	}
+	if err := setDates(file, date); err != nil {
 		return "", err
 	}
 	return filepath.Abs(file)

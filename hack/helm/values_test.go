@@ -4,11 +4,18 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -77,9 +84,9 @@ func TestLint(t *testing.T) {
 }
 
 func TestPack(t *testing.T) {
-	dir := t.TempDir()
+	dir, date := t.TempDir(), time.Unix(1700000000, 0)
 	image := "mirror.example.com:5000/team/jobrun:v1.2.3-rc.1@sha256:" + strings.Repeat("0a", 32)
-	file, err := pack(chartDir, "v1.2.3-rc.1", image, dir)
+	file, err := pack(chartDir, "v1.2.3-rc.1", image, date, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +100,7 @@ func TestPack(t *testing.T) {
 	if packed.Metadata.AppVersion != "v1.2.3-rc.1" || packed.Schema == nil || len(packed.Templates) < 20 {
 		t.Errorf("packed %+v with %d templates", packed.Metadata, len(packed.Templates))
 	}
-	if _, err := pack(chartDir, "latest", "", dir); err == nil || !strings.Contains(err.Error(), `-version "latest"`) {
+	if _, err := pack(chartDir, "latest", "", date, dir); err == nil || !strings.Contains(err.Error(), `-version "latest"`) {
 		t.Errorf("a version that is none: %v", err)
 	}
 	if got := imageOf(t, packed, map[string]any{}); got != image {
@@ -105,6 +112,42 @@ func TestPack(t *testing.T) {
 	if text := string(packed.Raw[slices.IndexFunc(packed.Raw, func(f *chart.File) bool { return f.Name == "values.yaml" })].Data); !strings.Contains(text,
 		"  # The registry, for example that of a mirror.\n  registry: \"mirror.example.com:5000\"\n") {
 		t.Error("the comments of values.yaml are lost")
+	}
+}
+
+// Helm takes the time at which it writes, so the archive of a chart would differ each time.
+func TestPackDates(t *testing.T) {
+	date := time.Unix(1700000000, 0)
+	file, err := pack(chartDir, "", "", date, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unzipped, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !unzipped.ModTime.IsZero() {
+		t.Errorf("gzip has the time %v", unzipped.ModTime)
+	}
+	archive, files := tar.NewReader(unzipped), 0
+	for ; ; files++ {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !header.ModTime.Equal(date) || !header.AccessTime.IsZero() || !header.ChangeTime.IsZero() {
+			t.Errorf("%s has the times %v, %v and %v, want %v alone", header.Name, header.ModTime, header.AccessTime, header.ChangeTime, date)
+		}
+	}
+	if files < 20 {
+		t.Errorf("%d files", files)
 	}
 }
 

@@ -88,7 +88,8 @@ release: ## Write everything of the release VERSION to dist: image, manifests, p
 .PHONY: chart
 chart: ## Write dist/jobrun-<version>.tgz, the Helm chart. VERSION=v1.2.3 sets the versions of the chart and of its image.
 	@go -C $(DEPLOY_ROOT)/hack/helm run . -chart=$(DEPLOY_ROOT)/charts/jobrun -destination=$(abspath $(DIST)) \
-		-version=$(if $(filter file,$(origin VERSION)),,$(VERSION)) -image=$(IMG)
+		-version=$(if $(filter file,$(origin VERSION)),,$(VERSION)) -image=$(IMG) \
+		-date=$(or $(SOURCE_DATE_EPOCH),$(shell git -C $(DEPLOY_ROOT) log -1 --format=%ct 2>/dev/null),0)
 
 .PHONY: install
 install: ## Install only the CRDs.
