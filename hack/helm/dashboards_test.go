@@ -151,11 +151,11 @@ func testDashboards(t *testing.T, c *cluster, manager *operator.Manager) {
 			noteFamily(served, name, family)
 		}
 	}
-	families, err := c.operator.Metrics(t.Context(), manager)
-	if err != nil {
-		t.Fatal(err)
-	}
-	note(families)
+	NewWithT(t).Eventually(func() error { // A manager serves its metrics a moment after it is ready.
+		families, err := c.operator.Metrics(t.Context(), manager)
+		note(families)
+		return err
+	}).WithTimeout(patience).Should(Succeed())
 	note(c.gatewayMetrics(t))
 	note(c.apiServerMetrics(t))
 	for _, d := range dashboards(t) {
