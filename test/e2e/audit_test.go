@@ -31,7 +31,7 @@ const decision = "authorization.k8s.io/decision"
 
 // unusedFor has the rights that the operator needs but does not use in this suite, and the reasons.
 var unusedFor = map[string]string{
-	`patch events.events.k8s.io [] in namespace ""`: "the recorder patches only an Event that is repeated word for word, and each Event of ours names another version of its run",
+	`patch events.events.k8s.io [] in namespace ""`:                    "the recorder patches only an Event that is repeated word for word, and each Event of ours names another version of its run",
 	`list leases.coordination.k8s.io [] in namespace "jobrun-system"`:  "only an operator with --namespaces uses it",
 	`watch leases.coordination.k8s.io [] in namespace "jobrun-system"`: "only an operator with --namespaces uses it",
 }
