@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
+	"github.com/jobrun-dev/jobrun/internal/gateway/events"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 	webhookv1alpha1 "github.com/jobrun-dev/jobrun/internal/webhook/v1alpha1"
 )
@@ -94,6 +95,7 @@ func newBenchmarked(b *testing.B, api client.WithWatch) *Server {
 	}
 	return NewServer(Options{
 		API: api, Clock: clock.RealClock{}, Log: logr.Discard(), Metrics: prometheus.NewRegistry(), CallerInFlight: 16384, NamespaceInFlight: 16384,
+		Streams:       events.DefaultOptions,
 		Authenticator: authenticator, Authorizer: authorizer,
 		Audit: zap.New(zap.WriteTo(io.Discard), zap.Level(zapcore.Level(-2))), // as in cmd, without the file
 	})

@@ -41,8 +41,8 @@ type stream struct {
 	server  *Server
 	request *http.Request
 	control *http.ResponseController
-	// answers has one channel for each line, in order.
-	answers chan chan answeredLine
+	// lines are those that are under way, in order.
+	lines chan pendingLine
 	// text encodes the answers.
 	text lineText
 	// firstJob is the job of the first line that could be read. Only read uses it.
@@ -67,8 +67,7 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	t := &stream{
-		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w),
-		answers: make(chan chan answeredLine, linesAtOnce),
+		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w), lines: make(chan pendingLine, linesAtOnce),
 	}
 	_ = t.control.EnableFullDuplex() // HTTP/2 always is
 	w.Header().Set("Content-Type", ndjsonType)
@@ -79,20 +78,20 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		defer close(t.answers)
+		defer close(t.lines)
 		t.read(ctx)
 	})
 	defer reading.Wait()
-	lines := bufio.NewWriterSize(w, answerBuffer)
-	for answer := range t.answers {
-		if err := t.write(lines, <-answer); err != nil {
+	answers := bufio.NewWriterSize(w, answerBuffer)
+	for line := range t.lines {
+		if err := t.writeAnswer(ctx, answers, line); err != nil {
 			stop()
 			t.stopReading()
 			break
 		}
 	}
-	for answer := range t.answers { // after a failed write
-		<-answer
+	for line := range t.lines { // after a failed write
+		t.answer(ctx, line)
 	}
 	return nil
 }
@@ -101,7 +100,7 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 // line comes.
 func (t *stream) read(ctx context.Context) {
 	defer t.guard(ctx)()
-	lines, free := bufio.NewReaderSize(t.request.Body, lineBuffer), make(chan struct{}, linesAtOnce)
+	lines := bufio.NewReaderSize(t.request.Body, lineBuffer)
 	begun := t.server.Clock.Now()
 	for number := 1; ctx.Err() == nil; number++ {
 		if !hasLine(lines) {
@@ -112,7 +111,7 @@ func (t *stream) read(ctx context.Context) {
 		}
 		line, err := t.readLine(lines)
 		isEmpty := err == nil && len(bytes.TrimSpace(line.text)) == 0
-		if !t.take(ctx, number, line, err, free) {
+		if !t.take(ctx, number, line, err) {
 			return
 		}
 		if !isEmpty { // An empty line keeps no stream alive.
@@ -122,7 +121,7 @@ func (t *stream) read(ctx context.Context) {
 }
 
 // take answers a line, or starts its trigger. It reports whether there may be a next line.
-func (t *stream) take(ctx context.Context, number int, line heldLine, err error, free chan struct{}) (more bool) {
+func (t *stream) take(ctx context.Context, number int, line heldLine, err error) (more bool) {
 	last := err != nil && statusCode(err) == 0
 	isEmpty := len(bytes.TrimSpace(line.text)) == 0
 	switch {
@@ -138,8 +137,7 @@ func (t *stream) take(ctx context.Context, number int, line heldLine, err error,
 	case err != nil && !last:
 		t.refuse(number, err)
 	default:
-		free <- struct{}{}
-		t.start(ctx, number, line, func() { <-free })
+		t.start(ctx, number, line)
 	}
 	return !last
 }
@@ -194,26 +192,53 @@ func (t *stream) untilOver(ctx context.Context) error {
 	}
 }
 
-// start begins the trigger of a line. It does all that needs no waiting itself, so that a line costs little.
-func (t *stream) start(ctx context.Context, number int, line heldLine, done func()) {
-	answer := make(chan answeredLine, 1)
-	t.answers <- answer
-	rest, err := calmly(ctx, t.server, func() (func() (group.Answer, error), error) { return t.begin(ctx, line) })
-	if err != nil {
-		line.done()
-		t.server.logCause(requestIDOf(ctx), err)
-		answer <- answeredLine{number: number, err: err}
-		done()
-		return
+// pendingLine is a line whose answer is to be written.
+type pendingLine struct {
+	number int
+	begun
+	// later has what begun lacks if the rights of the caller are being looked up. Otherwise it is nil.
+	later <-chan begun
+	// done ends what the line holds. It may be nil.
+	done func()
+}
+
+// begun is the trigger of a line, or why there is none.
+type begun struct {
+	trigger *group.Pending
+	err     error
+}
+
+// isAnswered reports whether the answer need not be awaited.
+func (p *pendingLine) isAnswered() bool {
+	return p.later == nil && (p.err != nil || p.trigger.IsAnswered())
+}
+
+// start begins the trigger of a line, and does not wait for it.
+func (t *stream) start(ctx context.Context, number int, line heldLine) {
+	pending := pendingLine{number: number, done: line.done}
+	pending.trigger, pending.err = calmly(ctx, t.server, func() (trigger *group.Pending, err error) {
+		trigger, pending.later, err = t.begin(ctx, line.text)
+		return trigger, err
+	})
+	t.lines <- pending
+}
+
+// answer waits for the answer to a line.
+func (t *stream) answer(ctx context.Context, line pendingLine) answeredLine {
+	if line.done != nil {
+		defer line.done()
 	}
-	go func() {
-		defer done()
-		triggered, err := calmly(ctx, t.server, rest)
-		if err != nil {
-			t.server.logCause(requestIDOf(ctx), err)
-		}
-		answer <- answeredLine{number, triggered, err}
-	}()
+	if line.later != nil {
+		line.begun = <-line.later
+	}
+	triggered, err := group.Answer{}, line.err
+	if err == nil {
+		triggered, err = answerIn(ctx, line.trigger)
+	}
+	if err != nil {
+		t.server.logCause(requestIDOf(ctx), err)
+	}
+	return answeredLine{line.number, triggered, err}
 }
 
 // calmly is do, with a 500 for a panic: the goroutines of a stream are its own, so a panic would end the process.
@@ -228,40 +253,43 @@ func calmly[T any](ctx context.Context, s *Server, do func() (T, error)) (result
 
 // refuse answers a line that becomes no trigger.
 func (t *stream) refuse(number int, err error) {
-	answer := make(chan answeredLine, 1)
-	answer <- answeredLine{number: number, err: err}
-	t.answers <- answer
+	t.lines <- pendingLine{number: number, begun: begun{err: err}}
 }
 
-// begin decodes a line and takes the place of its trigger. The rest waits for the answer, and the line is done with it.
-func (t *stream) begin(ctx context.Context, line heldLine) (rest func() (group.Answer, error), err error) {
-	item, err := t.decode(line.text)
+// begin decodes a line and takes the place of its trigger. If the rights of the caller have to be looked up, the trigger comes later.
+func (t *stream) begin(ctx context.Context, line []byte) (trigger *group.Pending, later <-chan begun, err error) {
+	item, err := t.decode(line)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	begin := func() func() (group.Answer, error) {
+	begin := func() *group.Pending {
 		return t.server.beginShare(ctx, namespaceOf(t.request), item.spec(item.JobName), item.Labels)
 	}
 	if t.firstJob == "" { // Most streams are of one job. The others ask for the rights of many jobs at once.
 		t.firstJob = item.JobName
 		if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if t.mayTrigger(ctx, item.JobName) {
-		wait := begin()
-		return func() (group.Answer, error) {
-			defer line.done()
-			return wait()
-		}, nil
+		return begin(), nil, nil
 	}
-	return func() (group.Answer, error) {
-		defer line.done()
-		if err := t.server.requireTrigger(ctx, namespaceOf(t.request), item.JobName); err != nil {
-			return group.Answer{}, err
-		}
-		return begin()()
-	}, nil
+	return nil, t.askFirst(ctx, item.JobName, begin), nil
+}
+
+// askFirst begins a trigger once the caller is known to have the rights. It does not wait for that.
+func (t *stream) askFirst(ctx context.Context, job string, begin func() *group.Pending) <-chan begun {
+	later := make(chan begun, 1)
+	go func() {
+		trigger, err := calmly(ctx, t.server, func() (*group.Pending, error) {
+			if err := t.server.requireTrigger(ctx, namespaceOf(t.request), job); err != nil {
+				return nil, err
+			}
+			return begin(), nil
+		})
+		later <- begun{trigger, err}
+	}()
+	return later
 }
 
 // decode decodes a line. Duplicates of a trigger are often the same text, and nothing changes what was decoded, so a line that
@@ -290,23 +318,42 @@ func (t *stream) mayTrigger(ctx context.Context, job string) bool {
 	return true
 }
 
-// write writes one answer, and sends it if no other one is ready.
-func (t *stream) write(w *bufio.Writer, line answeredLine) error {
-	text, err := t.text.encode(line)
+// writeAnswer writes the answer to a line. It sends those before it if this one is not there yet, and sends this one if it is the last.
+func (t *stream) writeAnswer(ctx context.Context, w *bufio.Writer, line pendingLine) error {
+	if w.Buffered() > 0 && !line.isAnswered() {
+		if err := t.flush(w); err != nil {
+			t.answer(ctx, line)
+			return err
+		}
+	}
+	text, err := t.text.encode(t.answer(ctx, line))
 	if err != nil {
 		return err
 	}
-	_ = t.control.SetWriteDeadline(t.server.Clock.Now().Add(writePatience)) // a recorder of a test has no deadlines
+	if len(text) > w.Available() {
+		t.setWriteDeadline()
+	}
 	if _, err := w.Write(text); err != nil {
 		return err
 	}
-	if len(t.answers) > 0 {
+	if len(t.lines) > 0 {
 		return nil
 	}
+	return t.flush(w)
+}
+
+// flush sends the answers that were written.
+func (t *stream) flush(w *bufio.Writer) error {
+	t.setWriteDeadline()
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	return t.control.Flush()
+}
+
+// setWriteDeadline bounds the next write.
+func (t *stream) setWriteDeadline() {
+	_ = t.control.SetWriteDeadline(t.server.Clock.Now().Add(writePatience)) // a recorder of a test has no deadlines
 }
 
 // hasLine reports whether the next line can be read without waiting for the client.

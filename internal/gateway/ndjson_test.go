@@ -22,6 +22,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
 
@@ -166,6 +167,30 @@ func TestStreamsOfTriggersAreBounded(t *testing.T) {
 		synctest.Wait()
 		if got := send(); got.Code != http.StatusOK {
 			t.Errorf("%d %s", got.Code, got.Body)
+		}
+	})
+}
+
+// An answer does not wait for that of the next line.
+func TestAnAnswerIsSentAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slow = time.Minute
+		s := admitting(apiserver.Created)
+		create := s.OnCreate
+		s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
+			if run.Spec.JobName == "slow" {
+				time.Sleep(slow)
+			}
+			return create(run, store)
+		}
+		talk, begun := newGate(t, s).talk(t), time.Now()
+		defer talk.close()
+		_ = talk.say(`{"jobName":"a"}` + "\n" + `{"jobName":"slow"}` + "\n" + `{"jobName":"b"}` + "\n")
+		for line, want := range []time.Duration{0, slow, slow} {
+			answer, _ := talk.hear()
+			if took := time.Since(begun); answer.Code != http.StatusCreated || answer.Line != line+1 || took != want {
+				t.Errorf("after %s: %+v", took, answer)
+			}
 		}
 	})
 }

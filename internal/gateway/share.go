@@ -28,30 +28,31 @@ const (
 
 // newGroups returns the groups of the triggers, and registers their metrics.
 func (s *Server) newGroups() *group.Groups {
-	groups := group.New(group.Options{Send: s.send, Definition: s.definition, Clock: s.Clock})
+	groups := group.New(group.Options{
+		Send: s.send, Definition: s.definition, Clock: s.Clock,
+		Panicked: func(ctx context.Context, cause any) error { return s.panicked(requestIDOf(ctx), "a commit", cause) },
+	})
 	s.Metrics.MustRegister(groups.Collectors()...)
 	return groups
 }
 
 // share sends one trigger of the caller, alone or in a group.
 func (s *Server) share(ctx context.Context, namespace string, spec v1alpha1.JobRunSpec, labels map[string]string) (group.Answer, error) {
-	return s.beginShare(ctx, namespace, spec, labels)()
+	return answerIn(ctx, s.beginShare(ctx, namespace, spec, labels))
 }
 
-// beginShare is the part of share that does not wait. The rest must be called.
-func (s *Server) beginShare(
-	ctx context.Context, namespace string, spec v1alpha1.JobRunSpec, labels map[string]string,
-) (rest func() (group.Answer, error)) {
-	wait := s.groups.Begin(group.Trigger{
-		Namespace: namespace, User: callerOf(ctx), Labels: labels, Spec: spec, Time: s.Clock.Now(),
-	})
-	return func() (group.Answer, error) {
-		answer, err := wait(ctx)
-		if errors.Is(err, group.ErrLeft) {
-			err = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "%v", err)
-		}
-		return answer, err
+// beginShare is the part of share that does not wait. answerIn is the rest, which must be called.
+func (s *Server) beginShare(ctx context.Context, namespace string, spec v1alpha1.JobRunSpec, labels map[string]string) *group.Pending {
+	return s.groups.Begin(ctx, group.Trigger{Namespace: namespace, User: callerOf(ctx), Labels: labels, Spec: spec, Time: s.Clock.Now()})
+}
+
+// answerIn waits for the answer to a trigger.
+func answerIn(ctx context.Context, trigger *group.Pending) (group.Answer, error) {
+	answer, err := trigger.Wait(ctx)
+	if errors.Is(err, group.ErrLeft) {
+		err = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "%v", err)
 	}
+	return answer, err
 }
 
 // send creates the JobRun of a trigger.

@@ -8,7 +8,7 @@
 // do not wait for each other.
 //
 // trigger.go and rules.go are pure: which triggers share a JobRun, what it says about them, what its answer means for each.
-// groups.go waits and sends. Nobody runs in the background: the trigger that has waited longest sends the JobRun of its group.
+// groups.go waits and sends: while triggers of a key are under way, one goroutine sends their JobRuns.
 //
 // Each trigger is represented exactly once, or its caller gets an error. A trigger is sent alone if the JobRun of its group was
 // refused for any reason but a conflict of the key, because the reason may be another trigger's.

@@ -19,9 +19,6 @@ import (
 // ErrLeft means that the caller left while its trigger waited. The trigger was not sent.
 var ErrLeft = errors.New("the caller left before the trigger was sent")
 
-// errBroken is the answer of a group whose commit panicked.
-var errBroken = errors.New("the gateway failed while it sent the trigger")
-
 // Definition says what the triggers of a job become. *definition.Definition is one.
 type Definition interface {
 	// Complete returns the spec of a trigger with labels as it is stored, or what is wrong with it. It does not change trigger.
@@ -30,12 +27,14 @@ type Definition interface {
 
 // Options are the parts of Groups. All are required.
 type Options struct {
-	// Send creates the JobRun of a trigger, and returns only when the API server has answered. The end of the context does not
-	// end it: what it sends may stand for others.
+	// Send creates the JobRun of a trigger, and returns only when the API server has answered. ctx has the values of the context of
+	// one of the triggers, and does not end.
 	Send func(context.Context, *Trigger) (Answer, error)
 	// Definition returns a JobDefinition in its latest generation. The reference names it.
 	Definition func(ctx context.Context, namespace string, of v1alpha1.DefinitionReference) (Definition, error)
-	Clock      clock.Clock
+	// Panicked returns the error for the triggers of a commit that panicked.
+	Panicked func(ctx context.Context, cause any) error
+	Clock    clock.Clock
 }
 
 // Groups sends triggers, many as one JobRun. It is safe for concurrent use.
@@ -46,25 +45,25 @@ type Groups struct {
 
 	mu sync.Mutex
 	// lines has the keys of which a create is under way.
-	lines map[string]*line
+	lines map[key]*line
 }
 
 // New returns Groups.
 func New(o Options) *Groups {
-	return &Groups{Options: o, metrics: newMetrics(), lines: map[string]*line{}}
+	return &Groups{Options: o, metrics: newMetrics(), lines: map[key]*line{}}
 }
 
-// line is one key, from when a trigger finds no create under way until none waits. One trigger at a time has the turn.
+// line is one key, from its first trigger until no trigger of it waits. One goroutine sends all JobRuns of the line.
 type line struct {
-	key string
+	key key
 	// waiting are in the order of arrival. Some of them may have left: left has how many at least.
-	waiting []*waiter
+	waiting []*Pending
 	left    int
 	// enough is closed once wanted triggers wait. It is nil if nobody waits for that.
 	enough chan struct{}
 	wanted int
 
-	// The other fields belong to the trigger that has the turn.
+	// Only the goroutine of the line uses the other fields.
 
 	// sent is when the latest create began, took is how long it took, and size is how many triggers it stands for.
 	sent time.Time
@@ -77,177 +76,199 @@ type line struct {
 // present returns how many triggers wait whose callers have not left.
 func (l *line) present() int { return len(l.waiting) - l.left }
 
+// Pending is a trigger that has begun.
+type Pending struct {
+	Trigger
+
+	groups *Groups
+	// line is nil if the trigger did not wait for another one.
+	line  *line
+	state state
+	// answers has room for the answer.
+	answers chan answered
+}
+
 // state is what became of a trigger that waits.
 type state int
 
 const (
 	// waits can become any other state.
 	waits state = iota
-	// leads means that the trigger has the turn. It becomes sealed, or left if its caller has left.
-	leads
-	// sealed means that the trigger gets an answer, or is sent alone.
+	// sealed means that the trigger gets an answer.
 	sealed
 	// left means that the caller has left, and that the trigger is never sent.
 	left
 )
 
-// waiter is one trigger that waits.
-type waiter struct {
-	Trigger
+type answered struct {
+	Answer
 
-	state state
-	// turns tells the trigger what to do. It has room for one, and there is never a second one.
-	turns chan turn
+	err error
 }
 
-// turn is what a waiter is told: to send the next group, to send its own trigger alone, or its answer.
-type turn struct {
-	lead, alone bool
-	answer      Answer
-	err         error
-}
+func (p *Pending) tell(answer Answer, err error) { p.answers <- answered{answer, err} }
 
-// Trigger sends a trigger, alone or in a group, and returns its answer. It returns the errors of Options.Send, and ErrLeft if
-// ctx ended before the trigger was sent.
-func (g *Groups) Trigger(ctx context.Context, t Trigger) (Answer, error) { return g.Begin(t)(ctx) }
-
-// Begin is the first part of Trigger: it takes the place of the trigger in its group, without waiting. The rest must be called,
-// once, because others may wait for it.
-func (g *Groups) Begin(t Trigger) (rest func(context.Context) (Answer, error)) {
+// Begin begins to send a trigger, alone or in a group, and does not wait. The trigger is sent although ctx ends, unless Wait says
+// otherwise.
+func (g *Groups) Begin(ctx context.Context, t Trigger) *Pending {
+	ctx = context.WithoutCancel(ctx)
+	p := &Pending{Trigger: t, groups: g, answers: make(chan answered, 1)}
 	key, shares := t.key()
 	if !shares {
-		return func(ctx context.Context) (Answer, error) { return g.Send(ctx, &t) }
+		go g.alone(ctx, p)
+		return p
 	}
-	l, w := g.join(key, t)
-	if w != nil {
-		return func(ctx context.Context) (Answer, error) { return g.wait(ctx, l, w) }
+	if l, isFirst := g.join(key, p); isFirst {
+		go g.drive(ctx, l, p)
 	}
-	return func(ctx context.Context) (Answer, error) { return g.first(ctx, l, &t) }
+	return p
 }
 
-// first sends a trigger that found no create under way.
-func (g *Groups) first(ctx context.Context, l *line, t *Trigger) (Answer, error) {
-	end := g.turnOf(l)
-	defer end(false) // a panic
-	answer, err := g.send(ctx, l, t, 1)
-	end(goesOn(answer, err))
-	return answer, err
+// Wait returns the answer to the trigger. It must be called once. It returns the errors of Options.Send, and ErrLeft if ctx ended
+// before the trigger was sent.
+func (p *Pending) Wait(ctx context.Context) (Answer, error) {
+	select {
+	case a := <-p.answers:
+		return a.Answer, a.err
+	case <-ctx.Done():
+	}
+	if p.groups.leave(p) {
+		return Answer{}, ErrLeft
+	}
+	a := <-p.answers
+	return a.Answer, a.err
 }
 
-// join adds a trigger to the line of its key. It returns no waiter if no create is under way: then the trigger has the turn.
-func (g *Groups) join(key string, t Trigger) (*line, *waiter) {
+// IsAnswered reports whether Wait would return at once.
+func (p *Pending) IsAnswered() bool { return len(p.answers) > 0 }
+
+// join adds a trigger to the line of its key. The first one of a line does not wait in it.
+func (g *Groups) join(key key, p *Pending) (l *line, isFirst bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := g.lines[key]
+	l = g.lines[key]
 	if l == nil {
 		l = &line{key: key}
 		g.lines[key] = l
-		return l, nil
+		p.state = sealed
+		return l, true
 	}
-	w := &waiter{Trigger: t, turns: make(chan turn, 1)}
-	l.waiting = append(l.waiting, w)
+	p.line = l
+	l.waiting = append(l.waiting, p)
 	if l.enough != nil && l.present() >= l.wanted {
 		close(l.enough)
 		l.enough = nil
 	}
-	return l, w
+	return l, false
 }
 
-// wait returns the answer to a trigger that waits. On its way it may send a group.
-func (g *Groups) wait(ctx context.Context, l *line, w *waiter) (Answer, error) {
-	leaves := ctx.Done()
-	for {
-		select {
-		case now := <-w.turns:
-			switch {
-			case now.lead:
-				g.commit(ctx, l, w)
-				if w.state == left {
-					return Answer{}, ErrLeft
-				}
-			case now.alone:
-				return g.Send(ctx, &w.Trigger)
-			default:
-				return now.answer, now.err
-			}
-		case <-leaves:
-			if g.leave(l, w) {
-				return Answer{}, ErrLeft
-			}
-			leaves = nil
-		}
-	}
-}
-
-// leave removes a trigger that still waits. It returns false if the trigger leads, or will be told its answer.
-func (g *Groups) leave(l *line, w *waiter) bool {
+// leave removes a trigger that still waits for others. It returns false if the trigger will be told its answer.
+func (g *Groups) leave(p *Pending) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w.state != waits {
+	l := p.line
+	if l == nil || p.state != waits {
 		return false
 	}
-	w.state, w.Trigger = left, Trigger{} // The line keeps w for a while, but not the input.
+	p.state, p.Trigger = left, Trigger{} // The line keeps p for a while, but not the input.
 	if l.left++; l.left > len(l.waiting)/2 {
-		l.waiting = slices.DeleteFunc(l.waiting, func(w *waiter) bool { return w.state == left })
+		l.waiting = slices.DeleteFunc(l.waiting, func(p *Pending) bool { return p.state == left })
 		l.left = 0
 	}
 	return true
 }
 
-// turnOf returns the end of the turn that a trigger has. Only the first call of it counts. goOn means that the next group may
-// follow.
-func (g *Groups) turnOf(l *line) (end func(goOn bool)) {
-	var once sync.Once
-	return func(goOn bool) { once.Do(func() { g.next(l, goOn) }) }
-}
-
-// next gives the turn to the trigger that has waited longest. If no group may follow, all that wait are sent alone.
-func (g *Groups) next(l *line, goOn bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, w := range l.waiting {
-		switch {
-		case w.state == left:
-		case goOn:
-			w.state = leads
-			w.turns <- turn{lead: true}
-			return
-		default:
-			w.state = sealed
-			w.turns <- turn{alone: true}
-		}
+// drive sends the first trigger of a line, and then those that came meanwhile, until none waits.
+func (g *Groups) drive(ctx context.Context, l *line, first *Pending) {
+	goOn := g.sendAll(ctx, l, []member{{first, &first.Trigger}})
+	for goOn && !g.endIfNoneWaits(l) {
+		goOn = g.commit(ctx, l)
 	}
-	delete(g.lines, l.key)
-}
-
-// commit sends one JobRun for all that wait, and tells each of them what became of it. w has the turn, and is told like the
-// others.
-func (g *Groups) commit(ctx context.Context, l *line, w *waiter) {
-	end := g.turnOf(l)
-	defer end(false) // a panic, or no definition
-	by, err := g.definitionOf(ctx, l, w)
-	if err != nil {
-		for _, w := range g.seal(ctx, l, w) {
-			w.turns <- turn{alone: true}
-		}
+	if goOn {
 		return
 	}
-	g.pause(l)
-	members, alone := split(g.seal(ctx, l, w), by)
-	for _, w := range alone {
-		w.turns <- turn{alone: true}
+	for _, p := range g.endOf(l) {
+		go g.alone(ctx, p)
 	}
-	end(len(members) == 0 || g.sendAll(ctx, l, members))
 }
 
-func (g *Groups) definitionOf(ctx context.Context, l *line, w *waiter) (Definition, error) {
+// endIfNoneWaits ends a line for which nobody waits.
+func (g *Groups) endIfNoneWaits(l *line) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.present() > 0 {
+		return false
+	}
+	delete(g.lines, l.key)
+	return true
+}
+
+// endOf ends a line, and returns the triggers that wait.
+func (g *Groups) endOf(l *line) []*Pending {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.lines, l.key)
+	return l.seal(len(l.waiting))
+}
+
+// alone sends one trigger as a JobRun of its own.
+func (g *Groups) alone(ctx context.Context, p *Pending) {
+	var answer Answer
+	var err error
+	if panicked := g.calmly(ctx, func() { answer, err = g.Send(ctx, &p.Trigger) }); panicked != nil {
+		err = panicked
+	}
+	p.tell(answer, err)
+}
+
+// calmly is do, but that it returns an error for a panic. Expressions and schemas are those of users.
+func (g *Groups) calmly(ctx context.Context, do func()) (panicked error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			panicked = g.Panicked(ctx, cause)
+		}
+	}()
+	do()
+	return nil
+}
+
+// commit sends one JobRun for all that wait, and tells each of them what became of it. It reports whether the next group may follow.
+func (g *Groups) commit(ctx context.Context, l *line) (goOn bool) {
+	by, err := g.definitionOf(ctx, l)
+	if err != nil {
+		return false // All that wait are sent alone.
+	}
+	g.pause(l)
+	g.mu.Lock()
+	group := l.seal(v1alpha1.MaxRepresented)
+	g.mu.Unlock()
+	var members []member
+	var others []*Pending
+	if err := g.calmly(ctx, func() { members, others = split(group, by) }); err != nil {
+		for _, p := range group {
+			p.tell(Answer{}, err)
+		}
+		return false
+	}
+	for _, p := range others {
+		go g.alone(ctx, p)
+	}
+	return len(members) == 0 || g.sendAll(ctx, l, members)
+}
+
+// definitionOf returns the definition of the job of a line, or nil if it has none.
+func (g *Groups) definitionOf(ctx context.Context, l *line) (by Definition, err error) {
 	if l.definition == nil {
 		return nil, nil
 	}
-	return g.Definition(ctx, w.Namespace, *l.definition)
+	if panicked := g.calmly(ctx, func() { by, err = g.Definition(ctx, l.key.namespace, *l.definition) }); panicked != nil {
+		return nil, panicked
+	}
+	return by, err
 }
 
-// pause waits until the next commit may begin: a key with many triggers gathers as many as before, and a busy key has an interval.
+// pause waits until the next commit may begin: a key with many triggers gathers those that are about to come back, and a busy key has
+// an interval.
 func (g *Groups) pause(l *line) {
 	g.gather(l)
 	g.mu.Lock()
@@ -258,16 +279,16 @@ func (g *Groups) pause(l *line) {
 	}
 }
 
-// gather waits until as many triggers wait as the latest commit had, but not for long.
+// gather waits for the callers that the latest commit has answered, but not for long.
 func (g *Groups) gather(l *line) {
-	triggers, patience := gatherOf(l.size, l.took)
 	g.mu.Lock()
-	if l.present() >= triggers {
+	wanted, patience := gatherOf(l.size, l.present(), l.took)
+	if l.present() >= wanted {
 		g.mu.Unlock()
 		return
 	}
 	enough := make(chan struct{})
-	l.enough, l.wanted = enough, triggers
+	l.enough, l.wanted = enough, wanted
 	g.mu.Unlock()
 	timer := g.Clock.NewTimer(patience)
 	defer timer.Stop()
@@ -280,61 +301,69 @@ func (g *Groups) gather(l *line) {
 	g.mu.Unlock()
 }
 
-// seal returns the triggers of the next group. It is w that has the turn, and leaves if its caller has left.
-func (g *Groups) seal(ctx context.Context, l *line, w *waiter) []*waiter {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if ctx.Err() != nil {
-		w.state = left
-	}
-	end := min(len(l.waiting), v1alpha1.MaxRepresented)
+// seal returns the triggers of the next group, at most so many. Their callers can leave no longer.
+func (l *line) seal(most int) []*Pending {
+	end := min(len(l.waiting), most)
 	group := l.waiting[:end]
 	l.waiting, l.left = slices.Clone(l.waiting[end:]), 0
-	group = slices.DeleteFunc(group, func(w *waiter) bool { return w.state == left })
-	for _, w := range group {
-		w.state = sealed
+	group = slices.DeleteFunc(group, func(p *Pending) bool { return p.state == left })
+	for _, p := range group {
+		p.state = sealed
 	}
 	return group
 }
 
 // member is a trigger of a group, as it was sent and as its definition completes it.
 type member struct {
-	*waiter
+	*Pending
 
 	complete *Trigger
 }
 
-// split returns those that may share a JobRun, and those that are sent alone. If it panics, it tells all of them.
-func split(group []*waiter, by Definition) (members []member, alone []*waiter) {
-	isSplit := false
-	defer func() {
-		for _, w := range group {
-			if !isSplit { // The expressions and the schema are those of a user.
-				w.turns <- turn{err: errBroken}
-			}
-		}
-	}()
+// split returns those that may share a JobRun, and those that are sent alone.
+func split(group []*Pending, by Definition) (members []member, alone []*Pending) {
 	c := completion{by: by}
-	for _, w := range group {
-		if complete, ok := c.of(&w.Trigger); ok {
-			members = append(members, member{w, complete})
+	for _, p := range group {
+		if complete, ok := c.of(&p.Trigger); ok {
+			members = append(members, member{p, complete})
 		} else {
-			alone = append(alone, w)
+			alone = append(alone, p)
 		}
 	}
-	isSplit = true
 	return members, alone
 }
 
 // sendAll sends the JobRun of a group and tells each member. It reports whether the next group may follow.
 func (g *Groups) sendAll(ctx context.Context, l *line, members []member) (goOn bool) {
-	first, others := turn{err: errBroken}, turn{err: errBroken}
-	defer func() {
-		members[0].turns <- first
-		for _, m := range members[1:] {
-			m.turns <- others
+	var answer Answer
+	var err error
+	if panicked := g.calmly(ctx, func() { answer, err = g.send(ctx, l, members) }); panicked != nil {
+		for _, m := range members { // It is not known whether the JobRun was stored, so none is sent again.
+			m.tell(Answer{}, panicked)
 		}
-	}()
+		return false
+	}
+	first, others := members[0], members[1:]
+	if isShared(answer, err, len(members)) {
+		first.tell(answer, err)
+		for _, m := range others {
+			m.tell(ofOther(answer), err)
+		}
+		return goesOn(answer, err)
+	}
+	if err != nil && len(others) > 0 {
+		go g.alone(ctx, first.Pending)
+	} else {
+		first.tell(answer, err)
+	}
+	for _, m := range others {
+		go g.alone(ctx, m.Pending)
+	}
+	return goesOn(answer, err)
+}
+
+// send sends the JobRun of a group, and keeps what the next group needs to know.
+func (g *Groups) send(ctx context.Context, l *line, members []member) (Answer, error) {
 	t := members[0].Trigger
 	if len(members) > 1 {
 		all := make([]*Trigger, len(members))
@@ -343,26 +372,13 @@ func (g *Groups) sendAll(ctx context.Context, l *line, members []member) (goOn b
 		}
 		t.Spec.Represents = represent(all)
 	}
-	answer, err := g.send(ctx, l, &t, len(members))
-	first, others = turn{answer: answer, err: err}, turn{answer: ofOther(answer), err: err}
-	if !isShared(answer, err, len(members)) {
-		others = turn{alone: true}
-		if err != nil && len(members) > 1 {
-			first = turn{alone: true}
-		}
-	}
-	return goesOn(answer, err)
-}
-
-// send sends the JobRun of size triggers, and keeps what the next group needs to know.
-func (g *Groups) send(ctx context.Context, l *line, t *Trigger, size int) (Answer, error) {
-	l.sent, l.took, l.size = g.Clock.Now(), 0, size
-	answer, err := g.Send(ctx, t)
+	l.sent, l.took, l.size = g.Clock.Now(), 0, len(members)
+	answer, err := g.Send(ctx, &t)
 	if err != nil {
 		return answer, err
 	}
 	l.took = g.Clock.Since(l.sent)
-	g.metrics.observe(size, l.took)
+	g.metrics.observe(len(members), l.took)
 	l.definition = nil
 	if a := answer.JobRun.Spec.Admission; a != nil {
 		l.definition = a.Definition

@@ -45,9 +45,14 @@ type api struct {
 
 func newAPI(t *testing.T) *api {
 	a := &api{t: t}
-	a.Groups = New(Options{Send: a.send, Definition: a.definition, Clock: clock.RealClock{}})
+	a.Groups = New(Options{Send: a.send, Definition: a.definition, Panicked: panicked, Clock: clock.RealClock{}})
 	return a
 }
+
+// errBroken is the error of a commit that panicked.
+var errBroken = errors.New("broken")
+
+func panicked(context.Context, any) error { return errBroken }
 
 func (a *api) definition(context.Context, string, v1alpha1.DefinitionReference) (Definition, error) {
 	if a.by == nil {
@@ -122,17 +127,12 @@ func (a *api) trigger(i int, change ...func(*Trigger)) *call {
 	begun := time.Now()
 	go func() {
 		defer close(c.done)
-		defer func() {
-			if cause := recover(); cause != nil {
-				c.err = fmt.Errorf("panic: %v", cause)
-			}
-		}()
 		t := sharing(change...)
 		if t.Spec.Input != nil && string(t.Spec.Input.Raw) == "1" {
 			t.Spec.Input = jsonOf(fmt.Sprint(i))
 		}
 		t.Time = begun
-		c.answer, c.err = a.Trigger(ctx, t)
+		c.answer, c.err = a.Begin(ctx, t).Wait(ctx)
 		c.took = time.Since(begun)
 	}()
 	synctest.Wait()
@@ -184,9 +184,17 @@ func (a *api) wantSent(want ...string) {
 	if strings.Join(got, " ") != strings.Join(want, " ") {
 		a.t.Errorf("sent %q, want %q", got, want)
 	}
-	if len(a.lines) > 0 {
-		a.t.Errorf("%d lines are left", len(a.lines))
+	if a.open() > 0 {
+		a.t.Errorf("%d lines are left", a.open())
 	}
+}
+
+// open returns how many lines are left when all has come to rest.
+func (a *api) open() int {
+	synctest.Wait()
+	a.Groups.mu.Lock()
+	defer a.Groups.mu.Unlock()
+	return len(a.lines)
 }
 
 // inputsOf returns the inputs of all triggers that a JobRun stands for. There are at most 33.
@@ -304,8 +312,8 @@ func wantOnce(t interface{ Errorf(string, ...any) }, a *api, all []*call, lost e
 			t.Errorf("trigger %d is stored %d times; it was told %s (%v)", i, got, c, lost)
 		}
 	}
-	if len(a.lines) > 0 {
-		t.Errorf("%d lines are left", len(a.lines))
+	if a.open() > 0 {
+		t.Errorf("%d lines are left", a.open())
 	}
 }
 
@@ -368,31 +376,6 @@ func TestCallersThatLeave(t *testing.T) {
 	})
 }
 
-// A caller may leave in the moment in which its trigger gets the turn. The others need it.
-func TestTheOneThatLeadsLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t)
-		l, w := a.join("k", sharing())
-		_, first := a.join("k", sharing())
-		_, second := a.join("k", sharing())
-		if w != nil {
-			t.Fatal("the first one waits")
-		}
-		a.next(l, true)
-		if a.leave(l, first) {
-			t.Error("it left with the turn")
-		}
-		ctx, leave := context.WithCancel(t.Context())
-		leave()
-		if _, err := a.wait(ctx, l, first); !errors.Is(err, ErrLeft) {
-			t.Errorf("it was told %v", err)
-		}
-		if answer, err := a.wait(t.Context(), l, second); err != nil || answer.JobRun.Spec.Represents != nil {
-			t.Errorf("%+v, %v", answer, err)
-		}
-	})
-}
-
 func TestAllCallersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -406,7 +389,7 @@ func TestAllCallersLeave(t *testing.T) {
 	})
 }
 
-// A busy key commits every 20 ms at most. The one that has the turn may leave meanwhile.
+// A busy key commits every 20 ms at most. The one that has waited longest may leave meanwhile.
 func TestABusyKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -441,8 +424,8 @@ func TestAFewTriggersDoNotWait(t *testing.T) {
 	})
 }
 
-// Callers of a group come back, one of them before the others. The next group waits for as many as before, not longer than the
-// commit before took.
+// Callers of a group come back. The next group waits for as many as before, besides the one that waits already, but not longer than
+// twice the time of the commit before.
 func TestAGroupGathers(t *testing.T) {
 	const late = 3 * time.Millisecond
 	for name, tc := range map[string]struct {
@@ -450,11 +433,11 @@ func TestAGroupGathers(t *testing.T) {
 		want                int
 		pause               time.Duration
 	}{
-		"all come back":         {several, several, 0, several, latency + late},
-		"more come":             {several, several + 5, 0, several, latency + late},
-		"one does not come":     {several, several - 1, 0, several - 1, 3 * latency},
-		"only one comes":        {several, 1, 0, 1, 3 * latency},
-		"one leaves":            {several, several, 1, several - 1, 3 * latency},
+		"all come back":         {several, several, 0, several + 1, latency + late},
+		"more come":             {several, several + 5, 0, several + 1, latency + late},
+		"one does not come":     {several, several - 1, 0, several, 3 * latency},
+		"none comes":            {several, 0, 0, 1, 3 * latency},
+		"one leaves":            {several, several, 1, several, 3 * latency},
 		"there were few before": {several - 1, several - 1, 0, 1, latency},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -464,7 +447,7 @@ func TestAGroupGathers(t *testing.T) {
 				time.Sleep(latency + 1) // The second create is under way.
 				all = append(all, a.trigger(0))
 				time.Sleep(latency + late - 1)
-				for i := range tc.back - 1 {
+				for i := range tc.back {
 					c := a.trigger(0)
 					if i < tc.leave {
 						c.leave()
@@ -481,8 +464,8 @@ func TestAGroupGathers(t *testing.T) {
 				if pause := a.begun[2].Sub(a.begun[1]); pause != tc.pause {
 					t.Errorf("%s between the commits, want %s", pause, tc.pause)
 				}
-				if len(a.lines) > 0 {
-					t.Errorf("%d lines are left", len(a.lines))
+				if a.open() > 0 {
+					t.Errorf("%d lines are left", a.open())
 				}
 			})
 		})
@@ -502,18 +485,9 @@ func TestTheLargestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
 		first := a.trigger(0)
-		same := sharing()
-		key, _ := same.key()
-		l := a.lines[key]
-		var all []*waiter
 		for range v1alpha1.MaxRepresented + 2 {
-			_, w := a.join(key, sharing())
-			all = append(all, w)
+			a.Begin(t.Context(), sharing())
 		}
-		go func() {
-			_, _ = a.wait(t.Context(), l, all[0])
-			_, _ = a.wait(t.Context(), l, all[v1alpha1.MaxRepresented])
-		}()
 		<-first.done
 		time.Sleep(time.Second)
 		a.mu.Lock()
@@ -582,7 +556,7 @@ func TestADefinitionThatIsGone(t *testing.T) {
 	})
 }
 
-// A panic ends neither the wait of the others nor the line.
+// A panic ends neither the wait of the others nor the line. None of its group is sent again.
 func TestAPanic(t *testing.T) {
 	for panics := range 2 {
 		synctest.Test(t, func(t *testing.T) {
@@ -594,16 +568,28 @@ func TestAPanic(t *testing.T) {
 				return nil
 			}
 			for i, c := range a.triggers(4) {
-				if <-c.done; panics == 1 && i > 1 && !errors.Is(c.err, errBroken) {
-					t.Errorf("trigger %d was told %s", i, c)
+				if <-c.done; errors.Is(c.err, errBroken) != (panics == 0 && i == 0 || panics == 1 && i > 0) {
+					t.Errorf("create %d panics: trigger %d was told %s", panics, i, c)
 				}
 			}
 			synctest.Wait()
-			if c := a.trigger(9); c.String() == "" || c.err != nil || len(a.lines) > 0 {
+			if c := a.trigger(9); c.String() == "" || c.err != nil || a.open() > 0 {
 				t.Errorf("after it: %s", c)
 			}
 		})
 	}
+}
+
+// A panic of a trigger that shares with none is its own.
+func TestAPanicOfASingleTrigger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.answer = func(int, *v1alpha1.JobRun) error { panic("broken") }
+		c := a.trigger(0, func(t *Trigger) { t.Spec.IdempotencyKey = "once" })
+		if <-c.done; !errors.Is(c.err, errBroken) {
+			t.Errorf("it was told %s", c)
+		}
+	})
 }
 
 // broken is a definition that panics.
@@ -623,14 +609,14 @@ func TestADefinitionThatPanics(t *testing.T) {
 		for i, c := range all {
 			select {
 			case <-c.done:
-				if i > 1 && !errors.Is(c.err, errBroken) {
+				if errors.Is(c.err, errBroken) != (i > 0) {
 					t.Errorf("trigger %d was told %s", i, c)
 				}
 			default:
 				t.Errorf("trigger %d waits for ever", i)
 			}
 		}
-		if len(a.lines) > 0 {
+		if a.open() > 0 {
 			t.Error("the line is left")
 		}
 	})

@@ -41,13 +41,14 @@ func pauseOf(waiting, before int, since time.Duration) time.Duration {
 }
 
 // gatherOf returns how many triggers the next commit of a key waits for, and how long at most. before is the number of triggers of
-// the commit before, and took is how long that took. Callers who trigger again as soon as they have an answer come back within
-// twice that time. Without the wait, the next JobRun would stand for the first one of them, and every other JobRun for few.
-func gatherOf(before int, took time.Duration) (triggers int, patience time.Duration) {
+// the commit before, took is how long that took, and waiting is the number of triggers that came meanwhile. Callers who trigger again
+// as soon as they have an answer come back within twice that time. Without the wait, the next JobRun would not stand for them, and
+// there would be twice as many JobRuns.
+func gatherOf(before, waiting int, took time.Duration) (triggers int, patience time.Duration) {
 	if before < several {
 		return 0, 0
 	}
-	return before, min(2*took, longestGather)
+	return before + waiting, min(2*took, longestGather)
 }
 
 // isShared reports whether the answer to a JobRun for several triggers is the answer of all of them. If it is not, no trigger

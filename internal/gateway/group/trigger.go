@@ -25,17 +25,33 @@ type Trigger struct {
 	Time time.Time
 }
 
-// key identifies the triggers that may share a JobRun with this one: they are the same in all but the input and the time. It
-// returns false if the trigger shares with none. A trigger shares only if the caller asked to coalesce, because its answer may
-// be Coalesced.
-func (t *Trigger) key() (string, bool) {
+// key identifies the triggers that may share a JobRun: they are the same in all but the input and the time.
+type key struct {
+	namespace, user string
+	// labels is their JSON, or empty.
+	labels string
+	// spec has neither an input nor a ttlSecondsAfterFinished. If it has another pointer, it is only equal to itself.
+	spec v1alpha1.JobRunSpec
+	ttl  int64
+}
+
+// key returns the key of the trigger. It returns false if the trigger shares with none. A trigger shares only if the caller asked to
+// coalesce, because its answer may be Coalesced.
+func (t *Trigger) key() (key, bool) {
 	if !t.shares() {
-		return "", false
+		return key{}, false
 	}
-	same := Trigger{Namespace: t.Namespace, User: t.User, Labels: t.Labels, Spec: t.Spec}
-	same.Spec.Input = nil
-	text, err := json.Marshal(same) // sorts the labels
-	return string(text), err == nil
+	k := key{namespace: t.Namespace, user: t.User, spec: t.Spec, ttl: -1}
+	k.spec.Input, k.spec.TTLSecondsAfterFinished = nil, nil
+	if ttl := t.Spec.TTLSecondsAfterFinished; ttl != nil {
+		k.ttl = int64(*ttl)
+	}
+	if len(t.Labels) == 0 {
+		return k, true
+	}
+	labels, err := json.Marshal(t.Labels) // sorts them
+	k.labels = string(labels)
+	return k, err == nil
 }
 
 func (t *Trigger) shares() bool {

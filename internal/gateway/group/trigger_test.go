@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -85,16 +86,46 @@ func TestWhichTriggersShare(t *testing.T) {
 	}
 }
 
-// A change of one field of the spec changes the key, whichever field it is, but for the input.
+// A change of one field of the spec changes the key, whichever field it is, but for the input, or the trigger shares with none.
 func TestKeyHasEveryField(t *testing.T) {
 	base := sharing()
-	text, err := json.Marshal(Trigger{Namespace: base.Namespace, User: base.User, Labels: base.Labels, Spec: base.Spec})
-	if err != nil {
-		t.Fatal(err)
+	want, _ := base.key()
+	spec := reflect.TypeFor[v1alpha1.JobRunSpec]()
+	for i := range spec.NumField() {
+		changed := sharing()
+		field := reflect.ValueOf(&changed.Spec).Elem().Field(i)
+		switch field.Kind() {
+		case reflect.Pointer:
+			field.Set(reflect.New(field.Type().Elem()))
+		case reflect.String:
+			field.SetString("other")
+		default:
+			field.SetInt(5)
+		}
+		key, shares := changed.key()
+		if same := shares && key == want; same != (spec.Field(i).Name == "Input") {
+			t.Errorf("%s: the same key: %t", spec.Field(i).Name, same)
+		}
 	}
-	key, _ := base.key()
-	if want := strings.Replace(string(text), `"input":1,`, "", 1); key != want {
-		t.Errorf("%s, want %s", key, want)
+}
+
+// The values of labels and of ttlSecondsAfterFinished count, not where they are in memory.
+func TestKeyOfEqualValues(t *testing.T) {
+	with := func() Trigger {
+		return sharing(func(t *Trigger) {
+			t.Labels = map[string]string{"a": "1", "b": "2", "c": "3"}
+			t.Spec.TTLSecondsAfterFinished = ptr.To[int32](0)
+		})
+	}
+	one, other := with(), with()
+	first, _ := one.key()
+	second, _ := other.key()
+	if first != second {
+		t.Errorf("%+v and %+v", first, second)
+	}
+	other.Spec.TTLSecondsAfterFinished = nil
+	if second, _ = other.key(); first == second {
+		t.Error("no ttlSecondsAfterFinished is like 0")
 	}
 }
 
