@@ -72,7 +72,11 @@ func (d *definitions) trimHistory(ctx context.Context, definition *v1alpha1.JobD
 
 // decideHistory observes a run that its definition does not keep any more, and decides about it.
 func (d *definitions) decideHistory(ctx context.Context, run *v1alpha1.JobRun) (decision.Plan, error) {
-	unbound, bound, err := d.observeReceipts(ctx, run)
+	awaited, err := d.isAwaited(ctx, run)
+	if err != nil {
+		return decision.Plan{}, err
+	}
+	unbound, bound, err := d.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
 	if err != nil {
 		return decision.Plan{}, err
 	}
@@ -80,11 +84,7 @@ func (d *definitions) decideHistory(ctx context.Context, run *v1alpha1.JobRun) (
 	if err != nil {
 		return decision.Plan{}, err
 	}
-	if !held[run.UID] {
-		if held[run.UID], err = d.isAwaited(ctx, run); err != nil {
-			return decision.Plan{}, err
-		}
-	}
+	held[run.UID] = held[run.UID] || awaited
 	isLeased, err := d.hasPlace(ctx, run)
 	if err != nil {
 		return decision.Plan{}, err

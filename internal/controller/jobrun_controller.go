@@ -429,21 +429,24 @@ func (r *Reconciler) reconcileIdempotencyKey(ctx context.Context, req Request) (
 }
 
 func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v1alpha1.JobRun) (time.Duration, error) {
-	unbound, bound, err := r.observeReceipts(ctx, run)
+	now := metav1.NewTime(r.Clock.Now())
+	awaited := false
+	if left, soon := r.expires(run, now); soon && left <= 0 {
+		var err error
+		if awaited, err = r.isAwaited(ctx, run); err != nil {
+			return 0, err
+		}
+	}
+	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
 	if err != nil {
 		return 0, err
 	}
-	now := metav1.NewTime(r.Clock.Now())
 	excess, _ := decision.BeyondReceiptHistory(bound, r.ReceiptHistory, now)
 	held, err := r.findHeld(ctx, run, excess)
 	if err != nil {
 		return 0, err
 	}
-	if left, soon := r.expires(run, now); soon && left <= 0 && !held[run.UID] {
-		if held[run.UID], err = r.isAwaited(ctx, run); err != nil {
-			return 0, err
-		}
-	}
+	held[run.UID] = held[run.UID] || awaited
 	plan := decision.DecideRetention(decision.Retention{
 		Now: now, Run: run, Seen: r.seenEnded(run, now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
 		TTL: r.RunTTL, Sweep: r.SweepPeriod,

@@ -242,6 +242,34 @@ var mutants = map[string]mutant{
 		to:   `{r.awaitsMemory, r.awaitsSchedule}`,
 		pkg:  simulation, run: "^TestScheduleRunWaitsForADelivery$",
 	},
+	"P9: what a run must wait for is listed after its receipts": {
+		file: "internal/controller/jobrun_controller.go",
+		from: `	awaited := false
+	if left, soon := r.expires(run, now); soon && left <= 0 {
+		var err error
+		if awaited, err = r.isAwaited(ctx, run); err != nil {
+			return 0, err
+		}
+	}
+	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
+	if err != nil {
+		return 0, err
+	}
+`,
+		to: `	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
+	if err != nil {
+		return 0, err
+	}
+	awaited := false
+	if left, soon := r.expires(run, now); soon && left <= 0 {
+		var err error
+		if awaited, err = r.isAwaited(ctx, run); err != nil {
+			return 0, err
+		}
+	}
+`,
+		pkg: simulation, run: "^TestScheduleDeliveryIsBoundDuringTheRetention$",
+	},
 	"P9: a delivery is bound to an ended run without its outcome": {
 		file: "internal/decision/receipts.go",
 		from: `	if !isComplete(run) {

@@ -133,6 +133,30 @@ func TestScheduleRunWaitsForADelivery(t *testing.T) {
 	)
 }
 
+// P9, the order of lists: as above, but c is bound to b while the controller lists what b must wait for. c was read with b before b
+// ended, so it gets no outcome in the same write.
+func TestScheduleDeliveryIsBoundDuringTheRetention(t *testing.T) {
+	triggers := []Trigger{
+		{Name: "a", Key: "k", Idempotency: "i"}, {Name: "b", Idempotency: "i", Brief: true, Worker: true}, {Name: "c", Key: "k", Idempotency: "i"},
+	}
+	const retention = `controller.* reconcile\(\{ns  b \}\) list cached JobRun`
+	play(t, Scenario{Controllers: 1, Replicas: 1, Options: model.Options{Faults: 1}, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "webhook.* create RunKey c-", not: "user 2|user 3"},
+		scene{until: "webhook.*user 3.* get cached RunKey i-", not: "user 1|user 2"},
+		scene{until: "stores: create JobRun b$", not: "user 1|user 3"},
+		scene{until: "stores: create JobRun c$", not: "user 1|webhook.* sees RunKey created: i-"},
+		scene{until: "create JobRun a: a later admission plugin refuses it", not: "stores: create JobRun a"},
+		scene{until: "controller.* get JobRun a$", not: "worker"},
+		scene{until: "controller.*reconcile.*c-.* get cached JobRun b$", not: "worker"},
+		scene{until: "stores: update status of JobRun b$", not: "controller.* update status of JobRun c"},
+		scene{until: "stores: update status of JobRun b$", not: "controller.* update status of JobRun c"},
+		scene{until: retention, not: "controller.* update status of JobRun c"},
+		scene{until: retention, not: "controller.* update status of JobRun c"},
+		scene{until: "controller.* update status of JobRun c$"},
+		scene{until: "controller.* sees JobRun changed: c", not: `controller.* reconcile\(\{ns  b`},
+	)
+}
+
 // P9, the outcome: b is deleted by its TTL while the controller does not see its delivery c yet. The deletion is slow. c is bound
 // meanwhile, and gets the outcome of b in the same write.
 func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
