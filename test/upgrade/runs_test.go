@@ -5,7 +5,6 @@ package upgrade
 
 import (
 	"fmt"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -103,10 +102,3 @@ func get(namespace, name string) func() (*v1alpha1.JobRun, error) {
 }
 
 func inPhase(phase v1alpha1.Phase) OmegaMatcher { return HaveField("Status.Phase", phase) }
-
-// lostItsLease reports whether a lease of a worker expired, and the run failed because the next one of its key waited, which stands
-// for it: onLeaseExpired says so. In some runs of this test one lease does, and it is not known why the worker does not renew it.
-func lostItsLease(run *v1alpha1.JobRun) bool {
-	return run.Spec.JobName == workersJob && run.Status.Phase == v1alpha1.PhaseFailed &&
-		strings.HasPrefix(run.Status.Error, "Lease expired; pending run ")
-}

@@ -21,8 +21,11 @@ type workers struct {
 	namespace, kubeconfig string
 	// logs is the directory of their histories, and world that of what they do outside of the API.
 	logs, world string
+	processes   []*controlplane.Process
 }
 
+// newWorkers returns workers that live as long as the node that calls it: those of a spec until its end, and those of BeforeAll until
+// the last spec has ended.
 func newWorkers(namespace string) *workers {
 	GinkgoHelper()
 	groups := []string{v1alpha1.GroupVersion.Group}
@@ -34,10 +37,13 @@ func newWorkers(namespace string) *workers {
 		})
 	kubeconfig, err := plane.ServiceAccountKubeconfig(ctx, namespace, "worker")
 	Expect(err).NotTo(HaveOccurred())
-	return &workers{namespace: namespace, kubeconfig: kubeconfig, logs: GinkgoT().TempDir(), world: GinkgoT().TempDir()}
+	w := &workers{namespace: namespace, kubeconfig: kubeconfig, logs: GinkgoT().TempDir(), world: GinkgoT().TempDir()}
+	DeferCleanup(w.kill)
+	return w
 }
 
-// hire starts a worker process.
+// hire starts a worker process. It registers no cleanup, which would kill the worker at the end of the spec that hires it, together
+// with the leases that it holds.
 func (w *workers) hire(identity, binary string) {
 	GinkgoHelper()
 	process, err := plane.Run(controlplane.ProcessSpec{
@@ -50,7 +56,21 @@ func (w *workers) hire(identity, binary string) {
 		Env: []string{"KUBECONFIG=" + w.kubeconfig},
 	})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { Expect(process.Kill9()).To(Succeed()) })
+	w.processes = append(w.processes, process)
+}
+
+func (w *workers) kill() {
+	for _, process := range w.processes {
+		Expect(process.Kill9()).To(Succeed())
+	}
+}
+
+// expectAlive expects that no worker has ended. The runs of one that has would fail when their leases expire.
+func (w *workers) expectAlive() {
+	GinkgoHelper()
+	for _, process := range w.processes {
+		Expect(process.Exited()).To(BeFalse(), "%s has ended:\n%s", process.Name, process.LogTail())
+	}
 }
 
 // expectNoOverlap expects that no holder of a key did anything after the next holder had begun. Each line of the file of a key begins
