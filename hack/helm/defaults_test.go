@@ -6,6 +6,7 @@ package main
 import (
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -36,8 +37,8 @@ func TestPodDisruptionBudgetOfOneReplica(t *testing.T) {
 	for values, want := range map[string][2]bool{ // of the manager, and of the gateway
 		"{}":                      {true, true},
 		"manager: {replicas: 1}":  {false, true},
-		"manager: {replicas: 0}":  {false, true},
 		"gateway: {replicas: 1}":  {true, false},
+		"gateway: {replicas: 0}":  {true, false},
 		"gateway: {replicas: 10}": {true, true},
 		"manager: {podDisruptionBudget: {enabled: false}}": {false, true},
 	} {
@@ -51,6 +52,15 @@ func TestPodDisruptionBudgetOfOneReplica(t *testing.T) {
 		if got := [2]bool{manager, gateway}; got != want {
 			t.Errorf("%s: got budgets %v, want %v", values, got, want)
 		}
+	}
+}
+
+// A gateway without replicas is paused. Nothing needs it but its callers.
+func TestPausedGateway(t *testing.T) {
+	objects := rendered(t, valuesFrom(t, "gateway: {enabled: true, replicas: 0}"))
+	gateway := as[appsv1.Deployment](t, objects["Deployment "+namespace+"/jobrun-gateway"])
+	if replicas := gateway.Spec.Replicas; replicas == nil || *replicas != 0 {
+		t.Errorf("the gateway has %v replicas", replicas)
 	}
 }
 

@@ -29,6 +29,7 @@ func TestRefusedValues(t *testing.T) {
 		"manager: {replica: 3}":                               {"manager", "additional properties 'replica' not allowed"},
 		"managers: {}":                                        {"additional properties 'managers' not allowed"},
 		"manager: {replicas: two}":                            {"/manager/replicas", "got string, want integer"},
+		"manager: {replicas: 0}":                              {"manager.replicas must be at least 1: without a replica, the API server refuses all JobRuns"},
 		"manager: {replicas: -1}":                             {"/manager/replicas", "minimum"},
 		"manager: {extraArgs: [run-ttl=24h]}":                 {"/manager/extraArgs/0"},
 		"manager: {affinity: none}":                           {"/manager/affinity"},
