@@ -62,7 +62,7 @@ func (r right) texts() []string {
 	return []string{r.verb, r.resource.Group, r.resource.Version, r.resource.Resource, r.subresource, r.namespace, r.name}
 }
 
-// rule returns the rule of a Role that grants the right.
+// rule returns the rule of a Role or a ClusterRole that grants the right.
 func (r right) rule() string {
 	resource, names := r.resource.Resource, ""
 	if r.subresource != "" {
@@ -136,12 +136,12 @@ func (s *Server) may(ctx context.Context, needed right) (denial, err error) {
 	case reason != "":
 		reason = " (" + reason + ")"
 	}
-	where := fmt.Sprintf("in namespace %q", needed.namespace)
-	if needed.namespace == "" {
-		where = "in all namespaces"
+	where, role := fmt.Sprintf("in namespace %q", needed.namespace), "Role"
+	if needed.namespace == "" { // A RoleBinding grants nothing in all namespaces.
+		where, role = "in all namespaces", "ClusterRole, bound by a ClusterRoleBinding,"
 	}
-	return fmt.Errorf("this needs %s, which user %q does not have %s%s; this rule of a Role grants it: %s",
-		needed, caller.GetName(), where, reason, needed.rule()), nil
+	return fmt.Errorf("this needs %s, which user %q does not have %s%s; this rule of a %s grants it: %s",
+		needed, caller.GetName(), where, reason, role, needed.rule()), nil
 }
 
 // verdict is the answer to a question about a right.

@@ -181,13 +181,22 @@ func TestA405NamesTheMethods(t *testing.T) {
 func TestA403NamesTheRight(t *testing.T) {
 	g := newGate(t, apiserver.New())
 	g.denied["trigger default/jobdefinitions/sync"] = true
-	status := g.send("POST", "/v1/namespaces/default/jobs/sync/runs", "").wantStatus(403, metav1.StatusReasonForbidden)
-	for _, want := range []string{
-		`the verb trigger on jobdefinitions.batch.jobrun.dev "sync"`, `user "ann"`, `in namespace "default" (no rule)`,
-		`{apiGroups: ["batch.jobrun.dev"], resources: [jobdefinitions], resourceNames: [sync], verbs: [trigger]}`,
+	g.denied["list /jobruns/"] = true
+	for request, wants := range map[[2]string][]string{
+		{"POST", "/v1/namespaces/default/jobs/sync/runs"}: {
+			`the verb trigger on jobdefinitions.batch.jobrun.dev "sync"`, `user "ann"`, `in namespace "default" (no rule)`,
+			`this rule of a Role grants it: {apiGroups: ["batch.jobrun.dev"], resources: [jobdefinitions], resourceNames: [sync], verbs: [trigger]}`,
+		},
+		{"GET", "/v1/runs"}: {
+			`the verb list on jobruns.batch.jobrun.dev`, `user "ann"`, `in all namespaces (no rule)`,
+			`this rule of a ClusterRole, bound by a ClusterRoleBinding, grants it: {apiGroups: ["batch.jobrun.dev"], resources: [jobruns], verbs: [list]}`,
+		},
 	} {
-		if !strings.Contains(status.Message, want) {
-			t.Errorf("%s\ndoes not have %s", status.Message, want)
+		status := g.send(request[0], request[1], "").wantStatus(403, metav1.StatusReasonForbidden)
+		for _, want := range wants {
+			if !strings.Contains(status.Message, want) {
+				t.Errorf("%s\ndoes not have %s", status.Message, want)
+			}
 		}
 	}
 }
