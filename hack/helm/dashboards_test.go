@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -143,7 +144,8 @@ func TestDashboards(t *testing.T) {
 // targetLabels are the labels that Prometheus gives each series of a scraped target.
 var targetLabels = []string{"instance", "job", "namespace", "pod", "service", "endpoint", "container"}
 
-// testDashboards compares the metrics and labels in the dashboards with those that a manager, a gateway and the API server serve.
+// testDashboards compares the metrics and labels in the dashboards, and in the alerts about the gateway, with those that a manager, a
+// gateway and the API server serve.
 func testDashboards(t *testing.T, c *cluster, manager *operator.Manager) {
 	served := map[string]map[string]bool{} // the labels of each metric
 	note := func(families map[string]*dto.MetricFamily) {
@@ -160,21 +162,30 @@ func testDashboards(t *testing.T, c *cluster, manager *operator.Manager) {
 	note(c.apiServerMetrics(t))
 	for _, d := range dashboards(t) {
 		for _, expression := range d.expressions() {
-			parsed, err := promQL.ParseExpr(expression)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for metric, names := range usedLabels(parsed) {
-				known, exists := served[metric]
-				if !exists {
-					t.Errorf("%s: no metric %s is served: %s", d.file, metric, expression)
-					continue
-				}
-				for _, name := range names {
-					if !known[name] && !slices.Contains(targetLabels, name) {
-						t.Errorf("%s: %s has no label %s, only %v: %s", d.file, metric, name, slices.Sorted(maps.Keys(known)), expression)
-					}
-				}
+			checkServed(t, served, d.file, expression)
+		}
+	}
+	for alert, expression := range gatewayQueries(t) {
+		checkServed(t, served, alert, expression)
+	}
+}
+
+// checkServed checks that the metrics and labels in a query are served.
+func checkServed(t *testing.T, served map[string]map[string]bool, where, expression string) {
+	t.Helper()
+	parsed, err := promQL.ParseExpr(expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for metric, names := range usedLabels(parsed) {
+		known, exists := served[metric]
+		if !exists {
+			t.Errorf("%s: no metric %s is served: %s", where, metric, expression)
+			continue
+		}
+		for _, name := range names {
+			if !known[name] && !slices.Contains(targetLabels, name) {
+				t.Errorf("%s: %s has no label %s, only %v: %s", where, metric, name, slices.Sorted(maps.Keys(known)), expression)
 			}
 		}
 	}
@@ -229,7 +240,7 @@ func matched(matchers []*labels.Matcher) (names []string) {
 	return names
 }
 
-// gatewayMetrics starts a gateway, sends it a request, and returns its metrics.
+// gatewayMetrics starts a gateway, sends it a request and a delivery, and returns its metrics.
 func (c *cluster) gatewayMetrics(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	g := NewWithT(t)
@@ -243,7 +254,7 @@ func (c *cluster) gatewayMetrics(t *testing.T) map[string]*dto.MetricFamily {
 	g.Expect(err).NotTo(HaveOccurred())
 	gateway, err := c.Run(controlplane.ProcessSpec{
 		Name: "gateway", Path: checkout.Path("bin/manager"), Env: []string{"KUBECONFIG=" + kubeconfig},
-		Args: []string{"gateway", "--gateway-bind-address=" + addresses[0], "--metrics-bind-address=" + addresses[1]},
+		Args: []string{"gateway", "--gateway-receivers", "--gateway-bind-address=" + addresses[0], "--metrics-bind-address=" + addresses[1]},
 	})
 	g.Expect(err).NotTo(HaveOccurred())
 	defer func() { g.Expect(gateway.Kill9()).To(Succeed()) }()
@@ -252,16 +263,21 @@ func (c *cluster) gatewayMetrics(t *testing.T) map[string]*dto.MetricFamily {
 	defer httpClient.CloseIdleConnections()
 	var families map[string]*dto.MetricFamily
 	g.Eventually(func() error {
-		response, err := httpClient.Get("https://" + addresses[0] + "/v1/namespaces/" + served + "/runs")
-		if err != nil {
-			return err
+		for _, path := range []string{"/v1/namespaces/" + served + "/jobs/sync/runs", "/v1/hooks/" + served + "/sync/push"} {
+			response, err := httpClient.Post("https://"+addresses[0]+path, "application/json", strings.NewReader("{}"))
+			if err != nil {
+				return err
+			}
+			if err := response.Body.Close(); err != nil {
+				return err
+			}
 		}
-		if err := response.Body.Close(); err != nil {
-			return err
-		}
+		var err error
 		families, err = c.operator.Metrics(t.Context(), &operator.Manager{Process: gateway, Metrics: addresses[1]})
-		if families["jobrun_gateway_requests_total"] == nil {
-			err = errors.Join(err, errors.New("no request is counted yet"))
+		for _, name := range []string{"jobrun_gateway_requests_total", "jobrun_gateway_deliveries_total"} { // A delivery needs the receivers.
+			if families[name] == nil {
+				err = errors.Join(err, fmt.Errorf("%s has no series yet", name))
+			}
 		}
 		return err
 	}).WithTimeout(patience).Should(Succeed())

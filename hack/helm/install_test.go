@@ -60,7 +60,9 @@ func TestRelease(t *testing.T) {
 	NewWithT(t).Expect(c.refusedToOperator(t)).To(BeEmpty())
 }
 
-func withGateway() map[string]any { return map[string]any{"gateway": map[string]any{"enabled": true}} }
+func withGateway() map[string]any {
+	return map[string]any{"gateway": map[string]any{"enabled": true, "receivers": true}}
+}
 
 func testUpgrade(t *testing.T, c *cluster) {
 	g := NewWithT(t)
