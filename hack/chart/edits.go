@@ -124,10 +124,13 @@ func (e *editor) webhooks() {
 	}
 }
 
-// networkPolicies lets only the API servers call the webhook, and the scrapers of the operator scrape the gateway, too.
+// networkPolicies lets only the API servers, or whom the user names, call the webhook. The scrapers of the operator scrape the gateway,
+// too.
 func (e *editor) networkPolicies() {
-	e.lines("NetworkPolicy/jobrun-allow-webhook-traffic", "spec.ingress.0", "{{- with .Values.networkPolicy.apiServers }}", "from:",
-		"{{- range . }}", "- ipBlock:", "    cidr: {{ . | quote }}", "{{- end }}", "{{- end }}")
+	e.lines("NetworkPolicy/jobrun-allow-webhook-traffic", "spec.ingress.0",
+		"{{- if .Values.networkPolicy.webhookFrom }}", "from:", "{{- toYaml .Values.networkPolicy.webhookFrom | nindent +0 }}",
+		"{{- else if .Values.networkPolicy.apiServers }}", "from:",
+		"{{- range .Values.networkPolicy.apiServers }}", "- ipBlock:", "    cidr: {{ . | quote }}", "{{- end }}", "{{- end }}")
 	e.put("NetworkPolicy/jobrun-allow-gateway-traffic", "spec.ingress.1.from", &template{with: ".Values.networkPolicy.metricsFrom"})
 }
 

@@ -34,7 +34,7 @@ func TestChartHasTheGatewayOfTheExamples(t *testing.T) {
 			"tls": []any{map[string]any{"hosts": []any{"jobs.example.com"}, "secretName": "jobs-example-com-tls"}},
 		},
 		"httpRoute": map[string]any{
-			"enabled": true, "hostnames": []any{"jobs.example.com"}, "backendTLS": map[string]any{"enabled": true},
+			"enabled": true, "hostnames": []any{"jobs.example.com"},
 			"parentRefs": []any{map[string]any{"name": "public", "namespace": "gateways"}},
 		},
 	}})

@@ -25,6 +25,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/release"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -77,15 +78,20 @@ func render(values map[string]any, namespace string) (string, error) {
 }
 
 func renderChart(c *chart.Chart, values map[string]any, namespace string) (string, error) {
+	rendered, err := releaseOf(c, values, namespace)
+	if err != nil {
+		return "", err
+	}
+	return rendered.Manifest, nil
+}
+
+// releaseOf returns what `helm install --dry-run` shows.
+func releaseOf(c *chart.Chart, values map[string]any, namespace string) (*release.Release, error) {
 	install := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
 	install.DryRun, install.ClientOnly, install.Replace = true, true, true
 	install.ReleaseName, install.Namespace = "jobrun", namespace
 	install.KubeVersion = &chartutil.KubeVersion{Version: "v1.37.2", Major: "1", Minor: "37"}
-	release, err := install.Run(c, values)
-	if err != nil {
-		return "", err
-	}
-	return release.Manifest, nil
+	return install.Run(c, values)
 }
 
 func rendered(t *testing.T, values map[string]any) map[string]unstructured.Unstructured {
