@@ -117,6 +117,24 @@ var _ = Describe("A schedule", Serial, func() {
 		Expect(runs()).To(HaveLen(many))
 	})
 
+	// A backup has the definition, and perhaps its status. Its times until the restore are nobody's promise.
+	It("catches up nothing from before a restore, even with the status of the backup", func() {
+		theControllers.stop()
+		leapDay := func(year int) *metav1.Time { return ptr.To(metav1.Date(year, time.February, 29, 0, 0, 0, 0, time.UTC)) }
+		d := definition("0 0 29 2 *", func(d *v1alpha1.JobDefinition) {
+			d.Labels = map[string]string{v1alpha1.LabelVeleroRestore: "after-the-fire"}
+		})
+		d.Status = v1alpha1.JobDefinitionStatus{ObservedGeneration: 7, Schedules: []v1alpha1.JobScheduleStatus{{
+			Name: "s", LastScheduleTime: leapDay(2020), LastResult: "Created", NextScheduleTime: leapDay(2024),
+		}}}
+		Expect(k8s.Status().Update(ctx, d)).To(Succeed())
+		useControllers(production())
+		Eventually(known(d)).Should(HaveField("NextScheduleTime.Time", BeTemporally(">", time.Now())))
+		Expect(known(d)(NewWithT(GinkgoT()))).To(And(
+			HaveField("LastScheduleTime.Time", BeTemporally("==", leapDay(2020).Time)), HaveField("LastResult", "Created")))
+		Expect(runs()).To(BeEmpty())
+	})
+
 	It("triggers nothing later than startingDeadlineSeconds", func() {
 		theControllers.stop()
 		d := definition("0 0 1 1 *", func(d *v1alpha1.JobDefinition) { d.Spec.Schedules[0].StartingDeadlineSeconds = 60 })
