@@ -315,8 +315,8 @@ type JobDefinitionSpec struct {
 	Overridable []OverridableField `json:"overridable,omitempty"`
 
 	// template describes the Job that executes each run, as spec.template of a JobRun. It is read when a run starts, so
-	// a run that waits starts with what is defined then. If it is not set, external workers execute the runs. Whoever
-	// writes a definition with a template needs the right to create Jobs.
+	// a run that waits starts with what is defined then. If it is not set, external workers execute the runs. A
+	// caller that writes a definition with a template needs the right to create Jobs.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
@@ -331,8 +331,8 @@ type JobDefinitionSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Schedules []JobSchedule `json:"schedules,omitempty"`
 
-	// receivers let other systems trigger the job by signed HTTP requests, if the gateway takes them. Whoever adds or changes
-	// one needs the right to trigger the job. A run of a receiver has idempotencyRelease OnFailure and an
+	// receivers let other systems trigger the job by signed HTTP requests, if the gateway takes them. A caller that adds or
+	// changes one needs the right to trigger the job. A run of a receiver has idempotencyRelease OnFailure and an
 	// idempotencyTTLSeconds of a day, unless defaults say otherwise.
 	//
 	// +optional

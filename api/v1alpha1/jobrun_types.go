@@ -218,8 +218,8 @@ type JobRunSpec struct {
 	// the run, and lasts at least 60 seconds. If it is not set, the operator's flag --job-ttl decides, by
 	// default 24 hours. If podReplacementPolicy is not set, the operator sets it to Failed, so that a Pod ends
 	// before the next one starts. A run without a template is executed by the template of its JobDefinition. If there is
-	// none, it waits for an external worker to claim it. Whoever triggers with a template needs the right to create
-	// Jobs. A job whose definition has a template takes none from a trigger. Immutable.
+	// none, it waits for an external worker to claim it. A caller that triggers with a template needs the right to
+	// create Jobs. A job whose definition has a template takes none from a trigger. Immutable.
 	//
 	// +optional
 	Template *batchv1.JobTemplateSpec `json:"template,omitempty"`
