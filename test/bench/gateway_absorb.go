@@ -202,16 +202,19 @@ func (w *world) occupyByGateway(ctx context.Context, ns, key string) error {
 // absorbedWrites waits until the waiting run of a namespace has counted all triggers and nothing is written any more, and returns
 // the writes without Events.
 func (w *world) absorbedWrites(ctx context.Context, counter *controlplane.WriteCounter, ns string, triggers int) (float64, error) {
+	counted := int64(0)
+	err := await(ctx, "the runs to count all triggers", func() (_ bool, err error) {
+		counted, err = w.counted(ctx, ns)
+		return counted >= int64(triggers), err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %d of %d", err, counted, triggers)
+	}
 	if err := w.quiet(ctx); err != nil {
 		return 0, err
 	}
-	runs := &v1alpha1.JobRunList{}
-	if err := w.jobruns.List(ctx, runs, client.InNamespace(ns)); err != nil {
+	if counted, err = w.counted(ctx, ns); err != nil {
 		return 0, err
-	}
-	counted := int64(0)
-	for _, run := range runs.Items {
-		counted += ptr.Deref(run.Status.Coalesced, v1alpha1.CoalescedTriggers{}).Count
 	}
 	if counted != int64(triggers) {
 		return 0, fmt.Errorf("the runs of namespace %s counted %d triggers of %d", ns, counted, triggers)
@@ -227,4 +230,17 @@ func (w *world) absorbedWrites(ctx context.Context, counter *controlplane.WriteC
 		}
 	}
 	return float64(total), nil
+}
+
+// counted returns how many triggers the runs of a namespace have counted.
+func (w *world) counted(ctx context.Context, ns string) (int64, error) {
+	runs := &v1alpha1.JobRunList{}
+	if err := w.jobruns.List(ctx, runs, client.InNamespace(ns)); err != nil {
+		return 0, err
+	}
+	counted := int64(0)
+	for _, run := range runs.Items {
+		counted += ptr.Deref(run.Status.Coalesced, v1alpha1.CoalescedTriggers{}).Count
+	}
+	return counted, nil
 }
