@@ -27,7 +27,7 @@ help: ## Display this help.
 
 .PHONY: localnode
 localnode: ## Build the node of the demo and the tests: bin/localnode.
-	go -C test/harness/localnode build -o $(ROOT)/bin/localnode .
+	CGO_ENABLED=0 go -C test/harness/localnode build -trimpath -o $(ROOT)/bin/localnode .
 
 .PHONY: testworker
 testworker: ## Build the external worker of the tests: bin/testworker.
