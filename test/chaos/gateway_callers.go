@@ -32,6 +32,8 @@ const (
 	stormLeast, stormMost = 3, 16
 	// waitMost bounds the parameter wait.
 	waitMost = 3 * time.Second
+	// briefTTL is the ttlSecondsAfterFinished of a brief crowd's triggers at a gateway.
+	briefTTL = 2
 )
 
 // gatewayCaller is a caller who speaks to the gateways. Each of its requests goes to one that it draws.
@@ -84,7 +86,7 @@ func (c *gatewayCaller) storm() []api.BatchItem {
 func (c *gatewayCaller) stormOf(key string, size int) []api.BatchItem {
 	storm := make([]api.BatchItem, size)
 	for i := range storm {
-		storm[i] = api.BatchItem{JobName: jobByWorker}
+		storm[i] = c.newItem()
 		storm[i].ConcurrencyKey, storm[i].Coalesce = key, v1alpha1.CoalesceSkip
 		storm[i].LeaseDurationSeconds, storm[i].OnLeaseExpired = workerLease, v1alpha1.OnLeaseExpiredRequeue
 	}
@@ -95,9 +97,17 @@ func (c *gatewayCaller) stormOf(key string, size int) []api.BatchItem {
 func (c *gatewayCaller) newTrigger() api.BatchItem {
 	run := c.newRun("")
 	spec := &run.Spec
-	item := api.BatchItem{JobName: jobByWorker}
+	item := c.newItem()
 	item.ConcurrencyKey, item.Coalesce, item.IdempotencyKey = spec.ConcurrencyKey, spec.Coalesce, spec.IdempotencyKey
 	item.LeaseDurationSeconds, item.OnLeaseExpired = workerLease, spec.OnLeaseExpired
+	return item
+}
+
+func (c *gatewayCaller) newItem() api.BatchItem {
+	item := api.BatchItem{JobName: jobByWorker}
+	if c.brief {
+		item.TTLSecondsAfterFinished = new(int32(briefTTL))
+	}
 	return item
 }
 

@@ -32,9 +32,10 @@ type gateway struct {
 	binary     string
 	api, front *link
 	kubeconfig string
-	address    string
-	client     *http.Client
-	keeping    sync.WaitGroup
+	// address is that of the HTTP API, and metrics that of its metrics.
+	address, metrics string
+	client           *http.Client
+	keeping          sync.WaitGroup
 	// underWay is the number of triggers that callers wait for.
 	underWay atomic.Int64
 
@@ -84,6 +85,9 @@ func (g *gateway) connect(kubeconfig string) error {
 	if g.address, err = controlplane.FreeAddress(); err != nil {
 		return err
 	}
+	if g.metrics, err = controlplane.FreeAddress(); err != nil {
+		return err
+	}
 	if g.front, err = g.cluster.network.to(g.name, g.address); err != nil {
 		return err
 	}
@@ -110,7 +114,7 @@ func (g *gateway) start() *controlplane.Process {
 	defer g.mu.Unlock()
 	p, err := g.cluster.plane.Run(controlplane.ProcessSpec{
 		Name: fmt.Sprintf("%s-%d", g.name, len(g.processes)+1), Path: g.binary,
-		Args: []string{"gateway", "--gateway-bind-address=" + g.address},
+		Args: []string{"gateway", "--gateway-bind-address=" + g.address, "--metrics-bind-address=" + g.metrics},
 		// Watches get connections of their own, so that one that is cut off is that of one request.
 		Env: []string{"KUBECONFIG=" + g.kubeconfig, "DISABLE_HTTP2=true"},
 	})

@@ -56,23 +56,23 @@ type panel struct {
 
 type line struct{ Colour, Points string }
 
-// Plot writes an SVG with a panel for each measure, and in it a line for each manager.
+// Plot writes an SVG with a panel for each measure, and in it a line for each process.
 func Plot(out io.Writer, samples []Sample) error {
-	series := byManager(samples)
-	managers := slices.Sorted(maps.Keys(series))
+	series := byProcess(samples)
+	processes := slices.Sorted(maps.Keys(series))
 	p := plot{Width: marginLeft + panelWidth + 20, Height: marginTop + len(measures)*(panelHeight+panelGap)}
-	for i, name := range managers {
+	for i, name := range processes {
 		p.Legend = append(p.Legend, legend{X: marginLeft + 120*i, Colour: colourOf(i), Text: name})
 	}
 	for i := range measures {
-		p.Panels = append(p.Panels, panelOf(i, samples, series, managers))
+		p.Panels = append(p.Panels, panelOf(i, samples, series, processes))
 	}
 	return plotTemplate.Execute(out, p)
 }
 
 func colourOf(i int) string { return colours[i%len(colours)] }
 
-func panelOf(value int, samples []Sample, series map[string][]Sample, managers []string) panel {
+func panelOf(value int, samples []Sample, series map[string][]Sample, processes []string) panel {
 	var most float64
 	var until time.Duration
 	for _, one := range samples {
@@ -82,7 +82,7 @@ func panelOf(value int, samples []Sample, series map[string][]Sample, managers [
 		X: marginLeft, Y: marginTop + 20 + value*(panelHeight+panelGap), Width: panelWidth, Height: panelHeight, Below: panelHeight + 14,
 		Title: measures[value].title, Most: fmt.Sprintf("%.4g", most), Until: until.Round(time.Second).String(),
 	}
-	for i, name := range managers {
+	for i, name := range processes {
 		var points []string
 		for _, one := range series[name] {
 			x := panelWidth * float64(one.At) / max(float64(until), 1)

@@ -6,18 +6,36 @@ package chaos
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// samplesOf returns n samples of a manager. All measures of sample i have the value value(i).
+// samplesOf returns n samples of each process. Sample i has 10 more requests than the one before. Its other measures have the value
+// value(i).
 func samplesOf(n int, value func(i int) float64) []Sample {
-	samples := make([]Sample, n)
+	var samples []Sample
+	for i := range n {
+		values := append([]float64{float64(10 * i)}, slices.Repeat([]float64{value(i)}, len(measures)-1)...)
+		for p := range managers + gateways {
+			samples = append(samples, Sample{At: time.Duration(i) * time.Second, Process: fmt.Sprintf("process-%d", p), Values: values})
+		}
+	}
+	return samples
+}
+
+// without returns the samples of all processes but one.
+func without(samples []Sample, process string) []Sample {
+	return slices.DeleteFunc(samples, func(s Sample) bool { return s.Process == process })
+}
+
+// stalled returns the samples with no requests after a time.
+func stalled(samples []Sample, after time.Duration) []Sample {
 	for i := range samples {
-		v := value(i)
-		samples[i] = Sample{At: time.Duration(i) * time.Second, Manager: "manager-1", Values: []float64{v, v, v, v}}
+		samples[i].Values[0] = min(samples[i].Values[0], 10*after.Seconds())
 	}
 	return samples
 }
@@ -27,11 +45,18 @@ func TestSteady(t *testing.T) {
 		samples []Sample
 		want    string
 	}{
-		"flat":            {samplesOf(60, func(int) float64 { return 100 }), ""},
-		"warm-up":         {samplesOf(60, func(i int) float64 { return min(float64(20*i), 200) }), ""},
-		"one peak":        {samplesOf(60, func(i int) float64 { return map[bool]float64{true: 900, false: 100}[i == 50] }), ""},
-		"growing":         {samplesOf(60, func(i int) float64 { return float64(20 * i) }), "RSS, MiB of manager-1 grows"},
+		"flat":           {samplesOf(60, func(int) float64 { return 100 }), ""},
+		"warm-up":        {samplesOf(60, func(i int) float64 { return min(float64(20*i), 200) }), ""},
+		"one peak":       {samplesOf(60, func(i int) float64 { return map[bool]float64{true: 900, false: 100}[i == 50] }), ""},
+		"growing":        {samplesOf(60, func(i int) float64 { return float64(20 * i) }), "it grows: its median was 600.0 in the middle third, and 1000.0 in the last"},
+		"fewer requests": {stalled(samplesOf(60, func(int) float64 { return 100 }), 52*time.Second), ""},
+		"stalled": {
+			stalled(samplesOf(60, func(int) float64 { return 100 }), 45*time.Second), "it rose by 190 in the middle third, and by 50 in the last",
+		},
 		"too few samples": {samplesOf(6, func(int) float64 { return 100 }), "soak for longer"},
+		"a process too few": {
+			without(samplesOf(60, func(int) float64 { return 100 }), "process-2"), "4 processes were sampled, not 5",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := steady(tc.samples)
@@ -61,7 +86,7 @@ func TestPlot(t *testing.T) {
 			lines++
 		}
 	}
-	if lines != len(measures) {
-		t.Errorf("%d lines for %d measures", lines, len(measures))
+	if want := len(measures) * (managers + gateways); lines != want {
+		t.Errorf("%d lines, not %d", lines, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,6 +47,8 @@ type crowd struct {
 	refused bool
 	// brief gives every JobRun a short TTL.
 	brief bool
+	// waits is true while the callers send nothing; nil if they never wait.
+	waits *atomic.Bool
 	// gateways are those that every gatewayShare-th caller speaks to instead of the API server; without any, all speak to the API
 	// server. tokens are those of the callers.
 	gateways []*gateway
@@ -79,10 +82,12 @@ func (c *crowd) newCaller(n int) *caller {
 	return &caller{crowd: c, number: n, random: rand.New(rand.NewPCG(c.seed, uint64(n)))}
 }
 
-// run calls act again and again, with pauses, until the context is done.
+// run calls act again and again, with pauses and unless the crowd waits, until the context is done.
 func (c *caller) run(ctx context.Context, act func()) {
 	for ctx.Err() == nil {
-		act()
+		if c.waits == nil || !c.waits.Load() {
+			act()
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pauseLeast + time.Duration(c.random.Int64N(int64(pauseMost-pauseLeast)))):

@@ -54,5 +54,5 @@ func (o *Operator) StartGateway(ctx context.Context, args ...string) (*Gateway, 
 
 // GatewayMetrics reads the metrics of a gateway.
 func (o *Operator) GatewayMetrics(ctx context.Context, g *Gateway) (Metrics, error) {
-	return o.metricsAt(ctx, g.Name, g.Metrics)
+	return o.MetricsAt(ctx, g.Name, g.Metrics)
 }

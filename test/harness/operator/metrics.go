@@ -42,10 +42,11 @@ func (m Metrics) Sum(name string) float64 {
 
 // Metrics reads the metrics of a manager. The manager may serve them only a moment after it is ready.
 func (o *Operator) Metrics(ctx context.Context, m *Manager) (Metrics, error) {
-	return o.metricsAt(ctx, m.Name, m.Metrics)
+	return o.MetricsAt(ctx, m.Name, m.Metrics)
 }
 
-func (o *Operator) metricsAt(ctx context.Context, name, address string) (Metrics, error) {
+// MetricsAt reads the metrics that a process serves at an address. The name is for errors.
+func (o *Operator) MetricsAt(ctx context.Context, name, address string) (Metrics, error) {
 	token, err := o.scraperToken(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("make a ServiceAccount that may read metrics: %w", err)
