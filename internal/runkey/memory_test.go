@@ -91,20 +91,23 @@ func TestOutcomeOf(t *testing.T) {
 func TestOwnOfTheSameName(t *testing.T) {
 	key := func() *wrappers.RunKeyWrapper { return wrappers.MakeIdempotencyKey("i").OwnerAs("a", "earlier") }
 	for name, tc := range map[string]struct {
-		key  *v1alpha1.RunKeySpec
-		want runkey.Verdict
+		key   *v1alpha1.RunKeySpec
+		owner string
+		want  runkey.Verdict
 	}{
-		"a key that lasts as long as its owner":        {key().Row(), runkey.SameName},
-		"a key with a TTL":                             {key().Remembered(60).Request("first").Row(), runkey.Delivered},
-		"a key with a TTL, and the request was resent": {key().Remembered(60).Request("again").Row(), runkey.SameName},
-		"a key with a TTL that passed on":              {key().Remembered(60).Row(), runkey.Delivered},
+		"a key that lasts as long as its owner":              {key().Row(), "a", runkey.SameName},
+		"a key that lasts as long as its owner, for another": {key().Row(), "b", runkey.Delivered},
+		"a key with a TTL": {key().Remembered(60).Request("first").Row(), "a", runkey.Delivered},
+		"a key with a TTL, and the request was resent": {key().Remembered(60).Request("again").Row(), "a", runkey.SameName},
+		"a request that was resent, for another":       {key().Remembered(60).Request("again").Row(), "b", runkey.SameName},
+		"a key with a TTL that passed on":              {key().Remembered(60).Row(), "a", runkey.Delivered},
 		"a key that remembers": {
-			key().Remembered(60).Request("first").Outcome(v1alpha1.PhaseCompleted, wrappers.At(60)).Row(), runkey.Delivered,
+			key().Remembered(60).Request("first").Outcome(v1alpha1.PhaseCompleted, wrappers.At(60)).Row(), "a", runkey.Delivered,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trigger := runkey.Trigger{Run: id("a"), JobName: wrappers.JobName, IdempotencyKey: "i", Request: "again"}
-			if got := runkey.Own(tc.key, trigger, id("a")); got.Verdict != tc.want {
+			if got := runkey.Own(tc.key, trigger, id(tc.owner)); got.Verdict != tc.want {
 				t.Errorf("verdict %v, want %v", got.Verdict, tc.want)
 			}
 		})

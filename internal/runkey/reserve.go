@@ -95,17 +95,18 @@ func Own(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) Answer {
 		return Answer{Verdict: Reserved, Run: owner, Next: next}
 	case current.Token == t.Run.Token:
 		return Answer{Verdict: Reserved, Run: owner}
-	case current.RunName == t.Run.RunName && mayTakeOver(key, t):
+	case current.RunName == t.Run.RunName && mayTakeOver(key, t, owner):
 		return Answer{Verdict: SameName, Run: current, Next: next}
 	default:
 		return Answer{Verdict: Delivered, Run: current}
 	}
 }
 
-// mayTakeOver reports whether a trigger may take an idempotency key from an owner of its own name that does not exist. With
-// a TTL the key outlives its owner. So only a request that the API server sends again may do that (P10).
-func mayTakeOver(key *v1alpha1.RunKeySpec, t Trigger) bool {
-	return TermsIn(key).TTLSeconds == 0 || (key.Request != "" && key.Request == t.Request)
+// mayTakeOver reports whether owner may take an idempotency key from a run of the trigger's name, if no such JobRun exists (P10). A
+// request that the API server sends again may always do that. Without a TTL, a trigger may do it for itself: only one JobRun of
+// the name can be stored. But if another run stands for the trigger, the earlier create may still be stored.
+func mayTakeOver(key *v1alpha1.RunKeySpec, t Trigger, owner Identity) bool {
+	return (key.Request != "" && key.Request == t.Request) || (TermsIn(key).TTLSeconds == 0 && owner == t.Run)
 }
 
 // OwnedBy returns the row of an idempotency key that owner owns, on the terms of the delivery that brought it.

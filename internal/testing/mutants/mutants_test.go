@@ -801,9 +801,15 @@ var mutants = map[string]mutant{
 	},
 	"P10: a name takes over what its key remembers": {
 		file: "internal/runkey/reserve.go",
-		from: `return TermsIn(key).TTLSeconds == 0 || (key.Request != "" && key.Request == t.Request)`,
-		to:   `return true`,
+		from: `TermsIn(key).TTLSeconds == 0 && owner == t.Run`,
+		to:   `owner == t.Run`,
 		pkg:  simulation, run: "^TestPropertyMemory$",
+	},
+	"P10: a run gets the idempotencyKey of another one from a trigger of its name": {
+		file: "internal/runkey/reserve.go",
+		from: `TermsIn(key).TTLSeconds == 0 && owner == t.Run`,
+		to:   `TermsIn(key).TTLSeconds == 0`,
+		pkg:  simulation, run: "^TestScheduleAbsorbedTriggerLeavesTheKeyToItsName$",
 	},
 	"P10: a run gets a released key back": {
 		file: "internal/decision/idempotency.go",

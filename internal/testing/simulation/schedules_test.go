@@ -157,6 +157,18 @@ func TestScheduleDeliveryIsBoundDuringTheRetention(t *testing.T) {
 	)
 }
 
+// P10, the absorbed name: two creates of a bring one idempotencyKey, for different keys. b absorbs the second one while the first
+// one, which owns the idempotencyKey, is being stored.
+func TestScheduleAbsorbedTriggerLeavesTheKeyToItsName(t *testing.T) {
+	triggers := []Trigger{{Name: "b", Key: "l", Worker: true}, {Name: "a", Key: "k", Idempotency: "i"}, {Name: "a", Key: "l", Skip: true, Idempotency: "i"}}
+	play(t, Scenario{Controllers: 1, Replicas: 1, Triggers: triggers, Workers: []Way{Works}},
+		scene{until: "stores: create JobRun b$", not: "user 2|user 3"},
+		scene{until: "webhook.*user 2.* create RunKey i-", not: "user 3|worker"},
+		scene{until: "user 3.*(get JobRun a|stores: create JobRun a)$", not: "user 2.*stores|worker|controller"},
+		scene{until: "user 2.*stores: create JobRun a$", not: "user 3|worker|controller"},
+	)
+}
+
 // P9, the outcome: b is deleted by its TTL while the controller does not see its delivery c yet. The deletion is slow. c is bound
 // meanwhile, and gets the outcome of b in the same write.
 func TestScheduleDeliveryIsBoundWithTheOutcome(t *testing.T) {
