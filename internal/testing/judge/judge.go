@@ -197,7 +197,8 @@ func (j *Judge) phaseChanged(run *v1alpha1.JobRun) {
 	key := j.keyOf(run)
 	switch run.Status.Phase {
 	case v1alpha1.PhasePending:
-		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key) != runkey.IdentityOf(run) {
+		// A later create of its name may take its place over while it is stored (P1).
+		if j.o.Strict && run.Spec.ConcurrencyKey != "" && runkey.Pending(key).RunName != run.Name {
 			j.fail("I1: %s reads Pending, but its key names %v", run.Name, runkey.Pending(key))
 		}
 	case v1alpha1.PhaseLeased:
