@@ -31,7 +31,7 @@ func HandleOutput(_ context.Context, req admission.Request) admission.Response {
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	if sent.equal(old) {
+	if sent.equal(old) || sent.isStale(old) {
 		return admission.Allowed("")
 	}
 	if old.final() {
@@ -43,8 +43,11 @@ func HandleOutput(_ context.Context, req admission.Request) admission.Response {
 	return admission.Allowed("")
 }
 
-// outcome holds the fields of a status that the decision about an output reads.
+// outcome holds the fields of a JobRun that the decision about an output reads.
 type outcome struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
 	Status struct {
 		Phase  v1alpha1.Phase  `json:"phase"`
 		Output json.RawMessage `json:"output"`
@@ -60,6 +63,13 @@ func readOutput(raw []byte) (*outcome, field.ErrorList) {
 func (o *outcome) final() bool {
 	run := v1alpha1.JobRun{Status: v1alpha1.JobRunStatus{Phase: o.Status.Phase}}
 	return run.HasEnded() || run.IsReceipt()
+}
+
+// isStale reports whether the update was made from another version than the stored one. The API server refuses it with a 409 after
+// the webhook: a worker whose claim comes late has made no mistake.
+func (o *outcome) isStale(stored *outcome) bool {
+	version := o.Metadata.ResourceVersion
+	return version != "" && version != stored.Metadata.ResourceVersion
 }
 
 // equal reports whether two outputs are the same JSON value. null equals a missing output.

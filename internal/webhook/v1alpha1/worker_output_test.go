@@ -70,6 +70,18 @@ func TestOutput(t *testing.T) {
 	}
 }
 
+// A claim of a run that has ended since has no output. The API server refuses it with a 409, after the webhook.
+func TestOutputOfAnotherVersion(t *testing.T) {
+	ended := []byte(`{"metadata":{"name":"a","resourceVersion":"7"},"status":{"phase":"Completed","output":1}}`)
+	for version, want := range map[string]string{"6": "", "7": "is final", "": "is final"} {
+		response := webhook.HandleOutput(t.Context(), admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+			Operation: admissionv1.Update, Name: "a", OldObject: runtime.RawExtension{Raw: ended},
+			Object: runtime.RawExtension{Raw: fmt.Appendf(nil, `{"metadata":{"name":"a","resourceVersion":%q},"status":{"phase":"Leased"}}`, version)},
+		}})
+		wantRefusal(t, response, want)
+	}
+}
+
 // escaped returns a JSON string as the API server sends it to a webhook. It has size bytes where the text is not escaped.
 func escaped(text string, size int) string {
 	n := (size - 2) / len(text)
