@@ -430,27 +430,26 @@ func (r *Reconciler) reconcileIdempotencyKey(ctx context.Context, req Request) (
 
 func (r *Reconciler) reconcileRetention(ctx context.Context, req Request, run *v1alpha1.JobRun) (time.Duration, error) {
 	now := metav1.NewTime(r.Clock.Now())
+	t := decision.Retention{
+		Now: now, Run: run, Seen: r.seenEnded(run, now), History: r.ReceiptHistory, TTL: r.RunTTL, Sweep: r.SweepPeriod,
+	}
 	awaited := false
-	if left, soon := r.expires(run, now); soon && left <= 0 {
+	if left, kept := t.TimeToLive(); kept && left <= 0 {
 		var err error
 		if awaited, err = r.isAwaited(ctx, run); err != nil {
 			return 0, err
 		}
 	}
-	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
-	if err != nil {
+	var err error
+	if t.Unbound, t.Bound, err = r.observeReceipts(ctx, run); err != nil { // After isAwaited: a delivery that is bound in between is one of them (P9).
 		return 0, err
 	}
-	excess, _ := decision.BeyondReceiptHistory(bound, r.ReceiptHistory, now)
-	held, err := r.findHeld(ctx, run, excess)
-	if err != nil {
+	excess, _ := decision.BeyondReceiptHistory(t.Bound, r.ReceiptHistory, now)
+	if t.Held, err = r.findHeld(ctx, run, excess); err != nil {
 		return 0, err
 	}
-	held[run.UID] = held[run.UID] || awaited
-	plan := decision.DecideRetention(decision.Retention{
-		Now: now, Run: run, Seen: r.seenEnded(run, now), Unbound: unbound, Bound: bound, Held: held, History: r.ReceiptHistory,
-		TTL: r.RunTTL, Sweep: r.SweepPeriod,
-	})
+	t.Held[run.UID] = t.Held[run.UID] || awaited
+	plan := decision.DecideRetention(t)
 	return plan.After, r.carryOut(ctx, req, plan)
 }
 
