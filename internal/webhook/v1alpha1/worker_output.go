@@ -7,9 +7,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -31,8 +33,11 @@ func HandleOutput(_ context.Context, req admission.Request) admission.Response {
 	if len(errs) > 0 {
 		return invalid(req.Name, errs)
 	}
-	if sent.equal(old) || sent.isStale(old) {
+	if sent.equal(old) {
 		return admission.Allowed("")
+	}
+	if sent.isStale(old) {
+		return refused(apierrors.NewConflict(resource, req.Name, errStale))
 	}
 	if old.final() {
 		return invalid(req.Name, field.ErrorList{field.Forbidden(outputPath, "the output of a JobRun that has ended is final")})
@@ -65,8 +70,11 @@ func (o *outcome) final() bool {
 	return run.HasEnded() || run.IsReceipt()
 }
 
-// isStale reports whether the update was made from another version than the stored one. The API server refuses it with a 409 after
-// the webhook: a worker whose claim comes late has made no mistake.
+// errStale is what the API server says after the webhook.
+var errStale = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+// isStale reports whether the update was made from another version than the stored one. A worker whose claim comes late has
+// written nothing wrong, so it gets no 422.
 func (o *outcome) isStale(stored *outcome) bool {
 	version := o.Metadata.ResourceVersion
 	return version != "" && version != stored.Metadata.ResourceVersion
