@@ -103,13 +103,17 @@ func (t *stream) read(ctx context.Context) {
 	lines := bufio.NewReaderSize(t.request.Body, lineBuffer)
 	begun := t.server.Clock.Now()
 	for number := 1; ctx.Err() == nil; number++ {
-		if !hasLine(lines) {
+		waits := !hasLine(lines)
+		if waits {
 			_ = t.control.SetReadDeadline(begun.Add(linePatience)) // a recorder of a test has no deadlines
 		}
-		if t.isOver() != nil {
+		if t.isOver() != nil || ctx.Err() != nil { // They may have stopped the reading before the deadline was set.
 			t.stopReading()
 		}
 		line, err := t.readLine(lines)
+		if waits && err == nil { // To start a trigger may take longer, and HTTP/2 forgives no deadline that has passed.
+			_ = t.control.SetReadDeadline(time.Time{})
+		}
 		isEmpty := err == nil && len(bytes.TrimSpace(line.text)) == 0
 		if !t.take(ctx, number, line, err) {
 			return
@@ -331,20 +335,20 @@ func (t *stream) writeAnswer(ctx context.Context, w *bufio.Writer, line pendingL
 		return err
 	}
 	if len(text) > w.Available() {
-		t.setWriteDeadline()
+		if err := t.flush(w); err != nil {
+			return err
+		}
 	}
-	if _, err := w.Write(text); err != nil {
+	if _, err := w.Write(text); err != nil || len(t.lines) > 0 {
 		return err
-	}
-	if len(t.lines) > 0 {
-		return nil
 	}
 	return t.flush(w)
 }
 
-// flush sends the answers that were written.
+// flush sends the answers that were written. No deadline is left then: HTTP/2 would reset a stream that writes nothing for a while.
 func (t *stream) flush(w *bufio.Writer) error {
 	t.setWriteDeadline()
+	defer func() { _ = t.control.SetWriteDeadline(time.Time{}) }()
 	if err := w.Flush(); err != nil {
 		return err
 	}

@@ -34,13 +34,34 @@ type talk struct {
 	close   func()
 }
 
-// talk opens a stream of ann over a pipe, in a bubble of synctest.
+// talk opens a stream of ann over a pipe with HTTP/1.1, in a bubble of synctest.
 func (g *gate) talk(t *testing.T) *talk {
 	t.Helper()
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	return g.talkOver(t, protocols)
+}
+
+// overBoth runs a test of a stream in a bubble of synctest, with each protocol.
+func overBoth(t *testing.T, test func(t *testing.T, protocols *http.Protocols)) {
+	t.Helper()
+	for name, set := range map[string]func(*http.Protocols, bool){
+		"HTTP/1.1": (*http.Protocols).SetHTTP1, "HTTP/2": (*http.Protocols).SetUnencryptedHTTP2,
+	} {
+		protocols := &http.Protocols{}
+		set(protocols, true)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, protocols) })
+		})
+	}
+}
+
+func (g *gate) talkOver(t *testing.T, protocols *http.Protocols) *talk {
+	t.Helper()
 	listener := make(pipes)
-	server := &http.Server{Handler: g, ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{Handler: g, ReadHeaderTimeout: headerTimeout, Protocols: protocols}
 	go func() { _ = server.Serve(listener) }()
-	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+	transport := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		listener <- theirs
 		return ours, nil
@@ -56,6 +77,7 @@ func (g *gate) talk(t *testing.T) *talk {
 	return &talk{t: t, body: send, answers: bufio.NewScanner(answer.Body), close: func() {
 		send.Close()
 		answer.Body.Close()
+		transport.CloseIdleConnections()
 		_ = server.Close()
 	}}
 }
@@ -83,9 +105,9 @@ func (c *talk) hear() (LineAnswer, bool) {
 func TestAStreamWithoutTriggersEnds(t *testing.T) {
 	for name, sent := range map[string]string{"nothing": "", "empty lines": "\n", "a line in parts": "x"} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			overBoth(t, func(t *testing.T, protocols *http.Protocols) {
 				g, begun := newGate(t, admitting(apiserver.Created)), time.Now()
-				talk := g.talk(t)
+				talk := g.talkOver(t, protocols)
 				var sending sync.WaitGroup
 				defer sending.Wait()
 				defer talk.close()
@@ -171,10 +193,10 @@ func TestStreamsOfTriggersAreBounded(t *testing.T) {
 	})
 }
 
-// An answer does not wait for that of the next line.
+// An answer does not wait for that of the next line. A stream may write nothing for longer than writePatience.
 func TestAnAnswerIsSentAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const slow = time.Minute
+	overBoth(t, func(t *testing.T, protocols *http.Protocols) {
+		const slow = 2 * writePatience
 		s := admitting(apiserver.Created)
 		create := s.OnCreate
 		s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
@@ -183,13 +205,38 @@ func TestAnAnswerIsSentAtOnce(t *testing.T) {
 			}
 			return create(run, store)
 		}
-		talk, begun := newGate(t, s).talk(t), time.Now()
+		talk, begun := newGate(t, s).talkOver(t, protocols), time.Now()
 		defer talk.close()
 		_ = talk.say(`{"jobName":"a"}` + "\n" + `{"jobName":"slow"}` + "\n" + `{"jobName":"b"}` + "\n")
 		for line, want := range []time.Duration{0, slow, slow} {
 			answer, _ := talk.hear()
 			if took := time.Since(begun); answer.Code != http.StatusCreated || answer.Line != line+1 || took != want {
 				t.Errorf("after %s: %+v", took, answer)
+			}
+		}
+	})
+}
+
+// The time in which a line must come ends with it, however long the lines before it take.
+func TestALineMayWaitForThoseBeforeIt(t *testing.T) {
+	overBoth(t, func(t *testing.T, protocols *http.Protocols) {
+		const lines, slow = 2 * linesAtOnce, 2 * linePatience
+		s := admitting(apiserver.Created)
+		create := s.OnCreate
+		s.OnCreate = func(run *v1alpha1.JobRun, store func() error) error {
+			time.Sleep(slow)
+			return create(run, store)
+		}
+		talk := newGate(t, s).talkOver(t, protocols)
+		defer talk.close()
+		go func() {
+			_ = talk.say(strings.Repeat(`{"jobName":"a"}`+"\n", lines))
+			time.Sleep(slow)
+			_ = talk.say(`{"jobName":"a"}` + "\n")
+		}()
+		for line := range lines + 1 {
+			if answer, _ := talk.hear(); answer.Code != http.StatusCreated || answer.Line != line+1 {
+				t.Fatalf("%+v, not line %d", answer, line+1)
 			}
 		}
 	})
