@@ -67,7 +67,7 @@ func (s *Server) streamTriggers(w http.ResponseWriter, r *http.Request) error {
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	t := &stream{
-		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w), lines: make(chan pendingLine, linesAtOnce),
+		server: s, request: r.WithContext(ctx), control: http.NewResponseController(w), lines: make(chan pendingLine, linesAtOnce-2), // one more is being answered, and one waits for room
 	}
 	_ = t.control.EnableFullDuplex() // HTTP/2 always is
 	w.Header().Set("Content-Type", ndjsonType)

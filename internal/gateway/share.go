@@ -73,7 +73,7 @@ func (s *Server) definition(ctx context.Context, namespace string, of v1alpha1.D
 	if known, ok := s.compiled.Get(generation{of.UID, of.Generation}); ok {
 		return known.(*definition.Definition), nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), definitionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, definitionTimeout)
 	defer cancel()
 	found := &v1alpha1.JobDefinition{}
 	if err := s.API.Get(ctx, types.NamespacedName{Namespace: namespace, Name: of.Name}, found); err != nil {

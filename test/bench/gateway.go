@@ -95,6 +95,11 @@ func (g *gateway) trigger(ns, key string) []byte {
 	return g.post("/v1/namespaces/"+ns+"/jobs/"+workerJob+"/runs", "application/json", triggerBody(key, callerInput))
 }
 
+// triggerDefined returns the request of one trigger whose definition gives the key.
+func (g *gateway) triggerDefined(ns string) []byte {
+	return g.post("/v1/namespaces/"+ns+"/jobs/"+workerJob+"/runs", "application/json", fmt.Sprintf(`{"input":%s}`, callerInput))
+}
+
 // lines returns the request of one trigger for each input, all with one key.
 func (g *gateway) lines(ns, key string, inputs ...string) []byte {
 	var body strings.Builder

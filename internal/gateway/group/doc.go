@@ -8,7 +8,8 @@
 // do not wait for each other.
 //
 // trigger.go and rules.go are pure: which triggers share a JobRun, what it says about them, what its answer means for each.
-// groups.go waits and sends: while triggers of a key are under way, one goroutine sends their JobRuns.
+// groups.go waits and sends: while triggers of a key are under way, one goroutine sends their JobRuns. known.go remembers the
+// definitions that give triggers their keys.
 //
 // Each trigger is represented exactly once, or its caller gets an error. A trigger is sent alone if the JobRun of its group was
 // refused for any reason but a conflict of the key, because the reason may be another trigger's.

@@ -43,6 +43,8 @@ type Groups struct {
 
 	metrics *metrics
 
+	known knownJobs
+
 	mu sync.Mutex
 	// lines has the keys of which a create is under way.
 	lines map[key]*line
@@ -50,7 +52,7 @@ type Groups struct {
 
 // New returns Groups.
 func New(o Options) *Groups {
-	return &Groups{Options: o, metrics: newMetrics(), lines: map[key]*line{}}
+	return &Groups{Options: o, metrics: newMetrics(), known: newKnownJobs(), lines: map[key]*line{}}
 }
 
 // line is one key, from its first trigger until no trigger of it waits. One goroutine sends all JobRuns of the line.
@@ -78,9 +80,12 @@ func (l *line) present() int { return len(l.waiting) - l.left }
 
 // Pending is a trigger that has begun.
 type Pending struct {
-	Trigger
+	// whole is the trigger, with what it shares by.
+	whole
 
 	groups *Groups
+	// gone is closed when the caller leaves.
+	gone <-chan struct{}
 	// line is nil if the trigger did not wait for another one.
 	line  *line
 	state state
@@ -108,12 +113,12 @@ type answered struct {
 
 func (p *Pending) tell(answer Answer, err error) { p.answers <- answered{answer, err} }
 
-// Begin begins to send a trigger, alone or in a group, and does not wait. The trigger is sent although ctx ends, unless Wait says
-// otherwise.
+// Begin begins to send a trigger, alone or in a group, and does not wait. If ctx ends while the trigger waits for others, the trigger
+// is not sent, and Wait says so.
 func (g *Groups) Begin(ctx context.Context, t Trigger) *Pending {
+	p := &Pending{whole: g.wholeOf(ctx, t), groups: g, gone: ctx.Done(), answers: make(chan answered, 1)}
 	ctx = context.WithoutCancel(ctx)
-	p := &Pending{Trigger: t, groups: g, answers: make(chan answered, 1)}
-	key, shares := t.key()
+	key, shares := p.key()
 	if !shares {
 		go g.alone(ctx, p)
 		return p
@@ -170,7 +175,7 @@ func (g *Groups) leave(p *Pending) bool {
 	if l == nil || p.state != waits {
 		return false
 	}
-	p.state, p.Trigger = left, Trigger{} // The line keeps p for a while, but not the input.
+	p.state, p.whole = left, whole{} // The line keeps p for a while, but not the input.
 	if l.left++; l.left > len(l.waiting)/2 {
 		l.waiting = slices.DeleteFunc(l.waiting, func(p *Pending) bool { return p.state == left })
 		l.left = 0
@@ -213,12 +218,20 @@ func (g *Groups) endOf(l *line) []*Pending {
 
 // alone sends one trigger as a JobRun of its own.
 func (g *Groups) alone(ctx context.Context, p *Pending) {
+	t := p.asSent()
+	if t.wouldShare() {
+		g.known.enter(t.job())
+		defer g.known.leave(t.job())
+	}
 	var answer Answer
 	var err error
-	if panicked := g.calmly(ctx, func() { answer, err = g.Send(ctx, &p.Trigger) }); panicked != nil {
+	if panicked := g.calmly(ctx, func() { answer, err = g.Send(ctx, &t) }); panicked != nil {
 		err = panicked
 	}
 	p.tell(answer, err)
+	if err == nil && g.known.isCrowd(t.job()) {
+		g.learn(ctx, &t, answer)
+	}
 }
 
 // calmly is do, but that it returns an error for a panic. Expressions and schemas are those of users.
@@ -234,10 +247,11 @@ func (g *Groups) calmly(ctx context.Context, do func()) (panicked error) {
 
 // commit sends one JobRun for all that wait, and tells each of them what became of it. It reports whether the next group may follow.
 func (g *Groups) commit(ctx context.Context, l *line) (goOn bool) {
-	by, err := g.definitionOf(ctx, l)
+	by, err := g.definitionOf(ctx, l.key.namespace, l.definition)
 	if err != nil {
 		return false // All that wait are sent alone.
 	}
+	g.known.set(job{l.key.namespace, l.key.spec.JobName}, by)
 	g.pause(l)
 	g.mu.Lock()
 	group := l.seal(v1alpha1.MaxRepresented)
@@ -256,12 +270,12 @@ func (g *Groups) commit(ctx context.Context, l *line) (goOn bool) {
 	return len(members) == 0 || g.sendAll(ctx, l, members)
 }
 
-// definitionOf returns the definition of the job of a line, or nil if it has none.
-func (g *Groups) definitionOf(ctx context.Context, l *line) (by Definition, err error) {
-	if l.definition == nil {
+// definitionOf returns the definition of a reference, or nil without one.
+func (g *Groups) definitionOf(ctx context.Context, namespace string, of *v1alpha1.DefinitionReference) (by Definition, err error) {
+	if of == nil {
 		return nil, nil
 	}
-	if panicked := g.calmly(ctx, func() { by, err = g.Definition(ctx, l.key.namespace, *l.definition) }); panicked != nil {
+	if panicked := g.calmly(ctx, func() { by, err = g.Definition(ctx, namespace, *of) }); panicked != nil {
 		return nil, panicked
 	}
 	return by, err
@@ -306,11 +320,22 @@ func (l *line) seal(most int) []*Pending {
 	end := min(len(l.waiting), most)
 	group := l.waiting[:end]
 	l.waiting, l.left = slices.Clone(l.waiting[end:]), 0
-	group = slices.DeleteFunc(group, func(p *Pending) bool { return p.state == left })
-	for _, p := range group {
-		p.state = sealed
+	return slices.DeleteFunc(group, func(p *Pending) bool { return !p.seal() })
+}
+
+// seal reports whether the trigger is to be sent. It tells a caller who has left without waiting that it is not.
+func (p *Pending) seal() bool {
+	if p.state == left {
+		return false
 	}
-	return group
+	p.state = sealed
+	select {
+	case <-p.gone:
+		p.tell(Answer{}, ErrLeft)
+		return false
+	default:
+		return true
+	}
 }
 
 // member is a trigger of a group, as it was sent and as its definition completes it.
@@ -324,7 +349,7 @@ type member struct {
 func split(group []*Pending, by Definition) (members []member, alone []*Pending) {
 	c := completion{by: by}
 	for _, p := range group {
-		if complete, ok := c.of(&p.Trigger); ok {
+		if complete, ok := c.of(&p.whole); ok {
 			members = append(members, member{p, complete})
 		} else {
 			alone = append(alone, p)
@@ -364,8 +389,9 @@ func (g *Groups) sendAll(ctx context.Context, l *line, members []member) (goOn b
 
 // send sends the JobRun of a group, and keeps what the next group needs to know.
 func (g *Groups) send(ctx context.Context, l *line, members []member) (Answer, error) {
-	t := members[0].Trigger
+	t := members[0].asSent()
 	if len(members) > 1 {
+		t = members[0].Trigger
 		all := make([]*Trigger, len(members))
 		for i, m := range members {
 			all[i] = m.complete

@@ -33,8 +33,9 @@ type api struct {
 	answer func(n int, run *v1alpha1.JobRun) error
 	// lose returns the error of a create that was stored, but whose answer is lost. It may be nil.
 	lose func(n int) error
-	// by is the definition of the job, or nil.
-	by Definition
+	// by is the definition of the job, or nil. reads counts how often it was asked for.
+	by    Definition
+	reads int
 
 	mu sync.Mutex
 	// sent has all creates, and stored those that were stored.
@@ -55,6 +56,9 @@ var errBroken = errors.New("broken")
 func panicked(context.Context, any) error { return errBroken }
 
 func (a *api) definition(context.Context, string, v1alpha1.DefinitionReference) (Definition, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reads++
 	if a.by == nil {
 		return nil, errors.New("gone")
 	}

@@ -93,11 +93,12 @@ type completedInput struct {
 	shares bool
 }
 
-// of returns the trigger as its definition completes it. It returns false if the definition refuses the trigger or gives it a
-// key of its own, so that it shares with none. Without a definition, the trigger is complete.
-func (c *completion) of(t *Trigger) (*Trigger, bool) {
+// of returns the trigger as its definition completes it. It returns false if the definition refuses the trigger or gives it another
+// key, so that it shares with none. Without a definition, the trigger is complete, unless it lacks a key.
+func (c *completion) of(w *whole) (*Trigger, bool) {
+	t := &w.Trigger
 	if c.by == nil {
-		return t, true
+		return t, !w.isCompleted()
 	}
 	text := ""
 	if t.Spec.Input != nil {

@@ -54,10 +54,19 @@ func (t *Trigger) key() (key, bool) {
 	return k, err == nil
 }
 
-func (t *Trigger) shares() bool {
+func (t *Trigger) job() job { return job{t.Namespace, t.Spec.JobName} }
+
+func (t *Trigger) shares() bool { return t.coalesces() && t.mayShare() }
+
+// wouldShare reports whether the trigger lacks nothing but what the definition of its job may give.
+func (t *Trigger) wouldShare() bool { return !t.coalesces() && t.mayShare() }
+
+func (t *Trigger) coalesces() bool { return t.Spec.ConcurrencyKey != "" && t.Spec.Coalesce != "" }
+
+// mayShare reports whether the trigger shares if it coalesces.
+func (t *Trigger) mayShare() bool {
 	spec := &t.Spec
-	return spec.ConcurrencyKey != "" && spec.Coalesce != "" && spec.IdempotencyKey == "" && spec.Batch == nil &&
-		spec.Template == nil && spec.Represents == nil && t.hasLegalInput()
+	return spec.IdempotencyKey == "" && spec.Batch == nil && spec.Template == nil && spec.Represents == nil && t.hasLegalInput()
 }
 
 // hasLegalInput reports whether the input keeps the bounds of the API. All else that the API refuses is the same for all

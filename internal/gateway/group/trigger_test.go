@@ -294,7 +294,7 @@ func TestCompleted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent := sharing(func(t *Trigger) { t.Spec.Input = jsonOf(tc.input) })
-			got, ok := (&completion{by: tc.by}).of(&sent)
+			got, ok := (&completion{by: tc.by}).of(&whole{Trigger: sent})
 			if ok != (tc.want != "") || ok && string(got.Spec.Input.Raw) != tc.want {
 				t.Errorf("%t %+v", ok, got)
 			}

@@ -149,7 +149,65 @@ var _ = Describe("many triggers of one key", func() {
 		}
 		Expect(inputs).To(BeNumerically(">", 0), "no two triggers met")
 	})
+
+	It("share JobRuns if the definition gives them the key", func() {
+		definition := &v1alpha1.JobDefinition{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: job},
+			Spec: v1alpha1.JobDefinitionSpec{
+				InputSchema: &v1alpha1.InputSchema{OpenAPIV3Schema: &apiextensionsv1.JSON{Raw: []byte(
+					`{"type":"object","required":["org"],"properties":{"org":{"type":"string","maxLength":40}}}`)}},
+				ConcurrencyKeyExpression: "input.org",
+				Defaults:                 &v1alpha1.JobRunDefaults{Coalesce: v1alpha1.CoalesceSkip},
+			},
+		}
+		Expect(k8s.Create(ctx, definition)).To(Succeed())
+		triggers, shared := 0, 0
+		Eventually(func() string {
+			triggers++
+			return gate.send(editor, "POST", runs, `{"input":{"org":"a"}}`).body
+		}).Should(ContainSubstring(`"Coalesced"`))
+		for round := 0; round < 20 && shared == 0; round++ {
+			triggers += ofTwoOrgs()
+			for _, run := range jobRuns() {
+				if run.Spec.Represents == nil {
+					continue
+				}
+				shared++
+				for _, input := range append(recentInputs(&run), string(run.Spec.Input.Raw)) {
+					Expect(input).To(Equal(fmt.Sprintf(`{"org":%q}`, run.Spec.ConcurrencyKey)))
+				}
+			}
+		}
+		Expect(shared).To(BeNumerically(">", 0), "no two triggers met")
+		Eventually(counted).Should(BeEquivalentTo(triggers))
+	})
 })
+
+// recentInputs returns the inputs of the triggers for which a JobRun stands, but for the first one.
+func recentInputs(run *v1alpha1.JobRun) (inputs []string) {
+	for _, entry := range run.Spec.Represents.Recent {
+		inputs = append(inputs, string(entry.Input.Raw))
+	}
+	return inputs
+}
+
+// ofTwoOrgs sends triggers without a key at once, of two orgs in turn, and returns how many.
+func ofTwoOrgs() (triggers int) {
+	GinkgoHelper()
+	const each = 32
+	var all sync.WaitGroup
+	for range each {
+		for _, org := range []string{"a", "b"} {
+			all.Go(func() {
+				defer GinkgoRecover()
+				got := gate.send(editor, "POST", runs, fmt.Sprintf(`{"input":{"org":%q}}`, org))
+				Expect(got.code).To(Or(Equal(200), Equal(201)), got.body)
+			})
+		}
+	}
+	all.Wait()
+	return 2 * each
+}
 
 // manyNumbers sends 64 triggers of the key k at once. Those with a number above 40 are refused, each alone.
 func manyNumbers() {
