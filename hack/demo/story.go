@@ -51,24 +51,19 @@ func (d *demo) defined(ctx context.Context) error {
 	if err := d.overHTTP(ctx); err != nil {
 		return err
 	}
-	if err := d.kubectl(ctx, "get", "jobrun", "sync-users-2", "-o", "jsonpath={.spec.concurrencyKey} {.spec.input}{\"\\n\"}"); err != nil {
+	if err := d.shows(ctx, []string{"org_acme", `"org":"acme"`, `"full":false`},
+		"get", "jobrun", "sync-users-2", "-o", "jsonpath={.spec.concurrencyKey} {.spec.input}{\"\\n\"}"); err != nil {
 		return err
 	}
 	d.say("   An input that does not fit is refused, and every place is named.")
-	err := d.jobrun(ctx, "trigger", "sync-users", "--input", `{"organisation":"acme","full":"yes"}`)
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return fmt.Errorf("the input that does not fit was not refused (%w)", err)
+	if _, err := d.refuses(ctx, []string{"spec.input.full", "spec.input.org:", "spec.input.organisation"},
+		"jobrun", "trigger", "sync-users", "--input", `{"organisation":"acme","full":"yes"}`); err != nil {
+		return err
 	}
-	for _, args := range [][]string{
-		{"wait", "--for=condition=Complete", "jobrun/sync-users-2", "--timeout=60s"},
-		{"get", "jobdefinitions"},
-	} {
-		if err := d.kubectl(ctx, args...); err != nil {
-			return err
-		}
+	if err := d.kubectl(ctx, "wait", "--for=condition=Complete", "jobrun/sync-users-2", "--timeout=60s"); err != nil {
+		return err
 	}
-	return nil
+	return d.shows(ctx, []string{"sync-users"}, "get", "jobdefinitions")
 }
 
 func (d *demo) created(ctx context.Context) error {
@@ -88,23 +83,21 @@ func (d *demo) waiting(ctx context.Context) error {
 	if err := d.quietly(ctx, "wait", "--for=jsonpath={.status.phase}=Pending", "jobrun/sync-acme-2", "--timeout=30s"); err != nil {
 		return err
 	}
-	return d.kubectl(ctx, "get", "jobruns,runkeys")
+	return d.shows(ctx, []string{"jobrun.batch.jobrun.dev/sync-acme-2", "runkey.batch.jobrun.dev/"}, "get", "jobruns,runkeys")
 }
 
 func (d *demo) coalesced(ctx context.Context) error {
 	d.say("4. Coalesced. One already waits, and this trigger says `coalesce: Skip`: the waiting run absorbs it. Exit code 0.")
-	return d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-3.yaml")
+	return d.shows(ctx, []string{"jobrun sync-acme-3 coalesced: run sync-acme-2 already waits"}, "apply", "-f", "config/samples/sync-acme-3.yaml")
 }
 
 func (d *demo) refused(ctx context.Context) error {
 	d.say("5. Refused. Without `coalesce`, a trigger that finds a run waiting is a conflict. The error names the waiting run.")
-	err := d.kubectl(ctx, "apply", "-f", "config/samples/sync-acme-strict.yaml")
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return fmt.Errorf("the fourth trigger was not refused (%w)", err)
+	code, err := d.refuses(ctx, []string{"(Conflict)", "run sync-acme-2 is pending"}, "apply", "-f", "config/samples/sync-acme-strict.yaml")
+	if err == nil {
+		fmt.Printf("(exit code %d)\n", code)
 	}
-	fmt.Printf("(exit code %d)\n", exit.ExitCode())
-	return nil
+	return err
 }
 
 func (d *demo) completed(ctx context.Context) error {
@@ -115,7 +108,7 @@ func (d *demo) completed(ctx context.Context) error {
 	if err := d.kubectl(ctx, "get", "jobruns"); err != nil {
 		return err
 	}
-	return d.kubectl(ctx, "get", "jobrun", "sync-acme-3", "-o", "jsonpath={.status.runRef.name} -> {.status.output}{\"\\n\"}")
+	return d.shows(ctx, []string{`sync-acme-2 -> {"synced":42}`}, "get", "jobrun", "sync-acme-3", "-o", "jsonpath={.status.runRef.name} -> {.status.output}{\"\\n\"}")
 }
 
 func (d *demo) idempotent(ctx context.Context) error {
@@ -123,7 +116,7 @@ func (d *demo) idempotent(ctx context.Context) error {
 	if err := d.kubectl(ctx, "apply", "-f", "config/samples/invoice-1.yaml"); err != nil {
 		return err
 	}
-	return d.kubectl(ctx, "apply", "-f", "config/samples/invoice-2.yaml")
+	return d.shows(ctx, []string{"jobrun invoice-2 starts nothing"}, "apply", "-f", "config/samples/invoice-2.yaml")
 }
 
 func (d *demo) leaseReleased(ctx context.Context) error {
@@ -134,13 +127,12 @@ func (d *demo) leaseReleased(ctx context.Context) error {
 		{"wait", "--for=jsonpath={.status.phase}=Leased", "jobrun/report-weekly", "--timeout=30s"},
 		{"delete", "job", "report-weekly-1"},
 		{"wait", "--for=condition=Complete", "jobrun/report-weekly", "--timeout=60s"},
-		{"get", "jobrun", "report-weekly", "-o", "wide"},
 	} {
 		if err := d.kubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.shows(ctx, []string{"Completed"}, "get", "jobrun", "report-weekly", "-o", "wide")
 }
 
 func (d *demo) recorded(ctx context.Context) error {
@@ -150,7 +142,7 @@ func (d *demo) recorded(ctx context.Context) error {
 	}
 	d.say("The last release of a key deletes its row. Without idempotencyTTLSeconds, an idempotency key lasts as long as its run. The row of a run whose Job " +
 		"was not seen to finish stays for a minute, and names that Job in spec.unconfirmed:")
-	return d.kubectl(ctx, "get", "runkeys")
+	return d.shows(ctx, []string{"webhook-456"}, "get", "runkeys")
 }
 
 // events waits for the last event of the story, because events are written in the background. It prints the runs' events.
@@ -165,10 +157,10 @@ func (d *demo) events(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.kubectl(ctx, args...); err != nil {
+	if err := d.shows(ctx, []string{"RunCoalesced", `"requested":3`, "RunCompleted"}, args...); err != nil {
 		return err
 	}
-	return d.kubectl(ctx, "events", "--for=jobrun/report-weekly")
+	return d.shows(ctx, []string{"JobLost", "RunLeaseExpired", "RunCompleted"}, "events", "--for=jobrun/report-weekly")
 }
 
 // say prints what happens next.
@@ -195,14 +187,51 @@ func (d *demo) withPlugins(ctx context.Context, args ...string) *exec.Cmd {
 
 // kubectl prints a kubectl command, runs it and prints its output.
 func (d *demo) kubectl(ctx context.Context, args ...string) error {
+	_, err := d.printed(ctx, args...)
+	return err
+}
+
+// shows is kubectl, and fails if the output lacks one of the texts.
+func (d *demo) shows(ctx context.Context, texts []string, args ...string) error {
+	output, err := d.printed(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return lacking(output, texts)
+}
+
+// refuses is kubectl for a command that the API server must refuse, with all of the texts. It returns the exit code.
+func (d *demo) refuses(ctx context.Context, texts []string, args ...string) (int, error) {
+	output, err := d.printed(ctx, args...)
+	if err == nil {
+		return 0, errors.New("the command above was not refused")
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return 0, err
+	}
+	return exit.ExitCode(), lacking(output, texts)
+}
+
+// lacking returns an error if an output lacks one of the texts.
+func lacking(output string, texts []string) error {
+	for _, text := range texts {
+		if !strings.Contains(output, text) {
+			return fmt.Errorf("the output above lacks %q", text)
+		}
+	}
+	return nil
+}
+
+// printed is kubectl, and also returns the output.
+func (d *demo) printed(ctx context.Context, args ...string) (string, error) {
 	fmt.Println("$ kubectl " + quoted(args))
-	command := d.withPlugins(ctx, args...)
-	output, err := command.CombinedOutput()
+	output, err := d.withPlugins(ctx, args...).CombinedOutput()
 	fmt.Print(string(output))
 	if ctx.Err() != nil {
-		return context.Canceled
+		return "", context.Canceled
 	}
-	return err
+	return string(output), err
 }
 
 // quietly runs a kubectl command. It is shown only if it fails.

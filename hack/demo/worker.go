@@ -25,15 +25,11 @@ func (d *demo) worked(ctx context.Context) error {
 		return err
 	}
 	defer worker.end()
-	for _, args := range [][]string{
-		{"wait", "--for=condition=Complete", "jobrun/count-words", "--timeout=60s"},
-		{"get", "jobrun", "count-words", "-o", "jsonpath=generation {.status.finishedGeneration}: {.status.output}{\"\\n\"}"},
-	} {
-		if err := d.kubectl(ctx, args...); err != nil {
-			return err
-		}
+	if err := d.kubectl(ctx, "wait", "--for=condition=Complete", "jobrun/count-words", "--timeout=60s"); err != nil {
+		return err
 	}
-	return nil
+	return d.shows(ctx, []string{`"file":"README.md","words":`},
+		"get", "jobrun", "count-words", "-o", "jsonpath=generation {.status.finishedGeneration}: {.status.output}{\"\\n\"}")
 }
 
 // dies starts a worker that claims the run, and kills it.

@@ -13,7 +13,7 @@ MUTANTS_PACKAGE := ./internal/testing/mutants
 UNIT_PACKAGES = $(filter-out $(shell go list $(SERVER_PACKAGES) $(PROCESS_PACKAGES) $(MUTANTS_PACKAGE)),$(shell go list ./...))
 
 .PHONY: test
-test: test-unit test-property test-mutants test-fuzz test-helm test-suites test-conformance test-kine test-release test-e2e test-upgrade test-chaos ## Run all tests.
+test: test-unit test-property test-mutants test-fuzz test-helm test-suites test-conformance test-kine test-release test-e2e test-demo test-upgrade test-chaos ## Run all tests.
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go, in every module.
@@ -86,6 +86,11 @@ test-release: ## Build the image for this machine, look into it, and run the oth
 test-e2e: k8s build localnode testworker installed-curl installed-jq installed-python3 ## Run the end-to-end tests: control plane, node and manager as processes.
 	go test -count=1 -timeout=25m $(TEST_FLAGS) -v ./test/e2e
 	go test -count=1 -timeout=10m $(TEST_FLAGS) ./hack/demo
+
+# A demo that is left running, or that runs elsewhere, tests nothing.
+.PHONY: test-demo
+test-demo: ## Run the demo on a local control plane. It fails if a step does not show what it says.
+	@$(MAKE) --no-print-directory demo CLUSTER=local KEEP=
 
 .PHONY: test-upgrade
 test-upgrade: k8s build localnode testworker ## Upgrade from an older commit under load, roll back and upgrade again. It needs the history of git.
