@@ -16,3 +16,8 @@ var JobRuns []byte
 //
 //go:embed bases/batch.jobrun.dev_jobdefinitions.yaml
 var JobDefinitions []byte
+
+// RunKeys is the CustomResourceDefinition of RunKey, as YAML.
+//
+//go:embed bases/batch.jobrun.dev_runkeys.yaml
+var RunKeys []byte

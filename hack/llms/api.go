@@ -15,10 +15,10 @@ import (
 	"github.com/jobrun-dev/jobrun/config/crd"
 )
 
-// fields returns a line for each field of JobRun and JobDefinition, without those of a Job's template.
+// fields returns a line for each field of JobRun, JobDefinition and RunKey, without those of a Job's template.
 func fields() ([]string, error) {
 	var lines []string
-	for _, manifest := range [][]byte{crd.JobRuns, crd.JobDefinitions} {
+	for _, manifest := range [][]byte{crd.JobRuns, crd.JobDefinitions, crd.RunKeys} {
 		var definition apiextensionsv1.CustomResourceDefinition
 		if err := yaml.Unmarshal(manifest, &definition); err != nil {
 			return nil, err
