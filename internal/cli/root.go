@@ -32,6 +32,7 @@ func newRoot(o Options) *cobra.Command {
 		Use:           "jobrun",
 		Short:         "Trigger runs with a key, and follow them",
 		Long:          rootLong,
+		Version:       o.Version,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: display},
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -47,6 +48,8 @@ func newRoot(o Options) *cobra.Command {
 	root.SetOut(o.Streams.Out)
 	root.SetErr(o.Streams.ErrOut)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.Flags().Bool("version", false, "print the version of this plugin, as the command version does") // cobra's own has -v, too
+	root.SetVersionTemplate("{{.DisplayName}} {{.Version}}\n")
 	p.config.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newTrigger(p), newWait(p), newRetrigger(p), newCancel(p),

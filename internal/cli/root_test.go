@@ -25,6 +25,8 @@ func TestCommandLine(t *testing.T) {
 		"help":            {args: []string{"trigger", "--help"}, stdout: "~Usage:\n  kubectl jobrun trigger [JOB]~Examples:~--coalesce~kubectl jobrun options"},
 		"unknown command": {args: []string{"trgger"}, code: 2, stderr: "~unknown command \"trgger\" for \"kubectl jobrun\"; did you mean \"trigger\"?"},
 		"version":         {args: []string{"version"}, stdout: "kubectl jobrun v1.2.3\n"},
+		"--version":       {args: []string{"--version"}, stdout: "kubectl jobrun v1.2.3\n"},
+		"-v":              {args: []string{"-v"}, code: 2, stderr: "~unknown shorthand flag: 'v'"},
 		"options":         {args: []string{"options"}, stdout: "~--namespace~--context~--kubeconfig~--as"},
 	} {
 		t.Run(name, func(t *testing.T) {
