@@ -33,8 +33,8 @@ import (
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
-// checks has what is checked of a block of each language. Go is compiled by TestSnippetsCompile, and JavaScript runs in
-// test/suites/gateway. A text is output.
+// checks has what is checked of a block of each language. Go is compiled by TestSnippetsCompile, and the JavaScript of
+// docs/gateway.md runs in test/suites/streams. A text is output.
 var checks = map[string]func(text string) error{
 	"go":      func(string) error { return nil },
 	"js":      func(string) error { return nil },
