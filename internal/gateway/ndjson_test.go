@@ -66,6 +66,18 @@ func (g *gate) talkOver(t *testing.T, protocols *http.Protocols) *talk {
 		listener <- theirs
 		return ours, nil
 	}}
+	talk := talkThrough(t, transport)
+	end := talk.close
+	talk.close = func() {
+		end()
+		_ = server.Close()
+	}
+	return talk
+}
+
+// talkThrough opens a stream of ann through a transport.
+func talkThrough(t *testing.T, transport *http.Transport) *talk {
+	t.Helper()
 	body, send := io.Pipe()
 	request, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://gateway"+batchPath, body)
 	request.Header.Set("Authorization", "Bearer ann")
@@ -78,7 +90,6 @@ func (g *gate) talkOver(t *testing.T, protocols *http.Protocols) *talk {
 		send.Close()
 		answer.Body.Close()
 		transport.CloseIdleConnections()
-		_ = server.Close()
 	}}
 }
 

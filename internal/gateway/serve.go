@@ -46,10 +46,20 @@ func (e *Endpoint) NeedLeaderElection() bool { return false }
 
 // Start serves until ctx ends, and then answers what was accepted.
 func (e *Endpoint) Start(ctx context.Context) error {
-	server := &http.Server{
+	server := e.newServer()
+	return e.serve(ctx, server, func(listener net.Listener) error { return server.ServeTLS(listener, "", "") })
+}
+
+// newServer returns what serves the connections.
+func (e *Endpoint) newServer() *http.Server {
+	return &http.Server{
 		Handler: e.Server, TLSConfig: e.TLS, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
+}
+
+// serve is Start with a server, and with how it accepts connections.
+func (e *Endpoint) serve(ctx context.Context, server *http.Server, accept func(net.Listener) error) error {
 	go e.Server.followEvents(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { done <- e.stop(context.WithoutCancel(ctx), server) })
@@ -58,7 +68,7 @@ func (e *Endpoint) Start(ctx context.Context) error {
 	if e.Connections > 0 {
 		listener = netutil.LimitListener(listener, e.Connections)
 	}
-	if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := accept(listener); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve the gateway: %w", err)
 	}
