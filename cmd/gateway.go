@@ -27,7 +27,7 @@ import (
 )
 
 // gatewayShutdown is longer than the gateway takes to answer what it has accepted.
-const gatewayShutdown = 90 * time.Second
+const gatewayShutdown = gateway.StopTime + 8*time.Second
 
 // runGateway serves the gateway until ctx ends.
 func runGateway(ctx context.Context, o gatewayOptions) error {

@@ -70,7 +70,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), batchTimeout)
+	ctx, goneOn := s.untilCutShort(context.WithoutCancel(r.Context()))
+	defer goneOn()
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	ctx, warnings := collecting(ctx)
 	results, err := s.runs(r).BatchTrigger(ctx, items)

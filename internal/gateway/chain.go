@@ -56,7 +56,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		s.setDeadlines(w, r)
 		recorded, start, traced := &recorder{ResponseWriter: w}, s.Clock.Now(), &trace{id: id}
-		r = r.WithContext(context.WithValue(r.Context(), traceKey, traced))
+		ctx, done := s.untilCutShort(context.WithValue(r.Context(), traceKey, traced))
+		defer done()
+		r = r.WithContext(ctx)
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {
@@ -153,13 +155,16 @@ func (s *Server) guard(route route) http.Handler {
 	})
 }
 
+// errStopping refuses a request of which nothing was sent.
+var errStopping error = unavailable("the gateway is stopping, try again")
+
 // pass makes the checks in the order of the package's comment.
 func (s *Server) pass(route route, w http.ResponseWriter, r *http.Request) error {
 	if route.public {
 		return route.serve(w, r)
 	}
 	if isClosed(s.drained()) {
-		return unavailable("the gateway is stopping, try again")
+		return errStopping
 	}
 	if route.signed {
 		return s.passSigned(route, w, r)

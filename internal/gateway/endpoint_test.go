@@ -14,6 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
 )
@@ -53,10 +56,10 @@ func (s *serving) transport(protocols *http.Protocols) *http.Transport {
 	}
 }
 
-// post sends a request of ann, and returns the code and the body of the answer, or the error.
-func post(t *testing.T, transport *http.Transport, path, body string) string {
+// exchange sends a request of ann, and returns the code and the body of the answer, or the error.
+func exchange(t *testing.T, transport *http.Transport, method, path, body string) string {
 	t.Helper()
-	request, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://gateway"+path, strings.NewReader(body))
+	request, _ := http.NewRequestWithContext(t.Context(), method, "http://gateway"+path, strings.NewReader(body))
 	request.Header.Set("Authorization", "Bearer ann")
 	request.Header.Set("Content-Type", jsonType)
 	answer, err := transport.RoundTrip(request)
@@ -92,7 +95,7 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 		talk := talkThrough(t, streaming)
 		defer talk.close()
 		begun, created := time.Now(), make(chan string)
-		go func() { created <- post(t, single, syncPath, "{}") }()
+		go func() { created <- exchange(t, single, "POST", syncPath, "{}") }()
 		_ = talk.say(strings.Repeat(`{"jobName":"sync"}`+"\n", 2))
 		synctest.Wait()
 		endpoint.stop()
@@ -113,6 +116,76 @@ func TestStopAnswersWhatWasAccepted(t *testing.T) {
 		}
 		if took := time.Since(begun); took < slow || took > slow+5*time.Second {
 			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// Whatever was accepted is answered while the gateway drains, however long it would take.
+func TestNothingAcceptedOutlivesTheDrain(t *testing.T) {
+	overBoth(t, func(t *testing.T, protocols *http.Protocols) {
+		slow := func(ctx context.Context, took time.Duration) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(took):
+				return nil
+			}
+		}
+		s := admitting(apiserver.Created)
+		g := newGate(t, interceptor.NewClient(s, interceptor.Funcs{
+			Create: func(ctx context.Context, api client.WithWatch, object client.Object, options ...client.CreateOption) error {
+				if err := slow(ctx, createTimeout-time.Second); err != nil {
+					return err
+				}
+				return api.Create(ctx, object, options...)
+			},
+			Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+				if err := slow(ctx, time.Hour); err != nil {
+					return err
+				}
+				return api.Get(ctx, key, object, options...)
+			},
+		}))
+		endpoint := g.serve(t, protocols)
+		talk := talkThrough(t, endpoint.transport(protocols))
+		defer talk.close()
+		answers := make(chan string)
+		send := func(method, path, body string) {
+			transport := endpoint.transport(protocols)
+			defer transport.CloseIdleConnections()
+			answers <- path + " " + exchange(t, transport, method, path, body)
+		}
+		item := `{"jobName":"sync"},`
+		go send("POST", batchPath, `{"items":[`+strings.TrimSuffix(strings.Repeat(item, 10), ",")+`]}`)
+		go send("GET", "/v1/namespaces/default/runs/a", "")
+		go send("POST", syncPath, fmt.Sprintf(skipping, 1))
+		time.Sleep(createTimeout / 2)
+		go send("POST", syncPath, fmt.Sprintf(skipping, 2))
+		go func() { _ = talk.say(strings.Repeat(`{"jobName":"sync"}`+"\n", 3*linesAtOnce)) }()
+		synctest.Wait()
+		begun := time.Now()
+		endpoint.stop()
+		for range 4 {
+			if got := <-answers; !strings.Contains(got, `"disposition":"Created"`) && !strings.Contains(got, `"kind":"Status"`) {
+				t.Error(got)
+			}
+		}
+		last := LineAnswer{}
+		for answer, more := talk.hear(); more; answer, more = talk.hear() {
+			if answer.Line != last.Line+1 {
+				t.Errorf("line %d after line %d", answer.Line, last.Line)
+			}
+			last = answer
+		}
+		if last.Status == nil || last.Status.Message != errStreamStops.Error() {
+			t.Errorf("the stream ends with %+v", last)
+		}
+		if took := time.Since(begun); took > stoppingTime+acceptedTime+cutTime {
+			t.Errorf("the last answer came after %s", took)
+		}
+		talk.close()
+		if err := <-endpoint.ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -36,6 +36,9 @@ const (
 // errIdle ends a stream whose client sends nothing.
 var errIdle error = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "no trigger came for %s, so the stream ends", linePatience)
 
+// errStreamStops ends a stream when the gateway stops.
+var errStreamStops error = unavailable("the gateway is stopping; send this line and those after it again")
+
 // stream is one stream of triggers.
 type stream struct {
 	server  *Server
@@ -102,7 +105,8 @@ func (t *stream) read(ctx context.Context) {
 	defer t.guard(ctx)()
 	lines := bufio.NewReaderSize(t.request.Body, lineBuffer)
 	begun := t.server.Clock.Now()
-	for number := 1; ctx.Err() == nil; number++ {
+	number := 1
+	for ; ctx.Err() == nil; number++ {
 		waits := !hasLine(lines)
 		if waits {
 			_ = t.control.SetReadDeadline(begun.Add(linePatience)) // a recorder of a test has no deadlines
@@ -121,6 +125,9 @@ func (t *stream) read(ctx context.Context) {
 		if !isEmpty { // An empty line keeps no stream alive.
 			begun = t.server.Clock.Now()
 		}
+	}
+	if t.server.isCutShort() {
+		t.refuse(number, errStreamStops)
 	}
 }
 
@@ -185,7 +192,7 @@ func (t *stream) untilOver(ctx context.Context) error {
 	for {
 		select {
 		case <-t.server.drained():
-			return unavailable("the gateway is stopping; send this line and those after it again")
+			return errStreamStops
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C():
@@ -237,7 +244,7 @@ func (t *stream) answer(ctx context.Context, line pendingLine) answeredLine {
 	}
 	triggered, err := group.Answer{}, line.err
 	if err == nil {
-		triggered, err = answerIn(ctx, line.trigger)
+		triggered, err = t.server.answerIn(ctx, line.trigger)
 	}
 	if err != nil {
 		t.server.logCause(requestIDOf(ctx), err)

@@ -28,8 +28,14 @@ const (
 const (
 	// stoppingTime is how long a gateway that stops goes on as before, so that no client is sent to it any more.
 	stoppingTime = 2 * time.Second
-	// drainTime bounds the time in which what was accepted is answered.
-	drainTime = 60 * time.Second
+	// acceptedTime is how long what was accepted goes on after that. Then it is cut short.
+	acceptedTime = 30 * time.Second
+	// cutTime is how long what was cut short takes at most until it has an answer. A batch is withdrawn, which takes 10 s at most.
+	cutTime = 12 * time.Second
+	// drainTime bounds the time in which what was accepted is answered, and the answers are read.
+	drainTime = acceptedTime + cutTime + writePatience
+	// StopTime bounds the time that an Endpoint takes to stop.
+	StopTime = stoppingTime + drainTime
 )
 
 // Endpoint serves a Server over HTTPS. It implements manager.Runnable.
@@ -75,13 +81,17 @@ func (e *Endpoint) serve(ctx context.Context, server *http.Server, accept func(n
 	return <-done
 }
 
-// stop ends the server in three steps: it goes on for a while, then refuses what is new, then waits for what was accepted.
+// stop ends the server in three steps: it goes on for a while, then refuses what is new, then waits for what was accepted. That may take
+// longer than drainTime, such as a batch or many lines of a stream, so it is cut short in time to answer it.
 func (e *Endpoint) stop(ctx context.Context, server *http.Server) error {
 	e.Server.Stopping()
 	<-e.Server.Clock.NewTimer(stoppingTime).C()
 	e.Server.Drain()
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	accepted, end := context.WithTimeout(ctx, acceptedTime)
+	defer end()
+	defer context.AfterFunc(accepted, e.Server.CutShort)()
 	if err := server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("answer what was accepted: %w", err), server.Close())
 	}

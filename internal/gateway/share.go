@@ -38,7 +38,7 @@ func (s *Server) newGroups() *group.Groups {
 
 // share sends one trigger of the caller, alone or in a group.
 func (s *Server) share(ctx context.Context, namespace string, spec v1alpha1.JobRunSpec, labels map[string]string) (group.Answer, error) {
-	return answerIn(ctx, s.beginShare(ctx, namespace, spec, labels))
+	return s.answerIn(ctx, s.beginShare(ctx, namespace, spec, labels))
 }
 
 // beginShare is the part of share that does not wait. answerIn is the rest, which must be called.
@@ -47,9 +47,12 @@ func (s *Server) beginShare(ctx context.Context, namespace string, spec v1alpha1
 }
 
 // answerIn waits for the answer to a trigger.
-func answerIn(ctx context.Context, trigger *group.Pending) (group.Answer, error) {
+func (s *Server) answerIn(ctx context.Context, trigger *group.Pending) (group.Answer, error) {
 	answer, err := trigger.Wait(ctx)
-	if errors.Is(err, group.ErrLeft) {
+	switch {
+	case errors.Is(err, group.ErrLeft) && s.isCutShort():
+		err = errStopping
+	case errors.Is(err, group.ErrLeft):
 		err = failed(http.StatusRequestTimeout, metav1.StatusReasonTimeout, "%v", err)
 	}
 	return answer, err

@@ -90,7 +90,9 @@ func triggerOptions(caller string, labels map[string]string) []jobrun.TriggerOpt
 
 // create creates one JobRun. It goes on if the client leaves, because a create cannot be taken back.
 func (s *Server) create(ctx context.Context, send func(context.Context) (jobrun.TriggerResult, error)) (group.Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	ctx, done := s.untilCutShort(context.WithoutCancel(ctx))
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	ctx, warnings := collecting(ctx)
 	result, err := send(ctx)
