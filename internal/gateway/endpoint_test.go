@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/net/http2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -187,5 +188,92 @@ func TestNothingAcceptedOutlivesTheDrain(t *testing.T) {
 		if err := <-endpoint.ended; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// plain is HTTP/1.1 alone.
+func plain() *http.Protocols {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	return protocols
+}
+
+// raw sends a text on a connection of its own, waits, and returns what comes until the Endpoint closes the connection, and how long
+// after the text that is.
+func (s *serving) raw(t *testing.T, text string, wait time.Duration) (answer string, closed time.Duration) {
+	t.Helper()
+	conn, begun := s.connect(), time.Now()
+	defer conn.Close()
+	_ = conn.SetDeadline(begun.Add(time.Hour))
+	go func() { _, _ = io.WriteString(conn, text) }()
+	time.Sleep(wait)
+	read, err := io.ReadAll(conn)
+	if err != nil {
+		t.Errorf("the connection stays: %v", err)
+	}
+	return string(read), time.Since(begun)
+}
+
+func TestConnectionsOfSlowClientsEnd(t *testing.T) {
+	const whoami = "GET /v1/whoami HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer ann\r\n"
+	for name, tc := range map[string]struct {
+		text string
+		wait time.Duration
+		// code is the beginning of the answer, want when the connection ends.
+		code string
+		want time.Duration
+	}{
+		"nothing comes":            {"", 0, "", headerTimeout},
+		"the header does not end":  {whoami, 0, "", headerTimeout},
+		"no second request":        {whoami + "\r\n", 0, "HTTP/1.1 200 OK", idleTimeout},
+		"the answer is not read":   {whoami + "\r\n", writePatience + time.Second, "", writePatience + time.Second},
+		"the answer is read late":  {whoami + "Connection: close\r\n\r\n", writePatience - time.Second, "HTTP/1.1 200 OK", writePatience - time.Second},
+		"a refusal is not read":    {"GET /v1/whoami HTTP/1.1\r\nHost: g\r\n\r\n", writePatience + time.Second, "", writePatience + time.Second},
+		"the header is long":       {whoami + "X: " + strings.Repeat("x", maxHeaderBytes-300) + "\r\nConnection: close\r\n\r\n", 0, "HTTP/1.1 200 OK", 0},
+		"the header is far longer": {whoami + "X: " + strings.Repeat("x", 2*maxHeaderBytes) + "\r\n\r\n", 0, "HTTP/1.1 431 ", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				endpoint := newGate(t, apiserver.New()).serve(t, plain())
+				answer, closed := endpoint.raw(t, tc.text, tc.wait)
+				if !strings.HasPrefix(answer, tc.code) || (answer == "") != (tc.code == "") {
+					t.Errorf("%q, want %q", answer, tc.code)
+				}
+				if closed < tc.want || closed > tc.want+time.Second {
+					t.Errorf("closed after %s, want %s", closed, tc.want)
+				}
+				endpoint.stop()
+				<-endpoint.ended
+			})
+		})
+	}
+}
+
+// HTTP/2 tells its bounds to each client.
+func TestBoundsOfHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		protocols := &http.Protocols{}
+		protocols.SetUnencryptedHTTP2(true)
+		endpoint := newGate(t, apiserver.New()).serve(t, protocols)
+		conn := endpoint.connect()
+		framer := http2.NewFramer(conn, conn)
+		go func() {
+			_, _ = io.WriteString(conn, http2.ClientPreface)
+			_ = framer.WriteSettings()
+		}()
+		frame, err := framer.ReadFrame()
+		settings, ok := frame.(*http2.SettingsFrame)
+		if !ok {
+			t.Fatalf("%v, %v", frame, err)
+		}
+		if streams, _ := settings.Value(http2.SettingMaxConcurrentStreams); streams != maxStreams {
+			t.Errorf("%d streams", streams)
+		}
+		if header, _ := settings.Value(http2.SettingMaxHeaderListSize); header < maxHeaderBytes || header > maxHeaderBytes+1024 {
+			t.Errorf("%d bytes of a header", header)
+		}
+		conn.Close()
+		endpoint.stop()
+		<-endpoint.ended
 	})
 }
