@@ -56,9 +56,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		s.setDeadlines(w, r)
 		recorded, start, traced := &recorder{ResponseWriter: w}, s.Clock.Now(), &trace{id: id}
-		ctx, done := s.untilCutShort(context.WithValue(r.Context(), traceKey, traced))
-		defer done()
-		r = r.WithContext(ctx)
+		r = r.WithContext(context.WithValue(r.Context(), traceKey, traced))
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		defer func() {

@@ -60,7 +60,8 @@ func (e *Endpoint) Start(ctx context.Context) error {
 func (e *Endpoint) newServer() *http.Server {
 	return &http.Server{
 		Handler: e.Server, TLSConfig: e.TLS, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		BaseContext: func(net.Listener) context.Context { return e.Server.draining.accepted },
 	}
 }
 
