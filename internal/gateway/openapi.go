@@ -288,7 +288,19 @@ func (s *schemas) content(value any, kind string) object {
 
 var pathParameters = regexp.MustCompile(`\{(\w+)\}`)
 
-// parametersOf returns the parameters of the path and of the query, and the header of a trigger.
+// headerParameters returns the headers that have a meaning for a route alone.
+func headerParameters(route route) []parameter {
+	switch {
+	case strings.HasSuffix(route.pattern, "/jobs/{job}/runs"):
+		return []parameter{{idempotencyHeader, "The idempotencyKey, instead of the field."}}
+	case strings.HasSuffix(route.pattern, "/events"):
+		return []parameter{{events.LastIDHeader, "Go on after this id of an earlier stream, or after this resourceVersion."}}
+	default:
+		return nil
+	}
+}
+
+// parametersOf returns the parameters of the path, of the query and of the header.
 func parametersOf(route route) []any {
 	docs := map[string]string{pathNamespace: "The namespace.", pathJob: "The name of the job.", pathRun: "The name of the JobRun.",
 		pathDefinition: "The name of the JobDefinition.", pathReceiver: "The name of its receiver."}
@@ -303,9 +315,9 @@ func parametersOf(route route) []any {
 			"name": parameter.name, "in": "query", "description": parameter.doc, "schema": object{"type": "string"},
 		})
 	}
-	if strings.HasSuffix(route.pattern, "/jobs/{job}/runs") {
+	for _, header := range headerParameters(route) {
 		parameters = append(parameters, object{
-			"name": idempotencyHeader, "in": "header", "description": "The idempotencyKey, instead of the field.", "schema": object{"type": "string"},
+			"name": header.name, "in": "header", "description": header.doc, "schema": object{"type": "string"},
 		})
 	}
 	return parameters

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,19 @@ func TestOpenAPI(t *testing.T) {
 	for _, reference := range regexp.MustCompile(`"\$ref":"#/components/schemas/(\w+)"`).FindAllStringSubmatch(answer.Body.String(), -1) {
 		if document.Components.Schemas[reference[1]] == nil {
 			t.Errorf("there is no schema %s", reference[1])
+		}
+	}
+}
+
+// Two operations have a header of their own.
+func TestOpenAPIHasTheHeaders(t *testing.T) {
+	var document spec3.OpenAPI
+	newGate(t, apiserver.New()).send("GET", "/openapi.json", "").decode(&document)
+	events := document.Paths.Paths["/v1/namespaces/{ns}/events"].Get
+	trigger := document.Paths.Paths["/v1/namespaces/{ns}/jobs/{job}/runs"].Post
+	for want, operation := range map[string]*spec3.Operation{"Last-Event-ID": events, "Idempotency-Key": trigger} {
+		if !slices.ContainsFunc(operation.Parameters, func(p *spec3.Parameter) bool { return p.Name == want && p.In == "header" && p.Description != "" }) {
+			t.Errorf("%s has no %s", operation.OperationId, want)
 		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
+// LastIDHeader is the header with the id after which a stream goes on.
+const LastIDHeader = "Last-Event-ID"
+
 // Bounds of the label selectors of one stream.
 const (
 	maxConditions = 32
@@ -51,7 +54,7 @@ func parse(r *http.Request) (request, error) {
 			}
 		}
 	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
+	if last := r.Header.Get(LastIDHeader); last != "" {
 		asked.resumes = true
 		asked.last, _ = parseVersion(last)
 	}
