@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +112,7 @@ type listener struct {
 	close  func()
 	// messages has what was read. It is closed at the end of the stream.
 	messages chan message
+	comments atomic.Int32
 }
 
 // message is one event as a client gets it.
@@ -161,6 +163,10 @@ func (c *listener) scan(body io.Reader, last string) {
 	m := message{last: last}
 	id := last // It counts once the empty line is there.
 	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), ":") {
+			c.comments.Add(1)
+			continue
+		}
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
 		case "event":

@@ -111,6 +111,17 @@ func TestStreamIDs(t *testing.T) {
 	})
 }
 
+// A comment comes again and again, so that nothing in between closes an idle connection.
+func TestStreamHasHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newScene(t).gateway(DefaultOptions).connect("", "")
+		time.Sleep(heartbeatInterval - time.Second)
+		mustEqual(t, "comments at first", c.comments.Load(), 0)
+		time.Sleep(4*heartbeatInterval + 2*time.Second)
+		mustEqual(t, "comments then", c.comments.Load(), 5)
+	})
+}
+
 func TestStreamThrottlesProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
