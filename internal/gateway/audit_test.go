@@ -5,6 +5,9 @@ package gateway
 
 import (
 	"context"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 	"github.com/jobrun-dev/jobrun/internal/testing/apiserver"
+	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
 )
 
 // audited is the gate whose audit lines come to a slice.
@@ -59,6 +63,31 @@ func TestAudit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The line in docs/operations.md has the fields of a line, in their order.
+func TestAuditAsDocumented(t *testing.T) {
+	page, err := os.ReadFile(checkout.Path("docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := regexp.MustCompile(`(?m)^\{.*"logger":"gateway\.audit".*\}$`).FindString(string(page))
+	g, logged := audited(t)
+	g.send("POST", syncPath, "{}")
+	const message = `"msg"="Answered a caller" `
+	_, fields, _ := strings.Cut((*logged)[0], message)
+	_, documented, found := strings.Cut(documented, strings.ReplaceAll(strings.TrimSpace(message), "=", ":"))
+	if got, want := namesIn(documented, ":"), namesIn(fields, "="); !found || !slices.Equal(got, want) {
+		t.Errorf("documented are %q, want %q", got, want)
+	}
+}
+
+// namesIn returns the names of the fields in a line.
+func namesIn(line, separator string) (names []string) {
+	for _, match := range regexp.MustCompile(`"(\w+)"`+separator).FindAllStringSubmatch(line, -1) {
+		names = append(names, match[1])
+	}
+	return names
 }
 
 // The line of a trigger names the JobRun that it created.
