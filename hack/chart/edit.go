@@ -68,6 +68,7 @@ func edit(objects *[]*object, v *values) error {
 	e.crds()
 	e.webhooks()
 	e.networkPolicies()
+	e.versions()
 	e.monitoring()
 	e.roles()
 	return e.err

@@ -134,6 +134,19 @@ func (e *editor) networkPolicies() {
 	e.put("NetworkPolicy/jobrun-allow-gateway-traffic", "spec.ingress.1.from", &template{with: ".Values.networkPolicy.metricsFrom"})
 }
 
+// versions adds the labels with the versions to the objects themselves. Selectors and Pods do not have them: a new version of the
+// chart alone restarts nothing.
+func (e *editor) versions() {
+	for _, o := range e.objects {
+		labels := o.body.at("metadata.labels")
+		if labels == nil {
+			e.fail("%s/%s has no labels, to which the chart adds the versions", o.kind, o.name)
+			continue
+		}
+		labels.add(`{{- include "jobrun.versionLabels" $ | nindent +0 }}`)
+	}
+}
+
 // monitoring adds the labels by which Prometheus and Grafana find their objects.
 func (e *editor) monitoring() {
 	labels := func(o *object, group string) {

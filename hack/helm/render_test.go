@@ -203,6 +203,26 @@ func compareGolden(t *testing.T, name string, objects map[string]unstructured.Un
 	}
 }
 
+// versionLabels are the labels that the chart alone has.
+var versionLabels = []string{"app.kubernetes.io/version", "helm.sh/chart"}
+
+// Each object tells the versions. Selectors and Pods do not: a new version of the chart alone restarts no Pod.
+func TestVersionLabels(t *testing.T) {
+	for _, name := range valueSets {
+		for id, object := range rendered(t, valuesOf(t, name)) {
+			for _, label := range versionLabels {
+				if object.GetLabels()[label] == "" {
+					t.Errorf("%s: %s lacks the label %s", name, id, label)
+				}
+				unstructured.RemoveNestedField(object.Object, "metadata", "labels", label)
+				if text, err := object.MarshalJSON(); err != nil || object.GetKind() != "CustomResourceDefinition" && bytes.Contains(text, []byte(label)) {
+					t.Errorf("%s: %s has the label %s below its metadata: %v", name, id, label, err)
+				}
+			}
+		}
+	}
+}
+
 // What the chart shares with config/ is generated. So both install the same.
 func TestChartInstallsWhatKustomizeDoes(t *testing.T) {
 	monitoring := map[string]any{
@@ -227,6 +247,9 @@ func TestChartInstallsWhatKustomizeDoes(t *testing.T) {
 			}
 			got := rendered(t, tc.values)
 			for id, object := range got {
+				for _, label := range versionLabels {
+					unstructured.RemoveNestedField(object.Object, "metadata", "labels", label)
+				}
 				if object.GetKind() == "CustomResourceDefinition" {
 					unstructured.RemoveNestedField(object.Object, "metadata", "annotations", "helm.sh/resource-policy")
 				}

@@ -27,6 +27,13 @@ metrics-server-cert
 {{- define "jobrun.labels" -}}
 app.kubernetes.io/name: jobrun
 app.kubernetes.io/part-of: jobrun
+{{ include "jobrun.versionLabels" . }}
+{{- end -}}
+
+{{/* The labels with the versions, which every object has. The value of a label has no plus sign, and at most 63 characters. */}}
+{{- define "jobrun.versionLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}
 
 {{/* Resources, with a limit of memory if theirs is empty. Arguments: the resources and the limit. */}}
