@@ -107,26 +107,59 @@ func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
 // CloseIdleConnections is for http.Client.
 func (o observed) CloseIdleConnections() { o.next.(*http.Transport).CloseIdleConnections() }
 
+// executedAll reports whether all specs were executed, and succeeded.
+func executedAll(report Report) bool {
+	return report.SuiteSucceeded && report.PreRunStats.SpecsThatWillRun == report.PreRunStats.TotalSpecs
+}
+
+// answered calls see for each answer that specs got.
+func answered(see func(method, path string, code int)) {
+	for answer := range produced.answers {
+		parts := strings.Split(answer, " ")
+		if code, err := strconv.Atoi(parts[2]); err == nil {
+			see(parts[0], parts[1], code)
+		}
+	}
+}
+
 // The suite fails if the document has a code that no spec was answered with. It asks only if all specs were executed.
 var _ = ReportAfterSuite("every documented code was produced", func(report Report) {
-	if !report.SuiteSucceeded || report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
+	if !executedAll(report) {
 		return
 	}
 	Expect(produced.documented).NotTo(BeEmpty())
 	var missing []string
 	for _, o := range produced.documented {
 		seen := sets.New[int]()
-		for answer := range produced.answers {
-			parts := strings.Split(answer, " ")
-			if code, err := strconv.Atoi(parts[2]); err == nil && o.matches(parts[0], parts[1]) {
+		answered(func(method, path string, code int) {
+			if o.matches(method, path) {
 				seen.Insert(code)
 			}
-		}
+		})
 		for _, code := range sets.List(o.codes.Difference(seen)) {
 			missing = append(missing, fmt.Sprintf("%s %s %d", o.method, o.path, code))
 		}
 	}
 	Expect(missing).To(BeEmpty(), "the document has codes that no spec was answered with")
+})
+
+// The suite fails if a spec was answered with a code that the document does not have for its operation. What is for no operation is a
+// 404 or a 405, or a preflight of CORS.
+var _ = ReportAfterSuite("every code that was produced is documented", func(report Report) {
+	if !executedAll(report) {
+		return
+	}
+	unknown := sets.New[string]()
+	answered(func(method, path string, code int) {
+		i := slices.IndexFunc(produced.documented, func(o operation) bool { return o.matches(method, path) })
+		switch {
+		case i >= 0 && !produced.documented[i].codes.Has(code):
+			unknown.Insert(fmt.Sprintf("%s %s %d", method, produced.documented[i].path, code))
+		case i < 0 && code != http.StatusNotFound && code != http.StatusMethodNotAllowed && method != http.MethodOptions:
+			unknown.Insert(fmt.Sprintf("%s %s %d", method, path, code))
+		}
+	})
+	Expect(sets.List(unknown)).To(BeEmpty(), "specs were answered with codes that the document does not have")
 })
 
 var allowAll = authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
