@@ -45,6 +45,7 @@ var random = []struct {
 	by      string
 }{
 	{regexp.MustCompile(`(sync|deploy)-[a-z0-9]{10}`), "${1}-NAME"},
+	{regexp.MustCompile(`(?m)^(id|retry): \d+$`), "${1}: NUMBER"},
 	{regexp.MustCompile(`"keyVersion":"\d+"`), `"keyVersion":"VERSION"`},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`), "TIME"},
 	{regexp.MustCompile(`team-a|spec-[a-z0-9]{5}`), "NAMESPACE"},
