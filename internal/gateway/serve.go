@@ -82,8 +82,8 @@ func (e *Endpoint) serve(ctx context.Context, server *http.Server, accept func(n
 	return <-done
 }
 
-// stop ends the server in three steps: it goes on for a while, then refuses what is new, then waits for what was accepted. That may take
-// longer than drainTime, such as a batch or many lines of a stream, so it is cut short in time to answer it.
+// stop ends the server in three steps: it goes on for a while, then refuses what is new, then waits for what was accepted.
+// That may take longer than drainTime, such as a batch or many lines of a stream, so it is cut short in time to answer it.
 func (e *Endpoint) stop(ctx context.Context, server *http.Server) error {
 	e.Server.Stopping()
 	<-e.Server.Clock.NewTimer(stoppingTime).C()

@@ -143,8 +143,8 @@ var _ = ReportAfterSuite("every documented code was produced", func(report Repor
 	Expect(missing).To(BeEmpty(), "the document has codes that no spec was answered with")
 })
 
-// The suite fails if a spec was answered with a code that the document does not have for its operation. What is for no operation is a
-// 404 or a 405, or a preflight of CORS.
+// The suite fails if a spec was answered with a code that the document does not have for its operation.
+// What is for no operation is a 404 or a 405, or a preflight of CORS.
 var _ = ReportAfterSuite("every code that was produced is documented", func(report Report) {
 	if !executedAll(report) {
 		return
