@@ -13,7 +13,7 @@ type draining struct {
 	stop, end         sync.Once
 	stopping, stopped chan struct{}
 	// accepted ends with cutShort.
-	accepted context.Context
+	accepted context.Context //nolint:containedctx // that of the server, above those of all requests
 	cutShort context.CancelFunc
 }
 

@@ -243,7 +243,7 @@ func TestConnectionsOfSlowClientsEnd(t *testing.T) {
 					t.Errorf("closed after %s, want %s", closed, tc.want)
 				}
 				endpoint.stop()
-				<-endpoint.ended
+				_ = <-endpoint.ended
 			})
 		})
 	}
@@ -274,6 +274,6 @@ func TestBoundsOfHTTP2(t *testing.T) {
 		}
 		conn.Close()
 		endpoint.stop()
-		<-endpoint.ended
+		_ = <-endpoint.ended
 	})
 }

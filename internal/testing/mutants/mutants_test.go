@@ -245,23 +245,23 @@ var mutants = map[string]mutant{
 	"P9: what a run must wait for is listed after its receipts": {
 		file: "internal/controller/jobrun_controller.go",
 		from: `	awaited := false
-	if left, soon := r.expires(run, now); soon && left <= 0 {
+	if left, kept := t.TimeToLive(); kept && left <= 0 {
 		var err error
 		if awaited, err = r.isAwaited(ctx, run); err != nil {
 			return 0, err
 		}
 	}
-	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
-	if err != nil {
+	var err error
+	if t.Unbound, t.Bound, err = r.observeReceipts(ctx, run); err != nil { // After isAwaited: a delivery that is bound in between is one of them (P9).
 		return 0, err
 	}
 `,
-		to: `	unbound, bound, err := r.observeReceipts(ctx, run) // After isAwaited: a delivery that is bound in between is one of them (P9).
-	if err != nil {
+		to: `	var err error
+	if t.Unbound, t.Bound, err = r.observeReceipts(ctx, run); err != nil { // After isAwaited: a delivery that is bound in between is one of them (P9).
 		return 0, err
 	}
 	awaited := false
-	if left, soon := r.expires(run, now); soon && left <= 0 {
+	if left, kept := t.TimeToLive(); kept && left <= 0 {
 		var err error
 		if awaited, err = r.isAwaited(ctx, run); err != nil {
 			return 0, err
