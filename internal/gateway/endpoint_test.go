@@ -243,7 +243,9 @@ func TestConnectionsOfSlowClientsEnd(t *testing.T) {
 					t.Errorf("closed after %s, want %s", closed, tc.want)
 				}
 				endpoint.stop()
-				_ = <-endpoint.ended
+				if err := <-endpoint.ended; err != nil {
+					t.Error(err)
+				}
 			})
 		})
 	}
@@ -274,6 +276,8 @@ func TestBoundsOfHTTP2(t *testing.T) {
 		}
 		conn.Close()
 		endpoint.stop()
-		_ = <-endpoint.ended
+		if err := <-endpoint.ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
