@@ -153,7 +153,7 @@ func (s *Server) guard(route route) http.Handler {
 	})
 }
 
-// errStopping refuses a request of which nothing was sent.
+// errStopping is the answer to a request if the gateway stops before it has sent anything for it.
 var errStopping error = unavailable("the gateway is stopping, try again")
 
 // pass makes the checks in the order of the package's comment.

@@ -117,8 +117,11 @@ func TestADeliveryTriggers(t *testing.T) {
 		"a header of its own": {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverHMAC, IdempotencyHeader: "X-Id"}, "1", []string{"X-Id", "a b"}, "1", "receiver/r/a b", ""},
 		"without an id":       {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverHMAC}, "[1]", nil, "[1]", "", ""},
 		"a long id":           {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverHMAC, IdempotencyHeader: "X-Id"}, "1", []string{"X-Id", strings.Repeat("x", 300)}, "1", "receiver/r/sha256:" + sha256Of(strings.Repeat("x", 300)), ""},
-		"an input":            {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverHMAC, InputExpression: `{"a": body.b, "agent": headers["user-agent"]}`}, `{"b": 9007199254740993}`, []string{"User-Agent", "x"}, `{"a":9007199254740993,"agent":"x"}`, "", ""},
-		"an event of its":     {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverGitHub, Events: []string{"push"}, FilterExpression: "body == 1"}, "1", []string{"X-GitHub-Event", "push"}, "1", "", ""},
+		"an input": {
+			v1alpha1.JobReceiver{Type: v1alpha1.ReceiverHMAC, InputExpression: `{"a": body.b, "agent": headers["user-agent"]}`},
+			`{"b": 9007199254740993}`, []string{"User-Agent", "x"}, `{"a":9007199254740993,"agent":"x"}`, "", "",
+		},
+		"an event of its": {v1alpha1.JobReceiver{Type: v1alpha1.ReceiverGitHub, Events: []string{"push"}, FilterExpression: "body == 1"}, "1", []string{"X-GitHub-Event", "push"}, "1", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.receiver.Name = "r"

@@ -150,7 +150,7 @@ func TestADefinitionThatGivesNoKey(t *testing.T) {
 	}
 }
 
-// A caller who leaves takes the trigger back, although nobody waits for its answer yet.
+// The gateway does not send the trigger of a caller who has left, even if Wait was not called yet.
 func TestATriggerOfACallerWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)

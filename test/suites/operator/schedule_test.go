@@ -117,7 +117,7 @@ var _ = Describe("A schedule", Serial, func() {
 		Expect(runs()).To(HaveLen(many))
 	})
 
-	// A backup has the definition, and perhaps its status. Its times until the restore are nobody's promise.
+	// A backup has the definition, and perhaps its status. The operator promises no run for the times before the restore.
 	It("catches up nothing from before a restore, even with the status of the backup", func() {
 		theControllers.stop()
 		leapDay := func(year int) *metav1.Time { return ptr.To(metav1.Date(year, time.February, 29, 0, 0, 0, 0, time.UTC)) }
