@@ -14,7 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The protocol needs this of the API server's store.
+// The protocol needs this of the API server's store. It needs no version in the answer to a create: kine gives a wrong one now
+// and then (see docs/operations.md). So each version here is read.
 var _ = Describe("The store", func() {
 	It("has versions that rise over all objects, also when one is created again", func() {
 		last := uint64(0)
@@ -23,6 +24,7 @@ var _ = Describe("The store", func() {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "a"}}
 			for _, object := range []client.Object{configMap, secret} {
 				Expect(k8s.Create(ctx, object)).To(Succeed())
+				Expect(k8s.Get(ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
 				Expect(version(object)).To(BeNumerically(">", last))
 				last = version(object)
 			}
@@ -42,6 +44,7 @@ var _ = Describe("The store", func() {
 	It("refuses a write and a deletion that are based on an older version", func() {
 		configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "a"}}
 		Expect(k8s.Create(ctx, configMap)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(configMap), configMap)).To(Succeed())
 		old := configMap.DeepCopy()
 		configMap.Data = map[string]string{"a": "b"}
 		Expect(k8s.Update(ctx, configMap)).To(Succeed())

@@ -10,7 +10,7 @@
 // must hold at every instant.
 //
 // A stormy simulation may also have a second controller that acts at the same time, crashes after any write,
-// lost requests and answers, and writes that are applied long after their caller gave up. The invariants of
-// RunKeys, receipts and counts must hold at every instant, and everything must come to rest. Statuses may
-// lag, as section 11 of docs/design.md describes.
+// lost requests and answers, writes that are applied long after their caller gave up, and creates of RunKeys
+// whose answer has a wrong version. The invariants of RunKeys, receipts and counts must hold at every instant,
+// and everything must come to rest. Statuses may lag, as section 11 of docs/design.md describes.
 package simulation

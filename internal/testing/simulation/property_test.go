@@ -47,6 +47,7 @@ func TestPropertyStorm(t *testing.T) {
 			Controllers: rapid.IntRange(1, 2).Draw(rt, "controllers"),
 			Replicas:    2,
 			Mishaps:     rapid.IntRange(0, 1).Draw(rt, "mishaps"),
+			Misversions: rapid.Bool().Draw(rt, "misversions"),
 			Options: model.Options{
 				Faults:  rapid.IntRange(0, 3).Draw(rt, "faults"),
 				Crashes: rapid.IntRange(0, 2).Draw(rt, "crashes"),

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -147,6 +148,8 @@ type Scenario struct {
 	Cleans bool
 	// Locked says that nobody but the operator deletes what has ended: see judge.Options.
 	Locked bool
+	// Misversions answers each create of a RunKey with a version that is not the stored one: see misversions.
+	Misversions bool
 	// Defined means that the job has a definition, which has the template. Its editor changes it in this order.
 	Defined []Edit
 	Options model.Options
@@ -212,7 +215,11 @@ func Simulate(scenario Scenario) error {
 }
 
 func (s *system) keys(p *model.Process) *keystore.Store {
-	return keystore.New(keystore.Options{Cached: p.Client, Live: p.Live, Writer: p.Client, Clock: s.Clock})
+	writer := client.Client(p.Client)
+	if s.scenario.Misversions {
+		writer = misversions{writer}
+	}
+	return keystore.New(keystore.Options{Cached: p.Client, Live: p.Live, Writer: writer, Clock: s.Clock})
 }
 
 func watch(p *model.Process, handler model.Handler, objects ...client.Object) error {
@@ -287,6 +294,22 @@ func (q quota) Create(ctx context.Context, object client.Object, opts ...client.
 		return apierrors.NewForbidden(batchv1.Resource("jobs"), object.GetName(), errors.New("exceeded quota"))
 	}
 	return q.Client.Create(ctx, object, opts...)
+}
+
+// misversions is a client whose API server answers the create of a RunKey with the version of the write before or after it. kine
+// may do that if a RunKey of that name was deleted shortly before.
+type misversions struct{ client.Client }
+
+func (m misversions) Create(ctx context.Context, object client.Object, opts ...client.CreateOption) error {
+	if err := m.Client.Create(ctx, object, opts...); err != nil {
+		return err
+	}
+	stored, err := strconv.ParseUint(object.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return err
+	}
+	object.SetResourceVersion(strconv.FormatUint(stored^1, 10))
+	return nil
 }
 
 // silent drops events: no invariant depends on them.
