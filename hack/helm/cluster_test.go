@@ -138,12 +138,7 @@ func loaded(t *testing.T) *chart.Chart {
 func (c *cluster) startManager(t *testing.T) *operator.Manager {
 	t.Helper()
 	g := NewWithT(t)
-	var replica operator.Replica
-	for _, arg := range c.deployment(t).Spec.Template.Spec.Containers[0].Args {
-		if strings.HasPrefix(arg, "--namespaces=") {
-			replica.Args = append(replica.Args, arg)
-		}
-	}
+	replica := operator.Replica{Args: c.args(t, managerName, "--namespaces=")}
 	var err error
 	replica.Kubeconfig, err = c.ServiceAccountKubeconfig(t.Context(), namespace, operator.ServiceAccount)
 	g.Expect(err).NotTo(HaveOccurred())
@@ -162,13 +157,21 @@ func (c *cluster) stopManager(t *testing.T, m *operator.Manager) {
 	c.operator.Rebalance()
 }
 
-func (c *cluster) deployment(t *testing.T) *appsv1.Deployment {
+func (c *cluster) deployment(t *testing.T, name string) *appsv1.Deployment {
 	t.Helper()
 	found := &appsv1.Deployment{}
-	if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "jobrun-controller-manager"}, found); err != nil {
+	if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, found); err != nil {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// args returns the arguments of a Deployment's first container that begin with prefix.
+func (c *cluster) args(t *testing.T, deployment, prefix string) []string {
+	t.Helper()
+	return slices.DeleteFunc(c.deployment(t, deployment).Spec.Template.Spec.Containers[0].Args, func(arg string) bool {
+		return !strings.HasPrefix(arg, prefix)
+	})
 }
 
 func (c *cluster) crd(t *testing.T, name string) *apiextensionsv1.CustomResourceDefinition {
@@ -261,11 +264,11 @@ func (c *cluster) audit(t *testing.T, do func(auditv1.Event)) {
 	}
 }
 
-// refusedToOperator returns the requests of the operator that RBAC refused.
-func (c *cluster) refusedToOperator(t *testing.T) (refused []string) {
+// refusedTo returns the requests of a ServiceAccount of the chart that RBAC refused.
+func (c *cluster) refusedTo(t *testing.T, account string) (refused []string) {
 	t.Helper()
 	c.audit(t, func(event auditv1.Event) {
-		if event.User.Username == "system:serviceaccount:"+namespace+":"+operator.ServiceAccount &&
+		if event.User.Username == "system:serviceaccount:"+namespace+":"+account &&
 			event.ResponseStatus != nil && event.ResponseStatus.Code == http.StatusForbidden {
 			refused = append(refused, event.Verb+" "+event.RequestURI)
 		}

@@ -4,12 +4,10 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +23,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/jobrun-dev/jobrun/internal/testing/checkout"
-	"github.com/jobrun-dev/jobrun/test/harness/controlplane"
 	"github.com/jobrun-dev/jobrun/test/harness/operator"
 )
 
@@ -244,36 +241,17 @@ func matched(matchers []*labels.Matcher) (names []string) {
 func (c *cluster) gatewayMetrics(t *testing.T) map[string]*dto.MetricFamily {
 	t.Helper()
 	g := NewWithT(t)
-	var addresses [2]string
-	for i := range addresses {
-		var err error
-		addresses[i], err = controlplane.FreeAddress()
-		g.Expect(err).NotTo(HaveOccurred())
-	}
-	kubeconfig, err := c.ServiceAccountKubeconfig(t.Context(), namespace, "jobrun-gateway")
-	g.Expect(err).NotTo(HaveOccurred())
-	gateway, err := c.Run(controlplane.ProcessSpec{
-		Name: "gateway", Path: checkout.Path("bin/manager"), Env: []string{"KUBECONFIG=" + kubeconfig},
-		Args: []string{"gateway", "--gateway-receivers", "--gateway-bind-address=" + addresses[0], "--metrics-bind-address=" + addresses[1]},
-	})
-	g.Expect(err).NotTo(HaveOccurred())
-	defer func() { g.Expect(gateway.Kill9()).To(Succeed()) }()
-
-	httpClient := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	defer httpClient.CloseIdleConnections()
+	gateway := c.startGateway(t)
+	defer gateway.stop(t)
 	var families map[string]*dto.MetricFamily
 	g.Eventually(func() error {
 		for _, path := range []string{"/v1/namespaces/" + served + "/jobs/sync/runs", "/v1/hooks/" + served + "/sync/push"} {
-			response, err := httpClient.Post("https://"+addresses[0]+path, "application/json", strings.NewReader("{}"))
-			if err != nil {
-				return err
-			}
-			if err := response.Body.Close(); err != nil {
+			if _, _, err := gateway.post(path, "", "{}"); err != nil {
 				return err
 			}
 		}
 		var err error
-		families, err = c.operator.Metrics(t.Context(), &operator.Manager{Process: gateway, Metrics: addresses[1]})
+		families, err = c.operator.Metrics(t.Context(), &operator.Manager{Process: gateway.process, Metrics: gateway.metrics})
 		for _, name := range []string{"jobrun_gateway_requests_total", "jobrun_gateway_deliveries_total"} { // A delivery needs the receivers.
 			if families[name] == nil {
 				err = errors.Join(err, fmt.Errorf("%s has no series yet", name))

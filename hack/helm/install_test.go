@@ -24,6 +24,9 @@ import (
 const (
 	served    = "team-a"
 	notServed = "team-b"
+
+	managerName = "jobrun-controller-manager"
+	gatewayName = "jobrun-gateway" // of the Deployment and of the ServiceAccount
 )
 
 // The life of a release, with a key that is busy all the time.
@@ -57,7 +60,7 @@ func TestRelease(t *testing.T) {
 		}).WithTimeout(patience).Should(BeTrue())
 	})
 	t.Run("what kubectl has applied is taken over", func(t *testing.T) { testTakeOver(t, c) })
-	NewWithT(t).Expect(c.refusedToOperator(t)).To(BeEmpty())
+	NewWithT(t).Expect(c.refusedTo(t, operator.ServiceAccount)).To(BeEmpty())
 }
 
 func withGateway() map[string]any {
@@ -74,14 +77,14 @@ func testUpgrade(t *testing.T, c *cluster) {
 	}
 	c.upgrade(t, changed, map[string]any{"manager": map[string]any{"priorityClassName": "platform"}})
 	g.Expect(c.crd(t, "runkeys").Spec.Names.ShortNames).To(ConsistOf("rk", "rkey"))
-	g.Expect(c.deployment(t).Spec.Template.Spec.PriorityClassName).To(Equal("platform"))
+	g.Expect(c.deployment(t, managerName).Spec.Template.Spec.PriorityClassName).To(Equal("platform"))
 	g.Expect(c.phase(t, served, "first")()).To(Equal(v1alpha1.PhaseLeased), "the upgrade leaves the runs alone")
 
 	rollback := action.NewRollback(c.helm)
 	rollback.Version = 1
 	g.Expect(rollback.Run(releaseName)).To(Succeed())
 	g.Expect(c.crd(t, "runkeys").Spec.Names.ShortNames).To(ConsistOf("rk"))
-	g.Expect(c.deployment(t).Spec.Template.Spec.PriorityClassName).To(BeEmpty())
+	g.Expect(c.deployment(t, managerName).Spec.Template.Spec.PriorityClassName).To(BeEmpty())
 	g.Expect(c.phase(t, served, "second")()).To(Equal(v1alpha1.PhasePending))
 }
 
@@ -140,14 +143,16 @@ func testTakeOver(t *testing.T, c *cluster) {
 	install.TakeOwnership = true
 	_, err = install.Run(loaded(t), nil)
 	g.Expect(err).NotTo(HaveOccurred())
-	g.Expect(c.deployment(t).Annotations).To(HaveKeyWithValue("meta.helm.sh/release-name", releaseName))
+	g.Expect(c.deployment(t, managerName).Annotations).To(HaveKeyWithValue("meta.helm.sh/release-name", releaseName))
 }
 
 // testNamespaces limits the operator to one namespace. It returns the new manager.
 func testNamespaces(t *testing.T, c *cluster, manager *operator.Manager) *operator.Manager {
 	g, ctx := NewWithT(t), t.Context()
 	c.stopManager(t, manager)
-	c.upgrade(t, loaded(t), map[string]any{"namespaces": []any{served}})
+	values := withGateway()
+	values["namespaces"] = []any{served}
+	c.upgrade(t, loaded(t), values)
 	var role rbacv1.ClusterRole
 	g.Expect(c.admin.Get(ctx, client.ObjectKey{Name: "jobrun-manager-role"}, &role)).To(Succeed())
 	for _, rule := range role.Rules {
@@ -165,6 +170,8 @@ func testNamespaces(t *testing.T, c *cluster, manager *operator.Manager) *operat
 	elsewhere := newRun(notServed, "elsewhere", "acme")
 	g.Eventually(func() error { return c.admin.Create(ctx, elsewhere.DeepCopy(), client.DryRunAll) }).WithTimeout(patience).
 		Should(MatchError(ContainSubstring("the JobRun operator serves only the namespaces team-a")))
+
+	testGatewayOfNamespaces(t, c)
 
 	// Without the policy and the webhooks' namespaceSelector, the webhook refuses it.
 	c.withoutSelectors(t)
