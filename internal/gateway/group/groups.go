@@ -43,7 +43,7 @@ type Groups struct {
 
 	metrics *metrics
 
-	known knownJobs
+	known *knownJobs
 
 	mu sync.Mutex
 	// lines has the keys of which a create is under way.
@@ -52,7 +52,7 @@ type Groups struct {
 
 // New returns Groups.
 func New(o Options) *Groups {
-	return &Groups{Options: o, metrics: newMetrics(), known: newKnownJobs(), lines: map[key]*line{}}
+	return &Groups{Options: o, metrics: newMetrics(), known: newKnownJobs(o.Clock), lines: map[key]*line{}}
 }
 
 // line is one key, from its first trigger until no trigger of it waits. One goroutine sends all JobRuns of the line.
@@ -116,17 +116,30 @@ func (p *Pending) tell(answer Answer, err error) { p.answers <- answered{answer,
 // Begin begins to send a trigger, alone or in a group, and does not wait. If ctx ends while the trigger waits for others, the trigger
 // is not sent, and Wait says so.
 func (g *Groups) Begin(ctx context.Context, t Trigger) *Pending {
-	p := &Pending{whole: g.wholeOf(ctx, t), groups: g, gone: ctx.Done(), answers: make(chan answered, 1)}
-	ctx = context.WithoutCancel(ctx)
+	p := &Pending{whole: whole{Trigger: t}, groups: g, gone: ctx.Done(), answers: make(chan answered, 1)}
+	g.start(context.WithoutCancel(ctx), p)
+	return p
+}
+
+// start sends a trigger, or holds it until the definition of its job is known.
+func (g *Groups) start(ctx context.Context, p *Pending) {
+	isUnknown := p.wouldShare() && g.known.isOpen(p.job()) && g.Clock.Since(p.Time) < longestHold
+	if !isUnknown || !g.search(ctx, p) {
+		g.begin(ctx, p)
+	}
+}
+
+// begin sends a trigger alone or in a group, and does not wait.
+func (g *Groups) begin(ctx context.Context, p *Pending) {
+	p.whole = g.wholeOf(ctx, p.Trigger)
 	key, shares := p.key()
 	if !shares {
 		go g.alone(ctx, p)
-		return p
+		return
 	}
 	if l, isFirst := g.join(key, p); isFirst {
 		go g.drive(ctx, l, p)
 	}
-	return p
 }
 
 // Wait returns the answer to the trigger. It must be called once. It returns the errors of Options.Send, and ErrLeft if ctx ended
@@ -216,22 +229,19 @@ func (g *Groups) endOf(l *line) []*Pending {
 	return l.seal(len(l.waiting))
 }
 
-// alone sends one trigger as a JobRun of its own.
-func (g *Groups) alone(ctx context.Context, p *Pending) {
+// alone sends one trigger as a JobRun of its own, and tells it the answer. It returns the JobRun, or nil after an error.
+func (g *Groups) alone(ctx context.Context, p *Pending) *v1alpha1.JobRun {
 	t := p.asSent()
-	if t.wouldShare() {
-		g.known.enter(t.job())
-		defer g.known.leave(t.job())
-	}
 	var answer Answer
 	var err error
 	if panicked := g.calmly(ctx, func() { answer, err = g.Send(ctx, &t) }); panicked != nil {
 		err = panicked
 	}
 	p.tell(answer, err)
-	if err == nil && g.known.isCrowd(t.job()) {
-		g.learn(ctx, &t, answer)
+	if err != nil {
+		return nil
 	}
+	return answer.JobRun
 }
 
 // calmly is do, but that it returns an error for a panic. Expressions and schemas are those of users.

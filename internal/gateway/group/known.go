@@ -6,14 +6,24 @@ package group
 import (
 	"context"
 	"sync"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/cache"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
 
 	v1alpha1 "github.com/jobrun-dev/jobrun/api/v1alpha1"
 )
 
-// maxKnown bounds the definitions that are remembered.
-const maxKnown = 16
+const (
+	// maxKnown bounds the definitions that are remembered.
+	maxKnown = 16
+	// maxAbsent bounds the jobs that are known to have none, and absentTTL is how long that is believed.
+	maxAbsent = 1024
+	absentTTL = 5 * time.Second
+	// longestHold is how long triggers wait for the answer to another one that names the definition of their job.
+	longestHold = 200 * time.Millisecond
+)
 
 // whole is a trigger that has the concurrencyKey and the coalesce of the definition of its job, if the caller sent none and the
 // definition is known.
@@ -69,32 +79,24 @@ func (g *Groups) wholeOf(ctx context.Context, t Trigger) whole {
 	return w
 }
 
-// learn remembers the definition that the answer to a trigger names.
-func (g *Groups) learn(ctx context.Context, t *Trigger, answer Answer) {
-	var of *v1alpha1.DefinitionReference
-	if a := answer.JobRun.Spec.Admission; a != nil {
-		of = a.Definition
-	}
-	if by, err := g.definitionOf(ctx, t.Namespace, of); err == nil {
-		g.known.set(t.job(), by)
-	}
-}
-
 // job identifies the JobDefinition of a trigger.
 type job struct{ namespace, name string }
 
-// knownJobs has the definitions of jobs. A definition is read once several triggers that it may complete are under way at once: a
-// trigger that comes alone does not need it.
+// knownJobs has the definitions of jobs, as far as triggers need them that lack a key. The answer to such a trigger names the
+// definition of its job. Others that come meanwhile are held until then: they may share a JobRun.
 type knownJobs struct {
 	definitions *lru.Cache
+	// absent has the jobs that had no definition a moment ago.
+	absent *cache.LRUExpireCache
 
-	mu sync.Mutex
-	// alone counts the triggers that lack a key and are sent alone.
-	alone map[job]int
+	mu       sync.Mutex
+	searches map[job]*search
 }
 
-func newKnownJobs() knownJobs {
-	return knownJobs{definitions: lru.New(maxKnown), alone: map[job]int{}}
+func newKnownJobs(clock clock.Clock) *knownJobs {
+	return &knownJobs{
+		definitions: lru.New(maxKnown), absent: cache.NewLRUExpireCacheWithClock(maxAbsent, clock), searches: map[job]*search{},
+	}
 }
 
 // get returns the definition of a job, or nil if none is known.
@@ -113,24 +115,140 @@ func (k *knownJobs) set(of job, by Definition) {
 	k.definitions.Add(of, by)
 }
 
-// enter counts a trigger that lacks a key, until leave is called.
-func (k *knownJobs) enter(of job) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.alone[of]++
+// isOpen reports whether it is not known what the definition of a job is.
+func (k *knownJobs) isOpen(of job) bool {
+	_, isAbsent := k.absent.Get(of)
+	return !isAbsent && k.get(of) == nil
 }
 
-func (k *knownJobs) leave(of job) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.alone[of]--; k.alone[of] == 0 {
-		delete(k.alone, of)
+// search finds the definition of a job: a trigger is under way whose answer names it.
+type search struct {
+	of job
+	// held start the triggers that came meanwhile, in the order of arrival.
+	held []func()
+	// over is closed when the search holds no trigger any more.
+	over chan struct{}
+}
+
+func (s *search) isOver() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
 	}
 }
 
-// isCrowd reports whether several triggers of a job lack a key and are sent alone.
-func (k *knownJobs) isCrowd(of job) bool {
+// enter begins the search for the definition of a job, or lets the search that is under way hold one more trigger. It returns how many
+// it holds, or nil if it holds none any more.
+func (k *knownJobs) enter(of job, start func()) (s *search, held int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.alone[of] > 1
+	s = k.searches[of]
+	switch {
+	case s == nil:
+		s = &search{of: of, over: make(chan struct{})}
+		k.searches[of] = s
+	case s.isOver():
+		return nil, 0
+	default:
+		s.held = append(s.held, start)
+	}
+	return s, len(s.held)
+}
+
+// isAwaited reports whether a search holds triggers.
+func (k *knownJobs) isAwaited(s *search) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(s.held) > 0
+}
+
+// end returns what a search holds. It holds nothing from now on.
+func (k *knownJobs) end(s *search) (held []func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !s.isOver() {
+		close(s.over)
+	}
+	held, s.held = s.held, nil
+	return held
+}
+
+// forget lets the next search of a job begin.
+func (k *knownJobs) forget(s *search) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.searches, s.of)
+}
+
+// search sends a trigger alone whose answer will name the definition of its job, or holds the trigger until the answer to another one
+// has done so. It returns false if that takes too long.
+func (g *Groups) search(ctx context.Context, p *Pending) bool {
+	s, held := g.known.enter(p.job(), func() { g.startHeld(ctx, p) })
+	switch {
+	case s == nil:
+		return false
+	case held == 0:
+		go g.find(ctx, p, s)
+	case held == 1:
+		go g.endLate(s)
+	}
+	return true
+}
+
+// find sends the trigger of a search, and starts those that were held meanwhile.
+func (g *Groups) find(ctx context.Context, p *Pending, s *search) {
+	t := p.Trigger
+	if run := g.alone(ctx, p); run != nil {
+		g.learn(ctx, &t, run, s)
+	}
+	held := g.known.end(s)
+	g.known.forget(s)
+	startAll(held)
+}
+
+// endLate starts the triggers that a search holds, if its answer takes long.
+func (g *Groups) endLate(s *search) {
+	timer := g.Clock.NewTimer(longestHold)
+	defer timer.Stop()
+	select {
+	case <-s.over:
+	case <-timer.C():
+		startAll(g.known.end(s))
+	}
+}
+
+func startAll(held []func()) {
+	for _, start := range held {
+		start()
+	}
+}
+
+// startHeld starts a trigger that was held, unless its caller has left.
+func (g *Groups) startHeld(ctx context.Context, p *Pending) {
+	select {
+	case <-p.gone:
+		p.tell(Answer{}, ErrLeft)
+	default:
+		g.start(ctx, p)
+	}
+}
+
+// learn remembers the definition that the JobRun of a trigger names. A trigger that came alone does not need it.
+func (g *Groups) learn(ctx context.Context, t *Trigger, run *v1alpha1.JobRun, s *search) {
+	var of *v1alpha1.DefinitionReference
+	if a := run.Spec.Admission; a != nil {
+		of = a.Definition
+	}
+	if of == nil {
+		g.known.absent.Add(t.job(), nil, absentTTL)
+		return
+	}
+	if !g.known.isAwaited(s) {
+		return
+	}
+	if by, err := g.definitionOf(ctx, t.Namespace, of); err == nil {
+		g.known.set(t.job(), by)
+	}
 }

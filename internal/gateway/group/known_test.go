@@ -66,6 +66,133 @@ func TestKeysOfADefinition(t *testing.T) {
 	})
 }
 
+// manyBare begins so many bare triggers of one key.
+func (a *api) manyBare(n int) (all []*call) {
+	for range n {
+		all = append(all, a.trigger(0, bare("k")))
+	}
+	return all
+}
+
+// represented returns how many triggers the stored JobRuns stand for.
+func (a *api) represented() (triggers int) {
+	for _, run := range a.stored {
+		triggers++
+		if r := run.Spec.Represents; r != nil {
+			triggers += int(r.Count) - 1
+		}
+	}
+	return triggers
+}
+
+// The first trigger tells the definition, the second is the first of the key, and all others share. That holds, too, if the first ones
+// are refused.
+func TestABurstOfADefinedJob(t *testing.T) {
+	for refused, want := range map[int]int{0: 3, 1: 4, 3: 6} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t)
+			a.by = compiled(t)
+			a.answer = func(n int, _ *v1alpha1.JobRun) error {
+				if n < refused {
+					return errors.New("refused")
+				}
+				return nil
+			}
+			all := a.manyBare(100)
+			for i, c := range all {
+				if <-c.done; (c.err != nil) != (i < refused) {
+					t.Errorf("trigger %d was told %s", i, c)
+				}
+			}
+			if len(a.sent) != want || a.represented() != 100-refused || a.open() > 0 {
+				t.Errorf("%d refused: %d creates for %d triggers", refused, len(a.sent), a.represented())
+			}
+		})
+	}
+}
+
+// A job without a definition holds triggers once, and then not for a while.
+func TestABurstOfAJobWithoutADefinition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		for _, step := range []struct{ pause, most time.Duration }{{0, 2 * latency}, {absentTTL - time.Second, latency}, {2 * time.Second, 2 * latency}} {
+			time.Sleep(step.pause)
+			all := a.manyBare(10)
+			var longest time.Duration
+			for _, c := range all {
+				if <-c.done; c.err != nil {
+					t.Error(c)
+				}
+				longest = max(longest, c.took)
+			}
+			if longest != step.most {
+				t.Errorf("after %s the triggers took %s, want %s", step.pause, longest, step.most)
+			}
+		}
+		if len(a.sent) != 30 {
+			t.Errorf("%d creates", len(a.sent))
+		}
+	})
+}
+
+// If the answer takes long, it holds nobody any longer: neither those who wait nor those who come.
+func TestASearchThatTakesLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.by = compiled(t)
+		a.answer = func(n int, _ *v1alpha1.JobRun) error {
+			if n == 0 {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		first, second := a.trigger(0, bare("k")), a.trigger(0, bare("k"))
+		time.Sleep(time.Second)
+		third := a.trigger(0, bare("k"))
+		<-third.done
+		if second.took != longestHold+latency || third.took != latency {
+			t.Errorf("they took %s and %s", second.took, third.took)
+		}
+		<-first.done
+		if a.open() > 0 || len(a.known.searches) > 0 {
+			t.Error("something is left")
+		}
+	})
+}
+
+// Nobody is held by one search after another.
+func TestSearchesThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.answer = func(int, *v1alpha1.JobRun) error {
+			time.Sleep(longestHold * 3 / 4)
+			return errors.New("refused")
+		}
+		all := a.manyBare(5)
+		for _, c := range all {
+			<-c.done
+		}
+		if most := 3 * (longestHold*3/4 + latency); all[4].took != most {
+			t.Errorf("the last one took %s, want %s", all[4].took, most)
+		}
+	})
+}
+
+// A trigger that is held is not sent if its caller leaves.
+func TestACallerWhoLeavesASearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.by = compiled(t)
+		all := a.manyBare(3)
+		all[1].leave()
+		<-all[1].done
+		<-all[2].done
+		if !errors.Is(all[1].err, ErrLeft) || all[2].err != nil || len(a.sent) != 2 {
+			t.Errorf("%s, %s, and %d creates", all[1], all[2], len(a.sent))
+		}
+	})
+}
+
 // Triggers with a key of the caller and those with the same key of the definition share.
 func TestAKeyOfTheCallerAndOfTheDefinition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -142,8 +269,8 @@ func TestADefinitionThatGivesNoKey(t *testing.T) {
 						t.Errorf("%d creates", n)
 					}
 				}
-				if len(a.known.alone) > 0 {
-					t.Errorf("still counted: %v", a.known.alone)
+				if len(a.known.searches) > 0 {
+					t.Errorf("still searched: %v", a.known.searches)
 				}
 			})
 		})
