@@ -215,7 +215,7 @@ func Simulate(scenario Scenario) error {
 }
 
 func (s *system) keys(p *model.Process) *keystore.Store {
-	writer := client.Client(p.Client)
+	writer := p.Client
 	if s.scenario.Misversions {
 		writer = misversions{writer}
 	}
