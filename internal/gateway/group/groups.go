@@ -43,7 +43,8 @@ type Groups struct {
 
 	metrics *metrics
 
-	known *knownJobs
+	known    knownJobs
+	searches searches
 
 	mu sync.Mutex
 	// lines has the keys of which a create is under way.
@@ -52,7 +53,7 @@ type Groups struct {
 
 // New returns Groups.
 func New(o Options) *Groups {
-	return &Groups{Options: o, metrics: newMetrics(), known: newKnownJobs(o.Clock), lines: map[key]*line{}}
+	return &Groups{Options: o, metrics: newMetrics(), known: newKnownJobs(o.Clock), searches: searches{of: map[job]*search{}}, lines: map[key]*line{}}
 }
 
 // line is one key, from its first trigger until no trigger of it waits. One goroutine sends all JobRuns of the line.
@@ -117,16 +118,11 @@ func (p *Pending) tell(answer Answer, err error) { p.answers <- answered{answer,
 // is not sent, and Wait says so.
 func (g *Groups) Begin(ctx context.Context, t Trigger) *Pending {
 	p := &Pending{whole: whole{Trigger: t}, groups: g, gone: ctx.Done(), answers: make(chan answered, 1)}
-	g.start(context.WithoutCancel(ctx), p)
-	return p
-}
-
-// start sends a trigger, or holds it until the definition of its job is known.
-func (g *Groups) start(ctx context.Context, p *Pending) {
-	isUnknown := p.wouldShare() && g.known.isOpen(p.job()) && g.Clock.Since(p.Time) < longestHold
-	if !isUnknown || !g.search(ctx, p) {
+	ctx = context.WithoutCancel(ctx)
+	if !p.wouldShare() || !g.hold(ctx, p) {
 		g.begin(ctx, p)
 	}
+	return p
 }
 
 // begin sends a trigger alone or in a group, and does not wait.
@@ -170,6 +166,10 @@ func (g *Groups) join(key key, p *Pending) (l *line, isFirst bool) {
 		g.lines[key] = l
 		p.state = sealed
 		return l, true
+	}
+	if p.hasLeft() {
+		p.tell(Answer{}, ErrLeft)
+		return l, false
 	}
 	p.line = l
 	l.waiting = append(l.waiting, p)
@@ -339,12 +339,19 @@ func (p *Pending) seal() bool {
 		return false
 	}
 	p.state = sealed
-	select {
-	case <-p.gone:
+	if p.hasLeft() {
 		p.tell(Answer{}, ErrLeft)
 		return false
-	default:
+	}
+	return true
+}
+
+func (p *Pending) hasLeft() bool {
+	select {
+	case <-p.gone:
 		return true
+	default:
+		return false
 	}
 }
 

@@ -6,6 +6,7 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ func TestKeysOfADefinition(t *testing.T) {
 			t.Errorf("a single trigger reads the definition %d times", a.reads)
 		}
 		if n := a.bareTriggers("k", "k", "k"); n != 3 {
-			t.Errorf("%d creates before the definition is known", n)
+			t.Errorf("%d creates while the definition is searched", n)
 		}
 		if n := a.bareTriggers("k", "k", "other", "k", "other", "k"); n != 4 {
 			t.Fatalf("%d creates of two keys", n)
@@ -86,9 +87,9 @@ func (a *api) represented() (triggers int) {
 }
 
 // The first trigger tells the definition, the second is the first of the key, and all others share. That holds, too, if the first ones
-// are refused.
+// are refused, but not if too many are.
 func TestABurstOfADefinedJob(t *testing.T) {
-	for refused, want := range map[int]int{0: 3, 1: 4, 3: 6} {
+	for refused, want := range map[int]int{0: 3, 1: 4, 2: 5, mostTries: 100} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t)
 			a.by = compiled(t)
@@ -115,7 +116,7 @@ func TestABurstOfADefinedJob(t *testing.T) {
 func TestABurstOfAJobWithoutADefinition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
-		for _, step := range []struct{ pause, most time.Duration }{{0, 2 * latency}, {absentTTL - time.Second, latency}, {2 * time.Second, 2 * latency}} {
+		for _, step := range []struct{ pause, longest time.Duration }{{0, 2 * latency}, {absentTTL - time.Second, latency}, {2 * time.Second, 2 * latency}} {
 			time.Sleep(step.pause)
 			all := a.manyBare(10)
 			var longest time.Duration
@@ -125,8 +126,8 @@ func TestABurstOfAJobWithoutADefinition(t *testing.T) {
 				}
 				longest = max(longest, c.took)
 			}
-			if longest != step.most {
-				t.Errorf("after %s the triggers took %s, want %s", step.pause, longest, step.most)
+			if longest != step.longest {
+				t.Errorf("after %s the triggers took %s, want %s", step.pause, longest, step.longest)
 			}
 		}
 		if len(a.sent) != 30 {
@@ -154,43 +155,90 @@ func TestASearchThatTakesLong(t *testing.T) {
 			t.Errorf("they took %s and %s", second.took, third.took)
 		}
 		<-first.done
-		if a.open() > 0 || len(a.known.searches) > 0 {
-			t.Error("something is left")
+		if a.open() > 0 || len(a.searches.of) > 0 || a.known.get(job{"team-a", "sync"}) == nil {
+			t.Error("something is left, or the definition is not known")
 		}
 	})
 }
 
-// Nobody is held by one search after another.
-func TestSearchesThatFail(t *testing.T) {
+// A search that fails again and again holds nobody for longer than one.
+func TestASearchThatFailsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
+		const slow = longestHold * 3 / 4
 		a.answer = func(int, *v1alpha1.JobRun) error {
-			time.Sleep(longestHold * 3 / 4)
+			time.Sleep(slow)
 			return errors.New("refused")
 		}
 		all := a.manyBare(5)
 		for _, c := range all {
 			<-c.done
 		}
-		if most := 3 * (longestHold*3/4 + latency); all[4].took != most {
-			t.Errorf("the last one took %s, want %s", all[4].took, most)
+		if want := longestHold + latency + slow; all[4].took != want {
+			t.Errorf("the last one took %s, want %s", all[4].took, want)
 		}
 	})
 }
 
-// A trigger that is held is not sent if its caller leaves.
-func TestACallerWhoLeavesASearch(t *testing.T) {
+// Without an answer of the webhook, nothing is known of the definition.
+func TestASearchThatTheWebhookDoesNotSee(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
 		a.by = compiled(t)
-		all := a.manyBare(3)
-		all[1].leave()
-		<-all[1].done
-		<-all[2].done
-		if !errors.Is(all[1].err, ErrLeft) || all[2].err != nil || len(a.sent) != 2 {
-			t.Errorf("%s, %s, and %d creates", all[1], all[2], len(a.sent))
+		a.answer = func(n int, run *v1alpha1.JobRun) error {
+			if n == 0 {
+				run.Spec.Admission = nil
+			}
+			return nil
+		}
+		a.bareTriggers("k")
+		if a.bareTriggers("k", "k"); a.reads == 0 {
+			t.Error("the job seems to have no definition")
 		}
 	})
+}
+
+// A definition that cannot be read holds triggers once, and then not for a while.
+func TestADefinitionThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t)
+		a.answer = func(_ int, run *v1alpha1.JobRun) error {
+			run.Spec.Admission.Definition = &v1alpha1.DefinitionReference{Name: "sync"}
+			return nil
+		}
+		a.bareTriggers("k", "k", "k")
+		for _, c := range a.manyBare(3) {
+			if <-c.done; c.took != latency {
+				t.Errorf("a trigger took %s", c.took)
+			}
+		}
+		if a.reads != 1 {
+			t.Errorf("%d reads", a.reads)
+		}
+	})
+}
+
+// A trigger that is held is not sent if its caller leaves, whether the answer tells the definition or not.
+func TestACallerWhoLeavesASearch(t *testing.T) {
+	for _, refused := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t)
+			a.by = compiled(t)
+			a.answer = func(n int, _ *v1alpha1.JobRun) error {
+				if n < refused {
+					return errors.New("refused")
+				}
+				return nil
+			}
+			all := a.manyBare(3)
+			all[1].leave()
+			<-all[1].done
+			<-all[2].done
+			if !errors.Is(all[1].err, ErrLeft) || all[2].err != nil || len(a.sent) != 2 {
+				t.Errorf("%d refused: %s, %s, and %d creates", refused, all[1], all[2], len(a.sent))
+			}
+		})
+	}
 }
 
 // Triggers with a key of the caller and those with the same key of the definition share.
@@ -252,6 +300,7 @@ func TestADefinitionThatChanges(t *testing.T) {
 }
 
 // A definition that panics, or refuses the trigger, leaves the answer to the webhook.
+// One that gives the key later is found in a while.
 func TestADefinitionThatGivesNoKey(t *testing.T) {
 	withIDs := func(d *v1alpha1.JobDefinition) { d.Spec.IdempotencyKeyExpression = "input.org" }
 	for name, by := range map[string]Definition{
@@ -269,8 +318,13 @@ func TestADefinitionThatGivesNoKey(t *testing.T) {
 						t.Errorf("%d creates", n)
 					}
 				}
-				if len(a.known.searches) > 0 {
-					t.Errorf("still searched: %v", a.known.searches)
+				if len(a.searches.of) > 0 {
+					t.Errorf("still searched: %v", a.searches.of)
+				}
+				a.by = compiled(t)
+				time.Sleep(knownTTL)
+				if n := a.bareTriggers(slices.Repeat([]string{"k"}, 20)...); n != 3 {
+					t.Errorf("%d creates", n)
 				}
 			})
 		})

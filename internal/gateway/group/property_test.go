@@ -25,22 +25,32 @@ const (
 	bypasses
 	losesIt // The answer is lost, and nothing is stored.
 	losesAnswer
+	slow // slower than a search
 )
 
 // Each trigger that was accepted is represented exactly once, and none that was not, in any order of arrivals, departures and
 // answers.
 func TestPropertyEachTriggerIsRepresentedOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		fates := rapid.SliceOfN(rapid.SampledFrom([]int{stores, stores, stores, refuses, conflicts, drops, bypasses, losesIt, losesAnswer}), 40, 40).Draw(rt, "fates")
+		fates := rapid.SliceOfN(rapid.SampledFrom([]int{stores, stores, stores, refuses, conflicts, drops, bypasses, losesIt, losesAnswer, slow}), 40, 40).Draw(rt, "fates")
 		pauses := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, 0, time.Millisecond, latency, 3 * latency}), 1, 25).Draw(rt, "pauses")
-		leaving := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, 0, time.Millisecond, latency, latency + time.Millisecond}), len(pauses), len(pauses)).Draw(rt, "leaving")
+		leaving := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, 0, time.Millisecond, latency, latency + time.Millisecond, longestHold}), len(pauses), len(pauses)).Draw(rt, "leaving")
+		isDefined := rapid.Bool().Draw(rt, "defined")
+		areBare := rapid.SliceOfN(rapid.Bool(), len(pauses), len(pauses)).Draw(rt, "bare")
 		var failures []string
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t)
+			if isDefined {
+				a.by = compiled(t, func(d *v1alpha1.JobDefinition) { d.Spec.InputSchema, d.Spec.ConcurrencyKeyExpression = nil, `"k"` })
+			}
 			a.answer, a.lose = fated(fates)
 			var all []*call
 			for i, pause := range pauses {
-				c := a.trigger(i)
+				c := a.trigger(i, func(t *Trigger) {
+					if areBare[i] {
+						t.Spec.ConcurrencyKey, t.Spec.Coalesce = "", ""
+					}
+				})
 				if leaving[i] > 0 {
 					time.AfterFunc(leaving[i], c.leave)
 				}
@@ -68,6 +78,8 @@ func fated(fates []int) (answer func(int, *v1alpha1.JobRun) error, lose func(int
 			return conflict()
 		case losesIt:
 			return &jobrun.UnansweredError{Name: run.Name}
+		case slow:
+			time.Sleep(2 * longestHold)
 		case drops:
 			run.Spec.Represents = nil
 		case bypasses:
