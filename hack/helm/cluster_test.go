@@ -264,7 +264,7 @@ func (c *cluster) audit(t *testing.T, do func(auditv1.Event)) {
 	}
 }
 
-// refusedTo returns the requests of a ServiceAccount of the chart that RBAC refused.
+// refusedTo returns the requests of a ServiceAccount of the chart that were forbidden.
 func (c *cluster) refusedTo(t *testing.T, account string) (refused []string) {
 	t.Helper()
 	c.audit(t, func(event auditv1.Event) {

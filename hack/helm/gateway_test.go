@@ -32,7 +32,8 @@ type gateway struct {
 func (c *cluster) startGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := NewWithT(t)
-	started := &gateway{client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
+	insecure := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	started := &gateway{client: &http.Client{Transport: insecure, Timeout: patience}}
 	for _, address := range []*string{&started.address, &started.metrics} {
 		var err error
 		*address, err = controlplane.FreeAddress()
@@ -84,13 +85,11 @@ func testGatewayOfNamespaces(t *testing.T, c *cluster) {
 	token := c.mightyToken(t)
 	gateway := c.startGateway(t)
 	defer gateway.stop(t)
-	var code int
-	var answer string
-	g.Eventually(func() (err error) {
-		code, answer, err = gateway.post("/v1/namespaces/"+served+"/jobs/sync/runs", token, `{"concurrencyKey": "hooli"}`)
-		return err
+	g.Eventually(func(g Gomega) { // The gateway starts, and the API server learns of the rights.
+		code, answer, err := gateway.post("/v1/namespaces/"+served+"/jobs/sync/runs", token, `{"concurrencyKey": "hooli"}`)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(code).To(Equal(http.StatusCreated), answer)
 	}).WithTimeout(patience).Should(Succeed())
-	g.Expect(code).To(Equal(http.StatusCreated), answer)
 	code, answer, err := gateway.post("/v1/namespaces/"+notServed+"/jobs/sync/runs", token, `{"concurrencyKey": "hooli"}`)
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(code).To(Equal(http.StatusInternalServerError), answer)

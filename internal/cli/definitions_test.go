@@ -235,7 +235,7 @@ func TestDescribeNoDefinition(t *testing.T) {
 		s.want(s.run("describe", "definition", "Not_A_Name"), 2, "", "~JobDefinition.batch.jobrun.dev \"Not_A_Name\" is invalid")
 	})
 	inScene(t, func(_ *testing.T, s *scene) {
-		s.forbidden["jobruns"] = true
+		s.forbidden.Store("jobruns", true)
 		s.want(s.run("describe", "definition", "sync-users"), 0, "~Waiting and executing:  no permission to read", "")
 	}, someDefinitions()...)
 	// A run may have the name that stands before the name of a definition.

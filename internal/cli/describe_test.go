@@ -194,7 +194,9 @@ func TestDescribeAReceipt(t *testing.T) {
 
 func TestDescribeWithoutRights(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
-		s.forbidden = map[string]bool{"jobruns": true, "runkeys": true, "pods": true, "events": true}
+		for _, resource := range []string{"jobruns", "runkeys", "pods", "events"} {
+			s.forbidden.Store(resource, true)
+		}
 		s.want(s.run("describe", "next"), 0, "~Key used by:  no permission to read\n~  third  Coalesced    -    -       \"cut\n~Pods:    no permission to read\n~Events:  no permission to read\n", "")
 	}, aBusyRun()...)
 }

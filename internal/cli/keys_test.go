@@ -98,7 +98,7 @@ func TestLongKeysAreCut(t *testing.T) {
 
 func TestKeysThatOneMayNotRead(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
-		s.forbidden["runkeys"] = true
+		s.forbidden.Store("runkeys", true)
 		s.want(s.run("keys"), 1, "", "~Error from server (Forbidden): runkeys.batch.jobrun.dev")
 	})
 }
@@ -121,12 +121,13 @@ func TestWatchKeys(t *testing.T) {
 
 func TestWatchKeysWhileTheServerIsAway(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
-		s.columns, s.away = 80, true
+		s.columns = 80
+		s.away.Store(true)
 		code := s.start("keys", "--watch")
 		s.settle()
-		s.away = false
+		s.away.Store(false)
 		time.Sleep(3 * time.Second)
-		s.forbidden["runkeys"] = true
+		s.forbidden.Store("runkeys", true)
 		s.want(<-code, 1, "~The API server does not answer: try again~\nsync   a     worker", "~Error from server (Forbidden)")
 	}, someKeys()...)
 }
@@ -169,7 +170,7 @@ sync   pulls     pulls     1            starting   -       -     no such image
 sync   runs      runs      1            executes   -       -     -
 sync   works     works     1            executes   -       -     -
 `, "")
-		s.forbidden["pods"] = true
+		s.forbidden.Store("pods", true)
 		s.want(s.run("keys"), 0, "~sync   pulls     pulls     1            -       -       -\n", "")
 	}, objects...)
 }

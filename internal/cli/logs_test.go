@@ -166,7 +166,7 @@ func TestFollowLogsOfWhatHasNone(t *testing.T) {
 	inScene(t, func(_ *testing.T, s *scene) {
 		s.want(s.run("logs", "-f", "a"), 1, "", "~it has no template")
 		s.want(s.run("logs", "-f", "b"), 1, "", "~Error from server (NotFound)")
-		s.forbidden["pods"] = true
+		s.forbidden.Store("pods", true)
 		s.update("t", func(st *v1alpha1.JobRunStatus) { st.Phase = v1alpha1.PhaseLeased })
 		s.want(s.run("logs", "-f", "t"), 1, "", "~Error from server (Forbidden)")
 	}, aRun("a", leased), aRun("t", withTemplate))
@@ -206,7 +206,7 @@ func TestLogsOfAttemptsThatAreGone(t *testing.T) {
 		s.logs["a-3-x"] = []io.ReadCloser{lines("third\n"), lines("third\n")}
 		s.want(s.run("logs", "a"), 0, "third\n", "generation 1 of job/a-1 expired 5m ago: its Pods are gone, and their logs with them\n"+
 			"==> pod/a-3-x, generation 3\n")
-		s.forbidden["events"] = true
+		s.forbidden.Store("events", true)
 		s.want(s.run("logs", "a"), 0, "third\n", "attempts that expired, and whose Events are gone: 2\n==> pod/a-3-x, generation 3\n")
 	}, aStuckRun()...)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,9 +46,9 @@ type scene struct {
 	// hide is called before an object is read. Its error refuses the read.
 	hide func() error
 	// away is true while the API server restarts. Every list then fails.
-	away bool
+	away atomic.Bool
 	// forbidden holds the resources that the plugin may not read.
-	forbidden map[string]bool
+	forbidden sync.Map
 	// logs holds the contents of the logs, by the name of the Pod. Each opening of a log takes the next content.
 	logs map[string][]io.ReadCloser
 
@@ -94,7 +95,7 @@ func newScene(t *testing.T, objects ...client.Object) *scene {
 		}},
 	}
 	store := wrappers.NewStoreOf(scheme, indexes, objects...)
-	s := &scene{t: t, api: store, forbidden: map[string]bool{}, logs: map[string][]io.ReadCloser{}}
+	s := &scene{t: t, api: store, logs: map[string][]io.ReadCloser{}}
 	store.Before, store.Read, store.ReadList = s.before, s.get, s.list
 	return s
 }
@@ -120,7 +121,7 @@ func (s *scene) list(list client.ObjectList, o *client.ListOptions) error {
 	if o.FieldSelector != nil && strings.Contains(o.FieldSelector.String(), "!=") {
 		o.FieldSelector = nil
 	}
-	if s.away {
+	if s.away.Load() {
 		return apierrors.NewServiceUnavailable("try again")
 	}
 	return s.mayRead(list)
@@ -145,7 +146,7 @@ func (s *scene) mayRead(object any) error {
 	case *corev1.PodList:
 		name = "pods"
 	}
-	if s.forbidden[name] {
+	if _, is := s.forbidden.Load(name); is {
 		return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource(name).GroupResource(), "", errors.New("not you"))
 	}
 	return nil

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The protocol needs this of the API server's store. It needs no version in the answer to a create: kine gives a wrong one now
-// and then (see docs/operations.md). So each version here is read.
+// The protocol needs this of the API server's store. It does not need the version in the answer to a create, which is now and then
+// wrong with kine (see docs/operations.md). So the versions of what was created are read.
 var _ = Describe("The store", func() {
 	It("has versions that rise over all objects, also when one is created again", func() {
 		last := uint64(0)
