@@ -75,8 +75,18 @@ func (a *api) manyBare(n int) (all []*call) {
 	return all
 }
 
-// represented returns how many triggers the stored JobRuns stand for.
-func (a *api) represented() (triggers int) {
+// refusingFirst refuses the first n creates.
+func refusingFirst(n int) func(int, *v1alpha1.JobRun) error {
+	return func(create int, _ *v1alpha1.JobRun) error {
+		if create < n {
+			return errors.New("refused")
+		}
+		return nil
+	}
+}
+
+// allRepresented returns how many triggers the stored JobRuns stand for.
+func (a *api) allRepresented() (triggers int) {
 	for _, run := range a.stored {
 		triggers++
 		if r := run.Spec.Represents; r != nil {
@@ -93,20 +103,15 @@ func TestABurstOfADefinedJob(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t)
 			a.by = compiled(t)
-			a.answer = func(n int, _ *v1alpha1.JobRun) error {
-				if n < refused {
-					return errors.New("refused")
-				}
-				return nil
-			}
+			a.answer = refusingFirst(refused)
 			all := a.manyBare(100)
 			for i, c := range all {
 				if <-c.done; (c.err != nil) != (i < refused) {
 					t.Errorf("trigger %d was told %s", i, c)
 				}
 			}
-			if len(a.sent) != want || a.represented() != 100-refused || a.open() > 0 {
-				t.Errorf("%d refused: %d creates for %d triggers", refused, len(a.sent), a.represented())
+			if len(a.sent) != want || a.allRepresented() != 100-refused || a.open() > 0 {
+				t.Errorf("%d refused: %d creates for %d triggers", refused, len(a.sent), a.allRepresented())
 			}
 		})
 	}
@@ -224,12 +229,7 @@ func TestACallerWhoLeavesASearch(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t)
 			a.by = compiled(t)
-			a.answer = func(n int, _ *v1alpha1.JobRun) error {
-				if n < refused {
-					return errors.New("refused")
-				}
-				return nil
-			}
+			a.answer = refusingFirst(refused)
 			all := a.manyBare(3)
 			all[1].leave()
 			<-all[1].done
