@@ -147,7 +147,7 @@ func (c *gatewayCheck) checkAcceptedAt(asked *request) {
 		c.violate(atGateways, "trigger %s was answered by %s with JobRun %s before that was stored at %d", asked.ID, asked.Gateway, asked.Name, g.created)
 	case !slices.Contains(g.described, asked.ID) && (g.describesAll() || len(c.byID[asked.ID]) > 0):
 		c.violate(atGateways, "trigger %s was answered by %s with JobRun %s, which does not stand for it", asked.ID, asked.Gateway, asked.Name)
-	case a == nil || asked.Run != a.RunName || asked.KeyVersion != a.KeyVersion || asked.Disposition != g.dispositionFor(asked.ID):
+	case a == nil || !g.mayStandFor(asked) || asked.KeyVersion != a.KeyVersion || asked.Disposition != g.dispositionFor(asked.ID):
 		c.violate(atGateways, "trigger %s was answered by %s with %s, run %s, keyVersion %q, but JobRun %s has %+v",
 			asked.ID, asked.Gateway, asked.Disposition, asked.Run, asked.KeyVersion, asked.Name, a)
 	case !g.mayEnd(asked.Phase):
@@ -162,6 +162,12 @@ func (g *gatewayRun) dispositionFor(id string) v1alpha1.Disposition {
 		return v1alpha1.DispositionCoalesced
 	}
 	return d
+}
+
+// mayStandFor reports whether the run in an answer stood for the trigger. An answer with a phase came after a wait, in which the JobRun
+// may have been promoted, or displaced.
+func (g *gatewayRun) mayStandFor(asked *request) bool {
+	return asked.Run == g.first.Spec.Admission.RunName || asked.Phase != "" && g.stood[asked.Run]
 }
 
 // mayEnd reports whether a caller may have seen the JobRun end in a phase. A JobRun that is deleted may have no outcome itself.

@@ -231,6 +231,15 @@ var badGateways = map[string]func(*script){
 		s.store(key().Pending("a").Obj(), a)
 		s.asked(0, is(a, v1alpha1.DispositionCreated), "first", "x")
 	},
+	"gateway: an answer after a wait names another run": func(s *script) {
+		a, r := s.beginAt("x")
+		s.answerAt(a)
+		s.asked(2, func(q *request) {
+			is(r, v1alpha1.DispositionCoalesced)(q)
+			q.Run, q.Phase = "b", v1alpha1.PhaseCompleted
+		}, "x")
+		s.finish(r, 1)
+	},
 	"gateway: an answer names another run": func(s *script) {
 		a, r := s.beginAt("x")
 		s.answerAt(a)
@@ -277,17 +286,22 @@ var badGateways = map[string]func(*script){
 func TestBadGateways(t *testing.T) { testBad(t, badGateways) }
 
 // TestPromotedReceipt shows that the count of a run may include receipts that it counted and that were promoted then, and that the
-// report says so.
+// report says so. Who waits for such a receipt learns that it is the run.
 func TestPromotedReceipt(t *testing.T) {
 	for count, want := range map[int64]int{3: 0, 4: 1} {
 		s := newScript()
 		a, r := s.beginAt("x", "y", "z")
 		s.answerAt(a)
-		s.asked(2, is(r, v1alpha1.DispositionCoalesced), "x", "y", "z")
+		s.asked(2, is(r, v1alpha1.DispositionCoalesced), "x", "y")
+		s.asked(2, func(q *request) {
+			is(r, v1alpha1.DispositionCoalesced)(q)
+			q.Run, q.Phase = "r", v1alpha1.PhaseCompleted
+		}, "z")
 		cancelled := ofGateway("a", "first").Created().Counted("r").Ended(v1alpha1.PhaseCancelled).Reported().Obj()
 		cancelled.Status.Coalesced.Count = count
 		promoted := r.DeepCopy()
 		promoted.Status.Phase, promoted.Status.Coalesced = v1alpha1.PhaseCompleted, &v1alpha1.CoalescedTriggers{Count: 2}
+		promoted.Status.RunRef = &v1alpha1.ObjectReference{Name: "r", UID: r.UID}
 		promoted.Status.CompletionTime = w.Epoch.DeepCopy()
 		promoted.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Status: metav1.ConditionTrue}}
 		s.store(cancelled, promoted)

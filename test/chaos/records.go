@@ -118,6 +118,8 @@ type life struct {
 	deleted     bool
 	// ends has the outcomes of the JobRun in order.
 	ends []string
+	// stood has the names in status.runRef.
+	stood map[string]bool
 }
 
 // lives returns the lives of all JobRuns, by UID.
@@ -130,11 +132,14 @@ func lives(writes []write) map[types.UID]*life {
 		}
 		l := all[run.UID]
 		if l == nil {
-			l = &life{first: run, created: w.Revision}
+			l = &life{first: run, created: w.Revision, stood: map[string]bool{}}
 			all[run.UID] = l
 		}
 		l.last, l.deleted = run, w.New == nil
 		l.note(outcomesOf(run))
+		if ref := run.Status.RunRef; ref != nil {
+			l.stood[ref.Name] = true
+		}
 	}
 	return all
 }
