@@ -141,7 +141,7 @@ func TestABurstOfAJobWithoutADefinition(t *testing.T) {
 	})
 }
 
-// If the answer takes long, it holds nobody any longer: neither those who wait nor those who come.
+// A search ends after 200 ms, even if its trigger has no answer yet. The triggers that it held begin. Later triggers begin at once.
 func TestASearchThatTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
@@ -166,7 +166,7 @@ func TestASearchThatTakesLong(t *testing.T) {
 	})
 }
 
-// A search that fails again and again holds nobody for longer than one.
+// A search that sends several triggers ends after 200 ms, too.
 func TestASearchThatFailsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
